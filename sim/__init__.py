@@ -1,0 +1,1 @@
+"""Integer side of bivit: formats, numba reference, program compiler, cycle and resource models."""
