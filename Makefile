@@ -1,0 +1,44 @@
+# `make demo` and `make test` are the whole set-up: the first use of any target makes .venv.
+# Needs python 3.11 or newer (with venv), g++, make and perl; nothing is installed outside this folder.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+STAMP := $(VENV)/.installed
+PACKAGES := sim hw cosim model cli
+# Two test processes fill the smallest machine this is meant for; numba and torch must not add threads of their own.
+TEST_JOBS ?= 2
+SINGLE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
+
+.PHONY: demo test lint types pytest bench clean
+.DELETE_ON_ERROR:
+
+demo: $(STAMP)
+	$(BIN)/bivit demo --out out/demo
+
+test: lint types pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy names modules after the folder that holds them; the link gives the root its package name whatever the clone is called.
+types: $(STAMP)
+	mkdir -p $(VENV)/src
+	ln -sfn "$(CURDIR)" $(VENV)/src/bivit
+	MYPYPATH=$(VENV)/src $(BIN)/mypy $(addprefix -p bivit.,$(PACKAGES))
+
+pytest: $(STAMP)
+	$(SINGLE_THREAD) $(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal --durations 10
+
+bench: $(STAMP)
+	$(BIN)/python examples/bench.py
+
+clean:
+	rm -rf $(VENV) out build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "bivit needs python 3.11 or newer; set PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
