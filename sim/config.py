@@ -172,17 +172,43 @@ def dataclass_from_dict(cls: type, values: dict[str, Any], what: str) -> Any:
 #: Named shapes. `digits` is the demo; the others are the paper's DeiT family (arXiv 2305.12354).
 PRESETS: dict[str, ViTConfig] = {
     "digits": ViTConfig(
-        img_size=8, patch_size=2, in_chans=1, num_classes=10, embed_dim=128, depth=4, num_heads=2,
-        mlp_ratio=4.0, class_token=False, pool="mean",
+        img_size=8,
+        patch_size=2,
+        in_chans=1,
+        num_classes=10,
+        embed_dim=128,
+        depth=4,
+        num_heads=2,
+        mlp_ratio=4.0,
+        class_token=False,
+        pool="mean",
     ),
     "deit_tiny": ViTConfig(
-        img_size=224, patch_size=16, num_classes=1000, embed_dim=192, depth=12, num_heads=3, dist_token=True,
+        img_size=224,
+        patch_size=16,
+        num_classes=1000,
+        embed_dim=192,
+        depth=12,
+        num_heads=3,
+        dist_token=True,
     ),
     "deit_small": ViTConfig(
-        img_size=224, patch_size=16, num_classes=1000, embed_dim=384, depth=12, num_heads=6, dist_token=True,
+        img_size=224,
+        patch_size=16,
+        num_classes=1000,
+        embed_dim=384,
+        depth=12,
+        num_heads=6,
+        dist_token=True,
     ),
     "deit_base": ViTConfig(
-        img_size=224, patch_size=16, num_classes=1000, embed_dim=768, depth=12, num_heads=12, dist_token=True,
+        img_size=224,
+        patch_size=16,
+        num_classes=1000,
+        embed_dim=768,
+        depth=12,
+        num_heads=12,
+        dist_token=True,
     ),
 }
 

@@ -1,0 +1,24 @@
+"""Bundles of signals that units share: the load bus, memory ports, and AXI4-Stream payloads."""
+
+from __future__ import annotations
+
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+#: Payload of one 64-bit beat for a loadable memory; `hw.memory.LoadableMemory` listens to its own id.
+LOAD_BUS = data.StructLayout({"en": 1, "memory": 8, "addr": 24, "beat": 6, "data": 64})
+
+
+def read_port(addr_bits: int, width: int) -> wiring.Signature:
+    """Signature of a memory's reader: address out, data in one cycle later."""
+    return wiring.Signature({"addr": Out(addr_bits), "data": In(width)})
+
+
+def bits_port(lanes: int, row_bits: int = 7, chunk_bits: int = 7) -> wiring.Signature:
+    """Signature of a producer of bits: one chunk of `lanes` bits of one row of a tile, when `en`."""
+    return wiring.Signature({"en": Out(1), "row": Out(row_bits), "chunk": Out(chunk_bits), "data": Out(lanes)})
+
+
+def axi_payload(data_bits: int) -> data.StructLayout:
+    """Payload of an AXI4-Stream beat without a tag."""
+    return data.StructLayout({"data": data_bits, "last": 1})

@@ -1,0 +1,242 @@
+"""The engine configuration: what the Verilog of one accelerator depends on, and the memories that follow from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from .config import Formats, ViTConfig, dataclass_from_dict, preset
+from .errors import BivitError, check
+
+#: Bits of a dot product that the array takes in one cycle.
+WORD = 64
+
+
+@dataclass(frozen=True)
+class LoadMemory:
+    """A memory that the load stream fills: its id on the load bus, word width in bits, and words in one bank."""
+
+    id: int
+    width: int
+    depth: int
+
+    @property
+    def beats(self) -> int:
+        """64-bit beats of one word."""
+        return -(-self.width // 64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """Shape of one engine (docs/accelerator.md).
+
+    Parameters
+    ----------
+    rows : int
+        Tokens a tile, R, 1 to 64.
+    columns : int
+        Channels a tile, C: 8, 16, 32 or 64.
+    lanes : int
+        Elements a cycle of the element-wise units: a power of two from 8 to `columns`.
+    dense_lanes : int
+        int8 multipliers of the patch embedding and the classifier, a multiple of `lanes`.
+    pixel_bytes : int
+        Bytes a beat of the pixel stream: 1, 2, 4 or 8.
+    fabric : {"lut6", "lut4"}
+        Which compressors the dot unit is written in.
+    max_tokens, max_embed_dim, max_hidden_dim, max_heads, max_depth, max_classes, max_patch_dim, max_strip_bytes : int
+        The largest model that fits.
+    program_words : int
+        Instructions that the program memory holds.
+    formats : Formats
+        Number formats; a network must have the same.
+
+    Raises
+    ------
+    BivitError
+        When a value is out of range: what, allowed, got.
+    """
+
+    rows: int
+    columns: int
+    lanes: int
+    dense_lanes: int
+    max_tokens: int
+    max_embed_dim: int
+    max_hidden_dim: int
+    max_heads: int
+    max_depth: int
+    max_classes: int
+    max_patch_dim: int
+    max_strip_bytes: int
+    program_words: int
+    pixel_bytes: int = 8
+    fabric: Literal["lut6", "lut4"] = "lut6"
+    formats: Formats = field(default_factory=Formats)
+
+    def __post_init__(self) -> None:
+        check(1 <= self.rows <= WORD, f"rows must be 1 to {WORD}, got {self.rows}")
+        check(self.columns in (8, 16, 32, 64), f"columns must be 8, 16, 32 or 64, got {self.columns}")
+        check(
+            self.lanes in (8, 16, 32, 64) and self.lanes <= self.columns,
+            f"lanes must be 8, 16, 32 or 64 and at most columns ({self.columns}), got {self.lanes}",
+        )
+        check(
+            self.dense_lanes > 0 and self.dense_lanes % self.lanes == 0,
+            f"dense_lanes must be a multiple of lanes ({self.lanes}), got {self.dense_lanes}",
+        )
+        check(self.pixel_bytes in (1, 2, 4, 8), f"pixel_bytes must be 1, 2, 4 or 8, got {self.pixel_bytes}")
+        check(self.fabric in ("lut6", "lut4"), f"fabric must be lut6 or lut4, got {self.fabric!r}")
+        for name, most in _LIMITS.items():
+            value = getattr(self, name)
+            check(isinstance(value, int) and 1 <= value <= most, f"{name} must be 1 to {most}, got {value!r}")
+        for name in ("max_embed_dim", "max_hidden_dim"):
+            value = getattr(self, name)
+            check(value % self.lanes == 0, f"{name} must be a multiple of lanes ({self.lanes}), got {value}")
+        check(
+            self.max_strip_bytes % self.pixel_bytes == 0,
+            f"max_strip_bytes must be a multiple of pixel_bytes ({self.pixel_bytes}), got {self.max_strip_bytes}",
+        )
+
+    @property
+    def chunks_per_word(self) -> int:
+        """Chunks of `lanes` bits in a 64-bit word."""
+        return WORD // self.lanes
+
+    @property
+    def tile_chunks(self) -> int:
+        """Chunks in one row of a tile."""
+        return self.columns // self.lanes
+
+    @property
+    def max_tiles(self) -> int:
+        """Tiles of `rows` tokens that hold `max_tokens`."""
+        return ceil_div(self.max_tokens, self.rows)
+
+    @property
+    def max_row_chunks(self) -> int:
+        """Chunks of one token of the residual."""
+        return self.max_embed_dim // self.lanes
+
+    @property
+    def acc_bits(self) -> int:
+        """Signed width of the array's accumulator: half a dot product, a threshold and padding."""
+        return (max(self.max_hidden_dim, self.max_embed_dim, self.max_tokens) + 2 * WORD).bit_length() + 1
+
+    @property
+    def score_bits(self) -> int:
+        """Unsigned width of a popcount of one head, 0 to 64."""
+        return WORD.bit_length()
+
+    @property
+    def load_memories(self) -> dict[str, LoadMemory]:
+        """Loadable memories by name; ids are their positions."""
+        from .memories import load_memories
+
+        return load_memories(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary for JSON; `engine_from_dict` is the inverse."""
+        return asdict(self)
+
+    def fingerprint(self) -> int:
+        """64 bits that tell engines apart, carried by load streams and the identification register."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+
+
+_LIMITS = {
+    "max_tokens": 4095,
+    "max_embed_dim": 1024,
+    "max_hidden_dim": 4096,
+    "max_heads": 16,
+    "max_depth": 32,
+    "max_classes": 4095,
+    "max_patch_dim": 1023,
+    "max_strip_bytes": 65536,
+    "program_words": 65536,
+}
+
+
+def ceil_div(a: int, b: int) -> int:
+    """Smallest integer not below a / b."""
+    return -(-a // b)
+
+
+def engine_for(
+    config: ViTConfig, *, rows: int, columns: int, lanes: int, dense_lanes: int, program_words: int, **more: Any
+) -> EngineConfig:
+    """Return the smallest engine of this shape that holds a network of `config`.
+
+    Parameters
+    ----------
+    config : ViTConfig
+        The largest network to run.
+    rows, columns, lanes, dense_lanes, program_words : int
+        As in `EngineConfig`.
+    **more
+        Other fields of `EngineConfig`.
+    """
+    return EngineConfig(
+        rows=rows,
+        columns=columns,
+        lanes=lanes,
+        dense_lanes=dense_lanes,
+        program_words=program_words,
+        max_tokens=config.num_tokens,
+        max_embed_dim=config.embed_dim,
+        max_hidden_dim=config.hidden_dim,
+        max_heads=config.num_heads,
+        max_depth=config.depth,
+        max_classes=config.num_classes,
+        max_patch_dim=config.patch_dim,
+        max_strip_bytes=config.img_size * config.patch_size * config.in_chans,
+        **more,
+    )
+
+
+#: Named engines. `digits` runs the demo; the others hold the paper's DeiT shapes.
+ENGINES: dict[str, EngineConfig] = {
+    "digits": engine_for(preset("digits"), rows=8, columns=16, lanes=16, dense_lanes=16, program_words=512),
+    "deit_tiny_6x32": engine_for(
+        preset("deit_tiny"), rows=6, columns=32, lanes=32, dense_lanes=192, program_words=4096
+    ),
+    "deit_tiny_33x32": engine_for(
+        preset("deit_tiny"), rows=33, columns=32, lanes=32, dense_lanes=192, program_words=1024
+    ),
+}
+
+
+def engine_from_dict(values: dict[str, Any]) -> EngineConfig:
+    """Build an engine from JSON values; `BivitError` names what is missing, unknown or out of range."""
+    values = dict(values)
+    formats = values.pop("formats", None)
+    if formats is not None:
+        values["formats"] = dataclass_from_dict(Formats, formats, "engine formats")
+    return dataclass_from_dict(EngineConfig, values, "engine configuration")
+
+
+def load_engine(name_or_path: str) -> EngineConfig:
+    """Return a named engine, or read one from a JSON file.
+
+    Raises
+    ------
+    BivitError
+        When there is neither such a name nor such a file, or the file is not an engine.
+    """
+    if name_or_path in ENGINES:
+        return ENGINES[name_or_path]
+    path = Path(name_or_path)
+    check(
+        path.is_file(),
+        f"there is no engine {name_or_path!r}: neither a file nor one of the names {', '.join(ENGINES)}",
+    )
+    try:
+        values = json.loads(path.read_text())
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BivitError(f"{path} is not JSON: {error}; write one with `bivit generate --engine NAME`") from error
+    check(isinstance(values, dict), f"{path} must hold a JSON object of engine fields")
+    return engine_from_dict(values)

@@ -1,0 +1,96 @@
+"""Fixed-point arithmetic: saturation, rounding and the integer square root (docs/semantics.md).
+
+Every function is exact on int64 and takes arrays; those with loops are compiled by numba and run unchanged as plain
+Python. Kernels in other modules call these between compiled loops, never from inside one: numba's cache does not see
+an edit in another module.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+#: Largest argument of `isqrt`; the norms' variances are checked against it (`sim.tensors`).
+ISQRT_LIMIT = 2**62
+
+
+def signed_range(bits: int) -> tuple[int, int]:
+    """Lowest and highest two's-complement value of `bits` bits.
+
+    >>> signed_range(8)
+    (-128, 127)
+    """
+    return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+
+
+def saturate_signed(values: NDArray[np.int64], bits: int) -> tuple[NDArray[np.int64], int]:
+    """Clamp to the two's-complement range of `bits` bits and count the elements that were outside it.
+
+    Parameters
+    ----------
+    values : int64[...]
+    bits : int
+        1 to 63.
+
+    Returns
+    -------
+    clamped : int64[...]
+    saturations : int
+        How many elements changed.
+    """
+    clamped = np.clip(values, *signed_range(bits))
+    return clamped, int(np.count_nonzero(clamped != values))
+
+
+def round_half_up_shift(values: NDArray[np.int64], shift: int) -> NDArray[np.int64]:
+    """Divide by 2^shift, rounding to nearest and ties towards plus infinity: ``(x + 2^(shift-1)) >> shift``.
+
+    `shift` is 1 or more; ``|x| + 2^(shift-1)`` must fit in int64.
+
+    >>> round_half_up_shift(np.array([-3, -2, -1, 1, 2, 3]), 2).tolist()
+    [-1, 0, 0, 0, 1, 1]
+    """
+    return (values + (1 << (shift - 1))) >> shift
+
+
+@njit(cache=True, nogil=True)
+def _isqrt_flat(values, roots):  # type: ignore[no-untyped-def]
+    for i in range(values.shape[0]):
+        rest = values[i]
+        root = np.int64(0)
+        bit = np.int64(1) << np.int64(60)
+        while bit > rest:
+            bit >>= np.int64(2)
+        while bit != 0:
+            if rest >= root + bit:
+                rest -= root + bit
+                root = (root >> np.int64(1)) + bit
+            else:
+                root >>= np.int64(1)
+            bit >>= np.int64(2)
+        roots[i] = root
+
+
+def isqrt(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Floor of the square root, bit by bit as the hardware's unit does; integers only.
+
+    Parameters
+    ----------
+    values : int64[...]
+        0 to 2^62 - 1.
+
+    Returns
+    -------
+    int64[...]
+        0 to 2^31 - 1; ``r * r <= v < (r + 1) * (r + 1)``.
+
+    Examples
+    --------
+    >>> isqrt(np.array([0, 15, 16, 2**62 - 1])).tolist()
+    [0, 3, 4, 2147483647]
+    """
+    flat = np.ascontiguousarray(values).reshape(-1)
+    roots = np.empty_like(flat)
+    _isqrt_flat(flat, roots)
+    return roots.reshape(values.shape)

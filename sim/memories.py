@@ -1,0 +1,53 @@
+"""Loadable memories of an engine: what is in a word, how wide it is and how many words a model needs."""
+
+from __future__ import annotations
+
+from .engine import WORD, EngineConfig, LoadMemory, ceil_div
+
+#: Widths of parameters that no format names.
+PATCH_BIAS_BITS = 48
+PATCH_SCALE_BITS = 16
+EXP_BITS = 17  # Exp needs 16; word 0 of a table holds Tau, up to 2^16
+HEAD_BIAS_BITS = 32
+
+
+def load_memories(engine: EngineConfig) -> dict[str, LoadMemory]:
+    """Return every loadable memory of `engine` by name, ids in order.
+
+    Words hold `lanes` (or `columns`, `dense_lanes`) equal fields, the first in the least significant bits:
+
+    settings: one 64-bit word a setting; program: one instruction; weights: 64 bits a column; preload: an accumulator
+    start a column; sign_norm: Theta a lane; head_norm: Theta, then Scale, a lane; residual: Scale, then Bias, a lane;
+    tables: Exp[1..64] of a head at 64*h + k - 1 ... with Tau in front (word 65*h); dense_weights: int8 a dense lane;
+    patch_params: B, then S, a lane; positions: P a lane; head_bias: int32 a lane.
+    """
+    from .isa import INSTRUCTION_BITS
+
+    f = engine.formats
+    lanes, columns = engine.lanes, engine.columns
+    d, m, depth = engine.max_embed_dim, engine.max_hidden_dim, engine.max_depth
+    words_d, words_m = ceil_div(d, WORD), ceil_div(m, WORD)
+    groups_d, groups_m = max(ceil_div(d, columns), engine.max_heads), ceil_div(m, columns)
+    dense_groups_d = ceil_div(d, engine.dense_lanes)
+    dense_groups_c = ceil_div(engine.max_classes, engine.dense_lanes)
+    shapes = {
+        "settings": (64, 16),
+        "program": (INSTRUCTION_BITS, engine.program_words),
+        "weights": (columns * WORD, depth * ((4 * groups_d + groups_m) * words_d + groups_d * words_m)),
+        "preload": (columns * engine.acc_bits, depth * (5 * groups_d + groups_m)),
+        "sign_norm": (lanes * f.theta_bits, depth * 2 * d // lanes),
+        "head_norm": (lanes * (f.theta_bits + f.qk_scale_bits), depth * 2 * d // lanes),
+        "residual": (lanes * (f.scale_bits + f.residual_bits), depth * 2 * d // lanes),
+        "tables": (EXP_BITS, depth * engine.max_heads * (WORD + 1)),
+        "dense_weights": (
+            engine.dense_lanes * 8,
+            dense_groups_d * engine.max_patch_dim + dense_groups_c * 2 * d,
+        ),
+        "patch_params": (lanes * (PATCH_BIAS_BITS + PATCH_SCALE_BITS), d // lanes),
+        "positions": (lanes * f.residual_bits, engine.max_tokens * d // lanes),
+        "head_bias": (
+            lanes * HEAD_BIAS_BITS,
+            ceil_div(engine.max_classes, engine.dense_lanes) * engine.dense_lanes // lanes,
+        ),
+    }
+    return {name: LoadMemory(i, width, words) for i, (name, (width, words)) in enumerate(shapes.items())}
