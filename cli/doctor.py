@@ -134,7 +134,6 @@ def needs() -> list[Need]:
         Need("make", "cosim, Makefile", True, lambda: program_version(["make", "--version"]), _system("make")),
         Need("perl", "cosim", True, lambda: program_version(["perl", "-v"]), _system("perl")),
         _package("jinja2", "jinja2", "report", "report"),
-        _package("matplotlib", "matplotlib", "report", "report"),
         Need(
             "Icarus Verilog",
             "cosim --simulator icarus",

