@@ -51,6 +51,16 @@ def _integer_products(rows, weights):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def _scaled_sums(x, acc, scale, bias):  # type: ignore[no-untyped-def]
+    sums = np.empty(x.shape, dtype=np.int64)
+    for b in range(x.shape[0]):
+        for n in range(x.shape[1]):
+            for c in range(x.shape[2]):
+                sums[b, n, c] = x[b, n, c] + np.int64(scale[c]) * acc[b, n, c] + np.int64(bias[c])
+    return sums
+
+
+@njit(cache=True, nogil=True)
 def _statistics(x, eps):  # type: ignore[no-untyped-def]
     batch, groups, tokens, channels = x.shape
     s1 = np.empty((batch, groups, tokens), dtype=np.int64)
@@ -161,7 +171,7 @@ def residual_add(x: Int64s, acc: Int64s, scale: Int32s, bias: Int32s, residual_b
     x : int64[B, N, D]
     saturations : int
     """
-    return saturate_signed(x + acc * scale + bias, residual_bits)
+    return saturate_signed(_scaled_sums(x, acc, scale, bias), residual_bits)
 
 
 def head_norm(acc: Int64s, theta: Int32s, scale: Int32s, eps: Int64s, theta_frac_bits: int) -> SignNormResult:
