@@ -16,6 +16,8 @@ _ROW = 26
 _LABEL = 150
 _WIDTH = 1000
 _AXIS = 26
+#: Right of the timeline, for half of the last tick's label.
+_MARGIN = 24
 _MAX_TICKS = 8
 
 
@@ -25,8 +27,8 @@ def timeline(schedule: dict[str, Any], first: int, last: int) -> str:
     Parameters
     ----------
     schedule : dict
-        `units`, their names in order, and `spans`: `unit`, `start`, `end` (cycles, half open), `what`, `stage` (an integer; its
-        parity chooses the shade).
+        `units`, their names in order, and `spans`: `unit`, `start`, `end` (cycles, half open), `what`, and `stage`, an
+        integer whose parity chooses the shade.
     first, last : int
         The cycles at the left and at the right edge.
 
@@ -36,13 +38,15 @@ def timeline(schedule: dict[str, Any], first: int, last: int) -> str:
         One SVG element; every span has its name and cycles as a tooltip.
     """
     units: list[str] = schedule["units"]
-    scale = (_WIDTH - _LABEL) / (last - first)
+    scale = (_WIDTH - _LABEL - _MARGIN) / (last - first)
     height = _ROW * len(units) + _AXIS
     parts = [_svg_open(_WIDTH, height, f"Timeline of the engine, cycles {first} to {last}")]
     for row, unit in enumerate(units):
         y = row * _ROW
         parts.append(f'<text class="label" x="{_LABEL - 10}" y="{y + 17}" text-anchor="end">{escape(unit)}</text>')
-        parts.append(f'<rect class="lane" x="{_LABEL}" y="{y + 3}" width="{_WIDTH - _LABEL}" height="{_ROW - 6}"/>')
+        parts.append(
+            f'<rect class="lane" x="{_LABEL}" y="{y + 3}" width="{_WIDTH - _LABEL - _MARGIN}" height="{_ROW - 6}"/>'
+        )
     for span in schedule["spans"]:
         start, end = max(span["start"], first), min(span["end"], last)
         if start < end:
