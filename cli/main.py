@@ -42,3 +42,7 @@ app.command()(doctor)
 def main() -> None:
     """Entry point of the installed program."""
     app(prog_name="bivit")
+
+
+if __name__ == "__main__":
+    main()
