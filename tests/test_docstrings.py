@@ -48,9 +48,14 @@ def documented_parameters(docstring: str) -> list[str] | None:
     return names
 
 
-def signature_parameters(member: Any) -> list[str]:
-    """Parameter names of a function, or of a class's constructor, without self."""
-    return [name for name in inspect.signature(member).parameters if name not in ("self", "cls")]
+def undocumented(documented: list[str], member: Any) -> str | None:
+    """What is wrong with the documented names: positional ones come first and in order, keywords in any order."""
+    parameters = [p for name, p in inspect.signature(member).parameters.items() if name not in ("self", "cls")]
+    positional = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY and p.kind is not p.VAR_KEYWORD]
+    names = [p.name for p in parameters]
+    if documented[: len(positional)] == positional and sorted(documented) == sorted(names):
+        return None
+    return f"documents {documented}, takes {names}"
 
 
 def complaints(module: ModuleType) -> list[str]:
@@ -63,8 +68,9 @@ def complaints(module: ModuleType) -> list[str]:
             found.append(f"{module.__name__}.{name} has no docstring")
             continue
         documented = documented_parameters(docstring)
-        if documented is not None and documented != signature_parameters(member):
-            found.append(f"{module.__name__}.{name} documents {documented}, takes {signature_parameters(member)}")
+        wrong = undocumented(documented, member) if documented is not None else None
+        if wrong is not None:
+            found.append(f"{module.__name__}.{name} {wrong}")
     return found
 
 
@@ -101,13 +107,23 @@ def wrong(a, b):
     -------
     int
     """
-def right(a, b):
+def swapped(a, b):
     """Add.
 
     Parameters
     ----------
-    a, b : int
+    b, a : int
         Both.
+    """
+def right(a, *, b, c):
+    """Add.
+
+    Parameters
+    ----------
+    a : int
+        One.
+    c, b : int
+        Keywords.
     """
 '''
     exec(compile(ast.parse(source), "made_up", "exec"), vars(module))
@@ -115,4 +131,5 @@ def right(a, b):
         "made_up has no docstring",
         "made_up.bare has no docstring",
         "made_up.wrong documents ['a', 'c'], takes ['a', 'b']",
+        "made_up.swapped documents ['b', 'a'], takes ['a', 'b']",
     ]
