@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +47,14 @@ def save_network(network: IntNetwork, path: str | os.PathLike[str]) -> None:
         "format": FORMAT,
         "version": VERSION,
         "config": network.config.to_dict(),
-        "formats": vars(network.formats),
+        "formats": asdict(network.formats),
         "provenance": network.provenance,
         "agreement": network.agreement,
         "sha256": network_hash(network),
     }
     try:
-        metadata = {"bivit": json.dumps(header)}
-    except TypeError as error:
+        metadata = {"bivit": json.dumps(header, allow_nan=False)}
+    except (TypeError, ValueError) as error:
         raise BivitError(f"provenance and agreement must hold JSON values only: {error}") from error
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in network.tensors.items()}
     try:
@@ -61,7 +62,7 @@ def save_network(network: IntNetwork, path: str | os.PathLike[str]) -> None:
             temporary = Path(folder) / "network"
             save_file(tensors, temporary, metadata)
             temporary.replace(target)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise BivitError(f"cannot write the network {target}: {error}; choose a folder that can be written") from error
 
 
@@ -99,7 +100,7 @@ def load_network(path: str | os.PathLike[str]) -> IntNetwork:
 
 def network_hash(network: IntNetwork) -> str:
     """SHA-256, in hexadecimal, over the config, the formats and every tensor in name order."""
-    return _hash(network.config.to_dict(), vars(network.formats), network.tensors)
+    return _hash(network.config.to_dict(), asdict(network.formats), network.tensors)
 
 
 def _read(source: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

@@ -55,7 +55,7 @@ def round_half_up_shift(values: NDArray[np.int64], shift: int) -> NDArray[np.int
 
 
 @njit(cache=True, nogil=True)
-def _isqrt_flat(values, roots):  # type: ignore[no-untyped-def]
+def _isqrt_flat(values: NDArray[np.int64], roots: NDArray[np.int64]) -> None:
     for i in range(values.shape[0]):
         rest = values[i]
         root = np.int64(0)

@@ -2,16 +2,20 @@
 
 Operands of the products are packed words (`sim.bits`); equal padding bits cancel in the exclusive or. All arithmetic is
 int64, so results are exact and independent of the order of summation. The kernels hold no state and release the
-interpreter lock: callers run images in parallel threads (`sim.network`). Helpers live in this module because numba's
-cache does not see edits elsewhere.
+interpreter lock, so that `sim.network` can run images in parallel threads. Their helper lives in this module because
+numba's cache does not see edits elsewhere.
 """
-
-# mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
+
+Bits = NDArray[np.uint8]
+Int32s = NDArray[np.int32]
+Int64s = NDArray[np.int64]
+Words = NDArray[np.uint64]
 
 _M1 = np.uint64(0x5555555555555555)
 _M2 = np.uint64(0x3333333333333333)
@@ -21,8 +25,8 @@ _ONE, _TWO, _FOUR, _TOP = np.uint64(1), np.uint64(2), np.uint64(4), np.uint64(56
 
 
 @njit(cache=True, nogil=True)
-def _popcount(word):
-    # LLVM recognises this shape as its population count; numpy's own does not compile in numba.
+def _popcount(word: np.uint64) -> np.int64:
+    # LLVM recognises this shape as its population count; numpy's own does not compile in numba. The product wraps.
     word = word - ((word >> _ONE) & _M1)
     word = (word & _M2) + ((word >> _TWO) & _M2)
     word = (word + (word >> _FOUR)) & _M4
@@ -30,7 +34,7 @@ def _popcount(word):
 
 
 @njit(cache=True, nogil=True)
-def binary_linear(activations, weights, length):
+def binary_linear(activations: Words, weights: Words, length: int) -> Int64s:
     """Product of +-1 rows (paragraph 3): ``acc[n, o] = 2 * popcount(xnor(a[n], w[o])) - K``.
 
     Parameters
@@ -57,7 +61,7 @@ def binary_linear(activations, weights, length):
 
 
 @njit(cache=True, nogil=True)
-def threshold_sign(acc, theta):
+def threshold_sign(acc: Int64s, theta: Int32s) -> Bits:
     """Sign against a threshold a channel (paragraph 5): ``bit = acc >= Theta[c]``.
 
     Parameters
@@ -77,7 +81,7 @@ def threshold_sign(acc, theta):
 
 
 @njit(cache=True, nogil=True)
-def scores(queries, keys, length):
+def scores(queries: Words, keys: Words, length: int) -> Int64s:
     """Agreement of every query with every key of its head (paragraph 7): ``p = popcount(xnor(q[i], k[j]))``.
 
     Parameters
@@ -105,7 +109,7 @@ def scores(queries, keys, length):
 
 
 @njit(cache=True, nogil=True)
-def attention_threshold(p, exp, tau):
+def attention_threshold(p: Int64s, exp: Int32s, tau: Int32s) -> tuple[Bits, Int64s, Int64s]:
     """Binarize the softmax of the scores without a division (paragraph 8, mode `softmax`).
 
     ``a[i, j] = (Exp[h][m[i] - p[i, j]] << 16) >= Tau[h] * Z[i]``, m the row's largest score, Z the row's sum of Exp.
@@ -145,7 +149,7 @@ def attention_threshold(p, exp, tau):
 
 
 @njit(cache=True, nogil=True)
-def score_threshold(p, theta):
+def score_threshold(p: Int64s, theta: Int32s) -> Bits:
     """Binarize the scores by one threshold a head (paragraph 8, mode `score`): ``a[i, j] = p[i, j] >= Theta[h]``.
 
     Parameters
@@ -168,7 +172,7 @@ def score_threshold(p, theta):
 
 
 @njit(cache=True, nogil=True)
-def context(attention, values):
+def context(attention: Words, values: Words) -> tuple[Int64s, Bits]:
     """Weighted sum of the +-1 values by the 0/1 attention (paragraph 9).
 
     ``c[i, d] = 2 * popcount(a[i] & v[:, d]) - popcount(a[i])``, ``bit = c >= 0``.

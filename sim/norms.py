@@ -39,7 +39,7 @@ class HeadResult(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def _integer_products(rows, weights):  # type: ignore[no-untyped-def]
+def _integer_products(rows: NDArray[np.integer], weights: NDArray[np.int8]) -> Int64s:
     acc = np.zeros((rows.shape[0], weights.shape[0]), dtype=np.int64)
     for n in range(rows.shape[0]):
         for o in range(weights.shape[0]):
@@ -51,7 +51,7 @@ def _integer_products(rows, weights):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _scaled_sums(x, acc, scale, bias):  # type: ignore[no-untyped-def]
+def _scaled_sums(x: Int64s, acc: Int64s, scale: Int32s, bias: Int32s) -> Int64s:
     sums = np.empty(x.shape, dtype=np.int64)
     for b in range(x.shape[0]):
         for n in range(x.shape[1]):
@@ -61,7 +61,7 @@ def _scaled_sums(x, acc, scale, bias):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _statistics(x, eps):  # type: ignore[no-untyped-def]
+def _statistics(x: Int64s, eps: Int64s) -> tuple[Int64s, Int64s]:
     batch, groups, tokens, channels = x.shape
     s1 = np.empty((batch, groups, tokens), dtype=np.int64)
     v = np.empty((batch, groups, tokens), dtype=np.int64)
@@ -78,7 +78,7 @@ def _statistics(x, eps):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _compare(x, s1, r, theta, theta_frac_bits):  # type: ignore[no-untyped-def]
+def _compare(x: Int64s, s1: Int64s, r: Int64s, theta: Int32s, theta_frac_bits: int) -> NDArray[np.uint8]:
     batch, groups, tokens, channels = x.shape
     bits = np.empty(x.shape, dtype=np.uint8)
     for b in range(batch):

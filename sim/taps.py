@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-
 from .config import ViTConfig
 
 
@@ -66,22 +60,3 @@ def _attention_shapes(attn: str, config: ViTConfig) -> dict[str, tuple[int, ...]
     shapes[f"{attn}.attn_sign"] = (heads, tokens, tokens)
     shapes |= {f"{attn}.{name}": (tokens, width) for name in ("context.c", "context", "proj")}
     return shapes
-
-
-class TapRecorder:
-    """Keeps the tensors that were asked for, as int64.
-
-    Parameters
-    ----------
-    wanted : collection of str
-        Names to keep; `put` ignores others.
-    """
-
-    def __init__(self, wanted: Collection[str]) -> None:
-        self._wanted = frozenset(wanted)
-        self.taps: dict[str, NDArray[np.int64]] = {}
-
-    def put(self, name: str, tensor: NDArray[Any]) -> None:
-        """Keep a copy of `tensor` when `name` is wanted."""
-        if name in self._wanted:
-            self.taps[name] = tensor.astype(np.int64)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +103,13 @@ def tensor_specs(config: ViTConfig, formats: Formats) -> dict[str, TensorSpec]:
     Returns
     -------
     dict[str, TensorSpec]
+
+    Raises
+    ------
+    BivitError
+        When the formats are too wide for this shape.
     """
+    check_formats(config, formats)
     width = config.embed_dim
     specs = {
         "patch_embed.proj.weight": TensorSpec(np.int8, (width, config.patch_dim), -128, 127),
@@ -117,6 +124,45 @@ def tensor_specs(config: ViTConfig, formats: Formats) -> dict[str, TensorSpec]:
     specs["head.weight"] = TensorSpec(np.int8, (config.num_classes, config.head_rows * width), -128, 127)
     specs["head.bias"] = TensorSpec(np.int32, (config.num_classes,), *signed_range(32))
     return specs
+
+
+def check_formats(config: ViTConfig, formats: Formats) -> None:
+    """Check that no intermediate of a network of this shape can leave int64 (docs/semantics.md).
+
+    Raises
+    ------
+    BivitError
+        Naming the format that is too wide, what is allowed and what was got.
+    """
+    for name, value in asdict(formats).items():
+        check(isinstance(value, int) and value >= 0, f"{name} must be an integer of 0 or more, got {value!r}")
+    for name in ("theta_bits", "scale_bits", "qk_scale_bits"):
+        value = getattr(formats, name)
+        check(2 <= value <= 32, f"{name} must be 2 to 32, got {value}")
+    for lower, what, bound in _bounds(config, formats):
+        check(
+            bound < ISQRT_LIMIT,
+            f"with embed_dim {config.embed_dim}, {what} needs {bound.bit_length()} bits and at most "
+            f"{ISQRT_LIMIT.bit_length() - 1} are allowed; lower {lower}",
+        )
+
+
+def _bounds(config: ViTConfig, formats: Formats) -> Iterator[tuple[str, str, int]]:
+    """Each widest intermediate: the format to lower, what it is, and a bound of its magnitude."""
+    width, frac = config.embed_dim, formats.theta_frac_bits
+    for lower, what, channels, magnitude in (
+        ("residual_bits - norm_shift", "SignNorm", width, 1 << (formats.norm_bits - 1)),
+        ("qk_scale_bits", "HeadNorm", config.head_dim, width << formats.qk_scale_bits),
+    ):
+        # N_c * S2 is at most (N_c * max|x|)^2, and |N_c * x - S1| at most twice N_c * max|x|.
+        yield lower, f"the variance of {what}", (channels * magnitude) ** 2
+        yield "theta_frac_bits", f"the comparison of {what}", 2 * channels * magnitude << frac
+    threshold = 1 << (formats.theta_bits - 1 + frac + formats.mean_shift)
+    yield "mean_shift", "the threshold of SignNorm", threshold
+    # R is at least |N_c * x - S1| / sqrt(N_c) - 1, and at least 1: the product with Q is within this bound.
+    largest = 2 * (math.isqrt(width) + 1)
+    yield "head_m", "the normalisation of the head", largest << formats.head_m
+    yield "head_frac_bits", "a logit", (largest << formats.head_frac_bits) * config.head_rows * width * 128 + (1 << 31)
 
 
 def check_tensors(tensors: Mapping[str, NDArray], config: ViTConfig, formats: Formats) -> None:
