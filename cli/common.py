@@ -92,13 +92,14 @@ def show(result: dict[str, Any], as_json: bool, title: str) -> None:
     as_json : bool
         Print one JSON object and nothing else.
     title : str
-        Heading of the first table.
+        Heading, printed above.
     """
     if as_json:
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
         return
     out = Console(highlight=False)
-    plain = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    out.print(title, style="bold", soft_wrap=True)
+    plain = Table(show_header=False, box=None, pad_edge=False)
     for name, value in result.items():
         if not isinstance(value, list | dict):
             plain.add_row(name, format_value(value))

@@ -9,6 +9,7 @@ import typer
 from .. import __version__
 from .common import Group
 from .doctor import doctor
+from .run import run
 
 app = typer.Typer(
     cls=Group,
@@ -36,7 +37,8 @@ def root(
     """From a binarized vision transformer to a verified FPGA accelerator."""
 
 
-app.command()(doctor)
+for command in (doctor, run):
+    app.command()(command)
 
 
 def main() -> None:
