@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 from amaranth.hdl import Module, Mux, Signal, Value, ValueLike
 from amaranth.lib import wiring
 from amaranth.lib.crc.catalog import CRC32_ETHERNET
@@ -12,14 +14,31 @@ from ..sim.loadstream import MAGIC, VERSION, LoadError
 from .stream import LOAD_BUS
 
 
+class State(IntEnum):
+    """What the next beat is, or what the loader waits for.
+
+    Compared one by one, because Amaranth's own state machine comes out as incomplete Verilog cases.
+    """
+
+    MAGIC = 0
+    LENGTH = 1
+    ENGINE = 2
+    SECTION = 3
+    CHECK = 4
+    WORDS = 5
+    CRC = 6
+    COMMIT = 7
+    DISCARD = 8
+
+
 class Loader(wiring.Component):
     """Receiver of the load stream (docs/accelerator.md), the hardware twin of `sim.loadstream.parse_stream`.
 
     Every word goes to the bank that is not read, so a refused stream changes nothing that the engine uses. A beat's
     TLAST is judged before what the beat holds. After an error the rest of the stream is taken and dropped up to TLAST.
-    A stream that stays unfinished is given up by `abort`; beats that its sender still delivers count as a new stream,
-    and are refused. A complete stream waits, with `tready` low, until `idle`; `abort` has no effect on it, and none
-    between streams.
+    A stream that stays unfinished is given up by `abort_load`; beats that its sender still delivers count as a new
+    stream, and are refused. A complete stream waits, with `tready` low, until `idle`; `abort_load` has no effect on it,
+    and none between streams.
 
     Timing: one beat a cycle, except one cycle without `tready` after each section header; a beat is on the load bus in
         the cycle after it was taken; `commit` comes in the cycle after the last beat, or as soon as `idle` is high.
@@ -38,7 +57,7 @@ class Loader(wiring.Component):
         Independent of `tvalid`.
     idle : In
         The engine reads no loadable memory in the next cycle: must be low already in the cycle of its start.
-    abort : In
+    abort_load : In
         Give up an unfinished stream: it counts as refused with LENGTH.
     load : Out(LOAD_BUS)
         To every loadable memory.
@@ -61,7 +80,7 @@ class Loader(wiring.Component):
                 "tvalid": In(1),
                 "tready": Out(1),
                 "idle": In(1),
-                "abort": In(1),
+                "abort_load": In(1),
                 "load": Out(LOAD_BUS),
                 "commit": Out(1),
                 "loaded": Out(1),
@@ -70,6 +89,7 @@ class Loader(wiring.Component):
                 "loads_bad": Out(32),
             }
         )
+        self._state = Signal(State, init=State.MAGIC)
         self._beat = Signal()  # a beat is taken in this cycle
         self._reason = Signal(LoadError)  # why a stream is refused in this cycle
         self._remaining = Signal(32)  # beats to come, without the CRC beat
@@ -82,63 +102,66 @@ class Loader(wiring.Component):
         m.d.comb += [self._beat.eq(self.tvalid & self.tready), self.error.eq(self._reason)]
         with m.If(self._beat):
             m.d.sync += self._remaining.eq(self._remaining - 1)
-        with m.FSM(init="MAGIC") as fsm:
-            self._header_states(m)
-            self._section_states(m)
-            self._end_states(m, checksum.crc)
+        self._header_states(m)
+        self._section_states(m)
+        self._end_states(m, checksum.crc)
         m.d.comb += [
             checksum.data.eq(self.tdata),
             checksum.valid.eq(self._beat),
-            checksum.start.eq(fsm.ongoing("MAGIC")),
+            checksum.start.eq(self._state == State.MAGIC),
         ]
-        m.d.sync += self._writes.eq(self._beat & fsm.ongoing("WORDS"))
+        m.d.sync += self._writes.eq(self._beat & (self._state == State.WORDS))
         with m.If(self.commit):
             m.d.sync += [self.loaded.eq(1), self.loads_ok.eq(self.loads_ok + 1)]
         with m.If(self._reason != LoadError.NONE):
             m.d.sync += self.loads_bad.eq(self.loads_bad + 1)
         return m
 
+    def _go(self, m: Module, state: State) -> None:
+        """Choose the next state; a later choice in the same cycle wins over an earlier one."""
+        m.d.sync += self._state.eq(state)
+
     def _refuse(self, m: Module, reason: LoadError, *, when: ValueLike) -> None:
         """Report `reason` and drop what follows this beat; a later call in the same state wins over an earlier one."""
         with m.If(when):
             m.d.comb += self._reason.eq(reason)
-            m.next = "DISCARD"
+            self._go(m, State.DISCARD)
 
     def _cut_short(self, m: Module, *, when: ValueLike) -> None:
         """End a stream that has no CRC beat; comes last in a state because TLAST is judged first."""
         with m.If(when):
             m.d.comb += self._reason.eq(LoadError.LENGTH)
-            m.next = "MAGIC"
+            self._go(m, State.MAGIC)
 
     def _after(self, m: Module, remaining: ValueLike) -> None:
         """Choose what follows header or section: the next section while beats remain."""
         with m.If(remaining == 0):
-            m.next = "CRC"
+            self._go(m, State.CRC)
         with m.Else():
-            m.next = "SECTION"
+            self._go(m, State.SECTION)
 
     def _header_states(self, m: Module) -> None:
         """Beats 0 to 2: magic; version and length; engine."""
-        with m.State("MAGIC"):
+        with m.If(self._state == State.MAGIC):
             m.d.comb += self.tready.eq(1)
             with m.If(self._beat):
-                m.next = "LENGTH"
+                self._go(m, State.LENGTH)
                 self._refuse(m, LoadError.MAGIC, when=self.tdata != MAGIC)
             self._cut_short(m, when=self._beat & self.tlast)
-        with m.State("LENGTH"):
+        with m.If(self._state == State.LENGTH):
             m.d.comb += self.tready.eq(1)
             with m.If(self._beat):
                 m.d.sync += self._remaining.eq(self.tdata[32:])
-                m.next = "ENGINE"
+                self._go(m, State.ENGINE)
                 self._refuse(m, LoadError.LENGTH, when=self.tdata[32:] == 0)
                 self._refuse(m, LoadError.VERSION, when=self.tdata[:32] != VERSION)
-            self._cut_short(m, when=self.abort | (self._beat & self.tlast))
-        with m.State("ENGINE"):
+            self._cut_short(m, when=self.abort_load | (self._beat & self.tlast))
+        with m.If(self._state == State.ENGINE):
             m.d.comb += self.tready.eq(1)
             with m.If(self._beat):
                 self._after(m, self._remaining - 1)
                 self._refuse(m, LoadError.ENGINE, when=self.tdata != self.engine.fingerprint())
-            self._cut_short(m, when=self.abort | (self._beat & self.tlast))
+            self._cut_short(m, when=self.abort_load | (self._beat & self.tlast))
 
     def _section_states(self, m: Module) -> None:
         """Sections: header, a cycle to judge it, words."""
@@ -148,25 +171,24 @@ class Loader(wiring.Component):
         beat = Signal(6)
         bus = Signal(LOAD_BUS, reset_less=True)
         m.d.comb += [self.load.eq(bus), self.load.en.eq(self._writes)]
-        with m.State("SECTION"):
+        with m.If(self._state == State.SECTION):
             m.d.comb += self.tready.eq(1)
             with m.If(self._beat):
                 m.d.sync += [memory.eq(self.tdata[:8]), addr.eq(self.tdata[8:32]), words.eq(self.tdata[32:])]
                 m.d.sync += [known.eq(0), beat.eq(0)]
-                with m.Switch(self.tdata[:8]):
-                    for spec in specs:
-                        with m.Case(spec.id):
-                            m.d.sync += [known.eq(1), depth.eq(spec.depth), beats.eq(spec.beats)]
-                m.next = "CHECK"
-            self._cut_short(m, when=self.abort | (self._beat & self.tlast))
-        with m.State("CHECK"):
-            m.next = "WORDS"
+                for spec in specs:
+                    with m.If(self.tdata[:8] == spec.id):
+                        m.d.sync += [known.eq(1), depth.eq(spec.depth), beats.eq(spec.beats)]
+                self._go(m, State.CHECK)
+            self._cut_short(m, when=self.abort_load | (self._beat & self.tlast))
+        with m.If(self._state == State.CHECK):
+            self._go(m, State.WORDS)
             with m.If(words == 0):
                 self._after(m, self._remaining)
             self._refuse(m, LoadError.LENGTH, when=(words != 0) & (self._remaining == 0))
             self._refuse(m, LoadError.SECTION, when=~known | (addr + words > depth))
-            self._cut_short(m, when=self.abort)
-        with m.State("WORDS"):
+            self._cut_short(m, when=self.abort_load)
+        with m.If(self._state == State.WORDS):
             m.d.comb += self.tready.eq(1)
             with m.If(self._beat):
                 done = beat == beats - 1
@@ -176,24 +198,24 @@ class Loader(wiring.Component):
                     self._after(m, self._remaining - 1)
                 with m.Else():
                     self._refuse(m, LoadError.LENGTH, when=self._remaining == 1)
-            self._cut_short(m, when=self.abort | (self._beat & self.tlast))
+            self._cut_short(m, when=self.abort_load | (self._beat & self.tlast))
 
     def _end_states(self, m: Module, checksum: Value) -> None:
         """What ends a stream: the CRC beat, the wait for the engine, or dropping what is left of a refused one."""
-        with m.State("CRC"):
+        with m.If(self._state == State.CRC):
             m.d.comb += self.tready.eq(1)
             with m.If(self._beat):
-                m.next = "COMMIT"
+                self._go(m, State.COMMIT)
                 with m.If(self.tdata != checksum):
                     m.d.comb += self._reason.eq(LoadError.CRC)
-                    m.next = "MAGIC"
+                    self._go(m, State.MAGIC)
                 self._refuse(m, LoadError.LENGTH, when=~self.tlast)
-            self._cut_short(m, when=self.abort)
-        with m.State("COMMIT"):
+            self._cut_short(m, when=self.abort_load)
+        with m.If(self._state == State.COMMIT):
             m.d.comb += self.commit.eq(self.idle)
             with m.If(self.idle):
-                m.next = "MAGIC"
-        with m.State("DISCARD"):
+                self._go(m, State.MAGIC)
+        with m.If(self._state == State.DISCARD):
             m.d.comb += self.tready.eq(1)
-            with m.If(self.abort | (self._beat & self.tlast)):
-                m.next = "MAGIC"
+            with m.If(self.abort_load | (self._beat & self.tlast)):
+                self._go(m, State.MAGIC)

@@ -52,9 +52,9 @@ def simulate(
             while rng.random() < stall:
                 await ctx.tick()
             if isinstance(beat, str):
-                ctx.set(dut.abort, 1)
+                ctx.set(dut.abort_load, 1)
                 await ctx.tick()
-                ctx.set(dut.abort, 0)
+                ctx.set(dut.abort_load, 0)
                 continue
             ctx.set(dut.tvalid, 1)
             ctx.set(dut.tdata, beat[0])
@@ -163,7 +163,7 @@ def test_what_the_reader_refuses_the_loader_refuses_with_the_same_code() -> None
     """One simulation: each broken stream, and a good one after each, which must be taken."""
     good = build_stream(ENGINE, {"settings": {0: [1]}})
     streams = refused_streams()
-    beats = []
+    beats: list[tuple[int, int]] = []
     for data in streams.values():
         beats += beats_of(data) + beats_of(good)
     record = simulate(beats, stall=0.2, seed=5)
@@ -174,8 +174,8 @@ def test_what_the_reader_refuses_the_loader_refuses_with_the_same_code() -> None
 
 def test_length_of_zero_and_empty_section_beyond_the_end() -> None:
     magic, fingerprint = int.from_bytes(b"BIVITNET", "little"), ENGINE.fingerprint()
-    zero: Beats = [(magic, 0), (1, 0), (fingerprint, 0), (0, 1)]
-    beyond: Beats = [(magic, 0), (1 | 3 << 32, 0), (fingerprint, 0), (17 << 8, 0), (0, 0), (0, 1)]
+    zero = [(magic, 0), (1, 0), (fingerprint, 0), (0, 1)]
+    beyond = [(magic, 0), (1 | 3 << 32, 0), (fingerprint, 0), (17 << 8, 0), (0, 0), (0, 1)]
     record = simulate(zero + beyond)
     assert (record.errors, record.writes) == ([LoadError.LENGTH, LoadError.SECTION], [])
 
