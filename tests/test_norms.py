@@ -1,0 +1,165 @@
+"""Operators on the residual stream against their plain-Python twins (sim/norms.py)."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import naive
+from bivit.sim import norms
+from bivit.sim.config import Formats
+
+FORMATS = Formats()
+LOW, HIGH = -(2**19), 2**19 - 1
+
+
+def integers(seed: int, low: int, high: int, *shape: int) -> np.ndarray:
+    """Random int64 of `low` to `high`, both included."""
+    return np.random.default_rng(seed).integers(low, high + 1, shape)
+
+
+def int32(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.int32)
+
+
+@pytest.mark.parametrize("prefix", [0, 1, 2])
+@pytest.mark.parametrize("shift", [1, 17, 40])
+def test_patch_embed(prefix: int, shift: int) -> None:
+    patches = integers(0, 0, 255, 2, 3, 7).astype(np.uint8)
+    weight = integers(1, -128, 127, 5, 7).astype(np.int8)
+    scale, bias = int32(integers(2, 1, 2**15 - 1, 5)), integers(3, -(2**47), 2**47 - 1, 5)
+    position = int32(integers(4, LOW, HIGH, prefix + 3, 5))
+    x, saturations = norms.patch_embed(patches, weight, scale, bias, shift, position, 20)
+    rows = [
+        [
+            naive.patch_embed(patch, weight.tolist(), scale.tolist(), bias.tolist(), shift, place, 20)
+            for patch, place in zip(image, position[prefix:].tolist(), strict=True)
+        ]
+        for image in patches.tolist()
+    ]
+    assert x.dtype == np.int64
+    assert x.tolist() == [position[:prefix].tolist() + [row for row, _ in image] for image in rows]
+    assert saturations == sum(count for image in rows for _, count in image)
+
+
+def test_patch_embed_with_extreme_pixels_and_weights() -> None:
+    weight = np.array([[-128] * 768, [127] * 768], dtype=np.int8)
+    scale, bias = np.full(2, 2**15 - 1, dtype=np.int32), np.array([-(2**47), 2**47 - 1])
+    for value in (0, 255):
+        patch = np.full((1, 1, 768), value, dtype=np.uint8)
+        x, _ = norms.patch_embed(patch, weight, scale, bias, 40, np.zeros((1, 2), dtype=np.int32), 20)
+        expected, _ = naive.patch_embed([value] * 768, weight.tolist(), scale.tolist(), bias.tolist(), 40, [0, 0], 20)
+        assert x.tolist() == [[expected]]
+
+
+@pytest.mark.parametrize("channels", [1, 8, 72])
+@pytest.mark.parametrize("limit", [4, 3000, HIGH])
+def test_sign_norm(channels: int, limit: int) -> None:
+    x = integers(channels, -limit, limit, 2, 3, channels)
+    x[0, 0], x[0, 1] = limit, -limit - 1
+    theta = int32(integers(channels + 1, -700, 700, channels))
+    for eps in (1, 38654, 2**40):
+        result = norms.sign_norm(x, theta, eps, FORMATS)
+        expected = [[naive.sign_norm(row, theta.tolist(), eps, 2, 8) for row in rows] for rows in x.tolist()]
+        assert (result.bits.dtype, result.s1.dtype, result.r.dtype) == (np.uint8, np.int64, np.int64)
+        assert result.bits.tolist() == [[row[0] for row in rows] for rows in expected]
+        assert result.s1.tolist() == [[row[1] for row in rows] for rows in expected]
+        assert result.r.tolist() == [[row[2] for row in rows] for rows in expected]
+
+
+def test_sign_norm_of_the_widest_rows() -> None:
+    x = np.full((1, 1, 768), LOW, dtype=np.int64)
+    x[..., ::2] = HIGH
+    theta = np.array([-(2**15), 2**15 - 1] * 384, dtype=np.int32)
+    result = norms.sign_norm(x, theta, 1, FORMATS)
+    assert (result.bits[0, 0].tolist(), result.s1.item(), result.r.item()) == naive.sign_norm(
+        x[0, 0].tolist(), theta.tolist(), 1, 2, 8
+    )
+
+
+def test_sign_norm_at_a_tie_is_plus_one() -> None:
+    # x = (a, -a) and Eps = 3 * (2a)^2 give R = 4a, so Theta = 128 of 256 is met exactly by the first channel.
+    formats = replace(FORMATS, norm_shift=0)
+    x = np.array([[[100, -100]]], dtype=np.int64)
+    for theta, bit in ((127, 1), (128, 1), (129, 0)):
+        result = norms.sign_norm(x, np.array([theta, -theta], dtype=np.int32), 3 * 200**2, formats)
+        assert result.r.item() == 400
+        assert result.bits.tolist() == [[[bit, int(theta >= 128)]]]
+
+
+@given(st.lists(st.integers(LOW, HIGH), min_size=1, max_size=12), st.data())
+def test_sign_norm_in_mode_mean(x: list[int], data: st.DataObject) -> None:
+    theta = data.draw(st.lists(st.integers(-(2**15), 2**15 - 1), min_size=len(x), max_size=len(x)))
+    result = norms.sign_norm(np.array([[x]]), np.array(theta, dtype=np.int32), None, FORMATS)
+    assert (result.bits[0, 0].tolist(), result.s1.item()) == naive.sign_norm_mean(x, theta, 2, 8)
+    assert result.r.item() == 2**16
+
+
+def test_mode_mean_at_a_tie_is_plus_one() -> None:
+    x = np.array([[[512, -512]]], dtype=np.int64)  # N_c * x - S1 is +-256 after norm_shift
+    assert norms.sign_norm(x, np.array([1, -1], dtype=np.int32), None, FORMATS).bits.tolist() == [[[1, 1]]]
+    assert norms.sign_norm(x, np.array([2, 0], dtype=np.int32), None, FORMATS).bits.tolist() == [[[0, 0]]]
+
+
+def test_residual_add_saturates_and_counts() -> None:
+    x = integers(0, LOW, HIGH, 2, 3, 5)
+    acc = integers(1, -64, 64, 2, 3, 5)
+    scale, bias = int32(integers(2, -(2**15), 2**15 - 1, 5)), int32(integers(3, LOW, HIGH, 5))
+    added, saturations = norms.residual_add(x, acc, scale, bias, 20)
+    expected = [
+        [naive.residual_add(row, a, scale.tolist(), bias.tolist(), 20) for row, a in zip(rows, accs, strict=True)]
+        for rows, accs in zip(x.tolist(), acc.tolist(), strict=True)
+    ]
+    assert added.dtype == np.int64
+    assert added.tolist() == [[row for row, _ in rows] for rows in expected]
+    assert saturations == sum(count for rows in expected for _, count in rows) > 0
+
+
+def test_residual_add_reaches_the_limits_without_a_count() -> None:
+    x = np.array([[[HIGH - 6, LOW + 6]]], dtype=np.int64)
+    scale, acc = np.array([2, -2], dtype=np.int32), np.array([[[3, 3]]], dtype=np.int64)
+    added, saturations = norms.residual_add(x, acc, scale, np.zeros(2, dtype=np.int32), 20)
+    assert (added.tolist(), saturations) == ([[[HIGH, LOW]]], 0)
+    added, saturations = norms.residual_add(x, acc, scale, np.array([1, -1], dtype=np.int32), 20)
+    assert (added.tolist(), saturations) == ([[[HIGH, LOW]]], 2)
+
+
+@pytest.mark.parametrize("head_dim", [8, 64])
+def test_head_norm(head_dim: int) -> None:
+    acc = integers(head_dim, -192, 192, 2, 3, 4, head_dim)
+    acc[0, 0, 0], acc[0, 1, 1] = 0, 192
+    theta, scale = int32(integers(1, -400, 400, 3, head_dim)), int32(integers(2, 1, 255, 3, head_dim))
+    eps = np.array([1, 77, 2**30])
+    result = norms.head_norm(acc, theta, scale, eps, 8)
+    expected = [
+        [
+            [naive.head_norm(row, theta[h].tolist(), scale[h].tolist(), int(eps[h]), 8) for row in head]
+            for h, head in enumerate(image)
+        ]
+        for image in acc.tolist()
+    ]
+    for position, got in enumerate((result.bits, result.s1, result.r)):
+        assert got.tolist() == [[[row[position] for row in head] for head in image] for image in expected]
+
+
+def test_pool_takes_the_first_rows_or_the_floor_of_the_mean() -> None:
+    x = integers(0, LOW, HIGH, 2, 5, 6)
+    assert np.array_equal(norms.pool(x, 2, None), x[:, :2])
+    assert norms.pool(x, 1, 3).tolist() == [[naive.pool_mean(image, 3)] for image in x.tolist()]
+    assert norms.pool(np.array([[[-1], [0]]]), 1, 1).tolist() == [[[-1]]]
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("limit", [0, 3, HIGH])
+def test_head(rows: int, limit: int) -> None:
+    pooled = integers(rows, -limit, limit, 3, rows, 16)
+    weight, bias = integers(1, -128, 127, 4, rows * 16).astype(np.int8), int32(integers(2, -(2**31), 2**31 - 1, 4))
+    for eps in (1, 5000):
+        result = norms.head(pooled, eps, weight, bias, FORMATS)
+        expected = [[naive.head_row(row, eps, 2, 36, 8) for row in image] for image in pooled.tolist()]
+        for position, got in enumerate((result.s1, result.r, result.q, result.y)):
+            assert got.tolist() == [[row[position] for row in image] for image in expected]
+        y = [[value for row in image for value in row[3]] for image in expected]
+        assert result.logits.tolist() == [naive.classify(row, weight.tolist(), bias.tolist()) for row in y]
