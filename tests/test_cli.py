@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 
 from bivit.cli import doctor
+from bivit.model.data import load_dataset
+from bivit.sim.artefact import load_network, save_network
+from bivit.sim.config import preset
+from bivit.sim.random_network import random_network
 
-COMMANDS = ("doctor",)
+COMMANDS = ("doctor", "run")
 
 
 def bivit(*arguments: str | Path, cwd: Path | None = None, path: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -68,3 +72,47 @@ def test_an_unknown_command_is_refused() -> None:
     assert done.returncode == 2
     assert "No such command" in done.stderr
     assert done.stdout == ""
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network file of the demo's shape with random tensors."""
+    path = tmp_path_factory.mktemp("net") / "random.safetensors"
+    save_network(random_network(preset("digits"), seed=3), path)
+    return path
+
+
+def test_run_prints_what_the_reference_predicts(net: Path) -> None:
+    done = bivit("run", net, "--data", "digits", "--images", "24", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    test = load_dataset("digits", "test").take(24)
+    assert result["images"] == 24
+    assert result["top1"] == (load_network(net).predict(test.images) == test.labels).mean()
+    assert result["images_per_s"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.safetensors"], "there is no network file missing.safetensors"),
+        (["{net}", "--images", "0"], "can give 1 to 355 images, got 0"),
+        (["{net}", "--data", "nothing"], "there is no data set 'nothing'"),
+        (["{cut}"], "truncated or not a safetensors file"),
+    ],
+)
+def test_run_refuses_bad_input(net: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(net.read_bytes()[:-100])
+    filled = [argument.format(net=net, cut=cut) for argument in arguments]
+    done = bivit("run", *filled, "--json", cwd=tmp_path)
+    assert_refused(done, message)
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], message: str) -> None:
+    """One message on standard error, exit code 2, no traceback, nothing on standard output."""
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert message in done.stderr
+    assert done.stderr.startswith("bivit: ")
+    assert "Traceback" not in done.stderr
