@@ -55,6 +55,8 @@ class Dense(wiring.Component):
         Issue of a command.
     pixel_en, pixel_addr, pixel_data : Out, Out, In
         Reader of the strip of pixels, two cycles of latency; the address counts while `pixel_en`.
+    strip_done : Out
+        The last pixel of the strip is being read.
     y_en, y_addr, y_data : Out, Out, In
         Reader of the normalised rows, one cycle of latency.
     x_w_en, x_w_addr, x_w_data : Out
@@ -79,6 +81,7 @@ class Dense(wiring.Component):
                 "pixel_en": Out(1),
                 "pixel_addr": Out(16),
                 "pixel_data": In(8),
+                "strip_done": Out(1),
                 "y_en": Out(1),
                 "y_addr": Out(12),
                 "y_data": In(signed(INPUT_BITS)),
@@ -114,6 +117,7 @@ class Dense(wiring.Component):
             walk.groups.eq(Mux(self.logits_start, logits.groups, embed.groups)),
             walk.weight_start.eq(Mux(self.logits_start, logits.weight_addr, 0)),
             self.pixel_en.eq(walk.en & ~classify),
+            self.strip_done.eq(walk.strip_last & ~classify),
             self.pixel_addr.eq(walk.pixel_addr),
         ]
         sums = self._stage_sums(m, walk, classify, memories["dense_weights"])

@@ -31,8 +31,8 @@ class DenseWalk(wiring.Component):
         Weight of the first step; those of the other steps and groups follow, the same for every patch.
     en : Out(1)
         A step.
-    first, last : Out(1)
-        The step is a group's first or last.
+    first, last, strip_last : Out(1)
+        The step is a group's first or last, or the last of all.
     offset, pixel_addr, weight_addr : Out
         Position in the row, address of the pixel in the strip, address of the weight.
     """
@@ -51,6 +51,7 @@ class DenseWalk(wiring.Component):
                 "en": Out(1),
                 "first": Out(1),
                 "last": Out(1),
+                "strip_last": Out(1),
                 "offset": Out(12),
                 "pixel_addr": Out(16),
                 "weight_addr": Out(20),
@@ -118,6 +119,7 @@ class DenseWalk(wiring.Component):
             ends["group"].eq(active & (self.last | ~self.en) & old),
             ends["patch"].eq(ends["group"] & (groups_left == 1)),
             ends["strip"].eq(ends["patch"] & (patches_left == 1)),
+            self.strip_last.eq(self.last & (groups_left == 1) & (patches_left == 1)),
         ]
         with m.If(active & ~old):
             m.d.sync += age.eq(age + 1)

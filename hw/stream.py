@@ -5,6 +5,8 @@ from __future__ import annotations
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..sim.isa import OPERATIONS
+
 #: Payload of one 64-bit beat for a loadable memory; `hw.memory.LoadableMemory` listens to its own id.
 LOAD_BUS = data.StructLayout({"en": 1, "memory": 8, "addr": 24, "beat": 6, "data": 64})
 
@@ -22,3 +24,8 @@ def bits_port(lanes: int, row_bits: int = 7, chunk_bits: int = 7) -> wiring.Sign
 def axi_payload(data_bits: int) -> data.StructLayout:
     """Payload of an AXI4-Stream beat without a tag."""
     return data.StructLayout({"data": data_bits, "last": 1})
+
+
+def command_layout(op: str) -> data.StructLayout:
+    """Fields of one operation as a struct; the order and widths of `sim.isa.OPERATIONS`."""
+    return data.StructLayout(dict(OPERATIONS[op]))

@@ -34,7 +34,7 @@ _NORM_FIELDS = {
     "stride": 8,  # words from one row of x to the next
     "param_addr": 16,
     "channels": 11,
-    "eps": 48,
+    "eps": 48,  # in the program: word of the memory `norm_eps`, which the sequencer puts in its place
     "mean": 1,  # mode `mean`: R is the constant
     "dst_mem": 3,  # index in BIT_DESTINATIONS
     "dst_addr": 16,
@@ -94,6 +94,7 @@ OPERATIONS: dict[str, dict[str, int]] = {
         "head_norm_step": 16,
         "residual_step": 16,
         "tables_step": 16,
+        "eps_step": 16,
     },
 }
 

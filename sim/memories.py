@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from .engine import WORD, EngineConfig, LoadMemory, ceil_div
 
 #: Widths of parameters that no format names.
@@ -9,6 +11,7 @@ PATCH_BIAS_BITS = 48
 PATCH_SCALE_BITS = 16
 EXP_BITS = 17  # Exp needs 16; word 0 of a table holds Tau, up to 2^16
 HEAD_BIAS_BITS = 32
+EPS_BITS = 48
 
 
 def load_memories(engine: EngineConfig) -> dict[str, LoadMemory]:
@@ -34,7 +37,7 @@ def load_memories(engine: EngineConfig) -> dict[str, LoadMemory]:
         "settings": (64, 16),
         "program": (INSTRUCTION_BITS, engine.program_words),
         "weights": (columns * WORD, depth * ((4 * groups_d + groups_m) * words_d + groups_d * words_m)),
-        "preload": (columns * engine.acc_bits, depth * (5 * groups_d + groups_m)),
+        "preload": (columns * engine.acc_bits, depth * (3 * groups_d + groups_m + engine.max_heads)),
         "sign_norm": (lanes * f.theta_bits, depth * 2 * d // lanes),
         "head_norm": (lanes * (f.theta_bits + f.qk_scale_bits), depth * 2 * d // lanes),
         "residual": (lanes * (f.scale_bits + f.residual_bits), depth * 2 * d // lanes),
@@ -45,9 +48,54 @@ def load_memories(engine: EngineConfig) -> dict[str, LoadMemory]:
         ),
         "patch_params": (lanes * (PATCH_BIAS_BITS + PATCH_SCALE_BITS), d // lanes),
         "positions": (lanes * f.residual_bits, engine.max_tokens * d // lanes),
+        "norm_eps": (EPS_BITS, depth * (2 + 2 * engine.max_heads) + 1),
         "head_bias": (
             lanes * HEAD_BIAS_BITS,
             ceil_div(engine.max_classes, engine.dense_lanes) * engine.dense_lanes // lanes,
         ),
     }
     return {name: LoadMemory(i, width, words) for i, (name, (width, words)) in enumerate(shapes.items())}
+
+
+@dataclass(frozen=True)
+class BitMemory:
+    """Shape of an operand memory: `slots` chunks of `lanes` bits a word, `depth` words; see `hw.memory.SlotMemory`."""
+
+    slots: int
+    depth: int
+    group: int
+    clear: str
+
+
+def value_groups(engine: EngineConfig) -> int:
+    """Groups of C channels that v is kept in: never more than one head in a group."""
+    return max(ceil_div(engine.max_embed_dim, engine.columns), engine.max_heads)
+
+
+def bit_memories(engine: EngineConfig) -> dict[str, BitMemory]:
+    """Return the operand memories by name.
+
+    Row memories (norm, query, attention, context, hidden) hold 64 bits of each of R rows a word, key holds 64 bits of each
+    of C keys, value 64 tokens of each of C channels. attention and hidden hold two tiles, the others all tokens.
+    """
+    chunks, tiles = engine.chunks_per_word, engine.max_tiles
+    words = {
+        "embed": ceil_div(engine.max_embed_dim, WORD),
+        "hidden": ceil_div(engine.max_hidden_dim, WORD),
+        "tokens": ceil_div(engine.max_tokens, WORD),
+    }
+    depths = {
+        "norm": tiles * words["embed"],
+        "query": tiles * engine.max_heads,
+        "attention": 2 * words["tokens"],
+        "context": tiles * words["embed"],
+        "hidden": 2 * words["hidden"],
+    }
+    memories = {name: BitMemory(engine.rows * chunks, depth, chunks, "block") for name, depth in depths.items()}
+    memories["key"] = BitMemory(
+        engine.columns * chunks, engine.max_heads * ceil_div(engine.max_tokens, engine.columns), chunks, "block"
+    )
+    memories["value"] = BitMemory(
+        WORD * engine.tile_chunks, value_groups(engine) * words["tokens"], engine.tile_chunks, "stride"
+    )
+    return memories

@@ -1,0 +1,140 @@
+"""The memories of operand bits, and the one place that turns rows, chunks and tokens into their words and slots."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from ..sim.engine import WORD, EngineConfig
+from ..sim.isa import BIT_DESTINATIONS, COLUMN_MEMORIES, ROW_MEMORIES
+from ..sim.memories import bit_memories
+from .memory import SlotMemory
+
+#: Which sources can write which memory; the schedule never lets two write one memory in the same cycle.
+SOURCES: dict[str, tuple[str, ...]] = {
+    "drain": ("query", "attention", "context", "hidden", "key", "value"),
+    "sign_norm": ("norm",),
+    "head_norm": ("query", "key"),
+    "attention": ("attention",),
+}
+
+
+def source_layout(lanes: int) -> data.StructLayout:
+    """One chunk of bits with its destination: `chunk` counts from the start of the destination's row (value: of the group)."""
+    return data.StructLayout({"en": 1, "mem": 3, "addr": 16, "token": 12, "row": 7, "chunk": 7, "data": lanes})
+
+
+class BitStore(wiring.Component):
+    """All operand memories: four sources of bits in, the array's row and column operands out.
+
+    Timing: a chunk is written `sim.timing.BITS_WRITE` (1) cycle after its source's `en`; operands leave one cycle after
+        the address.
+    Numerics: bit 1 is +1 (attention: 1); the first chunk of a 64-bit word clears the rest of it, so that padding is 0.
+
+    Parameters
+    ----------
+    engine : EngineConfig
+        Shape of the engine.
+
+    Members
+    -------
+    drain, sign_norm, head_norm, attention : In(source_layout)
+        Sources of bits.
+    a_mem, a_addr, w_mem, w_addr : In
+        Operands to read: indices in `ROW_MEMORIES` and `COLUMN_MEMORIES`, and words.
+    weights : In(C * 64)
+        The word of the weight memory at `w_addr`, read outside.
+    a, w : Out
+        Operands of the array.
+    """
+
+    def __init__(self, engine: EngineConfig):
+        self.engine = engine
+        super().__init__(
+            {
+                **{name: In(source_layout(engine.lanes)) for name in SOURCES},
+                "a_mem": In(3),
+                "a_addr": In(16),
+                "w_mem": In(2),
+                "w_addr": In(20),
+                "weights": In(engine.columns * WORD),
+                "a": Out(engine.rows * WORD),
+                "w": Out(engine.columns * WORD),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the memories, their write ports and the operand multiplexers."""
+        m = Module()
+        stores: dict[str, SlotMemory] = {}
+        for name, shape in bit_memories(self.engine).items():
+            stores[name] = SlotMemory(
+                slots=shape.slots,
+                slot_bits=self.engine.lanes,
+                depth=shape.depth,
+                group=shape.group,
+                clear=shape.clear,
+            )
+            m.submodules[name] = stores[name]
+            self._write(m, name, stores[name])
+        self._read(m, stores)
+        return m
+
+    def _write(self, m: Module, name: str, store: SlotMemory) -> None:
+        """Register the chunk of whichever source is writing `name`."""
+        destination = BIT_DESTINATIONS.index(name)
+        en = Signal(name=f"{name}_en")
+        m.d.sync += store.w_en.eq(en)
+        for source, targets in SOURCES.items():
+            if name not in targets:
+                continue
+            port = getattr(self, source)
+            addr, slot, clear = self._place(name, port)
+            with m.If(port.en & (port.mem == destination)):
+                m.d.comb += en.eq(1)
+                m.d.sync += [
+                    store.w_addr.eq(addr),
+                    store.w_slot.eq(slot),
+                    store.w_clear.eq(clear),
+                    store.w_data.eq(port.data),
+                ]
+
+    def _place(self, name: str, port: data.View) -> tuple[Value, Value, Value]:
+        """Return word, slot and clear of a chunk in memory `name`."""
+        in_word = exact_log2(self.engine.chunks_per_word)
+        part = port.chunk[:in_word]
+        if name in ROW_MEMORIES:
+            return port.addr + port.chunk[in_word:], Cat(part, port.row), part == 0
+        token = (port.token + port.row)[:12]
+        if name == "key":
+            column = exact_log2(self.engine.columns)
+            return port.addr + token[column:], Cat(part, token[:column]), part == 0
+        in_group = exact_log2(self.engine.tile_chunks)
+        bit = exact_log2(WORD)
+        return port.addr + token[bit:], Cat(port.chunk[:in_group], token[:bit]), token[:bit] == 0
+
+    def _read(self, m: Module, stores: dict[str, SlotMemory]) -> None:
+        """Give every memory the address, and choose the word by the memory asked for a cycle ago."""
+        a_mem, w_mem = Signal.like(self.a_mem, name="a_mem_read"), Signal.like(self.w_mem, name="w_mem_read")
+        m.d.sync += [a_mem.eq(self.a_mem), w_mem.eq(self.w_mem)]
+        m.d.comb += [self.a.eq(0), self.w.eq(self.weights)]
+        for k, name in enumerate(ROW_MEMORIES):
+            m.d.comb += stores[name].r_addr.eq(self.a_addr)
+            with m.If(a_mem == k):
+                m.d.comb += self.a.eq(stores[name].r_data)
+        for k, name in enumerate(COLUMN_MEMORIES):
+            if name == "weights":
+                continue
+            m.d.comb += stores[name].r_addr.eq(self.w_addr)
+            with m.If(w_mem == k):
+                m.d.comb += self.w.eq(self._columns(name, stores[name].r_data))
+
+    def _columns(self, name: str, word: Value) -> Value:
+        """Bring a word into column order; value words are stored token by token."""
+        if name == "key":
+            return word
+        columns = self.engine.columns
+        # A single assignment of all bits keeps the transposition pure wiring in the Verilog.
+        return Cat(*(word[token * columns + c] for c in range(columns) for token in range(WORD)))

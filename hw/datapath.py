@@ -1,0 +1,305 @@
+"""The datapath: all units between pixels and logits, their memories, and the wires of docs/accelerator.md's picture."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..sim.engine import EngineConfig
+from ..sim.isa import BIT_DESTINATIONS, EPILOGUES
+from ..sim.memories import value_groups
+from .attention_threshold import AttentionThreshold
+from .bit_store import BitStore
+from .dense import Dense
+from .head import Head
+from .logits import Logits
+from .matmul import Matmul
+from .memory import LoadableMemory, WordMemory
+from .norm import Norm
+from .pixel_buffer import PixelBuffer
+from .residual_add import ResidualAdd
+from .sequencer import ISSUED
+from .stream import LOAD_BUS, command_layout
+from .value_sums import ValueSums
+
+
+class Datapath(wiring.Component):
+    """Everything that computes: commands in, pixels in, logits out.
+
+    Timing: each unit as `sim.timing` says; nothing here waits for anything but `Logits` for its reader.
+
+    Parameters
+    ----------
+    engine : EngineConfig
+        Shape of the engine.
+
+    Members
+    -------
+    issue_<op>, command_<op> : In
+        As `Sequencer`.
+    load, bank : In
+        Load bus, and the bank in use.
+    enable : In(1)
+        Take pixels.
+    strip_beats, strips, tag : In
+        Settings of the pixel stream; tag of the logits.
+    pixels_*, logits_* : In, Out
+        Streams.
+    strip, hold, image_out, pixel_error, array_active : Out
+        A strip is there; logits wait for their reader; an image's last logit is taken; the pixel stream's TLAST was
+        wrong; the array takes a step.
+    saturations : Out
+        Residuals limited in this cycle.
+    """
+
+    def __init__(self, engine: EngineConfig):
+        self.engine = engine
+        self.units = {
+            "pixel_buffer": PixelBuffer(engine),
+            "dense": Dense(engine),
+            "sign_norm": Norm(engine, "sign_norm"),
+            "head_norm": Norm(engine, "head_norm"),
+            "matmul": Matmul(engine),
+            "bit_store": BitStore(engine),
+            "value_sums": ValueSums(engine, value_groups(engine)),
+            "residual_add": ResidualAdd(engine),
+            "attention_threshold": AttentionThreshold(engine),
+            "logits": Logits(engine),
+        }
+        norm = self.units["sign_norm"].params
+        self.units["head"] = Head(engine, s1_bits=norm.s1_bits, r_bits=norm.r_bits)
+        super().__init__(
+            {
+                **{f"issue_{op}": In(1) for op in ISSUED},
+                **{f"command_{op}": In(command_layout(op)) for op in ISSUED},
+                "load": In(LOAD_BUS),
+                "bank": In(1),
+                "enable": In(1),
+                "strip_beats": In(16),
+                "strips": In(8),
+                "tag": In(16),
+                "pixels_tdata": In(8 * engine.pixel_bytes),
+                "pixels_tlast": In(1),
+                "pixels_tvalid": In(1),
+                "pixels_tready": Out(1),
+                "logits_tdata": Out(32),
+                "logits_tuser": Out(16),
+                "logits_tlast": Out(1),
+                "logits_tvalid": Out(1),
+                "logits_tready": In(1),
+                "strip": Out(1),
+                "hold": Out(1),
+                "image_out": Out(1),
+                "pixel_error": Out(1),
+                "array_active": Out(1),
+                "saturations": Out(8),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Connect the units."""
+        m = Module()
+        for name, unit in self.units.items():
+            m.submodules[name] = unit
+            if hasattr(unit, "load"):
+                m.d.comb += [unit.load.eq(self.load), unit.bank.eq(self.bank)]
+        self._commands(m)
+        self._streams(m)
+        self._residual(m)
+        self._operands(m)
+        self._bits(m)
+        self._head_norm(m)
+        return m
+
+    def _commands(self, m: Module) -> None:
+        """Give every unit its issues."""
+        for op in ISSUED:
+            issue, command = getattr(self, f"issue_{op}"), getattr(self, f"command_{op}")
+            for unit in self.units.values():
+                if hasattr(unit, f"{op}_start"):
+                    m.d.comb += [getattr(unit, f"{op}_start").eq(issue), getattr(unit, f"{op}_command").eq(command)]
+            if op in self.units and hasattr(self.units[op], "start"):
+                m.d.comb += [self.units[op].start.eq(issue), self.units[op].command.eq(command)]
+
+    def _streams(self, m: Module) -> None:
+        """Pixels in, logits out."""
+        pixels, dense, head, logits = (self.units[name] for name in ("pixel_buffer", "dense", "head", "logits"))
+        m.d.comb += [
+            pixels.enable.eq(self.enable),
+            pixels.strip_beats.eq(self.strip_beats),
+            pixels.strips.eq(self.strips),
+            pixels.tdata.eq(self.pixels_tdata),
+            pixels.tlast.eq(self.pixels_tlast),
+            pixels.tvalid.eq(self.pixels_tvalid),
+            self.pixels_tready.eq(pixels.tready),
+            self.pixel_error.eq(pixels.error),
+            self.strip.eq(pixels.available),
+            pixels.read_addr.eq(dense.pixel_addr),
+            dense.pixel_data.eq(pixels.read_data),
+            pixels.release.eq(dense.strip_done),
+            head.y_addr.eq(dense.y_addr),
+            dense.y_data.eq(head.y_data),
+            logits.w_en.eq(dense.logit_w_en),
+            logits.w_addr.eq(dense.logit_w_addr),
+            logits.w_data.eq(dense.logit_w_data),
+            logits.start.eq(self.issue_output),
+            logits.command.eq(self.command_output),
+            logits.tag.eq(self.tag),
+            self.logits_tdata.eq(logits.tdata),
+            self.logits_tuser.eq(logits.tuser),
+            self.logits_tlast.eq(logits.tlast),
+            self.logits_tvalid.eq(logits.tvalid),
+            logits.tready.eq(self.logits_tready),
+            self.hold.eq(logits.hold),
+            self.image_out.eq(logits.done),
+        ]
+
+    def _residual(self, m: Module) -> None:
+        """The memory of X: three writers and three readers, one at a time by schedule."""
+        engine, units = self.engine, self.units
+        matmul, add, head, dense, norm = (
+            units[name] for name in ("matmul", "residual_add", "head", "dense", "sign_norm")
+        )
+        depth = (engine.max_tokens + 1) * engine.max_row_chunks
+        m.submodules.x = x = WordMemory(engine.lanes * engine.formats.residual_bits, depth)
+        drains = matmul.drain_en & (matmul.fields.epilogue == EPILOGUES.index("residual"))
+        row_start = Signal(20, reset_less=True)
+        add_addr = (row_start + matmul.drain_chunk)[:20]
+        with m.If(matmul.capture):
+            m.d.sync += row_start.eq(matmul.captured.dst_addr)
+        with m.Elif(matmul.drain_en & (matmul.drain_chunk == matmul.fields.chunks - 1)):
+            m.d.sync += row_start.eq(row_start + matmul.fields.stride)
+        head_reads = Signal()
+        with m.If(self.issue_pool | self.issue_normalise):
+            m.d.sync += head_reads.eq(1)
+        with m.Elif(self.issue_sign_norm):
+            m.d.sync += head_reads.eq(0)
+        writers = [(unit.x_w_en, unit.x_w_addr, unit.x_w_data) for unit in (dense, head)]
+        writers.append((add.w_en, add.w_addr, add.w_data))
+        for en, addr, word in writers:
+            with m.If(en):
+                m.d.comb += [x.w_en.eq(1), x.w_addr.eq(addr), x.w_data.eq(word)]
+        m.d.comb += [
+            x.r_addr[0].eq(Mux(drains, add_addr, Mux(head_reads, head.x_addr, norm.x_addr))),
+            *(unit.x_data.eq(x.r_data[0]) for unit in (add, head, norm)),
+            add.en.eq(drains),
+            add.addr.eq(add_addr),
+            add.param_addr.eq(matmul.fields.param_addr + matmul.drain_chunk),
+            add.sums.eq(matmul.drain_data),
+            norm.stat_r_addr.eq(head.stat_addr),
+            head.stat_s1.eq(norm.stat_r_s1),
+            head.stat_r.eq(norm.stat_r_r),
+        ]
+        # Registered: only the total matters, and three adders deep is long enough.
+        m.d.sync += self.saturations.eq(dense.saturations + add.saturations)
+
+    def _operands(self, m: Module) -> None:
+        """Weights, preloads and operand bits to the array."""
+        matmul, store, sums = (self.units[name] for name in ("matmul", "bit_store", "value_sums"))
+        memories = self.engine.load_memories
+        m.submodules.weights = weights = LoadableMemory(memories["weights"])
+        m.submodules.preload = preload = LoadableMemory(memories["preload"])
+        for memory in (weights, preload):
+            m.d.comb += [memory.load.eq(self.load), memory.bank.eq(self.bank)]
+        m.d.comb += [
+            weights.r_addr.eq(matmul.w_addr),
+            store.weights.eq(weights.r_data),
+            *(getattr(store, name).eq(getattr(matmul, name)) for name in ("a_mem", "a_addr", "w_mem", "w_addr")),
+            matmul.a.eq(store.a),
+            matmul.w.eq(store.w),
+            preload.r_addr.eq(matmul.preload_addr),
+            matmul.preload_data.eq(preload.r_data),
+            sums.read.addr.eq(matmul.preload_addr),
+            matmul.sums_data.eq(sums.read.data),
+            self.array_active.eq(matmul.active),
+        ]
+
+    def _bits(self, m: Module) -> None:
+        """Thresholded sums and the bits of norms and attention to the operand memories; scores to the attention unit."""
+        matmul, store, sums, attention = (
+            self.units[name] for name in ("matmul", "bit_store", "value_sums", "attention_threshold")
+        )
+        fields = matmul.fields
+        bits = self._thresholded(matmul)
+        is_bits = matmul.drain_en & (fields.epilogue == EPILOGUES.index("bits"))
+        value = BIT_DESTINATIONS.index("value")
+        chunk = (matmul.drain_chunk + fields.dst_chunk)[:7]
+        last_chunk = matmul.drain_chunk == fields.chunks - 1
+        scores = Cat(
+            matmul.drain_data.word_select(lane, self.engine.acc_bits)[: self.engine.score_bits]
+            for lane in range(self.engine.lanes)
+        )
+        m.d.comb += [
+            store.drain.en.eq(is_bits),
+            store.drain.mem.eq(fields.dst_mem),
+            store.drain.addr.eq(fields.dst_addr),
+            store.drain.token.eq(fields.token),
+            store.drain.row.eq(matmul.drain_row),
+            store.drain.chunk.eq(chunk),
+            store.drain.data.eq(bits),
+            sums.capture.eq(
+                matmul.capture
+                & (matmul.captured.epilogue == EPILOGUES.index("bits"))
+                & (matmul.captured.dst_mem == value)
+            ),
+            sums.capture_group.eq(matmul.captured.param_addr),
+            sums.capture_first.eq(matmul.captured.first),
+            sums.en.eq(is_bits & (fields.dst_mem == value)),
+            sums.last.eq(last_chunk & (matmul.drain_row == fields.rows - 1)),
+            sums.chunk.eq(matmul.drain_chunk),
+            sums.bits.eq(bits),
+            attention.score_en.eq(matmul.drain_en & (fields.epilogue == EPILOGUES.index("scores"))),
+            attention.score_row.eq(matmul.drain_row),
+            attention.score_chunk.eq(chunk),
+            attention.score_data.eq(scores),
+        ]
+        self._unit_bits(m, "sign_norm", "sign_norm")
+        self._unit_bits(m, "head_norm", "head_norm")
+        self._unit_bits(m, "attention", "attention_threshold")
+
+    def _thresholded(self, matmul: Matmul) -> Value:
+        """Bits of a drained chunk: sums of 0 or more, and 0 beyond the tile's columns."""
+        lanes, bits = self.engine.lanes, self.engine.acc_bits
+        columns = [
+            ~matmul.drain_data.word_select(lane, bits)[-1] & (matmul.drain_chunk * lanes + lane < matmul.fields.columns)
+            for lane in range(lanes)
+        ]
+        return Cat(columns)
+
+    def _unit_bits(self, m: Module, source: str, unit_name: str) -> None:
+        """Send a unit's bits where its last command said."""
+        unit, port = self.units[unit_name], getattr(self.units["bit_store"], source)
+        command = getattr(self, f"command_{source}")
+        held = {name: Signal(bits, name=f"{source}_{name}") for name, bits in (("mem", 3), ("addr", 16), ("token", 12))}
+        attention = source == "attention"
+        sources = {
+            "mem": Const(BIT_DESTINATIONS.index("attention"), 3) if attention else command.dst_mem,
+            "addr": command.dst_addr,
+            "token": Const(0, 12) if attention else command.token,
+        }
+        with m.If(getattr(self, f"issue_{source}")):
+            m.d.sync += [held[name].eq(value) for name, value in sources.items()]
+        m.d.comb += [
+            port.en.eq(unit.bits.en),
+            *(port[name].eq(value) for name, value in held.items()),
+            port.row.eq(unit.bits.row),
+            port.chunk.eq(unit.bits.chunk),
+            port.data.eq(unit.bits.data),
+        ]
+
+    def _head_norm(self, m: Module) -> None:
+        """The buffer of drained sums that HeadNorm reads: a row of one head after the other."""
+        matmul, norm = self.units["matmul"], self.units["head_norm"]
+        chunks = self.engine.chunks_per_word
+        m.submodules.head_buffer = buffer = WordMemory(
+            self.engine.lanes * self.engine.acc_bits, self.engine.rows * chunks
+        )
+        fields = matmul.fields
+        m.d.comb += [
+            buffer.w_en.eq(matmul.drain_en & (fields.epilogue == EPILOGUES.index("head_norm"))),
+            buffer.w_addr.eq(matmul.drain_row * chunks + matmul.drain_chunk + fields.dst_chunk),
+            buffer.w_data.eq(matmul.drain_data),
+            buffer.r_addr[0].eq(norm.x_addr),
+            norm.x_data.eq(buffer.r_data[0]),
+        ]

@@ -1,0 +1,195 @@
+"""Control of the array: walks the steps of one tile, and drains its sums chunk by chunk with the tile's epilogue fields."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..sim.engine import EngineConfig
+from ..sim.isa import OPERATIONS
+from ..sim.timing import MATMUL_DRAIN, MATMUL_PRELOAD, MATMUL_READ
+from .stream import command_layout
+from .xnor_array import XnorArray
+
+#: Fields that travel with a tile to its drain.
+_EPILOGUE = (
+    "epilogue",
+    "rows",
+    "chunks",
+    "columns",
+    "dst_mem",
+    "dst_addr",
+    "dst_chunk",
+    "token",
+    "stride",
+    "param_addr",
+    "first",
+)
+EPILOGUE_LAYOUT = data.StructLayout({name: OPERATIONS["matmul"][name] for name in _EPILOGUE})
+_PRELOAD = ("preload", "preload_addr", "preload_const")
+_PRELOAD_LAYOUT = data.StructLayout({name: OPERATIONS["matmul"][name] for name in _PRELOAD})
+
+#: Cycles from the address of a step to its operands on the array's inputs.
+_FETCH = 1
+
+
+class Matmul(wiring.Component):
+    """Sequence one tile: `steps` reads of both operands, then `rows` x `chunks` drained chunks.
+
+    Timing: `sim.timing.matmul`; a new tile may start `steps` cycles after the last one, if its drain does not meet the other's.
+
+    Parameters
+    ----------
+    engine : EngineConfig
+        Shape of the engine.
+
+    Members
+    -------
+    start, command : In
+        Issue of a tile.
+    active : Out(1)
+        A step is being read in this cycle.
+    a_mem, w_mem, a_addr, w_addr : Out
+        Memories and addresses of the operands in this cycle.
+    a, w : In
+        Operands, one cycle later.
+    preload_addr : Out(16)
+        Address in both preload memories.
+    preload_data, sums_data : In(C * acc_bits)
+        Their words, one cycle later.
+    capture : Out(1)
+        The next cycle is the first of a drain.
+    captured : Out(EPILOGUE_LAYOUT)
+        The tile's fields, while `capture`.
+    drain_en, drain_row, drain_chunk, drain_data : Out
+        A chunk of `lanes` sums of `acc_bits`.
+    fields : Out(EPILOGUE_LAYOUT)
+        The tile's fields, while it drains.
+    """
+
+    def __init__(self, engine: EngineConfig):
+        self.engine = engine
+        fields = OPERATIONS["matmul"]
+        sums_bits = engine.columns * engine.acc_bits
+        super().__init__(
+            {
+                "start": In(1),
+                "command": In(command_layout("matmul")),
+                "active": Out(1),
+                "a_mem": Out(fields["a_mem"]),
+                "w_mem": Out(fields["w_mem"]),
+                "a_addr": Out(fields["a_addr"]),
+                "w_addr": Out(fields["w_addr"]),
+                "a": In(engine.rows * 64),
+                "w": In(engine.columns * 64),
+                "preload_addr": Out(16),
+                "preload_data": In(sums_bits),
+                "sums_data": In(sums_bits),
+                "capture": Out(1),
+                "captured": Out(EPILOGUE_LAYOUT),
+                "drain_en": Out(1),
+                "drain_row": Out(7),
+                "drain_chunk": Out(7),
+                "drain_data": Out(engine.lanes * engine.acc_bits),
+                "fields": Out(EPILOGUE_LAYOUT),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build step counter, pipelines beside the array, and drain counter."""
+        m = Module()
+        m.submodules.xnor_array = array = XnorArray(self.engine)
+        first, last, epilogue, preload = self._steps(m)
+        m.d.comb += [array.a.eq(self.a), array.w.eq(self.w)]
+
+        # The preload memories are read so that their word, with the constant added, meets the first step in the accumulator.
+        firsts = _delay(m, first, _FETCH + XnorArray.LATENCY - 1, "first")
+        preloads = _delay(m, preload, MATMUL_PRELOAD - MATMUL_READ + 1, "preload")
+        fetch, select = preloads[MATMUL_PRELOAD - MATMUL_READ], preloads[-1]
+        start_of_sums = Signal(len(array.preload), reset_less=True)
+        bits = self.engine.acc_bits
+        m.d.comb += [
+            self.preload_addr.eq(fetch.preload_addr),
+            array.preload.eq(start_of_sums),
+            array.first.eq(firsts[-1]),
+        ]
+        for c in range(self.engine.columns):
+            word = Signal(bits, name=f"preload_{c}")
+            with m.Switch(select.preload):
+                with m.Case(1):
+                    m.d.comb += word.eq(self.preload_data.word_select(c, bits))
+                with m.Case(2):
+                    m.d.comb += word.eq(self.sums_data.word_select(c, bits))
+            m.d.sync += start_of_sums.word_select(c, bits).eq(word + select.preload_const.as_signed())
+
+        m.d.comb += [
+            self.capture.eq(_delay(m, last, _FETCH + XnorArray.LATENCY, "last")[-1]),
+            self.captured.eq(_delay(m, epilogue, _FETCH + XnorArray.LATENCY, "epilogue")[-1]),
+            array.capture.eq(self.capture),
+        ]
+        self._drain(m, array)
+        return m
+
+    def _steps(self, m: Module) -> tuple[Signal, Signal, data.View, data.View]:
+        """Count the steps; return first, last and the fields of the tile in the cycle of the read."""
+        held = Signal(command_layout("matmul"), reset_less=True)
+        step = Signal(8, reset_less=True)
+        first, last = Signal(), Signal()
+        epilogue, preload = Signal(EPILOGUE_LAYOUT), Signal(_PRELOAD_LAYOUT)
+        m.d.comb += [
+            first.eq(self.active & (step == 0)),
+            last.eq(self.active & (step == held.steps - 1)),
+            self.a_mem.eq(held.a_mem),
+            self.w_mem.eq(held.w_mem),
+            self.a_addr.eq(held.a_addr + step),
+            self.w_addr.eq(held.w_addr + step),
+            *(epilogue[name].eq(held[name]) for name in _EPILOGUE),
+            *(preload[name].eq(held[name]) for name in _PRELOAD),
+        ]
+        with m.If(self.start):
+            m.d.sync += [held.eq(self.command), step.eq(0), self.active.eq(1)]
+        with m.Elif(self.active):
+            m.d.sync += [step.eq(step + 1), self.active.eq(~last)]
+        return first, last, epilogue, preload
+
+    def _drain(self, m: Module, array: XnorArray) -> None:
+        """Walk rows and chunks of the captured tile."""
+        lanes_bits = self.engine.lanes * self.engine.acc_bits
+        last_chunk = Signal()
+        m.d.comb += [
+            last_chunk.eq(self.drain_chunk == self.fields.chunks - 1),
+            array.shift.eq(self.drain_en & last_chunk),
+            self.drain_data.eq(array.o.word_select(self.drain_chunk[: _bits(self.engine.tile_chunks)], lanes_bits)),
+        ]
+        with m.If(self.drain_en):
+            m.d.sync += self.drain_chunk.eq(Mux(last_chunk, 0, self.drain_chunk + 1))
+            with m.If(last_chunk):
+                m.d.sync += self.drain_row.eq(self.drain_row + 1)
+                with m.If(self.drain_row == self.fields.rows - 1):
+                    m.d.sync += self.drain_en.eq(0)
+        with m.If(self.capture):
+            m.d.sync += [
+                self.drain_en.eq(1),
+                self.drain_row.eq(0),
+                self.drain_chunk.eq(0),
+                self.fields.eq(self.captured),
+            ]
+
+
+def _bits(choices: int) -> int:
+    """Width of an index that tells `choices` apart; at least one bit."""
+    return max(1, (choices - 1).bit_length())
+
+
+def _delay(m: Module, value: Signal, cycles: int, name: str) -> list[Signal]:
+    """Return `value` and its copies 1 to `cycles` cycles later."""
+    stages = [value]
+    for k in range(1, cycles + 1):
+        # Flags must be known from reset on; fields are only looked at beside a flag.
+        stages.append(Signal.like(value, name=f"{name}_{k}", reset_less=len(stages[0]) > 1))
+        m.d.sync += stages[-1].eq(stages[-2])
+    return stages
+
+
+assert MATMUL_DRAIN == MATMUL_READ + _FETCH + XnorArray.LATENCY

@@ -1,0 +1,163 @@
+"""The sequencer: walks the program, issues every operation at its time, and counts what the streams make it wait."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..sim.engine import EngineConfig
+from ..sim.isa import DELAY_BITS, OPCODE_BITS, OPCODES, OPERATIONS
+from .memory import LoadableMemory
+from .stream import LOAD_BUS, command_layout
+
+#: Operations that units carry out; `end` and `loop` are the sequencer's own.
+ISSUED = tuple(op for op in OPERATIONS if op not in ("end", "loop"))
+#: Fields that are relative to the block's parameters: operation, field, step of `loop` that moves them on.
+_BASES = (
+    ("matmul", "w_addr", "weights_step"),
+    ("matmul", "preload_addr", "preload_step"),
+    ("matmul", "param_addr", "residual_step"),
+    ("sign_norm", "param_addr", "sign_norm_step"),
+    ("head_norm", "param_addr", "head_norm_step"),
+    ("table", "param_addr", "tables_step"),
+    ("sign_norm", "eps", "eps_step"),
+    ("head_norm", "eps", "eps_step"),
+)
+
+
+class Sequencer(wiring.Component):
+    """Issue the program's operations, `images` times over.
+
+    Timing: the first operation is issued two cycles after `start`, each further one `delay` cycles after the one before,
+        plus the cycles in which `hold` was high or an `embed` found no strip. The last `end` clears `busy` in the next cycle.
+        An operation is chosen one cycle before it is issued; in between its Eps is read.
+
+    Parameters
+    ----------
+    engine : EngineConfig
+        Shape of the engine.
+
+    Members
+    -------
+    start, abort : In(1)
+        Begin with the first operation; drop everything.
+    images : In(16)
+        Images to run, 1 or more.
+    strip : In(1)
+        A strip of pixels is there.
+    hold : In(1)
+        The logits stream waits for its reader: time stands still.
+    busy, image : Out
+        Running; number of the image at hand, from 0.
+    image_done, done : Out(1)
+        Strobes: `end` of an image, of the last image.
+    stall_pixels, stall_logits : Out(1)
+        This cycle is lost to the pixel or logits stream.
+    issue_<op>, command_<op> : Out
+        Issue strobe and fields of each operation of `ISSUED`.
+    load, bank : In
+        Load bus, and the bank in use.
+    """
+
+    def __init__(self, engine: EngineConfig):
+        self.engine = engine
+        super().__init__(
+            {
+                "start": In(1),
+                "abort": In(1),
+                "images": In(16),
+                "strip": In(1),
+                "hold": In(1),
+                "busy": Out(1),
+                "image": Out(16),
+                "image_done": Out(1),
+                "done": Out(1),
+                "stall_pixels": Out(1),
+                "stall_logits": Out(1),
+                **{f"issue_{op}": Out(1) for op in ISSUED},
+                **{f"command_{op}": Out(command_layout(op)) for op in ISSUED},
+                "load": In(LOAD_BUS),
+                "bank": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build program memory, issue logic and loop."""
+        m = Module()
+        m.submodules.program = program = LoadableMemory(self.engine.load_memories["program"])
+        pc = Signal(16)
+        wait = Signal(DELAY_BITS)
+        opcode = program.r_data[:OPCODE_BITS]
+        delay = program.r_data[OPCODE_BITS : OPCODE_BITS + DELAY_BITS]
+        fields = program.r_data[OPCODE_BITS + DELAY_BITS :]
+        due, issue = Signal(), Signal()
+        m.d.comb += [
+            program.load.eq(self.load),
+            program.bank.eq(self.bank),
+            program.r_addr.eq(pc),
+            due.eq(self.busy & (wait == 0)),
+            self.stall_logits.eq(self.busy & self.hold),
+            self.stall_pixels.eq(due & ~self.hold & (opcode == OPCODES["embed"]) & ~self.strip),
+            issue.eq(due & ~self.hold & ~self.stall_pixels),
+            self.image_done.eq(issue & (opcode == OPCODES["end"])),
+            self.done.eq(self.image_done & (self.image == self.images - 1)),
+        ]
+        with m.If(self.busy & (wait != 0) & ~self.hold):
+            m.d.sync += wait.eq(wait - 1)
+        with m.If(issue):
+            m.d.sync += [wait.eq(delay - 1), pc.eq(pc + 1)]
+        self._commands(m, issue, opcode, fields, self._loop(m, issue, opcode, fields, pc))
+        with m.If(self.image_done):
+            m.d.sync += [pc.eq(0), self.image.eq(self.image + 1), self.busy.eq(~self.done)]
+        with m.If(self.start):
+            m.d.sync += [pc.eq(0), wait.eq(0), self.image.eq(0), self.busy.eq(1)]
+        with m.If(self.abort):
+            m.d.sync += [pc.eq(0), self.busy.eq(0)]
+        return m
+
+    def _loop(self, m: Module, issue: Signal, opcode: Signal, fields: Signal, pc: Signal) -> dict[str, Signal]:
+        """Build the block loop; return the base that each step of `loop` moves on."""
+        loop = Signal(command_layout("loop"))
+        count = Signal(8)
+        bases = {step: Signal(20, name=step.replace("_step", "_base")) for _, _, step in _BASES}
+        m.d.comb += loop.as_value().eq(fields)
+        with m.If(issue & (opcode == OPCODES["loop"])):
+            with m.If(count == loop.count - 1):
+                m.d.sync += [count.eq(0), *(base.eq(0) for base in bases.values())]
+            with m.Else():
+                m.d.sync += [count.eq(count + 1), pc.eq(loop.target)]
+                m.d.sync += [base.eq(base + loop[step]) for step, base in bases.items()]
+        with m.If(self.start):
+            m.d.sync += [count.eq(0), *(base.eq(0) for base in bases.values())]
+        return bases
+
+    def _commands(self, m: Module, issue: Signal, opcode: Signal, fields: Signal, bases: dict[str, Signal]) -> None:
+        """Decode the operation, add the bases of its block, and issue it in the next cycle."""
+        m.submodules.norm_eps = eps = LoadableMemory(self.engine.load_memories["norm_eps"])
+        m.d.comb += [eps.load.eq(self.load), eps.bank.eq(self.bank)]
+        for op in ISSUED:
+            plain = Signal(command_layout(op), name=f"{op}_fields")
+            based = Signal(command_layout(op), name=f"{op}_based")
+            command = getattr(self, f"command_{op}")
+            chosen = Signal(name=f"{op}_chosen")
+            issued = Signal(command_layout(op), name=f"{op}_issued", reset_less=True)
+            m.d.comb += [
+                plain.as_value().eq(fields),
+                chosen.eq(issue & (opcode == OPCODES[op])),
+                based.eq(plain),
+                command.eq(issued),
+            ]
+            m.d.sync += [getattr(self, f"issue_{op}").eq(chosen & ~self.abort), issued.eq(based)]
+            for based_op, field, step in _BASES:
+                if based_op == op:
+                    m.d.comb += based[field].eq(plain[field] + self._base(op, field, plain, bases[step]))
+            if op in ("sign_norm", "head_norm"):
+                with m.If(chosen):
+                    m.d.comb += eps.r_addr.eq(based.eps)
+                m.d.comb += command.eps.eq(eps.r_data)
+
+    @staticmethod
+    def _base(op: str, field: str, plain: data.View, base: Signal) -> Value:
+        """Return what to add to a field: column operands from key and value memories do not move on."""
+        return Mux(plain.w_mem == 0, base, 0) if (op, field) == ("matmul", "w_addr") else base

@@ -1,0 +1,48 @@
+"""The settings of a network: a few words that units need at all times, in two banks like every loadable memory."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..sim.engine import EngineConfig
+from .stream import LOAD_BUS
+
+#: Settings by word of the memory `settings`: name and bits.
+SETTINGS = (("strip_beats", 16), ("strips", 8), ("network", 32))
+
+
+class Settings(wiring.Component):
+    """Registers in two banks that the load bus writes; `bank` chooses the ones on the outputs.
+
+    Timing: outputs follow `bank` at once.
+
+    Parameters
+    ----------
+    engine : EngineConfig
+        Shape of the engine.
+
+    Members
+    -------
+    load, bank : In
+        Load bus, and the bank in use.
+    strip_beats, strips, network : Out
+        Beats a strip, strips an image, first 32 bits of the network's hash.
+    """
+
+    def __init__(self, engine: EngineConfig):
+        self.id = engine.load_memories["settings"].id
+        super().__init__({"load": In(LOAD_BUS), "bank": In(1), **{name: Out(bits) for name, bits in SETTINGS}})
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the registers."""
+        m = Module()
+        for word, (name, bits) in enumerate(SETTINGS):
+            banks = [Signal(bits, name=f"{name}_{bank}") for bank in range(2)]
+            here = self.load.en & (self.load.memory == self.id) & (self.load.addr == word)
+            for bank, register in enumerate(banks):
+                with m.If(here & (self.bank != bank)):
+                    m.d.sync += register.eq(self.load.data)
+            m.d.comb += getattr(self, name).eq(Mux(self.bank, banks[1], banks[0]))
+        return m

@@ -1,0 +1,240 @@
+"""The words of a network for the memories of an engine: what the load stream carries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from .artefact import network_hash
+from .compiler import Program
+from .engine import WORD, EngineConfig
+from .layout import Group, Layout
+from .memories import EPS_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS
+from .network import IntNetwork
+
+Words = dict[str, dict[int, list[int]]]
+
+
+def pack_fields(values: Iterable[int], bits: int) -> int:
+    """Pack integers as two's complement fields of `bits`, the first in the least significant bits.
+
+    >>> hex(pack_fields([1, -1], 8))
+    '0xff01'
+    """
+    mask, word = (1 << bits) - 1, 0
+    for k, value in enumerate(values):
+        word |= (int(value) & mask) << k * bits
+    return word
+
+
+def load_words(network: IntNetwork, program: Program) -> Words:
+    """Return all words of `network` and its `program`: memory name to words by first address.
+
+    Parameters
+    ----------
+    network : IntNetwork
+        Network of the shape that `program` was compiled for.
+    program : Program
+        The compiled program.
+    """
+    image = _Image(network, program.layout)
+    digest = int(network_hash(network)[:8], 16)
+    return {
+        "settings": {0: [program.layout.strip_beats, network.config.grid_size, digest]},
+        "program": {0: program.words()},
+        "weights": {0: image.weights()},
+        "preload": {0: image.preload()},
+        "sign_norm": {0: image.sign_norm()},
+        "head_norm": {0: image.head_norm()},
+        "residual": {0: image.residual()},
+        "tables": {0: image.tables()},
+        "dense_weights": {0: image.dense_weights()},
+        "patch_params": {0: image.patch_params()},
+        "positions": {0: image.positions()},
+        "norm_eps": {0: image.norm_eps()},
+        "head_bias": {0: image.head_bias()},
+    }
+
+
+class _Image:
+    """Builds the words of each memory from the network's tensors."""
+
+    def __init__(self, network: IntNetwork, layout: Layout):
+        self.network, self.layout = network, layout
+        self.config, self.formats = network.config, network.formats
+        self.engine: EngineConfig = layout.engine
+
+    def _tensor(self, block: str, name: str) -> np.ndarray[Any, Any]:
+        return self.network.tensors[f"{block}.{name}"]
+
+    def _qkv_groups(self) -> list[tuple[str, Group]]:
+        """All groups of qkv in address order: part, and rows of the weight matrix."""
+        d, groups = self.config.embed_dim, []
+        for index, part in enumerate("qkv"):
+            for head in range(self.config.num_heads):
+                for g in self.layout.groups_of_head(head):
+                    groups.append((part, Group(g.index, index * d + g.column, g.columns)))
+        return groups
+
+    # The array.
+
+    def weights(self) -> list[int]:
+        """Word: 64 bits of each of C output channels."""
+        words: list[int] = []
+        layout, config = self.layout, self.config
+        layers = {
+            "attn.qkv": [group for _, group in self._qkv_groups()],
+            "attn.proj": layout.groups(config.embed_dim),
+            "mlp.fc1": layout.groups(config.hidden_dim),
+            "mlp.fc2": layout.groups(config.embed_dim),
+        }
+        for block in layout.blocks():
+            for layer, groups in layers.items():
+                matrix = self._tensor(block, f"{layer}.weight")
+                for group in groups:
+                    rows = matrix[group.column : group.column + group.columns]
+                    words += [pack_fields(rows[:, step], WORD) for step in range(matrix.shape[1])]
+        return words
+
+    def preload(self) -> list[int]:
+        """Word: start of each column's sum, in halves of a dot product; see `sim.operations`."""
+        layout, config = self.layout, self.config
+        start = -(layout.embed_words * WORD - config.embed_dim) - config.embed_dim // 2
+        words = []
+        for block in layout.blocks():
+            for part, group in self._qkv_groups():
+                theta = self._qkv_theta(block, part)
+                columns = theta[group.column % config.embed_dim :][: group.columns]
+                words.append(self._starts(start, columns))
+            theta = self._tensor(block, "mlp.act.theta")
+            words += [
+                self._starts(start, theta[g.column : g.column + g.columns]) for g in layout.groups(config.hidden_dim)
+            ]
+            if config.attn_mode == "score":
+                thetas = self._tensor(block, "attn.attn_sign.theta")
+                words += [pack_fields([-int(t)] * self.engine.columns, self.engine.acc_bits) for t in thetas]
+        return words
+
+    def _qkv_theta(self, block: str, part: str) -> np.ndarray[Any, Any]:
+        """Thresholds on the sums of q, k or v; 0 where a norm follows instead (its words are never read)."""
+        if part == "v":
+            return self._tensor(block, "attn.v_sign.theta")
+        if self.config.qk_mode == "threshold":
+            return self._tensor(block, f"attn.{part}_norm.theta").reshape(-1)
+        return np.zeros(self.config.embed_dim, np.int64)
+
+    def _starts(self, start: int, theta: np.ndarray[Any, Any]) -> int:
+        """Pack `start` - ceil(Theta / 2): acc = 2 * sum, so acc >= Theta is sum >= ceil(Theta / 2)."""
+        return pack_fields((start - half_threshold(int(t)) for t in theta), self.engine.acc_bits)
+
+    # Norms, residual, attention.
+
+    def sign_norm(self) -> list[int]:
+        """Word: Theta of each lane."""
+        thetas = [self._tensor(b, f"{norm}.theta") for b in self.layout.blocks() for norm in ("norm1", "norm2")]
+        return [word for theta in thetas for word in self._chunks([(theta, self.formats.theta_bits)])]
+
+    def head_norm(self) -> list[int]:
+        """Word: Theta and Scale of each lane; empty when q and k are thresholded."""
+        if self.config.qk_mode == "threshold":
+            return []
+        words = []
+        for block in self.layout.blocks():
+            for norm in ("q_norm", "k_norm"):
+                theta = self._tensor(block, f"attn.{norm}.theta").reshape(-1)
+                scale = self._tensor(block, f"attn.{norm}.scale").reshape(-1)
+                words += self._chunks([(theta, self.formats.theta_bits), (scale, self.formats.qk_scale_bits)])
+        return words
+
+    def residual(self) -> list[int]:
+        """Word: Scale and Bias of each lane."""
+        words = []
+        for block in self.layout.blocks():
+            for layer in ("attn.proj", "mlp.fc2"):
+                scale, bias = self._tensor(block, f"{layer}.scale"), self._tensor(block, f"{layer}.bias")
+                words += self._chunks([(scale, self.formats.scale_bits), (bias, self.formats.residual_bits)])
+        return words
+
+    def tables(self) -> list[int]:
+        """Words of a head: Tau, then Exp[1] to Exp[64], 0 beyond E; empty in mode `score`."""
+        if self.config.attn_mode == "score":
+            return []
+        words = []
+        for block in self.layout.blocks():
+            exp = self._tensor(block, "attn.attn_sign.exp")
+            tau = self._tensor(block, "attn.attn_sign.tau")
+            for head in range(self.config.num_heads):
+                rest = [int(e) for e in exp[head][1:]]
+                words += [int(tau[head]), *rest, *[0] * (WORD - len(rest))]
+        return words
+
+    def norm_eps(self) -> list[int]:
+        """Word: one Eps; 0 in modes that have none."""
+        words = []
+        heads = self.config.num_heads
+        for block in self.layout.blocks():
+            words += [self._eps(f"{block}.{norm}.eps", 1) for norm in ("norm1", "norm2")]
+            words += [self._eps(f"{block}.attn.{norm}.eps", heads) for norm in ("q_norm", "k_norm")]
+        words.append(self._eps("norm.eps", 1))
+        return [pack_fields([eps], EPS_BITS) for group in words for eps in group]
+
+    def _eps(self, name: str, count: int) -> list[int]:
+        return [int(e) for e in self.network.tensors.get(name, np.zeros(count, np.int64))]
+
+    # Patch embedding and classifier.
+
+    def dense_weights(self) -> list[int]:
+        """Word: the int8 weights of one input for each dense lane: patch embedding by group, then classifier by group."""
+        patch = self._dense(self.network.tensors["patch_embed.proj.weight"])
+        return patch + self._dense(self.network.tensors["head.weight"])
+
+    def _dense(self, matrix: np.ndarray[Any, Any]) -> list[int]:
+        lanes = self.engine.dense_lanes
+        return [
+            pack_fields(matrix[at : at + lanes, k], 8)
+            for at in range(0, matrix.shape[0], lanes)
+            for k in range(matrix.shape[1])
+        ]
+
+    def patch_params(self) -> list[int]:
+        """Word: B and S of each lane."""
+        tensors = self.network.tensors
+        bias, scale = tensors["patch_embed.proj.bias"], tensors["patch_embed.proj.scale"]
+        return self._chunks([(bias, PATCH_BIAS_BITS), (scale, PATCH_SCALE_BITS)])
+
+    def positions(self) -> list[int]:
+        """Word: P of each lane, token by token."""
+        return self._chunks([(self.network.tensors["pos_embed"].reshape(-1), self.formats.residual_bits)])
+
+    def head_bias(self) -> list[int]:
+        """Word: int32 bias of each lane; classes padded to whole groups of dense lanes."""
+        bias = self.network.tensors["head.bias"]
+        padded = np.zeros(self.layout.class_groups * self.engine.dense_lanes, np.int64)
+        padded[: len(bias)] = bias
+        return self._chunks([(padded, HEAD_BIAS_BITS)])
+
+    def _chunks(self, columns: list[tuple[np.ndarray[Any, Any], int]]) -> list[int]:
+        """Pack arrays side by side, `lanes` elements a word, as an array of structs."""
+        lanes, word_bits = self.engine.lanes, sum(bits for _, bits in columns)
+        words = []
+        for at in range(0, len(columns[0][0]), lanes):
+            structs = []
+            for k in range(at, at + lanes):
+                value, shift = 0, 0
+                for array, bits in columns:
+                    value |= (int(array[k]) & (1 << bits) - 1) << shift
+                    shift += bits
+                structs.append(value)
+            words.append(pack_fields(structs, word_bits))
+        return words
+
+
+def half_threshold(theta: int) -> int:
+    """Return ceil(Theta / 2), the threshold on half a dot product.
+
+    >>> [half_threshold(t) for t in (-3, -2, 0, 1, 2)]
+    [-1, -1, 0, 1, 1]
+    """
+    return -(-theta // 2)
