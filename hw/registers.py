@@ -1,0 +1,204 @@
+"""The control registers behind AXI4-Lite, built from the map in `sim.registers`."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Module, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..sim.engine import EngineConfig
+from ..sim.registers import ADDR_BITS, BY_NAME, COUNTERS, REGISTERS, ErrorCode, Register, constants
+
+OKAY, SLVERR = 0, 2
+
+#: Registers that show a port of the same name in lower case.
+_SHOWN = ("DONE", "SATURATIONS", "LOADS_OK", "LOADS_BAD", "NETWORK")
+
+_AXI_LITE = {
+    "awaddr": In(ADDR_BITS),
+    "awvalid": In(1),
+    "awready": Out(1),
+    "wdata": In(32),
+    "wstrb": In(4),
+    "wvalid": In(1),
+    "wready": Out(1),
+    "bresp": Out(2),
+    "bvalid": Out(1),
+    "bready": In(1),
+    "araddr": In(ADDR_BITS),
+    "arvalid": In(1),
+    "arready": Out(1),
+    "rdata": Out(32),
+    "rresp": Out(2),
+    "rvalid": Out(1),
+    "rready": In(1),
+}
+
+
+class Registers(wiring.Component):
+    """Control and status registers (docs/registers.md) as an AXI4-Lite slave.
+
+    A start is passed on only when a program is loaded, the engine is not busy and IMAGES is not 0; else ERROR says why.
+    ERROR keeps the first error since it was cleared, by a start or by writing 1 to STATUS.error.
+    Address bits 1:0 are ignored and WSTRB is followed byte by byte. Addresses without a register, and writes to a
+    register without a writable field, answer SLVERR and change nothing. Address and data of a write may come in any
+    order.
+
+    Timing: at most one read and one write every two cycles; `start` and `abort_load` are high for one cycle, the one
+        after the later of address and data was taken.
+
+    Parameters
+    ----------
+    engine : EngineConfig
+        Gives the constants that identify the engine.
+
+    Members
+    -------
+    awaddr, awvalid, awready, wdata, wstrb, wvalid, wready, bresp, bvalid, bready : In, Out
+        AXI4-Lite writes.
+    araddr, arvalid, arready, rdata, rresp, rvalid, rready : In, Out
+        AXI4-Lite reads.
+    busy : In
+        Images are being worked on; high from the cycle after `start`.
+    finish : In
+        High for one cycle when the last logit of the last image was taken.
+    loaded : In
+        A program was committed since reset.
+    load_error : In
+        `LoadError` code for one cycle when a stream is refused, else 0.
+    frame_error : In
+        High for one cycle when the pixel stream has TLAST in the wrong place.
+    done, saturations, loads_ok, loads_bad, network : In
+        32-bit values of the registers of these names.
+    cycles, array_busy, stall_pixels, stall_logits : In
+        64-bit counters; the low half's read holds the high half.
+    start, abort_load : Out
+        Commands.
+    images : Out
+        Images to work on, valid with `start`.
+    irq : Out
+        Level: STATUS.irq and CONTROL.irq_enable.
+    """
+
+    def __init__(self, engine: EngineConfig):
+        self.engine = engine
+        super().__init__(
+            {
+                **_AXI_LITE,
+                **{name: In(1) for name in ("busy", "finish", "loaded", "frame_error")},
+                "load_error": In(4),
+                **{name.lower(): In(32) for name in _SHOWN},
+                **{name.lower(): In(64) for name in COUNTERS},
+                "start": Out(1),
+                "abort_load": Out(1),
+                "images": Out(32),
+                "irq": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build both channels around the fields of the map."""
+        m = Module()
+        stored = {
+            (register.name, field.name): Signal(field.width, name=f"{register.name}_{field.name}".lower())
+            for register in REGISTERS
+            for field in register.fields
+            if field.access != "ro"
+        }
+        self._write_channel(m, stored)
+        error, pending = self._events(m, stored)
+        self._read_channel(m, self._values(m, stored, error, pending))
+        m.d.comb += [
+            self.images.eq(stored["IMAGES", "value"]),
+            self.abort_load.eq(stored["CONTROL", "abort"]),
+            self.irq.eq(pending & stored["CONTROL", "irq_enable"]),
+        ]
+        return m
+
+    def _write_channel(self, m: Module, stored: dict[tuple[str, str], Signal]) -> None:
+        """Take address and data in any order, then write: rw fields keep a value, the others pulse for one cycle."""
+        addr, data, strobes = Signal(ADDR_BITS), Signal(32), Signal(4)
+        have_addr, have_data, write = Signal(), Signal(), Signal()
+        mask = Cat(strobe.replicate(8) for strobe in strobes)
+        m.d.comb += [
+            self.awready.eq(~have_addr),
+            self.wready.eq(~have_data),
+            write.eq(have_addr & have_data & ~self.bvalid),
+        ]
+        with m.If(self.awvalid & self.awready):
+            m.d.sync += [have_addr.eq(1), addr.eq(self.awaddr)]
+        with m.If(self.wvalid & self.wready):
+            m.d.sync += [have_data.eq(1), data.eq(self.wdata), strobes.eq(self.wstrb)]
+        with m.If(self.bready):
+            m.d.sync += self.bvalid.eq(0)
+        with m.If(write):
+            m.d.sync += [have_addr.eq(0), have_data.eq(0), self.bvalid.eq(1), self.bresp.eq(SLVERR)]
+        for register in REGISTERS:
+            if register.writable:
+                hit = write & (addr[2:] == register.offset >> 2)
+                with m.If(hit):
+                    m.d.sync += self.bresp.eq(OKAY)
+                for field in register.fields:
+                    bits = slice(field.lsb, field.lsb + field.width)
+                    if field.access == "rw":
+                        target = stored[register.name, field.name]
+                        with m.If(hit):
+                            m.d.sync += target.eq((target & ~mask[bits]) | (data & mask)[bits])
+                    elif field.access != "ro":
+                        m.d.comb += stored[register.name, field.name].eq((data & mask)[bits] & hit)
+
+    def _events(self, m: Module, stored: dict[tuple[str, str], Signal]) -> tuple[Signal, Signal]:
+        """Return ERROR and the pending interrupt, and pass a start on or refuse it."""
+        error, pending, new = Signal(ErrorCode), Signal(), Signal(ErrorCode)
+        request = stored["CONTROL", "start"]
+        with m.If(request & ~self.loaded):
+            m.d.comb += new.eq(ErrorCode.START_WITHOUT_PROGRAM)
+        with m.Elif(request & self.busy):
+            m.d.comb += new.eq(ErrorCode.START_WHILE_BUSY)
+        with m.Elif(request & (self.images == 0)):
+            m.d.comb += new.eq(ErrorCode.START_WITHOUT_IMAGES)
+        with m.Elif(self.frame_error):
+            m.d.comb += new.eq(ErrorCode.PIXEL_FRAME)
+        with m.Else():
+            m.d.comb += new.eq(self.load_error)
+        m.d.comb += self.start.eq(request & self.loaded & ~self.busy & (self.images != 0))
+        with m.If(request | stored["STATUS", "error"] | (error == ErrorCode.NONE)):
+            m.d.sync += error.eq(new)
+        with m.If(self.finish | (new != ErrorCode.NONE)):
+            m.d.sync += pending.eq(1)
+        with m.Elif(stored["STATUS", "irq"]):
+            m.d.sync += pending.eq(0)
+        return error, pending
+
+    def _values(
+        self, m: Module, stored: dict[tuple[str, str], Signal], error: Signal, pending: Signal
+    ) -> dict[str, Value]:
+        """Return what a read of each register gives; a counter's high half is held by the read of its low half."""
+        status = {"busy": self.busy, "loaded": self.loaded, "error": error != ErrorCode.NONE, "irq": pending}
+        values: dict[str, Value] = {name: Const(value, 32) for name, value in constants(self.engine).items()}
+        values |= {name: getattr(self, name.lower()) for name in _SHOWN}
+        values["CONTROL"] = stored["CONTROL", "irq_enable"] << BY_NAME["CONTROL"].field("irq_enable").lsb
+        values["STATUS"] = Cat(status[field.name] for field in BY_NAME["STATUS"].fields)
+        values["ERROR"] = error
+        values["IMAGES"] = self.images
+        for name in COUNTERS:
+            counter, held = getattr(self, name.lower()), Signal(32, name=f"{name.lower()}_held")
+            with m.If(self._reads(BY_NAME[f"{name}_LO"])):
+                m.d.sync += held.eq(counter[32:])
+            values |= {f"{name}_LO": counter[:32], f"{name}_HI": held}
+        return values
+
+    def _reads(self, register: Register) -> Value:
+        """Whether a read of `register` is taken in this cycle."""
+        return self.arvalid & self.arready & (self.araddr[2:] == register.offset >> 2)
+
+    def _read_channel(self, m: Module, values: dict[str, Value]) -> None:
+        """Answer a read in the next cycle and hold the answer until it is taken."""
+        m.d.comb += self.arready.eq(~self.rvalid)
+        with m.If(self.arvalid & self.arready):
+            m.d.sync += [self.rvalid.eq(1), self.rdata.eq(0), self.rresp.eq(SLVERR)]
+        with m.Elif(self.rready):
+            m.d.sync += self.rvalid.eq(0)
+        for register in REGISTERS:
+            with m.If(self._reads(register)):
+                m.d.sync += [self.rdata.eq(values[register.name]), self.rresp.eq(OKAY)]
