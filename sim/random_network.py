@@ -125,7 +125,7 @@ class _Draw:
         config = self.config
         heads, head_dim = config.num_heads, config.head_dim
         if config.attn_mode == "score":
-            offsets = self._integers(0.25 * sqrt(head_dim), (heads,), -head_dim // 2, head_dim // 2)
+            offsets = self._integers(0.1 * sqrt(head_dim), (heads,), -head_dim // 2, head_dim // 2)
             yield f"{name}.theta", head_dim // 2 + offsets
             return
         # One standard deviation of a score, sqrt(E) / 2 agreements, changes Exp by a factor of e^0.5 to e^1.

@@ -1,0 +1,195 @@
+"""The integer network against its plain-Python twin, tap by tap, and its checks (sim/network.py, sim/forward.py)."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from naive_network import NaiveNetwork
+
+from bivit.sim.bits import unpack
+from bivit.sim.config import Formats, ViTConfig, preset
+from bivit.sim.errors import BivitError
+from bivit.sim.network import CHUNK, IntNetwork, tap_names, tap_shapes
+from bivit.sim.random_network import random_network
+
+TINY = ViTConfig(img_size=8, patch_size=4, num_classes=5, embed_dim=24, depth=2, num_heads=3, mlp_ratio=3.0)
+CONFIGS = {
+    "class_token": TINY,
+    "class_and_distillation_token": replace(TINY, dist_token=True, depth=1),
+    "mean_pool": replace(TINY, pool="mean", class_token=False, in_chans=1),
+    "mean_pool_with_class_token": replace(TINY, pool="mean", attn_mode="score", depth=1),
+    "all_thresholds": replace(TINY, norm_mode="mean", qk_mode="threshold", attn_mode="score"),
+    "mean_norm": replace(TINY, norm_mode="mean", dist_token=True),
+    "threshold_heads": replace(TINY, qk_mode="threshold"),
+    "one_token": replace(TINY, pool="mean", class_token=False, patch_size=8),
+    "words_with_and_without_padding": replace(TINY, embed_dim=64, num_heads=1, mlp_ratio=1.125, depth=1),
+}
+
+
+def random_images(config: ViTConfig, count: int, seed: int = 0) -> np.ndarray:
+    shape = (count, config.img_size, config.img_size, config.in_chans)
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def with_tensor(network: IntNetwork, name: str, tensor: Any) -> IntNetwork:
+    return replace(network, tensors=network.tensors | {name: tensor})
+
+
+def assert_equals_naive(network: IntNetwork, images: np.ndarray) -> tuple[int, int]:
+    """Compare every tap and counter with the twin's; return the saturations and the empty rows."""
+    result = network.run(images, taps="all")
+    twins = []
+    for image in images:
+        twin = NaiveNetwork(network)
+        twin.run(image)
+        twins.append(twin)
+    assert list(result.taps) == tap_names(network.config)
+    assert set(twins[0].taps) == set(result.taps)
+    for name, tap in result.taps.items():
+        assert tap.dtype == np.int64
+        assert tap.shape == (len(images), *tap_shapes(network.config)[name])
+        assert tap.tolist() == [twin.taps[name] for twin in twins], name
+    assert np.array_equal(result.logits, result.taps["head"])
+    assert result.saturations == sum(twin.saturations for twin in twins)
+    assert result.empty_rows == sum(twin.empty_rows for twin in twins)
+    return result.saturations, result.empty_rows
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_tap_equals_the_naive_twin(name: str) -> None:
+    config = CONFIGS[name]
+    assert_equals_naive(random_network(config, seed=1), random_images(config, 2))
+
+
+def test_other_formats() -> None:
+    formats = Formats(
+        residual_bits=16, residual_frac_bits=8, norm_shift=1, theta_bits=12, theta_frac_bits=6, mean_shift=5,
+        qk_scale_bits=4, scale_bits=10, head_m=30, head_frac_bits=6,
+    )  # fmt: skip
+    assert_equals_naive(random_network(TINY, formats, seed=2), random_images(TINY, 1))
+
+
+def test_saturations_and_empty_rows_are_counted() -> None:
+    network = random_network(TINY, seed=3)
+    scale = np.full(24, 2**15 - 1, dtype=np.int32)
+    network = with_tensor(network, "blocks.0.attn.proj.scale", scale)
+    network = with_tensor(network, "blocks.1.mlp.fc2.scale", -scale)
+    network = with_tensor(network, "patch_embed.proj.shift", np.array([12], dtype=np.int32))
+    network = with_tensor(network, "blocks.0.attn.attn_sign.tau", np.array([2**16, 2**15, 0], dtype=np.int32))
+    saturations, empty_rows = assert_equals_naive(network, random_images(TINY, 2))
+    assert saturations > 0
+    assert empty_rows > 0
+
+
+@pytest.mark.parametrize("pixel", [0, 255])
+def test_flat_images(pixel: int) -> None:
+    images = np.full((1, 8, 8, 3), pixel, dtype=np.uint8)
+    assert_equals_naive(random_network(TINY, seed=4), images)
+
+
+def test_only_the_taps_asked_for_are_returned_in_hardware_order() -> None:
+    network, images = random_network(TINY), random_images(TINY, 3)
+    everything = network.run(images, taps="all").taps
+    some = network.run(images, taps={"head", "blocks.1.attn.scores", "patch_embed"}).taps
+    assert list(some) == ["patch_embed", "blocks.1.attn.scores", "head"]
+    assert all(np.array_equal(some[name], everything[name]) for name in some)
+    assert network.run(images).taps == {}
+
+
+def test_a_batch_of_several_chunks_equals_its_images_one_by_one() -> None:
+    network, images = random_network(TINY, seed=5), random_images(TINY, 2 * CHUNK + 3)
+    network = with_tensor(network, "blocks.0.mlp.fc2.scale", np.full(24, 2**15 - 1, dtype=np.int32))
+    batch = network.run(images, taps=["blocks.1.add2"])
+    single = [network.run(images[i : i + 1], taps=["blocks.1.add2"]) for i in range(len(images))]
+    assert batch.saturations == sum(result.saturations for result in single) > 0
+    assert np.array_equal(batch.logits, np.concatenate([result.logits for result in single]))
+    adds = [result.taps["blocks.1.add2"] for result in single]
+    assert np.array_equal(batch.taps["blocks.1.add2"], np.concatenate(adds))
+
+
+def test_prediction_is_the_lowest_index_of_the_largest_logit() -> None:
+    network = random_network(TINY)
+    images = random_images(TINY, 2)
+    assert network.predict(images).tolist() == [row.index(max(row)) for row in network.run(images).logits.tolist()]
+    tied = with_tensor(network, "head.weight", np.zeros((5, 24), dtype=np.int8))
+    tied = with_tensor(tied, "head.bias", np.array([1, 7, 3, 7, 7], dtype=np.int32))
+    assert tied.predict(images).tolist() == [1, 1]
+
+
+def test_images_that_are_not_contiguous() -> None:
+    network, images = random_network(TINY), random_images(TINY, 4)
+    assert np.array_equal(network.run(images[::2]).logits, network.run(images[::2].copy()).logits)
+    turned = images.swapaxes(1, 2)
+    assert np.array_equal(network.run(turned).logits, network.run(turned.copy()).logits)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((0, 8, 8, 3), dtype=np.uint8), "there are no images"),
+        (np.zeros((1, 8, 8, 3)), "must be uint8 .*got float64"),
+        (np.zeros((1, 8, 9, 3), dtype=np.uint8), r"shape \[B, 8, 8, 3\], got \[1, 8, 9, 3\]"),
+        (np.zeros((8, 8, 3), dtype=np.uint8), r"got \[8, 8, 3\]"),
+        ([[0]], "must be a numpy array, got list"),
+    ],
+)
+def test_bad_images_are_refused(images: Any, message: str) -> None:
+    with pytest.raises(BivitError, match=message):
+        random_network(TINY).run(images)
+
+
+def test_bad_taps_are_refused() -> None:
+    network, images = random_network(TINY), random_images(TINY, 1)
+    with pytest.raises(BivitError, match=r"no taps blocks\.2\.add1, nonsense; .*tap_names"):
+        network.run(images, taps=["nonsense", "head", "blocks.2.add1"])
+    with pytest.raises(BivitError, match="got 'head'"):
+        network.run(images, taps="head")
+
+
+def plain_python_digest() -> str:
+    """SHA-256 of every tap of two modes on two images; also run with numba switched off, in a process of its own."""
+    digest = hashlib.sha256()
+    for name in ("class_and_distillation_token", "all_thresholds"):
+        config = CONFIGS[name]
+        for tap in random_network(config).run(random_images(config, 2), taps="all").taps.values():
+            digest.update(tap.tobytes())
+    return digest.hexdigest()
+
+
+def test_plain_python_without_numba_gives_the_same() -> None:
+    script = "import numba, test_network; assert numba.config.DISABLE_JIT; print(test_network.plain_python_digest())"
+    # The population count's product wraps on purpose; numpy warns of that, compiled code does not.
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTHONWARNINGS": "ignore::RuntimeWarning"}
+    process = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=os.path.dirname(__file__),  # noqa: PTH120
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.strip() == plain_python_digest()
+
+
+def test_deit_tiny_at_full_size() -> None:
+    config = preset("deit_tiny")
+    network = random_network(config)
+    blocks = ("blocks.0", "blocks.11")
+    parts = ("norm1", "attn.qkv", "attn.v_sign", "attn.attn_sign", "attn.context.c", "mlp.act", "mlp.fc2")
+    result = network.run(random_images(config, 1), taps=[f"{block}.{part}" for block in blocks for part in parts])
+    assert result.logits.shape == (1, 1000)
+    assert result.saturations == 0
+    for block in blocks:
+        taps = {part: result.taps[f"{block}.{part}"][0] for part in parts}
+        qkv = 2 * unpack(network.tensors[f"{block}.attn.qkv.weight"], 192).astype(np.int64) - 1
+        fc2 = 2 * unpack(network.tensors[f"{block}.mlp.fc2.weight"], 768).astype(np.int64) - 1
+        assert np.array_equal(taps["attn.qkv"], (2 * taps["norm1"] - 1) @ qkv.T)
+        assert np.array_equal(taps["mlp.fc2"], (2 * taps["mlp.act"] - 1) @ fc2.T)
+        c = taps["attn.attn_sign"] @ (2 * taps["attn.v_sign"] - 1)
+        assert np.array_equal(taps["attn.context.c"], c.swapaxes(0, 1).reshape(198, 192))
