@@ -55,8 +55,8 @@ class Dense(wiring.Component):
         Issue of a command.
     pixel_en, pixel_addr, pixel_data : Out, Out, In
         Reader of the strip of pixels, two cycles of latency; the address counts while `pixel_en`.
-    strip_done : Out
-        The last pixel of the strip is being read.
+    strip_done : Out(1)
+        The last pixel of the strip is being read; the strip can be released in this cycle.
     y_en, y_addr, y_data : Out, Out, In
         Reader of the normalised rows, one cycle of latency.
     x_w_en, x_w_addr, x_w_data : Out

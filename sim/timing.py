@@ -62,7 +62,7 @@ LOGITS_WRITE = 2
 def embed(engine: EngineConfig, patches: int, groups: int, chunks: int, patch_bytes: int) -> Activity:
     """Embed the patches of one strip, of `patch_bytes` pixels each; `groups` is ceil(chunks * lanes / dense_lanes).
 
-    Windows: ``pixels.read``; ``strip``, after which the strip may be released; ``x.write``.
+    Windows: ``pixels.read``; ``strip``, in whose last cycle the strip is released; ``x.write``.
     """
     per_group = engine.dense_lanes // engine.lanes
     read_end = 1 + (patches * groups - 1) * max(patch_bytes, per_group) + patch_bytes

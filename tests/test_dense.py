@@ -31,6 +31,7 @@ class Trace:
     x: list[tuple[int, int, int]] = field(default_factory=list)
     logits: list[tuple[int, int, int]] = field(default_factory=list)
     pixels: list[int] = field(default_factory=list)
+    strip_done: list[int] = field(default_factory=list)
     y: list[int] = field(default_factory=list)
 
     def windows(self) -> dict[str, tuple[int, int]]:
@@ -42,8 +43,9 @@ class Trace:
             "y.read": self.y,
         }
         windows = {name: (used[0], used[-1] + 1) for name, used in offsets.items() if used}
-        if self.pixels:
-            windows["strip"] = (0, self.pixels[-1] + 1)
+        if self.strip_done:
+            (last,) = self.strip_done
+            windows["strip"] = (0, last + 1)
         return windows
 
 
@@ -84,7 +86,8 @@ def run(
                 ctx.set(start, offset == 0)
                 # The fields are gone after the issue cycle.
                 ctx.set(getattr(dut, f"{op}_command"), fields if offset == 0 else dict.fromkeys(fields, 0))
-                for used, seen in ((dut.pixel_en, trace.pixels), (dut.y_en, trace.y)):
+                reads = ((dut.pixel_en, trace.pixels), (dut.y_en, trace.y), (dut.strip_done, trace.strip_done))
+                for used, seen in reads:
                     if ctx.get(used):
                         seen.append(offset)
                 if ctx.get(dut.x_w_en):

@@ -83,14 +83,15 @@ class Bench:
         ctx.set(self.dut.release, 0)
         return released
 
-    async def read(self, ctx: Any, addresses: list[int]) -> bytes:
-        """Read a byte a cycle; the strip may be released in the last cycle."""
+    async def read(self, ctx: Any, addresses: list[int], *, release: bool = False) -> bytes:
+        """Read a byte a cycle; release the strip with the last address if so told."""
         got = []
         for cycle in range(len(addresses) + READ_LATENCY):
             if cycle >= READ_LATENCY:
                 got.append(ctx.get(self.dut.read_data))
             if cycle < len(addresses):
                 ctx.set(self.dut.read_addr, addresses[cycle])
+            ctx.set(self.dut.release, release and cycle == len(addresses) - 1)
             await self.tick(ctx)
         return bytes(got)
 
@@ -119,8 +120,7 @@ def test_every_byte_of_every_strip(pixel_bytes: int, strip_beats: int, strips: i
         for strip in bench.strip_data:
             await bench.available(ctx)
             addresses = rng.sample(range(len(strip)), len(strip))
-            assert await bench.read(ctx, addresses) == bytes(strip[a] for a in addresses)
-            await bench.release(ctx)
+            assert await bench.read(ctx, addresses, release=True) == bytes(strip[a] for a in addresses)
         for _ in range(5):
             assert not ctx.get(bench.dut.available)
             await bench.tick(ctx)
@@ -136,8 +136,7 @@ def test_halves_that_are_smaller_than_their_addresses() -> None:
     async def reader(ctx: Any) -> None:
         for strip in bench.strip_data:
             await bench.available(ctx)
-            assert await bench.read(ctx, list(range(len(strip)))) == strip
-            await bench.release(ctx)
+            assert await bench.read(ctx, list(range(len(strip))), release=True) == strip
 
     bench.run(bench.source(), reader)
 
