@@ -9,6 +9,7 @@ import typer
 from .. import __version__
 from .common import Group
 from .doctor import doctor
+from .generate import generate
 from .run import run
 
 app = typer.Typer(
@@ -37,7 +38,7 @@ def root(
     """From a binarized vision transformer to a verified FPGA accelerator."""
 
 
-for command in (doctor, run):
+for command in (doctor, run, generate):
     app.command()(command)
 
 

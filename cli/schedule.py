@@ -22,7 +22,7 @@ def schedule_rows(program: Program) -> dict[str, Any]:
     Returns
     -------
     dict
-        `cycles` of one image, `units` in the order of their first use, `spans` as `bivit.cli.figures.timeline` takes them,
+        `cycles` of one image, `units` in the order of their first use, `spans` as `figures.timeline` takes them,
         and `busy`, the share of the cycles in which each unit works.
     """
     spans = []
