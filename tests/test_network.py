@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,12 +67,14 @@ def test_every_tap_equals_the_naive_twin(name: str) -> None:
     assert_equals_naive(random_network(config, seed=1), random_images(config, 2))
 
 
-def test_other_formats() -> None:
+@pytest.mark.parametrize("name", ["class_token", "mean_norm"])
+def test_other_formats(name: str) -> None:
     formats = Formats(
         residual_bits=16, residual_frac_bits=8, norm_shift=1, theta_bits=12, theta_frac_bits=6, mean_shift=5,
         qk_scale_bits=4, scale_bits=10, head_m=30, head_frac_bits=6,
     )  # fmt: skip
-    assert_equals_naive(random_network(TINY, formats, seed=2), random_images(TINY, 1))
+    config = CONFIGS[name]
+    assert_equals_naive(random_network(config, formats, seed=2), random_images(config, 1))
 
 
 def test_saturations_and_empty_rows_are_counted() -> None:
@@ -167,7 +170,7 @@ def test_plain_python_without_numba_gives_the_same() -> None:
     environment = os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTHONWARNINGS": "ignore::RuntimeWarning"}
     process = subprocess.run(
         [sys.executable, "-c", script],
-        cwd=os.path.dirname(__file__),  # noqa: PTH120
+        cwd=Path(__file__).parent,
         env=environment,
         capture_output=True,
         text=True,
