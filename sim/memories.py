@@ -17,12 +17,13 @@ EPS_BITS = 48
 def load_memories(engine: EngineConfig) -> dict[str, LoadMemory]:
     """Return every loadable memory of `engine` by name, ids in order.
 
-    Words hold `lanes` (or `columns`, `dense_lanes`) equal fields, the first in the least significant bits:
+    A word is an array of structs, one a lane (or a column, a dense lane), lane 0 and a struct's first field in the
+    least significant bits; its fields are:
 
     settings: one 64-bit word a setting; program: one instruction; weights: 64 bits a column; preload: an accumulator
-    start a column; sign_norm: Theta a lane; head_norm: Theta, then Scale, a lane; residual: Scale, then Bias, a lane;
-    tables: Exp[1..64] of a head at 64*h + k - 1 ... with Tau in front (word 65*h); dense_weights: int8 a dense lane;
-    patch_params: B, then S, a lane; positions: P a lane; head_bias: int32 a lane.
+    start a column; sign_norm: Theta a lane; head_norm: Theta, Scale a lane; residual: Scale, Bias a lane;
+    tables: 65 words a head, Tau and then Exp[1] to Exp[64]; dense_weights: int8 a dense lane;
+    patch_params: B, S a lane; positions: P a lane; head_bias: int32 a lane.
     """
     from .isa import INSTRUCTION_BITS
 
