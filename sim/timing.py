@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from .engine import EngineConfig
 from .norm_params import NormParams, norm_params
+from .pipeline import divide_cycles
 
 
 @dataclass(frozen=True)
@@ -109,3 +110,30 @@ def _norm(params: NormParams, apply: int, rows: int, chunks: int) -> Activity:
         written = params.stats_write_stage
         windows["stats.write"] = (chunks + written, end + written)
     return Activity(rows * chunks, windows)
+
+
+#: Head: from the address of a chunk's last token to the write of its mean; of `normalise`, the offset of R, and from
+#: the address of a word of x to the write of its first y.
+POOL_WRITE = 4
+NORMALISE_DIVIDE = 2
+NORMALISE_WRITE = 9
+
+
+def pool(engine: EngineConfig, tokens: int, chunks: int) -> Activity:
+    """Mean over `tokens` rows of `chunks` chunks. Windows: ``x.read``, ``x.write``."""
+    end = 1 + tokens * chunks
+    windows = {"x.read": (1, end), "x.write": (tokens + POOL_WRITE, end + POOL_WRITE)}
+    return Activity(end + POOL_WRITE, windows)
+
+
+def normalise(engine: EngineConfig, channels: int) -> Activity:
+    """Normalise one row. Windows: ``stats.read``; ``x.read``, a word every `lanes` cycles; ``y.write``."""
+    first = NORMALISE_DIVIDE + divide_cycles(engine.formats.head_m) + 1
+    last_word = (channels - 1) // engine.lanes
+    end = first + NORMALISE_WRITE + channels
+    windows = {
+        "stats.read": (NORMALISE_DIVIDE - 1, NORMALISE_DIVIDE),
+        "x.read": (first, first + last_word * engine.lanes + 1),
+        "y.write": (first + NORMALISE_WRITE, end),
+    }
+    return Activity(end, windows)
