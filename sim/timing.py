@@ -137,3 +137,13 @@ def normalise(engine: EngineConfig, channels: int) -> Activity:
         "y.write": (first + NORMALISE_WRITE, end),
     }
     return Activity(end, windows)
+
+
+#: Logits: offset of the first beat.
+OUTPUT_WRITE = 3
+
+
+def output(engine: EngineConfig, classes: int) -> Activity:
+    """Send the logits. Window: ``logits.write``, beats on the stream, in cycles that do not wait for its reader."""
+    end = OUTPUT_WRITE + classes
+    return Activity(end, {"logits.write": (OUTPUT_WRITE, end)})

@@ -94,7 +94,7 @@ def activity(engine: EngineConfig, op: str, fields: dict[str, int]) -> timing.Ac
 def run(
     engine: EngineConfig, commands: list[tuple[str, dict[str, int]]], x: dict[int, int], stats: dict[int, tuple]
 ) -> tuple[list[Trace], list[int]]:
-    """Issue every command as soon as the one before allows it; `x` is read and written. Return traces and the last y."""
+    """Issue every command as soon as the one before allows it; reads and writes `x`. Return traces and the last y."""
     dut = head_of(engine)
     traces = [Trace() for _ in commands]
     noise, y = Random(2), []
@@ -238,4 +238,4 @@ def test_y_fits_its_bits_in_the_worst_rows(channels: int) -> None:
 def test_a_y_that_does_not_fit_is_refused() -> None:
     check_y_range(engine_of(max_embed_dim=1024, formats=Formats(head_frac_bits=9)))
     with pytest.raises(BivitError, match=r"got max_embed_dim 1024 and head_frac_bits 10; lower head_frac_bits"):
-        head_of(engine_of(max_embed_dim=1024, formats=Formats(head_frac_bits=10)))
+        check_y_range(engine_of(max_embed_dim=1024, formats=Formats(head_frac_bits=10)))
