@@ -1,7 +1,8 @@
 """When each command uses which port, in cycles after its issue: the contract between units, compiler and cycle model.
 
-Offsets count from the issue cycle (`start` high) as 0. A window ``(first, end)`` is half open: the port is given an address, or its
-write enable is high, in cycles ``first <= offset < end``. The unit tests assert every number here against the RTL.
+Offsets count from the issue cycle (`start` high) as 0. A window ``(first, end)`` is half open: the port is given an
+address, or its write enable is high, in cycles ``first <= offset < end``. The unit tests assert every number here
+against the RTL.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ SUMS_WRITE = 1
 def matmul(steps: int, rows: int, chunks: int) -> Activity:
     """One tile on the array: `steps` words of the dot product, then `rows` x `chunks` drained chunks.
 
-    Windows: ``array`` (reads of both operands), ``preload.read``, ``drain`` (sums leave; scores and head_norm inputs are written
-    in the same cycles, and the residual is read), ``bits.write``, ``x.write``, ``sums.read``, ``sums.write``.
+    Windows: ``array`` (reads of both operands), ``preload.read``, ``drain`` (sums leave; scores and head_norm inputs are
+    written in the same cycles, and the residual is read), ``bits.write``, ``x.write``, ``sums.read``, ``sums.write``.
     """
     drain = steps + MATMUL_DRAIN
     end = drain + rows * chunks
