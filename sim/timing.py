@@ -35,8 +35,9 @@ SUMS_WRITE = 1
 def matmul(steps: int, rows: int, chunks: int) -> Activity:
     """One tile on the array: `steps` words of the dot product, then `rows` x `chunks` drained chunks.
 
-    Windows: ``array`` (reads of both operands), ``preload.read``, ``drain`` (sums leave; scores and head_norm inputs are
-    written in the same cycles, and the residual is read), ``bits.write``, ``x.write``, ``sums.read``, ``sums.write``.
+    Windows: ``array`` (reads of both operands), ``preload.read``, ``drain`` (sums leave; scores and head_norm inputs
+    are written in the same cycles, and the residual is read), ``bits.write``, ``x.write``, ``sums.read``,
+    ``sums.write``.
     """
     drain = steps + MATMUL_DRAIN
     end = drain + rows * chunks
