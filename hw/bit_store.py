@@ -40,7 +40,7 @@ class BitStore(wiring.Component):
 
     Members
     -------
-    drain, sign_norm, head_norm, attention : In(source_layout)
+    from_drain, from_sign_norm, from_head_norm, from_attention : In(source_layout)
         Sources of bits.
     a_mem, a_addr, w_mem, w_addr : In
         Operands to read: indices in `ROW_MEMORIES` and `COLUMN_MEMORIES`, and words.
@@ -54,7 +54,7 @@ class BitStore(wiring.Component):
         self.engine = engine
         super().__init__(
             {
-                **{name: In(source_layout(engine.lanes)) for name in SOURCES},
+                **{f"from_{name}": In(source_layout(engine.lanes)) for name in SOURCES},
                 "a_mem": In(3),
                 "a_addr": In(16),
                 "w_mem": In(2),
@@ -90,7 +90,7 @@ class BitStore(wiring.Component):
         for source, targets in SOURCES.items():
             if name not in targets:
                 continue
-            port = getattr(self, source)
+            port = getattr(self, f"from_{source}")
             addr, slot, clear = self._place(name, port)
             with m.If(port.en & (port.mem == destination)):
                 m.d.comb += en.eq(1)

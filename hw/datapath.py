@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -55,7 +57,7 @@ class Datapath(wiring.Component):
 
     def __init__(self, engine: EngineConfig):
         self.engine = engine
-        self.units = {
+        self.units: dict[str, Any] = {
             "pixel_buffer": PixelBuffer(engine),
             "dense": Dense(engine),
             "sign_norm": Norm(engine, "sign_norm"),
@@ -170,18 +172,13 @@ class Datapath(wiring.Component):
             m.d.sync += row_start.eq(matmul.captured.dst_addr)
         with m.Elif(matmul.drain_en & (matmul.drain_chunk == matmul.fields.chunks - 1)):
             m.d.sync += row_start.eq(row_start + matmul.fields.stride)
-        head_reads = Signal()
-        with m.If(self.issue_pool | self.issue_normalise):
-            m.d.sync += head_reads.eq(1)
-        with m.Elif(self.issue_sign_norm):
-            m.d.sync += head_reads.eq(0)
         writers = [(unit.x_w_en, unit.x_w_addr, unit.x_w_data) for unit in (dense, head)]
         writers.append((add.w_en, add.w_addr, add.w_data))
         for en, addr, word in writers:
             with m.If(en):
                 m.d.comb += [x.w_en.eq(1), x.w_addr.eq(addr), x.w_data.eq(word)]
         m.d.comb += [
-            x.r_addr[0].eq(Mux(drains, add_addr, Mux(head_reads, head.x_addr, norm.x_addr))),
+            x.r_addr[0].eq(Mux(drains, add_addr, Mux(head.x_en, head.x_addr, norm.x_addr))),
             *(unit.x_data.eq(x.r_data[0]) for unit in (add, head, norm)),
             add.en.eq(drains),
             add.addr.eq(add_addr),
@@ -216,7 +213,7 @@ class Datapath(wiring.Component):
         ]
 
     def _bits(self, m: Module) -> None:
-        """Thresholded sums and the bits of norms and attention to the operand memories; scores to the attention unit."""
+        """Bits of sums, norms and attention to the operand memories; scores to the attention unit."""
         matmul, store, sums, attention = (
             self.units[name] for name in ("matmul", "bit_store", "value_sums", "attention_threshold")
         )
@@ -231,13 +228,13 @@ class Datapath(wiring.Component):
             for lane in range(self.engine.lanes)
         )
         m.d.comb += [
-            store.drain.en.eq(is_bits),
-            store.drain.mem.eq(fields.dst_mem),
-            store.drain.addr.eq(fields.dst_addr),
-            store.drain.token.eq(fields.token),
-            store.drain.row.eq(matmul.drain_row),
-            store.drain.chunk.eq(chunk),
-            store.drain.data.eq(bits),
+            store.from_drain.en.eq(is_bits),
+            store.from_drain.mem.eq(fields.dst_mem),
+            store.from_drain.addr.eq(fields.dst_addr),
+            store.from_drain.token.eq(fields.token),
+            store.from_drain.row.eq(matmul.drain_row),
+            store.from_drain.chunk.eq(chunk),
+            store.from_drain.data.eq(bits),
             sums.capture.eq(
                 matmul.capture
                 & (matmul.captured.epilogue == EPILOGUES.index("bits"))
@@ -269,7 +266,7 @@ class Datapath(wiring.Component):
 
     def _unit_bits(self, m: Module, source: str, unit_name: str) -> None:
         """Send a unit's bits where its last command said."""
-        unit, port = self.units[unit_name], getattr(self.units["bit_store"], source)
+        unit, port = self.units[unit_name], getattr(self.units["bit_store"], f"from_{source}")
         command = getattr(self, f"command_{source}")
         held = {name: Signal(bits, name=f"{source}_{name}") for name, bits in (("mem", 3), ("addr", 16), ("token", 12))}
         attention = source == "attention"

@@ -164,15 +164,16 @@ class Engine(wiring.Component):
             registers.network.eq(settings.network),
         ]
         counted = {
-            registers.array_busy: datapath.array_active,
-            registers.stall_pixels: sequencer.stall_pixels,
-            registers.stall_logits: sequencer.stall_logits,
-            registers.done: datapath.image_out,
-            registers.saturations: datapath.saturations,
+            "array_busy": datapath.array_active,
+            "stall_pixels": sequencer.stall_pixels,
+            "stall_logits": sequencer.stall_logits,
+            "done": datapath.image_out,
+            "saturations": datapath.saturations,
         }
-        for counter, step in counted.items():
-            value = Signal.like(counter, name=f"{counter.name}_count")
-            m.d.comb += counter.eq(value)
+        for name, step in counted.items():
+            shown = getattr(registers, name)
+            value = Signal.like(shown, name=f"{name}_count")
+            m.d.comb += shown.eq(value)
             m.d.sync += value.eq(Mux(registers.start, 0, value + step))
         with m.If(registers.start):
             m.d.sync += cycles.eq(0)

@@ -59,12 +59,11 @@ class Isqrt(wiring.Component):
         difference = Signal(stage + 4, name=f"difference{stage}")
         m.d.comb += difference.eq(widened - Cat(Const(1, 2), root))
         fits = ~difference[-1]
-        next_rest = Signal(below, name=f"rest{stage}", reset_less=True)
         next_root = Signal(stage + 1, name=f"root{stage}", reset_less=True)
         next_remainder = Signal(stage + 2, name=f"remainder{stage}", reset_less=True)
-        m.d.sync += [
-            next_rest.eq(rest),
-            next_root.eq(Cat(fits, root)),
-            next_remainder.eq(Mux(fits, difference, widened)),
-        ]
+        m.d.sync += [next_root.eq(Cat(fits, root)), next_remainder.eq(Mux(fits, difference, widened))]
+        if not below:
+            return rest, next_root, next_remainder
+        next_rest = Signal(below, name=f"rest{stage}", reset_less=True)
+        m.d.sync += next_rest.eq(rest)
         return next_rest, next_root, next_remainder

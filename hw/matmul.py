@@ -182,12 +182,13 @@ def _bits(choices: int) -> int:
     return max(1, (choices - 1).bit_length())
 
 
-def _delay(m: Module, value: Signal, cycles: int, name: str) -> list[Signal]:
+def _delay(m: Module, value: Signal | data.View, cycles: int, name: str) -> list[Signal]:
     """Return `value` and its copies 1 to `cycles` cycles later."""
+    flag = isinstance(value, Signal)
     stages = [value]
     for k in range(1, cycles + 1):
         # Flags must be known from reset on; fields are only looked at beside a flag.
-        stages.append(Signal.like(value, name=f"{name}_{k}", reset_less=len(stages[0]) > 1))
+        stages.append(Signal.like(value, name=f"{name}_{k}", reset_less=not flag))
         m.d.sync += stages[-1].eq(stages[-2])
     return stages
 

@@ -54,14 +54,14 @@ class Features:
         """Bits of all features of one operand."""
         return sum(LEVELS) + (3 * sum(n // 3 for n in LEVELS) if self.fabric == "lut4" else 0)
 
-    def first_stage(self, operand: Value, *, weights: bool) -> tuple[Value, Value]:
+    def first_stage(self, m: Module, operand: Value, name: str, *, weights: bool) -> tuple[Value, Value]:
         """Return levels 0 and 1, and level 2 (the input of the second stage)."""
-        level1 = _parities(operand, invert_pair=weights)
+        level1 = _wire(m, _parities(operand, invert_pair=weights), f"{name}_parities_1")
         return Cat(operand, level1), _parities(level1, invert_pair=weights)
 
-    def second_stage(self, levels01: Value, level2: Value, *, weights: bool) -> Value:
+    def second_stage(self, m: Module, levels01: Value, level2: Value, name: str, *, weights: bool) -> Value:
         """Return all features from the registered outputs of the first stage."""
-        level3 = _parities(level2, invert_pair=weights)
+        level3 = _wire(m, _parities(level2, invert_pair=weights), f"{name}_parities_3")
         level4 = _parities(level3, invert_pair=weights)
         levels = [levels01[: LEVELS[0]], levels01[LEVELS[0] :], level2, level3, level4]
         if self.fabric == "lut6":
@@ -86,12 +86,12 @@ class Features:
                     at += 3 * (n // 3)
         return levels, bilinear
 
-    def pair_bits(self, fa: Value, fw: Value) -> Value:
+    def pair_bits(self, m: Module, fa: Value, fw: Value) -> Value:
         """Return the `PAIRS` bits of weight two of popcount(xnor(a, w)), then the bit of weight one."""
         (a, ea), (w, ew) = self._split(fa), self._split(fw)
         bits = []
         for k, n in enumerate(LEVELS[:-1]):
-            x = ~(a[k] ^ w[k])
+            x = _wire(m, ~(a[k] ^ w[k]), f"products_{k}")
             if self.fabric == "lut6":
                 bits.append(majority(*_thirds(x)))
             else:
@@ -155,8 +155,16 @@ def compress(m: Module, bits: Value, fabric: str) -> tuple[list[Value], int]:
     columns = [_register(m, column, f"mid_{k}") for k, column in enumerate(columns)]
     while max(len(column) for column in columns) > 2:
         columns = _compress_step(columns, fabric)
+        columns = [_wire(m, column, f"layer_{len(column)}_{k}") for k, column in enumerate(columns)]
     rows = [Cat(*(column[r] if len(column) > r else Const(0, 1) for column in columns)) for r in range(2)]
     return [_register(m, row, f"row_{r}") for r, row in enumerate(rows)], 2
+
+
+def _wire(m: Module, value: Value, name: str) -> Signal:
+    """Give a value a name, so that it is computed once wherever parts of it are used."""
+    wire = Signal(len(value), name=name)
+    m.d.comb += wire.eq(value)
+    return wire
 
 
 def _register(m: Module, value: Value, name: str) -> Signal:

@@ -87,7 +87,7 @@ class XnorArray(wiring.Component):
     def _features(self, m: Module, operand: Value, name: str, *, weights: bool) -> Signal:
         """Register an operand and its features in three stages."""
         stage_1 = Signal(WORD, name=f"{name}_operand", reset_less=True)
-        levels01, level2 = self.features.first_stage(stage_1, weights=weights)
+        levels01, level2 = self.features.first_stage(m, stage_1, name, weights=weights)
         stage_2 = Signal(len(levels01), name=f"{name}_levels01", reset_less=True)
         stage_2_top = Signal(len(level2), name=f"{name}_level2", reset_less=True)
         stage_3 = Signal(self.features.width, name=f"{name}_features", reset_less=True)
@@ -95,6 +95,6 @@ class XnorArray(wiring.Component):
             stage_1.eq(operand),
             stage_2.eq(levels01),
             stage_2_top.eq(level2),
-            stage_3.eq(self.features.second_stage(stage_2, stage_2_top, weights=weights)),
+            stage_3.eq(self.features.second_stage(m, stage_2, stage_2_top, name, weights=weights)),
         ]
         return stage_3

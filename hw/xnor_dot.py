@@ -55,7 +55,7 @@ class XnorDot(wiring.Component):
         """Build the compressor and the carry-save accumulator."""
         m = Module()
         count = Signal(PAIRS + 1, reset_less=True)
-        m.d.sync += count.eq(self.features.pair_bits(self.a, self.w))
+        m.d.sync += count.eq(self.features.pair_bits(m, self.a, self.w))
         (row_0, row_1), latency = compress(m, count[:PAIRS], self.features.fabric)
         ones = [count[PAIRS]]
         for stage in range(latency):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from .errors import BivitError
@@ -41,8 +41,8 @@ class Op:
     unit: str
     activity: Activity
     ports: dict[str, str] = field(default_factory=dict)
-    reads: dict[str, tuple[Region, ...]] = field(default_factory=dict)
-    writes: dict[str, tuple[Region, ...]] = field(default_factory=dict)
+    reads: Mapping[str, tuple[Region, ...]] = field(default_factory=dict)
+    writes: Mapping[str, tuple[Region, ...]] = field(default_factory=dict)
     token: int = 0
     column: int = 0
     head: int = 0
@@ -98,7 +98,7 @@ def _uses(op: Op) -> list[tuple[str, int, int]]:
     return [(op.unit, 0, op.activity.busy), *((port, *windows[window]) for window, port in op.ports.items())]
 
 
-def _note(regions_of: dict[str, tuple[Region, ...]], op: Op, issue: int, ends: dict[Region, int]) -> None:
+def _note(regions_of: Mapping[str, tuple[Region, ...]], op: Op, issue: int, ends: dict[Region, int]) -> None:
     for window, regions in regions_of.items():
         end = issue + op.activity.windows[window][1]
         for region in regions:

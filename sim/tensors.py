@@ -122,7 +122,7 @@ def tensor_specs(config: ViTConfig, formats: Formats) -> dict[str, TensorSpec]:
         specs.update(_block_specs(f"blocks.{block}", config, formats))
     specs["norm.eps"] = _residual_norm_eps(config, formats)
     specs["head.weight"] = TensorSpec(np.int8, (config.num_classes, config.head_rows * width), -128, 127)
-    specs["head.bias"] = TensorSpec(np.int32, (config.num_classes,), *signed_range(32))
+    specs["head.bias"] = TensorSpec(np.int32, (config.num_classes,), *signed_range(31))
     return specs
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .engine import EngineConfig
+from .engine import WORD, EngineConfig, ceil_div
 from .norm_params import NormParams, norm_params
-from .pipeline import divide_cycles
+from .pipeline import divide_cycles, tree_cycles
 
 
 @dataclass(frozen=True)
@@ -149,3 +149,40 @@ def output(engine: EngineConfig, classes: int) -> Activity:
     """Send the logits. Window: ``logits.write``, beats on the stream, in cycles that do not wait for its reader."""
     end = OUTPUT_WRITE + classes
     return Activity(end, {"logits.write": (OUTPUT_WRITE, end)})
+
+
+#: Attention: from the address of a row's last chunk to the address of the row in the next pass, at least, less the
+#: cycles of a tree over the lanes: after the pass for m, and after the pass for Z.
+ATTENTION_TOP = 3
+ATTENTION_SUM = 7
+#: From the address of a chunk to its lookup and to its bits.
+ATTENTION_LOOKUP = 3
+ATTENTION_BITS = 5
+#: Table: from the issue to the write of Tau; Exp[k] follows k cycles later.
+TABLE_WRITE = 3
+
+
+def table(engine: EngineConfig) -> Activity:
+    """Load Tau and Exp of one head. Windows: ``tables.write``."""
+    words = WORD + 1
+    return Activity(words, {"tables.write": (TABLE_WRITE, TABLE_WRITE + words)})
+
+
+def attention(engine: EngineConfig, rows: int, keys: int) -> Activity:
+    """Binarize the scores of one tile and head in three passes; a pass waits for the first row of the one before.
+
+    Windows: ``scores.read``, over all passes; ``tables.read``, in the last two; ``bits.write``.
+    """
+    chunks = ceil_div(keys, engine.lanes)
+    tree = tree_cycles(engine.lanes)
+    second = 1 + max(rows * chunks, chunks - 1 + ATTENTION_TOP + tree)
+    third = second + max(rows * chunks, chunks - 1 + ATTENTION_SUM + tree)
+    end = third + rows * chunks
+    return Activity(
+        end - 1,
+        {
+            "scores.read": (1, end),
+            "tables.read": (second + ATTENTION_LOOKUP, end + ATTENTION_LOOKUP),
+            "bits.write": (third + ATTENTION_BITS, end + ATTENTION_BITS),
+        },
+    )

