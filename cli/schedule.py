@@ -25,12 +25,12 @@ def schedule_rows(program: Program) -> dict[str, Any]:
         `cycles` of one image, `units` in the order of their first use, `spans` as `figures.timeline` takes them,
         and `busy`, the share of the cycles in which each unit works.
     """
-    spans = []
+    spans: list[dict[str, Any]] = []
     for entry in program.unrolled():
         op = entry.op
         block = -1 if op.block is None else op.block
         what = op.layer if op.block is None else f"blocks.{op.block}.{op.layer}"
-        common = {"what": what, "stage": block + 1}
+        common: dict[str, Any] = {"what": what, "stage": block + 1}
         spans.append({"unit": op.unit, "start": entry.issue, "end": entry.issue + op.activity.busy, **common})
         for window, unit in _MATMUL_PORTS.items():
             if window in op.activity.windows:

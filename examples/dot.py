@@ -26,10 +26,10 @@ def in_hardware(a: np.ndarray, w: np.ndarray) -> int:
     m = Module()
     m.submodules.dot = dot = XnorDot("lut6", acc_bits=12)
     operands = [Signal(64), Signal(64)]
-    for operand, port, weights in ((operands[0], dot.a, False), (operands[1], dot.w, True)):
-        features = Features("lut6")
-        levels, rest = features.first_stage(operand, weights=weights)
-        m.d.comb += port.eq(features.second_stage(levels, rest, weights=weights))
+    features = Features("lut6")
+    for name, operand, port in (("a", operands[0], dot.a), ("w", operands[1], dot.w)):
+        levels, rest = features.first_stage(m, operand, name, weights=name == "w")
+        m.d.comb += port.eq(features.second_stage(m, levels, rest, name, weights=name == "w"))
     both = Cat(*operands)
 
     async def bench(ctx) -> None:
