@@ -46,7 +46,7 @@ class Recipe:
     betas: tuple[float, float] = (0.9, 0.99)
     #: Largest norm of the gradient.
     grad_clip: float = 5.0
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation = field(default_factory=Augmentation)
     #: Weight of the distance to the teacher's logits; the rest is cross entropy with the labels. Students only.
     distillation: float = 0.9
     #: Gradient of the activations' signs, a key of `binarize.SIGN_GRADIENTS`. Students only.

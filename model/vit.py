@@ -19,7 +19,6 @@ from .binarize import straight_through
 from .parts import Parts, binary_parts, real_parts
 from .patch import PixelNorm
 
-
 #: Spread of the first position embeddings: that of the patch embeddings. DeiT's 0.02 suits its hundreds of epochs; a
 #: short training must tell positions apart from its first step.
 POSITION_STD = 0.3
