@@ -8,6 +8,7 @@ import typer
 
 from .. import __version__
 from .common import Group
+from .cosim import cosim
 from .doctor import doctor
 from .generate import generate
 from .run import run
@@ -38,7 +39,7 @@ def root(
     """From a binarized vision transformer to a verified FPGA accelerator."""
 
 
-for command in (doctor, run, generate):
+for command in (doctor, run, generate, cosim):
     app.command()(command)
 
 

@@ -1,0 +1,143 @@
+"""`bivit cosim`: whole images through the engine's Verilog, every tensor compared, cycles estimated and simulated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .common import DataOption, EngineOption, JsonFlag, NetArgument, messages, show, step
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..sim.engine import EngineConfig
+    from ..sim.network import IntNetwork
+
+#: Exit code when the hardware and the reference differ.
+EXIT_MISMATCH = 1
+
+
+def simulate_runs(
+    network: IntNetwork,
+    engine: EngineConfig,
+    images: NDArray[np.uint8],
+    *,
+    stall: float,
+    seed: int,
+    simulator: str,
+    out_dir: Path,
+) -> dict[str, Any]:
+    """Simulate the images twice: with streams that never stall, and with random stalls.
+
+    Parameters
+    ----------
+    network : IntNetwork
+    engine : EngineConfig
+    images : uint8[B, H, W, C]
+    stall : float
+        Probability of a pause before each beat in the second run; 0 leaves that run out.
+    seed : int
+        Of the pauses.
+    simulator : str
+        ``verilator`` or ``icarus``.
+    out_dir : Path
+        Where a waveform around the first difference goes.
+
+    Returns
+    -------
+    dict
+        `cosim_images`, `cosim_mismatches`, `cycles_estimated` and `cycles_simulated` (streams that never stall),
+        `array_utilisation`, `kcycles_per_s`, `simulator`, `first_mismatch`, `waveform`, `cycles_explained` (the stall
+        counters account for every cycle of every run), and `runs`, one row each.
+    """
+    from ..cosim.run import run_cosim
+    from ..sim.compiler import compile_network
+    from ..sim.cycles import estimate_cycles
+
+    estimate = estimate_cycles(compile_network(network, engine), len(images))
+    rows: list[dict[str, Any]] = []
+    results = []
+    for name, probability in (("streams never stall", 0.0), (f"random stalls, {stall:.0%} of beats", stall))[
+        : 2 if stall else 1
+    ]:
+        with step(f"co-simulate {len(images)} images, {name}"):
+            result = run_cosim(
+                network, engine, images, simulator=simulator, stall=probability, seed=seed, out_dir=out_dir
+            )
+        results.append(result)
+        rows.append(
+            {
+                "run": name,
+                "images": result.images,
+                "values": result.values,
+                "mismatches": result.mismatches,
+                "cycles_estimated": estimate.cycles,
+                # The estimate holds the time that a stream needs to bring the pixels even when it never stalls.
+                "cycles_stalled": result.stall_pixels + result.stall_logits - estimate.stall_pixels,
+                "cycles_simulated": result.cycles,
+                "stall_pixels": result.stall_pixels,
+                "stall_logits": result.stall_logits,
+                "array_utilisation": estimate.useful_macs / (result.cycles * estimate.peak_macs),
+                "kcycles_per_s": result.kcycles_per_s,
+            }
+        )
+    first = next((result for result in results if result.first_mismatch is not None), None)
+    return {
+        "cosim_images": len(images),
+        "cosim_mismatches": sum(result.mismatches for result in results),
+        "cycles_estimated": estimate.cycles,
+        "cycles_simulated": results[0].cycles,
+        "cycles_explained": all(
+            row["cycles_estimated"] + row["cycles_stalled"] == row["cycles_simulated"] for row in rows
+        ),
+        "array_utilisation": rows[0]["array_utilisation"],
+        "kcycles_per_s": rows[0]["kcycles_per_s"],
+        "simulator": results[0].simulator,
+        "first_mismatch": str(first.first_mismatch) if first else None,
+        "waveform": str(first.waveform) if first else None,
+        "runs": rows,
+    }
+
+
+def agrees(result: dict[str, Any]) -> bool:
+    """Whether `simulate_runs` found no difference, in values or in cycles."""
+    return (
+        result["cosim_mismatches"] == 0
+        and result["cycles_estimated"] == result["cycles_simulated"]
+        and result["cycles_explained"]
+    )
+
+
+def cosim(
+    net: NetArgument,
+    engine: EngineOption = "digits",
+    images: Annotated[int, typer.Option(help="Test images to run.")] = 4,
+    data: DataOption = "digits",
+    stall: Annotated[float, typer.Option(help="Probability of a pause before each beat, 0 to 0.9.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Seed of the pauses.")] = 0,
+    simulator: Annotated[str, typer.Option(help="verilator or icarus.")] = "verilator",
+    out: Annotated[Path, typer.Option(help="Folder for a waveform around the first difference.")] = Path("out/cosim"),
+    as_json: JsonFlag = False,
+) -> None:
+    """Run images through the engine's Verilog over its bus ports; compare every tensor with the reference.
+
+    One run with streams that never stall, whose cycles must equal the estimate, and one with random stalls.
+    Exit code 0 when everything agrees, 1 when not, naming the first difference.
+
+    Example: bivit cosim out/demo/network.safetensors --engine digits --images 4
+    """
+    from ..model.data import load_dataset
+    from ..sim.artefact import load_network
+    from ..sim.engine import load_engine
+
+    network, shape = load_network(net), load_engine(engine)
+    pixels = load_dataset(data, "test").take(images).images
+    result = simulate_runs(network, shape, pixels, stall=stall, seed=seed, simulator=simulator, out_dir=out)
+    show(result, as_json, f"{net} on engine {engine}")
+    if not agrees(result):
+        if result["first_mismatch"] is not None:
+            messages.print(f"first difference: {result['first_mismatch']}", markup=False, soft_wrap=True)
+        raise typer.Exit(EXIT_MISMATCH)
