@@ -163,8 +163,9 @@ class Operations:
             fields={"classes": classes},
             layer="head",
             unit="logits",
-            activity=activity,
-            reads={"logits.write": (("logits", 0),)},
+            # The memory's first word is read ahead of the first beat.
+            activity=_with(activity, "logits.read", (1, activity.windows["logits.write"][1])),
+            reads={"logits.read": (("logits", 0),)},
         )
 
     # A block.

@@ -1,0 +1,139 @@
+"""The bench's Verilog: a top level around the engine that writes every observed write to a file, and its reader."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from amaranth.hdl import Shape
+from numpy.typing import NDArray
+
+from ..hw.lanes import Lane
+from ..sim.errors import BivitError
+
+#: Name of the generated top module, and of the engine's instance in it.
+TOP = "bench_top"
+INSTANCE = "engine"
+
+#: Direction and width of a port, by name.
+Ports = Mapping[str, tuple[str, int]]
+
+
+def ports_of(component: Any) -> dict[str, tuple[str, int]]:
+    """Return clock, reset and the ports of an Amaranth component: ``input`` or ``output``, and bits, by name."""
+    ports = {"clk": ("input", 1), "rst": ("input", 1)}
+    for name, member in component.signature.members.items():
+        ports[name] = ("input" if member.flow.name == "In" else "output", Shape.cast(member.shape).width)
+    return ports
+
+
+def bench_top(engine: str, ports: Ports, lanes: Sequence[Lane]) -> str:
+    """Return Verilog of a top level with the engine's ports and its instance, which observes `lanes`.
+
+    The module takes ``+trace_file=PATH`` and writes a line there for each write. Built with BIVIT_WAVES defined, it
+    also takes ``+wave_file=PATH``, ``+wave_from=CYCLE`` and ``+wave_to=CYCLE``: it records that window and then ends
+    the simulation. Observing from inside leaves the signals private, which the simulator needs to be fast.
+
+    Parameters
+    ----------
+    engine : str
+        Name of the engine's module.
+    ports : mapping of str to (str, int)
+        As `ports_of`.
+    lanes : sequence of Lane
+        What to observe.
+    """
+    declared = ",\n".join(f"  {direction} wire [{bits - 1}:0] {name}" for name, (direction, bits) in ports.items())
+    connected = ", ".join(f".{name}({name})" for name in ports)
+    writes = "\n".join(_write(number, lane) for number, lane in enumerate(lanes))
+    return f"""module {TOP} (
+{declared}
+);
+  {engine} {INSTANCE} ({connected});
+
+  reg [63:0] cycle = 0;
+  reg [8191:0] trace_file;
+  integer trace = 0;
+  initial if ($value$plusargs("trace_file=%s", trace_file)) trace = $fopen(trace_file, "w");
+  always @(posedge clk) begin
+    cycle <= cycle + 1;
+    if (trace != 0) begin
+{writes}
+    end
+  end
+{_WAVES}endmodule
+"""
+
+
+def _write(number: int, lane: Lane) -> str:
+    """Return the statement that writes a line for a write: lane number, cycle, keys and data, all hexadecimal."""
+    signals = ["cycle", *(_reference(path) for path in (*lane.keys, lane.data))]
+    form = " ".join([f"{number:x}", *["%h"] * len(signals)])
+    return f'      if ({_reference(lane.enable)}) $fwrite(trace, "{form}\\n", {", ".join(signals)});'
+
+
+def _reference(path: str) -> str:
+    """Return the hierarchical name of an engine's signal, escaped: an instance may have a keyword's name."""
+    return f"{INSTANCE}." + ".".join(f"\\{part} " for part in path.split("."))
+
+
+_WAVES = f"""`ifdef BIVIT_WAVES
+  reg [8191:0] wave_file;
+  reg [63:0] wave_from = 0, wave_to = 0;
+  initial if ($value$plusargs("wave_from=%d", wave_from) && $value$plusargs("wave_to=%d", wave_to))
+    if ($value$plusargs("wave_file=%s", wave_file)) $dumpfile(wave_file);
+  always @(posedge clk) if (wave_to != 0) begin
+    if (cycle == wave_from) $dumpvars(0, {INSTANCE});
+    if (cycle == wave_to) $finish;
+  end
+`endif
+"""
+
+
+@dataclass(frozen=True)
+class LaneTrace:
+    """All writes of one lane, in order.
+
+    Parameters
+    ----------
+    cycles : int64 [n]
+        Clock edges since the simulation's start.
+    keys : int64 [n, k]
+        Address signals.
+    data : uint8 [n, b]
+        Data, the least significant byte first.
+    """
+
+    cycles: NDArray[np.int64]
+    keys: NDArray[np.int64]
+    data: NDArray[np.uint8]
+
+
+def read_trace(path: Path, lanes: Sequence[Lane]) -> dict[str, LaneTrace]:
+    """Return the writes that a `bench_top` for `lanes` put into a file, by name of the lane.
+
+    Raises
+    ------
+    BivitError
+        When a written value was unknown (X) in the simulation.
+    """
+    lines: list[list[list[str]]] = [[] for _ in lanes]
+    with path.open() as file:
+        for line in file:
+            number, *words = line.split()
+            if "x" in line:
+                message = f"lane {lanes[int(number, 16)].name} writes an unknown value: {line.strip()}"
+                raise BivitError(f"{message}; the design reads something that was never set")
+            lines[int(number, 16)].append(words)
+    return {lane.name: _lane_trace(lane, rows) for lane, rows in zip(lanes, lines, strict=True)}
+
+
+def _lane_trace(lane: Lane, rows: list[list[str]]) -> LaneTrace:
+    size = -(-lane.elements * lane.bits // 8)
+    numbers = np.array([[int(word, 16) for word in row[:-1]] for row in rows], np.int64)
+    numbers = numbers.reshape(len(rows), 1 + len(lane.keys))
+    data = b"".join(int(row[-1], 16).to_bytes(size, "little") for row in rows)
+    return LaneTrace(numbers[:, 0], numbers[:, 1:], np.frombuffer(data, np.uint8).reshape(len(rows), size))

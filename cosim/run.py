@@ -1,0 +1,276 @@
+"""Co-simulation of whole images: an engine's Verilog behind its bus ports against the reference, tap by tap."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..hw.emit import TOP as ENGINE_TOP
+from ..hw.emit import engine_verilog
+from ..hw.engine import Engine
+from ..hw.lanes import Lane, observation_lanes
+from ..sim.compiler import Program, compile_network
+from ..sim.engine import EngineConfig
+from ..sim.errors import check
+from ..sim.loadimage import load_words
+from ..sim.loadstream import build_stream
+from ..sim.network import IntNetwork
+from ..sim.registers import ERROR_TEXTS, ErrorCode
+from ..sim.trace import Block, expected_blocks
+from .bench import MAX_STALL_CYCLES
+from .compare import Comparison, Mismatch
+from .monitor import TOP, bench_top, ports_of, read_trace
+from .runner import Build, build
+from .scenario import Load, Outcome, Run, play
+
+#: Cycles before and after a difference that a waveform shows.
+WAVE_BEFORE, WAVE_AFTER = 400, 50
+#: Patience on top of what the program and the longest stalls take.
+_MARGIN_CYCLES = 20_000
+
+
+@dataclass(frozen=True)
+class CosimResult:
+    """What a co-simulation found.
+
+    Parameters
+    ----------
+    images, mismatches : int
+        Images that were run, and those of them with any difference.
+    values : int
+        Elements of tensors that were compared.
+    first_mismatch : Mismatch or None
+        The first difference in hardware order.
+    cycles, array_busy, stall_pixels, stall_logits, saturations : int
+        The engine's own counters.
+    kcycles_per_s : float
+        Speed of the simulation, in thousands of clock cycles a second.
+    simulator : str
+        Name and version.
+    stall, seed : float, int
+        Probability and seed of the pauses on every port.
+    build_seconds, run_seconds : float
+        Time for building (0 when it was in the cache), and for the images.
+    waveform : Path or None
+        Recorded around the first difference.
+    """
+
+    images: int
+    mismatches: int
+    values: int
+    first_mismatch: Mismatch | None
+    cycles: int
+    array_busy: int
+    stall_pixels: int
+    stall_logits: int
+    saturations: int
+    kcycles_per_s: float
+    simulator: str
+    stall: float
+    seed: int
+    build_seconds: float
+    run_seconds: float
+    waveform: Path | None
+
+
+def run_cosim(
+    network: IntNetwork,
+    engine: EngineConfig,
+    images: NDArray[np.uint8],
+    *,
+    simulator: str = "verilator",
+    stall: float = 0.2,
+    seed: int = 0,
+    out_dir: Path | None = None,
+    cache_dir: Path | None = None,
+    verilog: str | None = None,
+    stream: bytes | None = None,
+    progress: Callable[[str], None] = lambda what: None,
+) -> CosimResult:
+    """Run images through an engine's Verilog and compare every tap and every logit with the reference.
+
+    Parameters
+    ----------
+    network : IntNetwork
+        The reference; also what is loaded.
+    engine : EngineConfig
+        Engine to simulate.
+    images : uint8 [B, img_size, img_size, in_chans]
+        At least one.
+    simulator : {"verilator", "icarus"}
+        Which simulator.
+    stall, seed : float, int
+        Probability of a pause before each beat on every port, 0 to 0.9, and the seed of the pauses.
+    out_dir : Path, optional
+        Where a waveform goes when there is a difference; without it none is recorded.
+    cache_dir : Path, optional
+        Folder of built simulations instead of `runner.default_cache_dir`.
+    verilog, stream : str, bytes, optional
+        Verilog and load stream in place of those of `engine` and `network`, for tests that plant faults.
+    progress : callable
+        Told in a few words what is being done.
+
+    Raises
+    ------
+    BivitError
+        When an input does not fit, the simulator is missing, or the engine refuses to load or to start.
+    """
+    check(len(images) > 0, "co-simulation needs at least one image, got 0; choose a positive number of images")
+    progress("running the reference")
+    reference = network.run(images, taps="all")
+    program = compile_network(network, engine)
+    lanes = observation_lanes(engine)
+    sources = {
+        f"{TOP}.sv": bench_top(ENGINE_TOP, ports_of(Engine(engine)), lanes),
+        f"{ENGINE_TOP}.v": verilog or engine_verilog(engine),
+    }
+    steps: list[Load | Run] = [
+        Load(stream or build_stream(engine, load_words(network, program))),
+        Run([image.tobytes() for image in images], _patience(program, images)),
+    ]
+
+    def expected(image: int) -> Iterator[Block]:
+        return expected_blocks(network, program, reference.taps, image)
+
+    session = Session(sources, lanes, steps, simulator=simulator, stall=stall, seed=seed, cache_dir=cache_dir)
+    return session.verify(expected, reference.logits, out_dir=out_dir, progress=progress)
+
+
+def _patience(program: Program, images: NDArray[np.uint8]) -> int:
+    """Return cycles after which an engine that still works on `images` hangs."""
+    config = program.layout.config
+    beats = images[0].size // program.layout.engine.pixel_bytes + config.num_classes
+    return 2 * (len(images) + 1) * (program.image_cycles + beats * (MAX_STALL_CYCLES + 1)) + _MARGIN_CYCLES
+
+
+class Session:
+    """A design in its bench with a scenario that loads a program and then runs images.
+
+    Parameters
+    ----------
+    sources : dict of str to str
+        Verilog files: the bench's top level and the engine.
+    lanes : sequence of Lane
+        What the bench observes.
+    steps : sequence of Load or Run
+        The last one is the run that is verified.
+    simulator, stall, seed, cache_dir
+        As `run_cosim`.
+    """
+
+    def __init__(
+        self,
+        sources: dict[str, str],
+        lanes: Sequence[Lane],
+        steps: Sequence[Load | Run],
+        *,
+        simulator: str,
+        stall: float,
+        seed: int,
+        cache_dir: Path | None,
+    ):
+        self.sources, self.lanes, self.steps = sources, lanes, steps
+        self.simulator, self.stall, self.seed, self.cache_dir = simulator, stall, seed, cache_dir
+
+    def verify(
+        self,
+        expected: Callable[[int], Iterable[Block]],
+        logits: NDArray[np.int64],
+        *,
+        out_dir: Path | None = None,
+        progress: Callable[[str], None] = lambda what: None,
+    ) -> CosimResult:
+        """Simulate, compare, and record a waveform around the first difference.
+
+        Parameters
+        ----------
+        expected : callable
+            Writes of the image of a number, in the order of the hardware.
+        logits : int64 [B, classes]
+            Logits of each image.
+        out_dir, progress
+            As `run_cosim`.
+        """
+        progress("building the simulation; the first time takes minutes")
+        built = self._build(waves=False)
+        with tempfile.TemporaryDirectory(prefix="bivit-cosim-") as name:
+            folder = Path(name)
+            progress("simulating")
+            outcome = play(built, self.steps, folder, stall=self.stall, seed=self.seed)[-1]
+            _check_accepted(outcome)
+            progress("comparing")
+            comparison = Comparison(self.lanes, read_trace(folder / "trace.txt", self.lanes))
+            found = [
+                comparison.image(i, expected(i)) or _compare_logits(i, row, outcome, comparison.last_cycle)
+                for i, row in enumerate(logits)
+            ]
+            found[-1] = found[-1] or comparison.rest(len(logits) - 1)
+            mismatches = [mismatch for mismatch in found if mismatch is not None]
+            waveform = None
+            if mismatches and out_dir is not None:
+                progress("recording a waveform around the first difference")
+                waveform = self._record(mismatches[0], folder, out_dir)
+        registers = outcome.registers
+        return CosimResult(
+            images=len(logits),
+            mismatches=len(mismatches),
+            values=comparison.values + logits.size,
+            first_mismatch=mismatches[0] if mismatches else None,
+            cycles=registers["CYCLES"],
+            array_busy=registers["ARRAY_BUSY"],
+            stall_pixels=registers["STALL_PIXELS"],
+            stall_logits=registers["STALL_LOGITS"],
+            saturations=registers["SATURATIONS"],
+            kcycles_per_s=outcome.simulated_cycles / outcome.seconds / 1000,
+            simulator=f"{built.simulator.name} {built.simulator.version}",
+            stall=self.stall,
+            seed=self.seed,
+            build_seconds=built.seconds,
+            run_seconds=outcome.seconds,
+            waveform=waveform,
+        )
+
+    def _build(self, *, waves: bool) -> Build:
+        return build(self.sources, TOP, simulator=self.simulator, waves=waves, cache_dir=self.cache_dir)
+
+    def _record(self, mismatch: Mismatch, folder: Path, out_dir: Path) -> Path:
+        """Simulate the same once more with waveforms, and put them into `out_dir` when they are whole."""
+        built = self._build(waves=True)
+        wave = folder / f"mismatch.{built.waves}"
+        window = {"wave_file": wave, "wave_from": max(mismatch.cycle - WAVE_BEFORE, 1)}
+        window["wave_to"] = mismatch.cycle + WAVE_AFTER
+        plusargs = [f"+{name}={value}" for name, value in window.items()]
+        play(built, self.steps, folder, stall=self.stall, seed=self.seed, plusargs=plusargs)
+        check(wave.is_file(), f"the simulation wrote no waveform; {built.folder} may be damaged, remove it")
+        out_dir.mkdir(parents=True, exist_ok=True)
+        part, final = out_dir / f".{wave.name}.part", out_dir / wave.name
+        shutil.copyfile(wave, part)
+        part.replace(final)
+        return final
+
+
+def _check_accepted(outcome: Outcome) -> None:
+    """Raise when the engine reports an error."""
+    code = ErrorCode(outcome.registers["ERROR"])
+    check(code == ErrorCode.NONE, f"the engine reports error {code.name}: {ERROR_TEXTS[code]}")
+
+
+def _compare_logits(image: int, row: NDArray[np.int64], outcome: Outcome, cycle: int) -> Mismatch | None:
+    """Compare what left the port of the logits: values, tags, TLAST."""
+    beats = outcome.logits[image * len(row) : (image + 1) * len(row)]
+    for label, wanted in enumerate(row):
+        expected = (int(wanted), image, int(label == len(row) - 1))
+        if label >= len(beats):
+            return Mismatch(image, "logits", (label,), "missing", expected[0], None, "m_axis_logits", cycle)
+        value, *frame = beats[label]
+        if value != expected[0]:
+            return Mismatch(image, "logits", (label,), "value", expected[0], value, "m_axis_logits", cycle)
+        if tuple(frame) != expected[1:]:
+            return Mismatch(image, "logits", (label,), "address", expected[1:], tuple(frame), "m_axis_logits", cycle)
+    return None

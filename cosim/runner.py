@@ -1,0 +1,271 @@
+"""Builds and runs a simulation through cocotb's Python runner, with Verilator or Icarus Verilog.
+
+Built simulations are kept in a cache folder under a name that is a hash of everything they depend on, so that an
+unchanged design is built once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import cocotb_tools.config
+import cocotb_tools.runner
+
+from ..sim.errors import BivitError, check
+from .toolchain import Simulator, find_simulator, has_lz4, verilator_make_variables
+
+TIMESCALE = ("1ns", "1ps")
+#: Lines of a failed tool's output in the error message.
+_LOG_LINES = 15
+
+
+@dataclass(frozen=True)
+class Build:
+    """A simulation that is ready to run.
+
+    Parameters
+    ----------
+    simulator : Simulator
+        What built it.
+    top : str
+        Top module.
+    folder : Path
+        Where it is; other processes may use it too.
+    waves : str
+        Format of the waveforms that it can write: ``vcd``, ``fst``, or empty.
+    seconds : float
+        Time that building took, 0 when it came from the cache.
+    """
+
+    simulator: Simulator
+    top: str
+    folder: Path
+    waves: str
+    seconds: float
+
+
+def default_cache_dir() -> Path:
+    """Return the folder of built simulations: ``$XDG_CACHE_HOME/bivit/cosim``, or the same in ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bivit" / "cosim"
+
+
+def build(
+    sources: Mapping[str, str],
+    top: str,
+    *,
+    simulator: str = "verilator",
+    waves: bool = False,
+    cache_dir: Path | None = None,
+) -> Build:
+    """Build a simulation, or find it in the cache.
+
+    Parameters
+    ----------
+    sources : mapping of str to str
+        Text of each Verilog file, by file name.
+    top : str
+        Top module.
+    simulator : {"verilator", "icarus"}
+        Which simulator.
+    waves : bool
+        Make it able to write waveforms; slower, so only for a second look. Defines BIVIT_WAVES.
+    cache_dir : Path, optional
+        Folder of built simulations instead of `default_cache_dir`.
+
+    Raises
+    ------
+    BivitError
+        When the simulator or a tool that it needs is missing, or it refuses the Verilog: the end of its output.
+    """
+    found = find_simulator(simulator)
+    cache = (cache_dir or default_cache_dir()).resolve()
+    check(" " not in str(cache), f"make cannot build in a folder with a space in its path, got {cache}; choose another")
+    form = "" if not waves else "fst" if simulator == "icarus" or has_lz4() else "vcd"
+    runner, arguments = _runner(found, form)
+    folder = cache / _key(sources, top, found, form, arguments)
+    start, built = time.perf_counter(), False
+    with _locked(folder.with_suffix(".lock")):
+        if not folder.is_dir():
+            _build_into(folder, runner, sources, top, arguments)
+            built = True
+    return Build(found, top, folder, form, time.perf_counter() - start if built else 0.0)
+
+
+def simulate(build: Build, test_module: str, plusargs: Sequence[str], folder: Path) -> None:
+    """Run a cocotb test module to its end; its output goes to ``simulation.log`` in `folder`.
+
+    The simulator is a process of its own; it is ended when this function is left by an exception, Ctrl-C included.
+
+    Parameters
+    ----------
+    build : Build
+        What to run.
+    test_module : str
+        Importable name of the module with the cocotb tests.
+    plusargs : sequence of str
+        Arguments that begin with ``+``.
+    folder : Path
+        Working folder of the simulation.
+
+    Raises
+    ------
+    BivitError
+        When the simulator itself fails.
+    """
+    runner, _ = _runner(build.simulator, build.waves)
+    log = folder / "simulation.log"
+    try:
+        runner.test(
+            test_module=test_module,
+            hdl_toplevel=build.top,
+            hdl_toplevel_lang="verilog",
+            build_dir=build.folder,
+            test_dir=folder,
+            results_xml=str(folder / "results.xml"),
+            plusargs=plusargs,
+            waves=build.waves == "fst" and build.simulator.name == "icarus",
+            log_file=log,
+        )
+    except (_CommandFailed, SystemExit) as error:
+        # The runner exits after a failed test, but only under pytest; whether the test did its work is not judged here.
+        if isinstance(error, _CommandFailed):
+            raise BivitError(f"{build.simulator.name} failed: {error}; its last output:\n{log_tail(log)}") from error
+
+
+def log_tail(log: Path) -> str:
+    """Return the last lines of a log file."""
+    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
+    return "\n".join(lines[-_LOG_LINES:])
+
+
+def _runner(found: Simulator, waves: str) -> tuple[cocotb_tools.runner.Runner, list[str]]:
+    """Return cocotb's runner for `found`, and the arguments of a build."""
+    define = ["-DBIVIT_WAVES"] if waves else []
+    if found.name == "icarus":
+        return _Icarus(), define
+    trace = {"": [], "vcd": ["--trace-vcd"], "fst": ["--trace-fst"]}[waves]
+    # Warnings are the business of the lint test; here they must not stop a deliberately broken design.
+    return _Verilator(found), ["-Wno-fatal", "-Wno-lint", "-Wno-style", "--no-timing", *define, *trace]
+
+
+def _key(sources: Mapping[str, str], top: str, found: Simulator, waves: str, arguments: list[str]) -> str:
+    """Return the cache's name for a build: a hash of everything that it depends on."""
+    depends: list[Any] = [dict(sources), top, found.name, found.version, waves, arguments, TIMESCALE]
+    depends += [verilator_make_variables(), cocotb_tools.config.__file__, sys.version]
+    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock, so that two processes do not build the same simulation at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _build_into(
+    folder: Path, runner: cocotb_tools.runner.Runner, sources: Mapping[str, str], top: str, arguments: list[str]
+) -> None:
+    """Build beside `folder` and rename what running needs, so that a cached build is always a whole one."""
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=folder.parent) as name:
+        work = Path(name)
+        paths = []
+        for file, text in sources.items():
+            paths.append(work / file)
+            paths[-1].write_text(text)
+        log = work / "build.log"
+        try:
+            runner.build(
+                sources=paths,
+                hdl_toplevel=top,
+                build_dir=work / "objects",
+                build_args=arguments,
+                timescale=TIMESCALE,
+                always=True,
+                log_file=log,
+            )
+        except _CommandFailed as error:
+            raise BivitError(f"the simulation cannot be built: {error}; its last output:\n{log_tail(log)}") from error
+        finished = work / "finished"
+        finished.mkdir()
+        for product in (top, "sim.vvp"):
+            if (work / "objects" / product).is_file():
+                shutil.move(work / "objects" / product, finished / product)
+        finished.rename(folder)
+
+
+class _CommandFailed(RuntimeError):
+    """A tool returned an error."""
+
+
+class _OwnProcesses(cocotb_tools.runner.Runner):
+    """Runs commands in a process group of their own, and ends all of it when Python is interrupted."""
+
+    def _set_env_common(self) -> None:
+        super()._set_env_common()
+        for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):  # of a `make` that bivit runs under
+            self.env.pop(name, None)
+
+    def _execute_cmds(self, cmds: Sequence[list[str]], cwd: Any, stdout: TextIO | None = None) -> None:
+        for command in cmds:
+            process = subprocess.Popen(
+                command,
+                cwd=cwd,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                code = process.wait()
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                raise
+            if code:
+                raise _CommandFailed(f"{Path(command[0]).name} returned {code}")
+
+
+class _Verilator(_OwnProcesses, cocotb_tools.runner.Verilator):
+    """cocotb's Verilator runner with only the top level public, and with the tools of this machine."""
+
+    def __init__(self, found: Simulator):
+        self.found = found
+        super().__init__()
+
+    def _simulator_in_path_build_only(self) -> None:
+        self.executable = str(self.found.executable)
+
+    def _set_env_build(self) -> None:
+        super()._set_env_build()
+        if self.found.root is not None:
+            self.env["VERILATOR_ROOT"] = str(self.found.root)
+
+    def _build_command(self) -> list[list[str]]:
+        translate, compile_all = super()._build_command()
+        public = translate.index("--public-flat-rw")
+        # All signals public would forbid most of Verilator's optimisation: 10 to 20 times slower.
+        translate[public : public + 1] = ["--public-depth", "1"]
+        tracing = any(argument.startswith("--trace") for argument in translate)
+        compile_all = [word for word in compile_all if not word.startswith("VM_TRACE=")] + [f"VM_TRACE={int(tracing)}"]
+        return [translate, compile_all + (verilator_make_variables() if self.found.root else [])]
+
+
+class _Icarus(_OwnProcesses, cocotb_tools.runner.Icarus):
+    """cocotb's Icarus runner."""
