@@ -75,4 +75,5 @@ def lane_mask(count: Value, row_end: Value, lanes: int) -> Value:
     """
     tail = count[: lanes.bit_length() - 1]
     partial = row_end & tail.any()
-    return Cat(~partial | (tail > lane) for lane in range(lanes))
+    # The last lane is never in an incomplete chunk.
+    return Cat(*(~partial | (tail > lane) for lane in range(lanes - 1)), ~partial)

@@ -63,7 +63,7 @@ class Trace:
 
 @dataclass
 class Bench:
-    """Tables and scores to begin with, then what is issued or written in which cycle; the first table is in use at 0."""
+    """Tables (the first one in use) and scores to begin with, then what is issued or written in which cycle."""
 
     config: EngineConfig
     tables: list[Table]
@@ -133,10 +133,8 @@ class Bench:
 
 def falling_table(rng: random.Random, tau: int, head_dim: int = 64) -> Table:
     """Entries that fall to 0 beyond the head dimension."""
-    exp = sorted(
-        (rng.choice((1 << 15, rng.getrandbits(15), rng.getrandbits(8))) for _ in range(head_dim)), reverse=True
-    )
-    return [tau, *exp, *[0] * (64 - head_dim)]
+    exp = [rng.choice((1 << 15, rng.getrandbits(15), rng.getrandbits(8))) for _ in range(head_dim)]
+    return [tau, *sorted(exp, reverse=True), *[0] * (64 - head_dim)]
 
 
 def check(config: EngineConfig, scores: list[list[int]], table: Table) -> None:
@@ -161,7 +159,7 @@ def test_random_scores(lanes: int, rows: int, keys: int) -> None:
 
 @pytest.mark.parametrize("tau", [0, 1, 16384, 16385, 65536])
 def test_equal_scores_and_extreme_tau(tau: int) -> None:
-    """Four equal scores: Z is 4 * 2^15 and Tau 16384 a tie, which is a 1; Tau 0 makes all bits 1, 65536 none but a lone key's."""
+    """Four equal scores: Z is 4 * 2^15 and Tau 16384 a tie, which is a 1. A lone key has its 1 at any Tau."""
     scores = [[64] * 4, [0] * 4, [37, 37, 37, 37]]
     table = falling_table(random.Random(1), tau)
     expected = 15 if tau <= 16384 else 0
@@ -190,7 +188,7 @@ def test_the_most_keys(tau: int, ones: bool) -> None:
 
 
 def test_limits_that_do_not_fit_17_bits() -> None:
-    """A limit of 2^17 or more must not wrap to a small one: Tau*Z / 2^16 from 2^17 - 2 on, by one key's Exp."""
+    """Tau*Z / 2^16 of 2^17 and a little more must not wrap to a limit that every key passes."""
     config = engine(rows=1, lanes=16)
     for exp in (0, 1, 2, 3, 4):
         check(config, [[40, 40, 40, 40, 39]], [65536, exp, *[0] * 63])
@@ -199,32 +197,13 @@ def test_limits_that_do_not_fit_17_bits() -> None:
 def test_commands_back_to_back() -> None:
     """Every command at the `busy` of the one before: tables, and tiles of one chunk to many."""
     config, rng = engine(), random.Random(7)
-    tables = [
-        falling_table(rng, 65536 // 24),
-        falling_table(rng, 5000),
-        falling_table(rng, 0),
-        falling_table(rng, 40000),
-    ]
+    tables = [falling_table(rng, tau) for tau in (2730, 5000, 0, 40000)]
     scores = [[rng.randint(30, 40) for _ in range(48)] for _ in range(3)]
     bench, expected, at, current = Bench(config, tables, scores), ([], [], {}), 0, 0
     table_windows = []
-    sizes: list[Any] = [
-        (1, 3),
-        (3, 48),
-        (1, 1),
-        "table",
-        (1, 2),
-        (2, 11),
-        "table",
-        "table",
-        (3, 8),
-        (1, 1),
-        "table",
-        (1, 40),
-        (2, 8),
-    ]
-    for size in sizes:
-        if size == "table":
+    many, few, one = (3, 48), (2, 11), (1, 1)
+    for size in (one, many, one, None, (1, 2), few, None, None, (3, 8), one, None, (1, 40), few):
+        if size is None:
             current = (current + 1) % len(tables)
             bench.loads.append((at, current))
             plan = timing.table(config)
@@ -245,28 +224,28 @@ def test_commands_back_to_back() -> None:
 
 @pytest.mark.parametrize(("rows", "keys"), [(1, 8), (3, 16)])
 def test_scores_are_read_in_their_window(rows: int, keys: int) -> None:
-    """A write shows from the next cycle on: in the last cycle of the window it is too late, in the cycle before it is not."""
+    """A write shows from the next cycle on: in the window's last cycle it is too late, in the one before it is not."""
     config = engine()
     table = [30000, *[0] * 64]
     scores = [[20] + [10] * (keys - 1) for _ in range(rows)]
     first, end = timing.attention(config, rows, keys).windows["scores.read"]
-    last = rows - 1, keys // 8 - 1, join([20] * 8, [7] * 8)
-    start = [(0, rows, keys)]
-    bits = [
-        list(Bench(config, [table], scores, starts=start, writes=[(end - 1 - early, *last)]).run(end + 9).bits.values())
-        for early in (0, 1)
-    ]
     unchanged = reference(scores, table, 8)[2]
-    assert bits == [unchanged, [*unchanged[:-1], (*last[:2], 255)]]
-    top = [
-        Bench(config, [table], scores, starts=start, writes=[(first - early, 0, 0, join([30] * 8, [7] * 8))]).run(end).m
-        for early in (0, 1)
-    ]
-    assert [next(iter(m.values())) for m in top] == [(0, 20), (0, 30)]
+
+    def outcome(cycle: int, row: int, chunk: int, score: int) -> tuple[tuple[int, int], list[tuple[int, int, int]]]:
+        """First m, and all bits, when the unit runs while one chunk is overwritten with equal scores."""
+        write = (cycle, row, chunk, join([score] * 8, [7] * 8))
+        trace = Bench(config, [table], scores, starts=[(0, rows, keys)], writes=[write]).run(end + 9)
+        return trace.m[min(trace.m)], list(trace.bits.values())
+
+    last = rows - 1, keys // 8 - 1
+    assert outcome(end - 1, *last, 20)[1] == unchanged
+    assert outcome(end - 2, *last, 20)[1] == [*unchanged[:-1], (*last, 255)]
+    assert outcome(first, 0, 0, 30)[0] == (0, 20)
+    assert outcome(first - 1, 0, 0, 30)[0] == (0, 30)
 
 
 def test_tables_are_read_in_their_window() -> None:
-    """A table's write shows from the next cycle on; Exp[1], written 4 cycles after the issue, decides Z and the second bit."""
+    """A table's write shows from the next cycle on; here Exp[1] decides Z and the second bit."""
     config = engine()
     tables, scores = [[20000, 30000, *[0] * 63], [20000, *[0] * 64]], [[6, 5]]
     assert [reference(scores, table, 8)[1:] for table in tables] == [
