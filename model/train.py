@@ -21,7 +21,7 @@ from ..sim.config import ViTConfig
 from ..sim.errors import check
 from .augment import Augmentation, augment
 from .data import Dataset, check_images
-from .layers import BinaryLinear
+from .evaluate import evaluate
 from .vit import BiViT, RealViT, VisionTransformer
 
 
@@ -179,30 +179,6 @@ def start_from_teacher(student: BiViT, teacher: RealViT) -> None:
     student.load_state_dict(own | weights)
 
 
-@torch.no_grad()
-def predict(model: VisionTransformer, images: Any, batch_size: int = 256) -> Tensor:
-    """Return the predicted classes, int64[n], of images uint8[n, H, W, C] (numpy or torch).
-
-    Raises
-    ------
-    BivitError
-        When the images do not fit the model's config.
-    """
-    check_images(images, model.config)
-    model.eval()
-    # The lowest index of the largest logit, as the hardware; torch's argmax does not promise which one it is.
-    return torch.cat([_first_largest(model(batch)) for batch in torch.as_tensor(images).split(batch_size)])
-
-
-def _first_largest(logits: Tensor) -> Tensor:
-    return (logits == logits.amax(-1, keepdim=True)).int().cumsum(-1).eq(0).sum(-1)
-
-
-def evaluate(model: VisionTransformer, data: Dataset) -> float:
-    """Return the share of images whose label is predicted, 0 .. 1."""
-    return float((predict(model, data.images) == torch.as_tensor(data.labels)).double().mean())
-
-
 def _fit(
     model: VisionTransformer, loss: Loss, train: Dataset, test: Dataset, recipe: Recipe, seed: int, label: str | None
 ) -> Trained:
@@ -250,11 +226,7 @@ def _learning_rate(step: int, steps: int, warmup: float) -> float:
 
 def _parameter_groups(model: VisionTransformer, recipe: Recipe) -> list[dict[str, Any]]:
     """Decay real-valued weight matrices only: decay of latent weights only makes signs flip more easily."""
-    decayed = {
-        id(module.weight)
-        for module in model.modules()
-        if isinstance(module, nn.Linear | nn.Conv2d) and not isinstance(module, BinaryLinear)
-    }
+    decayed = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)}
     parameters = list(model.parameters())
     return [
         {"params": [p for p in parameters if id(p) in decayed], "weight_decay": recipe.weight_decay},

@@ -1,0 +1,177 @@
+"""Checkpoints of trained models: one safetensors file with a JSON header, checked strictly when it is read.
+
+Tensors are the model's state dict. The metadata holds one key, `bivit`, a JSON object: `format` ("bivit-checkpoint"),
+`version` (1), `kind` ("float" for the real-valued twin, "binary" for the Bi-ViT), `config`, `pixels` (normalisation),
+`formats` and `slope` (binary only), `seed`, `metrics` and `provenance` (free form).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..sim.config import Formats, ViTConfig, dataclass_from_dict
+from ..sim.errors import BivitError, check
+from .patch import PixelNorm
+from .vit import BiViT, RealViT, VisionTransformer
+
+FORMAT = "bivit-checkpoint"
+VERSION = 1
+KINDS = ("float", "binary")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model and where it came from."""
+
+    model: VisionTransformer
+    seed: int
+    metrics: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
+    """Write a checkpoint; the file appears whole or not at all.
+
+    Raises
+    ------
+    BivitError
+        When metrics or provenance are not JSON, or the folder cannot be written.
+    """
+    target, model = Path(path), checkpoint.model
+    header: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "kind": model.kind,
+        "config": model.config.to_dict(),
+        "pixels": asdict(model.pixels),
+        "seed": checkpoint.seed,
+        "metrics": checkpoint.metrics,
+        "provenance": checkpoint.provenance,
+    }
+    if isinstance(model, BiViT):
+        header |= {"formats": asdict(model.formats), "slope": model.slope}
+    try:
+        metadata = {"bivit": json.dumps(header, allow_nan=False)}
+    except (TypeError, ValueError) as error:
+        raise BivitError(f"metrics and provenance must hold finite JSON values only: {error}") from error
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+            temporary = Path(folder) / "checkpoint"
+            save_file(tensors, temporary, metadata)
+            temporary.replace(target)
+    except (OSError, SafetensorError) as error:
+        raise BivitError(
+            f"cannot write the checkpoint {target}: {error}; choose a folder that can be written"
+        ) from error
+
+
+def load_checkpoint(path: str | Path, kind: str | None = None) -> Checkpoint:
+    """Read a checkpoint and check all of it.
+
+    Parameters
+    ----------
+    path : path
+        A file of `save_checkpoint`.
+    kind : str, optional
+        `float` or `binary`: refuse the other.
+
+    Returns
+    -------
+    Checkpoint
+        Its model is in evaluation mode.
+
+    Raises
+    ------
+    BivitError
+        When the file is missing, damaged, no checkpoint, of another version or kind, or when its tensors are not
+        exactly those of its config, or hold NaN or infinity; the message names them.
+    """
+    source = Path(path)
+    check(source.is_file(), f"there is no checkpoint {source}; `bivit train` writes one")
+    header, tensors = _read(source)
+    got = header["kind"]
+    check(got in KINDS, f"{source} holds a model of kind {got!r}; allowed are {', '.join(KINDS)}")
+    check(
+        kind in (None, got),
+        f"{source} holds a model of kind {got!r}, but {kind!r} is needed; "
+        "`bivit train` writes the teacher as float and the Bi-ViT as binary",
+    )
+    model = _build(source, header)
+    _check_tensors(source, tensors, model.state_dict())
+    model.load_state_dict(tensors)
+    return Checkpoint(model.eval(), header["seed"], header["metrics"], header["provenance"])
+
+
+def file_hash(path: str | Path) -> str:
+    """SHA-256 of a file in hexadecimal, for the provenance of what is made from it."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _read(source: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safe_open(source, framework="pt") as file:
+            header = _parse_header(source, (file.metadata() or {}).get("bivit"))
+            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise BivitError(f"{source} is truncated or not a safetensors file: {error}; train again") from error
+    except OSError as error:
+        raise BivitError(f"cannot read the checkpoint {source}: {error}") from error
+
+
+def _parse_header(source: Path, text: str | None) -> dict[str, Any]:
+    check(text is not None, f"{source} is not a bivit checkpoint: its metadata lacks the key 'bivit'")
+    try:
+        header = json.loads(text or "")
+    except json.JSONDecodeError as error:
+        raise BivitError(f"{source} is damaged: its header is not JSON: {error}; train again") from error
+    check(
+        isinstance(header, dict) and header.get("format") == FORMAT,
+        f"{source} is not a bivit checkpoint: its format is not {FORMAT!r}; `bivit train` writes checkpoints",
+    )
+    got = header.get("version")
+    check(got == VERSION, f"{source} is of version {got!r}, this bivit reads version {VERSION}; train again")
+    missing = [key for key in ("kind", "config", "pixels", "seed", "metrics", "provenance") if key not in header]
+    check(not missing, f"the header of {source} lacks {', '.join(missing)}; train again")
+    return header
+
+
+def _build(source: Path, header: dict[str, Any]) -> VisionTransformer:
+    """Make the model that the header describes, its weights still random."""
+    config = dataclass_from_dict(ViTConfig, header["config"], f"config in {source}")
+    lists = {key: tuple(value) for key, value in header["pixels"].items()}
+    pixels = dataclass_from_dict(PixelNorm, lists, f"pixels in {source}")
+    if header["kind"] == "float":
+        return RealViT(config, pixels)
+    formats = dataclass_from_dict(Formats, header.get("formats", {}), f"formats in {source}")
+    return BiViT(config, pixels, formats, header.get("slope", "bireal"))
+
+
+def _check_tensors(source: Path, got: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    missing, unexpected = sorted(set(expected) - set(got)), sorted(set(got) - set(expected))
+    check(
+        not missing and not unexpected,
+        f"{source} does not hold the tensors of its config; missing: {', '.join(missing) or 'none'}; "
+        f"unexpected: {', '.join(unexpected) or 'none'}",
+    )
+    for name, tensor in got.items():
+        shape = list(expected[name].shape)
+        check(list(tensor.shape) == shape, f"{name} in {source} must have shape {shape}, got {list(tensor.shape)}")
+    refuse_nonfinite(got, str(source))
+
+
+def refuse_nonfinite(tensors: dict[str, Tensor], where: str) -> None:
+    """Raise `BivitError`, naming tensors and counts, when one holds NaN or infinity."""
+    bad = {name: int((~torch.isfinite(tensor)).sum()) for name, tensor in tensors.items()}
+    named = ", ".join(f"{name} ({count})" for name, count in bad.items() if count)
+    check(not named, f"{where} holds values that are NaN or infinite: {named}; train again with a lower learning rate")
