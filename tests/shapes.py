@@ -1,0 +1,36 @@
+"""Small networks and engines in every mode, for tests of the compiler, the trace and the whole engine."""
+
+from dataclasses import replace
+
+from bivit.sim.config import ViTConfig
+from bivit.sim.engine import EngineConfig, engine_for
+
+TINY = ViTConfig(
+    img_size=4,
+    patch_size=2,
+    in_chans=1,
+    num_classes=3,
+    embed_dim=16,
+    depth=2,
+    num_heads=2,
+    mlp_ratio=2.0,
+    class_token=False,
+    pool="mean",
+)
+#: The largest of the tiny networks: prefix tokens, channels that fill no word, a last tile with fewer rows.
+TOKENS = replace(TINY, img_size=6, in_chans=2, num_classes=11, class_token=True, dist_token=True, pool="token")
+MODES = {
+    "softmax": TINY,
+    "mean_norm": replace(TINY, norm_mode="mean"),
+    "threshold_qk": replace(TINY, qk_mode="threshold"),
+    "score": replace(TINY, attn_mode="score"),
+    "all_cheap": replace(TOKENS, norm_mode="mean", qk_mode="threshold", attn_mode="score"),
+    "tokens": TOKENS,
+    "class_token": replace(TOKENS, dist_token=False),
+}
+
+
+def tiny_engine(**changes: object) -> EngineConfig:
+    """An engine that runs all of `MODES`."""
+    fields = {"rows": 3, "columns": 8, "lanes": 8, "dense_lanes": 16, "program_words": 512, "pixel_bytes": 4}
+    return engine_for(TOKENS, **(fields | changes))
