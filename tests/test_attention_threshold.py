@@ -187,6 +187,14 @@ def test_the_most_keys(tau: int, ones: bool) -> None:
     check(config, scores, table)
 
 
+@pytest.mark.parametrize("exp", range(6))
+def test_the_limit_is_rounded_up(exp: int) -> None:
+    """Tau*Z / 2^16 is 2^15 + exp / 4: any fraction above Exp[0] is above it."""
+    scores, table = [[40, 40, 40, 40, 39]], [16384, exp, *[0] * 63]
+    assert reference(scores, table, 8)[2] == [(0, 0, 0 if exp else 15)]
+    check(engine(rows=1), scores, table)
+
+
 def test_limits_that_do_not_fit_17_bits() -> None:
     """Tau*Z / 2^16 of 2^17 and a little more must not wrap to a limit that every key passes."""
     config = engine(rows=1, lanes=16)
