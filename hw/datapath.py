@@ -275,7 +275,8 @@ class Datapath(wiring.Component):
             "addr": command.dst_addr,
             "token": Const(0, 12) if attention else command.token,
         }
-        with m.If(getattr(self, f"issue_{source}")):
+        # A norm's first pass has no destination, and must not touch that of the second pass before it.
+        with m.If(getattr(self, f"issue_{source}") & (1 if attention else command.apply)):
             m.d.sync += [held[name].eq(value) for name, value in sources.items()]
         m.d.comb += [
             port.en.eq(unit.bits.en),

@@ -68,6 +68,11 @@ class Scheduled:
         return Scheduled(replace(self.op, block=block), self.issue + start)
 
 
+def with_window(activity: Activity, name: str, window: tuple[int, int]) -> Activity:
+    """Return `activity` with one more window, or another one of that name."""
+    return Activity(activity.busy, {**activity.windows, name: window})
+
+
 def schedule(ops: Iterable[Op]) -> list[Scheduled]:
     """Give every operation the first issue cycle that its ports and regions allow, in order, from an idle engine."""
     free: dict[str, int] = {}
