@@ -104,8 +104,8 @@ def export_network(
 
 def refuse_inexpressible(model: BiViT) -> None:
     """Raise `BivitError`, naming the tensor, for what docs/semantics.md refuses."""
-    for index, block in enumerate(model.blocks):
-        attn, name = block.attn, f"blocks.{index}.attn"
+    for block_name, block in model.named_blocks():
+        attn, name = block.attn, f"{block_name}.attn"
         for part in ("q_norm", "k_norm", "v_sign"):
             _refuse_zero_point(f"{name}.{part}", getattr(attn, part).zero_point, 0)
         if model.config.attn_mode == "softmax":
@@ -137,8 +137,8 @@ def fold_tensors(model: BiViT) -> dict[str, NDArray[Any]]:
         When a value does not fit the dtype of its tensor.
     """
     tensors = dict(_patch_embed(model))
-    for index, block in enumerate(model.blocks):
-        tensors |= dict(_block(f"blocks.{index}", block, model))
+    for name, block in model.named_blocks():
+        tensors |= dict(_block(name, block, model))
     tensors["norm.eps"] = _as(
         "norm.eps", fold.block_norm_eps(model.config.embed_dim, model.config.eps, model.formats), np.int64
     )

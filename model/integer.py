@@ -100,8 +100,8 @@ class _Pass:
     def _patch_embed(self, images: Tensor) -> Tensor:
         name = "patch_embed.proj"
         pixels = operators.patches(images, self.config.patch_size).long()
-        integers = [self._get(f"{name}.{key}") for key in ("weight", "scale", "bias")]
-        patches = operators.patch_embed(pixels, *integers, shift=int(self._get(f"{name}.shift")))
+        weight, scale, bias = (self._get(f"{name}.{key}") for key in ("weight", "scale", "bias"))
+        patches = operators.patch_embed(pixels, weight, scale, bias, int(self._get(f"{name}.shift")))
         prefix = patches.new_zeros(len(patches), self.config.num_prefix_tokens, self.config.embed_dim)
         return self._tap("patch_embed", self._saturate(torch.cat([prefix, patches], 1) + self._get("pos_embed")))
 

@@ -198,7 +198,7 @@ def _fit(
             for batch in torch.randperm(len(train), generator=generator).split(recipe.batch_size):
                 value = loss(augment(images[batch], recipe.augmentation, generator), labels[batch])
                 optimizer.zero_grad()
-                value.backward()  # type: ignore[no-untyped-call]
+                value.backward()
                 nn.utils.clip_grad_norm_(model.parameters(), recipe.grad_clip)
                 optimizer.step()
                 schedule.step()

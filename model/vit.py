@@ -6,9 +6,9 @@ embedding. Module names equal the tap names of docs/network.md, so `forward_taps
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -126,6 +126,11 @@ class VisionTransformer(nn.Module):
         if config.dist_token:
             self.head_dist = nn.Linear(config.embed_dim, config.num_classes)
 
+    def named_blocks(self) -> Iterator[tuple[str, Block]]:
+        """Each block with its name in the state dict, `blocks.0` first."""
+        for index, block in enumerate(self.blocks):
+            yield f"blocks.{index}", cast(Block, block)
+
     def position(self) -> Tensor:
         """Position embedding with the prefix tokens added in, float32[1, N, D] on the residual's grid."""
         config = self.config
@@ -226,7 +231,7 @@ class BiViT(VisionTransformer):
 
     def project(self) -> None:
         """Keep every scale and gamma that must be positive so; call after each optimizer step."""
-        for block in self.blocks:
+        for _, block in self.named_blocks():
             for part in (block.attn.q_norm, block.attn.k_norm, block.attn.attn_sign):
                 part.project()
 
