@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from amaranth.hdl import Shape
 from numpy.typing import NDArray
 
 from ..hw.lanes import Lane
@@ -22,12 +21,19 @@ INSTANCE = "engine"
 Ports = Mapping[str, tuple[str, int]]
 
 
-def ports_of(component: Any) -> dict[str, tuple[str, int]]:
-    """Return clock, reset and the ports of an Amaranth component: ``input`` or ``output``, and bits, by name."""
-    ports = {"clk": ("input", 1), "rst": ("input", 1)}
-    for name, member in component.signature.members.items():
-        ports[name] = ("input" if member.flow.name == "In" else "output", Shape.cast(member.shape).width)
-    return ports
+def ports_of(verilog: str, module: str) -> dict[str, tuple[str, int]]:
+    """Return the ports of a module of generated Verilog: ``input`` or ``output``, and bits, by name.
+
+    Raises
+    ------
+    BivitError
+        When the text has no such module.
+    """
+    body = re.search(rf"^module {module} ?\(.*?^endmodule", verilog, re.MULTILINE | re.DOTALL)
+    if body is None:
+        raise BivitError(f"the Verilog has no module {module}; generate it with `bivit generate`")
+    declared = re.findall(r"^\s*(input|output) (?:\[(\d+):0\] )?(\w+);", body[0], re.MULTILINE)
+    return {name: (direction, int(top or 0) + 1) for direction, top, name in declared}
 
 
 def bench_top(engine: str, ports: Ports, lanes: Sequence[Lane]) -> str:

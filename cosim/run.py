@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from ..hw.emit import TOP as ENGINE_TOP
 from ..hw.emit import engine_verilog
-from ..hw.engine import Engine
 from ..hw.lanes import Lane, observation_lanes
 from ..sim.compiler import Program, compile_network
 from ..sim.engine import EngineConfig
@@ -126,10 +125,8 @@ def run_cosim(
     reference = network.run(images, taps="all")
     program = compile_network(network, engine)
     lanes = observation_lanes(engine)
-    sources = {
-        f"{TOP}.sv": bench_top(ENGINE_TOP, ports_of(Engine(engine)), lanes),
-        f"{ENGINE_TOP}.v": verilog or engine_verilog(engine),
-    }
+    text = verilog or engine_verilog(engine)
+    sources = {f"{TOP}.sv": bench_top(ENGINE_TOP, ports_of(text, ENGINE_TOP), lanes), f"{ENGINE_TOP}.v": text}
     steps: list[Load | Run] = [
         Load(stream or build_stream(engine, load_words(network, program))),
         Run([image.tobytes() for image in images], _patience(program, images)),
