@@ -1,0 +1,126 @@
+"""Whole networks on the whole engine: every tap and every cycle, in every mode; and planted faults, each found by name."""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from shapes import MODES, TINY, TOKENS, tiny_engine
+
+from bivit.cosim.run import CosimResult, run_cosim
+from bivit.hw.emit import engine_verilog
+from bivit.sim.compiler import compile_network
+from bivit.sim.cycles import estimate_cycles
+from bivit.sim.loadimage import load_words
+from bivit.sim.loadstream import build_stream
+from bivit.sim.network import IntNetwork
+from bivit.sim.random_network import random_network
+
+pytestmark = pytest.mark.slow
+
+
+@functools.cache
+def verilog() -> str:
+    return engine_verilog(tiny_engine())
+
+
+def images_for(config, count=2):
+    shape = (count, config.img_size, config.img_size, config.in_chans)
+    return np.random.default_rng(7).integers(0, 256, shape, dtype=np.uint8)
+
+
+def cosim(network: IntNetwork, *, count: int = 2, **more: object) -> CosimResult:
+    options = {"verilog": verilog(), "stall": 0.0} | more
+    return run_cosim(network, tiny_engine(), images_for(network.config, count), **options)
+
+
+def stream_of(network: IntNetwork) -> bytes:
+    engine = tiny_engine()
+    return build_stream(engine, load_words(network, compile_network(network, engine)))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_tap_and_cycle_is_as_predicted(mode):
+    """One engine runs them all; without stalls the counters equal the estimate, exactly."""
+    network = random_network(MODES[mode], seed=5)
+    result = cosim(network)
+    assert (result.mismatches, result.first_mismatch) == (0, None)
+    estimate = estimate_cycles(compile_network(network, tiny_engine()), 2)
+    assert result.cycles == estimate.cycles
+    assert result.array_busy == estimate.array_busy
+    assert result.stall_pixels == estimate.stall_pixels
+    assert result.stall_logits == 0
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_stalls_change_no_number_and_are_accounted_for(seed):
+    network = random_network(TOKENS, seed=5)
+    plain, stalled = cosim(network, count=3), cosim(network, count=3, stall=0.5, seed=seed)
+    assert plain.mismatches == stalled.mismatches == 0
+    assert stalled.stall_logits > 0
+    waits = stalled.stall_pixels + stalled.stall_logits - plain.stall_pixels
+    assert stalled.cycles == plain.cycles + waits
+
+
+def changed(network: IntNetwork, name: str, index: tuple[int, ...], change) -> IntNetwork:
+    tensor = network.tensors[name].copy()
+    tensor[index] = change(tensor[index])
+    return IntNetwork(network.config, network.formats, {**network.tensors, name: tensor})
+
+
+@pytest.mark.parametrize(
+    ("name", "index", "change", "tensor", "where"),
+    [
+        ("blocks.1.attn.proj.weight", (5, 0), lambda w: w ^ np.uint64(1), "blocks.1.attn.proj", {"channel": 5}),
+        ("blocks.0.mlp.act.theta", (3,), lambda t: t + 2, "blocks.0.mlp.fc1", {"channel": 3}),
+        ("blocks.0.attn.v_sign.theta", (9,), lambda t: t + 2, "blocks.0.attn.qkv", {"channel": 2 * 16 + 9}),
+        ("blocks.1.attn.k_norm.scale", (1, 2), lambda s: s ^ 1, "blocks.1.attn.k_norm.s1", {"head": 1}),
+        ("blocks.1.attn.attn_sign.exp", (0, 3), lambda e: e - 1, "blocks.1.attn.attn_sign.z", {"head": 0}),
+        ("blocks.0.mlp.fc2.bias", (7,), lambda b: b + 1, "blocks.0.add2", {"channel": 7}),
+        ("patch_embed.proj.weight", (4, 2), lambda w: w ^ 1, "patch_embed", {"channel": 4}),
+        ("pos_embed", (3, 6), lambda p: p + 1, "patch_embed", {"token": 3, "channel": 6}),
+        ("head.bias", (2,), lambda b: b + 1, "head", {"class": 2}),
+    ],
+)
+def test_a_changed_parameter_is_found_where_it_is(name, index, change, tensor, where):
+    """The engine gets one wrong value; the comparison names the first tensor that it touches."""
+    network = random_network(TINY, seed=5)
+    result = cosim(network, stream=stream_of(changed(network, name, index, change)))
+    assert result.mismatches == 2
+    found = result.first_mismatch
+    assert found is not None
+    assert found.tensor == tensor
+    assert found.expected != found.got
+    assert where.items() <= found.where().items()
+
+
+def test_a_changed_program_word_is_found():
+    """An instruction of the first block writes its hidden bits from channel 8 on instead of 0."""
+    network, engine = random_network(TINY, seed=5), tiny_engine()
+    program = compile_network(network, engine)
+    at = next(k for k, i in enumerate(program.instructions) if i.op == "matmul" and i.fields["preload_addr"] == 6)
+    wrong = program.instructions[at]
+    wrong = replace(wrong, fields={**wrong.fields, "dst_chunk": wrong.fields["dst_chunk"] + 1})
+    instructions = (*program.instructions[:at], wrong, *program.instructions[at + 1 :])
+    words = load_words(network, replace(program, instructions=instructions))
+    result = cosim(network, stream=build_stream(engine, words))
+    assert result.first_mismatch is not None
+    assert result.first_mismatch.tensor == "blocks.0.mlp.act"
+    assert result.first_mismatch.kind == "address"
+
+
+def test_a_stuck_wire_in_the_verilog_is_found():
+    """Bit 2 of the sum of the dot unit in row 0, column 2 is stuck at 0; Icarus builds this in a moment."""
+    start = verilog().index("module \\bivit_engine.datapath.matmul.xnor_array.dot_0_2 (")
+    unit, count = re.subn(r"(\n *o <= )([^;]*);", r"\1(\2) & ~11'd4;", verilog()[start:], count=1)
+    assert count == 1
+    text = verilog()[:start] + unit
+    result = cosim(random_network(TINY, seed=5), count=1, verilog=text, simulator="icarus")
+    found = result.first_mismatch
+    assert found is not None
+    assert found.tensor == "blocks.0.attn.qkv"
+    assert found.where()["channel"] % 8 == 2
+    assert found.where()["token"] % 3 == 0
