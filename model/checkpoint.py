@@ -143,6 +143,8 @@ def _parse_header(source: Path, text: str | None) -> dict[str, Any]:
     check(got == VERSION, f"{source} is of version {got!r}, this bivit reads version {VERSION}; train again")
     missing = [key for key in ("kind", "config", "pixels", "seed", "metrics", "provenance") if key not in header]
     check(not missing, f"the header of {source} lacks {', '.join(missing)}; train again")
+    for key in ("config", "pixels", "metrics", "provenance"):
+        check(isinstance(header[key], dict), f"{key} in the header of {source} must be an object, got {header[key]!r}")
     return header
 
 

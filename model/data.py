@@ -157,24 +157,35 @@ def _dataset(name: str, images: NDArray[Any], labels: NDArray[Any], classes: tup
 
 def _npz_file(path: Path, split: str) -> Dataset:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, because numpy leaves a file that is no archive open.
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise BivitError(f"{path} is not a readable .npz file ({error}); write it with numpy.savez") from error
-    for key in ("images", "labels"):
-        check(key in arrays, f"{path} needs the array {key!r}, got {', '.join(arrays) or 'none'}")
-    check(
-        len(arrays["images"]) == len(arrays["labels"]),
-        f"{path} needs one label an image, got {len(arrays['images'])} images and {len(arrays['labels'])} labels",
-    )
     classes = tuple(str(name) for name in arrays["classes"]) if "classes" in arrays else None
+    _check_pair(path, arrays, "images", "labels")
     if "test_images" not in arrays:
         return _stratified(str(path), arrays["images"], arrays["labels"], split, classes)
-    check("test_labels" in arrays, f"{path} has test_images but no test_labels; add them")
+    _check_pair(path, arrays, "test_images", "test_labels")
     prefix = "test_" if split == "test" else ""
     every_label = np.concatenate([arrays["labels"], arrays["test_labels"]])
     name = f"{path} ({split})"
     return _dataset(name, arrays[f"{prefix}images"], arrays[f"{prefix}labels"], classes or _class_names(every_label))
+
+
+def _check_pair(path: Path, arrays: dict[str, NDArray[Any]], images: str, labels: str) -> None:
+    """Check that two arrays of a file are there and belong together."""
+    for key in (images, labels):
+        check(key in arrays, f"{path} needs the array {key!r}, got {', '.join(arrays) or 'none'}")
+    check(
+        arrays[labels].ndim == 1 and np.issubdtype(arrays[labels].dtype, np.integer),
+        f"{labels} in {path} must be integers [n], got {arrays[labels].dtype} {list(arrays[labels].shape)}",
+    )
+    check(
+        arrays[images].shape[:1] == arrays[labels].shape,
+        f"{path} needs one label an image, got {images} {list(arrays[images].shape)} and "
+        f"{labels} {list(arrays[labels].shape)}",
+    )
 
 
 def _idx_folder(folder: Path, split: str) -> Dataset:

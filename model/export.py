@@ -111,7 +111,7 @@ def refuse_inexpressible(model: BiViT) -> None:
         if model.config.attn_mode == "softmax":
             _refuse_zero_point(f"{name}.attn_sign", attn.attn_sign.zero_point, -1)
         for part in ("q_norm", "k_norm"):
-            lowest = float(getattr(attn, part).weight.min())
+            lowest = float(getattr(attn, part).weight.detach().min())
             check(
                 lowest > 0,
                 f"{name}.{part}.weight (gamma) must be above 0, got {lowest:g}: two negative channels of q and k "
