@@ -186,8 +186,8 @@ def _fit(
     check_images(train.images, model.config)
     images, labels = torch.as_tensor(train.images), torch.as_tensor(train.labels)
     steps = recipe.epochs * math.ceil(len(train) / recipe.batch_size)
-    optimizer = torch.optim.AdamW(_parameter_groups(model, recipe), lr=recipe.lr, betas=recipe.betas)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate(step, steps, recipe.warmup))
+    optimizer = torch.optim.AdamW(parameter_groups(model, recipe), lr=recipe.lr, betas=recipe.betas)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, steps, recipe.warmup))
     generator = torch.Generator().manual_seed(seed)
     losses, started = [], time.perf_counter()
     model.train()
@@ -216,7 +216,7 @@ def _progress(label: str | None) -> Progress:
     return Progress(*columns, TextColumn("{task.fields[loss]}"), disable=label is None)
 
 
-def _learning_rate(step: int, steps: int, warmup: float) -> float:
+def learning_rate(step: int, steps: int, warmup: float) -> float:
     """Share of the largest learning rate at a step: a linear rise, then a cosine to 0."""
     rise = max(1, round(warmup * steps))
     if step < rise:
@@ -224,7 +224,7 @@ def _learning_rate(step: int, steps: int, warmup: float) -> float:
     return (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))) / 2
 
 
-def _parameter_groups(model: VisionTransformer, recipe: Recipe) -> list[dict[str, Any]]:
+def parameter_groups(model: VisionTransformer, recipe: Recipe) -> list[dict[str, Any]]:
     """Decay real-valued weight matrices only: decay of latent weights only makes signs flip more easily."""
     decayed = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)}
     parameters = list(model.parameters())
