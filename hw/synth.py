@@ -65,9 +65,7 @@ def _head(engine: EngineConfig) -> Head:
 
 
 def _x(engine: EngineConfig) -> WordMemory:
-    return WordMemory(
-        engine.lanes * engine.formats.residual_bits, (engine.max_tokens + 1) * engine.max_row_chunks
-    )
+    return WordMemory(engine.lanes * engine.formats.residual_bits, (engine.max_tokens + 1) * engine.max_row_chunks)
 
 
 def _head_buffer(engine: EngineConfig) -> WordMemory:
