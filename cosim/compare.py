@@ -180,7 +180,8 @@ class Comparison:
 def _pack(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:
     """Pack int64 [n, e] into fields of `bits`, uint8 [n, bytes], the first element least significant."""
     fields = (values[..., None] >> np.arange(bits)) & 1
-    return np.packbits(fields.reshape(len(values), -1).astype(np.uint8), axis=1, bitorder="little")
+    rows = fields.reshape(len(values), values.shape[1] * bits).astype(np.uint8)
+    return np.packbits(rows, axis=1, bitorder="little")
 
 
 def _unpack(data: NDArray[np.uint8], lane: Lane) -> list[int]:

@@ -26,7 +26,7 @@ from .bench import MAX_STALL_CYCLES
 from .compare import Comparison, Mismatch
 from .monitor import TOP, bench_top, ports_of, read_trace
 from .runner import Build, build
-from .scenario import Load, Outcome, Run, play
+from .scenario import Load, Outcome, Run, play, simulate_steps
 
 #: Cycles before and after a difference that a waveform shows.
 WAVE_BEFORE, WAVE_AFTER = 400, 50
@@ -243,7 +243,7 @@ class Session:
         window = {"wave_file": wave, "wave_from": max(mismatch.cycle - WAVE_BEFORE, 1)}
         window["wave_to"] = mismatch.cycle + WAVE_AFTER
         plusargs = [f"+{name}={value}" for name, value in window.items()]
-        play(built, self.steps, folder, stall=self.stall, seed=self.seed, plusargs=plusargs)
+        simulate_steps(built, self.steps, folder, stall=self.stall, seed=self.seed, plusargs=plusargs)
         check(wave.is_file(), f"the simulation wrote no waveform; {built.folder} may be damaged, remove it")
         out_dir.mkdir(parents=True, exist_ok=True)
         part, final = out_dir / f".{wave.name}.part", out_dir / wave.name

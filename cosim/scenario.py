@@ -72,16 +72,10 @@ class Outcome:
     seconds: float = 0.0
 
 
-def play(
-    build: Build,
-    steps: Sequence[Load | Run],
-    folder: Path,
-    *,
-    stall: float = 0.0,
-    seed: int = 0,
-    plusargs: Sequence[str] = (),
-) -> list[Outcome]:
-    """Simulate the steps one after the other, after a reset.
+def simulate_steps(
+    build: Build, steps: Sequence[Load | Run], folder: Path, *, stall: float, seed: int, plusargs: Sequence[str] = ()
+) -> Path:
+    """Simulate the steps one after the other, after a reset; return where the results are, if it came to its end.
 
     Parameters
     ----------
@@ -101,7 +95,7 @@ def play(
     Raises
     ------
     BivitError
-        When an argument is out of range, or the simulation ends without results: its last output.
+        When an argument is out of range, or the simulator fails.
     """
     check(0 <= stall <= 0.9, f"stall must be a probability of at most 0.9, got {stall}")
     scenario = {"seed": seed, "stall": stall, "steps": [_write(step, i, folder) for i, step in enumerate(steps)]}
@@ -110,6 +104,20 @@ def play(
     results.unlink(missing_ok=True)
     files = {"scenario": folder / "scenario.json", "results": results, "trace_file": folder / "trace.txt"}
     simulate(build, _TEST_MODULE, [*(f"+{name}={path}" for name, path in files.items()), *plusargs], folder)
+    return results
+
+
+def play(
+    build: Build, steps: Sequence[Load | Run], folder: Path, *, stall: float = 0.0, seed: int = 0
+) -> list[Outcome]:
+    """Simulate the steps and return the outcome of each; arguments as `simulate_steps`.
+
+    Raises
+    ------
+    BivitError
+        When an argument is out of range, or the simulation ends without results: its last output.
+    """
+    results = simulate_steps(build, steps, folder, stall=stall, seed=seed)
     if not results.is_file():
         tail = log_tail(folder / "simulation.log")
         raise BivitError(f"the simulation ended without results; its last output:\n{tail}")
