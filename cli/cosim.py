@@ -29,6 +29,7 @@ def simulate_runs(
     seed: int,
     simulator: str,
     out_dir: Path,
+    verilog: str | None = None,
 ) -> dict[str, Any]:
     """Simulate the images twice: with streams that never stall, and with random stalls.
 
@@ -45,6 +46,8 @@ def simulate_runs(
         ``verilator`` or ``icarus``.
     out_dir : Path
         Where a waveform around the first difference goes.
+    verilog : str, optional
+        The engine's Verilog where it was generated already.
 
     Returns
     -------
@@ -54,10 +57,12 @@ def simulate_runs(
         counters account for every cycle of every run), and `runs`, one row each.
     """
     from ..cosim.run import run_cosim
+    from ..hw.emit import engine_verilog
     from ..sim.compiler import compile_network
     from ..sim.cycles import estimate_cycles
 
     estimate = estimate_cycles(compile_network(network, engine), len(images))
+    verilog = verilog or engine_verilog(engine)
     rows: list[dict[str, Any]] = []
     results = []
     for name, probability in (("streams never stall", 0.0), (f"random stalls, {stall:.0%} of beats", stall))[
@@ -72,6 +77,7 @@ def simulate_runs(
                 stall=probability,
                 seed=seed,
                 out_dir=out_dir,
+                verilog=verilog,
                 progress=say,
             )
         results.append(result)

@@ -91,7 +91,8 @@ class Demo:
         with self.stage("compare torch, integer mode and reference on every test image"):
             compared = _compare(network, Path(trained["student"]))
         with self.stage("generate Verilog"):
-            program = generate(engine, network, self.out / "verilog").program
+            generated = generate(engine, network, self.out / "verilog")
+        program = generated.program
         assert program is not None
         with self.stage("co-simulate under Verilator"):
             cosim = simulate_runs(
@@ -102,6 +103,7 @@ class Demo:
                 seed=self.seed,
                 simulator="verilator",
                 out_dir=self.out / "cosim",
+                verilog=generated.verilog.read_text(),
             )
         with self.stage("estimate resources and latency"):
             estimates = estimate_tables(program)

@@ -9,8 +9,11 @@ import typer
 from .. import __version__
 from .common import Group
 from .cosim import cosim
+from .demo import demo
 from .doctor import doctor
+from .estimate import estimate
 from .generate import generate
+from .report import report
 from .run import run
 from .train import evaluate, export, train
 
@@ -40,7 +43,7 @@ def root(
     """From a binarized vision transformer to a verified FPGA accelerator."""
 
 
-for command in (doctor, train, export, run, generate, cosim):
+for command in (doctor, train, export, run, generate, cosim, estimate, report, demo):
     app.command()(command)
 app.command("eval")(evaluate)
 

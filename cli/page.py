@@ -8,8 +8,6 @@ from typing import Any
 from . import figures
 from .common import format_value, write_text
 
-#: Cycles of the second, closer view of the timeline, as a share of the whole image.
-_ZOOM_SHARE = 0.12
 #: Groups of the agreement table, by the end of a tap's name.
 _TAP_GROUPS = {
     "norm1": "norm1",
@@ -54,10 +52,12 @@ def agreement_table(tensors: dict[str, float]) -> tuple[list[str], list[tuple[st
 
 
 def zoom_window(schedule: dict[str, Any]) -> tuple[int, int]:
-    """Cycles of the closer timeline: a window in the middle of the image, whole at its edges."""
-    length = max(1, round(schedule["cycles"] * _ZOOM_SHARE))
-    first = schedule["cycles"] * 2 // 5
-    return first, min(first + length, schedule["cycles"])
+    """Cycles of the closer timeline: the second block, or the first where there is only one; else the whole image."""
+    stages = sorted({span["stage"] for span in schedule["spans"] if span["stage"] > 0})
+    spans = [span for span in schedule["spans"] if stages and span["stage"] == stages[:2][-1]]
+    if not spans:
+        return 0, schedule["cycles"]
+    return min(span["start"] for span in spans), max(span["end"] for span in spans)
 
 
 def render(report: dict[str, Any], folder: Path) -> list[Path]:

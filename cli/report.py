@@ -1,0 +1,133 @@
+"""`bivit report`: the page of a demo once more, and the README's table of results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..sim.errors import BivitError, check
+from .common import JsonFlag, format_value, show, write_text
+from .estimate import UNIT_TARGET
+
+#: Between these lines of the README stands the table.
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what a demo wrote.
+
+    Raises
+    ------
+    BivitError
+        When the file is missing, or is not a JSON object.
+    """
+    check(path.is_file(), f"there is no {path}; `bivit demo --out {path.parent}` writes it")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BivitError(f"{path} is damaged: {error}; run `bivit demo --out {path.parent}` again") from error
+    check(isinstance(values, dict), f"{path} must hold a JSON object; run `bivit demo --out {path.parent}` again")
+    return values
+
+
+def results_table(summary: dict[str, Any], report: dict[str, Any]) -> str:
+    """The README's table as Markdown.
+
+    Parameters
+    ----------
+    summary, report : dict
+        `summary.json` and `report.json` of a demo.
+
+    Returns
+    -------
+    str
+        A table, and a line that says when and with what it was made.
+    """
+    from .page import percent
+
+    device = next(row for row in report["devices"] if row["target"] == UNIT_TARGET)
+    stalled = summary["runs"][-1]
+    images, tensors = summary["cosim_images"], summary["integer_mode_tensors"]
+    differing = len(summary["integer_mode_differing"])
+    rows = [
+        ("Top-1, real-valued teacher", percent(summary["top1_float"])),
+        ("Top-1, integer network", f"{percent(summary['top1_integer'])} of {summary['test_images']} test images"),
+        ("predictions equal to the trained torch model's", percent(summary["agreement"])),
+        (
+            "torch integer mode and reference",
+            f"{differing} of {tensors} tensors differ, {summary['integer_mode_images']} images",
+        ),
+        (
+            f"Verilog ({summary['simulator']}) and reference",
+            f"{summary['cosim_mismatches']} of {images} images differ in any tensor, with and without stalls",
+        ),
+        (
+            f"cycles, estimated / simulated, {images} images",
+            _pair(summary["cycles_estimated"], summary["cycles_simulated"]),
+        ),
+        (
+            "the same with random stalls, estimated + stall counters / simulated",
+            _pair(stalled["cycles_estimated"] + stalled["cycles_stalled"], stalled["cycles_simulated"]),
+        ),
+        ("array utilisation", percent(summary["array_utilisation"])),
+        ("simulation speed", f"{summary['kcycles_per_s']:.0f} thousand cycles/s"),
+        (
+            f"{device['part']} at {device['clock']}",
+            f"{device['latency_us']} µs an image, {format_value(device['images_per_s'])} images/s",
+        ),
+        (
+            "its resources, estimated",
+            ", ".join(f"{device[name]} of {name}s" for name in ("LUT", "FF", "DSP", "BRAM")),
+        ),
+    ]
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    lines = [
+        "| digits network on the engine `digits` | |",
+        "|---|---|",
+        *(f"| {name} | {text} |" for name, text in rows),
+    ]
+    return "\n".join([*lines, "", f"Made {report['made']} with {versions}."])
+
+
+def _pair(first: int, second: int) -> str:
+    return f"{first:,} / {second:,}"
+
+
+def replace_between_markers(text: str, table: str) -> str:
+    """Put the table between the README's markers.
+
+    Raises
+    ------
+    BivitError
+        When a marker is missing.
+
+    >>> replace_between_markers(f"a\\n{BEGIN}\\nold\\n{END}\\nb", "new").splitlines()[2]
+    'new'
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    check(bool(begin and end), f"the page needs the lines {BEGIN} and {END}, with the table between them")
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of a demo.")] = Path("out/demo"),
+    readme: Annotated[Path | None, typer.Option(help="Markdown page whose table of results is made anew.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write report.html and report.md from a demo's report.json; refresh the table of results of a page.
+
+    Example: bivit report out/demo --readme README.md
+    """
+    from .page import render
+
+    found = read_json(folder / "report.json")
+    written = [str(path) for path in render(found, folder)]
+    if readme is not None:
+        table = results_table(read_json(folder / "summary.json"), found)
+        write_text(readme, replace_between_markers(readme.read_text(encoding="utf-8"), table))
+        written.append(str(readme))
+    show({"written": written} if as_json else dict.fromkeys(written, "written"), as_json, f"report of {folder}")
