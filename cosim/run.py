@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +58,8 @@ class CosimResult:
         Time for building (0 when it was in the cache), and for the images.
     waveform : Path or None
         Recorded around the first difference.
+    logits : int64 [B, classes]
+        What the engine sent; 0 where nothing came, which `first_mismatch` then names.
     """
 
     images: int
@@ -76,6 +78,7 @@ class CosimResult:
     build_seconds: float
     run_seconds: float
     waveform: Path | None
+    logits: NDArray[np.int64] = field(repr=False, compare=False)
 
 
 def run_cosim(
@@ -231,6 +234,7 @@ class Session:
             build_seconds=built.seconds,
             run_seconds=outcome.seconds,
             waveform=waveform,
+            logits=_received(outcome, logits.shape),
         )
 
     def _build(self, *, waves: bool) -> Build:
@@ -256,6 +260,14 @@ def _check_accepted(outcome: Outcome) -> None:
     """Raise when the engine reports an error."""
     code = ErrorCode(outcome.registers["ERROR"])
     check(code == ErrorCode.NONE, f"the engine reports error {code.name}: {ERROR_TEXTS[code]}")
+
+
+def _received(outcome: Outcome, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Return the values that left the port of the logits, in `shape`."""
+    received = np.zeros(shape, np.int64)
+    values = [value for value, _, _ in outcome.logits[: received.size]]
+    received.flat[: len(values)] = values
+    return received
 
 
 def _compare_logits(image: int, row: NDArray[np.int64], outcome: Outcome, cycle: int) -> Mismatch | None:
