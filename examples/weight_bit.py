@@ -59,8 +59,8 @@ def in_torch(model: BiViT, folder: Path) -> tuple[list[str], IntNetwork]:
         f"`model/checkpoint.py` reads `{LAYER}.weight`, float32. Row {OUTPUT}, column {INPUT} holds the latent weight "
         f"**{latent:.6f}**.",
         f"`model/layers.py`: in the forward pass `BinaryLinear` uses its sign, sign(0) = +1: **{sign:+d}**.",
-        f"`model/export.py`: gamma of `blocks.{BLOCK}.norm1` in channel {INPUT} is negative here, so the norm's sign turns "
-        f"round and the column is negated with it: {sign:+d} times {flip:+d} is **{sign * flip:+d}**, the bit "
+        f"`model/export.py`: gamma of `blocks.{BLOCK}.norm1` in channel {INPUT} is negative here, so the norm's sign "
+        f"turns round and the column is negated with it: {sign:+d} times {flip:+d} is **{sign * flip:+d}**, the bit "
         f"**{int(sign * flip > 0)}**.",
     ]
     return stops, network
@@ -86,12 +86,12 @@ def in_sim(network: IntNetwork, folder: Path) -> tuple[list[str], int]:
     data = int.from_bytes(build_stream(engine, words)[start : start + BEAT_BYTES], "little")
     assert data == int(row[word])
     stops = [
-        f"`sim/bits.py`: input channel {INPUT} is bit {INPUT} % 64 = {place} of word {INPUT} // 64 = {word} of its row.",
+        f"`sim/bits.py`: input channel {INPUT} is bit {INPUT} % 64 = {place} of word {INPUT} // 64 = {word} of a row.",
         f"`sim/artefact.py`: in the network file `{LAYER}.weight[{OUTPUT}, {word}]` is `0x{int(row[word]):016x}`; "
         f"its bit {place} is **{bit}**.",
         f"`sim/layout.py`: on the engine `{ENGINE}` a word of the memory `weights` holds 64 bits of each of "
-        f"{engine.columns} output channels. Channel {OUTPUT} of q is column {column} of group {group}; with word {word} of "
-        f"block {BLOCK} that is address **{address}**, bit {column} * 64 + {place} = **{place_in_word}**.",
+        f"{engine.columns} output channels. Channel {OUTPUT} of q is column {column} of group {group}; with word {word} "
+        f"of block {BLOCK} that is address **{address}**, bit {column} * 64 + {place} = **{place_in_word}**.",
         f"`sim/loadstream.py`: the word travels as {memory.beats} beats of 64 bits. Beat **{beat:,}** of the section "
         f"`weights` is `0x{data:016x}`; its bit {place} is **{data >> place & 1}**.",
     ]
@@ -114,12 +114,12 @@ def in_hardware() -> list[str]:
     text = verilog.convert(LoadableMemory(engine.load_memories["weights"]), emit_src=False, strip_internal_attrs=True)
     (declaration,) = re.findall(r"reg \[\d+:0\] \w+ \[\d+:0\];", text)
     return [
-        "`hw/memory.py`: the loader writes the word into the bank that is not in use; `hw/emit.py` writes the memory to the "
-        f"module `bivit_engine.datapath.weights` as `{declaration}`, both banks in one. The same word is a line of "
+        "`hw/memory.py`: the loader writes the word into the bank that is not in use; `hw/emit.py` writes the memory to "
+        f"the module `bivit_engine.datapath.weights` as `{declaration}`, both banks in one. The same word is a line of "
         "`memories/weights.hex`.",
         f"`hw/xnor_dot.py`: when the sequencer issues this tile, the word is read, and the dot units of column "
-        f"{OUTPUT % engine.columns}, one for each of {engine.rows} tokens, compare it with the token's 64 activation bits: "
-        "equal bits count.",
+        f"{OUTPUT % engine.columns}, one for each of {engine.rows} tokens, compare it with the token's 64 activation "
+        "bits: equal bits count.",
     ]
 
 
