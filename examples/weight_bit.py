@@ -90,8 +90,8 @@ def in_sim(network: IntNetwork, folder: Path) -> tuple[list[str], int]:
         f"`sim/artefact.py`: in the network file `{LAYER}.weight[{OUTPUT}, {word}]` is `0x{int(row[word]):016x}`; "
         f"its bit {place} is **{bit}**.",
         f"`sim/layout.py`: on the engine `{ENGINE}` a word of the memory `weights` holds 64 bits of each of "
-        f"{engine.columns} output channels. Channel {OUTPUT} of q is column {column} of group {group}; with word {word} "
-        f"of block {BLOCK} that is address **{address}**, bit {column} * 64 + {place} = **{place_in_word}**.",
+        f"{engine.columns} output channels. Channel {OUTPUT} of q is column {column} of group {group}; with "
+        f"word {word} of block {BLOCK} that is address **{address}**, bit {column} * 64 + {place} = **{place_in_word}**.",
         f"`sim/loadstream.py`: the word travels as {memory.beats} beats of 64 bits. Beat **{beat:,}** of the section "
         f"`weights` is `0x{data:016x}`; its bit {place} is **{data >> place & 1}**.",
     ]
@@ -114,7 +114,7 @@ def in_hardware() -> list[str]:
     text = verilog.convert(LoadableMemory(engine.load_memories["weights"]), emit_src=False, strip_internal_attrs=True)
     (declaration,) = re.findall(r"reg \[\d+:0\] \w+ \[\d+:0\];", text)
     return [
-        "`hw/memory.py`: the loader writes the word into the bank that is not in use; `hw/emit.py` writes the memory to "
+        "`hw/memory.py`: the loader writes the word into the bank that is not in use; `hw/emit.py` writes it to "
         f"the module `bivit_engine.datapath.weights` as `{declaration}`, both banks in one. The same word is a line of "
         "`memories/weights.hex`.",
         f"`hw/xnor_dot.py`: when the sequencer issues this tile, the word is read, and the dot units of column "
