@@ -44,7 +44,7 @@ class BitStore(wiring.Component):
         Sources of bits.
     a_mem, a_addr, w_mem, w_addr : In
         Operands to read: indices in `ROW_MEMORIES` and `COLUMN_MEMORIES`, and words.
-    weights : In(C * 64)
+    weight_word : In(C * 64)
         The word of the weight memory at `w_addr`, read outside.
     a, w : Out
         Operands of the array.
@@ -59,7 +59,7 @@ class BitStore(wiring.Component):
                 "a_addr": In(16),
                 "w_mem": In(2),
                 "w_addr": In(20),
-                "weights": In(engine.columns * WORD),
+                "weight_word": In(engine.columns * WORD),
                 "a": Out(engine.rows * WORD),
                 "w": Out(engine.columns * WORD),
             }
@@ -119,7 +119,7 @@ class BitStore(wiring.Component):
         """Give every memory the address, and choose the word by the memory asked for a cycle ago."""
         a_mem, w_mem = Signal.like(self.a_mem, name="a_mem_read"), Signal.like(self.w_mem, name="w_mem_read")
         m.d.sync += [a_mem.eq(self.a_mem), w_mem.eq(self.w_mem)]
-        m.d.comb += [self.a.eq(0), self.w.eq(self.weights)]
+        m.d.comb += [self.a.eq(0), self.w.eq(self.weight_word)]
         for k, name in enumerate(ROW_MEMORIES):
             m.d.comb += stores[name].r_addr.eq(self.a_addr)
             with m.If(a_mem == k):

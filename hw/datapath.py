@@ -201,7 +201,7 @@ class Datapath(wiring.Component):
             m.d.comb += [memory.load.eq(self.load), memory.bank.eq(self.bank)]
         m.d.comb += [
             weights.r_addr.eq(matmul.w_addr),
-            store.weights.eq(weights.r_data),
+            store.weight_word.eq(weights.r_data),
             *(getattr(store, name).eq(getattr(matmul, name)) for name in ("a_mem", "a_addr", "w_mem", "w_addr")),
             matmul.a.eq(store.a),
             matmul.w.eq(store.w),

@@ -27,6 +27,7 @@ from ..sim.network import IntNetwork
 from ..sim.registers import render_c_header, render_markdown
 from .engine import Engine
 from .lanes import observation_lanes
+from .verilog_text import compact
 
 #: Name of the top module.
 TOP = "bivit_engine"
@@ -45,7 +46,7 @@ class Generated:
 
 def engine_verilog(engine: EngineConfig) -> str:
     """Return the Verilog of an engine: the same text for the same configuration, without any path of this machine."""
-    return verilog.convert(Engine(engine), name=TOP, emit_src=False, strip_internal_attrs=True)
+    return compact(verilog.convert(Engine(engine), name=TOP, emit_src=False, strip_internal_attrs=True))
 
 
 def generate(engine: EngineConfig, network: IntNetwork | None, out_dir: str | os.PathLike[str]) -> Generated:

@@ -119,7 +119,7 @@ def test_weights_pass_through():
     async def bench(ctx, unit):
         ctx.set(unit.w_mem, COLUMN_MEMORIES.index("weights"))
         await ctx.tick()
-        ctx.set(unit.weights, 0x1234 << 900)
+        ctx.set(unit.weight_word, 0x1234 << 900)
         assert ctx.get(unit.w) == 0x1234 << 900
 
     run(bench)
