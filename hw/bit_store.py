@@ -22,7 +22,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
 
 
 def source_layout(lanes: int) -> data.StructLayout:
-    """One chunk of bits with its destination: `chunk` counts from the start of the destination's row (value: of the group)."""
+    """A chunk of bits with its destination; `chunk` counts from the start of the destination's row (value: group)."""
     return data.StructLayout({"en": 1, "mem": 3, "addr": 16, "token": 12, "row": 7, "chunk": 7, "data": lanes})
 
 

@@ -37,7 +37,8 @@ _AXI_LITE = {
 class Engine(wiring.Component):
     """One accelerator: loads a network, takes images, gives logits (docs/accelerator.md).
 
-    Timing: an image takes `sim.compiler.Program.image_cycles`, plus the cycles that its streams keep it waiting, which the
+    Timing: an image takes `sim.compiler.Program.image_cycles`, plus the cycles that its streams keep it waiting,
+    which the
         stall counters give. CYCLES counts from the cycle after the start to that of the last logit's transfer.
     Numerics: docs/semantics.md, to the bit.
 

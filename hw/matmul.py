@@ -1,4 +1,4 @@
-"""Control of the array: walks the steps of one tile, and drains its sums chunk by chunk with the tile's epilogue fields."""
+"""Control of the array: walks the steps of a tile, and drains its sums with the tile's epilogue fields."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ _FETCH = 1
 class Matmul(wiring.Component):
     """Sequence one tile: `steps` reads of both operands, then `rows` x `chunks` drained chunks.
 
-    Timing: `sim.timing.matmul`; a new tile may start `steps` cycles after the last one, if its drain does not meet the other's.
+    Timing: `sim.timing.matmul`; a new tile may start `steps` cycles after the last one, if its drain does not meet
+    the other's.
 
     Parameters
     ----------
@@ -103,7 +104,8 @@ class Matmul(wiring.Component):
         first, last, epilogue, preload = self._steps(m)
         m.d.comb += [array.a.eq(self.a), array.w.eq(self.w)]
 
-        # The preload memories are read so that their word, with the constant added, meets the first step in the accumulator.
+        # The preload memories are read so that their word, with the constant added, meets the first step in the
+        # accumulator.
         firsts = _delay(m, first, _FETCH + XnorArray.LATENCY - 1, "first")
         preloads = _delay(m, preload, MATMUL_PRELOAD - MATMUL_READ + 1, "preload")
         fetch, select = preloads[MATMUL_PRELOAD - MATMUL_READ], preloads[-1]

@@ -103,9 +103,9 @@ class LoadableMemory(wiring.Component):
 class SlotMemory(wiring.Component):
     """Memory whose words are written one slot of `slot_bits` at a time, and can be cleared around it.
 
-    Bit memories of the array's operands: a word feeds all rows (or columns) of the array, a slot is one chunk of one row.
-    A write with `w_clear` also sets to 0 the other slots of the same group: those with the same ``slot // group`` (`clear` "block"),
-    or the same ``slot % group`` (`clear` "stride").
+    Bit memories of the array's operands: a word feeds all rows (or columns) of the array, a slot is one chunk of one
+    row. A write with `w_clear` also sets to 0 the other slots of the same group: those with the same
+    ``slot // group`` (`clear` "block"), or the same ``slot % group`` (`clear` "stride").
 
     Timing: data one cycle after the address.
 

@@ -1,8 +1,9 @@
 """Popcount of xnor(a, w) over 64 bits from parity features: half the bits of a plain compressor tree.
 
-For three products x = xnor(a, w) the count is s + 2c, and s = xnor(parity of the three a, parity of the three w). Parities are computed once per operand
-vector and broadcast, so s is never built per product; three such s again give one c from their parities, and so on: 64 products leave 32 bits of weight two
-and one bit of weight one (docs/accelerator.md, the dot unit).
+For three products x = xnor(a, w) the count is s + 2c, and s = xnor(parity of the three a, parity of the three w).
+Parities are computed once per operand
+vector and broadcast, so s is never built per product; three such s again give one c from their parities, and so on:
+64 products leave 32 bits of weight two and one bit of weight one (docs/accelerator.md, the dot unit).
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def majority(a: Value, b: Value, c: Value) -> Value:
 
 
 def _compress_step(columns: list[Value], fabric: str) -> list[Value]:
-    """One layer of counters over columns of equal weight: 5:3 on 6-input tables, 3:2 on 4-input ones and for the rest."""
+    """One layer of counters over columns of equal weight: 5:3 on 6-input tables, 3:2 on others and for the rest."""
     out: list[list[Value]] = [[] for _ in range(len(columns) + 2)]
     for weight, column in enumerate(columns):
         if fabric == "lut6" and len(column) >= 5:

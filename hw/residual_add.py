@@ -15,7 +15,8 @@ from .stream import LOAD_BUS
 class ResidualAdd(wiring.Component):
     """``X = saturate(X + Scale * acc + Bias)`` for one chunk a cycle; the array's sums are acc / 2.
 
-    Timing: the residual and its parameters are read in the cycle of `en`; the new word is written `sim.timing.RESIDUAL_WRITE`
+    Timing: the residual and its parameters are read in the cycle of `en`; the new word is written
+    `sim.timing.RESIDUAL_WRITE`
         (4) cycles later; one chunk a cycle.
     Numerics: exact; saturates at `residual_bits`, and `saturations` counts the lanes that did.
 

@@ -29,9 +29,10 @@ _BASES = (
 class Sequencer(wiring.Component):
     """Issue the program's operations, `images` times over.
 
-    Timing: the first operation is issued two cycles after `start`, each further one `delay` cycles after the one before,
-        plus the cycles in which `hold` was high or an `embed` found no strip. The last `end` clears `busy` in the next cycle.
-        An operation is chosen one cycle before it is issued; in between its Eps is read.
+    Timing: the first operation is issued two cycles after `start`, each further one `delay` cycles after the one
+    before,
+        plus the cycles in which `hold` was high or an `embed` found no strip. The last `end` clears `busy` in the
+        next cycle. An operation is chosen one cycle before it is issued; in between its Eps is read.
 
     Parameters
     ----------

@@ -17,7 +17,8 @@ class ValueSums(wiring.Component):
     With a in {0, 1}, L products (padding included) and V ones in column d of v, ``2*popcount(a & v) - popcount(a)`` is
     ``popcount(xnor(a, v)) + V - L``: the array starts at V - L (semantics.md, 9).
 
-    Timing: the group's old sums are read while `capture`; the new ones are written `sim.timing.SUMS_WRITE` cycles after the
+    Timing: the group's old sums are read while `capture`; the new ones are written `sim.timing.SUMS_WRITE` cycles
+    after the
         last chunk of the tile; one chunk a cycle.
     Numerics: sums of 0 .. max_tokens in `acc_bits`.
 

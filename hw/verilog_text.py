@@ -1,4 +1,4 @@
-"""Makes the Verilog writer's text smaller without changing what it says: each module once, zeroed memories in a loop."""
+"""Makes Verilog text smaller without changing what it says: each module once, zeroed memories in a loop."""
 
 from __future__ import annotations
 
@@ -31,24 +31,32 @@ def _loop(match: re.Match[str]) -> str:
     name = words[0][0]
     if [(name, str(k)) for k in range(len(words))] != words:
         return match[0]
-    return f"  integer i;\n  initial for (i = 0; i < {len(words)}; i = i + 1) {name}[i] = 0;\n"
+    k = re.sub(r"\W", "_", name) + "_word"
+    return f"  integer {k};\n  initial for ({k} = 0; {k} < {len(words)}; {k} = {k} + 1) {name}[{k}] = 0;\n"
 
 
 def _merge_modules(text: str) -> str:
     """Merge modules whose text is the same but for their name, leaves first, until nothing changes."""
-    while True:
-        first: dict[str, str] = {}
-        merged: dict[str, str] = {}
-        for name, body in _MODULE.findall(text):
-            if first.setdefault(body, name) != name:
-                merged[name] = first[body]
-        if not merged:
-            return text
-        text = _MODULE.sub(lambda match: "" if match[1] in merged else match[0], text)
-        # An instance is its module's name, its own name and an opening parenthesis.
-        text = re.sub(
-            r"^(  )(\S+)(?= +\S+ +\($)", lambda match: match[1] + merged.get(match[2], match[2]), text, flags=re.M
-        )
+    merged = _equal_modules(text)
+    while merged:
+        text = _replace_modules(text, merged)
+        merged = _equal_modules(text)
+    return text
+
+
+def _equal_modules(text: str) -> dict[str, str]:
+    """Return modules that repeat an earlier one, and which."""
+    first: dict[str, str] = {}
+    return {name: first[body] for name, body in _MODULE.findall(text) if first.setdefault(body, name) != name}
+
+
+def _replace_modules(text: str, merged: dict[str, str]) -> str:
+    """Drop modules and instantiate others in their place."""
+    kept = _MODULE.sub(lambda match: "" if match[1] in merged else match[0], text)
+    # An instance is its module's name, its own name and an opening parenthesis.
+    return re.sub(
+        r"^(  )(\S+)(?= +\S+ +\($)", lambda match: match[1] + merged.get(match[2], match[2]), kept, flags=re.M
+    )
 
 
 def module_names(text: str) -> list[str]:

@@ -16,7 +16,7 @@ from .schedule import Op, Scheduled, length, schedule
 
 @dataclass(frozen=True)
 class Section:
-    """Operations that start from an idle engine and run `repeat` times: what comes before the blocks, a block, what comes after."""
+    """Operations that start from an idle engine, `repeat` times: those before the blocks, of a block, or after."""
 
     entries: tuple[Scheduled, ...]
     length_cycles: int
@@ -77,8 +77,8 @@ def compile_network(network: IntNetwork, engine: EngineConfig) -> Program:
 def compile_program(config: ViTConfig, formats: Formats, engine: EngineConfig, *, patch_shift: int = 1) -> Program:
     """Compile a network of `config` for `engine`; times do not depend on `patch_shift` or any other parameter.
 
-    The schedule is in order, one tile at a time on the array; an operation starts as soon as its operands are there and its ports are
-    free. Between blocks the engine drains.
+    The schedule is in order, one tile at a time on the array; an operation starts as soon as its operands are there
+    and its ports are free. Between blocks the engine drains.
 
     Raises
     ------
@@ -94,7 +94,8 @@ def compile_program(config: ViTConfig, formats: Formats, engine: EngineConfig, *
     instructions = _instructions(sections, layout)
     if len(instructions) > engine.program_words:
         raise BivitError(
-            f"the program has {len(instructions)} instructions, the engine holds {engine.program_words} (program_words); "
+            f"the program has {len(instructions)} instructions, the engine holds {engine.program_words} "
+            "(program_words); "
             "choose an engine with more rows or a larger program memory"
         )
     return Program(layout, sections, instructions)
@@ -130,7 +131,7 @@ def _timed(section: Section, closing: Instruction | None) -> list[Instruction]:
 
 
 def useful_macs(config: ViTConfig) -> int:
-    """Binary products of one image that the array computes for the network itself: no padding of tokens, channels or bits."""
+    """Binary products of one image that the network needs, without any padding of tokens, channels or bits."""
     n, d, m = config.num_tokens, config.embed_dim, config.hidden_dim
     return config.depth * (n * d * (4 * d + 2 * m) + 2 * n * n * d)
 

@@ -50,7 +50,11 @@ class Device:
     uram_kbits: int
     clock_mhz: float
     source: str
-    clock_kind: Literal["assumed"] = "assumed"
+
+    @property
+    def clock_kind(self) -> Literal["assumed"]:
+        """How `clock_mhz` is known."""
+        return "assumed"
 
     @property
     def family(self) -> Family:

@@ -1,7 +1,7 @@
 """The instructions that the compiler writes and the sequencer walks: one table of fields for both.
 
-An instruction is `INSTRUCTION_BITS` wide: the opcode, the delay (cycles from its issue to the issue of the next one, at least
-`MIN_DELAY`), then the operation's own fields, first field in the least significant bits.
+An instruction is `INSTRUCTION_BITS` wide: the opcode, the delay (cycles from its issue to the issue of the next one,
+at least `MIN_DELAY`), then the operation's own fields, first field in the least significant bits.
 """
 
 from __future__ import annotations

@@ -155,7 +155,7 @@ class Layout:
         return head * (WORD + 1)
 
     def eps_addr(self, norm: str, head: int = 0) -> int:
-        """Word of Eps of ``norm1``, ``norm2``, one head of ``attn.q_norm`` or ``attn.k_norm``; ``norm`` is not relative to a block."""
+        """Word of Eps of a norm, or of one head of ``attn.q_norm`` or ``attn.k_norm``; that of ``norm`` is absolute."""
         heads = self.config.num_heads
         if norm == "norm":
             return self.config.depth * (2 + 2 * heads)

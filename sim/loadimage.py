@@ -186,7 +186,7 @@ class _Image:
     # Patch embedding and classifier.
 
     def dense_weights(self) -> list[int]:
-        """Word: the int8 weights of one input for each dense lane: patch embedding by group, then classifier by group."""
+        """Word: int8 weights of one input for each dense lane; patch embedding by group, then classifier by group."""
         patch = self._dense(self.network.tensors["patch_embed.proj.weight"])
         return patch + self._dense(self.network.tensors["head.weight"])
 

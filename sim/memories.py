@@ -76,8 +76,8 @@ def value_groups(engine: EngineConfig) -> int:
 def bit_memories(engine: EngineConfig) -> dict[str, BitMemory]:
     """Return the operand memories by name.
 
-    Row memories (norm, query, attention, context, hidden) hold 64 bits of each of R rows a word, key holds 64 bits of each
-    of C keys, value 64 tokens of each of C channels. attention and hidden hold two tiles, the others all tokens.
+    Row memories (norm, query, attention, context, hidden) hold 64 bits of each of R rows a word, key holds 64 bits of
+    each of C keys, value 64 tokens of each of C channels. attention and hidden hold two tiles, the others all tokens.
     """
     chunks, tiles = engine.chunks_per_word, engine.max_tiles
     words = {

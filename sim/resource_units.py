@@ -7,7 +7,7 @@ results by `hw.calibrate` and kept in `sim.resource_constants`. Memories and mul
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from .engine import EngineConfig, ceil_div
 from .isa import DELAY_BITS, OPCODE_BITS, OPERATIONS
@@ -39,14 +39,19 @@ class UnitModel:
     """
 
     features: Callable[[EngineConfig], dict[str, float]]
-    rams: Callable[[EngineConfig], dict[str, Ram]] = field(default=lambda engine: {})
-    products: Callable[[EngineConfig], list[Product]] = field(default=lambda engine: [])
+    rams: Callable[[EngineConfig], dict[str, Ram]] | None = None
+    products: Callable[[EngineConfig], list[Product]] | None = None
     loadables: tuple[str, ...] = ()
 
     def all_rams(self, engine: EngineConfig) -> dict[str, Ram]:
         """All memories, loadable ones included."""
         memories = engine.load_memories
-        return self.rams(engine) | {name: loadable(memories[name]) for name in self.loadables}
+        own = self.rams(engine) if self.rams else {}
+        return own | {name: loadable(memories[name]) for name in self.loadables}
+
+    def all_products(self, engine: EngineConfig) -> list[Product]:
+        """All multiplications."""
+        return self.products(engine) if self.products else []
 
 
 def weighted_sum(features: Mapping[str, float], weights: Mapping[str, float] | None) -> float | None:

@@ -1,7 +1,8 @@
-"""Static scheduling: every operation is issued, in order, in the first cycle in which nothing it needs is in its way."""
+"""Static scheduling: every operation is issued, in order, in the first cycle in which nothing is in its way."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -31,8 +32,9 @@ class Op:
         Port that each window occupies; windows without an entry occupy none.
     reads, writes : dict[str, tuple[Region, ...]]
         Regions that are read and written during each window.
-    tile, group, head, part
-        What a trace needs to know of where the operation stands: see `sim.trace`.
+    token, column, head, part, block
+        Where the operation stands: first token and channel, head, which of q, k, v or which pass, number of the block;
+        for `sim.trace`.
     """
 
     op: str
@@ -139,7 +141,7 @@ def check_schedule(placed: list[Scheduled]) -> None:
                     accesses.setdefault(region, []).append(access)
     for resource, uses in ports.items():
         uses.sort()
-        for (_, end, one), (first, _, two) in zip(uses, uses[1:], strict=False):
+        for (_, end, one), (first, _, two) in itertools.pairwise(uses):
             if first < end:
                 raise BivitError(f"schedule: {one} and {two} both use {resource} in cycle {first}")
     for region, uses_of in accesses.items():

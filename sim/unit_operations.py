@@ -1,4 +1,4 @@
-"""Operations of the units beside the array: patch embedding, norms, attention threshold, pooling, classifier, output."""
+"""Operations of the units beside the array: patch embedding, norms, attention, pooling, classifier, output."""
 
 from __future__ import annotations
 

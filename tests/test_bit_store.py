@@ -4,12 +4,12 @@ import random
 
 import pytest
 from amaranth.sim import Simulator
-from helpers import CLK_PERIOD
 
 from bivit.hw.bit_store import SOURCES, BitStore
 from bivit.sim.config import preset
 from bivit.sim.engine import WORD, engine_for
 from bivit.sim.isa import BIT_DESTINATIONS, COLUMN_MEMORIES, ROW_MEMORIES
+from helpers import CLK_PERIOD
 
 ENGINE = engine_for(preset("digits"), rows=5, columns=16, lanes=8, dense_lanes=8, program_words=512)
 
@@ -93,7 +93,7 @@ def test_keys_are_columns(source):
 
 
 def test_values_are_transposed():
-    """Column c of a value word holds 64 tokens of channel c; tokens beyond the last one are 0, also in a used memory."""
+    """Column c of a value word holds 64 tokens of channel c; those beyond the last one are 0, also in used memory."""
     rng = random.Random(3)
     tokens = 16  # the engine's limit
     bits = [[rng.getrandbits(1) for _ in range(16)] for _ in range(tokens)]

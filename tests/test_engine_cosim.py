@@ -1,4 +1,4 @@
-"""Whole networks on the whole engine: every tap and every cycle, in every mode; and planted faults, each found by name."""
+"""Whole networks on the whole engine: every tap and cycle, in every mode; and planted faults, found by name."""
 
 from __future__ import annotations
 

@@ -65,5 +65,6 @@ def test_equal_modules_are_merged_up_to_the_top():
 
 def test_zeroes_are_a_loop_and_other_contents_stay():
     text = compact(TEXT)
-    assert "  initial for (i = 0; i < 3; i = i + 1) store[i] = 0;\n" in text
+    k = "store_word"
+    assert f"  initial for ({k} = 0; {k} < 3; {k} = {k} + 1) store[{k}] = 0;\n" in text
     assert "    other[1] = 8'h01;\n" in text
