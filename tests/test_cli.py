@@ -2,11 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from program import assert_refused, bivit
 
 from bivit.cli import doctor
 from bivit.model.data import load_dataset
@@ -14,16 +13,7 @@ from bivit.sim.artefact import load_network, save_network
 from bivit.sim.config import preset
 from bivit.sim.random_network import random_network
 
-COMMANDS = ("doctor", "run")
-
-
-def bivit(*arguments: str | Path, cwd: Path | None = None, path: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the program as a user would; `path` replaces the PATH."""
-    environment = dict(os.environ, COLUMNS="200", TERM="dumb")
-    if path is not None:
-        environment["PATH"] = path
-    command = [sys.executable, "-m", "bivit.cli.main", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False, timeout=120)
+COMMANDS = ("doctor", "train", "eval", "export", "run", "generate", "cosim", "estimate", "report", "demo")
 
 
 def test_help_lists_every_command() -> None:
@@ -107,12 +97,3 @@ def test_run_refuses_bad_input(net: Path, tmp_path: Path, arguments: list[str], 
     filled = [argument.format(net=net, cut=cut) for argument in arguments]
     done = bivit("run", *filled, "--json", cwd=tmp_path)
     assert_refused(done, message)
-
-
-def assert_refused(done: subprocess.CompletedProcess[str], message: str) -> None:
-    """One message on standard error, exit code 2, no traceback, nothing on standard output."""
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert message in done.stderr
-    assert done.stderr.startswith("bivit: ")
-    assert "Traceback" not in done.stderr

@@ -90,7 +90,7 @@ def test_rows_of_patches_must_be_whole_beats():
 
 
 def test_instructions_refuse_what_their_fields_cannot_hold():
-    fields = {name: 0 for name in OPERATIONS["table"]}
+    fields = dict.fromkeys(OPERATIONS["table"], 0)
     assert Instruction("table", fields).encode() & 15 == OPCODES["table"]
     with pytest.raises(BivitError, match=r"table.param_addr has 16 bits and cannot hold 65536"):
         Instruction("table", {"param_addr": 65536}).encode()

@@ -3,13 +3,13 @@
 import random
 
 from amaranth.sim import Simulator
-from helpers import CLK_PERIOD, signed
 
 from bivit.hw.matmul import Matmul
 from bivit.sim import timing
 from bivit.sim.config import preset
 from bivit.sim.engine import EngineConfig, engine_for
 from bivit.sim.isa import OPERATIONS
+from helpers import CLK_PERIOD, signed
 
 WORD_MAX = (1 << 64) - 1
 
@@ -82,7 +82,7 @@ def pack(values, bits):
 
 
 def tile(**fields):
-    return {name: 0 for name in OPERATIONS["matmul"]} | {"rows": 3, "chunks": 2, "columns": 16, "steps": 1} | fields
+    return dict.fromkeys(OPERATIONS["matmul"], 0) | {"rows": 3, "chunks": 2, "columns": 16, "steps": 1} | fields
 
 
 def lanes_of(word, engine):

@@ -3,12 +3,12 @@
 import random
 
 from amaranth.sim import Simulator
-from helpers import CLK_PERIOD, join, load_memory, signed
 
 from bivit.hw.residual_add import ResidualAdd
 from bivit.sim.config import preset
 from bivit.sim.engine import engine_for
 from bivit.sim.timing import RESIDUAL_WRITE
+from helpers import CLK_PERIOD, join, load_memory, signed
 
 ENGINE = engine_for(preset("digits"), rows=2, columns=8, lanes=8, dense_lanes=8, program_words=512)
 LOW, HIGH = -(1 << 19), (1 << 19) - 1

@@ -1,19 +1,19 @@
 """The sequencer: issue times, the block loop with its bases, images, and what the streams cost."""
 
 from amaranth.sim import Simulator
-from helpers import CLK_PERIOD, load_memory
 
 from bivit.hw.sequencer import Sequencer
 from bivit.sim.config import preset
 from bivit.sim.engine import engine_for
 from bivit.sim.isa import OPERATIONS, Instruction
+from helpers import CLK_PERIOD, load_memory
 
 ENGINE = engine_for(preset("digits"), rows=2, columns=8, lanes=8, dense_lanes=8, program_words=16)
 WATCHED = ("embed", "matmul", "sign_norm", "output")
 
 
 def instruction(op, delay=2, **fields):
-    return Instruction(op, {name: 0 for name in OPERATIONS[op]} | fields, delay)
+    return Instruction(op, dict.fromkeys(OPERATIONS[op], 0) | fields, delay)
 
 
 PROGRAM = [

@@ -84,7 +84,7 @@ def test_metrics_are_plain_numbers(teacher: RealViT) -> None:
 
 def test_images_of_another_size_are_refused() -> None:
     data = quadrants(replace(TINY, img_size=8), 8)
-    with pytest.raises(BivitError, match="use the data set it was trained for"):
+    with pytest.raises(BivitError, match=r"images must have shape \[B, 4, 4, 1\], got \[8, 8, 8, 1\]"):
         train_teacher(TINY, data, data, QUICK, progress=False)
 
 

@@ -105,6 +105,11 @@ class Products(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+def test_unknown_taps_are_refused() -> None:
+    with pytest.raises(BivitError, match="no modules blocks"):
+        forward_taps(RealViT(TINY), images_of(TINY), ["head", "blocks.9.norm1"])
+
+
 def test_products_of_the_blocks_see_only_signs_and_bits() -> None:
     model = random_model(TINY)
     with torch.no_grad(), Products() as products:

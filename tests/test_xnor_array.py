@@ -5,12 +5,12 @@ import random
 import pytest
 from amaranth.hdl import Module, Signal
 from amaranth.sim import Simulator
-from helpers import CLK_PERIOD, signed
 
 from bivit.hw.popcount import PAIRS, Features
 from bivit.hw.xnor_array import XnorArray
-from bivit.sim.engine import ENGINES, EngineConfig, engine_for
 from bivit.sim.config import preset
+from bivit.sim.engine import ENGINES, EngineConfig, engine_for
+from helpers import CLK_PERIOD, signed
 
 WORD_MAX = (1 << 64) - 1
 
