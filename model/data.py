@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..sim.config import ViTConfig
 from ..sim.errors import BivitError, check
 
 SPLITS = ("train", "test")
@@ -96,23 +95,6 @@ def load_dataset(spec: str, split: str) -> Dataset:
     path = Path(spec)
     check(path.exists(), f"there is no data set {spec!r}; give 'digits', an .npz file or a folder with idx files")
     return _idx_folder(path, split) if path.is_dir() else _npz_file(path, split)
-
-
-def check_images(images: NDArray[Any], config: ViTConfig) -> None:
-    """Check that a network of shape `config` takes these images.
-
-    Raises
-    ------
-    BivitError
-        When there are none, or dtype or shape differ from uint8 [n, img_size, img_size, in_chans].
-    """
-    check(len(images) > 0, "there are no images; give at least one")
-    size = (config.img_size, config.img_size, config.in_chans)
-    check(
-        images.dtype == np.uint8 and images.shape[1:] == size,
-        f"the network takes images uint8 {[len(images), *size]}, got {images.dtype} {list(images.shape)}; "
-        "use the data set it was trained for",
-    )
 
 
 def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -211,4 +193,5 @@ def _idx_file(folder: Path, name: str, axes: int) -> NDArray[np.uint8]:
         (zero, kind, rank) == (0, 8, axes) and data.size == expected,
         f"{path} is not an idx file of bytes with {axes} axes, or is cut short; fetch it again",
     )
-    return data.reshape(shape)
+    # A copy, because what lies in a bytes object cannot be written, of which torch warns.
+    return data.reshape(shape).copy()

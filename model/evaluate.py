@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from .data import Dataset, check_images
+from ..sim.network import check_images
+from .data import Dataset
 from .vit import VisionTransformer
 
 
 @torch.no_grad()
-def predict(model: VisionTransformer, images: Any, batch_size: int = 256) -> Tensor:
-    """Return the predicted classes, int64[n], of images uint8[n, H, W, C] (numpy or torch).
+def predict(model: VisionTransformer, images: NDArray[np.uint8], batch_size: int = 256) -> Tensor:
+    """Return the predicted classes, int64[n], of images uint8[n, img_size, img_size, in_chans].
 
     Raises
     ------
@@ -22,7 +23,7 @@ def predict(model: VisionTransformer, images: Any, batch_size: int = 256) -> Ten
     """
     check_images(images, model.config)
     model.eval()
-    return torch.cat([first_largest(model(batch)) for batch in torch.as_tensor(images).split(batch_size)])
+    return torch.cat([first_largest(model(batch)) for batch in torch.from_numpy(images).split(batch_size)])
 
 
 def first_largest(logits: Tensor) -> Tensor:

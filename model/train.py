@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from ..sim.config import ViTConfig
 from ..sim.errors import check
+from ..sim.network import check_images
 from .augment import Augmentation, augment
-from .data import Dataset, check_images
+from .data import Dataset
 from .evaluate import evaluate
 from .vit import BiViT, RealViT, VisionTransformer
 
@@ -69,12 +70,12 @@ class Recipes:
     student: Recipe
 
 
-#: Recipes by preset, see docs for what they reach.
 _DIGITS = Augmentation(shift=0.6, rotation=12.0, zoom=0.1, shear=0.15)
+#: Recipes by preset.
 RECIPES: dict[str, Recipes] = {
     "digits": Recipes(
-        teacher=Recipe(epochs=60, lr=3e-3, augmentation=_DIGITS),
-        student=Recipe(epochs=60, lr=3e-3, weight_decay=0.0, augmentation=_DIGITS),
+        teacher=Recipe(epochs=40, lr=3e-3, augmentation=_DIGITS),
+        student=Recipe(epochs=60, lr=4e-3, weight_decay=0.0, augmentation=_DIGITS, distillation=1.0, slope="tanh"),
     ),
 }
 

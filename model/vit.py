@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..sim.config import Formats, ViTConfig
+from ..sim.errors import check
 from . import fold, operators
 from .binarize import straight_through
 from .parts import Parts, binary_parts, real_parts
@@ -253,9 +254,16 @@ def forward_taps(model: VisionTransformer, images: Tensor, names: Sequence[str])
     logits : float32[B, classes]
     taps : dict of str to tensor
         One entry a name.
+
+    Raises
+    ------
+    BivitError
+        When the model has no module of a name.
     """
     taps: dict[str, Tensor] = {}
     modules = dict(model.named_modules())
+    unknown = sorted(set(names) - set(modules))
+    check(not unknown, f"the model has no modules {', '.join(unknown)}; `named_modules` lists their names")
     handles = [modules[name].register_forward_hook(partial(_keep, taps, name)) for name in names]
     try:
         logits = model(images)

@@ -83,6 +83,7 @@ def test_idx_folder(tmp_path: Path, zipped: bool) -> None:
     test = load_dataset(str(tmp_path), "test")
     assert test.images[2, :, :, 0].tolist() == [[8, 9], [10, 11]]
     assert test.labels.tolist() == [0, 1, 2]
+    assert test.images.flags.writeable
     assert len(load_dataset(str(tmp_path), "train")) == 5
 
 
