@@ -88,10 +88,10 @@ class Engine(wiring.Component):
         m.submodules.loader = loader = Loader(self.engine)
         m.submodules.settings = settings = Settings(self.engine)
         # A wrong pixel stream drops the run: everything but the memories starts over.
-        abort = Signal()
+        restart = Signal()
         sequencer, datapath = Sequencer(self.engine), Datapath(self.engine)
         m.submodules.sequencer = sequencer
-        m.submodules.datapath = ResetInserter(abort)(datapath)
+        m.submodules.datapath = ResetInserter(restart)(datapath)
         bank = Signal()
         with m.If(loader.commit):
             m.d.sync += bank.eq(~bank)
@@ -104,9 +104,9 @@ class Engine(wiring.Component):
             ]
         self._ports(m, registers, loader, datapath)
         m.d.comb += [
-            abort.eq(sequencer.busy & datapath.pixel_error),
+            restart.eq(sequencer.busy & datapath.pixel_error),
             sequencer.start.eq(registers.start),
-            sequencer.abort.eq(abort),
+            sequencer.restart.eq(restart),
             sequencer.images.eq(registers.images),
             sequencer.strip.eq(datapath.strip),
             sequencer.hold.eq(datapath.hold),
@@ -117,7 +117,7 @@ class Engine(wiring.Component):
             loader.idle.eq(~sequencer.busy & ~registers.start),
             loader.abort_load.eq(registers.abort_load),
         ]
-        self._status(m, registers, loader, settings, sequencer, datapath, abort)
+        self._status(m, registers, loader, settings, sequencer, datapath, restart)
         return m
 
     def _ports(self, m: Module, registers: Registers, loader: Loader, datapath: Datapath) -> None:
@@ -150,7 +150,7 @@ class Engine(wiring.Component):
         settings: Settings,
         sequencer: Sequencer,
         datapath: Datapath,
-        abort: Signal,
+        restart: Signal,
     ) -> None:
         """Build the counters and show everything in the registers."""
         cycles = Signal(64)
@@ -159,7 +159,7 @@ class Engine(wiring.Component):
             registers.finish.eq(sequencer.done),
             registers.loaded.eq(loader.loaded),
             registers.load_error.eq(loader.error),
-            registers.frame_error.eq(abort),
+            registers.frame_error.eq(restart),
             registers.loads_ok.eq(loader.loads_ok),
             registers.loads_bad.eq(loader.loads_bad),
             registers.network.eq(settings.network),

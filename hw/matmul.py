@@ -7,7 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..sim.engine import EngineConfig
-from ..sim.isa import OPERATIONS
+from ..sim.isa import OPERATIONS, PRELOADS
 from ..sim.timing import MATMUL_DRAIN, MATMUL_PRELOAD, MATMUL_READ
 from .stream import command_layout
 from .xnor_array import XnorArray
@@ -118,11 +118,10 @@ class Matmul(wiring.Component):
         ]
         for c in range(self.engine.columns):
             word = Signal(bits, name=f"preload_{c}")
-            with m.Switch(select.preload):
-                with m.Case(1):
-                    m.d.comb += word.eq(self.preload_data.word_select(c, bits))
-                with m.Case(2):
-                    m.d.comb += word.eq(self.sums_data.word_select(c, bits))
+            with m.If(select.preload == PRELOADS.index("preload")):
+                m.d.comb += word.eq(self.preload_data.word_select(c, bits))
+            with m.If(select.preload == PRELOADS.index("value_sums")):
+                m.d.comb += word.eq(self.sums_data.word_select(c, bits))
             m.d.sync += start_of_sums.word_select(c, bits).eq(word + select.preload_const.as_signed())
 
         m.d.comb += [

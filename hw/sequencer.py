@@ -41,7 +41,7 @@ class Sequencer(wiring.Component):
 
     Members
     -------
-    start, abort : In(1)
+    start, restart : In(1)
         Begin with the first operation; drop everything.
     images : In(16)
         Images to run, 1 or more.
@@ -66,7 +66,7 @@ class Sequencer(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
-                "abort": In(1),
+                "restart": In(1),
                 "images": In(16),
                 "strip": In(1),
                 "hold": In(1),
@@ -113,7 +113,7 @@ class Sequencer(wiring.Component):
             m.d.sync += [pc.eq(0), self.image.eq(self.image + 1), self.busy.eq(~self.done)]
         with m.If(self.start):
             m.d.sync += [pc.eq(0), wait.eq(0), self.image.eq(0), self.busy.eq(1)]
-        with m.If(self.abort):
+        with m.If(self.restart):
             m.d.sync += [pc.eq(0), self.busy.eq(0)]
         return m
 
@@ -149,7 +149,7 @@ class Sequencer(wiring.Component):
                 based.eq(plain),
                 command.eq(issued),
             ]
-            m.d.sync += [getattr(self, f"issue_{op}").eq(chosen & ~self.abort), issued.eq(based)]
+            m.d.sync += [getattr(self, f"issue_{op}").eq(chosen & ~self.restart), issued.eq(based)]
             for based_op, field, step in _BASES:
                 if based_op == op:
                     m.d.comb += based[field].eq(plain[field] + self._base(op, field, plain, bases[step]))
