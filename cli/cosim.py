@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..sim.errors import check
 from .common import DataOption, EngineOption, JsonFlag, NetArgument, messages, show, step
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Exit code when the hardware and the reference differ.
 EXIT_MISMATCH = 1
+#: Above this a run would mostly wait.
+MAX_STALL = 0.9
 
 
 def simulate_runs(
@@ -146,6 +149,7 @@ def cosim(
     from ..sim.artefact import load_network
     from ..sim.engine import load_engine
 
+    check(0 <= stall <= MAX_STALL, f"stall must be a probability of 0 to {MAX_STALL}, got {stall}")
     network, shape = load_network(net), load_engine(engine)
     pixels = load_dataset(data, "test").take(images).images
     result = simulate_runs(network, shape, pixels, stall=stall, seed=seed, simulator=simulator, out_dir=out)

@@ -91,7 +91,7 @@ def in_sim(network: IntNetwork, folder: Path) -> tuple[list[str], int]:
         f"its bit {place} is **{bit}**.",
         f"`sim/layout.py`: on the engine `{ENGINE}` a word of the memory `weights` holds 64 bits of each of "
         f"{engine.columns} output channels. Channel {OUTPUT} of q is column {column} of group {group}; "
-        f"word {word} of it in block {BLOCK} is address **{address}**, bit {column} * 64 + {place} = **{place_in_word}**.",
+        f"word {word} of block {BLOCK} is address **{address}**, bit {column}*64 + {place} = **{place_in_word}**.",
         f"`sim/loadstream.py`: the word travels as {memory.beats} beats of 64 bits. Beat **{beat:,}** of the section "
         f"`weights` is `0x{data:016x}`; its bit {place} is **{data >> place & 1}**.",
     ]

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from program import assert_refused, bivit
+from program import assert_refused, bivit, invoke
 
 from bivit.cli import doctor
 from bivit.model.data import load_dataset
@@ -23,8 +23,8 @@ def test_help_lists_every_command() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_an_example_and_json(command: str) -> None:
-    done = bivit(command, "--help")
+def test_every_command_has_an_example_and_json(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = invoke(command, "--help", cwd=tmp_path, monkeypatch=monkeypatch)
     assert done.returncode == 0
     assert f"Example: bivit {command}" in done.stdout
     assert "--json" in done.stdout
@@ -91,9 +91,10 @@ def test_run_prints_what_the_reference_predicts(net: Path) -> None:
         (["{cut}"], "truncated or not a safetensors file"),
     ],
 )
-def test_run_refuses_bad_input(net: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_run_refuses_bad_input(
+    net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(net.read_bytes()[:-100])
     filled = [argument.format(net=net, cut=cut) for argument in arguments]
-    done = bivit("run", *filled, "--json", cwd=tmp_path)
-    assert_refused(done, message)
+    assert_refused(invoke("run", *filled, "--json", cwd=tmp_path, monkeypatch=monkeypatch), message)
