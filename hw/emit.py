@@ -16,6 +16,7 @@ from typing import Any
 
 from amaranth.back import verilog
 from amaranth.hdl import Shape
+from amaranth.lib.wiring import In
 
 from ..sim.artefact import network_hash
 from ..sim.compiler import Program, compile_network
@@ -25,7 +26,7 @@ from ..sim.loadimage import Words, load_words
 from ..sim.loadstream import build_stream
 from ..sim.network import IntNetwork
 from ..sim.registers import render_c_header, render_markdown
-from .engine import Engine
+from .engine import Engine, engine_ports
 from .lanes import observation_lanes
 from .verilog_text import compact
 
@@ -127,10 +128,9 @@ def _write_images(folder: Path, words: Words, engine: EngineConfig) -> None:
 
 def _manifest(engine: EngineConfig, text: str, network: IntNetwork | None, program: Program | None) -> dict[str, Any]:
     """Return what is in the folder: ports, parameters, observed signals, hashes, versions."""
-    members = Engine(engine).signature.members
     ports = [
-        {"name": name, "direction": "input" if member.flow.name == "In" else "output", "bits": _bits(member)}
-        for name, member in members.items()
+        {"name": name, "direction": "input" if port.flow is In else "output", "bits": Shape.cast(port.shape).width}
+        for name, port in engine_ports(engine).items()
     ]
     fingerprint = engine.fingerprint()
     manifest: dict[str, Any] = {
@@ -153,7 +153,3 @@ def _manifest(engine: EngineConfig, text: str, network: IntNetwork | None, progr
             "image_cycles": program.image_cycles,
         }
     return manifest
-
-
-def _bits(member: Any) -> int:
-    return Shape.cast(member.shape).width

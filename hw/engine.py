@@ -9,29 +9,30 @@ from amaranth.lib.wiring import In, Out
 from ..sim.engine import EngineConfig
 from .datapath import Datapath
 from .loader import Loader
-from .registers import Registers
+from .registers import AXI_LITE, Registers
 from .sequencer import ISSUED, Sequencer
 from .settings import Settings
 
-_AXI_LITE = {
-    "awaddr": In(8),
-    "awvalid": In(1),
-    "awready": Out(1),
-    "wdata": In(32),
-    "wstrb": In(4),
-    "wvalid": In(1),
-    "wready": Out(1),
-    "bresp": Out(2),
-    "bvalid": Out(1),
-    "bready": In(1),
-    "araddr": In(8),
-    "arvalid": In(1),
-    "arready": Out(1),
-    "rdata": Out(32),
-    "rresp": Out(2),
-    "rvalid": Out(1),
-    "rready": In(1),
-}
+
+def engine_ports(engine: EngineConfig) -> dict[str, wiring.Member]:
+    """Return the top-level ports of an engine, by name; the clock and reset come on top."""
+    return {
+        **{f"s_axil_{name}": port for name, port in AXI_LITE.items()},
+        "s_axis_pixels_tdata": In(8 * engine.pixel_bytes),
+        "s_axis_pixels_tlast": In(1),
+        "s_axis_pixels_tvalid": In(1),
+        "s_axis_pixels_tready": Out(1),
+        "s_axis_load_tdata": In(64),
+        "s_axis_load_tlast": In(1),
+        "s_axis_load_tvalid": In(1),
+        "s_axis_load_tready": Out(1),
+        "m_axis_logits_tdata": Out(32),
+        "m_axis_logits_tuser": Out(16),
+        "m_axis_logits_tlast": Out(1),
+        "m_axis_logits_tvalid": Out(1),
+        "m_axis_logits_tready": In(1),
+        "irq": Out(1),
+    }
 
 
 class Engine(wiring.Component):
@@ -61,25 +62,7 @@ class Engine(wiring.Component):
 
     def __init__(self, engine: EngineConfig):
         self.engine = engine
-        super().__init__(
-            {
-                **{f"s_axil_{name}": port for name, port in _AXI_LITE.items()},
-                "s_axis_pixels_tdata": In(8 * engine.pixel_bytes),
-                "s_axis_pixels_tlast": In(1),
-                "s_axis_pixels_tvalid": In(1),
-                "s_axis_pixels_tready": Out(1),
-                "s_axis_load_tdata": In(64),
-                "s_axis_load_tlast": In(1),
-                "s_axis_load_tvalid": In(1),
-                "s_axis_load_tready": Out(1),
-                "m_axis_logits_tdata": Out(32),
-                "m_axis_logits_tuser": Out(16),
-                "m_axis_logits_tlast": Out(1),
-                "m_axis_logits_tvalid": Out(1),
-                "m_axis_logits_tready": In(1),
-                "irq": Out(1),
-            }
-        )
+        super().__init__(engine_ports(engine))
 
     def elaborate(self, platform: object) -> Module:
         """Connect control, sequencer and datapath."""
@@ -122,7 +105,7 @@ class Engine(wiring.Component):
 
     def _ports(self, m: Module, registers: Registers, loader: Loader, datapath: Datapath) -> None:
         """Connect the AXI ports."""
-        for name, port in _AXI_LITE.items():
+        for name, port in AXI_LITE.items():
             outer, inner = getattr(self, f"s_axil_{name}"), getattr(registers, name)
             m.d.comb += inner.eq(outer) if port.flow is In else outer.eq(inner)
         m.d.comb += [

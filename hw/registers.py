@@ -14,7 +14,8 @@ OKAY, SLVERR = 0, 2
 #: Registers that show a port of the same name in lower case.
 _SHOWN = ("DONE", "SATURATIONS", "LOADS_OK", "LOADS_BAD", "NETWORK")
 
-_AXI_LITE = {
+#: Ports of an AXI4-Lite slave.
+AXI_LITE = {
     "awaddr": In(ADDR_BITS),
     "awvalid": In(1),
     "awready": Out(1),
@@ -84,7 +85,7 @@ class Registers(wiring.Component):
         self.engine = engine
         super().__init__(
             {
-                **_AXI_LITE,
+                **AXI_LITE,
                 **{name: In(1) for name in ("busy", "finish", "loaded", "frame_error")},
                 "load_error": In(4),
                 **{name.lower(): In(32) for name in _SHOWN},
