@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Started without arguments; each compares what it computes and fails when it differs.
-EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py") if path.name != "bench.py")
+#: Each compares what it computes and fails when it differs.
+EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
+#: The others take no arguments; the whole bench takes minutes.
+ARGUMENTS = {"bench.py": ["--quick"]}
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_runs(name: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "error", str(ROOT / "examples" / name)]
+    command = [sys.executable, "-W", "error", str(ROOT / "examples" / name), *ARGUMENTS.get(name, [])]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout
