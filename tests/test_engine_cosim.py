@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import functools
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from shapes import MODES, TINY, TOKENS, tiny_engine
 
+from bivit.cosim.monitor import TOP as BENCH
+from bivit.cosim.monitor import bench_top, ports_of
 from bivit.cosim.run import CosimResult, run_cosim
-from bivit.hw.emit import engine_verilog
+from bivit.cosim.runner import Build, build
+from bivit.cosim.scenario import Load, Outcome, Run, play
+from bivit.hw.emit import TOP, engine_verilog
+from bivit.hw.lanes import observation_lanes
 from bivit.sim.compiler import compile_network
 from bivit.sim.cycles import estimate_cycles
 from bivit.sim.loadimage import load_words
-from bivit.sim.loadstream import build_stream
+from bivit.sim.loadstream import LoadError, build_stream
 from bivit.sim.network import IntNetwork
 from bivit.sim.random_network import random_network
+from bivit.sim.registers import ErrorCode
 
 pytestmark = pytest.mark.slow
+
+#: A design that is simulated once is cheaper to build with Icarus, where it is installed.
+FASTEST_BUILD = "icarus" if shutil.which("iverilog") else "verilator"
 
 
 @functools.cache
@@ -113,14 +123,73 @@ def test_a_changed_program_word_is_found():
 
 
 def test_a_stuck_wire_in_the_verilog_is_found():
-    """Bit 2 of the sum of the dot unit in row 0, column 2 is stuck at 0; Icarus builds this in a moment."""
-    start = verilog().index("module \\bivit_engine.datapath.matmul.xnor_array.dot_0_2 (")
-    unit, count = re.subn(r"(\n *o <= )([^;]*);", r"\1(\2) & ~11'd4;", verilog()[start:], count=1)
-    assert count == 1
-    text = verilog()[:start] + unit
-    result = cosim(random_network(TINY, seed=5), count=1, verilog=text, simulator="icarus")
+    """Bit 2 of the sum of the dot unit in row 0, column 2 is stuck at 0."""
+    instance = re.search(r"\n  \S+  dot_0_2 \(.*?\.o\(([^)]*)\).*?\);", verilog(), re.S)
+    assert instance is not None
+    stuck = f"\n  wire [31:0] stuck;\n  assign {instance[1].strip()} = stuck & ~32'd4;"
+    text = verilog().replace(instance[0], stuck + instance[0].replace(instance[1], "stuck"))
+    result = cosim(random_network(TINY, seed=5), count=1, verilog=text, simulator=FASTEST_BUILD)
     found = result.first_mismatch
     assert found is not None
     assert found.tensor == "blocks.0.attn.qkv"
     assert found.where()["channel"] % 8 == 2
     assert found.where()["token"] % 3 == 0
+
+
+def built_engine() -> Build:
+    sources = {f"{BENCH}.sv": bench_top(TOP, ports_of(verilog(), TOP), observation_lanes(tiny_engine()))}
+    return build(sources | {f"{TOP}.v": verilog()}, BENCH, simulator="verilator")
+
+
+def run_of(network: IntNetwork, *, cut: int = 0, reset_after: int | None = None) -> Run:
+    pixels = [image.tobytes() for image in images_for(network.config)]
+    return Run([image[: len(image) - cut] for image in pixels], 50_000, reset_after)
+
+
+def logits_of(outcome: Outcome, network: IntNetwork) -> list[list[int]]:
+    values = [value for value, _, _ in outcome.logits]
+    classes = network.config.num_classes
+    return [values[at : at + classes] for at in range(0, len(values), classes)]
+
+
+def test_a_refused_load_leaves_the_network_that_runs(tmp_path):
+    """Wrong checksum, cut short, another engine: each is reported, and the old network still gives its logits."""
+    network, other = random_network(TOKENS, seed=5), random_network(TOKENS, seed=6)
+    stream = stream_of(other)
+    flipped = bytearray(stream)
+    flipped[len(stream) // 2] ^= 1
+    broken = {
+        LoadError.CRC: bytes(flipped),
+        LoadError.LENGTH: stream[: len(stream) // 16 * 8],
+        LoadError.ENGINE: stream[:16] + bytes(8) + stream[24:],
+    }
+    steps: list[Load | Run] = [Load(stream_of(network)), run_of(network)]
+    for data in broken.values():
+        steps += [Load(data), run_of(network)]
+    outcomes = play(built_engine(), [*steps, Load(stream), run_of(other)], tmp_path, stall=0.2, seed=4)
+    expected = network.run(images_for(TOKENS)).logits.tolist()
+    assert [outcome.registers["ERROR"] for outcome in outcomes[2:-2:2]] == list(broken)
+    for outcome in outcomes[1:-2:2]:
+        assert logits_of(outcome, network) == expected
+    assert outcomes[-1].registers["LOADS_BAD"] == len(broken)
+    assert logits_of(outcomes[-1], other) == other.run(images_for(TOKENS)).logits.tolist() != expected
+
+
+@pytest.mark.parametrize("cycles", [40, 700, 2000])
+def test_a_reset_in_mid_image_leaves_no_trace(cycles, tmp_path):
+    network = random_network(TOKENS, seed=5)
+    load = Load(stream_of(network))
+    outcomes = play(built_engine(), [load, run_of(network, reset_after=cycles), load, run_of(network)], tmp_path)
+    assert not outcomes[1].finished
+    assert outcomes[1].registers["STATUS"] == 0
+    assert logits_of(outcomes[3], network) == network.run(images_for(TOKENS)).logits.tolist()
+
+
+def test_a_wrong_pixel_frame_is_reported_and_forgotten(tmp_path):
+    """TLAST a beat early: the run ends with an error, and the next one is right."""
+    network = random_network(TOKENS, seed=5)
+    steps = [Load(stream_of(network)), run_of(network, cut=4), run_of(network)]
+    outcomes = play(built_engine(), steps, tmp_path)
+    assert outcomes[1].registers["ERROR"] == ErrorCode.PIXEL_FRAME
+    assert outcomes[2].registers["ERROR"] == ErrorCode.NONE
+    assert logits_of(outcomes[2], network) == network.run(images_for(TOKENS)).logits.tolist()
