@@ -79,8 +79,8 @@ def results_table(summary: dict[str, Any], report: dict[str, Any]) -> str:
             f"{device['latency_us']} µs an image, {format_value(device['images_per_s'])} images/s",
         ),
         (
-            "its resources, estimated",
-            ", ".join(f"{device[name]} of {name}s" for name in ("LUT", "FF", "DSP", "BRAM")),
+            f"its resources, {device['kind']}",
+            ", ".join(f"{name} {device[name]}" for name in ("LUT", "FF", "DSP", "BRAM")),
         ),
     ]
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
