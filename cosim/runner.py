@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -209,6 +209,16 @@ def _build_into(
         finished.rename(folder)
 
 
+#: Runs a command that the kernel ends when bivit itself is killed, where the kernel (Linux) can; 9 is SIGKILL.
+_DIE_WITH_PARENT = """
+import ctypes, os, sys
+prctl = getattr(ctypes.CDLL(None), "prctl", None)
+if prctl:
+    prctl(1, 9)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
 class _CommandFailed(RuntimeError):
     """A tool returned an error."""
 
@@ -224,7 +234,7 @@ class _OwnProcesses(cocotb_tools.runner.Runner):
     def _execute_cmds(self, cmds: Sequence[list[str]], cwd: Any, stdout: TextIO | None = None) -> None:
         for command in cmds:
             process = subprocess.Popen(
-                command,
+                [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, *command],
                 cwd=cwd,
                 env=self.env,
                 stdin=subprocess.DEVNULL,
@@ -235,7 +245,8 @@ class _OwnProcesses(cocotb_tools.runner.Runner):
             try:
                 code = process.wait()
             except BaseException:
-                os.killpg(process.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it may have ended just now
+                    os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 raise
             if code:

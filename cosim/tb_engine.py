@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
 import cocotb
 from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, First, RisingEdge, Timer
+from cocotb.triggers import ClockCycles, First, RisingEdge, Timer, with_timeout
 from cocotb.utils import get_sim_time
 
 from ..sim.registers import BY_NAME, COUNTERS, REGISTERS
-from .bench import LogitsSink, RegisterMaster, Stalls, StreamSource
+from .bench import MAX_STALL_CYCLES, LogitsSink, RegisterMaster, Stalls, StreamSource
 
 PERIOD_NS = 10
 _START, _ABORT, _IRQ_ENABLE = (BY_NAME["CONTROL"].field(name).mask for name in ("start", "abort", "irq_enable"))
 _ERROR, _IRQ = (BY_NAME["STATUS"].field(name).mask for name in ("error", "irq"))
 #: Times that the bench asks for the outcome of a load stream before it counts as missing.
 _LOAD_PATIENCE = 100
+#: Cycles that a port may take to answer, beyond the bench's own pauses.
+_PATIENCE_CYCLES = 1000
 
 
 class EngineBench:
@@ -55,14 +58,18 @@ class EngineBench:
         self.dut.rst.value = 0
         await RisingEdge(self.dut.clk)
 
+    async def _within(self, cycles: int, action: Coroutine[Any, Any, Any]) -> Any:
+        """Wait for an action on a port; a port that stays silent fails the test instead of hanging it."""
+        return await with_timeout(action, cycles * PERIOD_NS, "ns")
+
     async def write(self, name: str, data: int) -> None:
         """Write a register by name; it must accept."""
-        response = await self.registers.write(BY_NAME[name].offset, data)
+        response = await self._within(_PATIENCE_CYCLES, self.registers.write(BY_NAME[name].offset, data))
         assert response == 0, f"a write to {name} answers {response}"
 
     async def read(self, name: str) -> int:
         """Read a register by name; it must answer."""
-        data, response = await self.registers.read(BY_NAME[name].offset)
+        data, response = await self._within(_PATIENCE_CYCLES, self.registers.read(BY_NAME[name].offset))
         assert response == 0, f"a read of {name} answers {response}"
         return data
 
@@ -70,7 +77,9 @@ class EngineBench:
         """Send a load stream; give it up when it has no end. Return its outcome."""
         before = await self._loads()
         await self.write("STATUS", _ERROR | _IRQ)
-        await self.load_source.send(Path(step["file"]).read_bytes(), last=step["complete"])
+        data = Path(step["file"]).read_bytes()
+        patience = len(data) * MAX_STALL_CYCLES + _PATIENCE_CYCLES
+        await self._within(patience, self.load_source.send(data, last=step["complete"]))
         if not step["complete"]:
             await self.write("CONTROL", _ABORT)
         for _ in range(_LOAD_PATIENCE):
@@ -98,6 +107,7 @@ class EngineBench:
             await ClockCycles(clk, step["reset_after"])
         elif irq.value != 1:
             await First(RisingEdge(irq), Timer(step["max_cycles"] * PERIOD_NS, "ns"))
+            await RisingEdge(clk)  # the timer ends beside a clock edge, where the drivers must not start
         finished = bool(irq.value == 1)
         seconds, cycles = time.perf_counter() - began, (get_sim_time("ns") - began_ns) / PERIOD_NS
         for task in tasks:

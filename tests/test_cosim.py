@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,12 @@ from amaranth.back import verilog
 from numpy.typing import NDArray
 from tiny_engine import CLASSES, ENGINE, IMAGE_BEATS, TinyEngine, tiny_logits
 
+from bivit.cosim.compare import Mismatch
 from bivit.cosim.monitor import TOP, bench_top, ports_of, read_trace
 from bivit.cosim.run import WAVE_AFTER, WAVE_BEFORE, Session
 from bivit.cosim.runner import build
 from bivit.cosim.scenario import Load, Outcome, Run, play
+from bivit.cosim.toolchain import has_lz4
 from bivit.hw.lanes import Lane
 from bivit.sim.errors import BivitError
 from bivit.sim.loadstream import LoadError, build_stream
@@ -166,57 +169,70 @@ def session(text: str, images: NDArray[np.uint8], simulator: str, cache_dir: Pat
     return Session(sources(text), LANES, steps, simulator=simulator, stall=0.3, seed=2, cache_dir=cache_dir)
 
 
-def alive(pattern: str) -> list[str]:
-    """Command lines of running processes that hold `pattern`."""
+def alive(pattern: str, program: str) -> list[str]:
+    """Command lines of running `program`s that hold `pattern`."""
     found = []
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            found.append(process.read_text().replace("\0", " "))
-    return [line for line in found if pattern in line]
+            found.append(process.read_text().split("\0"))
+    return [" ".join(words) for words in found if program in words[0] and pattern in " ".join(words)]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+#: Verifies a design whose pixels stop before the image is complete, with the patience of a billion cycles.
+ENDLESS = """
+import sys
+from pathlib import Path
+import test_cosim as t
+text, images = Path(sys.argv[1]).read_text(), t.pixels(1)
+steps = [t.Load(t.stream(t.TABLE)), t.Run([i.tobytes() for i in images], 10**9)]
+text = text.replace("s_axis_pixels_tready = ", "s_axis_pixels_tready = 1'd0 & ")
+how = {"simulator": sys.argv[2], "stall": 0, "seed": 0, "cache_dir": Path(sys.argv[3])}
+session = t.Session(t.sources(text), t.LANES, steps, **how)
+session.verify(lambda i: [], t.tiny_logits(t.TABLE, images), out_dir=Path(sys.argv[4]))
+"""
+
+
+def start_endless(text: str, simulator: str, folder: Path) -> subprocess.Popen[str]:
+    """Start a co-simulation that would not end, all of whose files are in `folder`."""
+    (folder / "tiny.v").write_text(text)
+    arguments = [str(folder / "tiny.v"), simulator, str(folder / "cache"), str(folder / "out")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "TMPDIR": str(folder)}
+    command = [sys.executable, "-c", ENDLESS, *arguments]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("simulator", ["verilator", "icarus"])
+@pytest.mark.parametrize(("simulator", "program"), [("verilator", "verilator_bin"), ("icarus", "vvp")])
 def test_ctrl_c_ends_the_child_and_leaves_nothing(
-    simulator: str, tiny_verilog: str, cache_dir: Path, tmp_path: Path
+    simulator: str, program: str, tiny_verilog: str, tmp_path: Path
 ) -> None:
-    """An interrupt while it builds (Verilator, in a new cache) or while it simulates (an engine that hangs)."""
-    building = simulator == "verilator"
-    (tmp_path / "tiny.v").write_text(tiny_verilog)
-    script = (
-        "import sys, test_cosim as t\n"
-        "from pathlib import Path\n"
-        "text, images = Path(sys.argv[1]).read_text(), t.pixels(1)[:, :-8]\n"
-        "steps = [t.Load(t.stream(t.TABLE)), t.Run([i.tobytes() for i in images], 10**9)]\n"
-        "how = dict(simulator=sys.argv[2], stall=0, seed=0, cache_dir=Path(sys.argv[3]))\n"
-        "what = dict(out_dir=Path(sys.argv[4]), progress=lambda said: print(said, flush=True))\n"
-        "logits = t.tiny_logits(t.TABLE, images)\n"
-        "t.Session(t.sources(text), t.LANES, steps, **how).verify(lambda i: [], logits, **what)\n"
-    )
-    cache = tmp_path / "cache" if building else cache_dir
-    command = [sys.executable, "-c", script, str(tmp_path / "tiny.v"), simulator, str(cache), str(tmp_path / "out")]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "TMPDIR": str(tmp_path)}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-    assert process.stdout is not None
-    while (process.stdout.readline().split()[:1] or ["ended"])[0] not in (
-        "ended",
-        "building" if building else "simulating",
-    ):
-        pass
-    marker = str(cache) if building else str(tmp_path)
-    child = "verilator" if building else "vvp"
-    deadline = time.monotonic() + 60
-    while not any(child in line.split()[0] for line in alive(marker)) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    """While it builds (Verilator) and while it simulates (Icarus)."""
+    process = start_endless(tiny_verilog, simulator, tmp_path)
+    wait_until(lambda: bool(alive(str(tmp_path), program)))
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert "KeyboardInterrupt" in errors
-    assert not any(child in line.split()[0] for line in alive(marker))
-    assert not (tmp_path / "out").exists()
-    left = [path.name for path in tmp_path.iterdir() if path.name != "tiny.v"]
-    assert left == (["cache"] if building else [])
-    if building:
-        assert [path.suffix for path in cache.iterdir()] == [".lock"]
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+    assert alive(str(tmp_path), program) == []
+    assert {path.name for path in tmp_path.iterdir()} == {"tiny.v", "cache"}
+    cached = [path.suffix for path in sorted((tmp_path / "cache").iterdir())]
+    assert cached == ([".lock"] if simulator == "verilator" else ["", ".lock"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child when its parent is killed")
+def test_the_simulation_does_not_outlive_bivit(tiny_verilog: str, tmp_path: Path) -> None:
+    process = start_endless(tiny_verilog, "icarus", tmp_path)
+    wait_until(lambda: bool(alive(str(tmp_path), "vvp")))
+    process.kill()
+    process.communicate(timeout=60)
+    wait_until(lambda: alive(str(tmp_path), "vvp") == [])
 
 
 @pytest.mark.slow
@@ -257,6 +273,38 @@ def test_a_right_engine_verifies(tiny_verilog: str, cache_dir: Path, tmp_path: P
 
 
 @pytest.mark.slow
+def test_an_engine_that_refuses_its_program_is_an_error(tiny_verilog: str, cache_dir: Path) -> None:
+    images = pixels(1)
+    broken = session(tiny_verilog, images, "icarus", cache_dir)
+    broken.steps = [Load(stream(TABLE)[:-8]), run_of(images)]
+    with pytest.raises(BivitError, match="error LOAD_LENGTH: load stream refused: cut short"):
+        broken.verify(lambda i: [], tiny_logits(TABLE, images))
+
+
+@pytest.mark.slow
+def test_an_engine_that_hangs_misses_its_first_write(tiny_verilog: str, cache_dir: Path) -> None:
+    (line,) = re.findall(r"^  assign s_axis_pixels_tready = .*$", tiny_verilog, re.MULTILINE)
+    hanging = tiny_verilog.replace(line, "  assign s_axis_pixels_tready = 1'd0;")
+    images = pixels(2)
+    result = session(hanging, images, "icarus", cache_dir).verify(
+        lambda i: expected_of(images)[i], tiny_logits(TABLE, images)
+    )
+    assert result.mismatches == 2
+    wanted = int(images[0].astype(np.int64).sum())
+    assert result.first_mismatch == Mismatch(0, "pool", (0, 7), "missing", wanted, None, "x", 0)
+
+
+@pytest.mark.slow
+def test_a_silent_port_is_an_error(tiny_verilog: str, cache_dir: Path, tmp_path: Path) -> None:
+    connected = ".tready(s_axis_load_tready)"
+    assert tiny_verilog.count(connected) == 1
+    silent = tiny_verilog.replace(connected, ".tready()")
+    built = build(sources(silent), TOP, simulator="icarus", cache_dir=cache_dir)
+    with pytest.raises(BivitError, match="ended without results; its last output:"):
+        play(built, [Load(stream(TABLE))], tmp_path)
+
+
+@pytest.mark.slow
 def test_a_stuck_wire_is_named_and_recorded(tiny_verilog: str, cache_dir: Path, tmp_path: Path) -> None:
     images = pixels(4)
     sums = images.astype(np.int64).sum(axis=1)
@@ -288,7 +336,9 @@ def test_a_waveform_around_the_first_difference(tiny_verilog: str, cache_dir: Pa
     assert result.first_mismatch is not None
     assert (result.mismatches, result.first_mismatch.image) == (1, 100)
     assert result.waveform is not None
-    if result.waveform.suffix == ".vcd":
+    assert result.waveform.suffix == (".fst" if has_lz4() else ".vcd")
+    assert result.waveform.stat().st_size > 1000
+    if not has_lz4():
         text = result.waveform.read_text()
         assert re.search(r"\$var wire +32 \S+ w_data", text)
         times = [int(time) // 10_000 for time in re.findall(r"^#(\d+)", text, re.MULTILINE)]
