@@ -55,40 +55,98 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
                 "unit": 38.0,
             },
         },
-        "sign_norm": {
+        "dense": {
             "luts": {
-                "lane": 0.00333,
-                "lane_sum_bit": 0.07659,
-                "root_bit_squared": 0.9994,
-                "row_bit": 0.04662,
-                "unit": 0.0004163,
+                "dense_lane": 25.8,
+                "dense_lane_bit": 1.018,
+                "lane": 0.1576,
+                "lane_bit": 7.724,
+                "unit": 589.3,
             },
             "ffs": {
-                "lane": 0.004694,
-                "lane_sum_bit": 0.108,
-                "root_bit_squared": 1.409,
-                "row_bit": 0.06572,
-                "unit": 0.0005868,
+                "dense_lane": 72.89,
+                "dense_lane_bit": 0.5893,
+                "lane": 0.1265,
+                "lane_bit": 6.196,
+                "unit": 264.4,
+            },
+        },
+        "x": {
+            "luts": {
+            },
+            "ffs": {
+            },
+        },
+        "sign_norm": {
+            "luts": {
+                "lane": 103.1,
+                "lane_sum_bit": 2.312,
+                "root_bit_squared": 0.4799,
+                "row_bit": 0.0,
+                "unit": 0.0,
+            },
+            "ffs": {
+                "lane": 54.45,
+                "lane_sum_bit": 7.156,
+                "root_bit_squared": 0.6681,
+                "row_bit": 0.0,
+                "unit": 0.0,
             },
         },
         "matmul": {
             "luts": {
-                "column_bit": 10.97,
-                "dot_bit": 8.752,
-                "dot_lut4": 10.95,
-                "dot_lut6": 0.0,
-                "operand_lut4": 91.37,
-                "operand_lut6": 0.0,
-                "unit": 0.1615,
+                "column_bit": 0.0,
+                "dot_bit": 1.042,
+                "dot_lut4": 96.34,
+                "dot_lut6": 85.58,
+                "operand_lut4": 129.8,
+                "operand_lut6": 38.07,
+                "unit": 149.8,
             },
             "ffs": {
-                "column_bit": 39.78,
-                "dot_bit": 8.463,
-                "dot_lut4": 0.7601,
-                "dot_lut6": 1.76,
-                "operand_lut4": 2.565,
-                "operand_lut6": 2.565,
-                "unit": 0.6018,
+                "column_bit": 0.0,
+                "dot_bit": 2.05,
+                "dot_lut4": 58.02,
+                "dot_lut6": 59.02,
+                "operand_lut4": 267.9,
+                "operand_lut6": 267.9,
+                "unit": 218.4,
+            },
+        },
+        "weights": {
+            "luts": {
+                "beat": 1.125,
+                "unit": 5.0,
+            },
+            "ffs": {
+                "beat": 0.0,
+                "unit": 0.0,
+            },
+        },
+        "preload": {
+            "luts": {
+                "beat": 1.0,
+                "unit": 5.0,
+            },
+            "ffs": {
+                "beat": 0.0,
+                "unit": 0.0,
+            },
+        },
+        "bit_store": {
+            "luts": {
+                "column": 181.8,
+                "lane": 24.38,
+                "row": 400.4,
+                "slot": 2.889,
+                "unit": 0.0,
+            },
+            "ffs": {
+                "column": 0.0,
+                "lane": 7.03,
+                "row": 0.0,
+                "slot": 0.2148,
+                "unit": 25.85,
             },
         },
         "value_sums": {
@@ -101,6 +159,40 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
                 "unit": 7.554,
             },
         },
+        "head_buffer": {
+            "luts": {
+            },
+            "ffs": {
+            },
+        },
+        "head_norm": {
+            "luts": {
+                "lane": 52.77,
+                "lane_sum_bit": 3.75,
+                "root_bit_squared": 0.4668,
+                "row_bit": 0.0,
+                "unit": 0.0001944,
+            },
+            "ffs": {
+                "lane": 29.36,
+                "lane_sum_bit": 11.58,
+                "root_bit_squared": 0.0,
+                "row_bit": 15.37,
+                "unit": 0.0,
+            },
+        },
+        "attention_threshold": {
+            "luts": {
+                "lane": 103.4,
+                "sum_bit": 0.2274,
+                "unit": 124.2,
+            },
+            "ffs": {
+                "lane": 42.11,
+                "sum_bit": 4.727,
+                "unit": 249.2,
+            },
+        },
         "residual_add": {
             "luts": {
                 "lane": 61.5,
@@ -111,6 +203,20 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
                 "lane": 95.14,
                 "lane_bit": 2.996,
                 "unit": 87.22,
+            },
+        },
+        "head": {
+            "luts": {
+                "lane": 41.12,
+                "lane_bit": 2.661,
+                "row_bit": 0.0,
+                "unit": 266.5,
+            },
+            "ffs": {
+                "lane": 55.25,
+                "lane_bit": 1.125,
+                "row_bit": 5.0,
+                "unit": 299.0,
             },
         },
         "logits": {
@@ -154,7 +260,7 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
                 "unit": 565.7,
             },
             "ffs": {
-                "unit": 427.0,
+                "unit": 419.0,
             },
         },
         "pixel_buffer": {
@@ -167,24 +273,98 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
                 "unit": 39.85,
             },
         },
-        "matmul": {
+        "dense": {
             "luts": {
-                "column_bit": 14.88,
-                "dot_bit": 17.55,
-                "dot_lut4": 14.02,
-                "dot_lut6": 0.0,
-                "operand_lut4": 8.764,
-                "operand_lut6": 0.0,
-                "unit": 0.2151,
+                "dense_lane": 26.14,
+                "dense_lane_bit": 2.089,
+                "lane": 0.1884,
+                "lane_bit": 9.231,
+                "unit": 561.4,
             },
             "ffs": {
-                "column_bit": 51.9,
-                "dot_bit": 8.274,
-                "dot_lut4": 2.235,
-                "dot_lut6": 0.8073,
-                "operand_lut4": 1.397,
-                "operand_lut6": 5.281,
-                "unit": 0.7872,
+                "dense_lane": 84.12,
+                "dense_lane_bit": 0.0,
+                "lane": 0.1872,
+                "lane_bit": 9.173,
+                "unit": 138.4,
+            },
+        },
+        "x": {
+            "luts": {
+            },
+            "ffs": {
+            },
+        },
+        "sign_norm": {
+            "luts": {
+                "lane": 186.9,
+                "lane_sum_bit": 1.277,
+                "root_bit_squared": 0.0,
+                "row_bit": 12.34,
+                "unit": 0.0,
+            },
+            "ffs": {
+                "lane": 272.9,
+                "lane_sum_bit": 1.095,
+                "root_bit_squared": 0.9545,
+                "row_bit": 0.0,
+                "unit": 0.0,
+            },
+        },
+        "matmul": {
+            "luts": {
+                "column_bit": 0.1159,
+                "dot_bit": 1.94,
+                "dot_lut4": 134.1,
+                "dot_lut6": 172.7,
+                "operand_lut4": 143.6,
+                "operand_lut6": 50.5,
+                "unit": 41.33,
+            },
+            "ffs": {
+                "column_bit": 0.0,
+                "dot_bit": 2.35,
+                "dot_lut4": 58.17,
+                "dot_lut6": 59.17,
+                "operand_lut4": 267.3,
+                "operand_lut6": 267.3,
+                "unit": 1037.0,
+            },
+        },
+        "weights": {
+            "luts": {
+                "beat": 0.875,
+                "unit": 11.0,
+            },
+            "ffs": {
+                "beat": -0.07796,
+                "unit": 0.0,
+            },
+        },
+        "preload": {
+            "luts": {
+                "beat": 3.0,
+                "unit": 2.0,
+            },
+            "ffs": {
+                "beat": -0.3872,
+                "unit": 0.0,
+            },
+        },
+        "bit_store": {
+            "luts": {
+                "column": 124.0,
+                "lane": 122.8,
+                "row": 532.0,
+                "slot": 3.351,
+                "unit": 0.0,
+            },
+            "ffs": {
+                "column": 0.0,
+                "lane": 7.009,
+                "row": 0.0,
+                "slot": 0.2094,
+                "unit": 27.31,
             },
         },
         "value_sums": {
@@ -197,6 +377,40 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
                 "unit": 7.554,
             },
         },
+        "head_buffer": {
+            "luts": {
+            },
+            "ffs": {
+            },
+        },
+        "head_norm": {
+            "luts": {
+                "lane": 0.5241,
+                "lane_sum_bit": 9.966,
+                "root_bit_squared": 0.5794,
+                "row_bit": 0.0,
+                "unit": 0.0002413,
+            },
+            "ffs": {
+                "lane": 0.7708,
+                "lane_sum_bit": 14.66,
+                "root_bit_squared": 0.9113,
+                "row_bit": 0.0,
+                "unit": 0.0003795,
+            },
+        },
+        "attention_threshold": {
+            "luts": {
+                "lane": 230.8,
+                "sum_bit": 0.0,
+                "unit": 197.9,
+            },
+            "ffs": {
+                "lane": 40.28,
+                "sum_bit": 0.0,
+                "unit": 384.6,
+            },
+        },
         "residual_add": {
             "luts": {
                 "lane": 58.91,
@@ -204,9 +418,23 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
                 "unit": 2.179,
             },
             "ffs": {
-                "lane": 88.97,
-                "lane_bit": 3.523,
-                "unit": 100.6,
+                "lane": 95.82,
+                "lane_bit": 2.937,
+                "unit": 85.73,
+            },
+        },
+        "head": {
+            "luts": {
+                "lane": 32.82,
+                "lane_bit": 5.109,
+                "row_bit": 0.0,
+                "unit": 460.3,
+            },
+            "ffs": {
+                "lane": 54.29,
+                "lane_bit": 1.167,
+                "row_bit": 5.333,
+                "unit": 282.3,
             },
         },
         "logits": {

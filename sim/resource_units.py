@@ -18,6 +18,9 @@ from .ram import Ram, loadable
 #: Largest signed operands of a product that the hardware writes as one (`hw.arithmetic.BLOCK_BITS`).
 LIMB_BITS = (27, 18)
 
+#: Signed width of y (`hw.head.Y_BITS`).
+Y_BITS = 16
+
 #: Operands of a multiplication, as signed widths, the wider one first.
 Product = tuple[int, int]
 
@@ -217,7 +220,13 @@ def _head_features(engine: EngineConfig) -> dict[str, float]:
 def _head_products(engine: EngineConfig) -> list[Product]:
     p, f = norm_params(engine, "sign_norm"), engine.formats
     scaled = piecewise(f.residual_bits - f.norm_shift, engine.max_embed_dim.bit_length() + 1)
-    return scaled + piecewise(p.s1_bits + 1, f.head_m + 2)
+    # Only the bits of y and those below are kept of the product with Q, whose limbs are 17 bits apart.
+    kept = f.head_m - f.head_frac_bits + Y_BITS
+    step = LIMB_BITS[1] - 1
+    q_limbs = limbs(f.head_m + 2, LIMB_BITS[1])
+    normalised = [(a, b) for a in limbs(p.s1_bits + 1, LIMB_BITS[0]) for b in q_limbs]
+    trimmed = [(min(a, kept - step * (k % len(q_limbs))), b) for k, (a, b) in enumerate(normalised)]
+    return scaled + trimmed
 
 
 def _logits_rams(engine: EngineConfig) -> dict[str, Ram]:
@@ -275,7 +284,6 @@ UNIT_MODELS: dict[str, UnitModel] = {
         products=_residual_products,
         loadables=("residual",),
     ),
-    "head": UnitModel(_head_features, lambda engine: {"y": Ram(16, 2 * engine.max_embed_dim)}, _head_products),
+    "head": UnitModel(_head_features, lambda engine: {"y": Ram(Y_BITS, 2 * engine.max_embed_dim)}, _head_products),
     "logits": UnitModel(lambda engine: {"unit": 1, "lane": engine.lanes}, _logits_rams),
-    "wiring": UnitModel(lambda engine: {"unit": 1, "lane": engine.lanes}),
 }

@@ -176,16 +176,20 @@ def unit_cost(unit: str, engine: EngineConfig, family: Family, dsp_bits: tuple[i
 
 
 def dsp_blocks(product: Product, dsp_bits: tuple[int, int]) -> int:
-    """Multiplier blocks of one product of signed operands, cut as Yosys' `mul2dsp` does: rests are 18 bits wide.
+    """Multiplier blocks of one product of signed operands, cut as Yosys' `mul2dsp` does.
 
-    >>> dsp_blocks((27, 18), (27, 18)), dsp_blocks((27, 18), (25, 18)), dsp_blocks((8, 16), (18, 18))
+    All parts but the top one are unsigned, which takes a bit of blocks that only know signed operands; ECP5's, the ones
+    with equal operands, know both. A top part of a single bit is made of LUTs.
+
+    >>> dsp_blocks((27, 18), (27, 18)), dsp_blocks((27, 18), (25, 18)), dsp_blocks((19, 18), (18, 18))
     (1, 2, 1)
     """
-    partial = dsp_bits[1] - 1  # one bit less, since all but the top part are unsigned
-    parts = 1
+    step = dsp_bits[1] - (dsp_bits[0] != dsp_bits[1])
+    blocks = 1
     for bits, limit in zip(sorted(product, reverse=True), dsp_bits, strict=True):
-        parts *= 1 + max(0, -(-(bits - limit) // partial))
-    return parts
+        lower = max(0, -(-(bits - limit) // step))
+        blocks *= lower + (bits - lower * step > 1)
+    return blocks
 
 
 def rounded(cost: Cost) -> Cost:

@@ -21,6 +21,8 @@ DIGITS = ENGINES["digits"]
 MEASUREMENTS = load_measurements()
 #: Largest relative error of a unit's estimate on engines that the fit has not seen.
 BAND = 0.25
+#: Multiplier blocks of the measured families.
+BLOCKS = {"lut6": (27, 18), "lut4": (18, 18)}
 
 
 def cost(**values: float | None) -> Cost:
@@ -77,7 +79,7 @@ def test_constants_are_those_that_the_measurements_give() -> None:
 def test_every_unit_has_constants_and_every_feature_a_weight() -> None:
     for family in ("lut6", "lut4"):
         assert set(CONSTANTS[family]) == set(UNIT_MODELS)
-    assert set(UNIT_MODELS) - {"wiring"} == set(UNITS) - {"engine"}
+    assert set(UNIT_MODELS) == set(UNITS) - {"engine"}
 
 
 @pytest.mark.parametrize("family", ["lut6", "lut4"])
@@ -86,19 +88,27 @@ def test_errors_on_engines_that_the_fit_has_not_seen(family: str, quantity: str)
     found = {
         (m.unit, m.engine): abs(error)
         for m, q, error in errors(MEASUREMENTS, CONSTANTS)
-        if (m.family, q) == (family, quantity)
+        if m.unit != "engine" and (m.family, q) == (family, quantity)
     }
     assert len({unit for unit, _ in found}) >= 10
     assert median(found.values()) < 0.1
     assert {key: error for key, error in found.items() if error > BAND} == {}
 
 
+def test_the_units_add_up_to_whole_engines() -> None:
+    found = [(m, error) for m, _, error in errors(MEASUREMENTS, CONSTANTS) if m.unit == "engine"]
+    assert len(found) >= 2
+    assert [(m.engine, error) for m, error in found if abs(error) > 0.05] == []
+    for m, _ in found:
+        costs = [unit_cost(unit, m.config, m.family, BLOCKS[m.family]) for unit in UNIT_MODELS]
+        assert (sum(c.dsps for c in costs), sum(c.brams for c in costs)) == (m.cost.dsps, m.cost.brams)
+
+
 def test_multipliers_and_memories_follow_the_rules_exactly() -> None:
-    blocks = {"lut6": (27, 18), "lut4": (18, 18)}
     wrong = {}
     for m in MEASUREMENTS:
-        if m.unit in UNIT_MODELS and m.unit != "wiring":
-            found = unit_cost(m.unit, m.config, m.family, blocks[m.family])
+        if m.unit != "engine":
+            found = unit_cost(m.unit, m.config, m.family, BLOCKS[m.family])
             if (found.dsps, found.brams) != (m.cost.dsps, m.cost.brams):
                 wrong[m.unit, m.engine, m.family] = (found.dsps, m.cost.dsps, found.brams, m.cost.brams)
     assert wrong == {}
@@ -168,6 +178,7 @@ def test_products_larger_than_a_block_take_several() -> None:
     assert dsp_blocks((28, 18), (27, 18)) == 2
     assert dsp_blocks((27, 19), (27, 18)) == 2
     assert dsp_blocks((27, 18), (18, 18)) == 2
+    assert dsp_blocks((19, 18), (18, 18)) == 1
 
 
 def test_throughput_and_latency() -> None:
@@ -209,7 +220,7 @@ def test_synthesis_that_takes_too_long_is_stopped() -> None:
 @pytest.mark.parametrize(("unit", "family"), [("value_sums", "lut4"), ("residual_add", "lut4"), ("settings", "lut6")])
 def test_estimates_of_an_engine_nobody_has_synthesised(unit: str, family: str) -> None:
     engine = replace(DIGITS, rows=7, max_tokens=90, fabric=family)
-    found = unit_cost(unit, engine, family, (18, 18) if family == "lut4" else (27, 18))
+    found = unit_cost(unit, engine, family, BLOCKS[family])
     actual = synthesise(unit, engine, family)
     assert (found.dsps, found.brams) == (actual.dsps, actual.brams)
     assert found.luts == pytest.approx(actual.luts, rel=BAND)
