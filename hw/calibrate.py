@@ -32,6 +32,9 @@ FAMILIES: tuple[Family, ...] = ("lut6", "lut4")
 #: Quantities whose logic is fitted; multipliers and memories follow rules.
 FITTED = ("luts", "ffs")
 
+#: Longest line of generated code, that of the project's formatter.
+LINE_LENGTH = 120
+
 #: Weights by family, unit, quantity and feature.
 Constants = dict[Family, dict[str, dict[str, dict[str, float]]]]
 
@@ -214,9 +217,14 @@ def render_constants(constants: Constants) -> str:
         for unit, quantities in units.items():
             lines.append(f'        "{unit}": {{')
             for quantity, weights in quantities.items():
-                lines.append(f'            "{quantity}": {{')
-                lines += [f'                "{name}": {weight!r},' for name, weight in weights.items()]
-                lines.append("            },")
+                items = [f'"{name}": {weight!r}' for name, weight in weights.items()]
+                line = f'            "{quantity}": {{{", ".join(items)}}},'
+                split = [
+                    f'            "{quantity}": {{',
+                    *(f"                {item}," for item in items),
+                    "            },",
+                ]
+                lines += [line] if len(line) <= LINE_LENGTH else split
             lines.append("        },")
         lines.append("    },")
     return "\n".join([*lines, "}"]) + "\n"

@@ -14,84 +14,36 @@ SOURCES: dict[Family, str] = {
 CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
     "lut6": {
         "registers": {
-            "luts": {
-                "unit": 428.6,
-            },
-            "ffs": {
-                "unit": 246.0,
-            },
+            "luts": {"unit": 428.6},
+            "ffs": {"unit": 246.0},
         },
         "loader": {
-            "luts": {
-                "unit": 784.2,
-            },
-            "ffs": {
-                "unit": 320.9,
-            },
+            "luts": {"unit": 784.2},
+            "ffs": {"unit": 320.9},
         },
         "settings": {
-            "luts": {
-                "unit": 73.0,
-            },
-            "ffs": {
-                "unit": 112.0,
-            },
+            "luts": {"unit": 73.0},
+            "ffs": {"unit": 112.0},
         },
         "sequencer": {
-            "luts": {
-                "unit": 493.0,
-            },
-            "ffs": {
-                "unit": 423.0,
-            },
+            "luts": {"unit": 493.0},
+            "ffs": {"unit": 423.0},
         },
         "pixel_buffer": {
-            "luts": {
-                "byte": 2.601,
-                "unit": 58.59,
-            },
-            "ffs": {
-                "byte": 0.25,
-                "unit": 38.0,
-            },
+            "luts": {"byte": 2.601, "unit": 58.59},
+            "ffs": {"byte": 0.25, "unit": 38.0},
         },
         "dense": {
-            "luts": {
-                "dense_lane": 25.8,
-                "dense_lane_bit": 1.018,
-                "lane": 0.1576,
-                "lane_bit": 7.724,
-                "unit": 589.3,
-            },
-            "ffs": {
-                "dense_lane": 72.89,
-                "dense_lane_bit": 0.5893,
-                "lane": 0.1265,
-                "lane_bit": 6.196,
-                "unit": 264.4,
-            },
+            "luts": {"dense_lane": 25.8, "dense_lane_bit": 1.018, "lane": 0.1576, "lane_bit": 7.724, "unit": 589.3},
+            "ffs": {"dense_lane": 72.89, "dense_lane_bit": 0.5893, "lane": 0.1265, "lane_bit": 6.196, "unit": 264.4},
         },
         "x": {
-            "luts": {
-            },
-            "ffs": {
-            },
+            "luts": {},
+            "ffs": {},
         },
         "sign_norm": {
-            "luts": {
-                "lane": 103.1,
-                "lane_sum_bit": 2.312,
-                "root_bit_squared": 0.4799,
-                "row_bit": 0.0,
-                "unit": 0.0,
-            },
-            "ffs": {
-                "lane": 54.45,
-                "lane_sum_bit": 7.156,
-                "root_bit_squared": 0.6681,
-                "row_bit": 0.0,
-                "unit": 0.0,
-            },
+            "luts": {"lane": 103.1, "lane_sum_bit": 2.312, "root_bit_squared": 0.4799, "row_bit": 0.0, "unit": 0.0},
+            "ffs": {"lane": 54.45, "lane_sum_bit": 7.156, "root_bit_squared": 0.6681, "row_bit": 0.0, "unit": 0.0},
         },
         "matmul": {
             "luts": {
@@ -114,56 +66,24 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             },
         },
         "weights": {
-            "luts": {
-                "beat": 1.125,
-                "unit": 5.0,
-            },
-            "ffs": {
-                "beat": 0.0,
-                "unit": 0.0,
-            },
+            "luts": {"beat": 1.125, "unit": 5.0},
+            "ffs": {"beat": 0.0, "unit": 0.0},
         },
         "preload": {
-            "luts": {
-                "beat": 1.0,
-                "unit": 5.0,
-            },
-            "ffs": {
-                "beat": 0.0,
-                "unit": 0.0,
-            },
+            "luts": {"beat": 1.0, "unit": 5.0},
+            "ffs": {"beat": 0.0, "unit": 0.0},
         },
         "bit_store": {
-            "luts": {
-                "column": 181.8,
-                "lane": 24.38,
-                "row": 400.4,
-                "slot": 2.889,
-                "unit": 0.0,
-            },
-            "ffs": {
-                "column": 0.0,
-                "lane": 7.03,
-                "row": 0.0,
-                "slot": 0.2148,
-                "unit": 25.85,
-            },
+            "luts": {"column": 181.8, "lane": 24.38, "row": 400.4, "slot": 2.889, "unit": 0.0},
+            "ffs": {"column": 0.0, "lane": 7.03, "row": 0.0, "slot": 0.2148, "unit": 25.85},
         },
         "value_sums": {
-            "luts": {
-                "column_bit": 1.128,
-                "unit": 2.807,
-            },
-            "ffs": {
-                "column_bit": 1.005,
-                "unit": 7.554,
-            },
+            "luts": {"column_bit": 1.128, "unit": 2.807},
+            "ffs": {"column_bit": 1.005, "unit": 7.554},
         },
         "head_buffer": {
-            "luts": {
-            },
-            "ffs": {
-            },
+            "luts": {},
+            "ffs": {},
         },
         "head_norm": {
             "luts": {
@@ -173,143 +93,57 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
                 "row_bit": 0.0,
                 "unit": 0.0001944,
             },
-            "ffs": {
-                "lane": 29.36,
-                "lane_sum_bit": 11.58,
-                "root_bit_squared": 0.0,
-                "row_bit": 15.37,
-                "unit": 0.0,
-            },
+            "ffs": {"lane": 29.36, "lane_sum_bit": 11.58, "root_bit_squared": 0.0, "row_bit": 15.37, "unit": 0.0},
         },
         "attention_threshold": {
-            "luts": {
-                "lane": 103.4,
-                "sum_bit": 0.2274,
-                "unit": 124.2,
-            },
-            "ffs": {
-                "lane": 42.11,
-                "sum_bit": 4.727,
-                "unit": 249.2,
-            },
+            "luts": {"lane": 103.4, "sum_bit": 0.2274, "unit": 124.2},
+            "ffs": {"lane": 42.11, "sum_bit": 4.727, "unit": 249.2},
         },
         "residual_add": {
-            "luts": {
-                "lane": 61.5,
-                "lane_bit": 1.153,
-                "unit": 0.0,
-            },
-            "ffs": {
-                "lane": 95.14,
-                "lane_bit": 2.996,
-                "unit": 87.22,
-            },
+            "luts": {"lane": 61.5, "lane_bit": 1.153, "unit": 0.0},
+            "ffs": {"lane": 95.14, "lane_bit": 2.996, "unit": 87.22},
         },
         "head": {
-            "luts": {
-                "lane": 41.12,
-                "lane_bit": 2.661,
-                "row_bit": 0.0,
-                "unit": 266.5,
-            },
-            "ffs": {
-                "lane": 55.25,
-                "lane_bit": 1.125,
-                "row_bit": 5.0,
-                "unit": 299.0,
-            },
+            "luts": {"lane": 41.12, "lane_bit": 2.661, "row_bit": 0.0, "unit": 266.5},
+            "ffs": {"lane": 55.25, "lane_bit": 1.125, "row_bit": 5.0, "unit": 299.0},
         },
         "logits": {
-            "luts": {
-                "lane": 32.0,
-                "unit": 9.0,
-            },
-            "ffs": {
-                "lane": 32.2,
-                "unit": 33.54,
-            },
+            "luts": {"lane": 32.0, "unit": 9.0},
+            "ffs": {"lane": 32.2, "unit": 33.54},
         },
     },
     "lut4": {
         "registers": {
-            "luts": {
-                "unit": 461.5,
-            },
-            "ffs": {
-                "unit": 246.0,
-            },
+            "luts": {"unit": 461.5},
+            "ffs": {"unit": 246.0},
         },
         "loader": {
-            "luts": {
-                "unit": 1243.0,
-            },
-            "ffs": {
-                "unit": 320.9,
-            },
+            "luts": {"unit": 1243.0},
+            "ffs": {"unit": 320.9},
         },
         "settings": {
-            "luts": {
-                "unit": 76.0,
-            },
-            "ffs": {
-                "unit": 112.0,
-            },
+            "luts": {"unit": 76.0},
+            "ffs": {"unit": 112.0},
         },
         "sequencer": {
-            "luts": {
-                "unit": 565.7,
-            },
-            "ffs": {
-                "unit": 419.0,
-            },
+            "luts": {"unit": 565.7},
+            "ffs": {"unit": 419.0},
         },
         "pixel_buffer": {
-            "luts": {
-                "byte": 7.408,
-                "unit": 75.37,
-            },
-            "ffs": {
-                "byte": 0.03645,
-                "unit": 39.85,
-            },
+            "luts": {"byte": 7.408, "unit": 75.37},
+            "ffs": {"byte": 0.03645, "unit": 39.85},
         },
         "dense": {
-            "luts": {
-                "dense_lane": 26.14,
-                "dense_lane_bit": 2.089,
-                "lane": 0.1884,
-                "lane_bit": 9.231,
-                "unit": 561.4,
-            },
-            "ffs": {
-                "dense_lane": 84.12,
-                "dense_lane_bit": 0.0,
-                "lane": 0.1872,
-                "lane_bit": 9.173,
-                "unit": 138.4,
-            },
+            "luts": {"dense_lane": 26.14, "dense_lane_bit": 2.089, "lane": 0.1884, "lane_bit": 9.231, "unit": 561.4},
+            "ffs": {"dense_lane": 84.12, "dense_lane_bit": 0.0, "lane": 0.1872, "lane_bit": 9.173, "unit": 138.4},
         },
         "x": {
-            "luts": {
-            },
-            "ffs": {
-            },
+            "luts": {},
+            "ffs": {},
         },
         "sign_norm": {
-            "luts": {
-                "lane": 186.9,
-                "lane_sum_bit": 1.277,
-                "root_bit_squared": 0.0,
-                "row_bit": 12.34,
-                "unit": 0.0,
-            },
-            "ffs": {
-                "lane": 272.9,
-                "lane_sum_bit": 1.095,
-                "root_bit_squared": 0.9545,
-                "row_bit": 0.0,
-                "unit": 0.0,
-            },
+            "luts": {"lane": 186.9, "lane_sum_bit": 1.277, "root_bit_squared": 0.0, "row_bit": 12.34, "unit": 0.0},
+            "ffs": {"lane": 272.9, "lane_sum_bit": 1.095, "root_bit_squared": 0.9545, "row_bit": 0.0, "unit": 0.0},
         },
         "matmul": {
             "luts": {
@@ -332,56 +166,24 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             },
         },
         "weights": {
-            "luts": {
-                "beat": 0.875,
-                "unit": 11.0,
-            },
-            "ffs": {
-                "beat": -0.07796,
-                "unit": 0.0,
-            },
+            "luts": {"beat": 0.875, "unit": 11.0},
+            "ffs": {"beat": -0.07796, "unit": 0.0},
         },
         "preload": {
-            "luts": {
-                "beat": 3.0,
-                "unit": 2.0,
-            },
-            "ffs": {
-                "beat": -0.3872,
-                "unit": 0.0,
-            },
+            "luts": {"beat": 3.0, "unit": 2.0},
+            "ffs": {"beat": -0.3872, "unit": 0.0},
         },
         "bit_store": {
-            "luts": {
-                "column": 124.0,
-                "lane": 122.8,
-                "row": 532.0,
-                "slot": 3.351,
-                "unit": 0.0,
-            },
-            "ffs": {
-                "column": 0.0,
-                "lane": 7.009,
-                "row": 0.0,
-                "slot": 0.2094,
-                "unit": 27.31,
-            },
+            "luts": {"column": 124.0, "lane": 122.8, "row": 532.0, "slot": 3.351, "unit": 0.0},
+            "ffs": {"column": 0.0, "lane": 7.009, "row": 0.0, "slot": 0.2094, "unit": 27.31},
         },
         "value_sums": {
-            "luts": {
-                "column_bit": 2.154,
-                "unit": 4.325,
-            },
-            "ffs": {
-                "column_bit": 1.005,
-                "unit": 7.554,
-            },
+            "luts": {"column_bit": 2.154, "unit": 4.325},
+            "ffs": {"column_bit": 1.005, "unit": 7.554},
         },
         "head_buffer": {
-            "luts": {
-            },
-            "ffs": {
-            },
+            "luts": {},
+            "ffs": {},
         },
         "head_norm": {
             "luts": {
@@ -400,52 +202,20 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             },
         },
         "attention_threshold": {
-            "luts": {
-                "lane": 230.8,
-                "sum_bit": 0.0,
-                "unit": 197.9,
-            },
-            "ffs": {
-                "lane": 40.28,
-                "sum_bit": 0.0,
-                "unit": 384.6,
-            },
+            "luts": {"lane": 230.8, "sum_bit": 0.0, "unit": 197.9},
+            "ffs": {"lane": 40.28, "sum_bit": 0.0, "unit": 384.6},
         },
         "residual_add": {
-            "luts": {
-                "lane": 58.91,
-                "lane_bit": 1.934,
-                "unit": 2.179,
-            },
-            "ffs": {
-                "lane": 95.82,
-                "lane_bit": 2.937,
-                "unit": 85.73,
-            },
+            "luts": {"lane": 58.91, "lane_bit": 1.934, "unit": 2.179},
+            "ffs": {"lane": 95.82, "lane_bit": 2.937, "unit": 85.73},
         },
         "head": {
-            "luts": {
-                "lane": 32.82,
-                "lane_bit": 5.109,
-                "row_bit": 0.0,
-                "unit": 460.3,
-            },
-            "ffs": {
-                "lane": 54.29,
-                "lane_bit": 1.167,
-                "row_bit": 5.333,
-                "unit": 282.3,
-            },
+            "luts": {"lane": 32.82, "lane_bit": 5.109, "row_bit": 0.0, "unit": 460.3},
+            "ffs": {"lane": 54.29, "lane_bit": 1.167, "row_bit": 5.333, "unit": 282.3},
         },
         "logits": {
-            "luts": {
-                "lane": 32.46,
-                "unit": 18.54,
-            },
-            "ffs": {
-                "lane": 32.2,
-                "unit": 33.54,
-            },
+            "luts": {"lane": 32.46, "unit": 18.54},
+            "ffs": {"lane": 32.2, "unit": 33.54},
         },
     },
 }
