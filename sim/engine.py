@@ -88,6 +88,8 @@ class EngineConfig:
             self.dense_lanes > 0 and self.dense_lanes % self.lanes == 0,
             f"dense_lanes must be a multiple of lanes ({self.lanes}), got {self.dense_lanes}",
         )
+        # A loadable word has at most 64 beats of 64 bits; rows of chunks are counted in 7 bits.
+        check(self.dense_lanes <= 512, f"dense_lanes must be at most 512, got {self.dense_lanes}")
         check(self.pixel_bytes in (1, 2, 4, 8), f"pixel_bytes must be 1, 2, 4 or 8, got {self.pixel_bytes}")
         check(self.fabric in ("lut6", "lut4"), f"fabric must be lut6 or lut4, got {self.fabric!r}")
         for name, most in _LIMITS.items():
@@ -96,6 +98,10 @@ class EngineConfig:
         for name in ("max_embed_dim", "max_hidden_dim"):
             value = getattr(self, name)
             check(value % self.lanes == 0, f"{name} must be a multiple of lanes ({self.lanes}), got {value}")
+        for name in ("max_embed_dim", "max_tokens"):
+            most = 127 * self.lanes
+            value = getattr(self, name)
+            check(value <= most, f"{name} must be at most 127 * lanes ({most}), got {value}; choose more lanes")
         check(
             self.max_strip_bytes % self.pixel_bytes == 0,
             f"max_strip_bytes must be a multiple of pixel_bytes ({self.pixel_bytes}), got {self.max_strip_bytes}",
