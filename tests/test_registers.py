@@ -314,3 +314,8 @@ def test_an_event_in_the_cycle_of_its_clearing_is_kept() -> None:
         assert await bus.read("STATUS") == ERROR | IRQ
 
     run(bench)
+
+
+def test_the_page_in_the_docs_is_this_map() -> None:
+    page = Path(__file__).parents[1] / "docs" / "registers.md"
+    assert page.read_text().endswith("\n\n" + render_markdown())
