@@ -34,8 +34,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"byte": 0.25, "unit": 38.0},
         },
         "dense": {
-            "luts": {"dense_lane": 25.8, "dense_lane_bit": 1.018, "lane": 0.1576, "lane_bit": 7.724, "unit": 589.3},
-            "ffs": {"dense_lane": 72.89, "dense_lane_bit": 0.5893, "lane": 0.1265, "lane_bit": 6.196, "unit": 264.4},
+            "luts": {"dense_lane": 53.39, "dense_lane_bit": 0.0, "lane": 0.1584, "lane_bit": 7.76, "unit": 531.3},
+            "ffs": {"dense_lane": 49.97, "dense_lane_bit": 1.435, "lane": 0.1259, "lane_bit": 6.167, "unit": 311.7},
         },
         "x": {
             "luts": {},
@@ -74,8 +74,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"beat": 0.0, "unit": 0.0},
         },
         "bit_store": {
-            "luts": {"column": 181.8, "lane": 24.38, "row": 400.4, "slot": 2.889, "unit": 0.0},
-            "ffs": {"column": 0.0, "lane": 7.03, "row": 0.0, "slot": 0.2148, "unit": 25.85},
+            "luts": {"column": 195.2, "lane": 0.0, "row": 437.9, "slot": 2.014, "unit": 194.8},
+            "ffs": {"column": 0.0, "lane": 7.701, "row": 0.0, "slot": 0.2188, "unit": 19.06},
         },
         "value_sums": {
             "luts": {"column_bit": 1.128, "unit": 2.807},
@@ -87,25 +87,25 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
         },
         "head_norm": {
             "luts": {
-                "lane": 52.77,
-                "lane_sum_bit": 3.75,
-                "root_bit_squared": 0.4668,
+                "lane": 52.43,
+                "lane_sum_bit": 3.816,
+                "root_bit_squared": 0.463,
                 "row_bit": 0.0,
-                "unit": 0.0001944,
+                "unit": 0.0001928,
             },
-            "ffs": {"lane": 29.36, "lane_sum_bit": 11.58, "root_bit_squared": 0.0, "row_bit": 15.37, "unit": 0.0},
+            "ffs": {"lane": 0.0, "lane_sum_bit": 13.29, "root_bit_squared": 0.1498, "row_bit": 11.38, "unit": 6.24e-05},
         },
         "attention_threshold": {
-            "luts": {"lane": 103.4, "sum_bit": 0.2274, "unit": 124.2},
-            "ffs": {"lane": 42.11, "sum_bit": 4.727, "unit": 249.2},
+            "luts": {"lane": 103.4, "sum_bit": 0.2218, "unit": 124.4},
+            "ffs": {"lane": 43.56, "sum_bit": 6.14, "unit": 203.4},
         },
         "residual_add": {
             "luts": {"lane": 61.5, "lane_bit": 1.153, "unit": 0.0},
             "ffs": {"lane": 95.14, "lane_bit": 2.996, "unit": 87.22},
         },
         "head": {
-            "luts": {"lane": 41.12, "lane_bit": 2.661, "row_bit": 0.0, "unit": 266.5},
-            "ffs": {"lane": 55.25, "lane_bit": 1.125, "row_bit": 5.0, "unit": 299.0},
+            "luts": {"lane": 50.42, "lane_bit": 2.245, "row_bit": 2.466, "unit": 159.6},
+            "ffs": {"lane": 57.96, "lane_bit": 1.008, "row_bit": 5.853, "unit": 260.2},
         },
         "logits": {
             "luts": {"lane": 32.0, "unit": 9.0},
@@ -174,8 +174,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"beat": -0.3872, "unit": 0.0},
         },
         "bit_store": {
-            "luts": {"column": 124.0, "lane": 122.8, "row": 532.0, "slot": 3.351, "unit": 0.0},
-            "ffs": {"column": 0.0, "lane": 7.009, "row": 0.0, "slot": 0.2094, "unit": 27.31},
+            "luts": {"column": 124.3, "lane": 127.5, "row": 522.5, "slot": 3.28, "unit": 0.0},
+            "ffs": {"column": 0.0, "lane": 7.62, "row": 0.0, "slot": 0.2092, "unit": 21.9},
         },
         "value_sums": {
             "luts": {"column_bit": 2.154, "unit": 4.325},
@@ -187,31 +187,31 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
         },
         "head_norm": {
             "luts": {
-                "lane": 0.5241,
-                "lane_sum_bit": 9.966,
-                "root_bit_squared": 0.5794,
+                "lane": 47.67,
+                "lane_sum_bit": 7.484,
+                "root_bit_squared": 0.6125,
                 "row_bit": 0.0,
-                "unit": 0.0002413,
+                "unit": 0.0002551,
             },
             "ffs": {
-                "lane": 0.7708,
-                "lane_sum_bit": 14.66,
-                "root_bit_squared": 0.9113,
-                "row_bit": 0.0,
-                "unit": 0.0003795,
+                "lane": 0.4732,
+                "lane_sum_bit": 14.71,
+                "root_bit_squared": 0.861,
+                "row_bit": 1.025,
+                "unit": 0.0003586,
             },
         },
         "attention_threshold": {
-            "luts": {"lane": 230.8, "sum_bit": 0.0, "unit": 197.9},
-            "ffs": {"lane": 40.28, "sum_bit": 0.0, "unit": 384.6},
+            "luts": {"lane": 229.2, "sum_bit": 0.0, "unit": 211.3},
+            "ffs": {"lane": 43.04, "sum_bit": 1.832, "unit": 317.2},
         },
         "residual_add": {
             "luts": {"lane": 58.91, "lane_bit": 1.934, "unit": 2.179},
             "ffs": {"lane": 95.82, "lane_bit": 2.937, "unit": 85.73},
         },
         "head": {
-            "luts": {"lane": 32.82, "lane_bit": 5.109, "row_bit": 0.0, "unit": 460.3},
-            "ffs": {"lane": 54.29, "lane_bit": 1.167, "row_bit": 5.333, "unit": 282.3},
+            "luts": {"lane": 28.07, "lane_bit": 5.348, "row_bit": 0.0, "unit": 446.6},
+            "ffs": {"lane": 58.08, "lane_bit": 1.003, "row_bit": 6.535, "unit": 227.7},
         },
         "logits": {
             "luts": {"lane": 32.46, "unit": 18.54},
