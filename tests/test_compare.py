@@ -25,10 +25,10 @@ def test_equal_implementations_agree() -> None:
 def test_single_elements_in_two_batches_are_counted() -> None:
     def wrong(images: NDArray[np.uint8]) -> dict[str, NDArray[np.int64]]:
         taps = taps_of(images)
-        taps["blocks.2.attn.scores"][-1, 0, 3, 4] += 1
+        taps["blocks.1.attn.scores"][-1, 0, 3, 4] += 1
         return taps
 
-    assert compare_taps(NETWORK, wrong, IMAGES).differing == {"blocks.2.attn.scores": 2}
+    assert compare_taps(NETWORK, wrong, IMAGES).differing == {"blocks.1.attn.scores": 2}
 
 
 def test_a_missing_tensor_is_refused() -> None:
