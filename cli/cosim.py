@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ..cosim.run import CosimResult
+    from ..sim.cycles import CycleEstimate
     from ..sim.engine import EngineConfig
     from ..sim.network import IntNetwork
 
@@ -84,22 +86,7 @@ def simulate_runs(
                 progress=say,
             )
         results.append(result)
-        rows.append(
-            {
-                "run": name,
-                "images": result.images,
-                "values": result.values,
-                "mismatches": result.mismatches,
-                "cycles_estimated": estimate.cycles,
-                # The estimate holds the time that a stream needs to bring the pixels even when it never stalls.
-                "cycles_stalled": result.stall_pixels + result.stall_logits - estimate.stall_pixels,
-                "cycles_simulated": result.cycles,
-                "stall_pixels": result.stall_pixels,
-                "stall_logits": result.stall_logits,
-                "array_utilisation": estimate.useful_macs / (result.cycles * estimate.peak_macs),
-                "kcycles_per_s": result.kcycles_per_s,
-            }
-        )
+        rows.append(_run_row(name, result, estimate))
     first = next((result for result in results if result.first_mismatch is not None), None)
     return {
         "cosim_images": len(images),
@@ -115,6 +102,24 @@ def simulate_runs(
         "first_mismatch": str(first.first_mismatch) if first else None,
         "waveform": str(first.waveform) if first else None,
         "runs": rows,
+    }
+
+
+def _run_row(name: str, result: CosimResult, estimate: CycleEstimate) -> dict[str, Any]:
+    """One run beside its estimate."""
+    return {
+        "run": name,
+        "images": result.images,
+        "values": result.values,
+        "mismatches": result.mismatches,
+        "cycles_estimated": estimate.cycles,
+        # The estimate holds the time that a stream needs to bring the pixels even when it never stalls.
+        "cycles_stalled": result.stall_pixels + result.stall_logits - estimate.stall_pixels,
+        "cycles_simulated": result.cycles,
+        "stall_pixels": result.stall_pixels,
+        "stall_logits": result.stall_logits,
+        "array_utilisation": estimate.useful_macs / (result.cycles * estimate.peak_macs),
+        "kcycles_per_s": result.kcycles_per_s,
     }
 
 
