@@ -7,7 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..sim.engine import EngineConfig
-from ..sim.isa import DELAY_BITS, OPCODE_BITS, OPCODES, OPERATIONS
+from ..sim.isa import COLUMN_MEMORIES, DELAY_BITS, EPILOGUES, OPCODE_BITS, OPCODES, OPERATIONS, PRELOADS
 from .memory import LoadableMemory
 from .stream import LOAD_BUS, command_layout
 
@@ -160,5 +160,13 @@ class Sequencer(wiring.Component):
 
     @staticmethod
     def _base(op: str, field: str, plain: data.View, base: Signal) -> Value:
-        """Return what to add to a field: column operands from key and value memories do not move on."""
-        return Mux(plain.w_mem == 0, base, 0) if (op, field) == ("matmul", "w_addr") else base
+        """Return what to add to a field: only addresses of parameters move on, not those of operands or value sums."""
+        parameters = {
+            "w_addr": ("w_mem", COLUMN_MEMORIES.index("weights")),
+            "preload_addr": ("preload", PRELOADS.index("preload")),
+            "param_addr": ("epilogue", EPILOGUES.index("residual")),
+        }
+        if op != "matmul":
+            return base
+        chooser, choice = parameters[field]
+        return Mux(plain[chooser] == choice, base, 0)

@@ -17,10 +17,13 @@ TINY = ViTConfig(
     class_token=False,
     pool="mean",
 )
-#: The largest of the tiny networks: prefix tokens, channels that fill no word, a last tile with fewer rows.
+#: Sizes that are no power of two: an address that moves on by mistake does not come back to where it was.
+ODD = replace(TINY, embed_dim=24, num_heads=3, depth=3)
+#: Prefix tokens, channels that fill no word, a last tile with fewer rows.
 TOKENS = replace(TINY, img_size=6, in_chans=2, num_classes=11, class_token=True, dist_token=True, pool="token")
 MODES = {
     "softmax": TINY,
+    "odd": ODD,
     "mean_norm": replace(TINY, norm_mode="mean"),
     "threshold_qk": replace(TINY, qk_mode="threshold"),
     "score": replace(TINY, attn_mode="score"),
@@ -33,4 +36,7 @@ MODES = {
 def tiny_engine(**changes: object) -> EngineConfig:
     """An engine that runs all of `MODES`."""
     fields = {"rows": 3, "columns": 8, "lanes": 8, "dense_lanes": 16, "program_words": 512, "pixel_bytes": 4}
-    return engine_for(TOKENS, **(fields | changes))
+    return replace(
+        engine_for(TOKENS, **fields),
+        **{"max_embed_dim": 24, "max_hidden_dim": 48, "max_heads": 3, "max_depth": 3, **changes},
+    )

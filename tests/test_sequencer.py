@@ -18,8 +18,8 @@ def instruction(op, delay=2, **fields):
 
 PROGRAM = [
     instruction("embed", 5, token=1),
-    instruction("matmul", 3, w_addr=100, a_addr=7, preload_addr=1, param_addr=2),
-    instruction("matmul", 2, w_mem=1, w_addr=50),
+    instruction("matmul", 3, w_addr=100, a_addr=7, preload=1, preload_addr=1, epilogue=1, param_addr=2),
+    instruction("matmul", 2, w_mem=1, w_addr=50, preload=2, preload_addr=3, param_addr=4),
     instruction("sign_norm", 4, param_addr=3, eps=1),
     instruction(
         "loop",
@@ -93,7 +93,7 @@ def test_blocks_move_on_to_their_parameters():
         assert [f.param_addr for f in layers] == [2, 22, 42]
         assert [f.a_addr for f in layers] == [7, 7, 7]
         keys = [fields for _, op, fields in mine if op == "matmul" and fields.w_mem == 1]
-        assert [f.w_addr for f in keys] == [50, 50, 50]
+        assert [(f.w_addr, f.preload_addr, f.param_addr) for f in keys] == [(50, 3, 4)] * 3
         norms = [fields for _, op, fields in mine if op == "sign_norm"]
         assert [f.param_addr for f in norms] == [3, 33, 63]
         assert [f.eps for f in norms] == [6, 8, 10]
