@@ -21,11 +21,6 @@ def bits_port(lanes: int, row_bits: int = 7, chunk_bits: int = 7) -> wiring.Sign
     return wiring.Signature({"en": Out(1), "row": Out(row_bits), "chunk": Out(chunk_bits), "data": Out(lanes)})
 
 
-def axi_payload(data_bits: int) -> data.StructLayout:
-    """Payload of an AXI4-Stream beat without a tag."""
-    return data.StructLayout({"data": data_bits, "last": 1})
-
-
 def command_layout(op: str) -> data.StructLayout:
     """Fields of one operation as a struct; the order and widths of `sim.isa.OPERATIONS`."""
     return data.StructLayout(dict(OPERATIONS[op]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from . import timing
-from .engine import WORD
+from .engine import WORD, ceil_div
 from .isa import BIT_DESTINATIONS, COLUMN_MEMORIES, EPILOGUES, PRELOADS, ROW_MEMORIES
 from .layout import Group, Layout, Tile
 from .schedule import Op, Region, with_window
@@ -260,7 +260,7 @@ class ArrayOperations:
         part: str = "",
     ) -> Op:
         """One tile: rows of `row` times columns of `column`, from `start` to `target`."""
-        chunks = -(-group.columns // self.engine.lanes)
+        chunks = ceil_div(group.columns, self.engine.lanes)
         fields = {
             "a_mem": ROW_MEMORIES.index(row.memory),
             "a_addr": row.addr,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from .errors import BivitError
 from .isa import MIN_DELAY
@@ -64,10 +64,6 @@ class Scheduled:
         """First cycle in which the operation uses nothing any more."""
         windows = self.op.activity.windows.values()
         return self.issue + max([self.op.activity.busy, *(end for _, end in windows)])
-
-    def in_block(self, block: int, start: int) -> Scheduled:
-        """Return the operation as block `block`'s, issued `start` cycles later."""
-        return Scheduled(replace(self.op, block=block), self.issue + start)
 
 
 def with_window(activity: Activity, name: str, window: tuple[int, int]) -> Activity:
