@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import typer.core
@@ -19,6 +19,10 @@ from rich.table import Table
 from .. import __version__
 from ..sim.errors import BivitError
 
+if TYPE_CHECKING:
+    from ..model.source import Source
+    from ..sim.config import ModelConfig
+
 #: Exit code of a command that was asked for something impossible: bad input, or a missing tool.
 EXIT_BAD_INPUT = 2
 #: Exit code after Ctrl-C, as shells expect it: 128 + SIGINT.
@@ -27,7 +31,10 @@ EXIT_INTERRUPTED = 130
 #: Which optional part of bivit brings a package; shown when an import fails.
 _EXTRAS = {
     "torch": "model",
+    "PIL": "model",
     "sklearn": "model",
+    "kornia": "model",
+    "tensorboard": "model",
     "amaranth": "hw",
     "cocotb": "cosim",
     "cocotb_tools": "cosim",
@@ -35,10 +42,19 @@ _EXTRAS = {
     "jinja2": "report",
 }
 
+#: Begins the name of a data set of one image size that is to be cropped and resized for the model.
+RESIZED = "resized:"
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 NetArgument = Annotated[Path, typer.Argument(metavar="NET", help="Integer network, as written by `bivit export`.")]
 EngineOption = Annotated[str, typer.Option("--engine", help="Name of an engine, or a JSON file with its fields.")]
-DataOption = Annotated[str, typer.Option("--data", help="Name of the data set.")]
+DataOption = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        help="`digits`, an .npz file, or a folder: idx files, CIFAR batches, tar shards or train/CLASS/ images.",
+    ),
+]
 
 #: Messages and progress go to standard error, so that standard output holds results only.
 messages = Console(stderr=True, highlight=False)
@@ -137,6 +153,29 @@ def format_value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
     return str(value)
+
+
+def open_images(data: str, split: str, config: ModelConfig) -> Source:
+    """Open one split of a data set in the size that a model takes.
+
+    Image folders and shards are framed for the model. A data set whose images all have one size must have the model's,
+    unless its name begins with `RESIZED`: a mistaken preset would else go unseen.
+
+    Raises
+    ------
+    BivitError
+        When there is no such data set, or its images or classes do not fit the model.
+    """
+    from ..model.data import open_source
+    from ..model.evaluate import check_source
+    from ..model.picture import ReframedDataset
+
+    name = data.removeprefix(RESIZED)
+    source = open_source(name, split, config.img_size, channels=config.in_chans)
+    if isinstance(source, ReframedDataset) and name == data:
+        source = open_source(name, split)
+    check_source(source, config)
+    return source
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..sim.errors import check
-from .common import DataOption, EngineOption, JsonFlag, NetArgument, messages, show, step
+from .common import DataOption, EngineOption, JsonFlag, NetArgument, messages, open_images, show, step
 
 if TYPE_CHECKING:
     import numpy as np
@@ -150,13 +150,13 @@ def cosim(
 
     Example: bivit cosim out/demo/network.safetensors --engine digits --images 4
     """
-    from ..model.data import load_dataset
     from ..sim.artefact import load_network
+    from ..sim.config import vit_only
     from ..sim.engine import load_engine
 
     check(0 <= stall <= MAX_STALL, f"stall must be a probability of 0 to {MAX_STALL}, got {stall}")
     network, shape = load_network(net), load_engine(engine)
-    pixels = load_dataset(data, "test").take(images).images
+    pixels = open_images(data, "test", vit_only(network.config)).take(images).images
     result = simulate_runs(network, shape, pixels, stall=stall, seed=seed, simulator=simulator, out_dir=out)
     show(result if as_json else _in_brief(result), as_json, f"{net} on engine {engine}")
     if not agrees(result):

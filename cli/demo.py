@@ -13,7 +13,8 @@ import typer
 
 from .common import JsonFlag, format_value, messages, show, write_json
 from .cosim import EXIT_MISMATCH, agrees, simulate_runs
-from .train import CALIBRATION_IMAGES, EpochsOption, export_checkpoint, train_pair
+from .export import CALIBRATION_IMAGES, export_checkpoint
+from .train import EpochsOption, TrainOptions, train_pair
 
 if TYPE_CHECKING:
     from ..sim.compiler import Program
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _PRESET = _DATA = _ENGINE = "digits"
 #: Share of beats that wait, in the run with stalls.
 _STALL = 0.2
+#: Test images that the attention heads are measured on.
+_REPORT_IMAGES = 128
 
 
 @dataclass
@@ -75,15 +78,8 @@ class Demo:
         from .estimate import estimate_tables
 
         with self.stage("train teacher and student"):
-            trained = train_pair(
-                _PRESET,
-                _DATA,
-                self.out,
-                epochs=self.epochs,
-                seed=self.seed,
-                command=self.command,
-                progress=self.progress,
-            )
+            options = TrainOptions(_PRESET, _DATA, self.out, epochs=self.epochs, seed=self.seed, overwrite=True)
+            trained = train_pair(options, command=self.command, progress=self.progress)
         path = self.out / "network.safetensors"
         with self.stage("fold into integers"):
             exported = export_checkpoint(Path(trained["student"]), _DATA, path, CALIBRATION_IMAGES, self.command)
@@ -137,13 +133,17 @@ class Demo:
         network: IntNetwork,
         program: Program,
     ) -> None:
+        from ..model.attention_report import attention_report
         from ..model.checkpoint import load_checkpoint
-        from ..model.vit import RealViT
+        from ..model.run_folder import read_metrics
+        from ..model.vit import BiViT, RealViT
         from .gather import Gathered, gather
         from .page import render
 
         teacher = load_checkpoint(trained["teacher"], kind="float").model
+        student = load_checkpoint(trained["student"], kind="binary").model
         assert isinstance(teacher, RealViT)
+        assert isinstance(student, BiViT)
         test = compared["test"]
         models = (
             ("real-valued teacher", "float32", trained["top1_teacher"]),
@@ -168,6 +168,8 @@ class Demo:
                 warnings=exported["warnings"],
                 cosim=cosim,
                 estimates=estimates,
+                training=read_metrics(self.out),
+                heads=attention_report(student, test.take(_REPORT_IMAGES).images),
                 facts={"command": self.command},
             )
         )

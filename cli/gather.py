@@ -50,6 +50,10 @@ class Gathered:
         Result of `bivit.cli.cosim.simulate_runs`.
     estimates : dict
         Result of `bivit.cli.estimate.estimate_tables`.
+    training : list of dict
+        Metrics of the teacher's and the student's epochs (`bivit.model.run_folder`).
+    heads : list of dict
+        A row an attention head of the trained student (`bivit.model.attention_report`).
     facts : dict
         Names and values for the page's last part.
     """
@@ -66,6 +70,8 @@ class Gathered:
     warnings: list[str]
     cosim: dict[str, Any]
     estimates: dict[str, Any]
+    training: list[dict[str, Any]]
+    heads: list[dict[str, Any]]
     facts: dict[str, Any]
 
 
@@ -89,6 +95,8 @@ def gather(found: Gathered) -> dict[str, Any]:
         "engine": {"name": found.engine_name},
         "tiles": _tiles(found),
         "accuracy": found.accuracy,
+        "training": found.training,
+        "heads": [{**row, "state": "constant" if row["constant"] else "alive"} for row in found.heads],
         "agreement": {
             "comparisons": _comparisons(found),
             "calibration_images": agreement["images"],
@@ -165,8 +173,9 @@ def _samples(found: Gathered) -> tuple[list[dict[str, Any]], dict[str, list[str]
     import torch
 
     from ..model.vit import forward_taps
+    from ..sim.config import vit_only
 
-    config = found.network.config
+    config = vit_only(found.network.config)
     names = [f"blocks.{block}.attn.attn_sign" for block in range(config.depth)]
     images, labels = found.test.images[:SAMPLES], found.test.labels[:SAMPLES]
     with torch.no_grad():
@@ -181,7 +190,7 @@ def _facts(found: Gathered) -> dict[str, Any]:
     """What the page says of network and engine."""
     from ..sim.artefact import network_hash
 
-    config, engine = found.network.config, found.program.layout.engine
+    config, engine = found.program.layout.config, found.program.layout.engine
     modes = f"norm {config.norm_mode}, q and k {config.qk_mode}, attention {config.attn_mode}"
     return {
         "network": f"{config.depth} blocks, {config.embed_dim} channels, {config.num_heads} heads, "

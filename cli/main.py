@@ -7,15 +7,22 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from .ablate import ablate
 from .common import Group
 from .cosim import cosim
 from .demo import demo
 from .doctor import doctor
 from .estimate import estimate
+from .evaluate import evaluate
+from .export import export
 from .generate import generate
+from .heads import heads
+from .import_ import import_file
+from .ops import ops
+from .publish import publish
 from .report import report
 from .run import run
-from .train import evaluate, export, train
+from .train import train
 
 app = typer.Typer(
     cls=Group,
@@ -43,9 +50,10 @@ def root(
     """From a binarized vision transformer to a verified FPGA accelerator."""
 
 
-for command in (doctor, train, export, run, generate, cosim, estimate, report, demo):
+for command in (doctor, train, ablate, heads, export, publish, run, generate, cosim, estimate, ops, report, demo):
     app.command()(command)
 app.command("eval")(evaluate)
+app.command("import")(import_file)
 
 
 def main() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import figures
 from .common import format_value, write_text
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 #: Groups of the agreement table, by the end of a tap's name.
 _TAP_GROUPS = {
@@ -60,6 +63,21 @@ def zoom_window(schedule: dict[str, Any]) -> tuple[int, int]:
     return min(span["start"] for span in spans), max(span["end"] for span in spans)
 
 
+def environment() -> Environment:
+    """Return the templates of this folder, with the filters that they use; what is missing is an error."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+    made = Environment(
+        loader=PackageLoader("bivit.cli", "."),
+        autoescape=select_autoescape(enabled_extensions=("html.j2",)),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"value": format_value, "percent": percent}
+    return made
+
+
 def render(report: dict[str, Any], folder: Path) -> list[Path]:
     """Write `report.html` and `report.md` into `folder`.
 
@@ -75,22 +93,12 @@ def render(report: dict[str, Any], folder: Path) -> list[Path]:
     list[Path]
         The two files.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
-    environment = Environment(
-        loader=PackageLoader("bivit.cli", "."),
-        autoescape=select_autoescape(enabled_extensions=("html.j2",)),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"value": format_value, "percent": percent}
     stages, rows = agreement_table(report["agreement"]["tensors"])
     context = {"report": report, "stages": stages, "agreement_rows": rows, "figures": _figures(report)}
-    written = []
+    templates, written = environment(), []
     for name in ("report.html", "report.md"):
         path = folder / name
-        write_text(path, environment.get_template(f"{name}.j2").render(context))
+        write_text(path, templates.get_template(f"{name}.j2").render(context))
         written.append(path)
     return written
 
@@ -99,11 +107,14 @@ def _figures(report: dict[str, Any]) -> dict[str, Any]:
     """Every picture of the page, as safe markup or data URIs."""
     from markupsafe import Markup
 
+    from ..model.curves import draw_curves
+
     schedule = report["schedule"]
     first, last = zoom_window(schedule)
     busy = [(unit, share, percent(share)) for unit, share in schedule["busy"].items()]
     luts = [(row["unit"], row["luts"], format_value(row["luts"])) for row in report["units"]]
     return {
+        "curves": Markup(draw_curves(report["training"])),
         "timeline": Markup(figures.timeline(schedule, 0, schedule["cycles"])),
         "zoom": Markup(figures.timeline(schedule, first, last)),
         "zoom_window": (first, last),

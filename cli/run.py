@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .common import DataOption, JsonFlag, NetArgument, show
+from .common import DataOption, JsonFlag, NetArgument, open_images, show
 
 #: Images in the untimed first run, in which numba compiles the kernels.
 _WARM_UP = 1
@@ -23,12 +23,11 @@ def run(
 
     Example: bivit run out/demo/network.safetensors --data digits
     """
-    from ..model.data import load_dataset
     from ..sim.artefact import load_network
 
     network = load_network(net)
-    test = load_dataset(data, "test")
-    test = test if images is None else test.take(images)
+    source = open_images(data, "test", network.config)
+    test = source.take(len(source) if images is None else images)
     network.predict(test.images[:_WARM_UP])
     start = time.perf_counter()
     result = network.run(test.images)

@@ -1,40 +1,61 @@
-"""`bivit train`, `bivit eval` and `bivit export`: from images to checkpoints to an integer network."""
+"""`bivit train`: from images to the checkpoints of a teacher and its student."""
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import replace
+import shlex
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import DataOption, JsonFlag, messages, show, step, tool_versions
+from .common import DataOption, JsonFlag, messages, open_images, show, tool_versions
 
-#: Calibration images of an export, from the train split: enough for shares of equal bits to four digits.
-CALIBRATION_IMAGES = 256
+if TYPE_CHECKING:
+    from ..model.checkpoint import Checkpoint
+    from ..model.distributed import World
+    from ..model.run_folder import RunFolder
 
-PresetOption = Annotated[str, typer.Option("--preset", help="Named shape and its recipe.")]
-EpochsOption = Annotated[int | None, typer.Option(help="Epochs of each model, instead of the recipe's.")]
+EpochsOption = Annotated[int | None, typer.Option(help="Epochs of the teacher and of each stage, not the recipe's.")]
 
 
-def train_pair(
-    preset: str, data: str, out: Path, *, epochs: int | None, seed: int, command: str, progress: bool
-) -> dict[str, Any]:
-    """Train a teacher and the Bi-ViT that learns from it; write `teacher.safetensors` and `student.safetensors`.
+@dataclass(frozen=True)
+class TrainOptions:
+    """What a training is asked for."""
+
+    preset: str
+    data: str
+    out: Path
+    #: A preset that has a recipe, or a TOML file; None takes the preset's own.
+    recipe: str | None = None
+    #: Checkpoint of a teacher to learn from; None trains one.
+    teacher: Path | None = None
+    epochs: int | None = None
+    seed: int = 0
+    #: Changes of the recipe, as `stages.0.lr=2e-3`.
+    settings: tuple[str, ...] = ()
+    resume: bool = False
+    #: Start anew even where the folder holds a run that is not finished.
+    overwrite: bool = False
+    #: Processes that read images ahead.
+    workers: int = 0
+    #: Steps between states that are written beside those of each epoch; 0 writes none.
+    save_steps: int = 0
+
+    @property
+    def command(self) -> str:
+        """What repeats the training, the folder left out."""
+        named = ("preset", "data", "recipe", "teacher", "epochs", "seed")
+        words = [f"--{name} {shlex.quote(str(value))}" for name in named if (value := getattr(self, name)) is not None]
+        return " ".join(["bivit train", *words, *(f"--set {shlex.quote(setting)}" for setting in self.settings)])
+
+
+def train_pair(options: TrainOptions, *, command: str, progress: bool) -> dict[str, Any]:
+    """Train a teacher and the Bi-ViT that learns from it, into a folder (`bivit.model.run_folder`).
 
     Parameters
     ----------
-    preset : str
-        Key of `bivit.sim.config.PRESETS` that has a recipe.
-    data : str
-        Data set.
-    out : Path
-        Folder, made when it does not exist.
-    epochs : int or None
-        Instead of the recipe's.
-    seed : int
-        Of weights, order and augmentation.
+    options : TrainOptions
     command : str
         For the provenance.
     progress : bool
@@ -43,149 +64,108 @@ def train_pair(
     Returns
     -------
     dict
-        `teacher` and `student` (paths), `top1_teacher`, `top1_student`, `images` (of the test split).
+        `teacher` and `student` (paths of their checkpoints), `top1_teacher`, `top1_student`, `agreement` (of attention
+        scores with the teacher's, one a block), `images` (of the test split). Of several processes only the main one
+        returns them, the others nothing.
 
     Raises
     ------
     BivitError
-        When the preset has no recipe, or the data do not fit it.
+        When preset, recipe, teacher and data do not fit each other, when the folder's run cannot be continued, or when
+        a loss is not finite.
     """
-    from ..model.checkpoint import Checkpoint, save_checkpoint
-    from ..model.data import load_dataset
-    from ..model.train import RECIPES, train_student, train_teacher
-    from ..model.vit import RealViT
-    from ..sim.config import preset as named_shape
-    from ..sim.errors import check
+    from ..model.checkpoint import file_hash, load_checkpoint
+    from ..model.distributed import join_world
+    from ..model.fit import Session
+    from ..model.recipe import load_recipe
+    from ..model.train import Run
+    from ..sim.presets import preset
 
-    config = named_shape(preset)
-    check(preset in RECIPES, f"there is no recipe for the preset {preset!r}; allowed are {', '.join(RECIPES)}")
-    recipes = RECIPES[preset]
-    if epochs is not None:
-        recipes = replace(
-            recipes, teacher=replace(recipes.teacher, epochs=epochs), student=replace(recipes.student, epochs=epochs)
-        )
-    train, test = load_dataset(data, "train"), load_dataset(data, "test")
-    out.mkdir(parents=True, exist_ok=True)
-    provenance = {"command": command, "data": data, "versions": tool_versions()}
-    paths = {"teacher": out / "teacher.safetensors", "student": out / "student.safetensors"}
-    teacher = train_teacher(config, train, test, recipes.teacher, seed, progress)
-    save_checkpoint(Checkpoint(teacher.model, seed, teacher.metrics, provenance), paths["teacher"])
-    assert isinstance(teacher.model, RealViT)
-    student = train_student(teacher.model, train, test, recipes.student, seed, progress)
-    save_checkpoint(Checkpoint(student.model, seed, student.metrics, provenance), paths["student"])
+    shape = preset(options.preset)
+    recipes = load_recipe(options.recipe or options.preset, options.settings)
+    config = recipes.shape(shape)
+    recipes = recipes if options.epochs is None else recipes.with_epochs(options.epochs)
+    given = load_checkpoint(options.teacher, kind="float") if options.teacher else None
+    train, test = (open_images(options.data, split, config) for split in ("train", "test"))
+    asked = {
+        "preset": options.preset,
+        "model": config.to_dict(),
+        "recipe": recipes.to_dict(),
+        "data": {"name": options.data, "train": len(train), "test": len(test)},
+        "seed": options.seed,
+        "teacher": file_hash(options.teacher) if options.teacher else None,
+    }
+    provenance = {"command": command, "data": options.data, "versions": tool_versions()}
+    with join_world() as world:
+        folder = _open_folder(options, asked, world)
+        if folder.result is not None:
+            return folder.result if world.is_main else {}
+        session = Session(world, folder, progress, options.workers, options.save_steps)
+        trained = Run(config, train, test, recipes, options.seed, session, provenance, given).run()
+        result = _result(options, trained, len(test))
+        folder.finish(result)
+        return result if world.is_main else {}
+
+
+def _result(options: TrainOptions, trained: dict[str, Checkpoint], images: int) -> dict[str, Any]:
     return {
-        **{name: str(path) for name, path in paths.items()},
-        "top1_teacher": teacher.metrics["top1"],
-        "top1_student": student.metrics["top1"],
-        "images": len(test),
+        "teacher": str(options.teacher or options.out / "teacher.safetensors"),
+        "student": str(options.out / "student.safetensors"),
+        "top1_teacher": trained["teacher"].metrics.get("top1"),
+        "top1_student": trained["student"].metrics["top1"],
+        "agreement": trained["student"].metrics["agreement"],
+        "images": images,
     }
 
 
+def _open_folder(options: TrainOptions, asked: dict[str, Any], world: World) -> RunFolder:
+    """Open the run's folder: the main process first, which makes it, then those that only read."""
+    from ..model.run_folder import RunFolder
+
+    if not world.is_main:
+        world.barrier()
+    folder = RunFolder(options.out, asked, options.resume, options.overwrite, writes=world.is_main)
+    if world.is_main:
+        world.barrier()
+    return folder
+
+
 def train(
-    preset: PresetOption = "digits",
+    preset: Annotated[str, typer.Option(help="Named shape, with its recipe.")] = "digits",
     data: DataOption = "digits",
-    out: Annotated[Path, typer.Option(help="Folder for teacher.safetensors and student.safetensors.")] = Path("out"),
+    out: Annotated[Path, typer.Option(help="Folder for the checkpoints, the metrics and the state.")] = Path("out"),
+    recipe: Annotated[str | None, typer.Option(help="Another preset's recipe, or a TOML file.")] = None,
+    teacher: Annotated[Path | None, typer.Option(help="Checkpoint of a teacher; else one is trained.")] = None,
     epochs: EpochsOption = None,
-    seed: Annotated[int, typer.Option(help="Of first weights, order and augmentation.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of first weights, order and augmentation.")] = 0,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, as stages.0.lr=2e-3.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read images ahead.")] = 0,
+    save_steps: Annotated[int, typer.Option(min=0, help="Write the state every so many steps too.")] = 0,
     as_json: JsonFlag = False,
 ) -> None:
     """Train a real-valued teacher, then the binarized student that starts from it.
 
+    The folder gets teacher.safetensors, student.safetensors, config.json, metrics.jsonl, curves.svg, tensorboard/ and
+    last.pt, from which a run that was stopped continues. Several processes train together under torchrun.
+
     Example: bivit train --preset digits --data digits --out out/digits
     """
-    command = f"bivit train --preset {preset} --data {data} --seed {seed}" + (f" --epochs {epochs}" if epochs else "")
-    progress = messages.is_terminal and not as_json
-    result = train_pair(preset, data, out, epochs=epochs, seed=seed, command=command, progress=progress)
-    show(result, as_json, f"preset {preset} on {data}")
-
-
-def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Checkpoint, as written by `bivit train`.")],
-    data: DataOption = "digits",
-    as_json: JsonFlag = False,
-) -> None:
-    """Measure Top-1 of a trained model, teacher or student, on the test images.
-
-    Example: bivit eval out/digits/student.safetensors --data digits
-    """
-    from ..model.checkpoint import load_checkpoint
-    from ..model.data import load_dataset
-    from ..model.evaluate import evaluate as top1_of
-
-    model, test = load_checkpoint(checkpoint).model, load_dataset(data, "test")
-    result = {"kind": model.kind, "top1": top1_of(model, test), "images": len(test)}
-    show(result, as_json, f"{checkpoint} on {data}")
-
-
-def export_checkpoint(checkpoint: Path, data: str, out: Path, calibration: int, command: str) -> dict[str, Any]:
-    """Fold a student into integers and write the network; return what the export measured.
-
-    Parameters
-    ----------
-    checkpoint : Path
-        Of the binarized student.
-    data : str
-        Data set whose train split gives the calibration images.
-    out : Path
-        The network file.
-    calibration : int
-        How many of them.
-    command : str
-        For the provenance.
-
-    Returns
-    -------
-    dict
-        `agreement` as `bivit.model.export.export_network` stores it, and `warnings`, a list of messages.
-
-    Raises
-    ------
-    BivitError
-        When the checkpoint is not a student, or cannot be expressed in integers.
-    """
-    from ..model.checkpoint import file_hash, load_checkpoint
-    from ..model.data import load_dataset
-    from ..model.export import export_network
-    from ..model.vit import BiViT
-    from ..sim.artefact import save_network
-
-    loaded = load_checkpoint(checkpoint, kind="binary")
-    assert isinstance(loaded.model, BiViT)
-    images = load_dataset(data, "train").take(calibration)
-    provenance = {
-        "command": command,
-        "checkpoint_sha256": file_hash(checkpoint),
-        "seed": loaded.seed,
-        "data": data,
-        "versions": tool_versions(),
-    }
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        network = export_network(loaded.model, images.images, images.labels, provenance)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    save_network(network, out)
-    return {"agreement": network.agreement, "warnings": [str(warning.message) for warning in caught]}
-
-
-def export(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Student, as written by `bivit train`.")],
-    out: Annotated[Path, typer.Option(help="Integer network to write.")] = Path("out/network.safetensors"),
-    data: DataOption = "digits",
-    calibration: Annotated[int, typer.Option(help="Train images to compare on.")] = CALIBRATION_IMAGES,
-    as_json: JsonFlag = False,
-) -> None:
-    """Fold a trained student into an integer network; print how well the two agree.
-
-    Example: bivit export out/digits/student.safetensors --out out/digits/network.safetensors
-    """
-    with step(f"export {checkpoint}"):
-        result = export_checkpoint(checkpoint, data, out, calibration, f"bivit export {checkpoint} --data {data}")
-    for warning in result["warnings"]:
-        messages.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
-    agreement = result["agreement"]
-    if as_json:
-        show({"network": str(out), **agreement, "warnings": result["warnings"]}, True, "")
-        return
-    plain = {name: value for name, value in agreement.items() if not isinstance(value, dict | list)}
-    rows = [{"tensor": name, "equal bits": share} for name, share in agreement["equal_bits"].items()]
-    show({"network": str(out), **plain, "tensors": rows}, False, f"{checkpoint} as integers")
+    options = TrainOptions(
+        preset=preset,
+        data=data,
+        out=out,
+        recipe=recipe,
+        teacher=teacher,
+        epochs=epochs,
+        seed=seed,
+        settings=tuple(settings or ()),
+        resume=resume,
+        workers=workers,
+        save_steps=save_steps,
+    )
+    result = train_pair(options, command=options.command, progress=messages.is_terminal and not as_json)
+    if result:
+        show(result, as_json, f"preset {preset} on {data}")

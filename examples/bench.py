@@ -11,11 +11,11 @@ import numpy as np
 
 from bivit.cosim.run import run_cosim
 from bivit.sim.compiler import compile_network
-from bivit.sim.config import preset
 from bivit.sim.cycles import estimate_cycles
 from bivit.sim.devices import device
 from bivit.sim.engine import load_engine
 from bivit.sim.kernels import binary_linear
+from bivit.sim.presets import preset
 from bivit.sim.random_network import random_network
 
 COSIM_IMAGES = 8

@@ -23,11 +23,11 @@ from bivit.model.vit import BiViT
 from bivit.sim.artefact import load_network, save_network
 from bivit.sim.bits import WORD_BITS
 from bivit.sim.compiler import compile_network
-from bivit.sim.config import preset
 from bivit.sim.engine import EngineConfig, load_engine
 from bivit.sim.loadimage import Words, load_words
 from bivit.sim.loadstream import BEAT_BYTES, build_stream
 from bivit.sim.network import IntNetwork
+from bivit.sim.presets import preset
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "walkthrough.md"
 

@@ -8,7 +8,8 @@ the sign are pure functions in `SIGN_GRADIENTS`, chosen by name.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -46,6 +47,37 @@ SIGN_GRADIENTS: dict[str, Callable[[Tensor], Tensor]] = {
     "bireal": bireal_gradient,
     "tanh": tanh_gradient,
 }
+
+
+#: How attention is binarized: `learned` has scaling factors a head, of q, k and the attention; `fixed` has none, so
+#: that q and k are plain signs and probabilities are rounded at one half.
+ATTENTION_KINDS = ("learned", "fixed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Binarization:
+    """How a Bi-ViT is trained, as far as it is not its shape.
+
+    Raises
+    ------
+    BivitError
+        When a gradient or a kind of attention has another name than those allowed.
+    """
+
+    #: Gradient of the activations' signs, a key of `SIGN_GRADIENTS`.
+    slope: str = "bireal"
+    #: Gradient of the weights' signs, a key of `SIGN_GRADIENTS`.
+    weight_slope: str = "clipped"
+    #: One of `ATTENTION_KINDS`: the paper's learnable scaling factor, or the baseline without it.
+    attention: Literal["learned", "fixed"] = "learned"
+
+    def __post_init__(self) -> None:
+        check_slope(self.slope)
+        check_slope(self.weight_slope)
+        check(
+            self.attention in ATTENTION_KINDS,
+            f"attention must be one of {', '.join(ATTENTION_KINDS)}, got {self.attention!r}",
+        )
 
 
 class _Sign(torch.autograd.Function):
@@ -124,6 +156,40 @@ def fake_round(x: Tensor, frac_bits: int) -> Tensor:
     [0.25, 0.5]
     """
     return straight_through(x, torch.round(x.detach() * 2.0**frac_bits) * 2.0**-frac_bits)
+
+
+@torch.library.custom_op("bivit::materialise", mutates_args=())
+def _materialise(x: Tensor) -> Tensor:
+    return x.clone()
+
+
+@_materialise.register_fake
+def _(x: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
+_materialise.register_autograd(lambda ctx, grad: grad)
+
+
+def materialise(x: Tensor) -> Tensor:
+    """Return `x`, which the compiler computes once and stores.
+
+    Without it the compiler moves the arithmetic of a threshold a channel, in float64, into the loop over all elements.
+    """
+    if not torch.compiler.is_compiling():
+        return x
+    result: Tensor = _materialise(x)
+    return result
+
+
+def fake_floor(x: Tensor, frac_bits: int) -> Tensor:
+    """Round down to multiples of 2^-frac_bits and return the multiples, with the gradient of the scaling.
+
+    >>> fake_floor(torch.tensor([0.30, -0.1]), 2).tolist()
+    [1.0, -1.0]
+    """
+    scaled = x * 2.0**frac_bits
+    return straight_through(scaled, torch.floor(scaled.detach()))
 
 
 class _ScaleGradient(torch.autograd.Function):

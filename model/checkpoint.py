@@ -1,8 +1,9 @@
 """Checkpoints of trained models: one safetensors file with a JSON header, checked strictly when it is read.
 
 Tensors are the model's state dict. The metadata holds one key, `bivit`, a JSON object: `format` ("bivit-checkpoint"),
-`version` (1), `kind` ("float" for the real-valued twin, "binary" for the Bi-ViT), `config`, `pixels` (normalisation),
-`formats` and `slope` (binary only), `seed`, `metrics` and `provenance` (free form).
+`version` (2), `kind` ("float" for the real-valued twin, "weights" for the one with binary weights, "binary" for the
+Bi-ViT, "official" for one as its published code defines it), `config`, `pixels` (normalisation), `binarization`
+(weights and binary), `formats` (binary), `seed`, `metrics` and `provenance` (free form).
 """
 
 from __future__ import annotations
@@ -19,14 +20,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..sim.config import Formats, ViTConfig, dataclass_from_dict
+from ..sim.config import Formats, config_from_dict, dataclass_from_dict
 from ..sim.errors import BivitError, check
+from .binarize import Binarization
+from .official import OfficialBiViT
 from .patch import PixelNorm
-from .vit import BiViT, RealViT, VisionTransformer
+from .vit import BinaryWeightViT, BiViT, RealViT, VisionTransformer
 
 FORMAT = "bivit-checkpoint"
-VERSION = 1
-KINDS = ("float", "binary")
+VERSION = 2
+#: Kinds of models, and the objects that the header of each holds beside `OBJECTS`.
+KINDS = {"float": (), "official": (), "weights": ("binarization",), "binary": ("binarization", "formats")}
+OBJECTS = ("config", "pixels", "metrics", "provenance")
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,9 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
         "provenance": checkpoint.provenance,
     }
     if isinstance(model, BiViT):
-        header |= {"formats": asdict(model.formats), "slope": model.slope}
+        header["formats"] = asdict(model.formats)
+    if isinstance(model, BiViT | BinaryWeightViT):
+        header["binarization"] = asdict(model.binarization)
     try:
         metadata = {"bivit": json.dumps(header, allow_nan=False)}
     except (TypeError, ValueError) as error:
@@ -84,7 +91,7 @@ def load_checkpoint(path: str | Path, kind: str | None = None) -> Checkpoint:
     path : path
         A file of `save_checkpoint`.
     kind : str, optional
-        `float` or `binary`: refuse the other.
+        One of `KINDS`: refuse the others.
 
     Returns
     -------
@@ -101,7 +108,6 @@ def load_checkpoint(path: str | Path, kind: str | None = None) -> Checkpoint:
     check(source.is_file(), f"there is no checkpoint {source}; `bivit train` writes one")
     header, tensors = _read(source)
     got = header["kind"]
-    check(got in KINDS, f"{source} holds a model of kind {got!r}; allowed are {', '.join(KINDS)}")
     check(
         kind in (None, got),
         f"{source} holds a model of kind {got!r}, but {kind!r} is needed; "
@@ -141,22 +147,32 @@ def _parse_header(source: Path, text: str | None) -> dict[str, Any]:
     )
     got = header.get("version")
     check(got == VERSION, f"{source} is of version {got!r}, this bivit reads version {VERSION}; train again")
-    missing = [key for key in ("kind", "config", "pixels", "seed", "metrics", "provenance") if key not in header]
+    kind = header.get("kind")
+    check(kind in tuple(KINDS), f"{source} holds a model of kind {kind!r}; allowed are {', '.join(KINDS)}")
+    objects = (*OBJECTS, *KINDS[kind])
+    missing = [key for key in ("seed", *objects) if key not in header]
     check(not missing, f"the header of {source} lacks {', '.join(missing)}; train again")
-    for key in ("config", "pixels", "metrics", "provenance"):
+    for key in objects:
         check(isinstance(header[key], dict), f"{key} in the header of {source} must be an object, got {header[key]!r}")
     return header
 
 
 def _build(source: Path, header: dict[str, Any]) -> VisionTransformer:
     """Make the model that the header describes, its weights still random."""
-    config = dataclass_from_dict(ViTConfig, header["config"], f"config in {source}")
-    lists = {key: tuple(value) for key, value in header["pixels"].items()}
-    pixels = dataclass_from_dict(PixelNorm, lists, f"pixels in {source}")
+    config = config_from_dict(header["config"], f"config in {source}")
+    values = header["pixels"]
+    for key, value in values.items():
+        check(isinstance(value, list), f"{key} of pixels in {source} must be a list, got {value!r}")
+    pixels = dataclass_from_dict(PixelNorm, {key: tuple(values[key]) for key in values}, f"pixels in {source}")
     if header["kind"] == "float":
         return RealViT(config, pixels)
-    formats = dataclass_from_dict(Formats, header.get("formats", {}), f"formats in {source}")
-    return BiViT(config, pixels, formats, header.get("slope", "bireal"))
+    if header["kind"] == "official":
+        return OfficialBiViT(config, pixels)
+    binarization = dataclass_from_dict(Binarization, header["binarization"], f"binarization in {source}")
+    if header["kind"] == "weights":
+        return BinaryWeightViT(config, pixels, binarization)
+    formats = dataclass_from_dict(Formats, header["formats"], f"formats in {source}")
+    return BiViT(config, pixels, formats, binarization)
 
 
 def _check_tensors(source: Path, got: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

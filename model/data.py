@@ -1,18 +1,12 @@
-"""Images with labels for training, calibration and evaluation; numpy only, so that tools without torch can use it.
+"""Data sets by name: what a name stands for, and its images in memory or as a source that reads them in batches.
 
 A data set is named by a string: `digits` (scikit-learn's bundled 8x8 digits, nothing is downloaded), the path of an
-`.npz` file, or a folder with the four idx files of MNIST or Fashion-MNIST.
-
-An `.npz` file holds `images` (uint8 [n, H, W] or [n, H, W, C]) and `labels` (integers [n]), and may hold `test_images`
-and `test_labels`, without which a stratified fifth of the images is the test split, and `classes` (names).
+`.npz` file, or a folder: idx files of MNIST or Fashion-MNIST, CIFAR batches, tar shards, or image folders. docs/data.md
+describes each. Nothing here needs torch, so that tools without it can load images; only `Source.batches` does.
 """
 
 from __future__ import annotations
 
-import gzip
-import struct
-import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,65 +14,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..sim.errors import BivitError, check
+from .cifar import is_cifar_folder, read_cifar
+from .dataset import Dataset, stratified
+from .idx import is_idx_folder, read_idx
+from .npz import read_npz
+from .source import Source, read_names
+
+__all__ = ["KINDS", "SPLITS", "Dataset", "Source", "load_dataset", "open_source"]
 
 SPLITS = ("train", "test")
+#: What a name may stand for; in messages and in the help of the command line.
+KINDS = "'digits', an .npz file, or a folder with idx files, CIFAR batches, tar shards or train/<class>/ images"
 #: One image in this many, of each class, is in the test split of a data set that has none of its own.
 TEST_SHARE = 5
 SPLIT_SEED = 0
+#: Images of a data set in memory may take this many bytes together; larger ones are only read in batches.
+MEMORY_LIMIT = 4 << 30
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """Images and labels of one split.
-
-    Raises
-    ------
-    BivitError
-        When there are no images, shapes or dtypes are not those below, or a label names no class.
-    """
-
-    #: The string that named it.
-    name: str
-    #: uint8[n, H, W, C]
-    images: NDArray[np.uint8]
-    #: int64[n], indices into `classes`
-    labels: NDArray[np.int64]
-    classes: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        images, labels = self.images, self.labels
-        check(
-            images.dtype == np.uint8 and images.ndim == 4,
-            f"images of {self.name} must be uint8 [n, H, W] or [n, H, W, C], got {images.dtype} {list(images.shape)}",
-        )
-        check(len(images) > 0, f"{self.name} has no images; give at least one")
-        check(
-            labels.shape == (len(images),),
-            f"{self.name} needs one label an image ({len(images)}), got labels of shape {list(labels.shape)}",
-        )
-        check(
-            labels.min() >= 0 and labels.max() < len(self.classes),
-            f"labels of {self.name} must be 0 to {len(self.classes) - 1}, got {labels.min()} to {labels.max()}",
-        )
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def take(self, count: int) -> Dataset:
-        """Return the first `count` images; `BivitError` unless `count` is 1 to the number of images."""
-        check(0 < count <= len(self), f"{self.name} can give 1 to {len(self)} images, got {count}")
-        return Dataset(self.name, self.images[:count], self.labels[:count], self.classes)
-
-
-def load_dataset(spec: str, split: str) -> Dataset:
-    """Load one split of a data set.
+def load_dataset(spec: str, split: str, img_size: int | None = None) -> Dataset:
+    """Load one split of a data set into memory.
 
     Parameters
     ----------
     spec : str
-        `digits`, an `.npz` file or a folder of idx files, see the module.
+        See the module.
     split : str
         `train` or `test`; the same images on every call.
+    img_size : int or None
+        Rows and columns; None keeps those of the data set, see `open_source`.
 
     Returns
     -------
@@ -87,14 +51,116 @@ def load_dataset(spec: str, split: str) -> Dataset:
     Raises
     ------
     BivitError
-        When the data set does not exist, cannot be read or is empty.
+        When the data set does not exist, cannot be read, is empty, or is too large for memory.
+    """
+    source = open_source(spec, split, img_size)
+    if isinstance(source, Dataset):
+        return source
+    size = len(source) * int(np.prod(source.shape))
+    check(
+        size <= MEMORY_LIMIT,
+        f"the {len(source)} images of {source.name} take {size / 2**30:.1f} GiB at {source.shape[0]} pixels, above the "
+        f"{MEMORY_LIMIT >> 30} GiB that are loaded into memory; give a smaller size or read in batches (open_source)",
+    )
+    return source.take(len(source))
+
+
+def open_source(
+    spec: str,
+    split: str,
+    img_size: int | None = None,
+    *,
+    channels: int | None = None,
+    on_broken: str = "stop",
+    **framing: Any,
+) -> Source:
+    """Open one split of a data set for reading in batches.
+
+    Parameters
+    ----------
+    spec : str
+        See the module.
+    split : str
+        `train` or `test`.
+    img_size : int or None
+        Rows and columns of the images that are read. Images of another size are cropped and resized: shuffled epochs
+        of the training split take random parts, all others the centre. None keeps the size of a data set in memory,
+        and takes that of the first image, which must be square, for image folders and shards.
+    channels : int or None
+        1 (grey) or 3 (colour), to which others are converted. None keeps those of a data set in memory, and is 3 for
+        image folders and shards.
+    on_broken : str
+        What becomes of images that cannot be read: `stop` raises an error that names the file, `skip` leaves them out
+        of their batch and warns (`BrokenImageWarning`).
+    **framing : tuple[float, float] or float
+        Fields of `picture.Framing`: `scale`, `ratio` and `centre`.
+
+    Returns
+    -------
+    Source
+
+    Raises
+    ------
+    BivitError
+        When the data set does not exist, its layout is not known or not complete, or an option is out of its range.
     """
     check(split in SPLITS, f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    dataset = _in_memory(spec, split)
+    if dataset is None:
+        return _open_pictures(Path(spec), split, img_size, channels or 3, on_broken, framing)
+    height, width, own_channels = dataset.shape
+    if img_size in (None, height) and (img_size is None or height == width) and channels in (None, own_channels):
+        return dataset
+    check(
+        img_size is not None or height == width,
+        f"images of {dataset.name} have {height} x {width} pixels; give the size that they shall have",
+    )
+    from .picture import Framing, ReframedDataset
+
+    channels = channels or (1 if own_channels == 1 else 3)
+    wanted = Framing(size=img_size or height, channels=channels, random=split == "train", **framing)
+    return ReframedDataset(dataset, wanted)
+
+
+def _in_memory(spec: str, split: str) -> Dataset | None:
+    """Load what is always held in memory; None for a folder of another kind."""
     if spec == "digits":
         return _stratified(spec, *_digits(), split, None)
     path = Path(spec)
-    check(path.exists(), f"there is no data set {spec!r}; give 'digits', an .npz file or a folder with idx files")
-    return _idx_folder(path, split) if path.is_dir() else _npz_file(path, split)
+    check(path.exists(), f"there is no data set {spec!r}; give {KINDS}")
+    if not path.is_dir():
+        return _npz_file(path, split)
+    if is_idx_folder(path):
+        images, labels = read_idx(path, split)
+        return _dataset(f"{path} ({split})", images, labels, _class_names(labels))
+    if is_cifar_folder(path):
+        return _dataset(f"{path} ({split})", *read_cifar(path, split))
+    return None
+
+
+def _open_pictures(
+    folder: Path, split: str, img_size: int | None, channels: int, on_broken: str, framing: dict[str, Any]
+) -> Source:
+    """Open tar shards or image folders."""
+    from .image_folder import FOLDERS, FolderSource, found_in
+    from .picture import Framing, PictureSource
+    from .shards import ShardSource, find_shards
+
+    wanted = Framing(size=img_size or 1, channels=channels, random=split == "train", **framing)
+    shards, names = find_shards(folder, split), folder / "classes.txt"
+    source: PictureSource
+    if shards:
+        classes = read_names(names) if names.exists() else None
+        source = ShardSource(f"{folder} ({split})", shards, classes, wanted, on_broken)
+    elif any((folder / name).is_dir() for below in FOLDERS.values() for name in below):
+        source = FolderSource(folder, split, wanted, on_broken)
+    else:
+        other = [name for name in SPLITS if find_shards(folder, name)]
+        check(not other, f"{folder} has shards of the {''.join(other)} split only; give {split}-0000.tar and so on")
+        raise BivitError(f"{folder} is no data set that is known; give {KINDS}; found {found_in(folder)}")
+    if img_size is None:
+        source.take_size_of_first()
+    return source
 
 
 def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -109,6 +175,17 @@ def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     return np.minimum(bunch.images * 16, 255).astype(np.uint8), bunch.target.astype(np.int64)
 
 
+def _npz_file(path: Path, split: str) -> Dataset:
+    arrays = read_npz(path)
+    classes = tuple(str(name) for name in arrays["classes"]) if "classes" in arrays else None
+    if "test_images" not in arrays:
+        return _stratified(str(path), arrays["images"], arrays["labels"], split, classes)
+    prefix = "test_" if split == "test" else ""
+    every_label = np.concatenate([arrays["labels"], arrays["test_labels"]])
+    name = f"{path} ({split})"
+    return _dataset(name, arrays[f"{prefix}images"], arrays[f"{prefix}labels"], classes or _class_names(every_label))
+
+
 def _stratified(
     name: str,
     images: NDArray[np.uint8],
@@ -117,11 +194,7 @@ def _stratified(
     classes: tuple[str, ...] | None,
 ) -> Dataset:
     """Take a fifth of each class for the test split, chosen with a fixed seed; the order of images is kept."""
-    rng = np.random.default_rng(SPLIT_SEED)
-    in_test = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        in_test[rng.permutation(members)[: len(members) // TEST_SHARE]] = True
+    in_test = stratified(labels, 1 / TEST_SHARE, SPLIT_SEED)
     chosen = in_test if split == "test" else ~in_test
     return _dataset(f"{name} ({split})", images[chosen], labels[chosen], classes or _class_names(labels))
 
@@ -135,63 +208,3 @@ def _dataset(name: str, images: NDArray[Any], labels: NDArray[Any], classes: tup
     """Build a Dataset; images without a channel axis get one."""
     images = images[..., None] if images.ndim == 3 else images
     return Dataset(name, np.ascontiguousarray(images), labels.astype(np.int64), classes)
-
-
-def _npz_file(path: Path, split: str) -> Dataset:
-    try:
-        # Opened here, because numpy leaves a file that is no archive open.
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise BivitError(f"{path} is not a readable .npz file ({error}); write it with numpy.savez") from error
-    classes = tuple(str(name) for name in arrays["classes"]) if "classes" in arrays else None
-    _check_pair(path, arrays, "images", "labels")
-    if "test_images" not in arrays:
-        return _stratified(str(path), arrays["images"], arrays["labels"], split, classes)
-    _check_pair(path, arrays, "test_images", "test_labels")
-    prefix = "test_" if split == "test" else ""
-    every_label = np.concatenate([arrays["labels"], arrays["test_labels"]])
-    name = f"{path} ({split})"
-    return _dataset(name, arrays[f"{prefix}images"], arrays[f"{prefix}labels"], classes or _class_names(every_label))
-
-
-def _check_pair(path: Path, arrays: dict[str, NDArray[Any]], images: str, labels: str) -> None:
-    """Check that two arrays of a file are there and belong together."""
-    for key in (images, labels):
-        check(key in arrays, f"{path} needs the array {key!r}, got {', '.join(arrays) or 'none'}")
-    check(
-        arrays[labels].ndim == 1 and np.issubdtype(arrays[labels].dtype, np.integer),
-        f"{labels} in {path} must be integers [n], got {arrays[labels].dtype} {list(arrays[labels].shape)}",
-    )
-    check(
-        arrays[images].shape[:1] == arrays[labels].shape,
-        f"{path} needs one label an image, got {images} {list(arrays[images].shape)} and "
-        f"{labels} {list(arrays[labels].shape)}",
-    )
-
-
-def _idx_folder(folder: Path, split: str) -> Dataset:
-    """Read MNIST's file format (yann.lecun.com/exdb/mnist), plain or gzipped."""
-    prefix = "t10k" if split == "test" else "train"
-    images = _idx_file(folder, f"{prefix}-images-idx3-ubyte", 3)
-    labels = _idx_file(folder, f"{prefix}-labels-idx1-ubyte", 1)
-    return _dataset(f"{folder} ({split})", images, labels, _class_names(labels.astype(np.int64)))
-
-
-def _idx_file(folder: Path, name: str, axes: int) -> NDArray[np.uint8]:
-    plain, zipped = folder / name, folder / f"{name}.gz"
-    path = plain if plain.exists() else zipped
-    check(path.exists(), f"{folder} has neither {name} nor {name}.gz; a data folder needs the four idx files")
-    try:
-        content = gzip.decompress(path.read_bytes()) if path == zipped else path.read_bytes()
-        zero, kind, rank, *shape = struct.unpack(f">HBB{axes}I", content[: 4 + 4 * axes])
-    except (OSError, EOFError, struct.error) as error:
-        raise BivitError(f"{path} is not a readable idx file ({error}); fetch it again") from error
-    data = np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * axes)
-    expected = int(np.prod(shape, dtype=np.int64))
-    check(
-        (zero, kind, rank) == (0, 8, axes) and data.size == expected,
-        f"{path} is not an idx file of bytes with {axes} axes, or is cut short; fetch it again",
-    )
-    # A copy, because what lies in a bytes object cannot be written, of which torch warns.
-    return data.reshape(shape).copy()

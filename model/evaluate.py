@@ -7,8 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..sim.config import ModelConfig
+from ..sim.errors import check
 from ..sim.network import check_images
-from .data import Dataset
+from .source import Source
 from .vit import VisionTransformer
 
 
@@ -31,6 +33,64 @@ def first_largest(logits: Tensor) -> Tensor:
     return (logits == logits.amax(-1, keepdim=True)).int().cumsum(-1).eq(0).sum(-1)
 
 
-def evaluate(model: VisionTransformer, data: Dataset) -> float:
-    """Return the share of images whose label is predicted, 0 .. 1."""
-    return float((predict(model, data.images) == torch.as_tensor(data.labels)).double().mean())
+@torch.no_grad()
+def count_right(
+    model: VisionTransformer, data: Source, batch_size: int = 256, rank: int = 0, world: int = 1
+) -> tuple[int, int]:
+    """Count the images whose label is predicted.
+
+    Parameters
+    ----------
+    model : VisionTransformer
+        Put into evaluation mode.
+    data : Source
+    batch_size : int
+    rank, world : int
+        Take the share of one of several processes.
+
+    Returns
+    -------
+    right, images : int
+        Of all that this process has read.
+    """
+    model.eval()
+    device, right, seen = next(model.parameters()).device, 0, 0
+    for images, labels in data.batches(batch_size, shuffle=False, rank=rank, world=world):
+        if len(images):
+            right += int((first_largest(model(images.to(device))) == labels.to(device)).sum())
+        seen += len(images)
+    return right, seen
+
+
+def evaluate(model: VisionTransformer, data: Source, batch_size: int = 256) -> float:
+    """Return the share of images whose label is predicted, 0 .. 1.
+
+    Raises
+    ------
+    BivitError
+        When the images do not fit the model's config.
+    """
+    check_source(data, model.config)
+    right, seen = count_right(model, data, batch_size)
+    return right / seen
+
+
+def check_source(data: Source, config: ModelConfig) -> None:
+    """Refuse images of another size, or another number of classes, than a model has.
+
+    Raises
+    ------
+    BivitError
+        Naming both.
+    """
+    shape = (config.img_size, config.img_size, config.in_chans)
+    check(
+        data.shape == shape,
+        f"images must have shape {['B', *shape]}, got {[len(data), *data.shape]} in {data.name}; "
+        "choose a preset of this size, or ask for resizing with resized:NAME".replace("'", ""),
+    )
+    check(
+        len(data.classes) == config.num_classes,
+        f"{data.name} has {len(data.classes)} classes, the model {config.num_classes}; "
+        f"set model.num_classes to {len(data.classes)} in the recipe",
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,12 +19,14 @@ from torch import Tensor
 from ..sim.bits import pack
 from ..sim.errors import check
 from ..sim.network import IntNetwork, RunResult
+from ..sim.windows import window_mask
 from . import fold
+from .attention import Attention
 from .binarize import sign
 from .checkpoint import refuse_nonfinite
 from .evaluate import first_largest
 from .layers import BinaryLinear, ResidualLinear, SignNorm
-from .vit import Attention, BiViT, Block, forward_taps
+from .vit import BiViT, Block, PatchMerging, forward_taps
 
 #: Calibration images that go through model and network together.
 CHUNK = 64
@@ -108,7 +110,7 @@ def refuse_inexpressible(model: BiViT) -> None:
         attn, name = block.attn, f"{block_name}.attn"
         for part in ("q_norm", "k_norm", "v_sign"):
             _refuse_zero_point(f"{name}.{part}", getattr(attn, part).zero_point, 0)
-        if model.config.attn_mode == "softmax":
+        if attn.block.attn_mode == "softmax":
             _refuse_zero_point(f"{name}.attn_sign", attn.attn_sign.zero_point, -1)
         for part in ("q_norm", "k_norm"):
             lowest = float(getattr(attn, part).weight.detach().min())
@@ -136,12 +138,17 @@ def fold_tensors(model: BiViT) -> dict[str, NDArray[Any]]:
     BivitError
         When a value does not fit the dtype of its tensor.
     """
+    config = model.config
     tensors = dict(_patch_embed(model))
+    for stage in config.stages:
+        if stage.merge is not None:
+            merging = cast(PatchMerging, model.get_submodule(stage.merge.name))
+            tensors |= dict(_sign_norm(f"{stage.merge.name}.norm", merging.norm))
+            tensors |= dict(_residual_linear(f"{stage.merge.name}.reduction", merging.reduction, merging.norm))
     for name, block in model.named_blocks():
         tensors |= dict(_block(name, block, model))
-    tensors["norm.eps"] = _as(
-        "norm.eps", fold.block_norm_eps(model.config.embed_dim, model.config.eps, model.formats), np.int64
-    )
+    eps = fold.block_norm_eps(config.num_features, config.eps, model.formats)
+    tensors["norm.eps"] = _as("norm.eps", eps, np.int64)
     head = fold.head_integers(*model.head_parameters(), model.formats)
     tensors["head.weight"] = _as("head.weight", head.weight, np.int8)
     tensors["head.bias"] = _as("head.bias", head.bias, np.int32)
@@ -165,7 +172,13 @@ def _patch_embed(model: BiViT) -> Named:
     yield f"{name}.scale", _as(f"{name}.scale", integers.scale, np.int32)
     yield f"{name}.bias", _as(f"{name}.bias", integers.bias, np.int64)
     yield f"{name}.shift", _as(f"{name}.shift", integers.shift, np.int32)
-    yield "pos_embed", _as("pos_embed", fold.residual_integers(model.position()[0], model.formats), np.int32)
+    if not model.config.patch_norm:
+        yield "pos_embed", _as("pos_embed", fold.residual_integers(model.position()[0], model.formats), np.int32)
+        return
+    name, norm = "patch_embed.norm", model.patch_embed.norm.integers()
+    yield f"{name}.scale", _as(f"{name}.scale", norm.scale, np.int32)
+    yield f"{name}.bias", _as(f"{name}.bias", norm.bias, np.int32)
+    yield f"{name}.eps", _as(f"{name}.eps", norm.eps, np.int64)
 
 
 def _block(name: str, block: Block, model: BiViT) -> Named:
@@ -195,29 +208,39 @@ def _signs(linear: BinaryLinear, norm: SignNorm | None = None) -> NDArray[np.uin
     return pack((signs > 0).to(torch.uint8).cpu().numpy())
 
 
-def _residual_linear(name: str, linear: ResidualLinear) -> Named:
-    yield f"{name}.weight", _signs(linear)
+def _residual_linear(name: str, linear: ResidualLinear, norm: SignNorm | None = None) -> Named:
+    yield f"{name}.weight", _signs(linear, norm)
     for key, values in (("scale", linear.row_scale()), ("bias", linear.bias)):
         yield f"{name}.{key}", _as(f"{name}.{key}", fold.to_grid(values, linear.frac_bits), np.int32)
 
 
 def _heads(name: str, attn: Attention, model: BiViT) -> Named:
-    config = model.config
-    row_scale = attn.qkv.row_scale().view(3, config.num_heads, config.head_dim)
+    block = attn.block
+    row_scale = attn.qkv.row_scale().view(3, block.num_heads, block.head_dim)
     for part, scale in (("q_norm", row_scale[0]), ("k_norm", row_scale[1])):
         key = f"{name}.{part}"
         yield f"{key}.theta", _as(f"{key}.theta", getattr(attn, part).theta(scale), np.int32)
-        if config.qk_mode == "layernorm":
+        if block.qk_mode == "layernorm":
             steps, unit = fold.head_scale(scale, model.formats)
             yield f"{key}.scale", _as(f"{key}.scale", steps, np.int32)
-            yield f"{key}.eps", _as(f"{key}.eps", fold.head_norm_eps(unit, config.head_dim, config.eps), np.int64)
+            yield f"{key}.eps", _as(f"{key}.eps", fold.head_norm_eps(unit, block.head_dim, block.eps), np.int64)
     theta = attn.v_sign.theta(row_scale[2]).flatten()
     yield f"{name}.v_sign.theta", _as(f"{name}.v_sign.theta", theta, np.int32)
+    yield from _attention(name, attn)
+
+
+def _attention(name: str, attn: Attention) -> Named:
+    block = attn.block
     key, sharpness = f"{name}.attn_sign", attn.attn_sign.sharpness(attn.q_norm.scale, attn.k_norm.scale)
-    if config.attn_mode == "score":
-        yield f"{key}.theta", _as(f"{key}.theta", attn.attn_sign.theta(sharpness), np.int32)
+    lowest: Tensor | float = 0.0
+    if attn.relative_position_bias_table is not None:
+        steps, lowest = fold.relative_bias(attn.relative_position_bias_table, sharpness, block.head_dim)
+        table = f"{name}.relative_position_bias_table"
+        yield table, _as(table, steps, np.int32)
+    if block.attn_mode == "score":
+        yield f"{key}.theta", _as(f"{key}.theta", attn.attn_sign.theta(sharpness, lowest), np.int32)
     else:
-        yield f"{key}.exp", _as(f"{key}.exp", fold.exp_table(sharpness, config.head_dim), np.int32)
+        yield f"{key}.exp", _as(f"{key}.exp", fold.exp_table(sharpness, block.largest_score), np.int32)
         yield f"{key}.tau", _as(f"{key}.tau", attn.attn_sign.tau(), np.int32)
 
 
@@ -226,7 +249,7 @@ def measure_agreement(
 ) -> dict[str, Any]:
     """Compare a model with its integer network on images; the result is that of `export_network`'s `agreement`."""
     model.eval()
-    names = [f"blocks.{index}.{tap}" for index in range(model.config.depth) for tap in BIT_TAPS]
+    names = [f"{block.name}.{tap}" for block in model.config.blocks for tap in BIT_TAPS]
     counts = _Counts(model, names)
     predictions: list[tuple[Tensor, Tensor]] = []
     for start in range(0, len(images), CHUNK):
@@ -252,20 +275,24 @@ class _Counts:
         self.total = dict.fromkeys(names, 0)
         self.saturations = 0
         self.empty_rows = 0
-        # Per block and head: ones and zeros seen in the network's attention.
-        self.seen = np.zeros((model.config.depth, model.config.num_heads, 2), dtype=bool)
+        # Per block: which heads have shown zeros and ones in the network's attention.
+        self.seen = {block.name: np.zeros((2, block.num_heads), dtype=bool) for block in model.config.blocks}
 
     def add(self, taps: dict[str, Tensor], result: RunResult) -> None:
         self.saturations += result.saturations
         self.empty_rows += result.empty_rows
         for name, bits in result.taps.items():
-            equal = self._bits(name, taps[name]) == bits
+            equal = self._bits(name, taps[name]).reshape(bits.shape) == bits
             self.equal[name] += int(equal.sum())
             self.total[name] += equal.size
-        for index in range(self.model.config.depth):
-            bits = result.taps[f"blocks.{index}.attn.attn_sign"]
+        for block in self.model.config.blocks:
+            members = block.window_tokens
+            shape = (-1, block.windows, block.num_heads, members, members)
+            bits = result.taps[f"{block.name}.attn.attn_sign"].reshape(shape)
+            mask = window_mask(block)
+            allowed = np.True_ if mask is None else mask[:, np.newaxis]
             for bit in (0, 1):
-                self.seen[index, :, bit] |= (bits == bit).any(axis=(0, 2, 3))
+                self.seen[block.name][bit] |= ((bits == bit) & allowed).any(axis=(0, 1, 3, 4))
 
     def _bits(self, name: str, values: Tensor) -> NDArray[Any]:
         """The model's output as the folded network's bits: a channel with a negative gamma counts negated."""
@@ -275,12 +302,14 @@ class _Counts:
         return (values > 0).cpu().numpy()
 
     def summary(self, images: int) -> dict[str, Any]:
-        config = self.model.config
-        rows = images * config.depth * config.num_heads * config.num_tokens
-        constant = np.argwhere(~self.seen.all(axis=2))
+        rows = images * sum(block.num_heads * block.tokens for block in self.model.config.blocks)
         return {
             "equal_bits": {name: self.equal[name] / self.total[name] for name in self.equal},
             "saturations": self.saturations,
             "empty_rows": self.empty_rows / rows,
-            "constant_heads": [f"blocks.{block}.attn.attn_sign[{head}]" for block, head in constant],
+            "constant_heads": [
+                f"{block}.attn.attn_sign[{head}]"
+                for block, seen in self.seen.items()
+                for head in np.flatnonzero(~seen.all(axis=0))
+            ],
         }

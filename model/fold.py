@@ -17,8 +17,9 @@ from ..sim.config import Formats
 #: Largest patch multiplier S and largest right shift n of paragraph 1.
 PATCH_SCALE_MAX = 2**15 - 1
 PATCH_SHIFT_MAX = 40
-#: Exp[h][0] of paragraph 8.
-EXP_ONE = 2**15
+#: Fraction bits of Exp[h] and Tau[h] of paragraph 8; Exp[h][0] is 1.
+EXP_FRAC_BITS = 15
+TAU_FRAC_BITS = 16
 
 
 def to_grid(values: Tensor, frac_bits: int) -> Tensor:
@@ -112,23 +113,45 @@ def exp_weights(distance: Tensor, sharpness: Tensor) -> Tensor:
     sharpness : float, broadcastable to `distance`
         lambda_h, above 0.
     """
-    return torch.round(EXP_ONE * torch.exp(-distance.double() * sharpness.double())).long()
+    return torch.round(2**EXP_FRAC_BITS * torch.exp(-distance.double() * sharpness.double())).long()
 
 
-def exp_table(sharpness: Tensor, head_dim: int) -> Tensor:
-    """Exp[h] (int64[H, E + 1]) for lambda (float[H])."""
-    return exp_weights(2 * torch.arange(head_dim + 1, device=sharpness.device), sharpness[:, None])
+def exp_table(sharpness: Tensor, largest_score: int) -> Tensor:
+    """Exp[h] (int64[H, largest_score + 1]) for lambda (float[H])."""
+    return exp_weights(2 * torch.arange(largest_score + 1, device=sharpness.device), sharpness[:, None])
 
 
 def attention_tau(threshold: Tensor) -> Tensor:
     """Tau[h] = round(2^16 * tau_h), kept in 0 .. 2^16."""
-    return torch.round(2**16 * threshold.double()).clamp(0, 2**16).long()
+    return torch.round(2**TAU_FRAC_BITS * threshold.double()).clamp(0, 2**TAU_FRAC_BITS).long()
 
 
-def score_theta(threshold: Tensor, sharpness: Tensor, head_dim: int) -> Tensor:
-    """Smallest p with ``lambda * (2p - E) >= threshold``, kept in 0 .. E + 1 (paragraph 8, mode `score`)."""
+def score_theta(threshold: Tensor, sharpness: Tensor, head_dim: int, largest_score: int) -> Tensor:
+    """Smallest p with ``lambda * (2p - E) >= threshold``, kept in 0 .. largest + 1 (paragraph 8, mode `score`)."""
     least = torch.ceil((head_dim + threshold.double() / sharpness.double()) / 2)
-    return least.clamp(0, head_dim + 1).long()
+    return least.clamp(0, largest_score + 1).long()
+
+
+def relative_bias(table: Tensor, sharpness: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
+    """Round a relative position bias to whole popcounts (paragraph 7).
+
+    Parameters
+    ----------
+    table : float[R, H]
+    sharpness : float[H]
+        lambda_h, above 0.
+    head_dim : int
+
+    Returns
+    -------
+    steps : int64[R, H]
+        Rel, 0 .. E.
+    lowest : float[H]
+        What was taken off before: the smallest bias of each head.
+    """
+    lowest = table.amin(0)
+    steps = torch.round((table.double() - lowest.double()) / (2 * sharpness.double()))
+    return steps.clamp(0, head_dim).long(), lowest
 
 
 class PatchIntegers(NamedTuple):
@@ -162,6 +185,22 @@ def patch_integers(weight: Tensor, bias: Tensor, mean: Tensor, std: Tensor, form
     offset = (rounded * (255 * mean.double())).sum(1) * scale
     total = torch.round(bias.double() * 2.0 ** (formats.residual_frac_bits + shift) - offset)
     return PatchIntegers(rounded.long(), scale.long(), total.long(), shift)
+
+
+class PatchNormIntegers(NamedTuple):
+    """Parameters of the norm of the patches (paragraph 1, Swin): scale (G) and bias (B') int64[D], eps (Eps)."""
+
+    scale: Tensor
+    bias: Tensor
+    eps: int
+
+
+def patch_norm_integers(weight: Tensor, bias: Tensor, eps: float, formats: Formats) -> PatchNormIntegers:
+    """Put gamma and beta (float[D]) of the norm of the patches on the residual's grid."""
+    frac_bits = formats.residual_frac_bits
+    return PatchNormIntegers(
+        to_grid(weight, frac_bits), to_grid(bias, frac_bits), block_norm_eps(len(weight), eps, formats)
+    )
 
 
 class HeadIntegers(NamedTuple):

@@ -64,6 +64,24 @@ def patches(images: Tensor, patch_size: int) -> Tensor:
     return grid.permute(0, 1, 3, 2, 4, 5).reshape(batch, rows * columns, -1)
 
 
+def merge_neighbours(x: Tensor, grid: int) -> Tensor:
+    """Put the channels of 2 x 2 neighbours side by side: (0, 0), (1, 0), (0, 1), (1, 1) of (row, column).
+
+    Parameters
+    ----------
+    x : any dtype [B, grid * grid, C]
+    grid : int
+        Even.
+
+    Returns
+    -------
+    same dtype [B, grid * grid / 4, 4 * C]
+    """
+    plane = x.unflatten(1, (grid, grid))
+    corners = [plane[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
+    return torch.cat(corners, -1).flatten(1, 2)
+
+
 def patch_embed(pixels: Tensor, weight: Tensor, scale: Tensor, bias: Tensor, shift: int) -> Tensor:
     """Paragraph 1 without position embedding and saturation: ``(pixels . w * S + B + half) >> n``.
 
@@ -81,6 +99,11 @@ def patch_embed(pixels: Tensor, weight: Tensor, scale: Tensor, bias: Tensor, shi
     int64[B, T, D]
     """
     return (signed_matmul(pixels, weight) * scale + bias + (1 << (shift - 1))) >> shift
+
+
+def affine(y: Tensor, scale: Tensor, bias: Tensor, frac_bits: int) -> Tensor:
+    """Gamma and beta of the norm of the patches (paragraph 1): ``((y * scale + half) >> frac_bits) + bias``."""
+    return ((y * scale + (1 << (frac_bits - 1))) >> frac_bits) + bias
 
 
 def statistics(x: Tensor, eps: Tensor | int) -> tuple[Tensor, Tensor, Tensor]:
@@ -149,22 +172,24 @@ def attention_threshold(weights: Tensor, tau: Tensor) -> tuple[Tensor, Tensor]:
     return ((weights << 16) >= tau.view(-1, 1, 1) * z).long(), z
 
 
-def normalise(x: Tensor, eps: Tensor | int, formats: Formats) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Paragraph 11's normalisation of the head's rows.
+def normalise(x: Tensor, eps: Tensor | int, frac_bits: int, formats: Formats) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Normalisation to numbers: the head's rows (paragraph 11) and Swin's patches (paragraph 1).
 
     Parameters
     ----------
     x : int64[..., C]
+        ``X >> norm_shift``.
     eps : int or int64
+    frac_bits : int
     formats : Formats
 
     Returns
     -------
     y : int64[..., C]
-        Normalised values in units of 2^-head_frac_bits.
+        Normalised values in units of 2^-frac_bits.
     s1, root, quotient : int64[..., 1]
         S1, R, Q = floor(2^head_m / R).
     """
     centred, s1, root = statistics(x, eps)
     quotient = (1 << formats.head_m) // root
-    return (centred * quotient) >> (formats.head_m - formats.head_frac_bits), s1, root, quotient
+    return (centred * quotient) >> (formats.head_m - frac_bits), s1, root, quotient

@@ -1,120 +1,56 @@
 """Training of the real-valued teacher and of the Bi-ViT that learns from it (arXiv 2305.12354, section 4).
 
 The student starts from the teacher's weights and is trained with exact operands and all roundings in its forward pass,
-so that folding it afterwards changes nothing.
+so that folding it afterwards changes nothing. It may be trained in two stages, the first with binary weights only.
 """
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor, nn
 
-from ..sim.config import ViTConfig
-from ..sim.errors import check
-from ..sim.network import check_images
-from .augment import Augmentation, augment
-from .data import Dataset
-from .evaluate import evaluate
-from .vit import BiViT, RealViT, VisionTransformer
+from ..sim.config import ModelConfig
+from .calibrate import calibrate
+from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .distill import Distilled, Supervised, pair_agreement
+from .evaluate import check_source
+from .fit import Fit, Session, Trained
+from .recipe import Recipe, Recipes, Stage
+from .source import Source
+from .start import start_from
+from .vit import BinaryWeightViT, BiViT, RealViT, VisionTransformer
 
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How one model is trained.
-
-    Raises
-    ------
-    BivitError
-        When a number is out of its range, naming it.
-    """
-
-    epochs: int
-    batch_size: int = 64
-    #: Largest learning rate, reached after the warm-up and then lowered to 0 along a cosine.
-    lr: float = 1e-3
-    #: Share of all steps in which the learning rate rises.
-    warmup: float = 0.05
-    #: Decay of real-valued weight matrices; latent weights, norms, scales, biases and embeddings have none.
-    weight_decay: float = 0.05
-    betas: tuple[float, float] = (0.9, 0.99)
-    #: Largest norm of the gradient.
-    grad_clip: float = 5.0
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    #: Weight of the distance to the teacher's logits; the rest is cross entropy with the labels. Students only.
-    distillation: float = 0.9
-    #: Gradient of the activations' signs, a key of `binarize.SIGN_GRADIENTS`. Students only.
-    slope: str = "bireal"
-    #: Threads of the arithmetic; 0 leaves torch's choice. One is as fast for small models, and the same on any machine.
-    threads: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            value = getattr(self, name)
-            check(isinstance(value, int) and value > 0, f"{name} must be a positive integer, got {value!r}")
-        check(isinstance(self.threads, int) and self.threads >= 0, f"threads must be 0 or more, got {self.threads!r}")
-        check(self.lr > 0, f"lr must be above 0, got {self.lr}")
-        check(0 <= self.warmup < 1, f"warmup is a share of the steps, 0 to below 1, got {self.warmup}")
-        check(0 <= self.distillation <= 1, f"distillation is a weight of 0 to 1, got {self.distillation}")
-
-
-@dataclass(frozen=True)
-class Recipes:
-    """Recipes of a teacher and its student."""
-
-    teacher: Recipe
-    student: Recipe
-
-
-_DIGITS = Augmentation(shift=0.6, rotation=12.0, zoom=0.1, shear=0.15)
-#: Recipes by preset. `digits` with seeds 0 to 3: the teacher reaches 97.2 to 98.0 % Top-1, the Bi-ViT and its integer
-#: network 96.3 to 97.7 %; both together take about 150 s of one core (AMD EPYC).
-RECIPES: dict[str, Recipes] = {
-    "digits": Recipes(
-        teacher=Recipe(epochs=40, lr=3e-3, augmentation=_DIGITS, threads=1),
-        student=Recipe(
-            epochs=60, lr=4e-3, weight_decay=0.0, augmentation=_DIGITS, distillation=1.0, slope="tanh", threads=1
-        ),
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained model, its metrics (plain numbers for JSON) and the mean loss of each epoch."""
-
-    model: VisionTransformer
-    metrics: dict[str, Any]
-    losses: list[float] = field(default_factory=list)
-
-
-#: Loss of one batch: images uint8[B, H, W, C] and labels int64[B] to a scalar.
-Loss = Callable[[Tensor, Tensor], Tensor]
+TEACHER = "teacher"
+#: What the learnable scales of a Bi-ViT start from.
+_CALIBRATION_BATCH, _CALIBRATION_BATCHES = 64, 4
 
 
 def train_teacher(
-    config: ViTConfig, train: Dataset, test: Dataset, recipe: Recipe, seed: int = 0, progress: bool = True
+    config: ModelConfig,
+    train: Source,
+    test: Source,
+    recipe: Recipe,
+    seed: int = 0,
+    session: Session | None = None,
 ) -> Trained:
     """Train the real-valued twin from scratch with cross entropy.
 
     Parameters
     ----------
-    config : ViTConfig
-    train, test : Dataset
-        What it learns from, and what `metrics["top1"]` is measured on after the last epoch.
+    config : ModelConfig
+    train, test : Source
+        What it learns from, and what `metrics["top1"]` is measured on.
     recipe : Recipe
     seed : int
-        Of first weights, order and shifts; the same seed, machine and thread count give the same model.
-    progress : bool
-        Whether to show a bar on the terminal.
+        Of first weights, order and augmentation; the same seed, machine and thread count give the same model.
+    session : Session, optional
+        By default one process that writes nothing.
 
     Returns
     -------
@@ -123,131 +59,204 @@ def train_teacher(
     Raises
     ------
     BivitError
-        When the images do not fit the config.
+        When the images do not fit the config, or a loss is not finite.
     """
     torch.manual_seed(seed)
-    model = RealViT(config)
-
-    def loss(images: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(model(images), labels)
-
-    return _fit(model, loss, train, test, recipe, seed, "teacher" if progress else None)
+    objective = Supervised(RealViT(config), recipe.label_smoothing)
+    return Fit(TEACHER, objective, train, test, recipe, seed, session or Session()).run()
 
 
 def train_student(
-    teacher: RealViT, train: Dataset, test: Dataset, recipe: Recipe, seed: int = 0, progress: bool = True
+    teacher: RealViT,
+    train: Source,
+    test: Source,
+    stages: Sequence[Stage],
+    seed: int = 0,
+    session: Session | None = None,
+    config: ModelConfig | None = None,
 ) -> Trained:
-    """Train a Bi-ViT that starts from the teacher's weights and learns its logits.
+    """Train a Bi-ViT that starts from the teacher's weights and learns from it, stage by stage.
 
     Parameters
     ----------
     teacher : RealViT
-        Shape, pixel normalisation and first weights are taken from it; it is not changed.
-    train, test : Dataset
-    recipe : Recipe
+        It is not changed.
+    train, test : Source
+    stages : sequence of Stage
+        Each starts from the weights of the one before.
     seed : int
-    progress : bool
+    session : Session, optional
         As in `train_teacher`.
+    config : ModelConfig, optional
+        The teacher's by default; may have other modes.
 
     Returns
     -------
     Trained
-        Its model is a `BiViT`.
+        Its model is a `BiViT` when the last stage is of the kind `binary`.
 
     Raises
     ------
     BivitError
-        When the images do not fit the config, or the recipe names no gradient of the sign.
+        When images, teacher and config do not fit each other, or a loss is not finite.
+    """
+    start: RealViT = teacher
+    for index, stage in enumerate(stages):
+        name = stage_name(index)
+        trained = train_stage(name, start, teacher, train, test, stage, seed, session or Session(), config)
+        if isinstance(trained.model, RealViT):
+            start = trained.model
+    return trained
+
+
+def stage_name(index: int) -> str:
+    """Name of a stage in metrics, files and settings: `stages.0` is the first."""
+    return f"stages.{index}"
+
+
+def train_stage(
+    name: str,
+    start: RealViT,
+    teacher: RealViT,
+    train: Source,
+    test: Source,
+    stage: Stage,
+    seed: int,
+    session: Session,
+    config: ModelConfig | None = None,
+) -> Trained:
+    """Train one stage of a student.
+
+    Parameters
+    ----------
+    name : str
+        As `stage_name` gives it.
+    start : RealViT
+        Its weights are the first ones.
+    teacher : RealViT
+    train, test : Source
+    stage : Stage
+    seed : int
+    session : Session
+    config : ModelConfig, optional
+        See `train_student`.
+
+    Returns
+    -------
+    Trained
+        `metrics["agreement"]` is the pair agreement of each block with the teacher, on test images.
+
+    Raises
+    ------
+    BivitError
+        As `train_student`.
     """
     torch.manual_seed(seed)
-    teacher.eval()
-    model = BiViT(teacher.config, teacher.pixels, slope=recipe.slope)
-    start_from_teacher(model, teacher)
-
-    def loss(images: Tensor, labels: Tensor) -> Tensor:
-        with torch.no_grad():
-            target = teacher(images).log_softmax(-1)
-        logits = model(images)
-        distance = F.kl_div(logits.log_softmax(-1), target, reduction="batchmean", log_target=True)
-        return recipe.distillation * distance + (1 - recipe.distillation) * F.cross_entropy(logits, labels)
-
-    return _fit(model, loss, train, test, recipe, seed, "student" if progress else None)
-
-
-@torch.no_grad()
-def start_from_teacher(student: BiViT, teacher: RealViT) -> None:
-    """Copy every weight that both have, and the biases that are thresholds in the Bi-ViT (v and fc1)."""
-    weights = teacher.state_dict()
-    own = student.state_dict()
-    embed_dim = teacher.config.embed_dim
-    for block in range(teacher.config.depth):
-        prefix = f"blocks.{block}"
-        weights[f"{prefix}.attn.v_sign.bias"] = weights.pop(f"{prefix}.attn.qkv.bias")[2 * embed_dim :]
-        weights[f"{prefix}.mlp.act.bias"] = weights.pop(f"{prefix}.mlp.fc1.bias")
-    student.load_state_dict(own | weights)
+    model = make_student(stage, config or start.config, start).to(session.world.device)
+    check_source(train, model.config)
+    if isinstance(model, BiViT):
+        # Every process takes whole batches, so that all start with the same scales.
+        first = islice(train.batches(_CALIBRATION_BATCH, seed=seed), _CALIBRATION_BATCHES)
+        calibrate(model, (images.to(session.world.device) for images, _ in first))
+    teacher = teacher.to(session.world.device)
+    objective = Distilled(model, teacher, stage.distillation, stage.label_smoothing)
+    trained = Fit(name, objective, train, test, stage, seed, session).run()
+    agreement = pair_agreement(trained.model.to(session.world.device), teacher, test)
+    for model in (trained.model, teacher):
+        model.cpu()
+    return replace(trained, metrics={**trained.metrics, "agreement": agreement})
 
 
-def _fit(
-    model: VisionTransformer, loss: Loss, train: Dataset, test: Dataset, recipe: Recipe, seed: int, label: str | None
-) -> Trained:
-    """Run the training loop; `label` names the progress bar, None shows none."""
-    check_images(train.images, model.config)
-    images, labels = torch.as_tensor(train.images), torch.as_tensor(train.labels)
-    steps = recipe.epochs * math.ceil(len(train) / recipe.batch_size)
-    optimizer = torch.optim.AdamW(parameter_groups(model, recipe), lr=recipe.lr, betas=recipe.betas)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, steps, recipe.warmup))
-    generator = torch.Generator().manual_seed(seed)
-    losses, started = [], time.perf_counter()
-    model.train()
-    with _threads(recipe.threads), _progress(label) as bar:
-        task = bar.add_task(label or "", total=recipe.epochs, loss="")
-        for _ in range(recipe.epochs):
-            total = 0.0
-            for batch in torch.randperm(len(train), generator=generator).split(recipe.batch_size):
-                value = loss(augment(images[batch], recipe.augmentation, generator), labels[batch])
-                optimizer.zero_grad()
-                value.backward()
-                nn.utils.clip_grad_norm_(model.parameters(), recipe.grad_clip)
-                optimizer.step()
-                schedule.step()
-                if isinstance(model, BiViT):
-                    model.project()
-                total += float(value.detach()) * len(batch)
-            losses.append(total / len(train))
-            bar.update(task, advance=1, loss=f"loss {losses[-1]:.3f}")
-    metrics = {"top1": evaluate(model, test), "seconds": time.perf_counter() - started, "epochs": recipe.epochs}
-    return Trained(model, metrics, losses)
+def make_student(stage: Stage, config: ModelConfig, start: RealViT) -> VisionTransformer:
+    """Return the untrained model of a stage: pixel normalisation of `start` and, unless random, its weights."""
+    model: VisionTransformer
+    if stage.kind == "weights":
+        model = BinaryWeightViT(config, start.pixels, stage.binarization)
+    else:
+        model = BiViT(config, start.pixels, binarization=stage.binarization)
+    if stage.start == "teacher":
+        start_from(model, start)
+    return model
 
 
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Train with `count` threads; 0 changes nothing."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+@dataclass
+class Run:
+    """A teacher and its student, trained one after the other into a folder, from which a killed run continues.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    train, test : Source
+    recipes : Recipes
+    seed : int
+    session : Session
+        Needs a folder.
+    provenance : dict
+        For the checkpoints.
+    teacher : Checkpoint, optional
+        Of a `RealViT`, taken as it is; None trains one.
+    """
+
+    config: ModelConfig
+    train: Source
+    test: Source
+    recipes: Recipes
+    seed: int
+    session: Session
+    provenance: dict[str, Any] = field(default_factory=dict)
+    teacher: Checkpoint | None = None
+
+    def run(self) -> dict[str, Checkpoint]:
+        """Train what is not trained yet.
+
+        Returns
+        -------
+        dict of str to Checkpoint
+            `teacher`, the one that was given or that of `teacher.safetensors`, and `student`.
+
+        Raises
+        ------
+        BivitError
+            As `train_teacher` and `train_student`.
+        """
+        done = {"teacher": self.teacher or self._phase(TEACHER, self._train_teacher)}
+        start = teacher = _real(done["teacher"])
+        for index, stage in enumerate(self.recipes.stages):
+            name = stage_name(index)
+            done["student"] = self._phase(name, partial(self._train_stage, name, stage, start, teacher))
+            if stage.kind == "weights":
+                start = _real(done["student"])
+        return done
+
+    def path(self, phase: str) -> Path:
+        """File of a phase: the last stage's is `student.safetensors`."""
+        assert self.session.folder is not None
+        last = stage_name(len(self.recipes.stages) - 1)
+        return self.session.folder.path / f"{'student' if phase == last else phase}.safetensors"
+
+    def _phase(self, name: str, train: Callable[[], Trained]) -> Checkpoint:
+        """Train one phase and write its checkpoint, or read it when the folder's state is of a later phase."""
+        if self._is_done(name):
+            return load_checkpoint(self.path(name))
+        trained = train()
+        checkpoint = Checkpoint(trained.model, self.seed, trained.metrics, self.provenance)
+        if self.session.world.is_main:
+            save_checkpoint(checkpoint, self.path(name))
+        return checkpoint
+
+    def _is_done(self, name: str) -> bool:
+        assert self.session.folder is not None
+        phases = [TEACHER, *(stage_name(index) for index in range(len(self.recipes.stages)))]
+        state = self.session.folder.state
+        return state is not None and phases.index(state["phase"]) > phases.index(name)
+
+    def _train_teacher(self) -> Trained:
+        return train_teacher(self.config, self.train, self.test, self.recipes.teacher, self.seed, self.session)
+
+    def _train_stage(self, name: str, stage: Stage, start: RealViT, teacher: RealViT) -> Trained:
+        return train_stage(name, start, teacher, self.train, self.test, stage, self.seed, self.session, self.config)
 
 
-def _progress(label: str | None) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, TextColumn("{task.fields[loss]}"), disable=label is None)
-
-
-def learning_rate(step: int, steps: int, warmup: float) -> float:
-    """Share of the largest learning rate at a step: a linear rise, then a cosine to 0."""
-    rise = max(1, round(warmup * steps))
-    if step < rise:
-        return (step + 1) / rise
-    return (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))) / 2
-
-
-def parameter_groups(model: VisionTransformer, recipe: Recipe) -> list[dict[str, Any]]:
-    """Decay real-valued weight matrices only: decay of latent weights only makes signs flip more easily."""
-    decayed = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)}
-    parameters = list(model.parameters())
-    return [
-        {"params": [p for p in parameters if id(p) in decayed], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if id(p) not in decayed], "weight_decay": 0.0},
-    ]
+def _real(checkpoint: Checkpoint) -> RealViT:
+    assert isinstance(checkpoint.model, RealViT)
+    return checkpoint.model

@@ -13,11 +13,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ..sim.config import Formats, ViTConfig
+from ..sim.blocks import BlockShape, MergeShape, Stage
+from ..sim.config import Formats, ModelConfig, ViTConfig
 from ..sim.errors import check
 from . import fold, operators
-from .binarize import straight_through
-from .parts import Parts, binary_parts, real_parts
+from .attention import Attention
+from .binarize import Binarization, straight_through
+from .parts import Parts, binary_parts, binary_weight_parts, real_parts
 from .patch import PixelNorm
 
 #: Spread of the first position embeddings: that of the patch embeddings. DeiT's 0.02 suits its hundreds of epochs; a
@@ -25,53 +27,20 @@ from .patch import PixelNorm
 POSITION_STD = 0.3
 
 
-class Attention(nn.Module):
-    """Multi-head self-attention.
-
-    Parameters
-    ----------
-    config : ViTConfig
-    parts : Parts
-    """
-
-    def __init__(self, config: ViTConfig, parts: Parts) -> None:
-        super().__init__()
-        self.num_heads, self.head_dim = config.num_heads, config.head_dim
-        self.qkv = parts.linear(config.embed_dim, 3 * config.embed_dim)
-        self.q_norm = parts.head_norm()
-        self.k_norm = parts.head_norm()
-        self.v_sign = parts.value_sign()
-        self.attn_sign = parts.attention()
-        self.context = parts.context_sign()
-        self.proj = parts.residual_linear(config.embed_dim, config.embed_dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the contribution to the residual, float32[B, N, D]."""
-        batch, tokens, channels = x.shape
-        heads = (3, self.num_heads, self.head_dim)
-        q, k, v = self.qkv(x).view(batch, tokens, *heads).permute(2, 0, 3, 1, 4)
-        q_scale, k_scale, v_scale = self.qkv.row_scale().view(heads)
-        q, k = self.q_norm(q, q_scale), self.k_norm(k, k_scale)
-        v = self.v_sign(v, v_scale[:, None])
-        attention = self.attn_sign(q @ k.transpose(-1, -2), self.q_norm.scale, self.k_norm.scale)
-        context = (attention @ v) * self.attn_sign.output_scale()
-        return self.proj(self.context(context.transpose(1, 2).reshape(batch, tokens, channels)))
-
-
 class Mlp(nn.Module):
     """Two linear layers with the activation between.
 
     Parameters
     ----------
-    config : ViTConfig
+    block : BlockShape
     parts : Parts
     """
 
-    def __init__(self, config: ViTConfig, parts: Parts) -> None:
+    def __init__(self, block: BlockShape, parts: Parts) -> None:
         super().__init__()
-        self.fc1 = parts.linear(config.embed_dim, config.hidden_dim)
-        self.act = parts.activation()
-        self.fc2 = parts.residual_linear(config.hidden_dim, config.embed_dim)
+        self.fc1 = parts.linear(block.embed_dim, block.hidden_dim)
+        self.act = parts.activation(block)
+        self.fc2 = parts.residual_linear(block.hidden_dim, block.embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the contribution to the residual, float32[B, N, D]."""
@@ -83,22 +52,59 @@ class Block(nn.Module):
 
     Parameters
     ----------
-    config : ViTConfig
+    block : BlockShape
     parts : Parts
     """
 
-    def __init__(self, config: ViTConfig, parts: Parts) -> None:
+    def __init__(self, block: BlockShape, parts: Parts) -> None:
         super().__init__()
-        self.norm1 = parts.norm()
-        self.attn = Attention(config, parts)
-        self.norm2 = parts.norm()
-        self.mlp = Mlp(config, parts)
+        self.norm1 = parts.norm(block.embed_dim, block.norm_mode, block.eps)
+        self.attn = Attention(block, parts)
+        self.norm2 = parts.norm(block.embed_dim, block.norm_mode, block.eps)
+        self.mlp = Mlp(block, parts)
+        self.grid = parts.grid()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the residual after attention and MLP, float32[B, N, D], and the attention's scores."""
+        update, scores = self.attn(self.norm1(x))
+        x = self.grid(x + update)
+        return self.grid(x + self.mlp(self.norm2(x))), scores
+
+
+class PatchMerging(nn.Module):
+    """Make one token of four neighbours, with twice the channels (Swin, section 3.1; paragraph 10).
+
+    Parameters
+    ----------
+    merge : MergeShape
+    parts : Parts
+    """
+
+    def __init__(self, merge: MergeShape, parts: Parts) -> None:
+        super().__init__()
+        self.merge = merge
+        self.norm = parts.norm(merge.in_dim, merge.norm_mode, merge.eps)
+        self.reduction = parts.reduction(merge.in_dim, merge.out_dim)
         self.grid = parts.grid()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the residual after attention and MLP, float32[B, N, D]."""
-        x = self.grid(x + self.attn(self.norm1(x)))
-        return self.grid(x + self.mlp(self.norm2(x)))
+        """Return float32[B, N / 4, 2 * D] for float32[B, N, D]."""
+        return self.grid(self.reduction(self.norm(operators.merge_neighbours(x, self.merge.grid))))
+
+
+class SwinStage(nn.Module):
+    """One stage of a Swin: patch merging, in all but the first, and blocks.
+
+    Parameters
+    ----------
+    stage : Stage
+    parts : Parts
+    """
+
+    def __init__(self, stage: Stage, parts: Parts) -> None:
+        super().__init__()
+        self.downsample = nn.Identity() if stage.merge is None else PatchMerging(stage.merge, parts)
+        self.blocks = nn.ModuleList(Block(block, parts) for block in stage.blocks)
 
 
 class VisionTransformer(nn.Module):
@@ -106,110 +112,177 @@ class VisionTransformer(nn.Module):
 
     Parameters
     ----------
-    config : ViTConfig
+    config : ModelConfig
     parts : Parts
     """
 
     kind: str
 
-    def __init__(self, config: ViTConfig, parts: Parts) -> None:
+    def __init__(self, config: ModelConfig, parts: Parts) -> None:
         super().__init__()
         self.config, self.pixels = config, parts.pixels
         self.patch_embed = parts.patch_embed()
-        for name in ("cls_token", "dist_token")[: config.num_prefix_tokens]:
+        self.grid = parts.grid()
+        if isinstance(config, ViTConfig):
+            self._add_tokens(config)
+            self.blocks = nn.ModuleList(Block(block, parts) for block in config.blocks)
+        else:
+            self.patch_embed.norm = parts.patch_norm()
+            self.layers = nn.ModuleList(SwinStage(stage, parts) for stage in config.stages)
+        self.norm = nn.LayerNorm(config.num_features, eps=config.eps)
+        self.head = nn.Linear(config.num_features, config.num_classes)
+        if config.head_rows == 2:
+            self.head_dist = nn.Linear(config.num_features, config.num_classes)
+
+    def _add_tokens(self, config: ViTConfig) -> None:
+        for name in _prefix_names(config):
             setattr(self, name, nn.Parameter(torch.zeros(1, 1, config.embed_dim)))
         self.pos_embed = nn.Parameter(torch.empty(1, config.num_tokens, config.embed_dim))
         nn.init.trunc_normal_(self.pos_embed, std=POSITION_STD)
-        self.grid = parts.grid()
-        self.blocks = nn.ModuleList(Block(config, parts) for _ in range(config.depth))
-        self.norm = nn.LayerNorm(config.embed_dim, eps=config.eps)
-        self.head = nn.Linear(config.embed_dim, config.num_classes)
-        if config.dist_token:
-            self.head_dist = nn.Linear(config.embed_dim, config.num_classes)
 
     def named_blocks(self) -> Iterator[tuple[str, Block]]:
-        """Each block with its name in the state dict, `blocks.0` first."""
-        for index, block in enumerate(self.blocks):
-            yield f"blocks.{index}", cast(Block, block)
+        """Each block with its name in the state dict, in order."""
+        for block in self.config.blocks:
+            yield block.name, cast(Block, self.get_submodule(block.name))
 
     def position(self) -> Tensor:
-        """Position embedding with the prefix tokens added in, float32[1, N, D] on the residual's grid."""
+        """Position embedding of a DeiT with the prefix tokens added in, float32[1, N, D] on the residual's grid."""
         config = self.config
-        tokens = [getattr(self, name) for name in ("cls_token", "dist_token")[: config.num_prefix_tokens]]
+        tokens = [getattr(self, name) for name in _prefix_names(config)]
         padding = self.pos_embed.new_zeros(1, config.grid_size**2, config.embed_dim)
         return self.grid.round(self.pos_embed + torch.cat([*tokens, padding], 1))
 
     def embed(self, images: Tensor) -> Tensor:
         """Return the residual that enters the first block, float32[B, N, D], for uint8[B, H, W, C]."""
         patches = self.patch_embed(images)
+        if self.config.patch_norm:
+            return self.grid(self.patch_embed.norm(self.grid(patches)))
         padding = patches.new_zeros(patches.shape[0], self.config.num_prefix_tokens, patches.shape[2])
         return self.grid(self.position() + torch.cat([padding, patches], 1))
 
+    def encode(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the residual after the last block, float32[B, N, D], and the attention's scores of each block."""
+        x, scores = self.embed(images), []
+        for stage in self.config.stages:
+            if stage.merge is not None:
+                x = self.get_submodule(stage.merge.name)(x)
+            for block in stage.blocks:
+                x, of_block = self.get_submodule(block.name)(x)
+                scores.append(of_block)
+        return x, scores
+
     def pool(self, x: Tensor) -> Tensor:
         """Return the head's rows, float32[B, T, D]."""
-        if self.config.pool == "mean":
+        if self.config.mean_pool:
             return self.grid.mean(x, self.config.pool_shift)
         return x[:, : self.config.num_prefix_tokens]
 
-    def classify(self, rows: Tensor) -> Tensor:
-        """Return logits, float32[B, classes]: the mean of the class and the distillation head where both exist."""
-        rows = self.norm(rows)
-        if not self.config.dist_token:
-            logits: Tensor = self.head(rows[:, 0])
-            return logits
-        return (self.head(rows[:, 0]) + self.head_dist(rows[:, 1])) / 2
+    def head_logits(self, rows: Tensor) -> list[Tensor]:
+        """Logits of each head, float32[B, classes], for normalised rows: of the class, then the distillation token."""
+        if self.config.head_rows == 1:
+            return [self.head(rows[:, 0])]
+        return [self.head(rows[:, 0]), self.head_dist(rows[:, 1])]
+
+    def classify(self, x: Tensor) -> list[Tensor]:
+        """Logits of each head for the residual after the last block."""
+        return self.head_logits(self.norm(self.pool(x)))
+
+    def forward_scores(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Return what a distillation compares.
+
+        Parameters
+        ----------
+        images : uint8[B, H, W, C]
+
+        Returns
+        -------
+        logits : list of float32[B, classes]
+            Of the head, and of the distillation head where there is one.
+        scores : list of float32[B * W, H, n, n]
+            For each block, what the softmax is taken of; pairs that may not attend hold `heads.MASKED`.
+        """
+        x, scores = self.encode(images)
+        return self.classify(x), scores
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits, float32[B, classes], for images uint8[B, H, W, C]."""
-        x = self.embed(images)
-        for block in self.blocks:
-            x = block(x)
-        return self.classify(self.pool(x))
+        """Return logits, float32[B, classes], for images uint8[B, H, W, C]: the mean of the heads."""
+        logits, _ = self.forward_scores(images)
+        return torch.stack(logits).mean(0)
+
+
+def _prefix_names(config: ModelConfig) -> tuple[str, ...]:
+    return ("cls_token", "dist_token")[: config.num_prefix_tokens]
 
 
 class RealViT(VisionTransformer):
-    """The real-valued twin, a plain DeiT: teacher of the Bi-ViT and source of its first weights.
+    """The real-valued twin, a plain DeiT or Swin: teacher of the Bi-ViT and source of its first weights.
 
     Parameters
     ----------
-    config : ViTConfig
+    config : ModelConfig
     pixels : PixelNorm
     """
 
     kind = "float"
 
-    def __init__(self, config: ViTConfig, pixels: PixelNorm | None = None) -> None:
+    def __init__(self, config: ModelConfig, pixels: PixelNorm | None = None) -> None:
         super().__init__(config, real_parts(config, pixels or PixelNorm.default(config)))
 
+    def classify(self, x: Tensor) -> list[Tensor]:
+        """Logits of each head; a Swin normalises its tokens before they are pooled, as published."""
+        if self.config.family == "swin":
+            return self.head_logits(self.pool(self.norm(x)))
+        return super().classify(x)
 
-class BiViT(VisionTransformer):
-    """The fully binarized vision transformer, integer-aware in every forward pass.
+
+class BinaryWeightViT(RealViT):
+    """The twin with binary weights and real activations: what a two-stage training trains first.
 
     Parameters
     ----------
-    config : ViTConfig
+    config : ModelConfig
+    pixels : PixelNorm
+    binarization : Binarization
+        Only `weight_slope` matters.
+    """
+
+    kind = "weights"
+
+    def __init__(
+        self, config: ModelConfig, pixels: PixelNorm | None = None, binarization: Binarization | None = None
+    ) -> None:
+        self.binarization = binarization = binarization or Binarization()
+        parts = binary_weight_parts(config, pixels or PixelNorm.default(config), binarization)
+        VisionTransformer.__init__(self, config, parts)
+
+
+class BiViT(VisionTransformer):
+    """The fully binarized vision transformer; integer-aware, and exact in evaluation mode (`model.layers`).
+
+    Parameters
+    ----------
+    config : ModelConfig
     pixels : PixelNorm
     formats : Formats
-    slope : str
-        Gradient of the activations' signs, a key of `binarize.SIGN_GRADIENTS`.
+    binarization : Binarization
     """
 
     kind = "binary"
 
     def __init__(
         self,
-        config: ViTConfig,
+        config: ModelConfig,
         pixels: PixelNorm | None = None,
         formats: Formats | None = None,
-        slope: str = "bireal",
+        binarization: Binarization | None = None,
     ) -> None:
-        formats = formats or Formats()
-        super().__init__(config, binary_parts(config, pixels or PixelNorm.default(config), formats, slope))
-        self.formats, self.slope = formats, slope
+        formats, binarization = formats or Formats(), binarization or Binarization()
+        super().__init__(config, binary_parts(config, pixels or PixelNorm.default(config), formats, binarization))
+        self.formats, self.binarization = formats, binarization
 
     def head_parameters(self) -> tuple[Tensor, Tensor]:
         """Classifier with the last norm's gamma and beta folded in: float64[classes, T*D] and float64[classes]."""
-        heads = [self.head, self.head_dist] if self.config.dist_token else [self.head]
+        heads = [self.head, self.head_dist] if self.config.head_rows == 2 else [self.head]
         weights = [head.weight.double() / len(heads) for head in heads]
         gamma, beta = self.norm.weight.double(), self.norm.bias.double()
         bias = torch.stack(
@@ -220,15 +293,20 @@ class BiViT(VisionTransformer):
     @torch.no_grad()
     def exact_logits(self, rows: Tensor) -> Tensor:
         """Logits of the folded network in real units, float64[B, classes], for rows on the residual's grid."""
-        x = fold.residual_integers(rows, self.formats) >> self.formats.norm_shift
-        eps = fold.block_norm_eps(self.config.embed_dim, self.config.eps, self.formats)
-        y, _, _, _ = operators.normalise(x, eps, self.formats)
-        head = fold.head_integers(*self.head_parameters(), self.formats)
+        formats, config = self.formats, self.config
+        x = fold.residual_integers(rows, formats) >> formats.norm_shift
+        eps = fold.block_norm_eps(config.num_features, config.eps, formats)
+        y, _, _, _ = operators.normalise(x, eps, formats.head_frac_bits, formats)
+        head = fold.head_integers(*self.head_parameters(), formats)
         return (operators.signed_matmul(y.flatten(1), head.weight) + head.bias) * head.unit
 
-    def classify(self, rows: Tensor) -> Tensor:
-        """Return logits as `VisionTransformer.classify`, rounded as the folded network's."""
-        return straight_through(super().classify(rows), self.exact_logits(rows))
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits, float32[B, classes]; in evaluation mode rounded as the folded network's."""
+        if self.training:
+            return super().forward(images)
+        x, _ = self.encode(images)
+        real = torch.stack(self.classify(x)).mean(0)
+        return straight_through(real, self.exact_logits(self.pool(x)))
 
     def project(self) -> None:
         """Keep every scale and gamma that must be positive so; call after each optimizer step."""
@@ -253,7 +331,7 @@ def forward_taps(model: VisionTransformer, images: Tensor, names: Sequence[str])
     -------
     logits : float32[B, classes]
     taps : dict of str to tensor
-        One entry a name.
+        One entry a name; of a module with several outputs, the first.
 
     Raises
     ------
@@ -273,5 +351,5 @@ def forward_taps(model: VisionTransformer, images: Tensor, names: Sequence[str])
     return logits, taps
 
 
-def _keep(taps: dict[str, Tensor], name: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
-    taps[name] = output
+def _keep(taps: dict[str, Tensor], name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+    taps[name] = output[0] if isinstance(output, tuple) else output

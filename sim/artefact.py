@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from .config import Formats, ViTConfig, dataclass_from_dict
+from .config import Formats, ModelConfig, config_from_dict, dataclass_from_dict
 from .errors import BivitError, check
 from .network import IntNetwork
 from .tensors import check_names, tensor_specs
@@ -86,7 +86,7 @@ def load_network(path: str | os.PathLike[str]) -> IntNetwork:
     source = Path(path)
     check(source.is_file(), f"there is no network file {source}; `bivit export` writes one")
     header, tensors = _read(source)
-    config = dataclass_from_dict(ViTConfig, header["config"], f"config in {source}")
+    config = config_from_dict(header["config"], f"config in {source}")
     formats = dataclass_from_dict(Formats, header["formats"], f"formats in {source}")
     check_names(tensors, tensor_specs(config, formats))
     found = _hash(header["config"], header["formats"], tensors)
@@ -96,6 +96,59 @@ def load_network(path: str | os.PathLike[str]) -> IntNetwork:
         "export it again",
     )
     return IntNetwork(config, formats, tensors, header["provenance"], header["agreement"])
+
+
+def read_shape(path: str | os.PathLike[str]) -> tuple[ModelConfig, Formats]:
+    """Read config and formats of any file with a bivit header, network or checkpoint, without its tensors.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    config : ModelConfig
+    formats : Formats
+        The default ones where the file has none, as a checkpoint of the real-valued twin.
+
+    Raises
+    ------
+    BivitError
+        When the file is missing, damaged, has no such header, or its config or formats do not fit.
+    """
+    source = Path(path)
+    check(source.is_file(), f"there is no file {source}; give an integer network or a checkpoint")
+    try:
+        with safe_open(source, framework="numpy") as file:
+            header = json.loads((file.metadata() or {}).get("bivit", "null"))
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise BivitError(f"{source} cannot be read as an integer network or a checkpoint: {error}") from error
+    for key in ("config", "formats"):
+        found = header.get(key, {} if key == "formats" else None) if isinstance(header, dict) else None
+        check(
+            isinstance(found, dict),
+            f"{source} is neither a network nor a checkpoint of bivit: its header has no object {key!r}",
+        )
+    config = config_from_dict(header["config"], f"config in {source}")
+    return config, dataclass_from_dict(Formats, header.get("formats", {}), f"formats in {source}")
+
+
+def file_format(path: str | os.PathLike[str]) -> str | None:
+    """Return what a file with a bivit header is: `FORMAT`, that of a checkpoint, or None when it is neither.
+
+    Raises
+    ------
+    BivitError
+        When there is no such file.
+    """
+    source = Path(path)
+    check(source.is_file(), f"there is no file {source}; give an integer network or a checkpoint")
+    try:
+        with safe_open(source, framework="numpy") as file:
+            header = json.loads((file.metadata() or {}).get("bivit", "null"))
+    except (SafetensorError, OSError, json.JSONDecodeError):
+        return None
+    return header.get("format") if isinstance(header, dict) else None
 
 
 def network_hash(network: IntNetwork) -> str:

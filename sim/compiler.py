@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .config import Formats, ViTConfig
+from .config import Formats, ModelConfig, ViTConfig, vit_only
 from .engine import WORD, EngineConfig
 from .errors import BivitError
 from .isa import MIN_DELAY, Instruction
@@ -74,7 +74,7 @@ def compile_network(network: IntNetwork, engine: EngineConfig) -> Program:
     return compile_program(network.config, network.formats, engine, patch_shift=shift)
 
 
-def compile_program(config: ViTConfig, formats: Formats, engine: EngineConfig, *, patch_shift: int = 1) -> Program:
+def compile_program(config: ModelConfig, formats: Formats, engine: EngineConfig, *, patch_shift: int = 1) -> Program:
     """Compile a network of `config` for `engine`; times do not depend on `patch_shift` or any other parameter.
 
     The schedule is in order, one tile at a time on the array; an operation starts as soon as its operands are there
@@ -83,8 +83,9 @@ def compile_program(config: ViTConfig, formats: Formats, engine: EngineConfig, *
     Raises
     ------
     BivitError
-        When the network does not fit the engine, naming the limit.
+        When the network is of another family than `vit`, or does not fit the engine, naming the limit.
     """
+    config = vit_only(config)
     layout = Layout(config, formats, engine)
     operations = Operations(layout, patch_shift)
     before = _section(operations.before())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, ClassVar, Literal
 
+from .blocks import BlockShape, MergeShape, Stage
 from .errors import BivitError, check
 
 
@@ -31,8 +32,9 @@ class Formats:
         )
         check(0 <= self.norm_shift <= 8, f"norm_shift must be 0 to 8, got {self.norm_shift}")
         check(
-            self.head_m > self.head_frac_bits,
-            f"head_m must exceed head_frac_bits {self.head_frac_bits}, got {self.head_m}",
+            self.head_m > max(self.head_frac_bits, self.residual_frac_bits),
+            f"head_m must exceed head_frac_bits {self.head_frac_bits} and residual_frac_bits "
+            f"{self.residual_frac_bits}, got {self.head_m}",
         )
 
     @property
@@ -42,8 +44,8 @@ class Formats:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ViTConfig:
-    """Shape and modes of a DeiT-style Bi-ViT; names as in timm.
+class ModelConfig:
+    """What the two families share; names as in timm. Use `ViTConfig` or `SwinConfig`.
 
     Raises
     ------
@@ -51,26 +53,25 @@ class ViTConfig:
         When sizes do not divide, naming what is allowed.
     """
 
+    family: ClassVar[str]
+    eps: float
+
     img_size: int
     patch_size: int
     in_chans: int = 3
     num_classes: int
     embed_dim: int
-    depth: int
-    num_heads: int
     mlp_ratio: float = 4.0
-    class_token: bool = True
-    dist_token: bool = False
-    pool: Literal["token", "mean"] = "token"
     norm_mode: Literal["layernorm", "mean"] = "layernorm"
     qk_mode: Literal["layernorm", "threshold"] = "layernorm"
     attn_mode: Literal["softmax", "score"] = "softmax"
-    eps: float = 1e-6
 
     def __post_init__(self) -> None:
-        for name in ("img_size", "patch_size", "in_chans", "num_classes", "embed_dim", "depth", "num_heads"):
+        for name in ("img_size", "patch_size", "in_chans", "num_classes", "embed_dim"):
+            _check_positive(name, getattr(self, name))
+        for name in ("mlp_ratio", "eps"):
             value = getattr(self, name)
-            check(isinstance(value, int) and value > 0, f"{name} must be a positive integer, got {value!r}")
+            check(isinstance(value, int | float) and value > 0, f"{name} must be a positive number, got {value!r}")
         for name, allowed in _CHOICES.items():
             value = getattr(self, name)
             check(value in allowed, f"{name} must be one of {', '.join(allowed)}, got {value!r}")
@@ -78,18 +79,110 @@ class ViTConfig:
             self.img_size % self.patch_size == 0,
             f"img_size {self.img_size} is not a multiple of patch_size {self.patch_size}; choose sizes that divide",
         )
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Stages in order; a DeiT has one."""
+        raise NotImplementedError
+
+    @property
+    def blocks(self) -> tuple[BlockShape, ...]:
+        """Blocks of all stages, in order."""
+        return tuple(block for stage in self.stages for block in stage.blocks)
+
+    @property
+    def grid_size(self) -> int:
+        """Patches along one side of the image."""
+        return self.img_size // self.patch_size
+
+    @property
+    def num_prefix_tokens(self) -> int:
+        """Class and distillation tokens, which come before the patches."""
+        return 0
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that enter the first block, N."""
+        return self.num_prefix_tokens + self.grid_size**2
+
+    @property
+    def patch_dim(self) -> int:
+        """Pixels of one patch, all channels."""
+        return self.patch_size**2 * self.in_chans
+
+    @property
+    def num_features(self) -> int:
+        """Channels of the last block."""
+        return self.stages[-1].blocks[-1].embed_dim
+
+    @property
+    def mean_pool(self) -> bool:
+        """Whether the classifier reads the mean over the tokens, not the prefix tokens."""
+        return True
+
+    @property
+    def patch_norm(self) -> bool:
+        """Whether the patch embedding is normalised before the first block (paragraph 1 of docs/semantics.md)."""
+        return False
+
+    @property
+    def head_rows(self) -> int:
+        """Rows that the classifier reads, T: 1, or 2 with a distillation token."""
+        return 1
+
+    @property
+    def pool_shift(self) -> int:
+        """Shift after the sum over the last block's tokens: ceil(log2 N)."""
+        return (self.stages[-1].blocks[-1].tokens - 1).bit_length()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary for JSON; `config_from_dict` is the inverse."""
+        return {"family": self.family} | asdict(self)
+
+    def _check_block(self, embed_dim: int, num_heads: int) -> None:
         check(
-            self.embed_dim % self.num_heads == 0,
-            f"embed_dim {self.embed_dim} is not a multiple of num_heads {self.num_heads}; choose sizes that divide",
+            embed_dim % num_heads == 0,
+            f"embed_dim {embed_dim} is not a multiple of num_heads {num_heads}; choose sizes that divide",
+        )
+        head_dim = embed_dim // num_heads
+        check(
+            head_dim % 8 == 0 and head_dim <= 64,
+            f"embed_dim / num_heads must be a multiple of 8 up to 64, got {head_dim}",
         )
         check(
-            self.head_dim % 8 == 0 and self.head_dim <= 64,
-            f"embed_dim / num_heads must be a multiple of 8 up to 64, got {self.head_dim}",
+            int(embed_dim * self.mlp_ratio) % 8 == 0,
+            f"embed_dim * mlp_ratio must be a multiple of 8, got {embed_dim * self.mlp_ratio}",
         )
-        check(
-            self.hidden_dim % 8 == 0,
-            f"embed_dim * mlp_ratio must be a multiple of 8, got {self.embed_dim * self.mlp_ratio}",
-        )
+
+    def _modes(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("norm_mode", "qk_mode", "attn_mode")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViTConfig(ModelConfig):
+    """Shape and modes of a DeiT-style Bi-ViT.
+
+    Raises
+    ------
+    BivitError
+        When sizes do not divide, naming what is allowed.
+    """
+
+    family = "vit"
+
+    depth: int
+    num_heads: int
+    class_token: bool = True
+    dist_token: bool = False
+    pool: Literal["token", "mean"] = "token"
+    eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_positive("depth", self.depth)
+        _check_positive("num_heads", self.num_heads)
+        self._check_block(self.embed_dim, self.num_heads)
+        check(self.pool in ("token", "mean"), f"pool must be one of token, mean, got {self.pool!r}")
         check(
             self.pool != "token" or self.class_token,
             "pool 'token' needs class_token; set class_token = true or pool = 'mean'",
@@ -98,6 +191,21 @@ class ViTConfig:
             not self.dist_token or (self.class_token and self.pool == "token"),
             "dist_token needs class_token and pool 'token'",
         )
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """One stage without patch merging."""
+        block = BlockShape(
+            name="",
+            grid=self.grid_size,
+            prefix=self.num_prefix_tokens,
+            embed_dim=self.embed_dim,
+            num_heads=self.num_heads,
+            hidden_dim=self.hidden_dim,
+            eps=self.eps,
+            **self._modes(),
+        )
+        return (Stage(merge=None, blocks=tuple(replace(block, name=f"blocks.{i}") for i in range(self.depth))),)
 
     @property
     def head_dim(self) -> int:
@@ -110,46 +218,147 @@ class ViTConfig:
         return int(self.embed_dim * self.mlp_ratio)
 
     @property
-    def grid_size(self) -> int:
-        """Patches along one side of the image."""
-        return self.img_size // self.patch_size
-
-    @property
     def num_prefix_tokens(self) -> int:
         """Class and distillation tokens, which come before the patches."""
         return int(self.class_token) + int(self.dist_token)
 
     @property
-    def num_tokens(self) -> int:
-        """All tokens, N."""
-        return self.num_prefix_tokens + self.grid_size**2
-
-    @property
-    def patch_dim(self) -> int:
-        """Pixels of one patch, all channels."""
-        return self.patch_size**2 * self.in_chans
+    def mean_pool(self) -> bool:
+        """Whether the classifier reads the mean over the tokens, not the prefix tokens."""
+        return self.pool == "mean"
 
     @property
     def head_rows(self) -> int:
         """Rows that the classifier reads, T: 1, or 2 with a distillation token."""
         return 2 if self.dist_token else 1
 
-    @property
-    def pool_shift(self) -> int:
-        """Shift after the sum over tokens: ceil(log2 N)."""
-        return (self.num_tokens - 1).bit_length()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary for JSON; `config_from_dict` is the inverse."""
-        return asdict(self)
+@dataclass(frozen=True, kw_only=True)
+class SwinConfig(ModelConfig):
+    """Shape and modes of a Swin-style Bi-ViT (arXiv 2103.14030): shifted windows, patch merging, mean pooling.
+
+    Odd blocks of a stage shift their windows by half a window. Where a stage's grid is no larger than a window, the
+    window is the grid, and nothing is shifted.
+
+    Raises
+    ------
+    BivitError
+        When sizes do not divide, naming what is allowed.
+    """
+
+    family = "swin"
+
+    depths: tuple[int, ...]
+    num_heads: tuple[int, ...]
+    window_size: int
+    eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # JSON has lists only.
+        object.__setattr__(self, "depths", tuple(self.depths))
+        object.__setattr__(self, "num_heads", tuple(self.num_heads))
+        check(
+            len(self.depths) == len(self.num_heads) > 0,
+            f"depths and num_heads need one entry a stage, got {list(self.depths)} and {list(self.num_heads)}",
+        )
+        for name in ("depths", "num_heads"):
+            for value in getattr(self, name):
+                _check_positive(f"each of {name}", value)
+        _check_positive("window_size", self.window_size)
+        for index, heads in enumerate(self.num_heads):
+            self._check_block(self.embed_dim << index, heads)
+        self._check_grids()
+
+    def _check_grids(self) -> None:
+        for index in range(len(self.depths)):
+            grid = self.grid_size >> index
+            check(
+                grid << index == self.grid_size,
+                f"a grid of {self.grid_size} patches cannot be halved {len(self.depths) - 1} times; "
+                f"img_size / patch_size must be a multiple of {1 << (len(self.depths) - 1)}",
+            )
+            check(
+                grid <= self.window_size or grid % self.window_size == 0,
+                f"stage {index} has {grid} patches a side, which windows of {self.window_size} do not divide; "
+                "choose an img_size or window_size that divides",
+            )
+
+    @property
+    def patch_norm(self) -> bool:
+        """True: Swin normalises its patches and has no position embedding."""
+        return True
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Stages, each half as wide in patches and twice in channels as the one before."""
+        return tuple(self._stage(index) for index in range(len(self.depths)))
+
+    def _stage(self, index: int) -> Stage:
+        grid, width = self.grid_size >> index, self.embed_dim << index
+        name = f"layers.{index}"
+        block = BlockShape(
+            name="",
+            grid=grid,
+            prefix=0,
+            embed_dim=width,
+            num_heads=self.num_heads[index],
+            hidden_dim=int(width * self.mlp_ratio),
+            window=min(grid, self.window_size),
+            eps=self.eps,
+            **self._modes(),
+        )
+        shift = self.window_size // 2 if grid > self.window_size else 0
+        merge = MergeShape(
+            name=f"{name}.downsample", grid=2 * grid, embed_dim=width // 2, norm_mode=self.norm_mode, eps=self.eps
+        )
+        blocks = (replace(block, name=f"{name}.blocks.{i}", shift=shift * (i % 2)) for i in range(self.depths[index]))
+        return Stage(merge=merge if index else None, blocks=tuple(blocks))
+
+
+def vit_only(config: ModelConfig) -> ViTConfig:
+    """Return a DeiT's config; refuse what the accelerator has no units for.
+
+    Raises
+    ------
+    BivitError
+        When the config is of another family.
+    """
+    check(
+        isinstance(config, ViTConfig),
+        f"the accelerator runs networks of the family vit, got {config.family}: windows and patch merging have no "
+        "hardware yet; `bivit run` runs every family",
+    )
+    assert isinstance(config, ViTConfig)
+    return config
 
 
 _CHOICES = {
-    "pool": ("token", "mean"),
     "norm_mode": ("layernorm", "mean"),
     "qk_mode": ("layernorm", "threshold"),
     "attn_mode": ("softmax", "score"),
 }
+
+_FAMILIES: dict[str, type[ModelConfig]] = {"vit": ViTConfig, "swin": SwinConfig}
+
+
+def _check_positive(name: str, value: object) -> None:
+    check(isinstance(value, int) and value > 0, f"{name} must be a positive integer, got {value!r}")
+
+
+def config_from_dict(values: dict[str, Any], what: str) -> ModelConfig:
+    """Build a config from untrusted JSON (`ModelConfig.to_dict`); without a `family` it is a `ViTConfig`.
+
+    Raises
+    ------
+    BivitError
+        When the family is unknown, a key is unknown or missing, or sizes do not fit.
+    """
+    values = dict(values)
+    family = values.pop("family", "vit")
+    check(family in _FAMILIES, f"family in {what} must be one of {', '.join(_FAMILIES)}, got {family!r}")
+    config: ModelConfig = dataclass_from_dict(_FAMILIES[family], values, what)
+    return config
 
 
 def dataclass_from_dict(cls: type, values: dict[str, Any], what: str) -> Any:
@@ -167,53 +376,3 @@ def dataclass_from_dict(cls: type, values: dict[str, Any], what: str) -> Any:
         return cls(**values)
     except TypeError as error:
         raise BivitError(f"{what} is incomplete: {error}; its keys are {', '.join(known)}") from error
-
-
-#: Named shapes. `digits` is the demo; the others are the paper's DeiT family (arXiv 2305.12354).
-PRESETS: dict[str, ViTConfig] = {
-    "digits": ViTConfig(
-        img_size=8,
-        patch_size=2,
-        in_chans=1,
-        num_classes=10,
-        embed_dim=128,
-        depth=2,
-        num_heads=2,
-        mlp_ratio=4.0,
-        class_token=False,
-        pool="mean",
-    ),
-    "deit_tiny": ViTConfig(
-        img_size=224,
-        patch_size=16,
-        num_classes=1000,
-        embed_dim=192,
-        depth=12,
-        num_heads=3,
-        dist_token=True,
-    ),
-    "deit_small": ViTConfig(
-        img_size=224,
-        patch_size=16,
-        num_classes=1000,
-        embed_dim=384,
-        depth=12,
-        num_heads=6,
-        dist_token=True,
-    ),
-    "deit_base": ViTConfig(
-        img_size=224,
-        patch_size=16,
-        num_classes=1000,
-        embed_dim=768,
-        depth=12,
-        num_heads=12,
-        dist_token=True,
-    ),
-}
-
-
-def preset(name: str) -> ViTConfig:
-    """Return the preset called `name`; `BivitError` lists the names otherwise."""
-    check(name in PRESETS, f"there is no preset {name!r}; allowed are {', '.join(PRESETS)}")
-    return PRESETS[name]

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from .config import Formats, ViTConfig, dataclass_from_dict, preset
+from .config import Formats, ViTConfig, dataclass_from_dict
 from .errors import BivitError, check
+from .presets import vit_preset
 
 #: Bits of a dot product that the array takes in one cycle.
 WORD = 64
@@ -206,12 +207,12 @@ def engine_for(
 
 #: Named engines. `digits` runs the demo; the others hold the paper's DeiT shapes.
 ENGINES: dict[str, EngineConfig] = {
-    "digits": engine_for(preset("digits"), rows=8, columns=16, lanes=16, dense_lanes=16, program_words=512),
+    "digits": engine_for(vit_preset("digits"), rows=8, columns=16, lanes=16, dense_lanes=16, program_words=512),
     "deit_tiny_6x32": engine_for(
-        preset("deit_tiny"), rows=6, columns=32, lanes=32, dense_lanes=192, program_words=4096
+        vit_preset("deit_tiny"), rows=6, columns=32, lanes=32, dense_lanes=192, program_words=4096
     ),
     "deit_tiny_33x32": engine_for(
-        preset("deit_tiny"), rows=33, columns=32, lanes=32, dense_lanes=192, program_words=1024
+        vit_preset("deit_tiny"), rows=33, columns=32, lanes=32, dense_lanes=192, program_words=1024
     ),
 }
 

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from . import kernels, norms
 from .bits import pack
-from .config import Formats, ViTConfig
+from .blocks import BlockShape, MergeShape
+from .config import Formats, ModelConfig
+from .fixed import saturate_signed
+from .windows import Windows, merge_neighbours
 
 Bits = NDArray[np.uint8]
 Int64s = NDArray[np.int64]
@@ -22,7 +25,7 @@ class Forward:
 
     Parameters
     ----------
-    config : ViTConfig
+    config : ModelConfig
     formats : Formats
     tensors : mapping of str to ndarray
         Checked by `sim.tensors.check_tensors`.
@@ -40,7 +43,7 @@ class Forward:
     """
 
     def __init__(
-        self, config: ViTConfig, formats: Formats, tensors: Mapping[str, NDArray[Any]], wanted: Collection[str]
+        self, config: ModelConfig, formats: Formats, tensors: Mapping[str, NDArray[Any]], wanted: Collection[str]
     ) -> None:
         self.config = config
         self.formats = formats
@@ -53,8 +56,11 @@ class Forward:
     def __call__(self, images: Bits) -> Int64s:
         """Return the logits [B, classes] of uint8[B, img_size, img_size, in_chans]."""
         x = self._patch_embed(images)
-        for index in range(self.config.depth):
-            x = self._block(f"blocks.{index}", x)
+        for stage in self.config.stages:
+            if stage.merge is not None:
+                x = self._merge(stage.merge, x)
+            for block in stage.blocks:
+                x = self._block(block, x)
         return self._head(x)
 
     def _tap(self, name: str, tensor: NDArray[Any]) -> None:
@@ -63,32 +69,55 @@ class Forward:
 
     def _patch_embed(self, images: Bits) -> Int64s:
         name = "patch_embed.proj"
-        x, saturated = norms.patch_embed(
-            image_patches(images, self.config),
+        config, bits = self.config, self.formats.residual_bits
+        x = norms.patch_embed(
+            image_patches(images, config),
             self._tensors[f"{name}.weight"],
             self._tensors[f"{name}.scale"],
             self._tensors[f"{name}.bias"],
             int(self._tensors[f"{name}.shift"][0]),
-            self._tensors["pos_embed"],
-            self.formats.residual_bits,
         )
-        self.saturations += saturated
+        if config.patch_norm:
+            x = self._saturate(x)
+            self._tap(name, x)
+            x = self._saturate(self._patch_norm("patch_embed.norm", x))
+        else:
+            x, saturated = norms.add_position(x, self._tensors["pos_embed"], bits)
+            self.saturations += saturated
         self._tap("patch_embed", x)
         return x
 
-    def _block(self, block: str, x: Int64s) -> Int64s:
-        bits = self._attention(f"{block}.attn", self._sign_norm(f"{block}.norm1", x))
-        x = self._product_add(f"{block}.attn.proj", f"{block}.add1", bits, x)
-        bits = self._sign_norm(f"{block}.norm2", x)
-        hidden = self._threshold_sign(f"{block}.mlp.act", self._linear(f"{block}.mlp.fc1", bits))
-        self._tap(f"{block}.mlp.act", hidden)
-        return self._product_add(f"{block}.mlp.fc2", f"{block}.add2", hidden, x)
+    def _saturate(self, x: Int64s) -> Int64s:
+        x, saturated = saturate_signed(x, self.formats.residual_bits)
+        self.saturations += saturated
+        return x
 
-    def _sign_norm(self, name: str, x: Int64s) -> Bits:
-        eps = int(self._tensors[f"{name}.eps"][0]) if self.config.norm_mode == "layernorm" else None
-        return self._tap_norm(name, norms.sign_norm(x, self._tensors[f"{name}.theta"], eps, self.formats))
+    def _patch_norm(self, name: str, x: Int64s) -> Int64s:
+        eps = int(self._tensors[f"{name}.eps"][0])
+        frac = self.formats.residual_frac_bits
+        s1, r, q, y = norms.normalise(x, eps, frac, self.formats)
+        for row, values in (("s1", s1), ("r", r), ("q", q)):
+            self._tap(f"{name}.{row}", values)
+        return norms.affine(y, self._tensors[f"{name}.scale"], self._tensors[f"{name}.bias"], frac)
 
-    def _tap_norm(self, name: str, result: norms.SignNormResult) -> Bits:
+    def _merge(self, merge: MergeShape, x: Int64s) -> Int64s:
+        neighbours = merge_neighbours(x, merge.grid)
+        bits = self._sign_norm(f"{merge.name}.norm", neighbours, merge.norm_mode)
+        nothing = np.zeros((len(x), merge.tokens, merge.out_dim), dtype=np.int64)
+        return self._product_add(f"{merge.name}.reduction", merge.name, bits, nothing)
+
+    def _block(self, block: BlockShape, x: Int64s) -> Int64s:
+        name = block.name
+        bits = self._attention(block, self._sign_norm(f"{name}.norm1", x, block.norm_mode))
+        x = self._product_add(f"{name}.attn.proj", f"{name}.add1", bits, x)
+        bits = self._sign_norm(f"{name}.norm2", x, block.norm_mode)
+        hidden = self._threshold_sign(f"{name}.mlp.act", self._linear(f"{name}.mlp.fc1", bits))
+        self._tap(f"{name}.mlp.act", hidden)
+        return self._product_add(f"{name}.mlp.fc2", f"{name}.add2", hidden, x)
+
+    def _sign_norm(self, name: str, x: Int64s, mode: str) -> Bits:
+        eps = int(self._tensors[f"{name}.eps"][0]) if mode == "layernorm" else None
+        result = norms.sign_norm(x, self._tensors[f"{name}.theta"], eps, self.formats)
         self._tap(f"{name}.s1", result.s1)
         self._tap(f"{name}.r", result.r)
         self._tap(name, result.bits)
@@ -113,70 +142,62 @@ class Forward:
         theta = self._tensors[f"{name}.theta"].reshape(-1)
         return kernels.threshold_sign(acc.reshape(-1, len(theta)), theta).reshape(acc.shape)
 
-    def _attention(self, attn: str, bits: Bits) -> Bits:
+    def _attention(self, block: BlockShape, bits: Bits) -> Bits:
+        attn, windows = f"{block.name}.attn", Windows(block)
         acc_q, acc_k, acc_v = np.split(self._linear(f"{attn}.qkv", bits), 3, axis=2)
-        q = self._query_or_key(f"{attn}.q_norm", acc_q)
-        k = self._query_or_key(f"{attn}.k_norm", acc_k)
-        v = self._heads(self._threshold_sign(f"{attn}.v_sign", np.ascontiguousarray(acc_v)))
-        self._tap(f"{attn}.v_sign", v)
-        a = self._attention_bits(attn, q, k)
-        return self._context(f"{attn}.context", a, v)
+        q = self._query_or_key(f"{attn}.q_norm", acc_q, windows)
+        k = self._query_or_key(f"{attn}.k_norm", acc_k, windows)
+        v = windows.split(self._threshold_sign(f"{attn}.v_sign", np.ascontiguousarray(acc_v)))
+        self._tap(f"{attn}.v_sign", windows.tap(v))
+        a = self._attention_bits(attn, q, k, windows)
+        return self._context(f"{attn}.context", a, v, windows)
 
-    def _query_or_key(self, name: str, acc: Int64s) -> Bits:
+    def _query_or_key(self, name: str, acc: Int64s, windows: Windows) -> Bits:
         theta = self._tensors[f"{name}.theta"]
-        if self.config.qk_mode == "threshold":
-            bits = self._heads(self._threshold_sign(name, np.ascontiguousarray(acc)))
-            self._tap(name, bits)
-            return bits
-        scale, eps = self._tensors[f"{name}.scale"], self._tensors[f"{name}.eps"]
-        result = norms.head_norm(self._heads(acc), theta, scale, eps, self.formats.theta_frac_bits)
-        return self._tap_norm(name, result)
+        if windows.block.qk_mode == "threshold":
+            bits = windows.split(self._threshold_sign(name, np.ascontiguousarray(acc)))
+        else:
+            scale, eps = self._tensors[f"{name}.scale"], self._tensors[f"{name}.eps"]
+            bits, s1, r = norms.head_norm(windows.split(acc), theta, scale, eps, self.formats.theta_frac_bits)
+            self._tap(f"{name}.s1", windows.tap(s1))
+            self._tap(f"{name}.r", windows.tap(r))
+        self._tap(name, windows.tap(bits))
+        return bits
 
-    def _attention_bits(self, attn: str, q: Bits, k: Bits) -> Bits:
+    def _attention_bits(self, attn: str, q: Bits, k: Bits, windows: Windows) -> Bits:
         batch, heads, tokens, head_dim = q.shape
         p = kernels.scores(_groups(pack(q)), _groups(pack(k)), head_dim).reshape(batch, heads, tokens, tokens)
-        self._tap(f"{attn}.scores", p)
+        if windows.block.window is not None:
+            p = windows.biased(p, self._tensors[f"{attn}.relative_position_bias_table"])
+        self._tap(f"{attn}.scores", windows.tap(p))
         name = f"{attn}.attn_sign"
-        if self.config.attn_mode == "score":
+        if windows.block.attn_mode == "score":
             bits = kernels.score_threshold(p, self._tensors[f"{name}.theta"])
         else:
             bits, m, z = kernels.attention_threshold(p, self._tensors[f"{name}.exp"], self._tensors[f"{name}.tau"])
-            self._tap(f"{name}.m", m)
-            self._tap(f"{name}.z", z)
+            self._tap(f"{name}.m", windows.tap(m))
+            self._tap(f"{name}.z", windows.tap(z))
         self.empty_rows += int(np.count_nonzero(~bits.any(axis=-1)))
-        self._tap(name, bits)
+        self._tap(name, windows.tap(bits))
         return bits
 
-    def _context(self, name: str, a: Bits, v: Bits) -> Bits:
+    def _context(self, name: str, a: Bits, v: Bits, windows: Windows) -> Bits:
         columns = pack(np.ascontiguousarray(v.swapaxes(2, 3)))
         c, bits = kernels.context(_groups(pack(a)), _groups(columns))
-        c, bits = self._merge_heads(c.reshape(v.shape)), self._merge_heads(bits.reshape(v.shape))
+        c, bits = windows.join(c.reshape(v.shape)), windows.join(bits.reshape(v.shape))
         self._tap(f"{name}.c", c)
         self._tap(name, bits)
         return bits
 
     def _head(self, x: Int64s) -> Int64s:
-        pooled = norms.pool(x, self.config.head_rows, self.config.pool_shift if self.config.pool == "mean" else None)
+        pooled = norms.pool(x, self.config.head_rows, self.config.pool_shift if self.config.mean_pool else None)
         self._tap("pool", pooled)
-        weight, bias = self._tensors["head.weight"], self._tensors["head.bias"]
-        result = norms.head(pooled, int(self._tensors["norm.eps"][0]), weight, bias, self.formats)
-        self._tap("norm.s1", result.s1)
-        self._tap("norm.r", result.r)
-        self._tap("norm.q", result.q)
-        self._tap("norm", result.y)
-        self._tap("head", result.logits)
-        return result.logits
-
-    def _heads(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """[B, N, D] to [B, H, N, E]."""
-        batch, tokens, _ = rows.shape
-        split = rows.reshape(batch, tokens, self.config.num_heads, self.config.head_dim)
-        return np.ascontiguousarray(split.swapaxes(1, 2))
-
-    def _merge_heads(self, heads: NDArray[Any]) -> NDArray[Any]:
-        """[B, H, N, E] to [B, N, D]."""
-        batch, _, tokens, _ = heads.shape
-        return np.ascontiguousarray(heads.swapaxes(1, 2)).reshape(batch, tokens, self.config.embed_dim)
+        eps, frac = int(self._tensors["norm.eps"][0]), self.formats.head_frac_bits
+        s1, r, q, y = norms.normalise(pooled, eps, frac, self.formats)
+        logits = norms.classify(y, self._tensors["head.weight"], self._tensors["head.bias"])
+        for name, values in (("norm.s1", s1), ("norm.r", r), ("norm.q", q), ("norm", y), ("head", logits)):
+            self._tap(name, values)
+        return logits
 
 
 def _groups(words: Words) -> Words:
@@ -184,13 +205,13 @@ def _groups(words: Words) -> Words:
     return words.reshape(-1, *words.shape[2:])
 
 
-def image_patches(images: NDArray[np.uint8], config: ViTConfig) -> NDArray[np.uint8]:
+def image_patches(images: NDArray[np.uint8], config: ModelConfig) -> NDArray[np.uint8]:
     """Cut images into patches in raster order, each in the order (row, column, channel).
 
     Parameters
     ----------
     images : uint8[B, img_size, img_size, in_chans]
-    config : ViTConfig
+    config : ModelConfig
 
     Returns
     -------

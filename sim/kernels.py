@@ -117,8 +117,9 @@ def attention_threshold(p: Int64s, exp: Int32s, tau: Int32s) -> tuple[Bits, Int6
     Parameters
     ----------
     p : int64[B, H, N, N]
-        Scores, 0 to E.
-    exp : int32[H, E + 1]
+        Scores of 0 or more, below the length of a row of `exp`; a negative one marks a pair that may not attend. Each
+        row needs one of 0 or more.
+    exp : int32[H, largest score + 1]
     tau : int32[H]
 
     Returns
@@ -139,10 +140,12 @@ def attention_threshold(p: Int64s, exp: Int32s, tau: Int32s) -> tuple[Bits, Int6
                 largest = row.max()
                 total = np.int64(0)
                 for j in range(keys):
-                    total += np.int64(exp[h, largest - row[j]])
+                    if row[j] >= 0:
+                        total += np.int64(exp[h, largest - row[j]])
                 limit = np.int64(tau[h]) * total
                 for j in range(keys):
-                    bits[b, h, i, j] = (np.int64(exp[h, largest - row[j]]) << np.int64(16)) >= limit
+                    weight = np.int64(exp[h, largest - row[j]]) if row[j] >= 0 else np.int64(-1)
+                    bits[b, h, i, j] = weight >= 0 and (weight << np.int64(16)) >= limit
                 m[b, h, i] = largest
                 z[b, h, i] = total
     return bits, m, z
@@ -155,8 +158,9 @@ def score_threshold(p: Int64s, theta: Int32s) -> Bits:
     Parameters
     ----------
     p : int64[B, H, N, N]
+        A negative score marks a pair that may not attend.
     theta : int32[H]
-        0 to E + 1.
+        0 or more.
 
     Returns
     -------

@@ -63,7 +63,7 @@ class _Image:
 
     def __init__(self, network: IntNetwork, layout: Layout):
         self.network, self.layout = network, layout
-        self.config, self.formats = network.config, network.formats
+        self.config, self.formats = layout.config, network.formats
         self.engine: EngineConfig = layout.engine
 
     def _tensor(self, block: str, name: str) -> np.ndarray[Any, Any]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import Formats, ViTConfig
+from .config import Formats, ModelConfig
 from .errors import check
 from .forward import Forward
 from .taps import tap_names, tap_shapes
@@ -52,7 +52,7 @@ class IntNetwork:
 
     Parameters
     ----------
-    config : ViTConfig
+    config : ModelConfig
     formats : Formats
     tensors : dict[str, ndarray]
         Keys, dtypes, shapes and ranges as `sim.tensors.tensor_specs` states.
@@ -67,7 +67,7 @@ class IntNetwork:
         When a tensor is missing, unexpected or out of range.
     """
 
-    config: ViTConfig
+    config: ModelConfig
     formats: Formats
     tensors: dict[str, NDArray[Any]]
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -134,7 +134,7 @@ class IntNetwork:
         return RunResult(logits, forward.taps, forward.saturations, forward.empty_rows)
 
 
-def check_images(images: NDArray[np.uint8], config: ViTConfig) -> None:
+def check_images(images: NDArray[np.uint8], config: ModelConfig) -> None:
     """Refuse anything but one or more uint8 images of the network's size.
 
     Raises
@@ -152,7 +152,7 @@ def check_images(images: NDArray[np.uint8], config: ViTConfig) -> None:
     check(len(images) > 0, "there are no images to run; give at least one")
 
 
-def _wanted_taps(taps: Collection[str] | Literal["all"] | None, config: ViTConfig) -> list[str]:
+def _wanted_taps(taps: Collection[str] | Literal["all"] | None, config: ModelConfig) -> list[str]:
     known = tap_names(config)
     if taps is None:
         return []

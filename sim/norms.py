@@ -1,4 +1,4 @@
-"""Operators on the residual stream: paragraphs 1, 2, 4, 6 and 11 of docs/semantics.md.
+"""Operators on the residual stream: paragraphs 1, 2, 4, 6, 10 and 11 of docs/semantics.md.
 
 The norms are composed as in the hardware: a statistics unit (S1, V), a square root (`sim.fixed.isqrt`) and comparison
 lanes, each a compiled loop over ``[B, groups, N, channels]``, where a group is a set of channels normalised together
@@ -28,14 +28,13 @@ class SignNormResult(NamedTuple):
     r: Int64s
 
 
-class HeadResult(NamedTuple):
-    """What the classifier produces: S1, R and Q [B, T], y [B, T, D] and the logits [B, classes], all int64."""
+class NormResult(NamedTuple):
+    """What a norm to numbers produces: S1, R and Q [B, T], and y [B, T, D], all int64."""
 
     s1: Int64s
     r: Int64s
     q: Int64s
     y: Int64s
-    logits: Int64s
 
 
 @njit(cache=True, nogil=True)
@@ -91,15 +90,9 @@ def _compare(x: Int64s, s1: Int64s, r: Int64s, theta: Int32s, theta_frac_bits: i
 
 
 def patch_embed(
-    patches: NDArray[np.uint8],
-    weight: NDArray[np.int8],
-    scale: Int32s,
-    bias: Int64s,
-    shift: int,
-    position: Int32s,
-    residual_bits: int,
-) -> tuple[Int64s, int]:
-    """Embed patches onto the residual grid and put the prefix tokens before them (paragraph 1).
+    patches: NDArray[np.uint8], weight: NDArray[np.int8], scale: Int32s, bias: Int64s, shift: int
+) -> Int64s:
+    """Embed patches onto the residual grid (paragraph 1), not yet saturated.
 
     Parameters
     ----------
@@ -110,6 +103,22 @@ def patch_embed(
         S, 1 to 2^15 - 1, and B, 48 bits.
     shift : int
         n, 1 to 40.
+
+    Returns
+    -------
+    int64[B, G, D]
+    """
+    batch, count, length = patches.shape
+    acc = _integer_products(patches.reshape(batch * count, length), weight).reshape(batch, count, -1)
+    return round_half_up_shift(acc * scale + bias, shift)
+
+
+def add_position(patches: Int64s, position: Int32s, residual_bits: int) -> tuple[Int64s, int]:
+    """Add the position embedding and put the prefix tokens, which are constants, before the patches (paragraph 1).
+
+    Parameters
+    ----------
+    patches : int64[B, G, D]
     position : int32[N, D]
         P; its first N - G rows are the prefix tokens.
     residual_bits : int
@@ -120,13 +129,16 @@ def patch_embed(
         The residual stream.
     saturations : int
     """
-    batch, count, length = patches.shape
-    tokens, channels = position.shape
-    acc = _integer_products(patches.reshape(batch * count, length), weight).reshape(batch, count, channels)
-    x = np.empty((batch, tokens, channels), dtype=np.int64)
+    batch, count, channels = patches.shape
+    x = np.empty((batch, len(position), channels), dtype=np.int64)
     x[:] = position
-    x[:, tokens - count :] += round_half_up_shift(acc * scale + bias, shift)
+    x[:, len(position) - count :] += patches
     return saturate_signed(x, residual_bits)
+
+
+def affine(y: Int64s, scale: Int32s, bias: Int32s, frac_bits: int) -> Int64s:
+    """Gamma and beta of a real-valued norm (paragraph 1): ``((y * Scale[c] + half) >> frac_bits) + Bias[c]``."""
+    return round_half_up_shift(y * scale, frac_bits) + bias
 
 
 def sign_norm(x: Int64s, theta: Int32s, eps: int | None, formats: Formats) -> SignNormResult:
@@ -216,29 +228,39 @@ def pool(x: Int64s, rows: int, mean_shift: int | None) -> Int64s:
     return x.sum(axis=1, keepdims=True) >> mean_shift
 
 
-def head(pooled: Int64s, eps: int, weight: NDArray[np.int8], bias: Int32s, formats: Formats) -> HeadResult:
-    """Normalise the pooled rows and classify them (paragraph 11).
+def normalise(x: Int64s, eps: int, frac_bits: int, formats: Formats) -> NormResult:
+    """Normalise rows of the residual stream to numbers, by a reciprocal root (paragraphs 1 and 11).
 
     Parameters
     ----------
-    pooled : int64[B, T, D]
+    x : int64[B, T, D]
     eps : int
         1 or more.
-    weight : int8[classes, T * D]
-    bias : int32[classes]
+    frac_bits : int
+        Of y.
     formats : Formats
-        `norm_shift`, `head_m` and `head_frac_bits` are used.
+        `norm_shift` and `head_m` are used.
 
     Returns
     -------
-    HeadResult
+    NormResult
     """
-    channels = pooled.shape[-1]
-    x = pooled >> formats.norm_shift
-    s1, v = _statistics(x[:, np.newaxis], np.array([eps], dtype=np.int64))
+    channels = x.shape[-1]
+    shifted = x >> formats.norm_shift
+    s1, v = _statistics(shifted[:, np.newaxis], np.array([eps], dtype=np.int64))
     s1, r = s1[:, 0], isqrt(v[:, 0])
     q = (1 << formats.head_m) // r
-    centred = channels * x - s1[..., np.newaxis]
-    y = (centred * q[..., np.newaxis]) >> (formats.head_m - formats.head_frac_bits)
-    logits = _integer_products(y.reshape(len(y), -1), weight) + bias
-    return HeadResult(s1, r, q, y, logits)
+    centred = channels * shifted - s1[..., np.newaxis]
+    return NormResult(s1, r, q, (centred * q[..., np.newaxis]) >> (formats.head_m - frac_bits))
+
+
+def classify(y: Int64s, weight: NDArray[np.int8], bias: Int32s) -> Int64s:
+    """Return the logits, int64[B, classes], of normalised rows int64[B, T, D] (paragraph 11).
+
+    Parameters
+    ----------
+    y : int64[B, T, D]
+    weight : int8[classes, T * D]
+    bias : int32[classes]
+    """
+    return _integer_products(y.reshape(len(y), -1), weight) + bias

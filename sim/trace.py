@@ -76,7 +76,7 @@ class _Writer:
 
     def __init__(self, network: IntNetwork, program: Program, taps: Mapping[str, Ints]):
         self.network, self.layout, self.taps = network, program.layout, taps
-        self.config, self.engine = network.config, program.layout.engine
+        self.config, self.engine = program.layout.config, program.layout.engine
         self.lanes = self.engine.lanes
 
     def blocks(self, op: Op) -> Iterator[Block]:

@@ -39,17 +39,16 @@ def patches(image: list[Rows], side: int) -> Rows:
     ]
 
 
-def patch_embed(
-    patch: Row, weight: Rows, scale: Row, bias: Row, shift: int, position: Row, residual_bits: int
-) -> tuple[Row, int]:
-    """Residual of one patch's token, and how many channels were clamped."""
-    x, saturations = [], 0
-    for c in range(len(weight)):
-        acc = sum(pixel * w for pixel, w in zip(patch, weight[c], strict=True))
-        value = round_half_up_shift(acc * scale[c] + bias[c], shift) + position[c]
-        x.append(saturate_signed(value, residual_bits))
-        saturations += x[-1] != value
-    return x, saturations
+def patch_embed(patch: Row, weight: Rows, scale: Row, bias: Row, shift: int) -> Row:
+    """One patch on the residual's grid, not yet saturated."""
+    acc = [sum(pixel * w for pixel, w in zip(patch, row, strict=True)) for row in weight]
+    return [round_half_up_shift(acc[c] * scale[c] + bias[c], shift) for c in range(len(acc))]
+
+
+def saturate_row(exact: Row, residual_bits: int) -> tuple[Row, int]:
+    """The row, clamped, and how many of its channels were."""
+    clamped = [saturate_signed(value, residual_bits) for value in exact]
+    return clamped, sum(a != b for a, b in zip(exact, clamped, strict=True))
 
 
 def norm_sign(x: Row, theta: Row, eps: int, theta_frac_bits: int) -> tuple[Row, int, int]:
@@ -81,9 +80,7 @@ def binary_linear(activations: Row, weights: Rows) -> Row:
 
 
 def residual_add(x: Row, acc: Row, scale: Row, bias: Row, residual_bits: int) -> tuple[Row, int]:
-    exact = [x[c] + scale[c] * acc[c] + bias[c] for c in range(len(x))]
-    clamped = [saturate_signed(value, residual_bits) for value in exact]
-    return clamped, sum(a != b for a, b in zip(exact, clamped, strict=True))
+    return saturate_row([x[c] + scale[c] * acc[c] + bias[c] for c in range(len(x))], residual_bits)
 
 
 def threshold_sign(acc: Row, theta: Row) -> Row:
@@ -95,14 +92,15 @@ def scores(queries: Rows, keys: Rows) -> Rows:
 
 
 def attention_threshold(p: Row, exp: Row, tau: int) -> tuple[Row, int, int]:
-    """Bits, m and Z of one row of scores."""
-    m = max(p)
-    z = sum(exp[m - score] for score in p)
-    return [int(exp[m - score] * 2**16 >= tau * z) for score in p], m, z
+    """Bits, m and Z of one row of scores; a score of -1 is a pair that may not attend."""
+    allowed = [score for score in p if score != -1]
+    m = max(allowed)
+    z = sum(exp[m - score] for score in allowed)
+    return [int(score != -1 and exp[m - score] * 2**16 >= tau * z) for score in p], m, z
 
 
 def score_threshold(p: Row, theta: int) -> Row:
-    return [int(score >= theta) for score in p]
+    return [int(score != -1 and score >= theta) for score in p]
 
 
 def context(attention: Row, values: Rows) -> tuple[Row, Row]:
@@ -115,13 +113,62 @@ def pool_mean(residual: Rows, pool_shift: int) -> Row:
     return [sum(column) // 2**pool_shift for column in zip(*residual, strict=True)]
 
 
-def head_row(pooled: Row, eps: int, norm_shift: int, head_m: int, head_frac_bits: int) -> tuple[int, int, int, Row]:
-    """S1, R, Q and y of one pooled row."""
-    x = [value // 2**norm_shift for value in pooled]
+def normalise(residual: Row, eps: int, norm_shift: int, head_m: int, frac_bits: int) -> tuple[int, int, int, Row]:
+    """S1, R, Q and y of one row."""
+    x = [value // 2**norm_shift for value in residual]
     _, s1, r = norm_sign(x, [0] * len(x), eps, 0)
     q = 2**head_m // r
-    return s1, r, q, [(len(x) * value - s1) * q // 2 ** (head_m - head_frac_bits) for value in x]
+    return s1, r, q, [(len(x) * value - s1) * q // 2 ** (head_m - frac_bits) for value in x]
+
+
+def affine(y: Row, scale: Row, bias: Row, frac_bits: int) -> Row:
+    return [round_half_up_shift(y[c] * scale[c], frac_bits) + bias[c] for c in range(len(y))]
 
 
 def classify(y: Row, weight: Rows, bias: Row) -> Row:
     return [sum(w * value for w, value in zip(row, y, strict=True)) + b for row, b in zip(weight, bias, strict=True)]
+
+
+def window_places(grid: int, window: int, shift: int) -> list[list[tuple[int, int]]]:
+    """Row and column of each window's tokens in the shifted grid, not yet wrapped around its edges."""
+    count, side = range(grid // window), range(window)
+    return [
+        [(a * window + row + shift, b * window + column + shift) for row in side for column in side]
+        for a in count
+        for b in count
+    ]
+
+
+def window_tokens(grid: int, window: int, shift: int) -> Rows:
+    """Raster indices of each window's tokens."""
+    places = window_places(grid, window, shift)
+    return [[(row % grid) * grid + column % grid for row, column in tokens] for tokens in places]
+
+
+def window_allowed(grid: int, window: int, shift: int) -> list[list[list[bool]]]:
+    """Which pairs may attend: those where both tokens, or neither, wrapped around the lower edge; the same right."""
+    return [
+        [[(i[0] >= grid) == (j[0] >= grid) and (i[1] >= grid) == (j[1] >= grid) for j in tokens] for i in tokens]
+        for tokens in window_places(grid, window, shift)
+    ]
+
+
+def relative_position(window: int, i: int, j: int) -> int:
+    """Row of the bias table for query i and key j of a window."""
+    down, right = i // window - j // window, i % window - j % window
+    return (down + window - 1) * (2 * window - 1) + right + window - 1
+
+
+def biased_scores(p: Rows, bias: Row, window: int, allowed: list[list[bool]]) -> Rows:
+    """Scores of one head of one window with its column of the bias table; -1 for pairs that may not attend."""
+    tokens = range(len(p))
+    return [[p[i][j] + bias[relative_position(window, i, j)] if allowed[i][j] else -1 for j in tokens] for i in tokens]
+
+
+def merge_neighbours(x: Rows, grid: int) -> Rows:
+    """Channels of the neighbours (0, 0), (1, 0), (0, 1), (1, 1), given as (row, column), after one another."""
+    return [
+        [value for column in (0, 1) for row in (0, 1) for value in x[(top + row) * grid + left + column]]
+        for top in range(0, grid, 2)
+        for left in range(0, grid, 2)
+    ]

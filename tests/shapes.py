@@ -1,8 +1,10 @@
-"""Small networks and engines in every mode, for tests of the compiler, the trace and the whole engine."""
+"""Small networks and engines in every mode, for tests of the reference, the compiler, the trace and the engine."""
 
 from dataclasses import replace
 
-from bivit.sim.config import ViTConfig
+import numpy as np
+
+from bivit.sim.config import ModelConfig, SwinConfig, ViTConfig
 from bivit.sim.engine import EngineConfig, engine_for
 
 TINY = ViTConfig(
@@ -31,6 +33,44 @@ MODES = {
     "tokens": TOKENS,
     "class_token": replace(TOKENS, dist_token=False),
 }
+
+#: Two stages: shifted windows in the first, one window as large as the grid in the second.
+SWIN = SwinConfig(
+    img_size=8,
+    patch_size=2,
+    in_chans=1,
+    num_classes=3,
+    embed_dim=16,
+    depths=(2, 1),
+    num_heads=(1, 2),
+    window_size=2,
+    mlp_ratio=2.0,
+)
+#: Every part of a Swin, and every way in which its windows can lie.
+SWINS = {
+    "two_stages": SWIN,
+    "colour": replace(SWIN, in_chans=3, num_classes=5),
+    "no_shift": replace(SWIN, depths=(1, 1)),
+    "three_stages": replace(SWIN, img_size=16, embed_dim=8, depths=(2, 2, 1), num_heads=(1, 1, 2)),
+    "window_is_grid": replace(SWIN, window_size=4, depths=(2,), num_heads=(2,)),
+    "window_above_grid": replace(SWIN, window_size=7, depths=(2, 2)),
+    "window_3": replace(SWIN, img_size=12, window_size=3, embed_dim=8, depths=(2, 2), num_heads=(1, 1)),
+    "window_4": replace(SWIN, img_size=8, patch_size=1, window_size=4, embed_dim=8, depths=(2,), num_heads=(1,)),
+    "window_7": replace(SWIN, img_size=14, patch_size=1, window_size=7, embed_dim=8, depths=(2,), num_heads=(1,)),
+    "words_with_padding": replace(SWIN, embed_dim=24, num_heads=(3, 1)),
+}
+SWIN_MODES = {
+    f"{norm}_{qk}_{attn}": replace(SWIN, norm_mode=norm, qk_mode=qk, attn_mode=attn)
+    for norm in ("layernorm", "mean")
+    for qk in ("layernorm", "threshold")
+    for attn in ("softmax", "score")
+}
+
+
+def random_images(config: ModelConfig, count: int, seed: int = 0) -> np.ndarray:
+    """Uniform noise, uint8[count, img_size, img_size, in_chans]."""
+    shape = (count, config.img_size, config.img_size, config.in_chans)
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
 def tiny_engine(**changes: object) -> EngineConfig:

@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from shapes import TINY, TOKENS
 
+from bivit.model.binarize import Binarization
 from bivit.model.checkpoint import Checkpoint, file_hash, load_checkpoint, save_checkpoint
 from bivit.model.patch import PixelNorm
 from bivit.model.vit import BiViT, RealViT
@@ -36,14 +37,15 @@ def rewrite(path: Path, header: dict[str, Any] | None = None, **tensors: torch.T
 
 def test_round_trip_of_a_binary_model(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = BiViT(TOKENS, PixelNorm((0.1, 0.2), (0.3, 0.4)), Formats(residual_frac_bits=11), "tanh")
+    binarization = Binarization(slope="tanh", weight_slope="bireal", attention="fixed")
+    model = BiViT(TOKENS, PixelNorm((0.1, 0.2), (0.3, 0.4)), Formats(residual_frac_bits=11), binarization)
     path = tmp_path / "model.safetensors"
     save_checkpoint(Checkpoint(model, 5, {"top1": 0.25}, {"data": "noise"}), path)
     loaded = load_checkpoint(path, "binary")
     assert (loaded.seed, loaded.metrics, loaded.provenance) == (5, {"top1": 0.25}, {"data": "noise"})
     assert isinstance(loaded.model, BiViT)
     assert (loaded.model.config, loaded.model.formats) == (TOKENS, model.formats)
-    assert (loaded.model.pixels, loaded.model.slope) == (model.pixels, "tanh")
+    assert (loaded.model.pixels, loaded.model.binarization) == (model.pixels, binarization)
     images = torch.from_numpy(random_images(TOKENS, 4))
     assert torch.equal(loaded.model(images), model.eval()(images))
     assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
@@ -86,14 +88,18 @@ def test_truncated_file(saved: Path, keep: int) -> None:
     ("header", "message"),
     [
         ({"format": "bivit-network"}, "not a bivit checkpoint: its format is not 'bivit-checkpoint'"),
-        ({"version": 2}, "of version 2, this bivit reads version 1"),
-        ({"kind": "ternary"}, "kind 'ternary'; allowed are float, binary"),
+        ({"version": 1}, "of version 1, this bivit reads version 2"),
+        ({"kind": "ternary"}, "kind 'ternary'; allowed are float, official, weights, binary"),
         ({"config": {"img_size": 8}}, "config in .* is incomplete"),
         ({"config": TINY.to_dict() | {"colour": 1}}, "config in .* has unknown keys colour"),
         ({"config": TINY.to_dict() | {"num_heads": 3}}, "embed_dim 16 is not a multiple of num_heads 3"),
         ({"pixels": {"mean": [0.5]}}, "pixels in .* is incomplete"),
         ({"config": None}, "config in the header of .* must be an object"),
-        ({"slope": "steep"}, "no sign gradient 'steep'"),
+        ({"binarization": {"slope": "steep"}}, "no sign gradient 'steep'"),
+        ({"binarization": {"attention": "soft"}}, "attention must be one of learned, fixed, got 'soft'"),
+        ({"binarization": {"step": 1}}, "binarization in .* has unknown keys step"),
+        ({"binarization": "bireal"}, "binarization in the header of .* must be an object"),
+        ({"pixels": {"mean": 1, "std": 1}}, "mean of pixels in .* must be a list, got 1"),
     ],
 )
 def test_wrong_headers(saved: Path, header: dict[str, Any], message: str) -> None:

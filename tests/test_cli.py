@@ -10,10 +10,10 @@ from program import assert_refused, bivit, invoke
 from bivit.cli import doctor
 from bivit.model.data import load_dataset
 from bivit.sim.artefact import load_network, save_network
-from bivit.sim.config import preset
+from bivit.sim.presets import preset
 from bivit.sim.random_network import random_network
 
-COMMANDS = ("doctor", "train", "eval", "export", "run", "generate", "cosim", "estimate", "report", "demo")
+COMMANDS = ("doctor", "train", "eval", "export", "run", "generate", "cosim", "estimate", "ops", "report", "demo")
 
 
 def test_help_lists_every_command() -> None:

@@ -15,8 +15,8 @@ from shapes import TINY, tiny_engine
 
 from bivit.sim.artefact import load_network, save_network
 from bivit.sim.compiler import compile_network
-from bivit.sim.config import preset
 from bivit.sim.cycles import estimate_cycles
+from bivit.sim.presets import preset
 from bivit.sim.random_network import random_network
 
 NETWORK = random_network(TINY, seed=5)
@@ -180,11 +180,11 @@ def test_ctrl_c_during_a_cosimulation(folder: Path, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["train", "--preset", "nothing"], "there is no preset 'nothing'"),
-        (["train", "--preset", "deit_tiny"], "there is no recipe for the preset 'deit_tiny'"),
+        (["train", "--preset", "deit_tiny"], "images must have shape [B, 224, 224, 3]"),
         (["train", "--data", "{folder}/images.npz"], "images must have shape"),
         (["train", "--epochs", "0"], "epochs must be a positive integer, got 0"),
-        (["eval", "nothing.safetensors"], "there is no checkpoint nothing.safetensors"),
-        (["eval", "{folder}/tiny.safetensors"], "is not a bivit checkpoint"),
+        (["eval", "nothing.safetensors"], "there is no file nothing.safetensors"),
+        (["export", "{folder}/tiny.safetensors"], "is not a bivit checkpoint"),
         (["export", "nothing.safetensors"], "there is no checkpoint nothing.safetensors"),
         (["report", "nothing"], "there is no nothing/report.json"),
     ],

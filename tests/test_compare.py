@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from bivit.cli.compare import Comparison, compare_taps
-from bivit.sim.config import preset
 from bivit.sim.errors import BivitError
+from bivit.sim.presets import preset
 from bivit.sim.random_network import random_network
 
 NETWORK = random_network(preset("digits"), seed=5)

@@ -6,11 +6,12 @@ import pytest
 from shapes import MODES, TINY, TOKENS, tiny_engine
 
 from bivit.sim.compiler import array_steps, compile_program, peak_macs, useful_macs
-from bivit.sim.config import Formats, preset
+from bivit.sim.config import Formats
 from bivit.sim.cycles import estimate_cycles
 from bivit.sim.engine import ENGINES
 from bivit.sim.errors import BivitError
 from bivit.sim.isa import OPCODES, OPERATIONS, Instruction
+from bivit.sim.presets import preset
 from bivit.sim.schedule import check_schedule
 
 REAL = [("digits", "digits"), ("deit_tiny", "deit_tiny_6x32"), ("deit_tiny", "deit_tiny_33x32")]

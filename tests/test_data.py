@@ -1,21 +1,23 @@
 """Data sets: the digits' fixed split, files of users, and what is wrong with them (model/data.py)."""
 
-import ast
 import gzip
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pictures import write_folder
 from sklearn.datasets import load_digits
 
-from bivit.model import data
-from bivit.model.data import Dataset, load_dataset
-from bivit.sim.config import PRESETS
+from bivit.model.data import Dataset, load_dataset, open_source
 from bivit.sim.errors import BivitError
 from bivit.sim.network import check_images
+from bivit.sim.presets import PRESETS
 
+FASHION = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "fashion-mnist"
 IMAGES = np.arange(20 * 3 * 4, dtype=np.uint8).reshape(20, 3, 4)
 LABELS = np.arange(20) % 2
 
@@ -115,6 +117,7 @@ def test_unreadable_npz_files_are_refused(tmp_path: Path, content: bytes) -> Non
 
 
 def test_bad_idx_folders_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(b"")
     with pytest.raises(BivitError, match=r"neither train-images-idx3-ubyte nor train-images-idx3-ubyte\.gz"):
         load_dataset(str(tmp_path), "train")
     path = tmp_path / "train-images-idx3-ubyte"
@@ -140,8 +143,71 @@ def test_take() -> None:
         test.take(0)
 
 
-def test_the_module_needs_no_torch() -> None:
-    tree = ast.parse(Path(data.__file__).read_text(encoding="utf-8"))
-    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert not any(name.startswith("torch") for name in names)
+def test_validation_is_split_off_by_class() -> None:
+    whole = load_dataset("digits", "train")
+    train, validation = whole.validation(0.1, seed=3)
+    assert sorted(rows(train) + rows(validation)) == sorted(rows(whole))
+    for label in range(10):
+        assert (validation.labels == label).sum() == (whole.labels == label).sum() // 10
+    assert rows(validation) == rows(whole.validation(0.1, seed=3)[1])
+    assert rows(validation) != rows(whole.validation(0.1, seed=4)[1])
+    assert validation.name == "digits (train), validation part"
+    assert validation.classes == train.classes == whole.classes
+
+
+@pytest.mark.parametrize(
+    ("share", "message"), [(0.0, "above 0 and below 1"), (1.0, "above 0 and below 1"), (0.001, "no class of digits")]
+)
+def test_wrong_shares_are_refused(share: float, message: str) -> None:
+    with pytest.raises(BivitError, match=message):
+        load_dataset("digits", "train").validation(share)
+
+
+def test_images_in_memory_can_be_read_at_another_size() -> None:
+    test = load_dataset("digits", "test")
+    assert isinstance(open_source("digits", "test", 8, channels=1), Dataset)
+    larger = load_dataset("digits", "test", 14)
+    assert larger.images.shape == (355, 14, 14, 1)
+    assert larger.labels.tolist() == test.labels.tolist()
+    # 14 is the centre of 16, which has two pixels for each of the digit's: every second one resembles it.
+    small, large = test.images[:, 1:7, 1:7].astype(float), larger.images[:, 1:13:2, 1:13:2].astype(float)
+    assert np.corrcoef(small.ravel(), large.ravel())[0, 1] > 0.8
+    colour = open_source("digits", "test", channels=3)
+    assert colour.shape == (8, 8, 3)
+    assert np.array_equal(colour.take(3).images, test.images[:3].repeat(3, axis=-1))
+
+
+def test_images_that_cannot_be_resized_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BivitError, match="have 3 x 4 pixels; give the size"):
+        open_source(write(tmp_path, images=IMAGES, labels=LABELS), "test", channels=3)
+    five = np.zeros((20, 4, 4, 5), dtype=np.uint8)
+    with pytest.raises(BivitError, match="have 5 channels; only those with 1 or 3"):
+        open_source(write(tmp_path, images=five, labels=LABELS), "test", 8)
+
+
+def test_what_is_too_large_for_memory_is_refused(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"train": 40})
+    with pytest.raises(BivitError, match=r"80 images .* take 5\.6 GiB at 5000 pixels, above the 4 GiB"):
+        load_dataset(str(tmp_path), "train", 5000)
+
+
+def test_unknown_layouts_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BivitError, match=r"no data set that is known; give 'digits', .* found nothing"):
+        load_dataset(str(tmp_path), "train")
+    for name in "abcdefghij":
+        (tmp_path / name).mkdir()
+    with pytest.raises(BivitError, match="found a/, b/, c/, d/, e/, f/, g/, h/ and 2 more"):
+        load_dataset(str(tmp_path), "train")
+
+
+@pytest.mark.skipif(not FASHION.is_dir(), reason="no shared/data/fashion-mnist beside the repository")
+def test_real_idx_files() -> None:
+    test = load_dataset(str(FASHION), "test")
+    assert test.images.shape == (10_000, 28, 28, 1)
+    assert np.bincount(test.labels).tolist() == [1000] * 10
+
+
+def test_data_sets_in_memory_need_no_torch() -> None:
+    code = "import sys, bivit.model.data as d; d.load_dataset('digits', 'test').take(3); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -164,9 +164,8 @@ class Embedding:
     def expected(self) -> tuple[np.ndarray, int]:
         """X of all tokens and the saturations, by the integer reference."""
         flat = self.patches.reshape(1, len(self.patches), -1)
-        x, count = norms.patch_embed(
-            flat, self.weight, self.scale, self.bias, self.shift, self.position, Formats().residual_bits
-        )
+        embedded = norms.patch_embed(flat, self.weight, self.scale, self.bias, self.shift)
+        x, count = norms.add_position(embedded, self.position, Formats().residual_bits)
         return x[0], count
 
 
@@ -248,16 +247,16 @@ def test_strips_follow_each_other_at_busy_with_a_stride() -> None:
     assert [t.windows() for t in traces] == [activity(engine, op, fields).windows] * 2
 
 
-def classifier(seed: int, classes: int, rows: int, dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Pooled rows, weights and biases, the first class with the weights that give the largest sum; and y."""
+def classifier(seed: int, classes: int, rows: int, dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weights and biases, the first class with the weights that give the largest sum; and y of pooled rows."""
     rng = np.random.default_rng(seed)
     pooled = rng.integers(-(1 << 19), 1 << 19, (1, rows, dim))
     pooled[0, 0] = np.where(np.arange(dim) % 2, -(1 << 19), (1 << 19) - 1)
     weight = rng.integers(-128, 128, (classes, rows * dim), dtype=np.int8)
     bias = rng.integers(-(1 << 30), 1 << 30, classes).astype(np.int32)
-    y = norms.head(pooled, 1, weight, bias, Formats()).y.reshape(-1)
-    weight[0] = np.where(y < 0, -128, 127)
-    return pooled, weight, bias, y
+    y = norms.normalise(pooled, 1, Formats().head_frac_bits, Formats()).y
+    weight[0] = np.where(y.reshape(-1) < 0, -128, 127)
+    return weight, bias, y
 
 
 @pytest.mark.parametrize(
@@ -266,7 +265,7 @@ def classifier(seed: int, classes: int, rows: int, dim: int) -> tuple[np.ndarray
 )
 def test_logits(dense_lanes: int, classes: int, rows: int, dim: int, weight_addr: int) -> None:
     engine = engine_of(dense_lanes)
-    pooled, weight, bias, y = classifier(11, classes, rows, dim)
+    weight, bias, y = classifier(11, classes, rows, dim)
     groups = -(-classes // dense_lanes)
     padded = np.zeros((groups * dense_lanes, rows * dim), dtype=np.int64)
     padded[:classes] = weight
@@ -278,9 +277,9 @@ def test_logits(dense_lanes: int, classes: int, rows: int, dim: int, weight_addr
         "head_bias": [join(chunk, [32] * LANES) for chunk in biases.reshape(-1, LANES).tolist()],
     }
     fields = {"inputs": rows * dim, "groups": groups, "weight_addr": weight_addr}
-    traces, _ = run(engine, memories, [("logits", fields)] * 2, y=tuple(y.tolist()))
+    traces, _ = run(engine, memories, [("logits", fields)] * 2, y=tuple(y.reshape(-1).tolist()))
     expected = np.zeros(groups * dense_lanes, dtype=np.int64)
-    expected[:classes] = norms.head(pooled, 1, weight, bias, Formats()).logits[0]
+    expected[:classes] = norms.classify(y, weight, bias)[0]
     chunks = [join(chunk, [32] * LANES) for chunk in expected.reshape(-1, LANES).tolist()]
     for trace in traces:
         assert [(addr, word) for _, addr, word in trace.logits] == list(enumerate(chunks))

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Each compares what it computes and fails when it differs.
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 #: The others take no arguments; the whole bench takes minutes.
-ARGUMENTS = {"bench.py": ["--quick"]}
+ARGUMENTS = {"bench.py": ["--quick"], "bench_training.py": ["--quick"]}
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -62,7 +62,7 @@ def test_exp_table_and_tau() -> None:
 def test_score_theta_equals_the_scaled_comparison() -> None:
     torch.manual_seed(0)
     sharpness, threshold = torch.rand(100).double() + 0.01, torch.randn(100).double() * 4
-    theta = fold.score_theta(threshold, sharpness, 16)
+    theta = fold.score_theta(threshold, sharpness, 16, 16)
     assert int(theta.min()) >= 0
     assert int(theta.max()) <= 17
     p = torch.arange(17)[:, None]

@@ -178,9 +178,8 @@ def test_pool(tokens: int, channels: int, stride: int, fill: int | None) -> None
         assert trace.x_read == list(range(1, 1 + tokens * channels // LANES))
 
 
-def reference(rows: np.ndarray, eps: int) -> norms.HeadResult:
-    nothing = np.zeros((1, rows.size), dtype=np.int8)
-    return norms.head(rows[np.newaxis], eps, nothing, np.zeros(1, dtype=np.int32), FORMATS)
+def reference(rows: np.ndarray, eps: int) -> norms.NormResult:
+    return norms.normalise(rows[np.newaxis], eps, FORMATS.head_frac_bits, FORMATS)
 
 
 @pytest.mark.parametrize("channels", [24, 8, 20, 2])

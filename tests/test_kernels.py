@@ -130,6 +130,25 @@ def test_score_threshold() -> None:
         ]
 
 
+@pytest.mark.parametrize("tau", [0, 1, 2**13, 2**16])
+def test_pairs_that_may_not_attend_have_no_weight_and_no_bit(tau: int) -> None:
+    p = integers(10, -1, 8, 2, 2, 6, 6)
+    p[..., range(6), range(6)] = 3  # a token may always attend to itself
+    p[0, 0, 0, 1:] = -1
+    exp = np.array([exp_table(decay, 8) for decay in (0.0, 0.7)], dtype=np.int32)
+    taus = np.full(2, tau, dtype=np.int32)
+    bits, m, z = kernels.attention_threshold(p, exp, taus)
+    assert (bits.tolist(), m.tolist(), z.tolist()) == attention_by_rows(p, exp, taus)
+    assert not bits[p < 0].any()
+    assert (m[0, 0, 0], z[0, 0, 0]) == (3, 2**15)
+    for theta in (0, 4):
+        bits = kernels.score_threshold(p, np.full(2, theta, dtype=np.int32))
+        assert np.array_equal(bits, (p >= theta) & (p >= 0))
+        assert bits.tolist() == [
+            [[naive.score_threshold(row, theta) for row in head] for head in i] for i in p.tolist()
+        ]
+
+
 @pytest.mark.parametrize("tokens", [1, 5, 63, 64, 65])
 @pytest.mark.parametrize("channels", [1, 8])
 def test_context(tokens: int, channels: int) -> None:

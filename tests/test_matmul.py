@@ -6,9 +6,9 @@ from amaranth.sim import Simulator
 
 from bivit.hw.matmul import Matmul
 from bivit.sim import timing
-from bivit.sim.config import preset
 from bivit.sim.engine import EngineConfig, engine_for
 from bivit.sim.isa import OPERATIONS
+from bivit.sim.presets import preset
 from helpers import CLK_PERIOD, signed
 
 WORD_MAX = (1 << 64) - 1

@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from naive_network import NaiveNetwork
+from naive_network import assert_equals_naive
+from shapes import SWIN, random_images
 
+from bivit.sim.artefact import load_network, save_network
 from bivit.sim.bits import unpack
-from bivit.sim.config import Formats, ViTConfig, preset
+from bivit.sim.config import Formats, ViTConfig
 from bivit.sim.errors import BivitError
-from bivit.sim.network import CHUNK, IntNetwork, tap_names, tap_shapes
+from bivit.sim.network import CHUNK, IntNetwork
+from bivit.sim.presets import PRESETS, preset
 from bivit.sim.random_network import random_network
 
 TINY = ViTConfig(img_size=8, patch_size=4, num_classes=5, embed_dim=24, depth=2, num_heads=3, mlp_ratio=3.0)
@@ -32,33 +35,8 @@ CONFIGS = {
 }
 
 
-def random_images(config: ViTConfig, count: int, seed: int = 0) -> np.ndarray:
-    shape = (count, config.img_size, config.img_size, config.in_chans)
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
 def with_tensor(network: IntNetwork, name: str, tensor: Any) -> IntNetwork:
     return replace(network, tensors=network.tensors | {name: tensor})
-
-
-def assert_equals_naive(network: IntNetwork, images: np.ndarray) -> tuple[int, int]:
-    """Compare every tap and counter with the twin's; return the saturations and the empty rows."""
-    result = network.run(images, taps="all")
-    twins = []
-    for image in images:
-        twin = NaiveNetwork(network)
-        twin.run(image)
-        twins.append(twin)
-    assert list(result.taps) == tap_names(network.config)
-    assert set(twins[0].taps) == set(result.taps)
-    for name, tap in result.taps.items():
-        assert tap.dtype == np.int64
-        assert tap.shape == (len(images), *tap_shapes(network.config)[name])
-        assert tap.tolist() == [twin.taps[name] for twin in twins], name
-    assert np.array_equal(result.logits, result.taps["head"])
-    assert result.saturations == sum(twin.saturations for twin in twins)
-    assert result.empty_rows == sum(twin.empty_rows for twin in twins)
-    return result.saturations, result.empty_rows
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -155,10 +133,9 @@ def test_bad_taps_are_refused() -> None:
 
 
 def plain_python_digest() -> str:
-    """SHA-256 of every tap of two modes on two images; also run with numba switched off, in a process of its own."""
+    """SHA-256 of every tap of three networks on two images; also run with numba off, in a process of its own."""
     digest = hashlib.sha256()
-    for name in ("class_and_distillation_token", "all_thresholds"):
-        config = CONFIGS[name]
+    for config in (CONFIGS["class_and_distillation_token"], CONFIGS["all_thresholds"], SWIN):
         for tap in random_network(config).run(random_images(config, 2), taps="all").taps.values():
             digest.update(tap.tobytes())
     return digest.hexdigest()
@@ -196,3 +173,14 @@ def test_deit_tiny_at_full_size() -> None:
         assert np.array_equal(taps["mlp.fc2"], (2 * taps["mlp.act"] - 1) @ fc2.T)
         c = taps["attn.attn_sign"] @ (2 * taps["attn.v_sign"] - 1)
         assert np.array_equal(taps["attn.context.c"], c.swapaxes(0, 1).reshape(198, 192))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_saved_loaded_and_run(name: str, tmp_path: Path) -> None:
+    config = preset(name)
+    save_network(random_network(config), tmp_path / "net")
+    network, images = load_network(tmp_path / "net"), random_images(config, 2)
+    result = network.run(images)
+    assert result.logits.shape == (2, config.num_classes)
+    assert not np.array_equal(result.logits[0], result.logits[1])
+    assert (result.saturations, result.empty_rows) == (0, 0)

@@ -24,24 +24,17 @@ def int32(values: np.ndarray) -> np.ndarray:
     return values.astype(np.int32)
 
 
-@pytest.mark.parametrize("prefix", [0, 1, 2])
 @pytest.mark.parametrize("shift", [1, 17, 40])
-def test_patch_embed(prefix: int, shift: int) -> None:
+def test_patch_embed(shift: int) -> None:
     patches = integers(0, 0, 255, 2, 3, 7).astype(np.uint8)
     weight = integers(1, -128, 127, 5, 7).astype(np.int8)
     scale, bias = int32(integers(2, 1, 2**15 - 1, 5)), integers(3, -(2**47), 2**47 - 1, 5)
-    position = int32(integers(4, LOW, HIGH, prefix + 3, 5))
-    x, saturations = norms.patch_embed(patches, weight, scale, bias, shift, position, 20)
-    rows = [
-        [
-            naive.patch_embed(patch, weight.tolist(), scale.tolist(), bias.tolist(), shift, place, 20)
-            for patch, place in zip(image, position[prefix:].tolist(), strict=True)
-        ]
+    x = norms.patch_embed(patches, weight, scale, bias, shift)
+    assert x.dtype == np.int64
+    assert x.tolist() == [
+        [naive.patch_embed(patch, weight.tolist(), scale.tolist(), bias.tolist(), shift) for patch in image]
         for image in patches.tolist()
     ]
-    assert x.dtype == np.int64
-    assert x.tolist() == [position[:prefix].tolist() + [row for row, _ in image] for image in rows]
-    assert saturations == sum(count for image in rows for _, count in image)
 
 
 def test_patch_embed_with_extreme_pixels_and_weights() -> None:
@@ -49,9 +42,26 @@ def test_patch_embed_with_extreme_pixels_and_weights() -> None:
     scale, bias = np.full(2, 2**15 - 1, dtype=np.int32), np.array([-(2**47), 2**47 - 1])
     for value in (0, 255):
         patch = np.full((1, 1, 768), value, dtype=np.uint8)
-        x, _ = norms.patch_embed(patch, weight, scale, bias, 40, np.zeros((1, 2), dtype=np.int32), 20)
-        expected, _ = naive.patch_embed([value] * 768, weight.tolist(), scale.tolist(), bias.tolist(), 40, [0, 0], 20)
+        x = norms.patch_embed(patch, weight, scale, bias, 40)
+        expected = naive.patch_embed([value] * 768, weight.tolist(), scale.tolist(), bias.tolist(), 40)
         assert x.tolist() == [[expected]]
+
+
+@pytest.mark.parametrize("prefix", [0, 1, 2])
+def test_positions_are_added_to_patches_and_prefix_tokens_are_constants(prefix: int) -> None:
+    patches = integers(0, 2 * LOW, 2 * HIGH, 2, 3, 5)
+    position = int32(integers(4, LOW, HIGH, prefix + 3, 5))
+    x, saturations = norms.add_position(patches, position, 20)
+    places = position.tolist()
+    rows = [
+        [
+            naive.saturate_row([a + b for a, b in zip(patch, place, strict=True)], 20)
+            for patch, place in zip(image, places[prefix:], strict=True)
+        ]
+        for image in patches.tolist()
+    ]
+    assert x.tolist() == [places[:prefix] + [row for row, _ in image] for image in rows]
+    assert saturations == sum(count for image in rows for _, count in image) > 0
 
 
 @pytest.mark.parametrize("channels", [1, 8, 72])
@@ -151,15 +161,47 @@ def test_pool_takes_the_first_rows_or_the_floor_of_the_mean() -> None:
     assert norms.pool(np.array([[[-1], [0]]]), 1, 1).tolist() == [[[-1]]]
 
 
-@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("frac_bits", [8, 12])
+@pytest.mark.parametrize("rows", [1, 5])
 @pytest.mark.parametrize("limit", [0, 3, HIGH])
-def test_head(rows: int, limit: int) -> None:
-    pooled = integers(rows, -limit, limit, 3, rows, 16)
-    weight, bias = integers(1, -128, 127, 4, rows * 16).astype(np.int8), int32(integers(2, -(2**31), 2**31 - 1, 4))
+def test_normalise(rows: int, limit: int, frac_bits: int) -> None:
+    x = integers(rows, -limit, limit, 3, rows, 16)
     for eps in (1, 5000):
-        result = norms.head(pooled, eps, weight, bias, FORMATS)
-        expected = [[naive.head_row(row, eps, 2, 36, 8) for row in image] for image in pooled.tolist()]
+        result = norms.normalise(x, eps, frac_bits, FORMATS)
+        expected = [[naive.normalise(row, eps, 2, 36, frac_bits) for row in image] for image in x.tolist()]
         for position, got in enumerate((result.s1, result.r, result.q, result.y)):
+            assert got.dtype == np.int64
             assert got.tolist() == [[row[position] for row in image] for image in expected]
-        y = [[value for row in image for value in row[3]] for image in expected]
-        assert result.logits.tolist() == [naive.classify(row, weight.tolist(), bias.tolist()) for row in y]
+
+
+def test_normalise_and_affine_are_a_layernorm() -> None:
+    """Within 3 steps of the residual's grid for gammas up to 2: y is floored to a step, and R and Q are floored."""
+    x = integers(0, -(2**14), 2**14, 2, 4, 96)
+    gamma, beta = integers(1, -(2**13), 2**13, 96), integers(2, -(2**13), 2**13, 96)
+    y = norms.normalise(x, 1, 12, FORMATS).y
+    got = norms.affine(y, int32(gamma), int32(beta), 12)
+    floored = (x >> 2).astype(float)
+    centred = floored - floored.mean(-1, keepdims=True)
+    exact = centred / np.sqrt((centred**2).mean(-1, keepdims=True)) * gamma + beta
+    assert np.abs(got - exact).max() < 3
+
+
+@given(st.lists(st.integers(-(2**24), 2**24), min_size=1, max_size=12), st.integers(1, 16), st.data())
+def test_affine(y: list[int], frac_bits: int, data: st.DataObject) -> None:
+    def draw(low: int, high: int) -> list[int]:
+        return data.draw(st.lists(st.integers(low, high), min_size=len(y), max_size=len(y)))
+
+    scale, bias = draw(-(2**15), 2**15 - 1), draw(LOW, HIGH)
+    got = norms.affine(np.array([[y]]), np.array(scale, dtype=np.int32), np.array(bias, dtype=np.int32), frac_bits)
+    assert got.dtype == np.int64
+    assert got[0, 0].tolist() == naive.affine(y, scale, bias, frac_bits)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_classify(rows: int) -> None:
+    y = integers(rows, -(2**12), 2**12, 3, rows, 16)
+    weight, bias = integers(1, -128, 127, 4, rows * 16).astype(np.int8), int32(integers(2, -(2**31), 2**31 - 1, 4))
+    flat = [[value for row in image for value in row] for image in y.tolist()]
+    assert norms.classify(y, weight, bias).tolist() == [
+        naive.classify(row, weight.tolist(), bias.tolist()) for row in flat
+    ]

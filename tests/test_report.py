@@ -49,6 +49,16 @@ def made_up_report() -> dict[str, Any]:
             {"model": "real-valued teacher", "arithmetic": "float32", "images": 360, "top1": 0.9806},
             {"model": "integer network", "arithmetic": "integers", "images": 360, "top1": 0.9528},
         ],
+        "training": [
+            {"phase": phase, "epoch": epoch, "lr": 1e-3, "loss": 1 / epoch, "top1": 1 - 0.5 / epoch}
+            for phase in ("teacher", "stages.0")
+            for epoch in (1, 2, 3)
+        ],
+        "heads": [
+            {"head": f"blocks.0.attn.attn_sign[{h}]", "scale": 0.1, "ones": 0.2, "entropy": 2.0, "empty_rows": 0.0}
+            | {"state": "alive"}
+            for h in (0, 1)
+        ],
         "agreement": {
             "comparisons": [
                 {

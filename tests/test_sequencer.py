@@ -3,9 +3,9 @@
 from amaranth.sim import Simulator
 
 from bivit.hw.sequencer import Sequencer
-from bivit.sim.config import preset
 from bivit.sim.engine import engine_for
 from bivit.sim.isa import OPERATIONS, Instruction
+from bivit.sim.presets import preset
 from helpers import CLK_PERIOD, load_memory
 
 ENGINE = engine_for(preset("digits"), rows=2, columns=8, lanes=8, dense_lanes=8, program_words=16)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bivit.sim.bits import pack
-from bivit.sim.config import Formats, ViTConfig
+from bivit.sim.config import Formats, ModelConfig, SwinConfig, ViTConfig
 from bivit.sim.errors import BivitError
 from bivit.sim.network import IntNetwork
 from bivit.sim.random_network import random_network
@@ -15,10 +15,14 @@ from bivit.sim.tensors import check_formats, tensor_specs
 
 SOFTMAX = ViTConfig(img_size=8, patch_size=4, num_classes=5, embed_dim=24, depth=1, num_heads=3, mlp_ratio=3.0)
 SCORE = replace(SOFTMAX, norm_mode="mean", qk_mode="threshold", attn_mode="score")
+SWIN = SwinConfig(
+    img_size=8, patch_size=2, num_classes=5, embed_dim=16, depths=(1, 1), num_heads=(2, 2), window_size=2, mlp_ratio=1.0
+)
+SWIN_SCORE = replace(SWIN, norm_mode="mean", qk_mode="threshold", attn_mode="score")
 EPS_LIMIT = 2**62 - 1 - (24 * 2**17) ** 2
 
 
-def with_value(config: ViTConfig, name: str, value: int, index: int = -1) -> IntNetwork:
+def with_value(config: ModelConfig, name: str, value: int, index: int = -1) -> IntNetwork:
     """A network with one element of one tensor replaced."""
     network = random_network(config)
     tensor = network.tensors[name].copy()
@@ -45,11 +49,22 @@ RANGES = [
     (SOFTMAX, "blocks.0.mlp.fc2.bias", -(2**19), 2**19 - 1),
     (SOFTMAX, "blocks.0.mlp.act.theta", -24, 26),
     (SOFTMAX, "norm.eps", 1, EPS_LIMIT),
+    (SWIN, "patch_embed.norm.scale", -(2**15), 2**15 - 1),
+    (SWIN, "patch_embed.norm.bias", -(2**19), 2**19 - 1),
+    (SWIN, "patch_embed.norm.eps", 1, 2**62 - 1 - (16 * 2**17) ** 2),
+    (SWIN, "layers.0.blocks.0.attn.relative_position_bias_table", 0, 8),
+    (SWIN, "layers.1.blocks.0.attn.relative_position_bias_table", 0, 16),
+    (SWIN, "layers.1.blocks.0.attn.attn_sign.tau", 0, 2**16),
+    (SWIN_SCORE, "layers.1.blocks.0.attn.attn_sign.theta", 0, 33),
+    (SWIN, "layers.1.downsample.norm.theta", -(2**15), 2**15 - 1),
+    (SWIN, "layers.1.downsample.norm.eps", 1, 2**62 - 1 - (64 * 2**17) ** 2),
+    (SWIN, "layers.1.downsample.reduction.scale", -(2**15), 2**15 - 1),
+    (SWIN, "layers.1.downsample.reduction.bias", -(2**19), 2**19 - 1),
 ]
 
 
 @pytest.mark.parametrize(("config", "name", "low", "high"), RANGES)
-def test_ranges(config: ViTConfig, name: str, low: int, high: int) -> None:
+def test_ranges(config: ModelConfig, name: str, low: int, high: int) -> None:
     for value in (low, high):
         assert with_value(config, name, value).tensors[name].flat[-1] == value
     for value in (low - 1, high + 1):
@@ -82,6 +97,16 @@ def test_padding_bits_of_weights_are_zero(name: str) -> None:
     used = (72 if "fc2" in name else 24) % 64
     tensor[-1, -1] |= np.uint64(1) << np.uint64(used)
     with pytest.raises(BivitError, match=rf"{name} has ones in the padding"):
+        replace(network, tensors=network.tensors | {name: tensor})
+
+
+def test_padding_bits_of_merged_neighbours_are_zero() -> None:
+    name, config = "layers.1.downsample.reduction.weight", replace(SWIN, embed_dim=24, num_heads=(3, 3))
+    network = random_network(config)
+    assert network.tensors[name].shape == (48, 2)
+    tensor = network.tensors[name].copy()
+    tensor[0, 1] |= np.uint64(1) << np.uint64(96 - 64)
+    with pytest.raises(BivitError, match=rf"{name} has ones in the padding beyond bit 95"):
         replace(network, tensors=network.tensors | {name: tensor})
 
 
@@ -119,6 +144,21 @@ def test_modes_decide_which_tensors_exist() -> None:
     assert score - softmax == {f"{attn}.attn_sign.theta"}
 
 
+def test_tensors_of_a_swin() -> None:
+    specs = tensor_specs(SWIN, Formats())
+    assert "pos_embed" not in specs
+    assert specs["layers.0.blocks.0.attn.relative_position_bias_table"].shape == (9, 2)
+    assert specs["layers.0.blocks.0.attn.attn_sign.exp"].shape == (2, 17)  # 2 * 8 + 1 scores
+    assert specs["layers.1.blocks.0.attn.attn_sign.exp"].shape == (2, 33)
+    assert specs["layers.1.downsample.norm.theta"].shape == (64,)
+    assert specs["layers.1.downsample.reduction.weight"].shape == (32, 1)
+    assert specs["head.weight"].shape == (5, 32)
+    score = tensor_specs(SWIN_SCORE, Formats())
+    assert "layers.1.downsample.norm.eps" not in score
+    # Its values are numbers, not signs: the norm of the patches always takes the root.
+    assert "patch_embed.norm.eps" in score
+
+
 def test_a_change_in_place_is_found_by_validate() -> None:
     network = random_network(SOFTMAX)
     network.tensors["norm.eps"][0] = 0
@@ -144,6 +184,24 @@ def test_formats_that_could_leave_int64_are_refused(formats: Formats, message: s
     config = replace(SOFTMAX, embed_dim=768, num_heads=12)
     with pytest.raises(BivitError, match=message):
         check_formats(config, formats)
+
+
+def test_formats_of_a_swin_that_could_leave_int64_are_refused() -> None:
+    with pytest.raises(BivitError, match=r"residual_frac_bits must be 1 or more in a swin, .* got 0"):
+        check_formats(SWIN, Formats(residual_frac_bits=0))
+    check_formats(SOFTMAX, Formats(residual_frac_bits=0))
+    # The four neighbours of a merging are wider than any block.
+    formats = Formats(residual_bits=21, norm_shift=0)
+    check_formats(replace(SOFTMAX, embed_dim=1024, num_heads=16), formats)
+    with pytest.raises(BivitError, match="variance of SignNorm"):
+        check_formats(replace(SWIN, embed_dim=512, num_heads=(8, 16)), formats)
+
+
+def test_the_widest_heads_may_be_those_of_an_early_stage() -> None:
+    few = replace(SWIN, embed_dim=64, num_heads=(1, 16))
+    with pytest.raises(BivitError, match=r"variance of HeadNorm .*lower qk_scale_bits"):
+        check_formats(few, Formats(qk_scale_bits=19))
+    check_formats(replace(few, num_heads=(8, 16)), Formats(qk_scale_bits=19))
 
 
 def test_the_default_formats_fit_every_preset_and_the_widest_residual() -> None:

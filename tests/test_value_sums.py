@@ -5,8 +5,8 @@ import random
 from amaranth.sim import Simulator
 
 from bivit.hw.value_sums import ValueSums
-from bivit.sim.config import preset
 from bivit.sim.engine import engine_for
+from bivit.sim.presets import preset
 from helpers import CLK_PERIOD
 
 ENGINE = engine_for(preset("digits"), rows=3, columns=16, lanes=8, dense_lanes=8, program_words=512)

@@ -5,15 +5,16 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from models import random_images, random_model
+from models import images_of, random_model
 from shapes import MODES, TINY, TOKENS
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bivit.model.binarize import Binarization
 from bivit.model.layers import ResidualGrid, SignNorm
 from bivit.model.patch import PixelNorm
 from bivit.model.vit import BiViT, RealViT, forward_taps
-from bivit.sim.config import Formats, ViTConfig
+from bivit.sim.config import Formats
 from bivit.sim.errors import BivitError
 
 #: State-dict keys of timm's DeiT (VisionTransformerDistilled), a block's once.
@@ -24,16 +25,13 @@ TIMM_BLOCK += ["norm2.weight", "norm2.bias", "mlp.fc1.weight", "mlp.fc1.bias", "
 #: What a Bi-ViT has in a block beside them, and what it has not: its products have no bias.
 EXTRA = [f"attn.{part}.{key}" for part in ("q_norm", "k_norm") for key in ("weight", "bias", "scale", "zero_point")]
 EXTRA += ["attn.v_sign.bias", "attn.v_sign.zero_point", "attn.attn_sign.scale", "attn.attn_sign.zero_point"]
+EXTRA += [f"attn.{part}.statistic.{key}" for part in ("q_norm", "k_norm", "attn_sign") for key in ("total", "batches")]
 EXTRA += ["mlp.act.bias"]
 ABSENT = ["attn.qkv.bias", "mlp.fc1.bias"]
 
 
 def keys(block: list[str], depth: int) -> set[str]:
     return set(TIMM) | {f"blocks.{index}.{key}" for index in range(depth) for key in block}
-
-
-def images_of(config: ViTConfig, count: int = 6) -> Tensor:
-    return torch.from_numpy(random_images(config, count))
 
 
 def test_state_dict_names_are_timms() -> None:
@@ -116,7 +114,7 @@ def test_products_of_the_blocks_see_only_signs_and_bits() -> None:
         x = model.embed(images_of(TINY))
         products.operands.clear()
         for block in model.blocks:
-            x = block(x)
+            x, _ = block(x)
     # Six products of two operands in each block: qkv, scores, context, proj, fc1, fc2.
     assert len(products.operands) == 12 * TINY.depth
     values = [set(operand.unique().tolist()) for operand in products.operands]
@@ -131,7 +129,7 @@ def test_the_residual_stays_on_its_grid_and_saturates() -> None:
     model = BiViT(TINY, formats=formats)
     seen = []
     for block in model.blocks:
-        block.register_forward_hook(lambda module, inputs, output: seen.append(output.detach()))
+        block.register_forward_hook(lambda module, inputs, output: seen.append(output[0].detach()))
     model(images_of(TINY))
     for x in seen:
         assert torch.equal(x * 2**8, torch.round(x * 2**8))
@@ -167,7 +165,7 @@ def test_a_scale_before_a_sign_changes_nothing() -> None:
 
 
 def test_a_negative_gamma_turns_a_tie_with_the_folded_weight() -> None:
-    norm = SignNorm(replace(TINY, embed_dim=8, num_heads=1), Formats(), "clipped")
+    norm = SignNorm(8, "layernorm", 1e-6, Formats(), "clipped").eval()
     with torch.no_grad():
         norm.weight.copy_(torch.tensor([1.0, -1.0, 1.0, -1.0, 0.0, 0.0, 1.0, -1.0]))
         norm.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 0.0, 0.5, -0.5, 0.0, 0.0]))
@@ -202,7 +200,11 @@ def test_project_keeps_what_must_be_positive_positive() -> None:
 
 def test_bad_parts_are_refused() -> None:
     with pytest.raises(BivitError, match="no sign gradient 'steep'"):
-        BiViT(TINY, slope="steep")
+        Binarization(slope="steep")
+    with pytest.raises(BivitError, match="no sign gradient 'flat'"):
+        Binarization(weight_slope="flat")
+    with pytest.raises(BivitError, match="attention must be one of learned, fixed, got 'soft'"):
+        Binarization(attention="soft")
     with pytest.raises(BivitError, match="needs 1 channels, as the config, got 3"):
         RealViT(TINY, PixelNorm((0.5,) * 3, (0.5,) * 3))
     with pytest.raises(BivitError, match="std above 0"):

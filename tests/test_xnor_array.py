@@ -8,8 +8,8 @@ from amaranth.sim import Simulator
 
 from bivit.hw.popcount import PAIRS, Features
 from bivit.hw.xnor_array import XnorArray
-from bivit.sim.config import preset
 from bivit.sim.engine import ENGINES, EngineConfig, engine_for
+from bivit.sim.presets import preset
 from helpers import CLK_PERIOD, signed
 
 WORD_MAX = (1 << 64) - 1

@@ -1,0 +1,166 @@
+"""One training of an ablation, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..sim.errors import check
+from .common import open_images, write_json
+from .variants import Variant
+
+if TYPE_CHECKING:
+    from ..model.recipe import Recipes
+    from ..sim.config import ModelConfig
+
+#: Calibration images of the export, from the train split.
+_CALIBRATION = 256
+
+
+@dataclass(frozen=True)
+class Job:
+    """A variant and a seed, and what all jobs of an ablation share."""
+
+    preset: str
+    recipe: str
+    data: str
+    out: Path
+    epochs: int | None
+    #: Of the arithmetic.
+    threads: int
+    #: Changes of the recipe for all jobs, as `stages.0.start=random`; those of a variant win.
+    changes: tuple[str, ...] = ()
+    variant: str = ""
+    seed: int = 0
+
+    def of(self, variant: str, seed: int) -> Job:
+        """Return the job of a variant, or of `teacher`, and a seed."""
+        return replace(self, variant=variant, seed=seed)
+
+    @property
+    def folder(self) -> Path:
+        """Folder of its run."""
+        return self.out / self.variant / f"seed{self.seed}"
+
+    @property
+    def teacher(self) -> Path:
+        """Checkpoint of the teacher that all students of the seed learn from."""
+        return self.of("teacher", self.seed).folder / "teacher.safetensors"
+
+    def recipes(self, variant: Variant | None = None) -> Recipes:
+        """Return the recipe with the variant's changes."""
+        from ..model.recipe import load_recipe
+
+        plain = load_recipe(self.recipe)
+        recipes = load_recipe(self.recipe, self.settings(plain, variant))
+        return recipes if self.epochs is None else recipes.with_epochs(self.epochs)
+
+    def settings(self, plain: Recipes, variant: Variant | None) -> list[str]:
+        """Changes of the recipe as `bivit train --set` takes them."""
+        tables = ["teacher", *(f"stages.{index}" for index in range(len(plain.stages)))]
+        threads = [f"{table}.threads={self.threads}" for table in tables]
+        return [*threads, *self.changes, *([] if variant is None else variant.settings(plain))]
+
+    def config(self) -> ModelConfig:
+        """Shape of the teacher."""
+        from ..sim.presets import preset
+
+        return self.recipes().shape(preset(self.preset))
+
+
+def run_teacher(job: Job) -> dict[str, Any]:
+    """Train the teacher of a seed, or read what it gave; return `top1`, `seed`, `seconds` and `images_per_s`."""
+    from ..model.checkpoint import Checkpoint, save_checkpoint
+    from ..model.fit import Session
+    from ..model.run_folder import RunFolder
+    from ..model.train import train_teacher
+
+    recipe, config = job.recipes().teacher, job.config()
+    asked = {"preset": job.preset, "data": job.data, "seed": job.seed, "recipe": job.recipes().to_dict()["teacher"]}
+    folder = RunFolder(job.folder, asked, resume=(job.folder / "config.json").exists())
+    if folder.result is None:
+        train, test = (open_images(job.data, split, config) for split in ("train", "test"))
+        trained = train_teacher(config, train, test, recipe, job.seed, Session(folder=folder))
+        save_checkpoint(Checkpoint(trained.model, job.seed, trained.metrics, asked), job.teacher)
+        images = len(train) * recipe.epochs
+        seconds = trained.metrics["seconds"]
+        folder.finish({"top1": trained.metrics["top1"], "seconds": seconds, "images_per_s": images / seconds})
+    assert folder.result is not None
+    return folder.result | {"seed": job.seed}
+
+
+def run_student(job: Job, variant: Variant) -> dict[str, Any]:
+    """Train a student, export it and measure its integer network on the whole test split, or read what that gave.
+
+    Returns
+    -------
+    dict
+        `top1` of the integer network, `top1_torch`, `same_predictions`, `pair_agreement`, `ones`, `empty_rows`,
+        `constant_heads`, `images_per_s`, `seconds`, `seed`.
+    """
+    from .train import TrainOptions, train_pair
+
+    options = TrainOptions(
+        preset=job.preset,
+        data=job.data,
+        out=job.folder,
+        recipe=job.recipe,
+        teacher=job.teacher,
+        epochs=job.epochs,
+        seed=job.seed,
+        settings=tuple(job.settings(job.recipes(), variant)),
+        resume=(job.folder / "config.json").exists(),
+    )
+    measured = job.folder / "measured.json"
+    if measured.exists():
+        values = json.loads(measured.read_text(encoding="utf-8"))
+        check(
+            values["command"] == options.command,
+            f"{job.folder} holds the result of another command, {values['command']!r}; got {options.command!r}; "
+            "give another --out",
+        )
+        return values
+    result = train_pair(options, command=options.command, progress=False)
+    values = _measure(job) | {"pair_agreement": _mean(result["agreement"]), "command": options.command}
+    write_json(measured, values)
+    return values
+
+
+def _measure(job: Job) -> dict[str, Any]:
+    from ..model.attention_report import attention_report
+    from ..model.checkpoint import load_checkpoint
+    from ..model.export import ConstantHeadWarning, export_network, measure_agreement
+    from ..model.run_folder import read_metrics
+    from ..model.vit import BiViT
+    from ..sim.artefact import save_network
+
+    student = load_checkpoint(job.folder / "student.safetensors", kind="binary")
+    assert isinstance(student.model, BiViT)
+    train = open_images(job.data, "train", student.model.config)
+    source = open_images(job.data, "test", student.model.config)
+    test = source.take(len(source))
+    with warnings.catch_warnings():
+        # Constant heads are among the results.
+        warnings.simplefilter("ignore", ConstantHeadWarning)
+        network = export_network(student.model, train.take(min(_CALIBRATION, len(train)), seed=0).images)
+    save_network(network, job.folder / "network.safetensors")
+    agreement = measure_agreement(student.model, network, test.images, test.labels)
+    heads = attention_report(student.model, test.take(min(_CALIBRATION, len(test))).images)
+    return {
+        "seed": job.seed,
+        "top1": agreement["top1_integer"],
+        "top1_torch": agreement["top1_model"],
+        "same_predictions": agreement["same_predictions"],
+        "ones": _mean([head["ones"] for head in heads]),
+        "empty_rows": agreement["empty_rows"],
+        "constant_heads": agreement["constant_heads"],
+        "images_per_s": read_metrics(job.folder)[-1]["images_per_s"],
+        "seconds": student.metrics["seconds"],
+    }
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)

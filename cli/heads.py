@@ -1,0 +1,33 @@
+"""`bivit heads`: what each attention head of a trained Bi-ViT does on images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import DataOption, JsonFlag, open_images, show
+
+
+def heads(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Student, as written by `bivit train`.")],
+    data: DataOption = "digits",
+    images: Annotated[int, typer.Option(min=1, help="Test images to measure on.")] = 256,
+    as_json: JsonFlag = False,
+) -> None:
+    """Report each attention head: its scale, its share of ones, its entropy, and whether it is constant.
+
+    Example: bivit heads out/digits/student.safetensors --data digits
+    """
+    from ..model.attention_report import attention_report
+    from ..model.checkpoint import load_checkpoint
+    from ..model.vit import BiViT
+
+    model = load_checkpoint(checkpoint, kind="binary").model
+    assert isinstance(model, BiViT)
+    source = open_images(data, "test", model.config)
+    rows = attention_report(model, source.take(min(images, len(source))).images)
+    constant = sum(row["constant"] for row in rows)
+    result = {"images": min(images, len(source)), "heads": len(rows), "constant": constant, "rows": rows}
+    show(result, as_json, f"attention heads of {checkpoint} on {data}")

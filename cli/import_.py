@@ -1,0 +1,103 @@
+"""`bivit import`: a checkpoint of another library as teacher, or as the start of a student."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..sim.errors import check
+from .common import JsonFlag, show, tool_versions
+
+if TYPE_CHECKING:
+    from ..model.importer import Imported
+
+#: What an imported model may become.
+ROLES = ("teacher", "student")
+
+
+def import_file(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Checkpoint: .safetensors, .pth, .pt or .bin.")],
+    out: Annotated[Path | None, typer.Option(help="Checkpoint to write; else the file is only looked at.")] = None,
+    role: Annotated[str, typer.Option("--as", help="teacher: as it is. student: binarized, to train on.")] = "teacher",
+    image_size: Annotated[int | None, typer.Option(help="Pixels, where the file does not tell (Swin).")] = None,
+    heads: Annotated[int | None, typer.Option(help="Heads of a DeiT, where the file does not tell.")] = None,
+    eps: Annotated[float | None, typer.Option(help="Eps of the norms.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Pixel mean a channel, 0 to 1, with commas.")] = None,
+    std: Annotated[str | None, typer.Option(help="Pixel standard deviation a channel, with commas.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Read a checkpoint of timm, Hugging Face or the Bi-ViT's published code; name every tensor that differs.
+
+    Example: bivit import deit_tiny_distilled_patch16_224.pth --out teacher.safetensors
+    """
+    from ..model.importer import ImportOptions, import_checkpoint
+
+    check(role in ROLES, f"--as must be one of {', '.join(ROLES)}, got {role!r}")
+    options = ImportOptions(image_size, heads, eps, _numbers("--mean", mean), _numbers("--std", std))
+    imported = import_checkpoint(file, options)
+    report = _report(imported)
+    if out is not None and imported.complete:
+        report |= {"out": str(out), "differences": _write(imported, out, role, f"bivit import {file} --as {role}")}
+    if as_json:
+        sys.stdout.write(json.dumps(report, indent=2) + "\n")
+    else:
+        plain = {key: value for key, value in report.items() if not isinstance(value, list | dict)}
+        show(plain | {"converted": len(imported.converted), "ignored": len(imported.ignored)}, False, str(file))
+    check(
+        imported.complete,
+        f"{file} does not hold the tensors of its model; missing: {', '.join(imported.missing) or 'none'}; "
+        f"unexpected: {', '.join(imported.unexpected) or 'none'}; nothing was written",
+    )
+
+
+def _report(imported: Imported) -> dict[str, Any]:
+    from ..sim.presets import PRESETS
+
+    config = imported.model.config
+    same = [name for name, shape in PRESETS.items() if shape == config]
+    return {
+        "format": imported.format,
+        "kind": imported.model.kind,
+        "preset": same[0] if same else None,
+        "image_size": config.img_size,
+        "classes": config.num_classes,
+        "eps": config.eps,
+        "config": config.to_dict(),
+        "missing": imported.missing,
+        "unexpected": imported.unexpected,
+        "ignored": imported.ignored,
+        "converted": imported.converted,
+    }
+
+
+def _write(imported: Imported, out: Path, role: str, command: str) -> list[str]:
+    """Write the checkpoint; return what of a published Bi-ViT does not carry over to a student."""
+    from ..model.checkpoint import Checkpoint, save_checkpoint
+    from ..model.official import OfficialBiViT, to_bivit
+    from ..model.start import start_from
+    from ..model.vit import BiViT, VisionTransformer
+
+    model: VisionTransformer = imported.model
+    differences: list[str] = []
+    if role == "student" and isinstance(imported.model, OfficialBiViT):
+        model, differences = to_bivit(imported.model)
+    elif role == "student":
+        model = BiViT(model.config, model.pixels)
+        start_from(model, imported.model)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(Checkpoint(model, seed=0, provenance={"command": command, "versions": tool_versions()}), out)
+    return differences
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        check(False, f"{option} takes numbers with commas, as 0.485,0.456,0.406, got {text!r}")
+        raise

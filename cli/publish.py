@@ -1,0 +1,107 @@
+"""`bivit publish`: a finished training becomes an integer network with its metrics and a model card."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..sim.errors import check
+from .common import DataOption, JsonFlag, format_value, open_images, show, step, tool_versions, write_json, write_text
+from .export import CALIBRATION_IMAGES, export_checkpoint
+
+#: Files of a published model.
+NETWORK, METRICS, CARD = "network.safetensors", "metrics.json", "README.md"
+
+
+def publish_run(run: Path, data: str, out: Path, command: str) -> dict[str, Any]:
+    """Export the student of a run, measure its network on the whole test split, and describe it.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of `bivit train`.
+    data : str
+    out : Path
+        Gets `NETWORK`, `METRICS` and `CARD`.
+    command : str
+        For the card.
+
+    Returns
+    -------
+    dict
+        `top1` of the integer network, `top1_model`, `top1_teacher`, `same_predictions`, `images` and the other numbers
+        of the card.
+
+    Raises
+    ------
+    BivitError
+        When the folder holds no finished run, or the data do not fit the model.
+    """
+    from ..model.checkpoint import load_checkpoint
+    from ..model.export import measure_agreement
+    from ..model.vit import BiViT
+    from ..sim.artefact import load_network
+
+    student = run / "student.safetensors"
+    check(student.is_file(), f"{run} holds no finished training: there is no {student}; `bivit train --out` makes one")
+    export_checkpoint(student, data, out / NETWORK, CALIBRATION_IMAGES, command)
+    checkpoint, network = load_checkpoint(student, kind="binary"), load_network(out / NETWORK)
+    assert isinstance(checkpoint.model, BiViT)
+    source = open_images(data, "test", network.config)
+    test = source.take(len(source))
+    measured = measure_agreement(checkpoint.model, network, test.images, test.labels)
+    metrics = {key: value for key, value in measured.items() if key not in ("equal_bits", "top1_integer")}
+    metrics |= {"top1": measured["top1_integer"], "top1_teacher": _teacher_top1(run)}
+    metrics |= {"lowest_equal_bits": min(measured["equal_bits"].values()), "seed": checkpoint.seed}
+    metrics |= {"commands": [checkpoint.provenance.get("command", "unknown"), command], "versions": tool_versions()}
+    write_json(out / METRICS, metrics)
+    _write_card(out, network.config, metrics, data)
+    return metrics
+
+
+def _teacher_top1(run: Path) -> float | None:
+    """What the run reports; None when it was given a teacher of unknown accuracy."""
+    result = run / "result.json"
+    top1: float | None = json.loads(result.read_text(encoding="utf-8")).get("top1_teacher") if result.exists() else None
+    return top1
+
+
+def _write_card(out: Path, config: Any, metrics: dict[str, Any], data: str) -> None:
+    from .page import environment
+
+    blocks = config.blocks
+    shape = f"{config.img_size} x {config.img_size} x {config.in_chans} pixels, {config.num_tokens} tokens, "
+    shape += f"{len(blocks)} blocks, {blocks[0].embed_dim} to {config.num_features} channels, family {config.family}"
+    context = {
+        "name": out.name,
+        "kilobytes": format_value(round((out / NETWORK).stat().st_size / 1000)),
+        "shape": shape,
+        "modes": (blocks[0].norm_mode, blocks[0].qk_mode, blocks[0].attn_mode),
+        "data": Path(data).name,
+        "metrics": metrics,
+        "seed": metrics["seed"],
+        "commands": metrics["commands"],
+        "path": f"{out.name}/{NETWORK}",
+        "made": f"{datetime.now(UTC):%Y-%m-%d}, {', '.join(f'{k} {v}' for k, v in metrics['versions'].items())}",
+    }
+    write_text(out / CARD, environment().get_template("card.md.j2").render(context) + "\n")
+
+
+def publish(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished `bivit train`.")],
+    out: Annotated[Path, typer.Option(help="Folder for the network, its metrics and its card.")],
+    data: DataOption = "digits",
+    as_json: JsonFlag = False,
+) -> None:
+    """Export a finished training, measure it on all test images, and write its model card.
+
+    Example: bivit publish out/digits --data digits --out zoo/digits
+    """
+    with step(f"publish {run}"):
+        metrics = publish_run(run, data, out, f"bivit publish {run} --data {data} --out {out}")
+    plain = {key: value for key, value in metrics.items() if not isinstance(value, dict | list)}
+    show(metrics if as_json else plain, as_json, f"{out} from {run}")

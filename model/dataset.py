@@ -1,0 +1,119 @@
+"""Images with labels in memory, and how they are split by class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..sim.errors import check
+from .source import Batch, Epoch, Source
+
+
+@dataclass(frozen=True)
+class Dataset(Source):
+    """Images and labels of one split; a source that reads from memory.
+
+    Raises
+    ------
+    BivitError
+        When there are no images, shapes or dtypes are not those below, or a label names no class.
+    """
+
+    #: The string that named it.
+    name: str
+    #: uint8[n, H, W, C]
+    images: NDArray[np.uint8]
+    #: int64[n], indices into `classes`
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        check(
+            images.dtype == np.uint8 and images.ndim == 4,
+            f"images of {self.name} must be uint8 [n, H, W] or [n, H, W, C], got {images.dtype} {list(images.shape)}",
+        )
+        check(len(images) > 0, f"{self.name} has no images; give at least one")
+        check(
+            labels.shape == (len(images),),
+            f"{self.name} needs one label an image ({len(images)}), got labels of shape {list(labels.shape)}",
+        )
+        check(
+            labels.min() >= 0 and labels.max() < len(self.classes),
+            f"labels of {self.name} must be 0 to {len(self.classes) - 1}, got {labels.min()} to {labels.max()}",
+        )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns and channels of each image."""
+        _, height, width, channels = self.images.shape
+        return height, width, channels
+
+    def read(self, slices: Sequence[NDArray[np.int64]], epoch: Epoch) -> Iterator[Batch]:
+        """Read one batch for each array of indices; see `Source.read`. Nothing is cropped."""
+        for chosen in slices:
+            yield Batch(self.images[chosen], self.labels[chosen], {})
+
+    def validation(self, share: float, seed: int = 0) -> tuple[Dataset, Dataset]:
+        """Split off images to tune a recipe with, so that it is not tuned on the test split.
+
+        Parameters
+        ----------
+        share : float
+            Of the images of each class that go to validation, above 0 and below 1; rounded down.
+        seed : int
+            Of the choice; 0 or more.
+
+        Returns
+        -------
+        train, validation : Dataset
+            Both keep the order of the images.
+
+        Raises
+        ------
+        BivitError
+            When the share is out of range, or one of the two would be empty.
+        """
+        check(0 < share < 1, f"share must be above 0 and below 1, got {share}")
+        check(seed >= 0, f"seed must be 0 or more, got {seed}")
+        chosen = stratified(self.labels, share, seed)
+        check(
+            bool(chosen.any()),
+            f"a share of {share} of no class of {self.name} is a whole image; give a larger share or more images",
+        )
+        return self._where(~chosen, "training part"), self._where(chosen, "validation part")
+
+    def _where(self, chosen: NDArray[np.bool_], what: str) -> Dataset:
+        return Dataset(f"{self.name}, {what}", self.images[chosen], self.labels[chosen], self.classes)
+
+
+def stratified(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:
+    """Choose a share of each class at random, rounded down.
+
+    Parameters
+    ----------
+    labels : int64[n]
+    share : float
+        0 to 1.
+    seed : int
+
+    Returns
+    -------
+    bool[n]
+        Which images are chosen; below a share of 1 never all of a class.
+
+    Examples
+    --------
+    >>> stratified(np.array([0, 1, 0, 1, 0]), 0.5, seed=0).sum()
+    np.int64(2)
+    """
+    rng = np.random.default_rng(seed)
+    chosen = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        # A little more, because 0.29 * 100 is a little less than 29.
+        chosen[rng.permutation(members)[: int(len(members) * share + 1e-9)]] = True
+    return chosen

@@ -1,0 +1,227 @@
+"""The one way in which images reach training and evaluation, whatever they are kept in: batches of a source.
+
+Order and contents of the batches are a function of the seed and the number of the epoch alone. Neither the count of
+processes nor that of worker processes changes them, so a run can be resumed, and repeated on another machine.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..sim.errors import check
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .dataset import Dataset
+
+
+class BrokenImageWarning(UserWarning):
+    """Images could not be read and were left out; the message counts them and names the first."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over a source."""
+
+    seed: int
+    number: int
+    #: In random order and with random crops, as training reads; else in the order and framing of evaluation.
+    shuffle: bool
+
+    def rng(self, *more: int) -> np.random.Generator:
+        """Return the generator of this pass, or of what `more` numbers in it."""
+        return np.random.default_rng([self.seed, self.number, *more])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some images of a source, and what could not be read of it.
+
+    Attributes
+    ----------
+    images : uint8[b, H, W, C]
+    labels : int64[b]
+    broken : dict[str, str]
+        Names of the images that are left out because they could not be read, and why.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    broken: dict[str, str]
+
+
+class Source(ABC):
+    """Images of one size with labels, read in batches.
+
+    Attributes
+    ----------
+    name : str
+        What it was opened by, and the split.
+    classes : tuple[str, ...]
+        Names, in the order of the labels.
+    labels : int64[n]
+        One an image, indices into `classes`.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns and channels of each image."""
+
+    @abstractmethod
+    def read(self, slices: Sequence[NDArray[np.int64]], epoch: Epoch) -> Iterator[Batch]:
+        """Read one batch for each array of indices, in this order.
+
+        Parameters
+        ----------
+        slices : sequence of int64[b]
+            Indices of images; no index occurs twice.
+        epoch : Epoch
+
+        Yields
+        ------
+        Batch
+
+        Raises
+        ------
+        BivitError
+            When an image cannot be read and none may be left out.
+        """
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def order(self, epoch: Epoch) -> NDArray[np.int64]:
+        """Return the indices of all images, int64[n], in the order of one pass."""
+        return epoch.rng().permutation(len(self)) if epoch.shuffle else np.arange(len(self))
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        epoch: int = 0,
+        shuffle: bool = True,
+        rank: int = 0,
+        world: int = 1,
+        workers: int = 0,
+        skip: int = 0,
+        drop_last: bool = False,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Read one epoch, or the part of it that belongs to one of several processes.
+
+        Global batch k is the same for every `world`; process `rank` gets a contiguous slice of it, so that the slices
+        of all processes, one after the other, are the batch. Every process gets equally many slices. A slice is
+        empty where the last batch has fewer images than there are processes, or where all its images are broken and
+        are left out.
+
+        Parameters
+        ----------
+        batch_size : int
+            Images of a global batch.
+        seed, epoch : int
+            What order and random crops follow from, 0 or more.
+        shuffle : bool
+            See `Epoch`.
+        rank, world : int
+            Number of this process and count of processes.
+        workers : int
+            Processes that read ahead; 0 reads in this one. The batches are the same.
+        skip : int
+            Global batches that are passed over, without reading their images.
+        drop_last : bool
+            Leave out the last batch where it is smaller than the others.
+
+        Returns
+        -------
+        iterator of (uint8[b, H, W, C], int64[b])
+            Torch tensors, images and labels.
+
+        Raises
+        ------
+        BivitError
+            When a number is out of its range; while reading, when an image is broken and none may be left out. Where
+            they may, `BrokenImageWarning` at the end of the epoch counts them.
+        """
+        check(batch_size > 0, f"batch_size must be 1 or more, got {batch_size}")
+        check(0 <= rank < world, f"rank must be 0 to world - 1, got rank {rank} of world {world}")
+        for name, value in (("seed", seed), ("epoch", epoch), ("workers", workers), ("skip", skip)):
+            check(value >= 0, f"{name} must be 0 or more, got {value}")
+        check(
+            not drop_last or len(self) >= batch_size,
+            f"{self.name} has {len(self)} images, which is no whole batch of {batch_size}; take a smaller batch",
+        )
+        from .loader import load
+
+        one = Epoch(seed, epoch, shuffle)
+        return load(self, _slices(self.order(one), batch_size, rank, world, drop_last)[skip:], one, workers)
+
+    def count_batches(self, batch_size: int, *, drop_last: bool = False) -> int:
+        """Return the number of global batches of an epoch."""
+        return len(self) // batch_size if drop_last else -(-len(self) // batch_size)
+
+    def take(self, count: int, seed: int | None = None) -> Dataset:
+        """Read some images into memory, framed as in evaluation.
+
+        Parameters
+        ----------
+        count : int
+        seed : int or None
+            The first `count` images when None, else a random choice; both in the source's order.
+
+        Returns
+        -------
+        Dataset
+            Of `count` images, or fewer where broken ones are left out.
+
+        Raises
+        ------
+        BivitError
+            Unless `count` is 1 to the number of images; when an image is broken.
+        """
+        from .dataset import Dataset
+
+        check(0 < count <= len(self), f"{self.name} can give 1 to {len(self)} images, got {count}")
+        chosen = (
+            np.arange(count) if seed is None else np.sort(np.random.default_rng(seed).permutation(len(self))[:count])
+        )
+        (batch,) = self.read([chosen], Epoch(0, 0, shuffle=False))
+        self.warn_of(batch.broken)
+        return Dataset(self.name, batch.images, batch.labels, self.classes)
+
+    def warn_of(self, broken: dict[str, str]) -> None:
+        """Warn (`BrokenImageWarning`) of images that were left out: names, and why each could not be read."""
+        if broken:
+            first = "; ".join(f"{name} ({why})" for name, why in list(broken.items())[:3])
+            message = f"{self.name}: {len(broken)} images could not be read and were left out, the first: {first}"
+            warnings.warn(message, BrokenImageWarning, stacklevel=3)
+
+
+def _slices(
+    order: NDArray[np.int64], batch_size: int, rank: int, world: int, drop_last: bool
+) -> list[NDArray[np.int64]]:
+    """Indices of one process, an array for each global batch."""
+    end = len(order) - len(order) % batch_size if drop_last else len(order)
+    batches = [order[start : start + batch_size] for start in range(0, end, batch_size)]
+    return [batch[len(batch) * rank // world : len(batch) * (rank + 1) // world] for batch in batches]
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """Read the names of classes, one a line; `BivitError` when there are none or one occurs twice."""
+    names = tuple(filter(None, map(str.strip, path.read_text(encoding="utf-8", errors="replace").splitlines())))
+    check(bool(names), f"{path} is empty; it must hold one name of a class a line")
+    check(len(set(names)) == len(names), f"{path} names a class twice; each line must be another name")
+    return names

@@ -1,0 +1,227 @@
+"""Tar shards (model/shards.py): read from front to end, shuffled within bounded memory, checked before use."""
+
+import tarfile
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import encoded, noise, write_shards, write_tar
+
+from bivit.model import shard_index
+from bivit.model.data import load_dataset, open_source
+from bivit.model.picture import Framing
+from bivit.model.shards import ShardSource, find_shards, shuffled_through
+from bivit.model.source import Epoch
+from bivit.sim.errors import BivitError
+
+REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "cifar10-jpeg"
+PICTURE = encoded(noise(0))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "bivit" / "shards"
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz", "tgz"])
+def test_images_come_in_the_order_of_the_shards(tmp_path: Path, suffix: str) -> None:
+    train = load_dataset(str(write_shards(tmp_path, (4, 3, 5), suffix)), "train")
+    assert np.array_equal(train.images, np.stack([noise(seed) for seed in range(12)]))
+    assert train.labels.tolist() == [number % 3 for number in range(12)]
+    assert train.classes == ("0", "1", "2")
+
+
+def test_names_of_the_classes(tmp_path: Path) -> None:
+    (write_shards(tmp_path, (2,)) / "classes.txt").write_text("cat\ndog\ncow\nrat\n")
+    assert open_source(str(tmp_path), "train").classes == ("cat", "dog", "cow", "rat")
+
+
+@pytest.mark.parametrize("name", ["test-0.tar", "val-000001.tgz", "imagenet1k-validation-07.tar.gz"])
+def test_names_of_evaluation_shards(tmp_path: Path, name: str) -> None:
+    write_shards(tmp_path, (2,))
+    (tmp_path / "train-notes.tar").touch()
+    write_tar(tmp_path / name, {"a.jpg": encoded(noise(0), "jpeg"), "a.cls": b"1\n"})
+    assert [path.name for path in find_shards(tmp_path, "test")] == [name]
+    assert open_source(str(tmp_path), "test").labels.tolist() == [1]
+    assert [path.name for path in find_shards(tmp_path, "train")] == ["train-0000.tar"]
+
+
+def test_other_members_do_not_matter(tmp_path: Path) -> None:
+    members = {
+        "x/1.cls": b"0",
+        "x/1.json": b"{}",
+        "x/.1.png": b"",
+        "x/2.png": PICTURE,
+        "x/2.seg.png": b"",
+        "README": b"",
+    }
+    write_tar(tmp_path / "train-0.tar", members | {"x/1.PNG": encoded(noise(1)), "x/2.cls": b"1"})
+    train = load_dataset(str(tmp_path), "train")
+    assert train.labels.tolist() == [1, 0]
+    assert np.array_equal(train.images, np.stack([noise(0), noise(1)]))
+
+
+def test_a_shuffled_epoch_mixes_shards_and_images(tmp_path: Path) -> None:
+    source = _source(write_shards(tmp_path, (20, 20, 20, 20)), buffer=15)
+    first = source.order(Epoch(0, 0, shuffle=True)) // 20
+    assert len({tuple(dict.fromkeys(source.order(Epoch(0, number, True)) // 20)) for number in range(20)}) > 5
+    # More changes of shard than there are borders: the buffer mixes neighbours.
+    assert np.count_nonzero(np.diff(first)) > 3
+    for seed in range(3):
+        stream = _source(tmp_path, buffer=1).order(Epoch(seed, 0, shuffle=True))
+        assert np.count_nonzero(np.diff(stream // 20)) == 3
+        assert (np.diff(stream.reshape(4, 20)) == 1).all()
+
+
+@pytest.mark.parametrize(("count", "buffer"), [(1, 1), (50, 1), (50, 7), (50, 50), (50, 80)])
+def test_shuffle_buffer(count: int, buffer: int) -> None:
+    stream = np.arange(100, 100 + count)
+    out = shuffled_through(stream, buffer, np.random.default_rng(0))
+    assert sorted(out.tolist()) == stream.tolist()
+    assert (out - 100 < np.arange(count) + buffer).all()
+    assert (buffer == 1) == (out.tolist() == stream.tolist())
+
+
+def test_a_buffer_of_all_images_shuffles_evenly() -> None:
+    # Where the first element comes out, over many seeds: each of 8 places about 1/8 of the time.
+    places = [shuffled_through(np.arange(8), 8, np.random.default_rng(seed)).tolist().index(0) for seed in range(800)]
+    assert np.abs(np.bincount(places, minlength=8) - 100).max() < 40
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tgz"])
+def test_memory_stays_bounded(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_shards(tmp_path, (40,) * 8, suffix, width=48, height=48)
+    source = _source(tmp_path, buffer=16, size=48)
+    all_images = len(source) * 48 * 48 * 3
+    read, given, held = 0, 0, []
+    contents = ShardSource._contents
+
+    def counted(self: ShardSource, indices: np.ndarray) -> object:
+        nonlocal read
+        for item in contents(self, indices):
+            read += 1
+            held.append(read - given)
+            yield item
+
+    monkeypatch.setattr(ShardSource, "_contents", counted)
+    batches = source.batches(8, seed=1)
+    next(batches)  # what is only imported or computed once
+    given = 8
+    tracemalloc.start()
+    for images, _ in batches:
+        given += len(images)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert given == read == 320
+    # A batch is only counted as given once it is whole.
+    assert max(held) <= 16 + 8
+    assert peak < all_images / 4
+
+
+def test_a_process_reads_only_its_own_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = _source(write_shards(tmp_path, (10, 10)), buffer=4)
+    wanted: list[int] = []
+    contents = ShardSource._contents
+    monkeypatch.setattr(
+        ShardSource, "_contents", lambda self, indices: (wanted.extend(indices.tolist()), contents(self, indices))[1]
+    )
+    list(source.batches(5, rank=1, world=5, skip=2))
+    assert len(wanted) == 2
+
+
+def test_the_index_is_remembered(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scanned: list[str] = []
+    scan = shard_index._scan
+    monkeypatch.setattr(shard_index, "_scan", lambda path: (scanned.append(path.name), scan(path))[1])
+    folder = write_shards(tmp_path / "data", (3, 2))
+    first = open_source(str(folder), "train")
+    again = open_source(str(folder), "train")
+    assert len(scanned) == 2
+    assert again.labels.tolist() == first.labels.tolist()
+    assert len(list(cache.iterdir())) == 1
+    # A changed shard is read again, and so are all when the cache is damaged or cannot be written.
+    write_tar(folder / "train-0001.tar", {"a.png": PICTURE, "a.cls": b"2"})
+    assert len(open_source(str(folder), "train")) == 4
+    for path in cache.iterdir():
+        path.write_bytes(b"damaged")
+    assert len(open_source(str(folder), "train")) == 4
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "train-0000.tar"))
+    assert len(open_source(str(folder), "train")) == 4
+    assert len(scanned) == 8
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"a.png": PICTURE}, r"holds a\.png, but no label of the same name; 1 members"),
+        ({"a.png": PICTURE, "a.cls": b"0", "b.cls": b"0"}, r"holds b\.cls, but no picture of the same name"),
+        (
+            {"a.png": PICTURE, "a.cls": b"cat"},
+            r"a\.cls in .*train-0\.tar must hold the number of a class .* got b'cat'",
+        ),
+        ({"a.png": PICTURE, "a.jpg": PICTURE, "a.cls": b"0"}, "two pictures named a"),
+        ({"notes.txt": b""}, r"holds no pictures; members must be named KEY\.jpg"),
+        ({}, "holds no pictures"),
+        ({"a.png": PICTURE, "a.cls": b"0", "b.png": PICTURE, "b.cls": b"2"}, "label of image 1 .* is 2; .* here 1"),
+        ({"a.png": PICTURE, "a.cls": b"-1"}, "label of image 0 .* is -1"),
+    ],
+)
+def test_wrong_members_are_named(tmp_path: Path, members: dict[str, bytes], message: str) -> None:
+    write_tar(tmp_path / "train-0.tar", members)
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    with pytest.raises(BivitError, match=message):
+        open_source(str(tmp_path), "train")
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
+def test_a_shard_that_is_cut_short_is_named(tmp_path: Path, suffix: str) -> None:
+    path = write_shards(tmp_path, (6,), suffix) / f"train-0000.{suffix}"
+    whole = path.read_bytes()
+    with tarfile.open(path) as tar:
+        ends = [member.offset for member in tar][1:]
+    for length in (0, 100, 700, len(whole) // 2, len(whole) - 4, *(ends if suffix == "tar" else [])):
+        if suffix == "tar" and length == len(whole) - 4:
+            continue  # only padding is lost
+        path.write_bytes(whole[:length])
+        with pytest.raises(BivitError, match=r"train-0000\.tar(\.gz)? (is cut short|is no whole tar file)"):
+            open_source(str(tmp_path), "train")
+    path.write_bytes(b"<html>not found</html>" * 100)
+    with pytest.raises(BivitError, match="is no whole tar file"):
+        open_source(str(tmp_path), "train")
+
+
+def test_a_broken_picture_is_named(tmp_path: Path) -> None:
+    members = {"a.png": PICTURE, "a.cls": b"0", "b.png": PICTURE[:60], "b.cls": b"0"}
+    write_tar(tmp_path / "train-0.tar", members)
+    with pytest.raises(BivitError, match=r"image 1 \(from 0\) of .*train-0\.tar cannot be read"):
+        open_source(str(tmp_path), "train").take(2)
+
+
+def test_a_missing_split_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BivitError, match=r"shards of the train split only; give test-0000\.tar"):
+        open_source(str(write_shards(tmp_path, (2,))), "test")
+
+
+@pytest.mark.parametrize("text", ["", "cat\ncat\n"])
+def test_wrong_lists_of_classes_are_refused(tmp_path: Path, text: str) -> None:
+    (write_shards(tmp_path, (2,)) / "classes.txt").write_text(text)
+    with pytest.raises(BivitError, match=r"classes\.txt (is empty|names a class twice)"):
+        open_source(str(tmp_path), "train")
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"no real images at {REAL.parent.name}/{REAL.name} beside the repository")
+def test_real_shards() -> None:
+    test = open_source(str(REAL), "test")
+    assert (len(test), test.shape, len(test.classes)) == (10_000, (32, 32, 3), 10)
+    assert np.bincount(test.labels).tolist() == [1000] * 10
+    images, labels = next(test.batches(256, seed=1))
+    # Natural images: bright and dark ones of several classes.
+    assert images.float().mean(dim=(1, 2, 3)).std() > 20
+    assert len(labels.unique()) > 3
+
+
+def _source(folder: Path, buffer: int, size: int = 8) -> ShardSource:
+    framing = Framing(size=size, random=True)
+    return ShardSource("shards", find_shards(folder, "train"), None, framing, buffer=buffer)
