@@ -114,7 +114,7 @@ def summary_row(name: str, what: str, results: Sequence[dict[str, Any]]) -> dict
 def ablate(
     data: DataOption,
     out: Annotated[Path, typer.Option(help="Folder for all runs, ablation.json and ablation.md.")],
-    preset: Annotated[str, typer.Option(help="Named shape.")] = "fashion",
+    preset: Annotated[str, typer.Option(help="Named shape.")] = "fashion_cls",
     recipe: Annotated[str | None, typer.Option(help="Another preset's recipe, or a TOML file.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of the teacher and of each stage.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds 0, 1, ... of each row.")] = 3,

@@ -63,7 +63,9 @@ def _small_swin(img_size: int, in_chans: int, window_size: int) -> SwinConfig:
 
 _DEIT = {"deit_tiny": _deit(192, 3), "deit_small": _deit(384, 6), "deit_base": _deit(768, 12)}
 
-#: Named shapes. A name that ends in `_cls` is a DeiT without the distillation token.
+_FASHION = _small_vit(28, 1, embed_dim=64, depth=4)
+
+#: Named shapes. A name that ends in `_cls` is a DeiT with the class token alone.
 PRESETS: dict[str, ModelConfig] = {
     "digits": ViTConfig(
         img_size=8,
@@ -76,7 +78,8 @@ PRESETS: dict[str, ModelConfig] = {
         class_token=False,
         pool="mean",
     ),
-    "fashion": _small_vit(28, 1, embed_dim=64, depth=4),
+    "fashion": _FASHION,
+    "fashion_cls": replace(_FASHION, class_token=True, pool="token"),
     "cifar": _small_vit(32, 3, embed_dim=128, depth=6),
     "swin_fashion": _small_swin(28, 1, window_size=7),
     "swin_cifar": _small_swin(32, 3, window_size=8),

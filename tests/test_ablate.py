@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bivit.cli.ablate import markdown, summary_row
+from bivit.cli.ablation_job import Job
 from bivit.cli.main import app
 from bivit.cli.variants import VARIANTS, chosen_variants
 from bivit.model.recipe import load_recipe
@@ -108,6 +109,19 @@ def test_a_small_ablation_continues(small_data: str, tmp_path: Path) -> None:
     assert again["vanilla"] == rows["vanilla"]
     assert again["hardware"]["hardware"]["cycles"] < again["hardware"]["hardware"]["default_cycles"]
     assert (out / "ablation.md").read_text().count("\n| ") >= 4
+    changed = CliRunner().invoke(app, [*base, "--variants", "vanilla", "--jobs", "1", "--set", "stages.0.start=random"])
+    assert changed.exit_code == 2
+    assert "holds the result of another command" in changed.output
+    assert "give another --out" in changed.output
+
+
+def test_settings_change_every_row_and_those_of_a_variant_win() -> None:
+    job = Job(
+        "digits", "digits", "data", Path("out"), 1, 1, ("stages.0.start=random", "stages.0.distillation.labels=3")
+    )
+    assert job.recipes().stages[0].start == "random"
+    both = job.recipes(VARIANTS["both"]).stages[0]
+    assert (both.start, both.distillation.labels, both.epochs) == ("random", 0.1, 1)
 
 
 @pytest.mark.slow

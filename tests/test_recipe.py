@@ -23,9 +23,9 @@ def test_recipes_of_the_package_fit_their_presets(path: Path) -> None:
     assert json.loads(json.dumps(recipes.to_dict()))["stages"][-1]["kind"] == "binary"
 
 
-def test_every_preset_of_the_paper_has_a_recipe() -> None:
-    shapes = {name for name in PRESETS if not name.endswith("_cls")}
-    assert {path.stem for path in FOLDER.glob("*.toml")} == shapes
+def test_every_preset_has_a_recipe() -> None:
+    assert {path.stem for path in FOLDER.glob("*.toml")} == {name.removesuffix("_cls") for name in PRESETS}
+    assert load_recipe("deit_tiny_cls") == load_recipe("deit_tiny")
 
 
 def test_a_recipe_survives_its_file(tmp_path: Path) -> None:

@@ -20,10 +20,13 @@ from bivit.model.evaluate import evaluate, first_largest, predict
 from bivit.model.export import export_network
 from bivit.model.fit import Fit, Session
 from bivit.model.optimizer import learning_rate, parameter_groups
+from bivit.model.patch import PixelNorm
 from bivit.model.start import start_from
 from bivit.model.train import make_student, train_student, train_teacher
 from bivit.model.vit import BinaryWeightViT, BiViT, RealViT
 from bivit.sim.errors import BivitError
+
+STARTS = ("teacher", "random")
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +201,20 @@ def test_the_student_starts_from_the_teachers_weights() -> None:
     assert torch.equal(result["blocks.1.attn.v_sign.bias"], source["blocks.1.attn.qkv.bias"][-TOKENS.embed_dim :])
     assert torch.equal(result["blocks.0.mlp.act.bias"], source["blocks.0.mlp.fc1.bias"])
     assert all(torch.equal(result[name], tensor) for name, tensor in extras.items())
+
+
+@pytest.mark.parametrize(("kind", "made"), [("weights", BinaryWeightViT), ("binary", BiViT)])
+def test_a_random_start_takes_the_pixel_normalisation_only(kind: str, made: type) -> None:
+    real = RealViT(TINY, PixelNorm((0.25,), (0.5,)))
+    started, random = (make_student(replace(QUICK_STAGE, kind=kind, start=start), TINY, real) for start in STARTS)
+    for student in (started, random):
+        assert isinstance(student, made)
+        assert student.pixels == real.pixels
+    same = {
+        key for key, tensor in real.named_parameters() if key in dict(started.named_parameters()) and tensor.std() > 0
+    }
+    assert all(torch.equal(started.get_parameter(key), real.get_parameter(key)) for key in same)
+    assert not any(torch.equal(random.get_parameter(key), real.get_parameter(key)) for key in same)
 
 
 def test_only_real_valued_matrices_decay() -> None:
