@@ -87,9 +87,14 @@ def simulate_runs(
             )
         results.append(result)
         rows.append(_run_row(name, result, estimate))
+    return _summary(rows, results, estimate)
+
+
+def _summary(rows: list[dict[str, Any]], results: list[CosimResult], estimate: CycleEstimate) -> dict[str, Any]:
+    """What all runs say together; cycles, utilisation and speed are those of the first."""
     first = next((result for result in results if result.first_mismatch is not None), None)
     return {
-        "cosim_images": len(images),
+        "cosim_images": results[0].images,
         "cosim_mismatches": sum(result.mismatches for result in results),
         "cycles_estimated": estimate.cycles,
         "cycles_simulated": results[0].cycles,
