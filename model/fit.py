@@ -25,7 +25,7 @@ from .distill import Batch, Supervised
 from .distributed import World
 from .ema import Ema
 from .evaluate import check_source, count_right
-from .optimizer import learning_rate, make_optimizer
+from .optimizer import learning_rate, make_optimizer, set_learning_rate
 from .precision import check_exact, precision
 from .progress import EpochBar
 from .recipe import Recipe
@@ -176,8 +176,7 @@ class Fit:
         recipe = self.recipe
         start, total = self.world.place(len(images))
         batch = self._prepare(images.to(self.world.device), labels.to(self.world.device), start, total)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate()
+        set_learning_rate(self.optimizer, self._learning_rate())
         with precision(recipe.precision, self.world.device):
             parts = {name: part[: len(images)] for name, part in parallel(batch).items()}
         self.optimizer.zero_grad()

@@ -9,30 +9,46 @@ import torch
 from torch import nn
 
 from .parts import WeightLinear
-from .recipe import Recipe
+from .recipe import Recipe, Stage
 from .vit import VisionTransformer
 
 
 def make_optimizer(model: VisionTransformer, recipe: Recipe) -> torch.optim.AdamW:
-    """Return AdamW over the parameters of a model that have a gradient; the loop sets its learning rate."""
-    return torch.optim.AdamW(parameter_groups(model, recipe.weight_decay), lr=recipe.lr, betas=recipe.betas)
+    """Return AdamW over the parameters of a model that have a gradient; `set_learning_rate` comes before each step."""
+    share = recipe.scale_lr if isinstance(recipe, Stage) else 1.0
+    return torch.optim.AdamW(parameter_groups(model, recipe.weight_decay, share), lr=recipe.lr, betas=recipe.betas)
 
 
-def parameter_groups(model: VisionTransformer, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay real-valued weight matrices only.
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Give each group its share of the learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["share"]
+
+
+def parameter_groups(model: VisionTransformer, weight_decay: float, scale_share: float) -> list[dict[str, Any]]:
+    """Decay real-valued weight matrices only, and let the scaling factors of the attention learn slowly.
 
     Decay of latent weights would only make their signs flip more easily; norms, biases, scales, embeddings and tokens
-    are no matrices.
+    are no matrices. A scaling factor is about 2 / n for n tokens, and a step of Adam has the size of the learning rate
+    whatever the gradient is: scaling that, as learned step sizes do for plain gradient descent, changes nothing.
+
+    Returns
+    -------
+    list of dict
+        Groups of `torch.optim`, `share` being the group's part of the learning rate: decayed, plain, scaling factors.
     """
     decayed = {
         id(module.weight)
         for module in model.modules()
         if isinstance(module, nn.Linear | nn.Conv2d) and not isinstance(module, WeightLinear)
     }
+    scales = {id(parameter) for name, parameter in model.named_parameters() if name.endswith("attn_sign.scale")}
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    plain = [p for p in parameters if id(p) not in decayed | scales]
     return [
-        {"params": [p for p in parameters if id(p) in decayed], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if id(p) not in decayed], "weight_decay": 0.0},
+        {"params": [p for p in parameters if id(p) in decayed], "weight_decay": weight_decay, "share": 1.0},
+        {"params": plain, "weight_decay": 0.0, "share": 1.0},
+        {"params": [p for p in parameters if id(p) in scales], "weight_decay": 0.0, "share": scale_share},
     ]
 
 

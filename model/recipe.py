@@ -95,6 +95,8 @@ class Stage(Recipe):
     kind: Literal["weights", "binary"] = "binary"
     #: First weights: those of the teacher (after the first stage, of the stage before), or `random` ones.
     start: Literal["teacher", "random"] = "teacher"
+    #: Share of the learning rate that the scaling factors of the attention get.
+    scale_lr: float = 0.01
     distillation: Distillation = field(default_factory=Distillation)
     binarization: Binarization = field(default_factory=Binarization)
 
@@ -102,6 +104,7 @@ class Stage(Recipe):
         super().__post_init__()
         check(self.kind in _KINDS, f"kind must be one of {', '.join(_KINDS)}, got {self.kind!r}")
         check(self.start in _STARTS, f"start must be one of {', '.join(_STARTS)}, got {self.start!r}")
+        check(0 <= self.scale_lr <= 1, f"scale_lr is a share of lr, 0 to 1, got {self.scale_lr}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from bivit.model.ema import Ema
 from bivit.model.evaluate import evaluate, first_largest, predict
 from bivit.model.export import export_network
 from bivit.model.fit import Fit, Session
-from bivit.model.optimizer import learning_rate, parameter_groups
+from bivit.model.optimizer import learning_rate, make_optimizer, parameter_groups, set_learning_rate
 from bivit.model.patch import PixelNorm
 from bivit.model.start import start_from
 from bivit.model.train import make_student, train_student, train_teacher
@@ -224,10 +224,21 @@ def test_only_real_valued_matrices_decay() -> None:
         (RealViT(TINY), {n for n, p in RealViT(TINY).named_parameters() if n.endswith("weight") and "norm" not in n}),
     ):
         names = {id(parameter): name for name, parameter in model.named_parameters()}
-        decayed, plain = parameter_groups(model, 0.1)
-        assert (decayed["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
+        decayed, plain, scales = parameter_groups(model, 0.1, 0.5)
+        assert [group["weight_decay"] for group in (decayed, plain, scales)] == [0.1, 0.0, 0.0]
         assert {names[id(parameter)] for parameter in decayed["params"]} == expected
-        assert len(decayed["params"]) + len(plain["params"]) == len(names)
+        assert len(decayed["params"]) + len(plain["params"]) + len(scales["params"]) == len(names)
+
+
+def test_scaling_factors_of_the_attention_learn_slowly() -> None:
+    model = random_model(TINY)
+    optimizer = make_optimizer(model, replace(QUICK_STAGE, scale_lr=0.25))
+    set_learning_rate(optimizer, 0.5)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    rates = {names[id(p)]: group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert {name for name, rate in rates.items() if rate != 0.5} == {f"blocks.{i}.attn.attn_sign.scale" for i in (0, 1)}
+    assert rates["blocks.0.attn.attn_sign.scale"] == 0.125
+    set_learning_rate(make_optimizer(RealViT(TINY), QUICK), 0.5)
 
 
 def test_learning_rate_rises_and_falls() -> None:
