@@ -24,6 +24,7 @@ from typing import Any, TextIO
 
 import cocotb_tools.config
 import cocotb_tools.runner
+import platformdirs
 
 from ..sim.errors import BivitError, check
 from .toolchain import Simulator, find_simulator, has_lz4, verilator_make_variables
@@ -60,7 +61,7 @@ class Build:
 
 def default_cache_dir() -> Path:
     """Return the folder of built simulations: ``$XDG_CACHE_HOME/bivit/cosim``, or the same in ``~/.cache``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bivit" / "cosim"
+    return platformdirs.user_cache_path("bivit") / "cosim"
 
 
 def build(

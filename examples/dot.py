@@ -52,8 +52,9 @@ def in_hardware(a: np.ndarray, w: np.ndarray) -> int:
 def main() -> None:
     """Compute all three and compare them."""
     a, w = np.random.default_rng(7).integers(0, 2, (2, LENGTH), dtype=np.uint8)
-    packed_a, packed_w = pack(a), pack(w)
-    reference = int(binary_linear(packed_a[None], packed_w[None], LENGTH)[0, 0])
+    packed_a, packed_w, acc = pack(a), pack(w), np.empty((1, 1), dtype=np.int16)
+    binary_linear(packed_a[None], packed_w[:, None], LENGTH, acc)
+    reference = int(acc[0, 0])
     print(f"plain Python {in_python(a, w)}, reference {reference}, dot unit {in_hardware(packed_a, packed_w)}")
     assert in_python(a, w) == reference == in_hardware(packed_a, packed_w)
 

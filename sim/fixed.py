@@ -1,15 +1,15 @@
 """Fixed-point arithmetic: saturation, rounding and the integer square root (docs/semantics.md).
 
 Every function is exact on int64 and takes arrays; those with loops are compiled by numba and run unchanged as plain
-Python. Kernels in other modules call these between compiled loops, never from inside one: numba's cache does not see
-an edit in another module.
+Python.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from .jit import kernel
 
 #: Largest argument of `isqrt`; the norms' variances are checked against it (`sim.tensors`).
 ISQRT_LIMIT = 2**62
@@ -54,26 +54,25 @@ def round_half_up_shift(values: NDArray[np.int64], shift: int) -> NDArray[np.int
     return (values + (1 << (shift - 1))) >> shift
 
 
-@njit(cache=True, nogil=True)
-def _isqrt_flat(values: NDArray[np.int64], roots: NDArray[np.int64]) -> None:
+@kernel()
+def root(value: np.int64) -> np.int64:
+    """Floor of the square root of one number of 0 .. 2^62 - 1: the float's, off by one at most, made right."""
+    guess = np.int64(np.sqrt(np.float64(value)))
+    if guess * guess > value:
+        guess -= np.int64(1)
+    elif (guess + np.int64(1)) * (guess + np.int64(1)) <= value:
+        guess += np.int64(1)
+    return guess
+
+
+@kernel()
+def _roots(values: NDArray[np.int64], roots: NDArray[np.int64]) -> None:
     for i in range(values.shape[0]):
-        rest = values[i]
-        root = np.int64(0)
-        bit = np.int64(1) << np.int64(60)
-        while bit > rest:
-            bit >>= np.int64(2)
-        while bit != 0:
-            if rest >= root + bit:
-                rest -= root + bit
-                root = (root >> np.int64(1)) + bit
-            else:
-                root >>= np.int64(1)
-            bit >>= np.int64(2)
-        roots[i] = root
+        roots[i] = root(values[i])
 
 
 def isqrt(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Floor of the square root, bit by bit as the hardware's unit does; integers only.
+    """Floor of the square root.
 
     Parameters
     ----------
@@ -92,5 +91,5 @@ def isqrt(values: NDArray[np.int64]) -> NDArray[np.int64]:
     """
     flat = np.ascontiguousarray(values).reshape(-1)
     roots = np.empty_like(flat)
-    _isqrt_flat(flat, roots)
+    _roots(flat, roots)
     return roots.reshape(values.shape)

@@ -1,4 +1,8 @@
-"""One pass of a few images through the network: the kernels composed in hardware order, with taps between them."""
+"""One pass of a few images through the network: the kernels composed in hardware order, with taps between them.
+
+Bits stay packed from one kernel to the next, in arrays of a workspace that later steps overwrite. A tap copies what it
+names, unpacked and as int64; without taps nothing is unpacked.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import kernels, norms
-from .bits import pack
+from . import attention, kernels, norms, sign_norms
+from .bits import unpack, word_count
 from .blocks import BlockShape, MergeShape
 from .config import Formats, ModelConfig
-from .fixed import saturate_signed
-from .windows import Windows, merge_neighbours
+from .fixed import saturate_signed, signed_range
+from .prepare import Heads, acc_type
+from .windows import merge_neighbours, to_raster, to_windows
+from .workspace import Workspace
 
-Bits = NDArray[np.uint8]
+Ints = NDArray[np.signedinteger[Any]]
+Int32s = NDArray[np.int32]
 Int64s = NDArray[np.int64]
 Words = NDArray[np.uint64]
+
+_NO_TAP = {axes: np.empty((0,) * axes, dtype=np.int16) for axes in (2, 4)}
 
 
 class Forward:
@@ -27,10 +36,12 @@ class Forward:
     ----------
     config : ModelConfig
     formats : Formats
-    tensors : mapping of str to ndarray
-        Checked by `sim.tensors.check_tensors`.
+    prepared : mapping
+        `sim.prepare.prepare` of tensors that `sim.tensors.check_tensors` has checked.
     wanted : collection of str
         Taps to keep.
+    workspace : Workspace
+        Used by nobody else meanwhile.
 
     Attributes
     ----------
@@ -43,166 +54,200 @@ class Forward:
     """
 
     def __init__(
-        self, config: ModelConfig, formats: Formats, tensors: Mapping[str, NDArray[Any]], wanted: Collection[str]
+        self,
+        config: ModelConfig,
+        formats: Formats,
+        prepared: Mapping[str, Any],
+        wanted: Collection[str],
+        workspace: Workspace,
     ) -> None:
         self.config = config
         self.formats = formats
         self.taps: dict[str, Int64s] = {}
         self.saturations = 0
         self.empty_rows = 0
-        self._tensors = tensors
+        self._prepared = prepared
         self._wanted = frozenset(wanted)
+        self._workspace = workspace
+        self._batch = 0
+        self._low, self._high = signed_range(formats.residual_bits)
 
-    def __call__(self, images: Bits) -> Int64s:
+    def __call__(self, images: NDArray[np.uint8]) -> Int64s:
         """Return the logits [B, classes] of uint8[B, img_size, img_size, in_chans]."""
+        self._batch = len(images)
         x = self._patch_embed(images)
         for stage in self.config.stages:
             if stage.merge is not None:
                 x = self._merge(stage.merge, x)
             for block in stage.blocks:
-                x = self._block(block, x)
+                self._block(block, x)
         return self._head(x)
 
-    def _tap(self, name: str, tensor: NDArray[Any]) -> None:
+    def _tap(self, name: str, tensor: NDArray[Any], *shape: int) -> None:
+        """Keep a copy of a tensor as [B, *shape]; without a shape its own axes after the first."""
         if name in self._wanted:
-            self.taps[name] = tensor.astype(np.int64)
+            self.taps[name] = tensor.astype(np.int64).reshape(self._batch, *(shape or tensor.shape[1:]))
 
-    def _patch_embed(self, images: Bits) -> Int64s:
-        name = "patch_embed.proj"
-        config, bits = self.config, self.formats.residual_bits
-        x = norms.patch_embed(
-            image_patches(images, config),
-            self._tensors[f"{name}.weight"],
-            self._tensors[f"{name}.scale"],
-            self._tensors[f"{name}.bias"],
-            int(self._tensors[f"{name}.shift"][0]),
+    def _tap_rows(self, name: str, rows: Words, length: int) -> None:
+        """Keep the bits of rows [B * N, words] as [B, N, length]."""
+        if name in self._wanted:
+            self._tap(name, unpack(rows, length).reshape(self._batch, -1, length))
+
+    def _patch_embed(self, images: NDArray[np.uint8]) -> Int32s:
+        config, name = self.config, "patch_embed.proj"
+        x = self._workspace("x", (self._batch, config.num_tokens, config.embed_dim), np.int32)
+        weight, scale, bias, shift = (self._prepared[f"{name}.{key}"] for key in ("weight", "scale", "bias", "shift"))
+        patches, position = image_patches(images, config), self._prepared["pos_embed"]
+        self.saturations += norms.patch_embed(
+            patches, weight, scale, bias, int(shift[0]), position, self._low, self._high, x
         )
         if config.patch_norm:
-            x = self._saturate(x)
             self._tap(name, x)
-            x = self._saturate(self._patch_norm("patch_embed.norm", x))
-        else:
-            x, saturated = norms.add_position(x, self._tensors["pos_embed"], bits)
-            self.saturations += saturated
+            x[:] = self._patch_norm("patch_embed.norm", x.astype(np.int64))
         self._tap("patch_embed", x)
         return x
 
-    def _saturate(self, x: Int64s) -> Int64s:
-        x, saturated = saturate_signed(x, self.formats.residual_bits)
-        self.saturations += saturated
-        return x
-
     def _patch_norm(self, name: str, x: Int64s) -> Int64s:
-        eps = int(self._tensors[f"{name}.eps"][0])
+        eps = int(self._prepared[f"{name}.eps"][0])
         frac = self.formats.residual_frac_bits
         s1, r, q, y = norms.normalise(x, eps, frac, self.formats)
         for row, values in (("s1", s1), ("r", r), ("q", q)):
             self._tap(f"{name}.{row}", values)
-        return norms.affine(y, self._tensors[f"{name}.scale"], self._tensors[f"{name}.bias"], frac)
+        exact = norms.affine(y, self._prepared[f"{name}.scale"], self._prepared[f"{name}.bias"], frac)
+        clamped, saturated = saturate_signed(exact, self.formats.residual_bits)
+        self.saturations += saturated
+        return clamped
 
-    def _merge(self, merge: MergeShape, x: Int64s) -> Int64s:
+    def _merge(self, merge: MergeShape, x: Int32s) -> Int32s:
         neighbours = merge_neighbours(x, merge.grid)
-        bits = self._sign_norm(f"{merge.name}.norm", neighbours, merge.norm_mode)
-        nothing = np.zeros((len(x), merge.tokens, merge.out_dim), dtype=np.int64)
-        return self._product_add(f"{merge.name}.reduction", merge.name, bits, nothing)
+        rows = self._sign_norm(f"{merge.name}.norm", neighbours, merge.norm_mode)
+        merged = self._workspace(merge.name, (self._batch, merge.tokens, merge.out_dim), np.int32)
+        merged[:] = 0
+        self._product_add(f"{merge.name}.reduction", merge.name, rows, merge.in_dim, merged)
+        return merged
 
-    def _block(self, block: BlockShape, x: Int64s) -> Int64s:
-        name = block.name
-        bits = self._attention(block, self._sign_norm(f"{name}.norm1", x, block.norm_mode))
-        x = self._product_add(f"{name}.attn.proj", f"{name}.add1", bits, x)
-        bits = self._sign_norm(f"{name}.norm2", x, block.norm_mode)
-        hidden = self._threshold_sign(f"{name}.mlp.act", self._linear(f"{name}.mlp.fc1", bits))
-        self._tap(f"{name}.mlp.act", hidden)
-        return self._product_add(f"{name}.mlp.fc2", f"{name}.add2", hidden, x)
+    def _block(self, block: BlockShape, x: Int32s) -> None:
+        name, width = block.name, block.embed_dim
+        rows = self._attention(block, self._sign_norm(f"{name}.norm1", x, block.norm_mode))
+        self._product_add(f"{name}.attn.proj", f"{name}.add1", rows, width, x)
+        rows = self._sign_norm(f"{name}.norm2", x, block.norm_mode)
+        acc = self._linear(f"{name}.mlp.fc1", rows, width)
+        self._tap(f"{name}.mlp.fc1", acc, block.tokens, block.hidden_dim)
+        hidden = self._workspace("hidden", (len(acc), word_count(block.hidden_dim)), np.uint64)
+        kernels.threshold_sign(acc, self._prepared[f"{name}.mlp.act.theta"], hidden)
+        self._tap_rows(f"{name}.mlp.act", hidden, block.hidden_dim)
+        self._product_add(f"{name}.mlp.fc2", f"{name}.add2", hidden, block.hidden_dim, x)
 
-    def _sign_norm(self, name: str, x: Int64s, mode: str) -> Bits:
-        eps = int(self._tensors[f"{name}.eps"][0]) if mode == "layernorm" else None
-        result = norms.sign_norm(x, self._tensors[f"{name}.theta"], eps, self.formats)
-        self._tap(f"{name}.s1", result.s1)
-        self._tap(f"{name}.r", result.r)
-        self._tap(name, result.bits)
-        return result.bits
+    def _sign_norm(self, name: str, x: Int32s, mode: str) -> Words:
+        formats, (batch, tokens, channels) = self.formats, x.shape
+        constant = 1 << (formats.theta_frac_bits + formats.mean_shift) if mode == "mean" else 0
+        eps = 0 if mode == "mean" else int(self._prepared[f"{name}.eps"][0])
+        rows = self._workspace("rows", (batch * tokens, word_count(channels)), np.uint64)
+        s1, r = (self._workspace(key, (batch * tokens,), np.int64) for key in ("s1", "r"))
+        theta = self._prepared[f"{name}.theta"].reshape(1, -1)
+        x = x.reshape(batch * tokens, channels)
+        sign_norms.sign_norm(x, formats.norm_shift, theta, formats.theta_frac_bits, eps, constant, rows, s1, r)
+        self._tap(f"{name}.s1", s1, tokens)
+        self._tap(f"{name}.r", r, tokens)
+        self._tap_rows(name, rows, channels)
+        return rows
 
-    def _linear(self, name: str, bits: Bits) -> Int64s:
-        batch, tokens, length = bits.shape
-        rows = pack(bits.reshape(batch * tokens, length))
-        acc = kernels.binary_linear(rows, self._tensors[f"{name}.weight"], length).reshape(batch, tokens, -1)
-        self._tap(name, acc)
+    def _linear(self, name: str, rows: Words, length: int) -> Ints:
+        weight = self._prepared[f"{name}.weight"]
+        acc = self._workspace("acc", (len(rows), weight.shape[1]), acc_type(length))
+        kernels.binary_linear(rows, weight, length, acc)
         return acc
 
-    def _product_add(self, name: str, add: str, bits: Bits, x: Int64s) -> Int64s:
-        acc = self._linear(name, bits)
-        scale, bias = self._tensors[f"{name}.scale"], self._tensors[f"{name}.bias"]
-        x, saturated = norms.residual_add(x, acc, scale, bias, self.formats.residual_bits)
-        self.saturations += saturated
+    def _product_add(self, name: str, add: str, rows: Words, length: int, x: Int32s) -> None:
+        acc = self._linear(name, rows, length)
+        self._tap(name, acc, *x.shape[1:])
+        scale, bias = self._prepared[f"{name}.scale"], self._prepared[f"{name}.bias"]
+        self.saturations += norms.residual_add(x.reshape(acc.shape), acc, scale, bias, self._low, self._high)
         self._tap(add, x)
-        return x
 
-    def _threshold_sign(self, name: str, acc: Int64s) -> Bits:
-        theta = self._tensors[f"{name}.theta"].reshape(-1)
-        return kernels.threshold_sign(acc.reshape(-1, len(theta)), theta).reshape(acc.shape)
+    def _attention(self, block: BlockShape, rows: Words) -> Words:
+        """Context rows for rows of norm1; between the two, tokens lie window by window."""
+        attn, width, heads = f"{block.name}.attn", block.embed_dim, self._prepared[f"{block.name}.attn"]
+        acc = self._linear(f"{attn}.qkv", to_windows(rows, heads.members, self._batch), width)
+        self._tap(f"{attn}.qkv", to_raster(acc, heads.members, self._batch), block.tokens, 3 * width)
+        q = self._query_or_key(f"{attn}.q_norm", block, acc, 0)
+        k = self._query_or_key(f"{attn}.k_norm", block, acc, width)
+        v = self._values(f"{attn}.v_sign", block, acc, 2 * width)
+        ones = self._attention_bits(attn, block, heads, q, k)
+        return to_raster(self._context(f"{attn}.context", block, heads, ones, v), heads.members, self._batch)
 
-    def _attention(self, block: BlockShape, bits: Bits) -> Bits:
-        attn, windows = f"{block.name}.attn", Windows(block)
-        acc_q, acc_k, acc_v = np.split(self._linear(f"{attn}.qkv", bits), 3, axis=2)
-        q = self._query_or_key(f"{attn}.q_norm", acc_q, windows)
-        k = self._query_or_key(f"{attn}.k_norm", acc_k, windows)
-        v = windows.split(self._threshold_sign(f"{attn}.v_sign", np.ascontiguousarray(acc_v)))
-        self._tap(f"{attn}.v_sign", windows.tap(v))
-        a = self._attention_bits(attn, q, k, windows)
-        return self._context(f"{attn}.context", a, v, windows)
+    def _groups(self, name: str, block: BlockShape, *shape: int) -> Words:
+        """Packed bits of every head of every window."""
+        return self._workspace(name, (self._batch * block.windows, block.num_heads, *shape), np.uint64)
 
-    def _query_or_key(self, name: str, acc: Int64s, windows: Windows) -> Bits:
-        theta = self._tensors[f"{name}.theta"]
-        if windows.block.qk_mode == "threshold":
-            bits = windows.split(self._threshold_sign(name, np.ascontiguousarray(acc)))
+    def _tap_heads(self, name: str, block: BlockShape, values: NDArray[Any]) -> None:
+        """Keep what each head of each window has, [B * W, H, ...]."""
+        windows = () if block.window is None else (block.windows,)
+        self._tap(name, values, *windows, *values.shape[1:])
+
+    def _query_or_key(self, name: str, block: BlockShape, acc: Ints, start: int) -> Words:
+        tokens, channels, theta = block.window_tokens, block.head_dim, self._prepared[f"{name}.theta"]
+        bits = self._groups(name[-6:], block, tokens)
+        if block.qk_mode == "threshold":
+            kernels.head_signs(acc, start, theta, bits)
         else:
-            scale, eps = self._tensors[f"{name}.scale"], self._tensors[f"{name}.eps"]
-            bits, s1, r = norms.head_norm(windows.split(acc), theta, scale, eps, self.formats.theta_frac_bits)
-            self._tap(f"{name}.s1", windows.tap(s1))
-            self._tap(f"{name}.r", windows.tap(r))
-        self._tap(name, windows.tap(bits))
+            scale, eps = self._prepared[f"{name}.scale"], self._prepared[f"{name}.eps"]
+            s1, r = (self._workspace(key, (*bits.shape[:2], tokens), np.int64) for key in ("s1", "r"))
+            sign_norms.head_norm(acc, start, scale, theta, self.formats.theta_frac_bits, eps, bits, s1, r)
+            self._tap_heads(f"{name}.s1", block, s1)
+            self._tap_heads(f"{name}.r", block, r)
+        if name in self._wanted:
+            self._tap_heads(name, block, unpack(bits[..., np.newaxis], channels))
         return bits
 
-    def _attention_bits(self, attn: str, q: Bits, k: Bits, windows: Windows) -> Bits:
-        batch, heads, tokens, head_dim = q.shape
-        p = kernels.scores(_groups(pack(q)), _groups(pack(k)), head_dim).reshape(batch, heads, tokens, tokens)
-        if windows.block.window is not None:
-            p = windows.biased(p, self._tensors[f"{attn}.relative_position_bias_table"])
-        self._tap(f"{attn}.scores", windows.tap(p))
-        name = f"{attn}.attn_sign"
-        if windows.block.attn_mode == "score":
-            bits = kernels.score_threshold(p, self._tensors[f"{name}.theta"])
-        else:
-            bits, m, z = kernels.attention_threshold(p, self._tensors[f"{name}.exp"], self._tensors[f"{name}.tau"])
-            self._tap(f"{name}.m", windows.tap(m))
-            self._tap(f"{name}.z", windows.tap(z))
-        self.empty_rows += int(np.count_nonzero(~bits.any(axis=-1)))
-        self._tap(name, windows.tap(bits))
+    def _values(self, name: str, block: BlockShape, acc: Ints, start: int) -> Words:
+        bits = self._groups("v", block, word_count(block.window_tokens), block.head_dim)
+        kernels.value_signs(acc, start, self._prepared[f"{name}.theta"], bits)
+        if name in self._wanted:
+            self._tap_heads(name, block, unpack(bits.swapaxes(2, 3), block.window_tokens).swapaxes(2, 3))
         return bits
 
-    def _context(self, name: str, a: Bits, v: Bits, windows: Windows) -> Bits:
-        columns = pack(np.ascontiguousarray(v.swapaxes(2, 3)))
-        c, bits = kernels.context(_groups(pack(a)), _groups(columns))
-        c, bits = windows.join(c.reshape(v.shape)), windows.join(bits.reshape(v.shape))
-        self._tap(f"{name}.c", c)
-        self._tap(name, bits)
+    def _attention_bits(self, attn: str, block: BlockShape, heads: Heads, q: Words, k: Words) -> Words:
+        tokens, name = block.window_tokens, f"{attn}.attn_sign"
+        bits = self._groups("ones", block, tokens, word_count(tokens))
+        m, z = (self._workspace(key, (*bits.shape[:2], tokens), np.int64) for key in ("s1", "r"))
+        p = _NO_TAP[4]
+        if f"{attn}.scores" in self._wanted:
+            p = np.empty((*bits.shape[:2], tokens, tokens), dtype=np.int16)
+        self.empty_rows += attention.attention(
+            q, k, block.head_dim, heads.bias, heads.allowed, heads.exp, heads.limits, bits, m, z, p
+        )
+        if p.size:
+            self._tap_heads(f"{attn}.scores", block, p)
+        if block.attn_mode == "softmax":
+            self._tap_heads(f"{name}.m", block, m)
+            self._tap_heads(f"{name}.z", block, z)
+        if name in self._wanted:
+            self._tap_heads(name, block, unpack(bits, tokens))
         return bits
 
-    def _head(self, x: Int64s) -> Int64s:
-        pooled = norms.pool(x, self.config.head_rows, self.config.pool_shift if self.config.mean_pool else None)
+    def _context(self, name: str, block: BlockShape, heads: Heads, ones: Words, v: Words) -> Words:
+        count, width = self._batch * block.tokens, block.embed_dim
+        bits, c = self._workspace("context", (count, word_count(width)), np.uint64), _NO_TAP[2]
+        if f"{name}.c" in self._wanted:
+            c = np.empty((count, width), dtype=acc_type(block.window_tokens))
+        attention.context(ones, v, bits, c)
+        if c.size:
+            self._tap(f"{name}.c", to_raster(c, heads.members, self._batch), block.tokens, width)
+        if name in self._wanted:
+            self._tap_rows(name, to_raster(bits, heads.members, self._batch), width)
+        return bits
+
+    def _head(self, x: Int32s) -> Int64s:
+        rows = x.astype(np.int64) if self.config.mean_pool else x[:, : self.config.head_rows].astype(np.int64)
+        pooled = norms.pool(rows, self.config.head_rows, self.config.pool_shift if self.config.mean_pool else None)
         self._tap("pool", pooled)
-        eps, frac = int(self._tensors["norm.eps"][0]), self.formats.head_frac_bits
+        eps, frac = int(self._prepared["norm.eps"][0]), self.formats.head_frac_bits
         s1, r, q, y = norms.normalise(pooled, eps, frac, self.formats)
-        logits = norms.classify(y, self._tensors["head.weight"], self._tensors["head.bias"])
+        logits = norms.classify(y, self._prepared["head.weight"], self._prepared["head.bias"])
         for name, values in (("norm.s1", s1), ("norm.r", r), ("norm.q", q), ("norm", y), ("head", logits)):
             self._tap(name, values)
         return logits
-
-
-def _groups(words: Words) -> Words:
-    """[B, H, rows, words] to [B * H, rows, words]."""
-    return words.reshape(-1, *words.shape[2:])
 
 
 def image_patches(images: NDArray[np.uint8], config: ModelConfig) -> NDArray[np.uint8]:

@@ -1,212 +1,189 @@
-"""Binary products and thresholds: paragraphs 3, 5 and 7 to 9 of docs/semantics.md, one kernel each.
+"""Binary products and their thresholds: paragraphs 3, 5 and 6 (mode `threshold`) of docs/semantics.md, one kernel each.
 
-Operands of the products are packed words (`sim.bits`); equal padding bits cancel in the exclusive or. All arithmetic is
-int64, so results are exact and independent of the order of summation. The kernels hold no state and release the
-interpreter lock, so that `sim.network` can run images in parallel threads. Their helper lives in this module because
-numba's cache does not see edits elsewhere.
+Bits are packed along the axis that the next product sums over (`sim.bits`); what a kernel needs row by row is stored
+with that axis first, so that the innermost loop runs over neighbours in memory and becomes vector instructions. Sums
+are kept in the narrowest type that holds them, all arithmetic is exact, and results do not depend on the order of
+summation.
+
+Kernels write into arrays that the caller owns (`sim.workspace`), hold no state and release the interpreter lock, so
+that `sim.network` can run images in parallel threads. `sim.sign_norms` and `sim.attention` follow the same rules.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 
-Bits = NDArray[np.uint8]
-Int32s = NDArray[np.int32]
-Int64s = NDArray[np.int64]
-Words = NDArray[np.uint64]
+from .jit import kernel
+from .popcount import Int64s, Ints, Words, pack_flags, popcount
 
-_M1 = np.uint64(0x5555555555555555)
-_M2 = np.uint64(0x3333333333333333)
-_M4 = np.uint64(0x0F0F0F0F0F0F0F0F)
-_BYTES = np.uint64(0x0101010101010101)
-_ONE, _TWO, _FOUR, _TOP = np.uint64(1), np.uint64(2), np.uint64(4), np.uint64(56)
+#: Rows of activations that share a loaded word of weights.
+_ROWS = 4
 
 
-@njit(cache=True, nogil=True)
-def _popcount(word: np.uint64) -> np.int64:
-    # LLVM recognises this shape as its population count; numpy's own does not compile in numba. The product wraps.
-    word = word - ((word >> _ONE) & _M1)
-    word = (word & _M2) + ((word >> _TWO) & _M2)
-    word = (word + (word >> _FOUR)) & _M4
-    return np.int64((word * _BYTES) >> _TOP)
+@kernel()
+def _distance(a: np.uint64, b: np.uint64, c: np.uint64, u: np.uint64, v: np.uint64, w: np.uint64) -> np.int64:
+    return popcount(a ^ u) + popcount(b ^ v) + popcount(c ^ w)
 
 
-@njit(cache=True, nogil=True)
-def binary_linear(activations: Words, weights: Words, length: int) -> Int64s:
+@kernel(inline="always")
+def _three_words(a: Words, w: Words, n: int, k: int, length: int, differ: Int64s, acc: Ints) -> None:
+    """Products of four rows with three words of every output, added to those of the words before."""
+    a00, a01, a02 = a[n, k], a[n, k + 1], a[n, k + 2]
+    a10, a11, a12 = a[n + 1, k], a[n + 1, k + 1], a[n + 1, k + 2]
+    a20, a21, a22 = a[n + 2, k], a[n + 2, k + 1], a[n + 2, k + 2]
+    a30, a31, a32 = a[n + 3, k], a[n + 3, k + 1], a[n + 3, k + 2]
+    if a.shape[1] == 3:
+        for o in range(w.shape[1]):
+            w0, w1, w2 = w[k, o], w[k + 1, o], w[k + 2, o]
+            acc[n, o] = length - 2 * _distance(a00, a01, a02, w0, w1, w2)
+            acc[n + 1, o] = length - 2 * _distance(a10, a11, a12, w0, w1, w2)
+            acc[n + 2, o] = length - 2 * _distance(a20, a21, a22, w0, w1, w2)
+            acc[n + 3, o] = length - 2 * _distance(a30, a31, a32, w0, w1, w2)
+    elif k + 3 == a.shape[1]:
+        for o in range(w.shape[1]):
+            w0, w1, w2 = w[k, o], w[k + 1, o], w[k + 2, o]
+            acc[n, o] = length - 2 * (differ[0, o] + _distance(a00, a01, a02, w0, w1, w2))
+            acc[n + 1, o] = length - 2 * (differ[1, o] + _distance(a10, a11, a12, w0, w1, w2))
+            acc[n + 2, o] = length - 2 * (differ[2, o] + _distance(a20, a21, a22, w0, w1, w2))
+            acc[n + 3, o] = length - 2 * (differ[3, o] + _distance(a30, a31, a32, w0, w1, w2))
+    elif k == 0:
+        for o in range(w.shape[1]):
+            w0, w1, w2 = w[k, o], w[k + 1, o], w[k + 2, o]
+            differ[0, o] = _distance(a00, a01, a02, w0, w1, w2)
+            differ[1, o] = _distance(a10, a11, a12, w0, w1, w2)
+            differ[2, o] = _distance(a20, a21, a22, w0, w1, w2)
+            differ[3, o] = _distance(a30, a31, a32, w0, w1, w2)
+    else:
+        for o in range(w.shape[1]):
+            w0, w1, w2 = w[k, o], w[k + 1, o], w[k + 2, o]
+            differ[0, o] += _distance(a00, a01, a02, w0, w1, w2)
+            differ[1, o] += _distance(a10, a11, a12, w0, w1, w2)
+            differ[2, o] += _distance(a20, a21, a22, w0, w1, w2)
+            differ[3, o] += _distance(a30, a31, a32, w0, w1, w2)
+
+
+@kernel(inline="always")
+def _one_word(a: Words, w: Words, n: int, k: int, length: int, differ: Int64s, acc: Ints) -> None:
+    """As `_three_words`, for one word."""
+    a0, a1, a2, a3 = a[n, k], a[n + 1, k], a[n + 2, k], a[n + 3, k]
+    first, last = k == 0, k + 1 == a.shape[1]
+    for o in range(w.shape[1]):
+        w0 = w[k, o]
+        d0, d1, d2, d3 = popcount(a0 ^ w0), popcount(a1 ^ w0), popcount(a2 ^ w0), popcount(a3 ^ w0)
+        if not first:
+            d0, d1, d2, d3 = d0 + differ[0, o], d1 + differ[1, o], d2 + differ[2, o], d3 + differ[3, o]
+        if last:
+            acc[n, o], acc[n + 1, o] = length - 2 * d0, length - 2 * d1
+            acc[n + 2, o], acc[n + 3, o] = length - 2 * d2, length - 2 * d3
+        else:
+            differ[0, o], differ[1, o], differ[2, o], differ[3, o] = d0, d1, d2, d3
+
+
+@kernel()
+def binary_linear(activations: Words, weights: Words, length: int, acc: Ints) -> None:
     """Product of +-1 rows (paragraph 3): ``acc[n, o] = 2 * popcount(xnor(a[n], w[o])) - K``.
 
     Parameters
     ----------
     activations : uint64[rows, words]
-    weights : uint64[outputs, words]
+    weights : uint64[words, outputs]
+        Equal padding bits cancel in the exclusive or.
     length : int
         K, bits of a row.
-
-    Returns
-    -------
-    int64[rows, outputs]
-        -K to K, of K's parity.
+    acc : int16, int32 or int64[rows, outputs]
+        Written: -K to K, of K's parity.
     """
-    rows, outputs = activations.shape[0], weights.shape[0]
-    acc = np.empty((rows, outputs), dtype=np.int64)
-    for n in range(rows):
-        for o in range(outputs):
-            differ = np.int64(0)
-            for k in range(activations.shape[1]):
-                differ += _popcount(activations[n, k] ^ weights[o, k])
-            acc[n, o] = length - 2 * differ
-    return acc
+    rows, words = activations.shape
+    differ = np.empty((_ROWS, weights.shape[1]), dtype=np.int64)
+    for block in range(0, rows - _ROWS + 1, _ROWS):
+        for k in range(0, words - words % 3, 3):
+            _three_words(activations, weights, block, k, length, differ, acc)
+        for k in range(words - words % 3, words):
+            _one_word(activations, weights, block, k, length, differ, acc)
+    for n in range(rows - rows % _ROWS, rows):
+        for o in range(weights.shape[1]):
+            total = np.int64(0)
+            for k in range(words):
+                total += popcount(activations[n, k] ^ weights[k, o])
+            acc[n, o] = length - 2 * total
 
 
-@njit(cache=True, nogil=True)
-def threshold_sign(acc: Int64s, theta: Int32s) -> Bits:
+@kernel()
+def threshold_sign(acc: Ints, theta: Ints, bits: Words) -> None:
     """Sign against a threshold a channel (paragraph 5): ``bit = acc >= Theta[c]``.
 
     Parameters
     ----------
-    acc : int64[rows, channels]
-    theta : int32[channels]
-
-    Returns
-    -------
-    uint8[rows, channels]
+    acc : int[rows, channels]
+    theta : int[channels]
+        Of the type of `acc`.
+    bits : uint64[rows, words]
+        Written: packed over the channels.
     """
-    bits = np.empty(acc.shape, dtype=np.uint8)
-    for n in range(acc.shape[0]):
-        for c in range(acc.shape[1]):
-            bits[n, c] = acc[n, c] >= theta[c]
-    return bits
+    rows, channels = acc.shape
+    words = bits.shape[1]
+    flags, packed = np.zeros(64 * words, dtype=np.uint8), np.empty(words, dtype=np.uint64)
+    eights, octets = flags.view(np.uint64), packed.view(np.uint8)
+    for n in range(rows):
+        for c in range(channels):
+            flags[c] = acc[n, c] >= theta[c]
+        pack_flags(eights, octets)
+        for w in range(words):
+            bits[n, w] = packed[w]
 
 
-@njit(cache=True, nogil=True)
-def scores(queries: Words, keys: Words, length: int) -> Int64s:
-    """Agreement of every query with every key of its head (paragraph 7): ``p = popcount(xnor(q[i], k[j]))``.
+@kernel()
+def value_signs(acc: Ints, start: int, theta: Ints, bits: Words) -> None:
+    """`threshold_sign` for v, packed over the tokens.
 
     Parameters
     ----------
-    queries, keys : uint64[groups, N, words]
-        A group is one head of one image.
-    length : int
-        E, bits of a row.
-
-    Returns
-    -------
-    int64[groups, N, N]
-        0 to E.
+    acc : int[B * N, columns]
+        Those of v begin at column `start`.
+    start : int
+    theta : int[H * E]
+        Of the type of `acc`.
+    bits : uint64[B, H, words of N, E]
+        Written.
     """
-    groups, tokens, words = queries.shape
-    p = np.empty((groups, tokens, tokens), dtype=np.int64)
-    for g in range(groups):
-        for i in range(tokens):
-            for j in range(tokens):
-                differ = np.int64(0)
-                for k in range(words):
-                    differ += _popcount(queries[g, i, k] ^ keys[g, j, k])
-                p[g, i, j] = length - differ
-    return p
-
-
-@njit(cache=True, nogil=True)
-def attention_threshold(p: Int64s, exp: Int32s, tau: Int32s) -> tuple[Bits, Int64s, Int64s]:
-    """Binarize the softmax of the scores without a division (paragraph 8, mode `softmax`).
-
-    ``a[i, j] = (Exp[h][m[i] - p[i, j]] << 16) >= Tau[h] * Z[i]``, m the row's largest score, Z the row's sum of Exp.
-
-    Parameters
-    ----------
-    p : int64[B, H, N, N]
-        Scores of 0 or more, below the length of a row of `exp`; a negative one marks a pair that may not attend. Each
-        row needs one of 0 or more.
-    exp : int32[H, largest score + 1]
-    tau : int32[H]
-
-    Returns
-    -------
-    bits : uint8[B, H, N, N]
-        Ones and zeros, not signs.
-    m, z : int64[B, H, N]
-        z is 2^15 to N * 2^15.
-    """
-    batch, heads, tokens, keys = p.shape
-    bits = np.empty(p.shape, dtype=np.uint8)
-    m = np.empty((batch, heads, tokens), dtype=np.int64)
-    z = np.empty((batch, heads, tokens), dtype=np.int64)
+    batch, heads, words, channels = bits.shape
+    tokens = acc.shape[0] // batch
+    row = np.empty(heads * channels, dtype=np.uint64)
     for b in range(batch):
-        for h in range(heads):
-            for i in range(tokens):
-                row = p[b, h, i]
-                largest = row.max()
-                total = np.int64(0)
-                for j in range(keys):
-                    if row[j] >= 0:
-                        total += np.int64(exp[h, largest - row[j]])
-                limit = np.int64(tau[h]) * total
-                for j in range(keys):
-                    weight = np.int64(exp[h, largest - row[j]]) if row[j] >= 0 else np.int64(-1)
-                    bits[b, h, i, j] = weight >= 0 and (weight << np.int64(16)) >= limit
-                m[b, h, i] = largest
-                z[b, h, i] = total
-    return bits, m, z
+        for w in range(words):
+            row[:] = 0
+            for n in range(64 * w, min(64 * w + 64, tokens)):
+                shift = np.uint64(n - 64 * w)
+                for c in range(heads * channels):
+                    row[c] |= np.uint64(acc[b * tokens + n, start + c] >= theta[c]) << shift
+            for h in range(heads):
+                for e in range(channels):
+                    bits[b, h, w, e] = row[h * channels + e]
 
 
-@njit(cache=True, nogil=True)
-def score_threshold(p: Int64s, theta: Int32s) -> Bits:
-    """Binarize the scores by one threshold a head (paragraph 8, mode `score`): ``a[i, j] = p[i, j] >= Theta[h]``.
+@kernel()
+def head_signs(acc: Ints, start: int, theta: Ints, bits: Words) -> None:
+    """`threshold_sign` for q or k (paragraph 6, mode `threshold`), head by head.
 
     Parameters
     ----------
-    p : int64[B, H, N, N]
-        A negative score marks a pair that may not attend.
-    theta : int32[H]
-        0 or more.
-
-    Returns
-    -------
-    uint8[B, H, N, N]
+    acc : int[B * N, columns]
+        Those of q or k begin at column `start`.
+    start : int
+    theta : int[H, E]
+        Of the type of `acc`.
+    bits : uint64[B, H, words of E, N]
+        Written.
     """
-    bits = np.empty(p.shape, dtype=np.uint8)
-    for b in range(p.shape[0]):
-        for h in range(p.shape[1]):
-            for i in range(p.shape[2]):
-                for j in range(p.shape[3]):
-                    bits[b, h, i, j] = p[b, h, i, j] >= theta[h]
-    return bits
-
-
-@njit(cache=True, nogil=True)
-def context(attention: Words, values: Words) -> tuple[Int64s, Bits]:
-    """Weighted sum of the +-1 values by the 0/1 attention (paragraph 9).
-
-    ``c[i, d] = 2 * popcount(a[i] & v[:, d]) - popcount(a[i])``, ``bit = c >= 0``.
-
-    Parameters
-    ----------
-    attention : uint64[groups, N, words]
-        Rows of a, packed over the keys.
-    values : uint64[groups, E, words]
-        Columns of v, packed over the keys.
-
-    Returns
-    -------
-    c : int64[groups, N, E]
-        -N to N.
-    bits : uint8[groups, N, E]
-    """
-    groups, tokens, words = attention.shape
-    channels = values.shape[1]
-    c = np.empty((groups, tokens, channels), dtype=np.int64)
-    bits = np.empty((groups, tokens, channels), dtype=np.uint8)
-    for g in range(groups):
-        for i in range(tokens):
-            ones = np.int64(0)
-            for k in range(words):
-                ones += _popcount(attention[g, i, k])
-            for d in range(channels):
-                both = np.int64(0)
-                for k in range(words):
-                    both += _popcount(attention[g, i, k] & values[g, d, k])
-                c[g, i, d] = 2 * both - ones
-                bits[g, i, d] = c[g, i, d] >= 0
-    return c, bits
+    batch, heads, tokens = bits.shape
+    channels = theta.shape[1]
+    flags, packed = np.zeros(64, dtype=np.uint8), np.empty(1, dtype=np.uint64)
+    eights, octets = flags.view(np.uint64), packed.view(np.uint8)
+    for b in range(batch):
+        for n in range(tokens):
+            for h in range(heads):
+                first = start + h * channels
+                for e in range(channels):
+                    flags[e] = acc[b * tokens + n, first + e] >= theta[h, e]
+                pack_flags(eights, octets)
+                bits[b, h, n] = packed[0]

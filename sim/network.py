@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 from .config import Formats, ModelConfig
 from .errors import check
 from .forward import Forward
+from .prepare import prepare
 from .taps import tap_names, tap_shapes
 from .tensors import check_tensors
+from .workspace import Workspace
 
 __all__ = ["IntNetwork", "RunResult", "check_images", "tap_names", "tap_shapes"]
 
@@ -72,6 +75,8 @@ class IntNetwork:
     tensors: dict[str, NDArray[Any]]
     provenance: dict[str, Any] = field(default_factory=dict)
     agreement: dict[str, Any] = field(default_factory=dict)
+    #: Those that no thread uses.
+    _workspaces: list[Workspace] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.validate()
@@ -84,6 +89,7 @@ class IntNetwork:
         BivitError
             Naming the tensor, what is allowed and what was got.
         """
+        self.__dict__.pop("_prepared", None)
         check_tensors(self.tensors, self.config, self.formats)
 
     def run(self, images: NDArray[np.uint8], taps: Collection[str] | Literal["all"] | None = None) -> RunResult:
@@ -108,9 +114,13 @@ class IntNetwork:
         check_images(images, self.config)
         wanted = _wanted_taps(taps, self.config)
         chunks = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
-        # The kernels release the interpreter lock, so threads over images use every core, whatever the images' sizes.
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
-            results = list(threads.map(lambda chunk: self._run_chunk(chunk, wanted), chunks))
+        run = partial(self._run_chunk, self._prepared, wanted)
+        if len(chunks) == 1:
+            results = [run(images)]
+        else:
+            # The kernels release the interpreter lock, so threads over images use every core.
+            with ThreadPoolExecutor(os.cpu_count()) as threads:
+                results = list(threads.map(run, chunks))
         return RunResult(
             logits=np.concatenate([result.logits for result in results]),
             taps={name: np.concatenate([result.taps[name] for result in results]) for name in wanted},
@@ -128,9 +138,18 @@ class IntNetwork:
         """
         return self.run(images).logits.argmax(axis=1)
 
-    def _run_chunk(self, images: NDArray[np.uint8], wanted: Collection[str]) -> RunResult:
-        forward = Forward(self.config, self.formats, self.tensors, wanted)
+    @cached_property
+    def _prepared(self) -> dict[str, Any]:
+        return prepare(self.config, self.tensors)
+
+    def _run_chunk(self, prepared: dict[str, Any], wanted: Collection[str], images: NDArray[np.uint8]) -> RunResult:
+        try:
+            workspace = self._workspaces.pop()
+        except IndexError:
+            workspace = Workspace()
+        forward = Forward(self.config, self.formats, prepared, wanted, workspace)
         logits = forward(images)
+        self._workspaces.append(workspace)
         return RunResult(logits, forward.taps, forward.saturations, forward.empty_rows)
 
 

@@ -1,31 +1,21 @@
-"""Operators on the residual stream: paragraphs 1, 2, 4, 6, 10 and 11 of docs/semantics.md.
+"""Operators on numbers: patch embedding, residual stream and head, paragraphs 1, 4 and 11 of docs/semantics.md.
 
-The norms are composed as in the hardware: a statistics unit (S1, V), a square root (`sim.fixed.isqrt`) and comparison
-lanes, each a compiled loop over ``[B, groups, N, channels]``, where a group is a set of channels normalised together
-(one for SignNorm, the heads for HeadNorm). `sim.tensors` checks that nothing here can leave int64.
+The residual stream is int32 and is added to in place. `sim.tensors` checks that no sum here can leave its type.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from .config import Formats
-from .fixed import isqrt, round_half_up_shift, saturate_signed
+from .fixed import isqrt, round_half_up_shift
+from .jit import kernel
 
 Int64s = NDArray[np.int64]
 Int32s = NDArray[np.int32]
-
-
-class SignNormResult(NamedTuple):
-    """What SignNorm and HeadNorm produce: bits as the input's shape (uint8), S1 and R a row (int64)."""
-
-    bits: NDArray[np.uint8]
-    s1: Int64s
-    r: Int64s
 
 
 class NormResult(NamedTuple):
@@ -37,7 +27,7 @@ class NormResult(NamedTuple):
     y: Int64s
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _integer_products(rows: NDArray[np.integer], weights: NDArray[np.int8]) -> Int64s:
     acc = np.zeros((rows.shape[0], weights.shape[0]), dtype=np.int64)
     for n in range(rows.shape[0]):
@@ -49,17 +39,7 @@ def _integer_products(rows: NDArray[np.integer], weights: NDArray[np.int8]) -> I
     return acc
 
 
-@njit(cache=True, nogil=True)
-def _scaled_sums(x: Int64s, acc: Int64s, scale: Int32s, bias: Int32s) -> Int64s:
-    sums = np.empty(x.shape, dtype=np.int64)
-    for b in range(x.shape[0]):
-        for n in range(x.shape[1]):
-            for c in range(x.shape[2]):
-                sums[b, n, c] = x[b, n, c] + np.int64(scale[c]) * acc[b, n, c] + np.int64(bias[c])
-    return sums
-
-
-@njit(cache=True, nogil=True)
+@kernel()
 def _statistics(x: Int64s, eps: Int64s) -> tuple[Int64s, Int64s]:
     batch, groups, tokens, channels = x.shape
     s1 = np.empty((batch, groups, tokens), dtype=np.int64)
@@ -76,136 +56,108 @@ def _statistics(x: Int64s, eps: Int64s) -> tuple[Int64s, Int64s]:
     return s1, v
 
 
-@njit(cache=True, nogil=True)
-def _compare(x: Int64s, s1: Int64s, r: Int64s, theta: Int32s, theta_frac_bits: int) -> NDArray[np.uint8]:
-    batch, groups, tokens, channels = x.shape
-    bits = np.empty(x.shape, dtype=np.uint8)
-    for b in range(batch):
-        for g in range(groups):
-            for n in range(tokens):
-                for c in range(channels):
-                    centred = channels * x[b, g, n, c] - s1[b, g, n]
-                    bits[b, g, n, c] = (centred << theta_frac_bits) >= np.int64(theta[g, c]) * r[b, g, n]
-    return bits
-
-
+@kernel()
 def patch_embed(
-    patches: NDArray[np.uint8], weight: NDArray[np.int8], scale: Int32s, bias: Int64s, shift: int
-) -> Int64s:
-    """Embed patches onto the residual grid (paragraph 1), not yet saturated.
+    patches: NDArray[np.uint8],
+    weight: NDArray[np.int8],
+    scale: Int32s,
+    bias: Int64s,
+    shift: int,
+    position: Int32s,
+    low: int,
+    high: int,
+    x: Int32s,
+) -> np.int64:
+    """Embed patches onto the residual grid, after the prefix tokens, which are constants (paragraph 1).
 
     Parameters
     ----------
     patches : uint8[B, G, K]
         Pixels of a patch in the order (row, column, channel).
     weight : int8[D, K]
+        `sim.tensors` checks that no sum leaves int32.
     scale, bias : int32[D], int64[D]
         S, 1 to 2^15 - 1, and B, 48 bits.
     shift : int
         n, 1 to 40.
+    position : int32[N, D]
+        P; its first N - G rows are the prefix tokens.
+    low, high : int
+        Ends of the residual stream's range.
+    x : int32[B, N, D]
+        Written: the residual stream.
 
     Returns
     -------
-    int64[B, G, D]
+    int
+        How many elements were clamped.
     """
     batch, count, length = patches.shape
-    acc = _integer_products(patches.reshape(batch * count, length), weight).reshape(batch, count, -1)
-    return round_half_up_shift(acc * scale + bias, shift)
+    tokens, channels = position.shape
+    prefix = tokens - count
+    acc = np.empty(channels, dtype=np.int64)
+    saturations = np.int64(0)
+    half = np.int64(1) << np.int64(shift - 1)
+    for b in range(batch):
+        for n in range(prefix):
+            for c in range(channels):
+                x[b, n, c] = position[n, c]
+        for n in range(count):
+            whole = channels - channels % 4
+            for c in range(0, whole, 4):
+                # Four outputs share a loaded pixel; the explicit int32 lets LLVM use multiply-add instructions.
+                t0, t1, t2, t3 = np.int32(0), np.int32(0), np.int32(0), np.int32(0)
+                for k in range(length):
+                    pixel = np.int32(patches[b, n, k])
+                    t0 = np.int32(t0 + np.int32(pixel * np.int32(weight[c, k])))
+                    t1 = np.int32(t1 + np.int32(pixel * np.int32(weight[c + 1, k])))
+                    t2 = np.int32(t2 + np.int32(pixel * np.int32(weight[c + 2, k])))
+                    t3 = np.int32(t3 + np.int32(pixel * np.int32(weight[c + 3, k])))
+                acc[c], acc[c + 1], acc[c + 2], acc[c + 3] = t0, t1, t2, t3
+            for c in range(whole, channels):
+                total = np.int64(0)
+                for k in range(length):
+                    total += np.int64(patches[b, n, k]) * np.int64(weight[c, k])
+                acc[c] = total
+            for c in range(channels):
+                value = ((acc[c] * np.int64(scale[c]) + bias[c] + half) >> np.int64(shift)) + position[prefix + n, c]
+                clamped = min(max(value, np.int64(low)), np.int64(high))
+                saturations += np.int64(clamped != value)
+                x[b, prefix + n, c] = np.int32(clamped)
+    return saturations
 
 
-def add_position(patches: Int64s, position: Int32s, residual_bits: int) -> tuple[Int64s, int]:
-    """Add the position embedding and put the prefix tokens, which are constants, before the patches (paragraph 1).
+@kernel()
+def residual_add(x: Int32s, acc: NDArray[Any], scale: Int32s, bias: Int32s, low: int, high: int) -> np.int64:
+    """Add a scaled product to the residual stream (paragraph 4): ``saturate(X + Scale[c] * acc + Bias[c])``.
 
     Parameters
     ----------
-    patches : int64[B, G, D]
-    position : int32[N, D]
-        P; its first N - G rows are the prefix tokens.
-    residual_bits : int
+    x : int32[rows, D]
+        The residual stream, changed in place.
+    acc : int[rows, D]
+    scale, bias : int32[D]
+    low, high : int
+        Ends of the residual stream's range.
 
     Returns
     -------
-    x : int64[B, N, D]
-        The residual stream.
-    saturations : int
+    int
+        How many elements were clamped.
     """
-    batch, count, channels = patches.shape
-    x = np.empty((batch, len(position), channels), dtype=np.int64)
-    x[:] = position
-    x[:, len(position) - count :] += patches
-    return saturate_signed(x, residual_bits)
+    saturations = np.int64(0)
+    for n in range(x.shape[0]):
+        for c in range(x.shape[1]):
+            value = np.int64(x[n, c]) + np.int64(scale[c]) * np.int64(acc[n, c]) + np.int64(bias[c])
+            clamped = min(max(value, np.int64(low)), np.int64(high))
+            saturations += np.int64(clamped != value)
+            x[n, c] = np.int32(clamped)
+    return saturations
 
 
 def affine(y: Int64s, scale: Int32s, bias: Int32s, frac_bits: int) -> Int64s:
     """Gamma and beta of a real-valued norm (paragraph 1): ``((y * Scale[c] + half) >> frac_bits) + Bias[c]``."""
     return round_half_up_shift(y * scale, frac_bits) + bias
-
-
-def sign_norm(x: Int64s, theta: Int32s, eps: int | None, formats: Formats) -> SignNormResult:
-    """LayerNorm followed by sign, without a division (paragraph 2).
-
-    Parameters
-    ----------
-    x : int64[B, N, D]
-        The residual stream.
-    theta : int32[D]
-        Thresholds with `theta_frac_bits` fraction bits.
-    eps : int or None
-        Eps, 1 or more; None is mode `mean`, whose R is the constant 2^(theta_frac_bits + mean_shift).
-    formats : Formats
-
-    Returns
-    -------
-    SignNormResult
-        bits [B, N, D], s1 and r [B, N].
-    """
-    shifted = (x >> formats.norm_shift)[:, np.newaxis]
-    s1, v = _statistics(shifted, np.array([eps or 0], dtype=np.int64))
-    if eps is None:
-        r = np.full_like(s1, 1 << (formats.theta_frac_bits + formats.mean_shift))
-    else:
-        r = isqrt(v)
-    bits = _compare(shifted, s1, r, theta[np.newaxis], formats.theta_frac_bits)
-    return SignNormResult(bits[:, 0], s1[:, 0], r[:, 0])
-
-
-def residual_add(x: Int64s, acc: Int64s, scale: Int32s, bias: Int32s, residual_bits: int) -> tuple[Int64s, int]:
-    """Add a scaled product to the residual stream (paragraph 4): ``saturate(X + Scale[c] * acc + Bias[c])``.
-
-    Parameters
-    ----------
-    x, acc : int64[B, N, D]
-    scale, bias : int32[D]
-    residual_bits : int
-
-    Returns
-    -------
-    x : int64[B, N, D]
-    saturations : int
-    """
-    return saturate_signed(_scaled_sums(x, acc, scale, bias), residual_bits)
-
-
-def head_norm(acc: Int64s, theta: Int32s, scale: Int32s, eps: Int64s, theta_frac_bits: int) -> SignNormResult:
-    """SignNorm over the channels of each head of ``x[c] = Scale[c] * acc[c]`` (paragraph 6, mode `layernorm`).
-
-    Parameters
-    ----------
-    acc : int64[B, H, N, E]
-    theta, scale : int32[H, E]
-        Thresholds with `theta_frac_bits` fraction bits; scales of 1 or more.
-    eps : int64[H]
-    theta_frac_bits : int
-
-    Returns
-    -------
-    SignNormResult
-        bits [B, H, N, E], s1 and r [B, H, N].
-    """
-    x = acc * scale[:, np.newaxis]
-    s1, v = _statistics(x, eps)
-    r = isqrt(v)
-    return SignNormResult(_compare(x, s1, r, theta, theta_frac_bits), s1, r)
 
 
 def pool(x: Int64s, rows: int, mean_shift: int | None) -> Int64s:

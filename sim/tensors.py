@@ -31,6 +31,9 @@ class TensorSpec:
     packed_bits: int = 0
 
 
+#: Largest patch whose sum of products of 8 bits stays in int32.
+LARGEST_PATCH = ((1 << 31) - 1) // (255 * 128)
+
 Named = Iterator[tuple[str, TensorSpec]]
 
 
@@ -152,7 +155,7 @@ def tensor_specs(config: ModelConfig, formats: Formats) -> dict[str, TensorSpec]
 
 
 def check_formats(config: ModelConfig, formats: Formats) -> None:
-    """Check that no intermediate of a network of this shape can leave int64 (docs/semantics.md).
+    """Check that no intermediate of a network of this shape can leave its type (docs/semantics.md).
 
     Raises
     ------
@@ -175,6 +178,12 @@ def check_formats(config: ModelConfig, formats: Formats) -> None:
             f"with {config.num_features} channels, {what} needs {bound.bit_length()} bits and at most "
             f"{ISQRT_LIMIT.bit_length() - 1} are allowed; lower {lower}",
         )
+    # The rest fits: the residual stream and the scaled products of q and k where their variance fits int64.
+    check(
+        config.patch_dim <= LARGEST_PATCH,
+        f"a patch has {config.patch_dim:,} pixels and at most {LARGEST_PATCH:,} are allowed, whose products int32 "
+        "holds; choose smaller patches",
+    )
 
 
 def _bounds(config: ModelConfig, formats: Formats) -> Iterator[tuple[str, str, int]]:

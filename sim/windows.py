@@ -55,62 +55,34 @@ def relative_positions(window: int) -> NDArray[np.int64]:
     return down * (2 * window - 1) + right
 
 
-class Windows:
-    """Tokens of one block, split into heads and windows for the attention and joined afterwards.
-
-    Parameters
-    ----------
-    block : BlockShape
-    """
-
-    def __init__(self, block: BlockShape) -> None:
-        self.block = block
-        self._members = window_tokens(block)
-        self._mask = window_mask(block)
-
-    def split(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """[B, N, D] to [B * W, H, n, E]."""
-        block = self.block
-        gathered = rows if block.window is None else rows[:, self._members]
-        heads = gathered.reshape(-1, block.window_tokens, block.num_heads, block.head_dim)
-        return np.ascontiguousarray(heads.swapaxes(1, 2))
-
-    def join(self, heads: NDArray[Any]) -> NDArray[Any]:
-        """[B * W, H, n, E] to [B, N, D]."""
-        block = self.block
-        rows = np.ascontiguousarray(heads.swapaxes(1, 2)).reshape(-1, block.tokens, block.embed_dim)
-        if block.window is None:
-            return rows
-        joined = np.empty_like(rows)
-        joined[:, self._members.reshape(-1)] = rows
-        return joined
-
-    def biased(self, p: NDArray[np.int64], table: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Add the relative position bias to p (int64[B * W, H, n, n]); pairs that may not attend become `MASKED`."""
-        assert self.block.window is not None
-        scores = p + np.moveaxis(table[relative_positions(self.block.window)], -1, 0)
-        if self._mask is None:
-            return scores
-        windows = scores.reshape(-1, *self._mask.shape[:1], *scores.shape[1:])
-        return np.where(self._mask[:, np.newaxis], windows, MASKED).reshape(scores.shape)
-
-    def tap(self, values: NDArray[Any]) -> NDArray[Any]:
-        """[B * W, H, ...] to the shape of its tap: [B, H, ...], or [B, W, H, ...] with windows."""
-        return values if self.block.window is None else values.reshape(-1, self.block.windows, *values.shape[1:])
+def to_windows(rows: NDArray[Any], members: NDArray[np.int64] | None, batch: int) -> NDArray[Any]:
+    """Put rows [batch * N, ...] from raster order into that of `members`, window by window; None leaves them."""
+    if members is None:
+        return rows
+    return rows.reshape(batch, -1, *rows.shape[1:])[:, members.reshape(-1)].reshape(rows.shape)
 
 
-def merge_neighbours(x: NDArray[np.int64], grid: int) -> NDArray[np.int64]:
+def to_raster(rows: NDArray[Any], members: NDArray[np.int64] | None, batch: int) -> NDArray[Any]:
+    """Undo `to_windows`."""
+    if members is None:
+        return rows
+    joined, images = np.empty_like(rows), (batch, -1, *rows.shape[1:])
+    joined.reshape(images)[:, members.reshape(-1)] = rows.reshape(images)
+    return joined
+
+
+def merge_neighbours(x: NDArray[Any], grid: int) -> NDArray[Any]:
     """Put the channels of 2 x 2 neighbours side by side (paragraph 10), columns of a square first.
 
     Parameters
     ----------
-    x : int64[B, grid**2, D]
+    x : int[B, grid**2, D]
     grid : int
         Patches along one side, even.
 
     Returns
     -------
-    int64[B, grid**2 / 4, 4 * D]
+    int[B, grid**2 / 4, 4 * D]
         Upper left, lower left, upper right, lower right, as in Swin's own code.
     """
     batch, _, channels = x.shape

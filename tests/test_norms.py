@@ -1,8 +1,9 @@
-"""Operators on the residual stream against their plain-Python twins (sim/norms.py)."""
+"""Norms and operators on the residual stream against their plain-Python twins (sim/norms.py, sim/kernels.py)."""
 
 from dataclasses import replace
 
 import numpy as np
+import packed
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,44 +25,62 @@ def int32(values: np.ndarray) -> np.ndarray:
     return values.astype(np.int32)
 
 
+def embedded(
+    patches: np.ndarray, weight: np.ndarray, scale: np.ndarray, bias: np.ndarray, shift: int, position: np.ndarray
+) -> tuple[list, int]:
+    """The residual stream and how many of its elements were clamped."""
+    x = np.empty((len(patches), *position.shape), dtype=np.int32)
+    count = norms.patch_embed(patches, weight, scale, bias, shift, position, LOW, HIGH, x)
+    return x.tolist(), count
+
+
+def saturated(exact: list) -> tuple[list, int]:
+    """Images of rows, clamped to 20 bits, and how many elements were."""
+    rows = [[naive.saturate_row(row, 20) for row in image] for image in exact]
+    return [[row for row, _ in image] for image in rows], sum(count for image in rows for _, count in image)
+
+
 @pytest.mark.parametrize("shift", [1, 17, 40])
 def test_patch_embed(shift: int) -> None:
     patches = integers(0, 0, 255, 2, 3, 7).astype(np.uint8)
     weight = integers(1, -128, 127, 5, 7).astype(np.int8)
     scale, bias = int32(integers(2, 1, 2**15 - 1, 5)), integers(3, -(2**47), 2**47 - 1, 5)
-    x = norms.patch_embed(patches, weight, scale, bias, shift)
-    assert x.dtype == np.int64
-    assert x.tolist() == [
+    exact = [
         [naive.patch_embed(patch, weight.tolist(), scale.tolist(), bias.tolist(), shift) for patch in image]
         for image in patches.tolist()
     ]
+    nothing = np.zeros((3, 5), dtype=np.int32)
+    assert embedded(patches, weight, scale, bias, shift, nothing) == saturated(exact)
 
 
 def test_patch_embed_with_extreme_pixels_and_weights() -> None:
-    weight = np.array([[-128] * 768, [127] * 768], dtype=np.int8)
-    scale, bias = np.full(2, 2**15 - 1, dtype=np.int32), np.array([-(2**47), 2**47 - 1])
+    weight = np.array([[-128] * 768, [127] * 768] * 3, dtype=np.int8)
+    scale, bias = np.full(6, 2**15 - 1, dtype=np.int32), np.array([-(2**47), 2**47 - 1] * 3)
     for value in (0, 255):
         patch = np.full((1, 1, 768), value, dtype=np.uint8)
-        x = norms.patch_embed(patch, weight, scale, bias, 40)
-        expected = naive.patch_embed([value] * 768, weight.tolist(), scale.tolist(), bias.tolist(), 40)
-        assert x.tolist() == [[expected]]
+        exact = naive.patch_embed([value] * 768, weight.tolist(), scale.tolist(), bias.tolist(), 40)
+        nothing = np.zeros((1, 6), dtype=np.int32)
+        assert embedded(patch, weight, scale, bias, 40, nothing) == saturated([[exact]])
 
 
 @pytest.mark.parametrize("prefix", [0, 1, 2])
 def test_positions_are_added_to_patches_and_prefix_tokens_are_constants(prefix: int) -> None:
-    patches = integers(0, 2 * LOW, 2 * HIGH, 2, 3, 5)
+    patches, weight = integers(0, 0, 255, 2, 3, 4).astype(np.uint8), integers(1, -128, 127, 5, 4).astype(np.int8)
+    scale, bias = int32(integers(2, 1, 64, 5)), integers(3, -(2**20), 2**20, 5)
     position = int32(integers(4, LOW, HIGH, prefix + 3, 5))
-    x, saturations = norms.add_position(patches, position, 20)
+    arguments = (weight.tolist(), scale.tolist(), bias.tolist(), 3)
     places = position.tolist()
-    rows = [
-        [
-            naive.saturate_row([a + b for a, b in zip(patch, place, strict=True)], 20)
+    exact = [
+        places[:prefix]
+        + [
+            [a + b for a, b in zip(naive.patch_embed(patch, *arguments), place, strict=True)]
             for patch, place in zip(image, places[prefix:], strict=True)
         ]
         for image in patches.tolist()
     ]
-    assert x.tolist() == [places[:prefix] + [row for row, _ in image] for image in rows]
-    assert saturations == sum(count for image in rows for _, count in image) > 0
+    x, saturations = embedded(patches, weight, scale, bias, 3, position)
+    assert (x, saturations) == saturated(exact)
+    assert saturations > 0
 
 
 @pytest.mark.parametrize("channels", [1, 8, 72])
@@ -71,22 +90,18 @@ def test_sign_norm(channels: int, limit: int) -> None:
     x[0, 0], x[0, 1] = limit, -limit - 1
     theta = int32(integers(channels + 1, -700, 700, channels))
     for eps in (1, 38654, 2**40):
-        result = norms.sign_norm(x, theta, eps, FORMATS)
         expected = [[naive.sign_norm(row, theta.tolist(), eps, 2, 8) for row in rows] for rows in x.tolist()]
-        assert (result.bits.dtype, result.s1.dtype, result.r.dtype) == (np.uint8, np.int64, np.int64)
-        assert result.bits.tolist() == [[row[0] for row in rows] for rows in expected]
-        assert result.s1.tolist() == [[row[1] for row in rows] for rows in expected]
-        assert result.r.tolist() == [[row[2] for row in rows] for rows in expected]
+        for position, got in enumerate(packed.sign_norm(x, theta, eps, FORMATS)):
+            assert got.tolist() == [[row[position] for row in rows] for rows in expected]
 
 
 def test_sign_norm_of_the_widest_rows() -> None:
     x = np.full((1, 1, 768), LOW, dtype=np.int64)
     x[..., ::2] = HIGH
     theta = np.array([-(2**15), 2**15 - 1] * 384, dtype=np.int32)
-    result = norms.sign_norm(x, theta, 1, FORMATS)
-    assert (result.bits[0, 0].tolist(), result.s1.item(), result.r.item()) == naive.sign_norm(
-        x[0, 0].tolist(), theta.tolist(), 1, 2, 8
-    )
+    bits, s1, r = packed.sign_norm(x, theta, 1, FORMATS)
+    expected = naive.sign_norm(x[0, 0].tolist(), theta.tolist(), 1, 2, 8)
+    assert (bits[0, 0].tolist(), s1.item(), r.item()) == expected
 
 
 def test_sign_norm_at_a_tie_is_plus_one() -> None:
@@ -94,46 +109,43 @@ def test_sign_norm_at_a_tie_is_plus_one() -> None:
     formats = replace(FORMATS, norm_shift=0)
     x = np.array([[[100, -100]]], dtype=np.int64)
     for theta, bit in ((127, 1), (128, 1), (129, 0)):
-        result = norms.sign_norm(x, np.array([theta, -theta], dtype=np.int32), 3 * 200**2, formats)
-        assert result.r.item() == 400
-        assert result.bits.tolist() == [[[bit, int(theta >= 128)]]]
+        bits, _, r = packed.sign_norm(x, np.array([theta, -theta], dtype=np.int32), 3 * 200**2, formats)
+        assert r.item() == 400
+        assert bits.tolist() == [[[bit, int(theta >= 128)]]]
 
 
 @given(st.lists(st.integers(LOW, HIGH), min_size=1, max_size=12), st.data())
 def test_sign_norm_in_mode_mean(x: list[int], data: st.DataObject) -> None:
     theta = data.draw(st.lists(st.integers(-(2**15), 2**15 - 1), min_size=len(x), max_size=len(x)))
-    result = norms.sign_norm(np.array([[x]]), np.array(theta, dtype=np.int32), None, FORMATS)
-    assert (result.bits[0, 0].tolist(), result.s1.item()) == naive.sign_norm_mean(x, theta, 2, 8)
-    assert result.r.item() == 2**16
+    bits, s1, r = packed.sign_norm(np.array([[x]]), np.array(theta, dtype=np.int32), None, FORMATS)
+    assert (bits[0, 0].tolist(), s1.item()) == naive.sign_norm_mean(x, theta, 2, 8)
+    assert r.item() == 2**16
 
 
 def test_mode_mean_at_a_tie_is_plus_one() -> None:
     x = np.array([[[512, -512]]], dtype=np.int64)  # N_c * x - S1 is +-256 after norm_shift
-    assert norms.sign_norm(x, np.array([1, -1], dtype=np.int32), None, FORMATS).bits.tolist() == [[[1, 1]]]
-    assert norms.sign_norm(x, np.array([2, 0], dtype=np.int32), None, FORMATS).bits.tolist() == [[[0, 0]]]
+    assert packed.sign_norm(x, np.array([1, -1], dtype=np.int32), None, FORMATS)[0].tolist() == [[[1, 1]]]
+    assert packed.sign_norm(x, np.array([2, 0], dtype=np.int32), None, FORMATS)[0].tolist() == [[[0, 0]]]
 
 
 def test_residual_add_saturates_and_counts() -> None:
-    x = integers(0, LOW, HIGH, 2, 3, 5)
-    acc = integers(1, -64, 64, 2, 3, 5)
+    x, acc = int32(integers(0, LOW, HIGH, 6, 5)), integers(1, -64, 64, 6, 5)
     scale, bias = int32(integers(2, -(2**15), 2**15 - 1, 5)), int32(integers(3, LOW, HIGH, 5))
-    added, saturations = norms.residual_add(x, acc, scale, bias, 20)
     expected = [
-        [naive.residual_add(row, a, scale.tolist(), bias.tolist(), 20) for row, a in zip(rows, accs, strict=True)]
-        for rows, accs in zip(x.tolist(), acc.tolist(), strict=True)
+        naive.residual_add(row, a, scale.tolist(), bias.tolist(), 20)
+        for row, a in zip(x.tolist(), acc.tolist(), strict=True)
     ]
-    assert added.dtype == np.int64
-    assert added.tolist() == [[row for row, _ in rows] for rows in expected]
-    assert saturations == sum(count for rows in expected for _, count in rows) > 0
+    saturations = norms.residual_add(x, acc.astype(np.int16), scale, bias, LOW, HIGH)
+    assert x.tolist() == [row for row, _ in expected]
+    assert saturations == sum(count for _, count in expected) > 0
 
 
 def test_residual_add_reaches_the_limits_without_a_count() -> None:
-    x = np.array([[[HIGH - 6, LOW + 6]]], dtype=np.int64)
-    scale, acc = np.array([2, -2], dtype=np.int32), np.array([[[3, 3]]], dtype=np.int64)
-    added, saturations = norms.residual_add(x, acc, scale, np.zeros(2, dtype=np.int32), 20)
-    assert (added.tolist(), saturations) == ([[[HIGH, LOW]]], 0)
-    added, saturations = norms.residual_add(x, acc, scale, np.array([1, -1], dtype=np.int32), 20)
-    assert (added.tolist(), saturations) == ([[[HIGH, LOW]]], 2)
+    scale, acc = np.array([2, -2], dtype=np.int32), np.array([[3, 3]], dtype=np.int16)
+    for bias, count in ((0, 0), (1, 2)):
+        x = np.array([[HIGH - 6, LOW + 6]], dtype=np.int32)
+        saturations = norms.residual_add(x, acc, scale, np.array([bias, -bias], dtype=np.int32), LOW, HIGH)
+        assert (x.tolist(), saturations) == ([[HIGH, LOW]], count)
 
 
 @pytest.mark.parametrize("head_dim", [8, 64])
@@ -142,7 +154,6 @@ def test_head_norm(head_dim: int) -> None:
     acc[0, 0, 0], acc[0, 1, 1] = 0, 192
     theta, scale = int32(integers(1, -400, 400, 3, head_dim)), int32(integers(2, 1, 255, 3, head_dim))
     eps = np.array([1, 77, 2**30])
-    result = norms.head_norm(acc, theta, scale, eps, 8)
     expected = [
         [
             [naive.head_norm(row, theta[h].tolist(), scale[h].tolist(), int(eps[h]), 8) for row in head]
@@ -150,8 +161,9 @@ def test_head_norm(head_dim: int) -> None:
         ]
         for image in acc.tolist()
     ]
-    for position, got in enumerate((result.bits, result.s1, result.r)):
-        assert got.tolist() == [[[row[position] for row in head] for head in image] for image in expected]
+    for start in (0, 7):
+        for position, got in enumerate(packed.head_norm(acc, theta, scale, eps, 8, start)):
+            assert got.tolist() == [[[row[position] for row in head] for head in image] for image in expected]
 
 
 def test_pool_takes_the_first_rows_or_the_floor_of_the_mean() -> None:

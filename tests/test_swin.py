@@ -12,7 +12,7 @@ from naive_network import assert_equals_naive, run_naive, wrong_taps
 from program import assert_refused, invoke
 from shapes import SWIN, SWIN_MODES, SWINS, random_images, tiny_engine
 
-from bivit.sim import forward, windows
+from bivit.sim import forward, prepare, windows
 from bivit.sim.artefact import save_network
 from bivit.sim.bits import unpack
 from bivit.sim.compiler import compile_network, compile_program
@@ -130,9 +130,9 @@ def upside_down(shape: windows.BlockShape) -> np.ndarray | None:
 windows_mask, windows_relative = windows.window_mask, windows.relative_positions
 
 FAULTS = {
-    "mask entry": (windows, "window_mask", upside_down, f"{SHIFTED}.scores"),
+    "mask entry": (prepare, "window_mask", upside_down, f"{SHIFTED}.scores"),
     "bias looked up from key to query": (
-        windows, "relative_positions", lambda side: windows_relative(side).T, "layers.0.blocks.0.attn.scores",
+        prepare, "relative_positions", lambda side: windows_relative(side).T, "layers.0.blocks.0.attn.scores",
     ),
     "neighbours by rows": (
         forward, "merge_neighbours",
@@ -141,7 +141,7 @@ FAULTS = {
         "layers.1.downsample.norm",
     ),
     "windows shifted the other way": (
-        windows, "window_tokens",
+        prepare, "window_tokens",
         lambda shape: windows._partition(
             np.roll(np.arange(shape.tokens).reshape(shape.grid, -1), (shape.shift,) * 2, (0, 1)), shape.window
         ),
@@ -157,6 +157,7 @@ def test_a_planted_fault_is_found_at_its_first_tap(fault: str, monkeypatch: pyte
     twins = run_naive(network, images)
     assert wrong_taps(network, images, twins) == []
     monkeypatch.setattr(module, name, replacement)
+    network.validate()  # which forgets what was prepared
     assert wrong_taps(network, images, twins)[0] == first
 
 

@@ -186,6 +186,11 @@ def test_formats_that_could_leave_int64_are_refused(formats: Formats, message: s
         check_formats(config, formats)
 
 
+def test_patches_whose_sum_could_leave_int32_are_refused() -> None:
+    with pytest.raises(BivitError, match=r"a patch has 196,608 pixels and at most 65,793 are allowed"):
+        check_formats(replace(SOFTMAX, img_size=512, patch_size=256), Formats())
+
+
 def test_formats_of_a_swin_that_could_leave_int64_are_refused() -> None:
     with pytest.raises(BivitError, match=r"residual_frac_bits must be 1 or more in a swin, .* got 0"):
         check_formats(SWIN, Formats(residual_frac_bits=0))

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import packed
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,11 +11,14 @@ from shapes import SWIN, TINY
 
 import naive
 from bivit.sim.blocks import BlockShape
+from bivit.sim.prepare import prepare_heads
+from bivit.sim.random_network import random_network
 from bivit.sim.windows import (
     MASKED,
-    Windows,
     merge_neighbours,
     relative_positions,
+    to_raster,
+    to_windows,
     window_mask,
     window_tokens,
 )
@@ -147,38 +151,41 @@ def test_every_token_is_in_one_window_and_attends_to_itself(block: BlockShape) -
 
 
 @given(blocks())
-def test_joining_undoes_splitting(block: BlockShape) -> None:
-    rows = np.arange(2 * block.tokens * block.embed_dim).reshape(2, block.tokens, block.embed_dim)
-    windows = Windows(block)
-    heads = windows.split(rows)
-    assert heads.shape == (2 * block.windows, block.num_heads, block.window_tokens, block.head_dim)
-    assert np.array_equal(windows.join(heads), rows)
-    image, window, head, token = 1, block.windows - 1, block.num_heads - 1, block.window_tokens - 1
-    member = window_tokens(block)[window, token]
-    expected = rows[image, member, 8 * head : 8 * head + 8]
-    assert np.array_equal(windows.tap(heads)[image, window, head, token], expected)
+def test_raster_order_is_restored(block: BlockShape) -> None:
+    rows = np.arange(2 * block.tokens * 3).reshape(2 * block.tokens, 3)
+    members = window_tokens(block)
+    windows = to_windows(rows, members, 2)
+    assert np.array_equal(to_raster(windows, members, 2), rows)
+    image, window, token = 1, block.windows - 1, block.window_tokens - 1
+    expected = rows[image * block.tokens + members[window, token]]
+    assert np.array_equal(windows.reshape(2, *members.shape, 3)[image, window, token], expected)
 
 
 def test_without_windows_all_tokens_are_one_group() -> None:
     assert window_tokens(GLOBAL).tolist() == [list(range(GLOBAL.tokens))]
-    rows = np.arange(3 * GLOBAL.tokens * 16).reshape(3, GLOBAL.tokens, 16)
-    heads = Windows(GLOBAL).split(rows)
-    assert heads.shape == (3, 2, GLOBAL.tokens, 8)
-    assert np.array_equal(Windows(GLOBAL).tap(heads), heads)
-    assert np.array_equal(Windows(GLOBAL).join(heads), rows)
+    assert prepare_heads(GLOBAL, random_network(TINY).tensors).members is None
+    rows = np.arange(3 * GLOBAL.tokens).reshape(-1, 1)
+    assert to_windows(rows, None, 3) is rows
+    assert to_raster(rows, None, 3) is rows
 
 
 @given(blocks(), st.integers(0, 2**32 - 1))
 def test_biased_scores_equal_the_naive_twin(block: BlockShape, seed: int) -> None:
     assert block.window is not None
     random = np.random.default_rng(seed)
-    p = random.integers(0, 9, (2 * block.windows, block.num_heads, block.window_tokens, block.window_tokens))
+    q, k = random.integers(0, 2, (2, 2 * block.windows, block.num_heads, block.window_tokens, 8), dtype=np.uint8)
     table = random.integers(0, 9, (block.bias_entries, block.num_heads)).astype(np.int32)
-    scores = Windows(block).biased(p, table)
+    tensors = {
+        "blocks.attn.relative_position_bias_table": table,
+        "blocks.attn.attn_sign.theta": np.zeros(block.num_heads, dtype=np.int32),
+    }
+    heads = prepare_heads(replace(block, name="blocks", attn_mode="score"), tensors)
+    scores = packed.scores(q, k, heads)
     assert scores.min() >= MASKED
     allowed = naive.window_allowed(block.grid, block.window, block.shift)
-    for group, heads in enumerate(p.tolist()):
-        for head, rows in enumerate(heads):
-            pairs = allowed[group % block.windows]
-            expected = naive.biased_scores(rows, table[:, head].tolist(), block.window, pairs)
+    for group in range(len(q)):
+        for head in range(block.num_heads):
+            rows = naive.scores(q[group, head].tolist(), k[group, head].tolist())
+            bias = table[:, head].tolist()
+            expected = naive.biased_scores(rows, bias, block.window, allowed[group % block.windows])
             assert scores[group, head].tolist() == expected

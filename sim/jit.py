@@ -1,0 +1,57 @@
+"""How kernels are compiled: on first use by numba, without the interpreter lock, kept for the user's next process.
+
+numba keeps compiled code by the file of a function and does not see edits of the functions that it calls from other
+files. So the folder of compiled code is named after the content of all sources of `sim`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import platformdirs
+
+_config: Any = numba.config
+
+
+def _sources_hash() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _cache_folder() -> Path | None:
+    """Folder of compiled code; None where nothing can be written, which costs a compilation in each process."""
+    parent = Path(os.environ.get("NUMBA_CACHE_DIR") or platformdirs.user_cache_path("bivit") / "kernels")
+    folder = parent / _sources_hash()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
+
+
+#: Where compiled code is kept; a folder that `NUMBA_CACHE_DIR` names holds it if there is one.
+CACHE = _cache_folder()
+
+
+def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Decorate a function that numba compiles; `options` are those of `numba.njit`.
+
+    With `NUMBA_DISABLE_JIT=1` the function runs as it is.
+    """
+
+    def compile_later(function: Callable[..., Any]) -> Any:
+        # numba reads the folder when it decorates. It is set for that moment only: others' functions keep theirs.
+        before, _config.CACHE_DIR = _config.CACHE_DIR, str(CACHE or "")
+        try:
+            return numba.njit(cache=CACHE is not None, nogil=True, **options)(function)
+        finally:
+            _config.CACHE_DIR = before
+
+    return compile_later

@@ -1,0 +1,99 @@
+"""Tensors of an integer network in the layouts that the kernels read (`sim.kernels`), made once for each network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .blocks import BlockShape
+from .config import ModelConfig
+from .windows import relative_positions, window_mask, window_tokens
+
+#: Largest length of a row whose products int16 holds.
+_LARGEST_INT16 = 2**15 - 1
+
+
+@dataclass(frozen=True)
+class Heads:
+    """What the attention of one block reads.
+
+    Attributes
+    ----------
+    members : int64[W, n] or None
+        Raster indices of each window's tokens; None without windows.
+    bias : int16[H, n, n]
+        Relative position bias of each pair; size 0 without windows.
+    allowed : bool[W, n, n]
+        Which pairs may attend; size 0 where all may.
+    exp : int32[H, largest score + 2]
+        Table of exponentials with a 0 after it; size 0 in mode `score`.
+    limits : int32[H]
+        Tau, or Theta in mode `score`.
+    """
+
+    members: NDArray[np.int64] | None
+    bias: NDArray[np.int16]
+    allowed: NDArray[np.bool_]
+    exp: NDArray[np.int32]
+    limits: NDArray[np.int32]
+
+
+def acc_type(length: int) -> type[np.signedinteger[Any]]:
+    """Narrowest type that holds the products of rows of `length` bits and their thresholds, up to K + 2."""
+    return np.int16 if length + 2 <= _LARGEST_INT16 else np.int32
+
+
+def transposed(weight: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Packed weights [outputs, words] as [words, outputs]."""
+    return np.ascontiguousarray(weight.T)
+
+
+def prepare_heads(block: BlockShape, tensors: Mapping[str, NDArray[Any]]) -> Heads:
+    """Gather the tables of one block's attention."""
+    attn, sign = f"{block.name}.attn", f"{block.name}.attn.attn_sign"
+    bias, mask = np.empty((0, 0, 0), dtype=np.int16), window_mask(block)
+    if block.window is not None:
+        table = tensors[f"{attn}.relative_position_bias_table"]
+        bias = np.ascontiguousarray(np.moveaxis(table[relative_positions(block.window)], -1, 0)).astype(np.int16)
+    if block.attn_mode == "score":
+        exp, limits = np.empty((0, 0), dtype=np.int32), tensors[f"{sign}.theta"]
+    else:
+        exp, limits = np.pad(tensors[f"{sign}.exp"], ((0, 0), (0, 1))), tensors[f"{sign}.tau"]
+    allowed = np.empty((0, 0, 0), dtype=np.bool_) if mask is None else np.ascontiguousarray(mask)
+    return Heads(None if block.window is None else window_tokens(block), bias, allowed, exp, limits)
+
+
+def prepare(config: ModelConfig, tensors: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """Return what the kernels read, by the names of the tensors; attention tables by the name of the attention.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    tensors : mapping of str to ndarray
+        Checked by `sim.tensors.check_tensors`.
+
+    Returns
+    -------
+    dict
+        Packed weights as [words, outputs], thresholds of products in the type of the products, `Heads`, position
+        embeddings (zeros where there are none), and the other tensors as they are.
+    """
+    prepared: dict[str, Any] = {
+        name: transposed(tensor) if tensor.dtype == np.uint64 else tensor for name, tensor in tensors.items()
+    }
+    for block in config.blocks:
+        attn, kind = f"{block.name}.attn", acc_type(block.embed_dim)
+        names = [f"{attn}.v_sign.theta", f"{block.name}.mlp.act.theta"]
+        if block.qk_mode == "threshold":
+            names += [f"{attn}.q_norm.theta", f"{attn}.k_norm.theta"]
+        for name in names:
+            prepared[name] = tensors[name].astype(kind)
+        prepared[f"{attn}.v_sign.theta"] = prepared[f"{attn}.v_sign.theta"].reshape(-1)
+        prepared[attn] = prepare_heads(block, tensors)
+    if config.patch_norm:
+        prepared["pos_embed"] = np.zeros((config.num_tokens, config.embed_dim), dtype=np.int32)
+    return prepared
