@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from pictures import write_folder
 from program import assert_refused, bivit, invoke
 
 from bivit.cli import doctor
@@ -80,6 +81,44 @@ def test_run_prints_what_the_reference_predicts(net: Path) -> None:
     assert result["images"] == 24
     assert result["top1"] == (load_network(net).predict(test.images) == test.labels).mean()
     assert result["images_per_s"] > 0
+
+
+def test_run_streams_and_writes_predictions(net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = tmp_path / "new" / "predictions.csv"
+    base = ("run", net, "--data", "digits", "--images", "20", "--json")
+    done = invoke(*base, "--out", table, "--batch", "7", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert done.returncode == 0, done.stderr
+    test = load_dataset("digits", "test").take(20)
+    head, *rows = table.read_text().splitlines()
+    assert head == "image,label,prediction"
+    predictions = load_network(net).predict(test.images)
+    assert rows == [f"{i},{test.labels[i]},{predictions[i]}" for i in range(20)]
+    assert [path.name for path in table.parent.iterdir()] == [table.name]
+    whole = json.loads(invoke(*base, cwd=tmp_path, monkeypatch=monkeypatch).stdout)
+    streamed = json.loads(done.stdout)
+    assert streamed.pop("predictions") == str(table)
+    assert {k: v for k, v in whole.items() if k != "images_per_s"} == {
+        k: v for k, v in streamed.items() if k != "images_per_s"
+    }
+
+
+@pytest.mark.parametrize(("bad", "kept"), [("1_00.png", 3), ("0_00.png", 0)])
+def test_run_keeps_what_came_before_a_broken_image(
+    net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: str, kept: int
+) -> None:
+    classes = tuple("0123456789")
+    folder = write_folder(tmp_path / "images", {"train": 1, "val": 3}, classes)
+    broken = folder / "val" / bad[0] / bad
+    broken.write_bytes(broken.read_bytes()[:40])
+    table = tmp_path / "predictions.csv"
+    arguments = ("--data", folder, "--out", table, "--batch", "3")
+    done = invoke("run", net, *arguments, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert_refused(done, bad)
+    assert ("the predictions of the 3 images before it are in" in done.stderr.replace("\n", " ")) == (kept > 0)
+    assert table.exists() == (kept > 0)
+    if kept:
+        assert len(table.read_text().splitlines()) == 1 + kept
+    assert not list(tmp_path.glob("*.partial"))
 
 
 @pytest.mark.parametrize(
