@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from .common import DataOption, JsonFlag, open_images, show
+from .run import Tally, classify_stream
 
 #: Images of an integer network's run that are in memory at a time.
 _BATCH = 256
@@ -45,13 +46,10 @@ def evaluate_file(path: Path, data: str) -> dict[str, Any]:
 
 
 def _evaluate_network(network: Any, data: str) -> dict[str, Any]:
-    test = open_images(data, "test", network.config)
-    right = seen = 0
-    for images, labels in test.batches(_BATCH, shuffle=False):
-        if len(images):
-            right += int((network.predict(images.numpy()) == labels.numpy()).sum())
-            seen += len(images)
-    return {"kind": "integer", "top1": right / seen, "images": seen}
+    test, tally = open_images(data, "test", network.config), Tally()
+    for _ in classify_stream(network, test, len(test), _BATCH, tally):
+        pass
+    return {"kind": "integer", "top1": tally.right / tally.images, "images": tally.images}
 
 
 def evaluate(
