@@ -1,7 +1,7 @@
 """Attention between packed heads: paragraphs 7 to 9 of docs/semantics.md; layouts and rules are those of `sim.kernels`.
 
 The scores of a query stay in a row buffer. The softmax's threshold becomes the lowest score that gets a bit, so that a
-row costs one table lookup a key.
+row costs one table lookup for two keys.
 """
 
 from __future__ import annotations
@@ -14,22 +14,26 @@ from .popcount import Int32s, Int64s, Ints, Words, pack_flags, popcount
 
 
 @kernel()
-def _softmax_cut(row: Ints, tokens: int, exp: Int32s, h: int, tau: int) -> tuple[np.int64, np.int64, np.int64]:
-    """Lowest score with a bit, m and Z of a row (paragraph 8); the last entry of `exp`, 0, is for masked pairs."""
-    top = row[0]
-    for j in range(row.shape[0]):
-        top = max(top, row[j])
-    largest, end = np.int64(top), exp.shape[1] - 1
+def _softmax_cut(
+    row: Ints, top: int, exp: Int32s, pairs: Int32s, tau: int, index: NDArray[np.uint16]
+) -> tuple[np.int64, np.int64]:
+    """Lowest score with a bit, and Z of a row (paragraph 8); two scores are looked up at a time."""
+    half, entries = index.shape[0], exp.shape[0]
+    upper, masked = row[half:], np.int16(entries)
+    for j in range(half):
+        first = masked if row[j] < 0 else np.int16(top - row[j])
+        second = masked if upper[j] < 0 else np.int16(top - upper[j])
+        index[j] = np.uint16(np.int16(first * np.int16(entries + 1)) + second)
     total = np.int64(0)
-    for j in range(tokens):
-        score = np.int64(row[j])
-        total += exp[h, np.uint64(end if score < 0 else largest - score)]
-    limit = np.int64(tau) * total
+    for j in range(half):
+        total += np.int64(pairs[index[j]])
+    # Exp << 16 >= limit and Exp >= limit / 2^16, rounded up, say the same; the latter fits int32.
+    least = np.int32((np.int64(tau) * total + np.int64(0xFFFF)) >> np.int64(16))
     # Exp never rises with the distance from m, so the distances with a bit are the first ones.
-    distances = np.int64(0)
-    for distance in range(end):
-        distances += np.int64(exp[h, distance]) << np.int64(16) >= limit
-    return max(np.int64(0), largest + np.int64(1) - distances), largest, total
+    distances = np.int32(0)
+    for distance in range(entries):
+        distances = np.int32(distances + np.int32(exp[distance] >= least))
+    return max(np.int64(0), np.int64(top) + np.int64(1) - np.int64(distances)), total
 
 
 @kernel()
@@ -40,6 +44,7 @@ def attention(
     bias: Ints,
     allowed: NDArray[np.bool_],
     exp: Int32s,
+    pairs: Int32s,
     limits: Int32s,
     bits: Words,
     m: Int64s,
@@ -61,8 +66,10 @@ def attention(
         The relative position bias of each pair; size 0 for none.
     allowed : bool[W, N, N]
         Which pairs may attend, image b being a window of the place b mod W; size 0 for all.
-    exp : int32[H, largest score + 2]
-        The table and a 0 after it; size 0 is mode `score`.
+    exp : int32[H, largest score + 1]
+        The table; size 0 is mode `score`.
+    pairs : int32[H, (largest score + 2)**2]
+        Sums of each two of its entries and a 0 after them, for pairs of keys (`sim.prepare.exp_pairs`).
     limits : int32[H]
         Tau, or Theta.
     bits : uint64[B, H, N, words of N]
@@ -83,13 +90,15 @@ def attention(
     eights, octets = flags.view(np.uint64), packed.view(np.uint8)
     # Whole vectors: the row goes on with keys that may not attend.
     row = np.full(64 * words, -1, dtype=np.int16)
+    index = np.empty((tokens + 1) // 2, dtype=np.uint16)
     empty = np.int64(0)
     for b in range(batch):
         for h in range(heads):
+            keys = k[b, h]
             for i in range(tokens):
                 query = q[b, h, i]
                 for j in range(tokens):
-                    row[j] = length - popcount(query ^ k[b, h, j])
+                    row[j] = length - popcount(query ^ keys[j])
                 if bias.size:
                     for j in range(tokens):
                         row[j] += bias[h, i, j]
@@ -100,7 +109,11 @@ def attention(
                     p[b, h, i] = row[:tokens]
                 cut = np.int64(limits[h])
                 if exp.size:
-                    cut, m[b, h, i], z[b, h, i] = _softmax_cut(row, tokens, exp, h, limits[h])
+                    top = row[0]
+                    for j in range(64 * words):
+                        top = max(top, row[j])
+                    m[b, h, i] = top
+                    cut, z[b, h, i] = _softmax_cut(row, top, exp[h], pairs[h], limits[h], index)
                 lowest = np.int16(cut)
                 for j in range(64 * words):
                     flags[j] = row[j] >= lowest
@@ -145,11 +158,15 @@ def context(ones: Words, values: Words, bits: Words, c: Ints) -> None:
                     total += popcount(row)
                     for e in range(channels):
                         both[e] += popcount(row & values[b, h, w, e])
+                # A slice, as an index with an offset would be checked for negative values in the loop.
+                first, end = h * channels, (h + 1) * channels
+                head = flags[first:end]
                 for e in range(channels):
-                    flags[h * channels + e] = 2 * both[e] >= total
+                    head[e] = 2 * both[e] >= total
                 if c.size:
+                    sums = c[b * tokens + i, first:end]
                     for e in range(channels):
-                        c[b * tokens + i, h * channels + e] = 2 * both[e] - total
+                        sums[e] = 2 * both[e] - total
             pack_flags(eights, octets)
             for w in range(bits.shape[1]):
                 bits[b * tokens + i, w] = packed[w]

@@ -215,7 +215,7 @@ class Forward:
         if f"{attn}.scores" in self._wanted:
             p = np.empty((*bits.shape[:2], tokens, tokens), dtype=np.int16)
         self.empty_rows += attention.attention(
-            q, k, block.head_dim, heads.bias, heads.allowed, heads.exp, heads.limits, bits, m, z, p
+            q, k, block.head_dim, heads.bias, heads.allowed, heads.exp, heads.pairs, heads.limits, bits, m, z, p
         )
         if p.size:
             self._tap_heads(f"{attn}.scores", block, p)

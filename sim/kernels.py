@@ -153,12 +153,13 @@ def value_signs(acc: Ints, start: int, theta: Ints, bits: Words) -> None:
         for w in range(words):
             row[:] = 0
             for n in range(64 * w, min(64 * w + 64, tokens)):
+                # A slice, as an index with an offset would be checked for negative values in the loop.
+                values = acc[b * tokens + n, start : start + heads * channels]
                 shift = np.uint64(n - 64 * w)
                 for c in range(heads * channels):
-                    row[c] |= np.uint64(acc[b * tokens + n, start + c] >= theta[c]) << shift
+                    row[c] |= np.uint64(values[c] >= theta[c]) << shift
             for h in range(heads):
-                for e in range(channels):
-                    bits[b, h, w, e] = row[h * channels + e]
+                bits[b, h, w] = row[h * channels : (h + 1) * channels]
 
 
 @kernel()
@@ -182,8 +183,8 @@ def head_signs(acc: Ints, start: int, theta: Ints, bits: Words) -> None:
     for b in range(batch):
         for n in range(tokens):
             for h in range(heads):
-                first = start + h * channels
+                head = acc[b * tokens + n, start + h * channels : start + (h + 1) * channels]
                 for e in range(channels):
-                    flags[e] = acc[b * tokens + n, first + e] >= theta[h, e]
+                    flags[e] = head[e] >= theta[h, e]
                 pack_flags(eights, octets)
                 bits[b, h, n] = packed[0]

@@ -29,8 +29,10 @@ class Heads:
         Relative position bias of each pair; size 0 without windows.
     allowed : bool[W, n, n]
         Which pairs may attend; size 0 where all may.
-    exp : int32[H, largest score + 2]
-        Table of exponentials with a 0 after it; size 0 in mode `score`.
+    exp : int32[H, largest score + 1]
+        Table of exponentials; size 0 in mode `score`.
+    pairs : int32[H, (largest score + 2)**2]
+        `exp_pairs` of it.
     limits : int32[H]
         Tau, or Theta in mode `score`.
     """
@@ -39,6 +41,7 @@ class Heads:
     bias: NDArray[np.int16]
     allowed: NDArray[np.bool_]
     exp: NDArray[np.int32]
+    pairs: NDArray[np.int32]
     limits: NDArray[np.int32]
 
 
@@ -52,6 +55,28 @@ def transposed(weight: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return np.ascontiguousarray(weight.T)
 
 
+def exp_pairs(exp: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Sums of two entries of a table of exponentials, for two keys that are looked up at once.
+
+    Parameters
+    ----------
+    exp : int32[H, entries]
+
+    Returns
+    -------
+    int32[H, (entries + 1)**2]
+        Entry ``i * (entries + 1) + j`` is ``exp[i] + exp[j]``; the index after the last entry stands for a pair that may
+        not attend, and adds 0.
+
+    Examples
+    --------
+    >>> exp_pairs(np.array([[8, 3]], dtype=np.int32)).tolist()
+    [[16, 11, 8, 11, 6, 3, 8, 3, 0]]
+    """
+    padded = np.pad(exp, ((0, 0), (0, 1)))
+    return (padded[:, :, np.newaxis] + padded[:, np.newaxis, :]).reshape(len(exp), -1)
+
+
 def prepare_heads(block: BlockShape, tensors: Mapping[str, NDArray[Any]]) -> Heads:
     """Gather the tables of one block's attention."""
     attn, sign = f"{block.name}.attn", f"{block.name}.attn.attn_sign"
@@ -60,11 +85,11 @@ def prepare_heads(block: BlockShape, tensors: Mapping[str, NDArray[Any]]) -> Hea
         table = tensors[f"{attn}.relative_position_bias_table"]
         bias = np.ascontiguousarray(np.moveaxis(table[relative_positions(block.window)], -1, 0)).astype(np.int16)
     if block.attn_mode == "score":
-        exp, limits = np.empty((0, 0), dtype=np.int32), tensors[f"{sign}.theta"]
+        exp, limits = np.empty((block.num_heads, 0), dtype=np.int32), tensors[f"{sign}.theta"]
     else:
-        exp, limits = np.pad(tensors[f"{sign}.exp"], ((0, 0), (0, 1))), tensors[f"{sign}.tau"]
+        exp, limits = tensors[f"{sign}.exp"], tensors[f"{sign}.tau"]
     allowed = np.empty((0, 0, 0), dtype=np.bool_) if mask is None else np.ascontiguousarray(mask)
-    return Heads(None if block.window is None else window_tokens(block), bias, allowed, exp, limits)
+    return Heads(None if block.window is None else window_tokens(block), bias, allowed, exp, exp_pairs(exp), limits)
 
 
 def prepare(config: ModelConfig, tensors: Mapping[str, NDArray[Any]]) -> dict[str, Any]:

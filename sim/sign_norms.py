@@ -11,9 +11,9 @@ from .popcount import Bits, Int32s, Int64s, Ints, Words, pack_flags
 
 @kernel()
 def _norm_flags(
-    x: Int32s, theta: Int32s, h: int, frac: int, eps: int, constant: int, flags: Bits
+    x: Int32s, theta: Int32s, frac: int, eps: int, constant: int, flags: Bits
 ) -> tuple[np.int64, np.int64]:
-    """Compare one row with thresholds h (paragraph 2); return S1 and R, which is `constant` unless that is 0."""
+    """Compare one row with its thresholds (paragraph 2); return S1 and R, which is `constant` unless that is 0."""
     channels = x.shape[0]
     s1, s2 = np.int64(0), np.int64(0)
     for c in range(channels):
@@ -22,10 +22,10 @@ def _norm_flags(
     r = np.int64(constant)
     if r == 0:
         r = root(channels * s2 - s1 * s1 + eps)
-    # (N_c * x - S1) << frac, with the shift multiplied in.
-    factor, offset = np.int64(channels) << frac, s1 << frac
+    # (N_c * x - S1) << frac, with the shift multiplied in. All factors are int32, which vectors multiply at once.
+    factor, offset, times = np.int32(channels << frac), s1 << frac, np.int32(r)
     for c in range(channels):
-        flags[c] = np.int64(x[c]) * factor - offset >= np.int64(theta[h, c]) * r
+        flags[c] = np.int64(x[c]) * np.int64(factor) - offset >= np.int64(theta[c]) * np.int64(times)
     return s1, r
 
 
@@ -61,7 +61,7 @@ def sign_norm(
     for n in range(rows):
         for c in range(channels):
             shifted[c] = x[n, c] >> shift
-        s1[n], r[n] = _norm_flags(shifted, theta, 0, frac, eps, constant, flags)
+        s1[n], r[n] = _norm_flags(shifted, theta[0], frac, eps, constant, flags)
         pack_flags(eights, octets)
         for w in range(words):
             bits[n, w] = packed[w]
@@ -95,9 +95,10 @@ def head_norm(
     for b in range(batch):
         for n in range(tokens):
             for h in range(heads):
-                first = start + h * channels
+                # A slice, as an index with an offset would be checked for negative values in the loop.
+                head = acc[b * tokens + n, start + h * channels : start + (h + 1) * channels]
                 for e in range(channels):
-                    x[e] = np.int32(acc[b * tokens + n, first + e]) * scale[h, e]
-                s1[b, h, n], r[b, h, n] = _norm_flags(x, theta, h, frac, eps[h], 0, flags)
+                    x[e] = np.int32(head[e]) * scale[h, e]
+                s1[b, h, n], r[b, h, n] = _norm_flags(x, theta[h], frac, eps[h], 0, flags)
                 pack_flags(eights, octets)
                 bits[b, h, n] = packed[0]

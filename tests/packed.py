@@ -5,7 +5,7 @@ import numpy as np
 from bivit.sim import attention, kernels, sign_norms
 from bivit.sim.bits import pack, unpack, word_count
 from bivit.sim.config import Formats
-from bivit.sim.prepare import Heads, acc_type, transposed
+from bivit.sim.prepare import Heads, exp_pairs, acc_type, transposed
 
 
 def binary_linear(a: np.ndarray, w: np.ndarray) -> np.ndarray:
@@ -76,7 +76,7 @@ def _attention(q, k, length, bias, allowed, exp, limits):  # type: ignore[no-unt
     bits = np.empty((batch, count, tokens, word_count(tokens)), dtype=np.uint64)
     m, z = (np.empty((batch, count, tokens), dtype=np.int64) for _ in range(2))
     p = np.empty((batch, count, tokens, tokens), dtype=np.int16)
-    empty = attention.attention(q, k, length, bias, allowed, exp, limits, bits, m, z, p)
+    empty = attention.attention(q, k, length, bias, allowed, exp, exp_pairs(exp), limits, bits, m, z, p)
     found = unpack(bits, tokens)
     assert empty == np.count_nonzero(~found.any(-1))
     return found, m, z, p
@@ -86,13 +86,14 @@ def scores(q: np.ndarray, k: np.ndarray, heads: Heads | None = None) -> np.ndarr
     """int16[B, H, N, N] of uint8[B, H, N, E], with the bias and mask of `heads`."""
     packed = [pack(bits)[..., 0] for bits in (q, k)]
     nothing, theta = np.empty((0, 0, 0), dtype=np.int16), np.zeros(q.shape[1], dtype=np.int32)
-    heads = heads or Heads(None, nothing, nothing.astype(bool), np.empty((0, 0), dtype=np.int32), theta)
+    table = np.empty((q.shape[1], 0), dtype=np.int32)
+    heads = heads or Heads(None, nothing, nothing.astype(bool), table, exp_pairs(table), theta)
     return _attention(*packed, q.shape[3], heads.bias, heads.allowed, heads.exp, heads.limits)[3]
 
 
 def attention_of(p: np.ndarray, exp: np.ndarray | None, limits: np.ndarray) -> tuple[np.ndarray, ...]:
     """Bits, m and Z of given scores int[B, H, N, N], which take the place of the bias; -1 may not attend."""
-    table = np.empty((0, 0), dtype=np.int32) if exp is None else np.pad(exp, ((0, 0), (0, 1)))
+    table = np.empty((p.shape[1], 0), dtype=np.int32) if exp is None else exp
     # Rows of no bits agree in none of them. Each image is a window of its own.
     nothing = np.zeros((1, p.shape[1], p.shape[2]), dtype=np.uint64)
     results = []
