@@ -35,6 +35,7 @@ _EXTRAS = {
     "sklearn": "model",
     "kornia": "model",
     "tensorboard": "model",
+    "matplotlib": "model",
     "amaranth": "hw",
     "cocotb": "cosim",
     "cocotb_tools": "cosim",
