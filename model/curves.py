@@ -21,7 +21,12 @@ _PANELS = (
 #: Epochs up to which each is marked by a dot.
 _MARKED = 30
 #: Text stays text, and names of elements are the same in every run.
-_STYLE = {"svg.fonttype": "none", "svg.hashsalt": "bivit", "font.family": "sans-serif", "font.size": 9.0}
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "bivit",
+    "font.family": "sans-serif",
+    "font.size": 9.0,
+}
 _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
@@ -83,13 +88,15 @@ def _points(rows: Sequence[dict[str, Any]], name: str) -> list[tuple[float, floa
 
 def _panel(axes: Axes, title: str, series: dict[str, list[tuple[float, float]]]) -> None:
     """One pair of axes with its lines, and their names and last values beside it; nothing where there are no lines."""
+    from matplotlib.ticker import MaxNLocator
+
     if not series:
         axes.remove()
         return
     axes.set_title(title, loc="left", fontsize="medium", fontweight="bold")
     axes.set_xlabel("epoch")
     axes.grid(alpha=0.3)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for name, points in series.items():
         epochs, values = zip(*points, strict=True)
         marker = "." if len(points) <= _MARKED else ""
