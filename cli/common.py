@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
@@ -55,6 +56,11 @@ DataOption = Annotated[
         "--data",
         help="`digits`, an .npz file, or a folder: idx files, CIFAR batches, tar shards or train/CLASS/ images.",
     ),
+]
+
+BrokenOption = Annotated[
+    str,
+    typer.Option("--on-broken", metavar="stop|skip", help="At an image that cannot be read: stop, or leave it out."),
 ]
 
 #: Messages and progress go to standard error, so that standard output holds results only.
@@ -156,7 +162,7 @@ def format_value(value: Any) -> str:
     return str(value)
 
 
-def open_images(data: str, split: str, config: ModelConfig) -> Source:
+def open_images(data: str, split: str, config: ModelConfig, on_broken: str = "stop") -> Source:
     """Open one split of a data set in the size that a model takes.
 
     Image folders and shards are framed for the model. A data set whose images all have one size must have the model's,
@@ -172,11 +178,30 @@ def open_images(data: str, split: str, config: ModelConfig) -> Source:
     from ..model.picture import ReframedDataset
 
     name = data.removeprefix(RESIZED)
-    source = open_source(name, split, config.img_size, channels=config.in_chans)
+    source = open_source(name, split, config.img_size, channels=config.in_chans, on_broken=on_broken)
     if isinstance(source, ReframedDataset) and name == data:
         source = open_source(name, split)
     check_source(source, config)
     return source
+
+
+@contextmanager
+def broken_images_named() -> Iterator[None]:
+    """Print which images were left out of a data set as a message, the same one once."""
+    from ..model.source import BrokenImageWarning
+
+    plain = warnings.showwarning
+
+    def show_plainly(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, BrokenImageWarning):
+            messages.print(f"warning: {message}", style="yellow", markup=False, soft_wrap=True)
+        else:
+            plain(message, category, *where, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", BrokenImageWarning)
+        warnings.showwarning = show_plainly
+        yield
 
 
 @contextmanager

@@ -61,14 +61,16 @@ def classify_stream(
     Raises
     ------
     BivitError
-        When an image cannot be read.
+        When an image cannot be read and none may be left out; where they may, a warning at the end names them.
     """
     import numpy as np
 
     from ..model.source import Epoch
 
     slices = [np.arange(start, min(start + batch, count)) for start in range(0, count, batch)]
+    left_out: dict[str, str] = {}
     for read in source.read(slices, Epoch(0, 0, shuffle=False)):
+        left_out |= read.broken
         if not len(read.images):
             continue
         if not tally.images:
@@ -82,6 +84,7 @@ def classify_stream(
         tally.saturations += result.saturations
         tally.empty_rows += result.empty_rows
         yield read.labels, predictions
+    source.warn_of(left_out)
 
 
 @contextmanager

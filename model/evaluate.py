@@ -63,15 +63,16 @@ def count_right(
 
 
 def evaluate(model: VisionTransformer, data: Source, batch_size: int = 256) -> float:
-    """Return the share of images whose label is predicted, 0 .. 1.
+    """Return the share of images whose label is predicted, 0 .. 1; of those that can be read where others are left out.
 
     Raises
     ------
     BivitError
-        When the images do not fit the model's config.
+        When the images do not fit the model's config, or none can be read.
     """
     check_source(data, model.config)
     right, seen = count_right(model, data, batch_size)
+    check(seen > 0, f"none of the {len(data)} images of {data.name} can be read")
     return right / seen
 
 
