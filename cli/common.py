@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import typer.core
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from .. import __version__
@@ -202,6 +203,15 @@ def broken_images_named() -> Iterator[None]:
         warnings.simplefilter("default", BrokenImageWarning)
         warnings.showwarning = show_plainly
         yield
+
+
+@contextmanager
+def image_bar(total: int, shown: bool) -> Iterator[Callable[[int], None]]:
+    """Show a bar over images on standard error, where that is a terminal; yields what sets the number that are done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=messages, disable=not (shown and messages.is_terminal)) as bar:
+        task = bar.add_task("images", total=total)
+        yield lambda done: bar.update(task, completed=done)
 
 
 @contextmanager
