@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import typer.core
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from .. import __version__
@@ -35,6 +37,7 @@ _EXTRAS = {
     "sklearn": "model",
     "kornia": "model",
     "tensorboard": "model",
+    "matplotlib": "model",
     "amaranth": "hw",
     "cocotb": "cosim",
     "cocotb_tools": "cosim",
@@ -54,6 +57,11 @@ DataOption = Annotated[
         "--data",
         help="`digits`, an .npz file, or a folder: idx files, CIFAR batches, tar shards or train/CLASS/ images.",
     ),
+]
+
+BrokenOption = Annotated[
+    str,
+    typer.Option("--on-broken", metavar="stop|skip", help="At an image that cannot be read: stop, or leave it out."),
 ]
 
 #: Messages and progress go to standard error, so that standard output holds results only.
@@ -155,7 +163,7 @@ def format_value(value: Any) -> str:
     return str(value)
 
 
-def open_images(data: str, split: str, config: ModelConfig) -> Source:
+def open_images(data: str, split: str, config: ModelConfig, on_broken: str = "stop") -> Source:
     """Open one split of a data set in the size that a model takes.
 
     Image folders and shards are framed for the model. A data set whose images all have one size must have the model's,
@@ -171,11 +179,39 @@ def open_images(data: str, split: str, config: ModelConfig) -> Source:
     from ..model.picture import ReframedDataset
 
     name = data.removeprefix(RESIZED)
-    source = open_source(name, split, config.img_size, channels=config.in_chans)
+    source = open_source(name, split, config.img_size, channels=config.in_chans, on_broken=on_broken)
     if isinstance(source, ReframedDataset) and name == data:
         source = open_source(name, split)
     check_source(source, config)
     return source
+
+
+@contextmanager
+def broken_images_named() -> Iterator[None]:
+    """Print which images were left out of a data set as a message, the same one once."""
+    from ..model.source import BrokenImageWarning
+
+    plain = warnings.showwarning
+
+    def show_plainly(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, BrokenImageWarning):
+            messages.print(f"warning: {message}", style="yellow", markup=False, soft_wrap=True)
+        else:
+            plain(message, category, *where, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", BrokenImageWarning)
+        warnings.showwarning = show_plainly
+        yield
+
+
+@contextmanager
+def image_bar(total: int, shown: bool) -> Iterator[Callable[[int], None]]:
+    """Show a bar over images on standard error, where that is a terminal; yields what sets the number that are done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=messages, disable=not (shown and messages.is_terminal)) as bar:
+        task = bar.add_task("images", total=total)
+        yield lambda done: bar.update(task, completed=done)
 
 
 @contextmanager

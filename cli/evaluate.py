@@ -7,14 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from .common import DataOption, JsonFlag, open_images, show
+from ..sim.errors import check
+from .common import BrokenOption, DataOption, JsonFlag, broken_images_named, image_bar, open_images, show
 from .run import Tally, classify_stream
 
 #: Images of an integer network's run that are in memory at a time.
 _BATCH = 256
 
 
-def evaluate_file(path: Path, data: str) -> dict[str, Any]:
+def evaluate_file(path: Path, data: str, on_broken: str = "stop", progress: bool = False) -> dict[str, Any]:
     """Measure Top-1 on the whole test split.
 
     Parameters
@@ -22,11 +23,16 @@ def evaluate_file(path: Path, data: str) -> dict[str, Any]:
     path : Path
         A checkpoint or an integer network.
     data : str
+    on_broken : str
+        `stop` or `skip`, see `bivit.model.data.open_source`.
+    progress : bool
+        Whether to show a bar.
 
     Returns
     -------
     dict
-        `kind` ("float", "weights", "binary" for checkpoints, "integer" for networks), `top1`, `images`.
+        `kind` ("float", "weights", "binary" for checkpoints, "integer" for networks), `top1`, `images`, those that were
+        left out not counted.
 
     Raises
     ------
@@ -36,19 +42,24 @@ def evaluate_file(path: Path, data: str) -> dict[str, Any]:
     from ..sim.artefact import FORMAT, file_format, load_network
 
     if file_format(path) == FORMAT:
-        return _evaluate_network(load_network(path), data)
+        return _evaluate_network(load_network(path), data, on_broken, progress)
     from ..model.checkpoint import load_checkpoint
-    from ..model.evaluate import evaluate
+    from ..model.evaluate import count_right
 
     model = load_checkpoint(path).model
-    test = open_images(data, "test", model.config)
-    return {"kind": model.kind, "top1": evaluate(model, test), "images": len(test)}
+    test = open_images(data, "test", model.config, on_broken)
+    with image_bar(len(test), progress) as advance:
+        right, seen = count_right(model, test, advance=advance)
+    check(seen > 0, f"none of the {len(test)} images of {test.name} can be read")
+    return {"kind": model.kind, "top1": right / seen, "images": seen}
 
 
-def _evaluate_network(network: Any, data: str) -> dict[str, Any]:
-    test, tally = open_images(data, "test", network.config), Tally()
-    for _ in classify_stream(network, test, len(test), _BATCH, tally):
-        pass
+def _evaluate_network(network: Any, data: str, on_broken: str, progress: bool) -> dict[str, Any]:
+    test, tally = open_images(data, "test", network.config, on_broken), Tally()
+    with image_bar(len(test), progress) as advance:
+        for _ in classify_stream(network, test, len(test), _BATCH, tally):
+            advance(tally.images)
+    check(tally.images > 0, f"none of the {len(test)} images of {test.name} can be read")
     return {"kind": "integer", "top1": tally.right / tally.images, "images": tally.images}
 
 
@@ -57,10 +68,13 @@ def evaluate(
         Path, typer.Argument(metavar="FILE", help="Checkpoint of `bivit train` or network of `bivit export`.")
     ],
     data: DataOption = "digits",
+    on_broken: BrokenOption = "stop",
     as_json: JsonFlag = False,
 ) -> None:
     """Measure Top-1 on the test images: of a teacher, a student, or an integer network.
 
     Example: bivit eval zoo/digits/network.safetensors --data digits
     """
-    show(evaluate_file(path, data), as_json, f"{path} on {data}")
+    with broken_images_named():
+        result = evaluate_file(path, data, on_broken, progress=not as_json)
+    show(result, as_json, f"{path} on {data}")

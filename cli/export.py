@@ -8,13 +8,25 @@ from typing import Annotated, Any
 
 import typer
 
-from .common import DataOption, JsonFlag, messages, open_images, show, step, tool_versions
+from .common import (
+    BrokenOption,
+    DataOption,
+    JsonFlag,
+    broken_images_named,
+    messages,
+    open_images,
+    show,
+    step,
+    tool_versions,
+)
 
 #: Calibration images of an export, from the train split: enough for shares of equal bits to four digits.
 CALIBRATION_IMAGES = 256
 
 
-def export_checkpoint(checkpoint: Path, data: str, out: Path, calibration: int, command: str) -> dict[str, Any]:
+def export_checkpoint(
+    checkpoint: Path, data: str, out: Path, calibration: int, command: str, on_broken: str = "stop"
+) -> dict[str, Any]:
     """Fold a student into integers and write the network; return what the export measured.
 
     Parameters
@@ -29,6 +41,8 @@ def export_checkpoint(checkpoint: Path, data: str, out: Path, calibration: int, 
         How many of them.
     command : str
         For the provenance.
+    on_broken : str
+        `stop` or `skip`, see `bivit.model.data.open_source`.
 
     Returns
     -------
@@ -47,8 +61,9 @@ def export_checkpoint(checkpoint: Path, data: str, out: Path, calibration: int, 
 
     loaded = load_checkpoint(checkpoint, kind="binary")
     assert isinstance(loaded.model, BiViT)
-    train = open_images(data, "train", loaded.model.config)
-    images = train.take(min(calibration, len(train)), seed=0)
+    train = open_images(data, "train", loaded.model.config, on_broken)
+    with broken_images_named():
+        images = train.take(min(calibration, len(train)), seed=0)
     provenance = {
         "command": command,
         "checkpoint_sha256": file_hash(checkpoint),
@@ -69,6 +84,7 @@ def export(
     out: Annotated[Path, typer.Option(help="Integer network to write.")] = Path("out/network.safetensors"),
     data: DataOption = "digits",
     calibration: Annotated[int, typer.Option(help="Train images to compare on.")] = CALIBRATION_IMAGES,
+    on_broken: BrokenOption = "stop",
     as_json: JsonFlag = False,
 ) -> None:
     """Fold a trained student into an integer network; print how well the two agree.
@@ -76,7 +92,8 @@ def export(
     Example: bivit export out/digits/student.safetensors --out out/digits/network.safetensors
     """
     with step(f"export {checkpoint}"):
-        result = export_checkpoint(checkpoint, data, out, calibration, f"bivit export {checkpoint} --data {data}")
+        command = f"bivit export {checkpoint} --data {data}"
+        result = export_checkpoint(checkpoint, data, out, calibration, command, on_broken)
     for warning in result["warnings"]:
         messages.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
     agreement = result["agreement"]

@@ -119,6 +119,11 @@ def picture(pixels: NDArray[np.uint8]) -> str:
     return _png(pixels, 0 if pixels.ndim == 2 else 2)
 
 
+def drawing(svg: str) -> str:
+    """Data URI of an SVG element: the page's style does not reach into it, nor its names into the page."""
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+
+
 def heat(values: NDArray[np.float64], rgb: tuple[int, int, int]) -> str:
     """PNG data URI of a matrix [h, w] as one colour, from transparent at 0 to opaque at the largest value."""
     peak = float(values.max(initial=0.0))

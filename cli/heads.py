@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
-from .common import DataOption, JsonFlag, open_images, show
+from ..sim.errors import check
+from .common import BrokenOption, DataOption, JsonFlag, broken_images_named, open_images, show
 
 
 def heads(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Student, as written by `bivit train`.")],
     data: DataOption = "digits",
     images: Annotated[int, typer.Option(min=1, help="Test images to measure on.")] = 256,
+    on_broken: BrokenOption = "stop",
     as_json: JsonFlag = False,
 ) -> None:
     """Report each attention head: its scale, its share of ones, its entropy, and whether it is constant.
@@ -26,8 +28,11 @@ def heads(
 
     model = load_checkpoint(checkpoint, kind="binary").model
     assert isinstance(model, BiViT)
-    source = open_images(data, "test", model.config)
-    rows = attention_report(model, source.take(min(images, len(source))).images)
+    source = open_images(data, "test", model.config, on_broken)
+    with broken_images_named():
+        chosen = source.take(min(images, len(source))).images
+    check(len(chosen) > 0, f"none of the first {images} images of {source.name} can be read")
+    rows = attention_report(model, chosen)
     constant = sum(row["constant"] for row in rows)
-    result = {"images": min(images, len(source)), "heads": len(rows), "constant": constant, "rows": rows}
+    result = {"images": len(chosen), "heads": len(rows), "constant": constant, "rows": rows}
     show(result, as_json, f"attention heads of {checkpoint} on {data}")

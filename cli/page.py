@@ -114,7 +114,7 @@ def _figures(report: dict[str, Any]) -> dict[str, Any]:
     busy = [(unit, share, percent(share)) for unit, share in schedule["busy"].items()]
     luts = [(row["unit"], row["luts"], format_value(row["luts"])) for row in report["units"]]
     return {
-        "curves": Markup(draw_curves(report["training"])),
+        "curves": figures.drawing(draw_curves(report["training"])),
         "timeline": Markup(figures.timeline(schedule, 0, schedule["cycles"])),
         "zoom": Markup(figures.timeline(schedule, first, last)),
         "zoom_window": (first, last),

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..sim.errors import BivitError, check
-from .common import DataOption, JsonFlag, NetArgument, messages, open_images, show
+from .common import DataOption, JsonFlag, NetArgument, image_bar, open_images, show
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,14 +60,16 @@ def classify_stream(
     Raises
     ------
     BivitError
-        When an image cannot be read.
+        When an image cannot be read and none may be left out; where they may, a warning at the end names them.
     """
     import numpy as np
 
     from ..model.source import Epoch
 
     slices = [np.arange(start, min(start + batch, count)) for start in range(0, count, batch)]
+    left_out: dict[str, str] = {}
     for read in source.read(slices, Epoch(0, 0, shuffle=False)):
+        left_out |= read.broken
         if not len(read.images):
             continue
         if not tally.images:
@@ -82,6 +83,7 @@ def classify_stream(
         tally.saturations += result.saturations
         tally.empty_rows += result.empty_rows
         yield read.labels, predictions
+    source.warn_of(left_out)
 
 
 @contextmanager
@@ -124,16 +126,14 @@ def run(
     count = len(source) if images is None else images
     check(0 < count <= len(source), f"{source.name} can give 1 to {len(source)} images, got {count}")
     tally = Tally()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    shown = messages.is_terminal and not as_json
-    with Progress(*columns, console=messages, disable=not shown) as bar, _kept(out, tally) as file:
-        task, writer = bar.add_task("images", total=count), None if file is None else csv.writer(file)
+    with image_bar(count, not as_json) as advance, _kept(out, tally) as file:
+        writer = None if file is None else csv.writer(file)
         if writer is not None:
             writer.writerow(("image", "label", "prediction"))
         for labels, predictions in classify_stream(network, source, count, batch, tally):
             if writer is not None:
                 first = tally.images - len(labels)
                 writer.writerows(zip(range(first, tally.images), labels.tolist(), predictions.tolist(), strict=True))
-            bar.update(task, completed=tally.images)
+            advance(tally.images)
     check(tally.images > 0, f"none of the {count} images of {source.name} can be read")
     show(tally.summary() | ({} if out is None else {"predictions": str(out)}), as_json, f"{net} on {data}")

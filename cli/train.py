@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import DataOption, JsonFlag, messages, open_images, show, tool_versions
+from .common import BrokenOption, DataOption, JsonFlag, broken_images_named, messages, open_images, show, tool_versions
 
 if TYPE_CHECKING:
     from ..model.checkpoint import Checkpoint
@@ -41,12 +41,15 @@ class TrainOptions:
     workers: int = 0
     #: Steps between states that are written beside those of each epoch; 0 writes none.
     save_steps: int = 0
+    #: What becomes of images that cannot be read: `stop` or `skip`.
+    on_broken: str = "stop"
 
     @property
     def command(self) -> str:
         """What repeats the training, the folder left out."""
         named = ("preset", "data", "recipe", "teacher", "epochs", "seed")
         words = [f"--{name} {shlex.quote(str(value))}" for name in named if (value := getattr(self, name)) is not None]
+        words += ["--on-broken skip"] if self.on_broken == "skip" else []
         return " ".join(["bivit train", *words, *(f"--set {shlex.quote(setting)}" for setting in self.settings)])
 
 
@@ -78,7 +81,7 @@ def train_pair(options: TrainOptions, *, command: str, progress: bool) -> dict[s
     from ..model.distributed import join_world
     from ..model.fit import Session
     from ..model.recipe import load_recipe
-    from ..model.train import Run
+    from ..model.train import Run, as_real, check_given
     from ..sim.presets import preset
 
     shape = preset(options.preset)
@@ -86,8 +89,10 @@ def train_pair(options: TrainOptions, *, command: str, progress: bool) -> dict[s
     config = recipes.shape(shape)
     recipes = recipes if options.epochs is None else recipes.with_epochs(options.epochs)
     given = load_checkpoint(options.teacher, kind="float") if options.teacher else None
-    train, test = (open_images(options.data, split, config) for split in ("train", "test"))
-    asked = {
+    if given is not None:
+        check_given(as_real(given), config, recipes.stages)
+    train, test = (open_images(options.data, split, config, options.on_broken) for split in ("train", "test"))
+    asked: dict[str, Any] = {
         "preset": options.preset,
         "model": config.to_dict(),
         "recipe": recipes.to_dict(),
@@ -95,6 +100,8 @@ def train_pair(options: TrainOptions, *, command: str, progress: bool) -> dict[s
         "seed": options.seed,
         "teacher": file_hash(options.teacher) if options.teacher else None,
     }
+    if options.on_broken == "skip":
+        asked["data"]["on_broken"] = "skip"
     provenance = {"command": command, "data": options.data, "versions": tool_versions()}
     with join_world() as world:
         folder = _open_folder(options, asked, world)
@@ -144,6 +151,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read images ahead.")] = 0,
     save_steps: Annotated[int, typer.Option(min=0, help="Write the state every so many steps too.")] = 0,
+    on_broken: BrokenOption = "stop",
     as_json: JsonFlag = False,
 ) -> None:
     """Train a real-valued teacher, then the binarized student that starts from it.
@@ -165,7 +173,9 @@ def train(
         resume=resume,
         workers=workers,
         save_steps=save_steps,
+        on_broken=on_broken,
     )
-    result = train_pair(options, command=options.command, progress=messages.is_terminal and not as_json)
+    with broken_images_named():
+        result = train_pair(options, command=options.command, progress=messages.is_terminal and not as_json)
     if result:
         show(result, as_json, f"preset {preset} on {data}")

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from ..sim.config import Formats, config_from_dict, dataclass_from_dict
@@ -75,7 +75,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
     try:
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
             temporary = Path(folder) / "checkpoint"
-            save_file(tensors, temporary, metadata)
+            # Not by save_file, whose files only their owner may read, whatever the umask.
+            temporary.write_bytes(save(tensors, metadata))
             temporary.replace(target)
     except (OSError, SafetensorError) as error:
         raise BivitError(

@@ -1,20 +1,33 @@
-"""Curves of a training as one SVG picture that needs nothing else: losses, Top-1 and learning rate by epoch."""
+"""Curves of a training as one SVG picture: losses, accuracy and learning rate by epoch, a column of panels a phase."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
-from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-_WIDTH, _HEIGHT = 560, 180
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 150, 28, 24
-_COLOURS = ("#2563eb", "#d97706", "#059669", "#db2777", "#7c3aed", "#64748b")
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Inches of one panel.
+_WIDTH, _HEIGHT = 6.4, 2.2
 #: Panels from the top: title and the metrics that are drawn in it, where there are any.
 _PANELS = (
     ("loss", ("loss", "labels", "logits", "ranking")),
     ("accuracy and agreement", ("top1", "agreement")),
     ("learning rate", ("lr",)),
 )
+#: Epochs up to which each is marked by a dot.
+_MARKED = 30
+#: Text stays text, and names of elements are the same in every run.
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "bivit",
+    "font.family": "sans-serif",
+    "font.size": 9.0,
+}
+_NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
 def draw_curves(rows: Sequence[dict[str, Any]]) -> str:
@@ -23,57 +36,71 @@ def draw_curves(rows: Sequence[dict[str, Any]]) -> str:
     Parameters
     ----------
     rows : sequence of dict
-        Lines of `metrics.jsonl`: `phase`, `epoch` and numbers.
+        Lines of `metrics.jsonl`: `phase`, `epoch` and numbers; at least one.
 
     Returns
     -------
     str
-        One SVG element with its own colours.
+        One SVG element with its own colours, the same bytes for the same rows.
     """
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        buffer = io.StringIO()
+        _figure(rows).savefig(buffer, format="svg", metadata=_NO_METADATA)
+    text = buffer.getvalue()
+    # Without the XML and DOCTYPE lines, the element can be put into a page as well.
+    return text[text.index("<svg") :]
+
+
+def _figure(rows: Sequence[dict[str, Any]]) -> Figure:
+    from matplotlib.figure import Figure
+
     phases = list(dict.fromkeys(str(row["phase"]) for row in rows))
     width, height = _WIDTH * len(phases), _HEIGHT * len(_PANELS)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        'font-family="sans-serif" font-size="12" role="img"><title>Curves of the training</title>'
-        f'<rect width="{width}" height="{height}" fill="white"/>'
-    ]
+    figure = Figure(figsize=(width, height))
+    # Room in inches for numbers on the left, a legend on the right, titles above and epochs below.
+    grid = figure.subplots(
+        len(_PANELS),
+        len(phases),
+        squeeze=False,
+        gridspec_kw={
+            "left": 0.7 / width,
+            "right": 1 - 1.7 / width,
+            "bottom": 0.45 / height,
+            "top": 1 - 0.3 / height,
+            "wspace": 2.4 / (_WIDTH - 2.4),
+            "hspace": 0.75 / (_HEIGHT - 0.75),
+        },
+    )
     for column, phase in enumerate(phases):
-        own = [row for row in rows if row["phase"] == phase]
-        for line, (title, names) in enumerate(_PANELS):
-            series = {name: points for name in names if (points := _points(own, name))}
-            if series:
-                parts.append(f'<g transform="translate({column * _WIDTH} {line * _HEIGHT})">')
-                parts.append(_panel(f"{phase}: {title}", series) + "</g>")
-    return "".join(parts) + "</svg>\n"
+        own = [row for row in rows if str(row["phase"]) == phase]
+        for axes, (title, names) in zip(grid[:, column], _PANELS, strict=True):
+            _panel(axes, f"{phase}: {title}", {name: points for name in names if (points := _points(own, name))})
+    return figure
 
 
 def _points(rows: Sequence[dict[str, Any]], name: str) -> list[tuple[float, float]]:
     return [(float(row["epoch"]), float(row[name])) for row in rows if row.get(name) is not None]
 
 
-def _panel(title: str, series: dict[str, list[tuple[float, float]]]) -> str:
-    """One pair of axes with its lines and their names and last values at the right."""
-    epochs, values = zip(*(point for points in series.values() for point in points), strict=True)
-    low, high = min(0.0, *values), max(values)
-    span, last = (high - low) or 1.0, max(epochs)
-    inner, deep = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
+def _panel(axes: Axes, title: str, series: dict[str, list[tuple[float, float]]]) -> None:
+    """One pair of axes with its lines, and their names and last values beside it; nothing where there are no lines."""
+    from matplotlib.ticker import MaxNLocator
 
-    def place(epoch: float, value: float) -> tuple[float, float]:
-        return _LEFT + inner * (epoch / last), _TOP + deep * (1 - (value - low) / span)
-
-    parts = [f'<text x="{_LEFT}" y="18" font-weight="bold">{escape(title)}</text>']
-    for value in (low, low + span / 2, low + span):
-        _, y = place(0, value)
-        parts.append(f'<line x1="{_LEFT}" x2="{_LEFT + inner}" y1="{y:.1f}" y2="{y:.1f}" stroke="#d4d4d8"/>')
-        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end" fill="#52525b">{value:.3g}</text>')
-    for epoch in (0.0, last):
-        x, y = place(epoch, low)
-        parts.append(f'<text x="{x:.1f}" y="{y + 16:.1f}" text-anchor="middle" fill="#52525b">{epoch:g}</text>')
-    for index, (name, points) in enumerate(series.items()):
-        colour, path = _COLOURS[index % len(_COLOURS)], [place(*point) for point in points]
-        corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in path)
-        parts.append(f'<polyline points="{corners}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2" fill="{colour}"/>' for x, y in path]
-        label = escape(f"{name} {points[-1][1]:.4g}")
-        parts.append(f'<text x="{_LEFT + inner + 10}" y="{_TOP + 12 + 16 * index}" fill="{colour}">{label}</text>')
-    return "".join(parts)
+    if not series:
+        axes.remove()
+        return
+    axes.set_title(title, loc="left", fontsize="medium", fontweight="bold")
+    axes.set_xlabel("epoch")
+    axes.grid(alpha=0.3)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for name, points in series.items():
+        epochs, values = zip(*points, strict=True)
+        marker = "." if len(points) <= _MARKED else ""
+        axes.plot(epochs, values, marker=marker, label=f"{name} {values[-1]:.4g}", gid=f"{title}: {name}")
+    if axes.dataLim.y0 >= 0:
+        axes.set_ylim(bottom=0.0)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)

@@ -18,7 +18,7 @@ from .cifar import is_cifar_folder, read_cifar
 from .dataset import Dataset, stratified
 from .idx import is_idx_folder, read_idx
 from .npz import read_npz
-from .source import Source, read_names
+from .source import Source, check_on_broken, read_names
 
 __all__ = ["KINDS", "SPLITS", "Dataset", "Source", "load_dataset", "open_source"]
 
@@ -105,6 +105,7 @@ def open_source(
         When the data set does not exist, its layout is not known or not complete, or an option is out of its range.
     """
     check(split in SPLITS, f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    check_on_broken(on_broken)
     dataset = _in_memory(spec, split)
     if dataset is None:
         return _open_pictures(Path(spec), split, img_size, channels or 3, on_broken, framing)

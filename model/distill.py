@@ -182,15 +182,17 @@ def check_teacher(teacher: RealViT, student: VisionTransformer, distillation: Di
         f"above 0, got labels {distillation.labels} and logits {distillation.logits}",
     )
     if distillation.ranking > 0:
-        blocks = [
-            [(block.num_heads, block.windows, block.window_tokens) for block in model.config.blocks]
-            for model in (teacher, student)
-        ]
+        first, second = _attention_shapes(teacher), _attention_shapes(student)
         check(
-            blocks[0] == blocks[1],
+            first == second,
             "the ranking loss compares attention block by block: the teacher needs the student's blocks, heads and "
-            f"tokens, got (heads, windows, tokens) {blocks[0]} and {blocks[1]}; set distillation.ranking to 0",
+            f"tokens, got (heads, windows, tokens) {first} and {second}; set distillation.ranking to 0",
         )
+
+
+def _attention_shapes(model: VisionTransformer) -> list[tuple[int, int, int]]:
+    """Heads, windows and tokens of a window, a block."""
+    return [(block.num_heads, block.windows, block.window_tokens) for block in model.config.blocks]
 
 
 @torch.no_grad()
@@ -203,7 +205,6 @@ def pair_agreement(
     ----------
     student : VisionTransformer
     teacher : RealViT
-        Of the same blocks, heads and tokens.
     data : Source
     images : int
         The first so many of `data`, at most.
@@ -212,16 +213,20 @@ def pair_agreement(
     Returns
     -------
     list of float
-        One a block, 0 .. 1; 0.5 is chance.
+        One a block, 0 .. 1; 0.5 is chance. Empty where the two differ in blocks, heads or tokens.
     """
+    if _attention_shapes(student) != _attention_shapes(teacher):
+        return []
     student.eval()
     teacher.eval()
     device, generator = next(student.parameters()).device, torch.Generator().manual_seed(0)
     sums, seen = [0.0] * len(student.config.blocks), 0
     for batch, _ in data.batches(batch_size, shuffle=False):
         batch = batch[: images - seen].to(device)
-        if not len(batch):
+        if seen == images:
             break
+        if not len(batch):
+            continue  # all of them broken
         seen += len(batch)
         pairs = zip(student.forward_scores(batch)[1], teacher.forward_scores(batch)[1], strict=True)
         for index, (own, target) in enumerate(pairs):

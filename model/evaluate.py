@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -35,7 +37,12 @@ def first_largest(logits: Tensor) -> Tensor:
 
 @torch.no_grad()
 def count_right(
-    model: VisionTransformer, data: Source, batch_size: int = 256, rank: int = 0, world: int = 1
+    model: VisionTransformer,
+    data: Source,
+    batch_size: int = 256,
+    rank: int = 0,
+    world: int = 1,
+    advance: Callable[[int], None] | None = None,
 ) -> tuple[int, int]:
     """Count the images whose label is predicted.
 
@@ -47,6 +54,8 @@ def count_right(
     batch_size : int
     rank, world : int
         Take the share of one of several processes.
+    advance : callable, optional
+        Called after each batch with the number of images so far.
 
     Returns
     -------
@@ -59,19 +68,22 @@ def count_right(
         if len(images):
             right += int((first_largest(model(images.to(device))) == labels.to(device)).sum())
         seen += len(images)
+        if advance is not None:
+            advance(seen)
     return right, seen
 
 
 def evaluate(model: VisionTransformer, data: Source, batch_size: int = 256) -> float:
-    """Return the share of images whose label is predicted, 0 .. 1.
+    """Return the share of images whose label is predicted, 0 .. 1; of those that can be read where others are left out.
 
     Raises
     ------
     BivitError
-        When the images do not fit the model's config.
+        When the images do not fit the model's config, or none can be read.
     """
     check_source(data, model.config)
     right, seen = count_right(model, data, batch_size)
+    check(seen > 0, f"none of the {len(data)} images of {data.name} can be read")
     return right / seen
 
 
@@ -89,8 +101,9 @@ def check_source(data: Source, config: ModelConfig) -> None:
         f"images must have shape {['B', *shape]}, got {[len(data), *data.shape]} in {data.name}; "
         "choose a preset of this size, or ask for resizing with resized:NAME".replace("'", ""),
     )
+    classes = len(data.classes)
     check(
-        len(data.classes) == config.num_classes,
-        f"{data.name} has {len(data.classes)} classes, the model {config.num_classes}; "
-        f"set model.num_classes to {len(data.classes)} in the recipe",
+        classes == config.num_classes,
+        f"{data.name} has {classes} classes, the model {config.num_classes}; "
+        f"set model.num_classes to {classes} in the recipe, or by --set model.num_classes={classes}",
     )

@@ -163,7 +163,9 @@ class Fit:
             if self.session.save_steps and self.step % self.session.save_steps == 0:
                 self._tick()
                 self._save()
-            bar.advance(self.epoch, self.sums["images"] * self.world.size, self.sums["loss"] / self.sums["images"])
+            seen = self.sums["images"]
+            # A process may have seen none yet: of a small batch, or where broken images are left out.
+            bar.advance(self.epoch, seen * self.world.size, self.sums["loss"] / max(1.0, seen))
         self._tick()
         self._end_epoch((self.sums["images"] - before) * self.world.size / (self.seconds - seconds))
 
@@ -228,6 +230,7 @@ class Fit:
         row: dict[str, Any] = {"phase": self.phase, "epoch": self.epoch + 1, "lr": self.optimizer.param_groups[0]["lr"]}
         row["step"] = (self.epoch + 1) * self.epoch_steps
         sums = dict(zip(self.sums, self.world.sum(list(self.sums.values())), strict=True))
+        check(sums["images"] > 0, f"none of the {len(self.train)} images of {self.train.name} can be read")
         row |= {name: value / sums["images"] for name, value in sums.items() if name != "images"}
         self.losses.append(row["loss"])
         self.epoch, self.step, self.sums = self.epoch + 1, 0, {}
@@ -243,6 +246,7 @@ class Fit:
         with eager:
             right, seen = count_right(self.averaged, self.test, rank=self.world.rank, world=self.world.size)
         right_of_all, seen_of_all = self.world.sum([right, seen])
+        check(seen_of_all > 0, f"none of the {len(self.test)} images of {self.test.name} can be read")
         return right_of_all / seen_of_all
 
     def _save(self) -> None:

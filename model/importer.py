@@ -99,6 +99,11 @@ def import_checkpoint(path: str | Path, options: ImportOptions | None = None) ->
         f"{', '.join(list(kept)[:4]) or 'none'}",
     )
     assert name is not None
+    check(
+        not {"fc_norm.weight", "cls_token"} <= set(kept),
+        f"{source} holds fc_norm beside cls_token: its classifier reads the mean of the patches although there is a "
+        "class token, which no model here does; import one that reads its tokens, or has none",
+    )
     refuse_nonfinite({key: value for key, value in kept.items() if value.is_floating_point()}, str(source))
     renamed, converted = convert_names(kept, name)
     config = infer_config(renamed, name, options, _config_beside(source))

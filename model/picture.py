@@ -18,9 +18,8 @@ from PIL import Image
 
 from ..sim.errors import BivitError, check
 from .dataset import Dataset
-from .source import Batch, Epoch, Source
+from .source import Batch, Epoch, Source, check_on_broken
 
-ON_BROKEN = ("stop", "skip")
 #: Pillow's modes by count of channels.
 _MODES = {1: "L", 3: "RGB"}
 #: Draws of a random part before the largest part of an allowed aspect ratio is taken instead.
@@ -158,7 +157,7 @@ class PictureSource(Source):
         on_broken: str = "stop",
     ) -> None:
         check(len(labels) > 0, f"{name} has no images; give at least one")
-        check(on_broken in ON_BROKEN, f"on_broken must be one of {', '.join(ON_BROKEN)}, got {on_broken!r}")
+        check_on_broken(on_broken)
         self.name, self.labels, self.classes = name, labels, classes
         self.framing, self.on_broken = framing, on_broken
 
@@ -219,7 +218,10 @@ class PictureSource(Source):
 
 
 def _broken_message(name: str, error: Exception) -> str:
-    return f"{name} cannot be read as an image ({error}); replace it, or leave such images out with on_broken='skip'"
+    return (
+        f"{name} cannot be read as an image ({error}); replace it, or leave such images out with on_broken='skip' "
+        "(--on-broken skip)"
+    )
 
 
 class ReframedDataset(PictureSource):

@@ -11,8 +11,10 @@ Every file appears whole or not at all, so that a run may be killed at any time.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,8 @@ _OWN = (STATE, "config.json", "result.json", "metrics.jsonl", "curves.svg")
 _TENSORBOARD = "tensorboard"
 #: Numbers that say where a row of metrics belongs and not how well the training does.
 _INDEX = ("epoch", "step")
+#: Seconds after which the curves are drawn anew: it takes a quarter of one, more than some epochs do.
+_REDRAW_AFTER = 10.0
 
 
 class RunFolder:
@@ -61,6 +65,7 @@ class RunFolder:
         self.rows: list[dict[str, Any]] = []
         self.state: dict[str, Any] | None = None
         self._board: SummaryWriter | None = None
+        self._drawn = -math.inf
         if resume:
             self._continue()
         elif writes:
@@ -114,7 +119,7 @@ class RunFolder:
         partial.replace(self.path / STATE)
 
     def add_metrics(self, row: dict[str, Any]) -> None:
-        """Take in the metrics of an epoch, `phase` and `epoch` among them, and show them in all forms."""
+        """Take in the metrics of an epoch, `phase` and `epoch` among them; the picture follows within some seconds."""
         self.rows.append(row)
         if not self.writes:
             return
@@ -124,11 +129,18 @@ class RunFolder:
                 board.add_scalar(f"{row['phase']}/{name}", value, row["epoch"])
         board.flush()
         write_atomic(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in self.rows))
+        if time.monotonic() - self._drawn > _REDRAW_AFTER:
+            self._draw()
+
+    def _draw(self) -> None:
         write_atomic(self.path / "curves.svg", draw_curves(self.rows))
+        self._drawn = time.monotonic()
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Write `result.json`, with which the run is finished."""
+        """Draw the curves of all epochs and write `result.json`, with which the run is finished."""
         if self.writes:
+            if self.rows:
+                self._draw()
             write_atomic(self.path / "result.json", json.dumps(result, indent=2) + "\n")
         self.close()
 

@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from .dataset import Dataset
 
 
+#: What may become of an image that cannot be read.
+ON_BROKEN = ("stop", "skip")
+
+
+def check_on_broken(choice: str) -> None:
+    """Raise `BivitError` unless the choice is one of `ON_BROKEN`."""
+    check(choice in ON_BROKEN, f"on_broken must be one of {', '.join(ON_BROKEN)}, got {choice!r}")
+
+
 class BrokenImageWarning(UserWarning):
     """Images could not be read and were left out; the message counts them and names the first."""
 
@@ -205,7 +214,7 @@ class Source(ABC):
     def warn_of(self, broken: dict[str, str]) -> None:
         """Warn (`BrokenImageWarning`) of images that were left out: names, and why each could not be read."""
         if broken:
-            first = "; ".join(f"{name} ({why})" for name, why in list(broken.items())[:3])
+            first = "; ".join(f"{name} ({why})" for name, why in sorted(broken.items())[:3])
             message = f"{self.name}: {len(broken)} images could not be read and were left out, the first: {first}"
             warnings.warn(message, BrokenImageWarning, stacklevel=3)
 

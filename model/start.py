@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from ..sim.errors import check
 from .vit import BiViT, RealViT, VisionTransformer
@@ -24,6 +25,18 @@ def start_from(student: VisionTransformer, source: RealViT) -> None:
     BivitError
         When the two have tensors of different shapes, naming some of them.
     """
+    weights, own = first_weights(student, source), student.state_dict()
+    student.load_state_dict(own | weights)
+
+
+def first_weights(student: VisionTransformer, source: RealViT) -> dict[str, Tensor]:
+    """Return what `start_from` copies, under the student's names.
+
+    Raises
+    ------
+    BivitError
+        As `start_from`.
+    """
     weights, own = source.state_dict(), student.state_dict()
     if isinstance(student, BiViT):
         for block in source.config.blocks:
@@ -36,6 +49,13 @@ def start_from(student: VisionTransformer, source: RealViT) -> None:
     check(
         not wrong,
         f"the teacher is of another shape than the student: they differ in {', '.join(wrong[:4])}"
-        f"{' and others' if len(wrong) > 4 else ''}; take a teacher of the same preset",
+        f"{' and others' if len(wrong) > 4 else ''}{_other_fields(student, source)}; take a teacher of the same preset",
     )
-    student.load_state_dict(own | weights)
+    return weights
+
+
+def _other_fields(student: VisionTransformer, source: RealViT) -> str:
+    """Name the fields of the two configs that differ and that decide the shapes of tensors, with both values."""
+    own, other = student.config.to_dict(), source.config.to_dict()
+    names = [name for name in own | other if own.get(name) != other.get(name) and not name.endswith("_mode")]
+    return "".join(f"; {name} is {other.get(name)} in the teacher, {own.get(name)} in the student" for name in names)

@@ -18,12 +18,12 @@ import torch
 from ..sim.config import ModelConfig
 from .calibrate import calibrate
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from .distill import Distilled, Supervised, pair_agreement
+from .distill import Distilled, Supervised, check_teacher, pair_agreement
 from .evaluate import check_source
 from .fit import Fit, Session, Trained
 from .recipe import Recipe, Recipes, Stage
 from .source import Source
-from .start import start_from
+from .start import first_weights, start_from
 from .vit import BinaryWeightViT, BiViT, RealViT, VisionTransformer
 
 TEACHER = "teacher"
@@ -167,6 +167,22 @@ def train_stage(
     return replace(trained, metrics={**trained.metrics, "agreement": agreement})
 
 
+def check_given(teacher: RealViT, config: ModelConfig, stages: Sequence[Stage]) -> None:
+    """Refuse a teacher that does not fit one of the stages, before anything is trained or written.
+
+    Raises
+    ------
+    BivitError
+        Naming what differs.
+    """
+    for stage in stages:
+        with torch.device("meta"):
+            student = make_student(replace(stage, start="random"), config, teacher)
+        check_teacher(teacher, student, stage.distillation)
+        if stage.start == "teacher":
+            first_weights(student, teacher)
+
+
 def make_student(stage: Stage, config: ModelConfig, start: RealViT) -> VisionTransformer:
     """Return the untrained model of a stage: pixel normalisation of `start` and, unless random, its weights."""
     model: VisionTransformer
@@ -220,12 +236,12 @@ class Run:
             As `train_teacher` and `train_student`.
         """
         done = {"teacher": self.teacher or self._phase(TEACHER, self._train_teacher)}
-        start = teacher = _real(done["teacher"])
+        start = teacher = as_real(done["teacher"])
         for index, stage in enumerate(self.recipes.stages):
             name = stage_name(index)
             done["student"] = self._phase(name, partial(self._train_stage, name, stage, start, teacher))
             if stage.kind == "weights":
-                start = _real(done["student"])
+                start = as_real(done["student"])
         return done
 
     def path(self, phase: str) -> Path:
@@ -257,6 +273,7 @@ class Run:
         return train_stage(name, start, teacher, self.train, self.test, stage, self.seed, self.session, self.config)
 
 
-def _real(checkpoint: Checkpoint) -> RealViT:
+def as_real(checkpoint: Checkpoint) -> RealViT:
+    """Return the model of a checkpoint that is known to be real-valued."""
     assert isinstance(checkpoint.model, RealViT)
     return checkpoint.model

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from .config import Formats, ModelConfig, config_from_dict, dataclass_from_dict
 from .errors import BivitError, check
@@ -60,7 +60,8 @@ def save_network(network: IntNetwork, path: str | os.PathLike[str]) -> None:
     try:
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
             temporary = Path(folder) / "network"
-            save_file(tensors, temporary, metadata)
+            # Not by save_file, whose files only their owner may read, whatever the umask.
+            temporary.write_bytes(save(tensors, metadata))
             temporary.replace(target)
     except (OSError, SafetensorError) as error:
         raise BivitError(f"cannot write the network {target}: {error}; choose a folder that can be written") from error

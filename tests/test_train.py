@@ -180,6 +180,14 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
         train_teacher(TINY, data, data, QUICK, seed=-1)
 
 
+def test_a_deeper_teacher_teaches_by_its_logits() -> None:
+    """There are no attention scores to compare then, not even afterwards."""
+    data, stage = quadrants(TINY, 32), replace(QUICK_STAGE, epochs=1, start="random")
+    deeper = RealViT(replace(TINY, depth=3))
+    assert train_student(deeper, data, data, [stage], config=TINY).metrics["agreement"] == []
+    refuse("needs the student's blocks", deeper, data, start="random", distillation=Distillation(ranking=0.1))
+
+
 def test_images_of_another_size_are_refused() -> None:
     data = quadrants(replace(TINY, img_size=8), 8)
     with pytest.raises(BivitError, match=r"images must have shape \[B, 4, 4, 1\], got \[8, 8, 8, 1\]"):

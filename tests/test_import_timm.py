@@ -1,0 +1,122 @@
+"""timm's own models, randomly initialised: equal logits after import, and the names and shapes of every preset.
+
+timm asks for torchvision, which its models do not use for what is tested here; the Makefile installs timm without it,
+and a stand-in answers the imports.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+import torch
+from models import images_of
+from safetensors.torch import save_file
+from torch import nn
+
+from bivit.model.import_names import convert_names
+from bivit.model.importer import IMAGENET, ImportOptions, import_checkpoint
+from bivit.model.vit import RealViT
+from bivit.sim.errors import BivitError
+from bivit.sim.presets import preset
+
+#: What timm imports of torchvision.
+STAND_INS = (
+    "torchvision",
+    "torchvision.datasets",
+    "torchvision.models",
+    "torchvision.models.feature_extraction",
+    "torchvision.ops",
+    "torchvision.ops.misc",
+    "torchvision.transforms",
+    "torchvision.transforms.functional",
+)
+#: Largest difference of logits between two float32 implementations of one network.
+FLOAT32 = 2e-5
+
+VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 128, "depth": 2, "num_heads": 2, "num_classes": 7}
+SWIN = {"img_size": 32, "patch_size": 2, "embed_dim": 32, "depths": (2, 2), "num_heads": (2, 4), "num_classes": 7}
+#: Small models: timm's name, and what is changed.
+SMALL: dict[str, tuple[str, dict[str, Any]]] = {
+    "deit": ("deit_tiny_patch16_224", VIT),
+    "deit, distilled": ("deit_tiny_distilled_patch16_224", VIT),
+    "vit, mean of tokens": ("vit_tiny_patch16_224", VIT | {"class_token": False, "global_pool": "avg"}),
+    "swin": ("swin_tiny_patch4_window7_224", SWIN | {"window_size": 4}),
+    "swin whose last stage is one window": ("swin_tiny_patch4_window7_224", SWIN | {"window_size": 8}),
+}
+#: Presets, and timm's names of the published models.
+PUBLISHED = {
+    "deit_tiny": "deit_tiny_distilled_patch16_224",
+    "deit_small": "deit_small_distilled_patch16_224",
+    "deit_base": "deit_base_distilled_patch16_224",
+    "deit_tiny_cls": "deit_tiny_patch16_224",
+    "deit_small_cls": "deit_small_patch16_224",
+    "deit_base_cls": "deit_base_patch16_224",
+    "swin_tiny": "swin_tiny_patch4_window7_224",
+    "swin_small": "swin_small_patch4_window7_224",
+}
+
+
+@pytest.fixture(scope="module")
+def timm() -> Any:
+    before = {name: sys.modules[name] for name in STAND_INS if name in sys.modules}
+    sys.modules.update({name: MagicMock() for name in STAND_INS})
+    try:
+        import timm
+    finally:
+        for name in STAND_INS:
+            del sys.modules[name]
+        sys.modules.update(before)
+    return timm
+
+
+def randomised(model: nn.Module) -> nn.Module:
+    """Every parameter random, so that none that is left out could be missed."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * (0.3 if "bias" in name else 0.05))
+    return model.eval()
+
+
+def difference(model: nn.Module, imported: RealViT) -> float:
+    """Largest difference of logits, as a share of the largest logit."""
+    images = images_of(imported.config, 3)
+    mean, std = (torch.tensor(values) for values in (IMAGENET.mean, IMAGENET.std))
+    with torch.no_grad():
+        expected, found = model(((images / 255 - mean) / std).permute(0, 3, 1, 2)), imported(images)
+    return float((expected - found).abs().max() / expected.abs().max())
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_logits_of_timms_models(name: str, timm: Any, tmp_path: Path) -> None:
+    kind, changes = SMALL[name]
+    model = randomised(timm.create_model(kind, **changes))
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    imported = import_checkpoint(tmp_path / "model.safetensors", ImportOptions(image_size=32))
+    assert (imported.format, imported.missing, imported.unexpected) == ("timm", [], [])
+    assert len(imported.converted) == len(model.state_dict())
+    assert difference(model, imported.model) < FLOAT32
+    with torch.no_grad():
+        next(block for _, block in imported.model.named_blocks()).attn.qkv.bias[-5] += 0.5
+    assert difference(model, imported.model) > 10 * FLOAT32
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_names_and_shapes_of_the_published_models(name: str, timm: Any) -> None:
+    with torch.device("meta"):
+        model, own = timm.create_model(PUBLISHED[name]), RealViT(preset(name))
+    tensors = dict(model.state_dict())
+    renamed, _ = convert_names(tensors, "timm")
+    assert {key: tensor.shape for key, tensor in renamed.items()} == {
+        key: tensor.shape for key, tensor in own.state_dict().items()
+    }
+
+
+def test_a_mean_beside_a_class_token_is_refused(timm: Any, tmp_path: Path) -> None:
+    """Its norm is named fc_norm, as that of a model without tokens; the class token would be taken for its features."""
+    model = timm.create_model("vit_tiny_patch16_224", **VIT, global_pool="avg")
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    with pytest.raises(BivitError, match="fc_norm beside cls_token"):
+        import_checkpoint(tmp_path / "model.safetensors")
