@@ -85,7 +85,7 @@ def _write_card(out: Path, config: Any, metrics: dict[str, Any], data: str) -> N
         "metrics": metrics,
         "seed": metrics["seed"],
         "commands": metrics["commands"],
-        "path": f"{out.name}/{NETWORK}",
+        "path": (out / NETWORK).as_posix(),
         "made": f"{datetime.now(UTC):%Y-%m-%d}, {', '.join(f'{k} {v}' for k, v in metrics['versions'].items())}",
     }
     write_text(out / CARD, environment().get_template("card.md.j2").render(context) + "\n")
