@@ -14,7 +14,6 @@ from bivit.sim.compiler import compile_network
 from bivit.sim.cycles import estimate_cycles
 from bivit.sim.devices import device
 from bivit.sim.engine import load_engine
-from bivit.sim.kernels import binary_linear
 from bivit.sim.presets import preset
 from bivit.sim.random_network import random_network
 
@@ -31,24 +30,6 @@ def seconds_of(function, repeat: int) -> float:
         function()
         times.append(time.perf_counter() - start)
     return min(times)
-
-
-def bench_product(repeat: int) -> None:
-    """Packed words against numpy's integer product of the same signs, DeiT-Tiny's fc1."""
-    random = np.random.default_rng(0)
-    rows, outputs, length = 198, 768, 192
-    a = random.integers(0, 2**63, (rows, length // 64), dtype=np.uint64)
-    w = random.integers(0, 2**63, (outputs, length // 64), dtype=np.uint64)
-    signs_a, signs_w = (
-        2 * np.unpackbits(x.view(np.uint8), axis=1, bitorder="little").astype(np.int64) - 1 for x in (a, w)
-    )
-    columns, acc = np.ascontiguousarray(w.T), np.empty((rows, outputs), dtype=np.int16)
-    packed = seconds_of(lambda: binary_linear(a, columns, length, acc), repeat)
-    assert np.array_equal(acc, signs_a @ signs_w.T)
-    plain = seconds_of(lambda: signs_a @ signs_w.T, repeat)
-    macs = rows * outputs * length
-    print(f"binary_linear {rows} x {outputs} x {length}: {macs / packed / 1e9:.1f} G products/s, "
-          f"{plain / packed:.0f} times numpy's int64 product")  # fmt: skip
 
 
 def bench_reference(name: str, images: int, repeat: int) -> float:
@@ -79,7 +60,6 @@ def bench_cosim(reference: float) -> None:
 def main() -> None:
     """Time everything, or the reference only."""
     quick = "--quick" in sys.argv[1:]
-    bench_product(repeat=1 if quick else 5)
     reference = bench_reference("digits", images=8 if quick else 256, repeat=1 if quick else 3)
     if not quick:
         bench_reference("deit_tiny", images=4, repeat=2)

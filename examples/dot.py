@@ -11,6 +11,7 @@ from bivit.hw.popcount import Features
 from bivit.hw.xnor_dot import XnorDot
 from bivit.sim.bits import pack
 from bivit.sim.kernels import binary_linear
+from bivit.sim.prepare import grouped
 
 STEPS = 3
 LENGTH = 64 * STEPS
@@ -53,7 +54,7 @@ def main() -> None:
     """Compute all three and compare them."""
     a, w = np.random.default_rng(7).integers(0, 2, (2, LENGTH), dtype=np.uint8)
     packed_a, packed_w, acc = pack(a), pack(w), np.empty((1, 1), dtype=np.int16)
-    binary_linear(packed_a[None], packed_w[:, None], LENGTH, acc)
+    binary_linear(packed_a[None], grouped(packed_w[None]), LENGTH, acc)
     reference = int(acc[0, 0])
     print(f"plain Python {in_python(a, w)}, reference {reference}, dot unit {in_hardware(packed_a, packed_w)}")
     assert in_python(a, w) == reference == in_hardware(packed_a, packed_w)

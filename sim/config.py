@@ -153,6 +153,11 @@ class ModelConfig:
             int(embed_dim * self.mlp_ratio) % 8 == 0,
             f"embed_dim * mlp_ratio must be a multiple of 8, got {embed_dim * self.mlp_ratio}",
         )
+        check(
+            max(embed_dim, int(embed_dim * self.mlp_ratio)) < 1 << 16,
+            f"embed_dim and embed_dim * mlp_ratio must be below 65,536, as sums of products are counted in 16 bits; "
+            f"got {embed_dim} and {int(embed_dim * self.mlp_ratio)}",
+        )
 
     def _modes(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("norm_mode", "qk_mode", "attn_mode")}

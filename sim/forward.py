@@ -131,7 +131,7 @@ class Forward:
         rows = self._attention(block, self._sign_norm(f"{name}.norm1", x, block.norm_mode))
         self._product_add(f"{name}.attn.proj", f"{name}.add1", rows, width, x)
         rows = self._sign_norm(f"{name}.norm2", x, block.norm_mode)
-        acc = self._linear(f"{name}.mlp.fc1", rows, width)
+        acc = self._linear(f"{name}.mlp.fc1", rows, width, block.hidden_dim)
         self._tap(f"{name}.mlp.fc1", acc, block.tokens, block.hidden_dim)
         hidden = self._workspace("hidden", (len(acc), word_count(block.hidden_dim)), np.uint64)
         kernels.threshold_sign(acc, self._prepared[f"{name}.mlp.act.theta"], hidden)
@@ -152,14 +152,14 @@ class Forward:
         self._tap_rows(name, rows, channels)
         return rows
 
-    def _linear(self, name: str, rows: Words, length: int) -> Ints:
+    def _linear(self, name: str, rows: Words, length: int, outputs: int) -> Ints:
         weight = self._prepared[f"{name}.weight"]
-        acc = self._workspace("acc", (len(rows), weight.shape[1]), acc_type(length))
+        acc = self._workspace("acc", (len(rows), outputs), acc_type(length))
         kernels.binary_linear(rows, weight, length, acc)
         return acc
 
     def _product_add(self, name: str, add: str, rows: Words, length: int, x: Int32s) -> None:
-        acc = self._linear(name, rows, length)
+        acc = self._linear(name, rows, length, x.shape[-1])
         self._tap(name, acc, *x.shape[1:])
         scale, bias = self._prepared[f"{name}.scale"], self._prepared[f"{name}.bias"]
         self.saturations += norms.residual_add(x.reshape(acc.shape), acc, scale, bias, self._low, self._high)
@@ -168,7 +168,7 @@ class Forward:
     def _attention(self, block: BlockShape, rows: Words) -> Words:
         """Context rows for rows of norm1; between the two, tokens lie window by window."""
         attn, width, heads = f"{block.name}.attn", block.embed_dim, self._prepared[f"{block.name}.attn"]
-        acc = self._linear(f"{attn}.qkv", to_windows(rows, heads.members, self._batch), width)
+        acc = self._linear(f"{attn}.qkv", to_windows(rows, heads.members, self._batch), width, 3 * width)
         self._tap(f"{attn}.qkv", to_raster(acc, heads.members, self._batch), block.tokens, 3 * width)
         q = self._query_or_key(f"{attn}.q_norm", block, acc, 0)
         k = self._query_or_key(f"{attn}.k_norm", block, acc, width)

@@ -14,69 +14,79 @@ from __future__ import annotations
 import numpy as np
 
 from .jit import kernel
-from .popcount import Int64s, Ints, Words, pack_flags, popcount
+from .popcount import Ints, Words, aligned_words, pack_flags, popcount
 
 #: Rows of activations that share a loaded word of weights.
 _ROWS = 4
+#: Outputs whose counts, 16 bits each, share a word.
+FIELDS = 4
+#: Most words of counts a row.
+GROUPS = 1024
+#: From row to row of counts: a constant, so that LLVM need not ask in every loop whether rows overlap, and no power of
+#: two, as such rows would share their places in the cache.
+_STRIDE = GROUPS + 8
+_STEP, _TWO_STEPS, _THREE_STEPS = np.uint64(16), np.uint64(32), np.uint64(48)
 
 
 @kernel()
-def _distance(a: np.uint64, b: np.uint64, c: np.uint64, u: np.uint64, v: np.uint64, w: np.uint64) -> np.int64:
-    return popcount(a ^ u) + popcount(b ^ v) + popcount(c ^ w)
+def _join(d0: np.int64, d1: np.int64, d2: np.int64, d3: np.int64) -> np.uint64:
+    return np.uint64(d0) | np.uint64(d1) << _STEP | np.uint64(d2) << _TWO_STEPS | np.uint64(d3) << _THREE_STEPS
+
+
+@kernel()
+def _one(a: np.uint64, w: Words, k: int, j: int) -> np.uint64:
+    """Where a word differs from those of four outputs: counts, joined."""
+    return _join(popcount(a ^ w[k, 0, j]), popcount(a ^ w[k, 1, j]), popcount(a ^ w[k, 2, j]), popcount(a ^ w[k, 3, j]))
+
+
+@kernel()
+def _sum(a: np.uint64, b: np.uint64, c: np.uint64, w: Words, k: int, i: int, j: int) -> np.int64:
+    return popcount(a ^ w[k, i, j]) + popcount(b ^ w[k + 1, i, j]) + popcount(c ^ w[k + 2, i, j])
+
+
+@kernel()
+def _three(a: np.uint64, b: np.uint64, c: np.uint64, w: Words, k: int, j: int) -> np.uint64:
+    """As `_one`, for three words."""
+    return _join(
+        _sum(a, b, c, w, k, 0, j), _sum(a, b, c, w, k, 1, j), _sum(a, b, c, w, k, 2, j), _sum(a, b, c, w, k, 3, j)
+    )
 
 
 @kernel(inline="always")
-def _three_words(a: Words, w: Words, n: int, k: int, length: int, differ: Int64s, acc: Ints) -> None:
-    """Products of four rows with three words of every output, added to those of the words before."""
-    a00, a01, a02 = a[n, k], a[n, k + 1], a[n, k + 2]
-    a10, a11, a12 = a[n + 1, k], a[n + 1, k + 1], a[n + 1, k + 2]
-    a20, a21, a22 = a[n + 2, k], a[n + 2, k + 1], a[n + 2, k + 2]
-    a30, a31, a32 = a[n + 3, k], a[n + 3, k + 1], a[n + 3, k + 2]
-    if a.shape[1] == 3:
-        for o in range(w.shape[1]):
-            w0, w1, w2 = w[k, o], w[k + 1, o], w[k + 2, o]
-            acc[n, o] = length - 2 * _distance(a00, a01, a02, w0, w1, w2)
-            acc[n + 1, o] = length - 2 * _distance(a10, a11, a12, w0, w1, w2)
-            acc[n + 2, o] = length - 2 * _distance(a20, a21, a22, w0, w1, w2)
-            acc[n + 3, o] = length - 2 * _distance(a30, a31, a32, w0, w1, w2)
-    elif k + 3 == a.shape[1]:
-        for o in range(w.shape[1]):
-            w0, w1, w2 = w[k, o], w[k + 1, o], w[k + 2, o]
-            acc[n, o] = length - 2 * (differ[0, o] + _distance(a00, a01, a02, w0, w1, w2))
-            acc[n + 1, o] = length - 2 * (differ[1, o] + _distance(a10, a11, a12, w0, w1, w2))
-            acc[n + 2, o] = length - 2 * (differ[2, o] + _distance(a20, a21, a22, w0, w1, w2))
-            acc[n + 3, o] = length - 2 * (differ[3, o] + _distance(a30, a31, a32, w0, w1, w2))
-    elif k == 0:
-        for o in range(w.shape[1]):
-            w0, w1, w2 = w[k, o], w[k + 1, o], w[k + 2, o]
-            differ[0, o] = _distance(a00, a01, a02, w0, w1, w2)
-            differ[1, o] = _distance(a10, a11, a12, w0, w1, w2)
-            differ[2, o] = _distance(a20, a21, a22, w0, w1, w2)
-            differ[3, o] = _distance(a30, a31, a32, w0, w1, w2)
+def _count_three(p: Words, q: Words, r: Words, s: Words, w: Words, k: int, counts: Words) -> None:
+    """Add the differences of four rows in three words, for every four outputs."""
+    p0, p1, p2, q0, q1, q2 = p[k], p[k + 1], p[k + 2], q[k], q[k + 1], q[k + 2]
+    r0, r1, r2, s0, s1, s2 = r[k], r[k + 1], r[k + 2], s[k], s[k + 1], s[k + 2]
+    if k == 0:
+        for j in range(w.shape[2]):
+            counts[j] = _three(p0, p1, p2, w, k, j)
+            counts[_STRIDE + j] = _three(q0, q1, q2, w, k, j)
+            counts[2 * _STRIDE + j] = _three(r0, r1, r2, w, k, j)
+            counts[3 * _STRIDE + j] = _three(s0, s1, s2, w, k, j)
     else:
-        for o in range(w.shape[1]):
-            w0, w1, w2 = w[k, o], w[k + 1, o], w[k + 2, o]
-            differ[0, o] += _distance(a00, a01, a02, w0, w1, w2)
-            differ[1, o] += _distance(a10, a11, a12, w0, w1, w2)
-            differ[2, o] += _distance(a20, a21, a22, w0, w1, w2)
-            differ[3, o] += _distance(a30, a31, a32, w0, w1, w2)
+        for j in range(w.shape[2]):
+            counts[j] += _three(p0, p1, p2, w, k, j)
+            counts[_STRIDE + j] += _three(q0, q1, q2, w, k, j)
+            counts[2 * _STRIDE + j] += _three(r0, r1, r2, w, k, j)
+            counts[3 * _STRIDE + j] += _three(s0, s1, s2, w, k, j)
 
 
 @kernel(inline="always")
-def _one_word(a: Words, w: Words, n: int, k: int, length: int, differ: Int64s, acc: Ints) -> None:
-    """As `_three_words`, for one word."""
-    a0, a1, a2, a3 = a[n, k], a[n + 1, k], a[n + 2, k], a[n + 3, k]
-    first, last = k == 0, k + 1 == a.shape[1]
-    for o in range(w.shape[1]):
-        w0 = w[k, o]
-        d0, d1, d2, d3 = popcount(a0 ^ w0), popcount(a1 ^ w0), popcount(a2 ^ w0), popcount(a3 ^ w0)
-        if not first:
-            d0, d1, d2, d3 = d0 + differ[0, o], d1 + differ[1, o], d2 + differ[2, o], d3 + differ[3, o]
-        if last:
-            acc[n, o], acc[n + 1, o] = length - 2 * d0, length - 2 * d1
-            acc[n + 2, o], acc[n + 3, o] = length - 2 * d2, length - 2 * d3
-        else:
-            differ[0, o], differ[1, o], differ[2, o], differ[3, o] = d0, d1, d2, d3
+def _count_one(p: Words, q: Words, r: Words, s: Words, w: Words, k: int, counts: Words) -> None:
+    """As `_count_three`, for one word."""
+    p0, q0, r0, s0 = p[k], q[k], r[k], s[k]
+    if k == 0:
+        for j in range(w.shape[2]):
+            counts[j] = _one(p0, w, k, j)
+            counts[_STRIDE + j] = _one(q0, w, k, j)
+            counts[2 * _STRIDE + j] = _one(r0, w, k, j)
+            counts[3 * _STRIDE + j] = _one(s0, w, k, j)
+    else:
+        for j in range(w.shape[2]):
+            counts[j] += _one(p0, w, k, j)
+            counts[_STRIDE + j] += _one(q0, w, k, j)
+            counts[2 * _STRIDE + j] += _one(r0, w, k, j)
+            counts[3 * _STRIDE + j] += _one(s0, w, k, j)
 
 
 @kernel()
@@ -86,26 +96,32 @@ def binary_linear(activations: Words, weights: Words, length: int, acc: Ints) ->
     Parameters
     ----------
     activations : uint64[rows, words]
-    weights : uint64[words, outputs]
-        Equal padding bits cancel in the exclusive or.
+    weights : uint64[blocks, words, 4, groups]
+        As `sim.prepare.grouped` makes them. Equal padding bits cancel in the exclusive or.
     length : int
-        K, bits of a row.
+        K, bits of a row, at most 65,535.
     acc : int16, int32 or int64[rows, outputs]
         Written: -K to K, of K's parity.
     """
     rows, words = activations.shape
-    differ = np.empty((_ROWS, weights.shape[1]), dtype=np.int64)
-    for block in range(0, rows - _ROWS + 1, _ROWS):
-        for k in range(0, words - words % 3, 3):
-            _three_words(activations, weights, block, k, length, differ, acc)
-        for k in range(words - words % 3, words):
-            _one_word(activations, weights, block, k, length, differ, acc)
-    for n in range(rows - rows % _ROWS, rows):
-        for o in range(weights.shape[1]):
-            total = np.int64(0)
-            for k in range(words):
-                total += popcount(activations[n, k] ^ weights[k, o])
-            acc[n, o] = length - 2 * total
+    counts = aligned_words(_ROWS * _STRIDE)
+    fields, whole = counts.view(np.uint16), words - words % 3
+    for block in range(weights.shape[0]):
+        first, w = FIELDS * weights.shape[3] * block, weights[block]
+        outputs = min(acc.shape[1] - first, FIELDS * weights.shape[3])
+        for n in range(0, rows, _ROWS):
+            # The last rows stand in for those that are missing.
+            p, q = activations[n], activations[min(n + 1, rows - 1)]
+            r, s = activations[min(n + 2, rows - 1)], activations[min(n + 3, rows - 1)]
+            for k in range(0, whole, 3):
+                _count_three(p, q, r, s, w, k, counts)
+            for k in range(whole, words):
+                _count_one(p, q, r, s, w, k, counts)
+            for row in range(min(_ROWS, rows - n)):
+                start = FIELDS * _STRIDE * row
+                differ, out = fields[start : start + outputs], acc[n + row, first : first + outputs]
+                for o in range(outputs):
+                    out[o] = length - 2 * np.int64(differ[o])
 
 
 @kernel()

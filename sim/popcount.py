@@ -1,4 +1,4 @@
-"""Parts of the compiled kernels: counting the ones of a word, and packing flags into words."""
+"""Parts of the compiled kernels: counting the ones of a word, packing flags into words, aligned memory."""
 
 from __future__ import annotations
 
@@ -39,3 +39,11 @@ def pack_flags(eights: Words, octets: Bits) -> None:
     """Pack flags of 0 and 1, which are read eight at a time, into the bytes of words, lowest bit first."""
     for i in range(octets.shape[0]):
         octets[i] = np.uint8((eights[i] * _GATHER) >> _TOP)
+
+
+@kernel()
+def aligned_words(count: int) -> Words:
+    """Return uninitialised words that begin at a multiple of 64 bytes, where no vector lies across two cache lines."""
+    memory = np.empty(count + 7, dtype=np.uint64)
+    first = (-memory.ctypes.data % 64) // 8
+    return memory[first : first + count]

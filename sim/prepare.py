@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from .blocks import BlockShape
 from .config import ModelConfig
+from .kernels import FIELDS, GROUPS
 from .windows import relative_positions, window_mask, window_tokens
+from .workspace import aligned
 
 #: Largest length of a row whose products int16 holds.
 _LARGEST_INT16 = 2**15 - 1
@@ -50,9 +52,21 @@ def acc_type(length: int) -> type[np.signedinteger[Any]]:
     return np.int16 if length + 2 <= _LARGEST_INT16 else np.int32
 
 
-def transposed(weight: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Packed weights [outputs, words] as [words, outputs]."""
-    return np.ascontiguousarray(weight.T)
+def grouped(weight: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Arrange packed weights [outputs, words] as [blocks, words, 4, groups], filled up with zeros.
+
+    Output o of a block is at ``[block, :, o % 4, o // 4]``.
+
+    >>> grouped(np.arange(5, dtype=np.uint64)[:, np.newaxis]).tolist()
+    [[[[0, 4], [1, 0], [2, 0], [3, 0]]]]
+    """
+    outputs, words = weight.shape
+    blocks = -(-outputs // (FIELDS * GROUPS))
+    groups = -(-outputs // (FIELDS * blocks))
+    padded = np.pad(weight, ((0, blocks * groups * FIELDS - outputs), (0, 0)))
+    found = aligned((blocks, words, FIELDS, groups), np.uint64)
+    found[...] = padded.reshape(blocks, groups, FIELDS, words).transpose(0, 3, 2, 1)
+    return found
 
 
 def exp_pairs(exp: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -65,8 +79,8 @@ def exp_pairs(exp: NDArray[np.int32]) -> NDArray[np.int32]:
     Returns
     -------
     int32[H, (entries + 1)**2]
-        Entry ``i * (entries + 1) + j`` is ``exp[i] + exp[j]``; the index after the last entry stands for a pair that may
-        not attend, and adds 0.
+        Entry ``i * (entries + 1) + j`` is ``exp[i] + exp[j]``; the index after the last entry stands for a pair that
+        may not attend, and adds 0.
 
     Examples
     --------
@@ -104,11 +118,11 @@ def prepare(config: ModelConfig, tensors: Mapping[str, NDArray[Any]]) -> dict[st
     Returns
     -------
     dict
-        Packed weights as [words, outputs], thresholds of products in the type of the products, `Heads`, position
+        Packed weights as `grouped` arranges them, thresholds of products in the type of the products, `Heads`, position
         embeddings (zeros where there are none), and the other tensors as they are.
     """
     prepared: dict[str, Any] = {
-        name: transposed(tensor) if tensor.dtype == np.uint64 else tensor for name, tensor in tensors.items()
+        name: grouped(tensor) if tensor.dtype == np.uint64 else tensor for name, tensor in tensors.items()
     }
     for block in config.blocks:
         attn, kind = f"{block.name}.attn", acc_type(block.embed_dim)

@@ -10,9 +10,7 @@ from .popcount import Bits, Int32s, Int64s, Ints, Words, pack_flags
 
 
 @kernel()
-def _norm_flags(
-    x: Int32s, theta: Int32s, frac: int, eps: int, constant: int, flags: Bits
-) -> tuple[np.int64, np.int64]:
+def _norm_flags(x: Int32s, theta: Int32s, frac: int, eps: int, constant: int, flags: Bits) -> tuple[np.int64, np.int64]:
     """Compare one row with its thresholds (paragraph 2); return S1 and R, which is `constant` unless that is 0."""
     channels = x.shape[0]
     s1, s2 = np.int64(0), np.int64(0)

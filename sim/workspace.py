@@ -7,6 +7,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+#: Bytes of a cache line and of the widest vector.
+_LINE = 64
+
+
+def aligned(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """Return an uninitialised array that begins at a multiple of 64 bytes: no vector lies across two cache lines.
+
+    >>> aligned((3, 5), np.int16).ctypes.data % 64
+    0
+    """
+    kind = np.dtype(dtype)
+    size = int(np.prod(shape)) * kind.itemsize
+    memory = np.empty(size + _LINE, dtype=np.uint8)
+    first = -memory.ctypes.data % _LINE
+    return memory[first : first + size].view(kind).reshape(shape)
+
 
 class Workspace:
     """Arrays by name, uninitialised; one workspace serves one thread.
@@ -35,7 +51,7 @@ class Workspace:
         if name not in self._memory or self._memory[name].nbytes < needed:
             # Views of the smaller memory would live on beside the new one.
             self._arrays = {key: array for key, array in self._arrays.items() if key[0] != name}
-            self._memory[name] = np.empty(needed, dtype=np.uint8)
+            self._memory[name] = aligned((needed,), np.uint8)
         return self._memory[name][:needed].view(dtype).reshape(shape)
 
     @property

@@ -5,14 +5,14 @@ import numpy as np
 from bivit.sim import attention, kernels, sign_norms
 from bivit.sim.bits import pack, unpack, word_count
 from bivit.sim.config import Formats
-from bivit.sim.prepare import Heads, exp_pairs, acc_type, transposed
+from bivit.sim.prepare import Heads, acc_type, exp_pairs, grouped
 
 
 def binary_linear(a: np.ndarray, w: np.ndarray) -> np.ndarray:
     """int[rows, outputs] of uint8[rows, K] and uint8[outputs, K]."""
     length = a.shape[1]
     acc = np.empty((len(a), len(w)), dtype=acc_type(length))
-    kernels.binary_linear(pack(a), transposed(pack(w)), length, acc)
+    kernels.binary_linear(pack(a), grouped(pack(w)), length, acc)
     return acc
 
 

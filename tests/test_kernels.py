@@ -24,7 +24,7 @@ def test_popcount_of_single_bits_and_extremes() -> None:
     # One weight row of zeros: what differs from it are the ones of the activations.
     words = [0, 2**64 - 1, *(1 << bit for bit in range(64)), *((1 << bit) - 1 for bit in range(64))]
     acc = np.empty((len(words), 1), dtype=np.int16)
-    kernels.binary_linear(np.array(words, dtype=np.uint64)[:, None], np.zeros((1, 1), dtype=np.uint64), 64, acc)
+    kernels.binary_linear(np.array(words, dtype=np.uint64)[:, None], np.zeros((1, 1, 4, 1), dtype=np.uint64), 64, acc)
     assert acc[:, 0].tolist() == [64 - 2 * word.bit_count() for word in words]
 
 
@@ -42,6 +42,20 @@ def test_binary_linear_at_its_extremes(length: int) -> None:
     ones, zeros = np.ones((1, length), dtype=np.uint8), np.zeros((1, length), dtype=np.uint8)
     both = np.concatenate([ones, zeros])
     assert packed.binary_linear(both, both).tolist() == [[length, -length], [-length, length]]
+
+
+def test_binary_linear_of_more_outputs_than_a_block() -> None:
+    a, w = random_bits(1, 3, 70), random_bits(2, 4 * 1024 + 5, 70)
+    signs_a, signs_w = 2 * a.astype(np.int64) - 1, 2 * w.astype(np.int64) - 1
+    assert np.array_equal(packed.binary_linear(a, w), signs_a @ signs_w.T)
+
+
+def test_binary_linear_counts_to_the_longest_row() -> None:
+    length = (1 << 16) - 8
+    ones, zeros = np.ones((1, length), dtype=np.uint8), np.zeros((5, length), dtype=np.uint8)
+    acc = packed.binary_linear(ones, zeros)
+    assert acc.dtype == np.int32
+    assert acc.tolist() == [[-length] * 5]
 
 
 def test_threshold_sign_with_ties_and_extremes() -> None:
