@@ -56,6 +56,11 @@ class OnnxGraph:
         yield
         self._scope = outer
 
+    @property
+    def constant_bytes(self) -> int:
+        """Size of all constants."""
+        return sum(len(constant.raw_data) for constant in self._constants.values())
+
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of a tensor."""
         return tuple(axis.dim_value for axis in self._types[name].tensor_type.shape.dim)
@@ -142,7 +147,9 @@ class OnnxGraph:
         """
         ends = {*self._inputs, *outputs, *self._constants}
         infos = {
-            name: helper.make_value_info(name, kind) for name, kind in self._types.items() if name not in self._constants
+            name: helper.make_value_info(name, kind)
+            for name, kind in self._types.items()
+            if name not in self._constants
         }
         graph = helper.make_graph(
             self._nodes,

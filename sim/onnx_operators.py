@@ -1,7 +1,7 @@
 """The operators of docs/semantics.md as nodes of an ONNX graph, all exact (docs/qonnx.md).
 
-Numbers are int64. Bits are float32, +1 and -1, as QONNX has them, and so are their products, which float32 holds exactly
-below 2^24. The operators share no arithmetic with the kernels of `sim`.
+Numbers are int64. Bits are float32, +1 and -1, as QONNX has them, and so are their products, which float32 holds
+exactly up to 2^24. The operators share no arithmetic with the kernels of `sim`.
 """
 
 from __future__ import annotations
