@@ -73,7 +73,17 @@ def onnxruntime_judge(network: IntNetwork, model: onnx.ModelProto) -> TapsOf:
 def qonnx_judge(network: IntNetwork, model: onnx.ModelProto) -> TapsOf:
     """Run the graph node by node in qonnx, with its own implementation of its operators.
 
-    Parameters and result are those of `onnxruntime_judge`.
+    Parameters
+    ----------
+    network : IntNetwork
+        Its config gives the names.
+    model : onnx.ModelProto
+        As for `onnxruntime_judge`; qonnx adds the shapes of constants to it.
+
+    Returns
+    -------
+    callable
+        uint8[B, H, W, C] to the taps [B, ...].
     """
     from qonnx.core.modelwrapper import ModelWrapper
     from qonnx.core.onnx_exec import execute_onnx

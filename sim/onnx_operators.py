@@ -69,6 +69,12 @@ def reduce_sum(graph: OnnxGraph, x: str, name: str | None = None) -> str:
     return graph.op("ReduceSum", x, _LAST_AXIS, keepdims=0, name=name)
 
 
+def square(graph: OnnxGraph, x: str) -> str:
+    """Multiply a tensor by itself; Pow would go through a double."""
+    # Through a copy: qonnx renames only one input of a node, and its clean-up renames every tensor.
+    return graph.op("Mul", x, graph.op("Identity", x))
+
+
 def shift(graph: OnnxGraph, x: str, bits: int, name: str | None = None) -> str:
     """Shift right arithmetically, rounding to minus infinity; ONNX's shift is of unsigned numbers only."""
     # The remainder of integers has the divisor's sign, so what is left is a multiple and the division exact.
@@ -89,8 +95,8 @@ def isqrt(graph: OnnxGraph, v: str, name: str | None = None) -> str:
     root = graph.op("Floor", graph.op("Sqrt", graph.op("Cast", v, to=TensorProto.DOUBLE)))
     guess = to_int64(graph, root)
     above = graph.op("Add", guess, 1)
-    too_large = to_int64(graph, graph.op("Greater", graph.op("Mul", guess, guess), v))
-    too_small = to_int64(graph, graph.op("LessOrEqual", graph.op("Mul", above, above), v))
+    too_large = to_int64(graph, graph.op("Greater", square(graph, guess), v))
+    too_small = to_int64(graph, graph.op("LessOrEqual", square(graph, above), v))
     return graph.op("Sub", graph.op("Add", guess, too_small), too_large, name=name)
 
 
@@ -192,8 +198,8 @@ def _sum(graph: OnnxGraph, name: str, x: str, limit: int) -> str:
 
 
 def _root_of_variance(graph: OnnxGraph, name: str, x: str, s1: str, eps: str) -> str:
-    squares = graph.op("Mul", reduce_sum(graph, graph.op("Mul", x, x)), graph.shape(x)[-1])
-    v = graph.op("Add", graph.op("Sub", squares, graph.op("Mul", s1, s1)), eps)
+    squares = graph.op("Mul", reduce_sum(graph, square(graph, x)), graph.shape(x)[-1])
+    v = graph.op("Add", graph.op("Sub", squares, square(graph, s1)), eps)
     r = isqrt(graph, v, f"{name}.r")
     graph.set_range(r, 0, (1 << 31) - 1)
     return r
