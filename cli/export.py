@@ -106,7 +106,7 @@ def export_graph(network: IntNetwork, path: Path) -> dict[str, Any]:
 def export(
     source: Annotated[
         Path,
-        typer.Argument(metavar="SOURCE", help="Student, as written by `bivit train`; or integer network, with --qonnx."),
+        typer.Argument(metavar="SOURCE", help="Student, as written by `bivit train`; or network, with --qonnx."),
     ],
     out: Annotated[
         Path | None, typer.Option(help=f"Integer network to write, of a student; {DEFAULT_OUT} when left out.")
@@ -124,7 +124,7 @@ def export(
     """
     from ..sim.artefact import FORMAT, file_format, load_network
 
-    if file_format(source) == FORMAT:
+    if source.is_file() and file_format(source) == FORMAT:
         check(qonnx is not None, f"{source} is an integer network already; give --qonnx FILE to write its graph")
         check(out is None, f"{source} is an integer network, which --out would only copy; leave it out")
         assert qonnx is not None

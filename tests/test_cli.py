@@ -14,7 +14,10 @@ from bivit.sim.artefact import load_network, save_network
 from bivit.sim.presets import preset
 from bivit.sim.random_network import random_network
 
-COMMANDS = ("doctor", "train", "eval", "export", "run", "generate", "cosim", "estimate", "ops", "report", "demo")
+COMMANDS = (
+    *("doctor", "train", "eval", "export", "run", "judge"),
+    *("generate", "cosim", "estimate", "ops", "report", "demo"),
+)
 
 
 def test_help_lists_every_command() -> None:
