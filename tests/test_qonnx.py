@@ -33,8 +33,6 @@ ROOTS = [0, 1, 2, 3, 255, 256, 2**16, 2**26 - 1, 2**26 + 1, 94906265, 94906266, 
 EDGES = [0, 1, 2**52 + 1, 2**53 - 1, 2**53 + 1, 2**62 - 1]
 NEAR = {v for root in ROOTS for v in (root**2 - 1, root**2, root**2 + 1, root**2 + 2 * root)}
 RADICANDS = sorted({v for v in NEAR if 0 <= v < 2**62} | {*EDGES})
-    {v for r in ROOTS for v in (r * r - 1, r * r, r * r + 1, r * r + 2 * r) if 0 <= v < 2**62} | {*EDGES}
-)
 SHIFTED = [-(2**62), -(2**53) - 1, -257, -256, -255, -129, -128, -127, -1, 0, 1, 127, 128, 255, 256, 2**53 + 1, 2**62]
 
 
