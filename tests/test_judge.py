@@ -98,8 +98,10 @@ def changed(network: IntNetwork, name: str, change: Callable[[NDArray], NDArray]
 def test_a_residual_stream_that_saturates(config: ModelConfig) -> None:
     network, block = random_network(config, seed=6), config.blocks[0].name
     network = changed(network, f"{block}.attn.proj.scale", lambda scale: np.full_like(scale, signed_range(16)[1]))
-    network = changed(network, f"{block}.attn.proj.bias", lambda bias: np.full_like(bias, signed_range(20)[1] // 2))
-    assert network.run(judge_images(config, None, 1, seed=1)).saturations > 0
+    network = changed(network, f"{block}.attn.proj.bias", lambda bias: np.resize(signed_range(20), bias.shape))
+    run = network.run(judge_images(config, None, 1, seed=1), taps=[f"{block}.add1"])
+    assert run.saturations > 0
+    assert set(signed_range(20)) <= set(run.taps[f"{block}.add1"].ravel().tolist())
     agree(network, GRAPH_JUDGES)
 
 
