@@ -76,8 +76,10 @@ def test_small_presets_that_differ_in_size_only(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_deit_tiny() -> None:
-    agree(random_network(preset("deit_tiny"), seed=5), GRAPH_JUDGES)
+@pytest.mark.parametrize("name", ["deit_tiny", "swin_tiny"])
+def test_imagenet_presets(name: str) -> None:
+    """Without qonnx, which takes a minute for an image: its look-ups grow with the square of the nodes."""
+    agree(random_network(preset(name), seed=5), ("onnxruntime", "torch"))
 
 
 @pytest.mark.parametrize("config", [*MODES.values(), SWIN, *SWIN_MODES.values()])
