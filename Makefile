@@ -32,6 +32,7 @@ pytest: $(STAMP)
 	$(SINGLE_THREAD) $(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal --durations 10
 
 bench: $(STAMP)
+	$(BIN)/bivit bench --out out/bench
 	$(BIN)/python examples/bench.py
 	$(BIN)/python examples/bench_training.py
 

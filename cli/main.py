@@ -8,6 +8,7 @@ import typer
 
 from .. import __version__
 from .ablate import ablate
+from .bench import bench
 from .common import Group
 from .cosim import cosim
 from .demo import demo
@@ -64,6 +65,7 @@ for command in (
     cosim,
     estimate,
     ops,
+    bench,
     report,
     demo,
 ):

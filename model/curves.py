@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,13 +43,18 @@ def draw_curves(rows: Sequence[dict[str, Any]]) -> str:
     str
         One SVG element with its own colours, the same bytes for the same rows.
     """
+    return svg_text(lambda: _figure(rows))
+
+
+def svg_text(draw: Callable[[], Figure]) -> str:
+    """Draw a figure under fixed settings; return one SVG element, the same bytes for the same figure."""
     import matplotlib
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
         buffer = io.StringIO()
-        _figure(rows).savefig(buffer, format="svg", metadata=_NO_METADATA)
+        draw().savefig(buffer, format="svg", metadata=_NO_METADATA)
     text = buffer.getvalue()
     # Without the XML and DOCTYPE lines, the element can be put into a page as well.
     return text[text.index("<svg") :]

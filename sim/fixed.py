@@ -6,6 +6,8 @@ Python.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,7 +45,8 @@ def saturate_signed(values: NDArray[np.int64], bits: int) -> tuple[NDArray[np.in
     return clamped, int(np.count_nonzero(clamped != values))
 
 
-def round_half_up_shift(values: NDArray[np.int64], shift: int) -> NDArray[np.int64]:
+@kernel()
+def round_half_up_shift(values: NDArray[np.int64] | np.int64, shift: int) -> Any:
     """Divide by 2^shift, rounding to nearest and ties towards plus infinity: ``(x + 2^(shift-1)) >> shift``.
 
     `shift` is 1 or more; ``|x| + 2^(shift-1)`` must fit in int64.
@@ -51,7 +54,7 @@ def round_half_up_shift(values: NDArray[np.int64], shift: int) -> NDArray[np.int
     >>> round_half_up_shift(np.array([-3, -2, -1, 1, 2, 3]), 2).tolist()
     [-1, 0, 0, 0, 1, 1]
     """
-    return (values + (1 << (shift - 1))) >> shift
+    return (values + (np.int64(1) << np.int64(shift - 1))) >> np.int64(shift)
 
 
 @kernel()

@@ -16,7 +16,7 @@ from . import attention, kernels, norms, sign_norms
 from .bits import unpack, word_count
 from .blocks import BlockShape, MergeShape
 from .config import Formats, ModelConfig
-from .fixed import saturate_signed, signed_range
+from .fixed import signed_range
 from .prepare import Heads, acc_type
 from .windows import merge_neighbours, to_raster, to_windows
 from .workspace import Workspace
@@ -103,20 +103,19 @@ class Forward:
         )
         if config.patch_norm:
             self._tap(name, x)
-            x[:] = self._patch_norm("patch_embed.norm", x.astype(np.int64))
+            self._patch_norm("patch_embed.norm", x)
         self._tap("patch_embed", x)
         return x
 
-    def _patch_norm(self, name: str, x: Int64s) -> Int64s:
-        eps = int(self._prepared[f"{name}.eps"][0])
-        frac = self.formats.residual_frac_bits
+    def _patch_norm(self, name: str, x: Int32s) -> None:
+        eps, frac = int(self._prepared[f"{name}.eps"][0]), self.formats.residual_frac_bits
         s1, r, q, y = norms.normalise(x, eps, frac, self.formats)
         for row, values in (("s1", s1), ("r", r), ("q", q)):
             self._tap(f"{name}.{row}", values)
-        exact = norms.affine(y, self._prepared[f"{name}.scale"], self._prepared[f"{name}.bias"], frac)
-        clamped, saturated = saturate_signed(exact, self.formats.residual_bits)
-        self.saturations += saturated
-        return clamped
+        scale, bias = self._prepared[f"{name}.scale"], self._prepared[f"{name}.bias"]
+        width = x.shape[-1]
+        rows, out = y.reshape(-1, width), x.reshape(-1, width)
+        self.saturations += norms.affine(rows, scale, bias, frac, self._low, self._high, out)
 
     def _merge(self, merge: MergeShape, x: Int32s) -> Int32s:
         neighbours = merge_neighbours(x, merge.grid)
@@ -169,7 +168,8 @@ class Forward:
         """Context rows for rows of norm1; between the two, tokens lie window by window."""
         attn, width, heads = f"{block.name}.attn", block.embed_dim, self._prepared[f"{block.name}.attn"]
         acc = self._linear(f"{attn}.qkv", to_windows(rows, heads.members, self._batch), width, 3 * width)
-        self._tap(f"{attn}.qkv", to_raster(acc, heads.members, self._batch), block.tokens, 3 * width)
+        if f"{attn}.qkv" in self._wanted:
+            self._tap(f"{attn}.qkv", to_raster(acc, heads.members, self._batch), block.tokens, 3 * width)
         q = self._query_or_key(f"{attn}.q_norm", block, acc, 0)
         k = self._query_or_key(f"{attn}.k_norm", block, acc, width)
         v = self._values(f"{attn}.v_sign", block, acc, 2 * width)

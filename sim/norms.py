@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .config import Formats
-from .fixed import isqrt, round_half_up_shift
+from .fixed import root, round_half_up_shift
 from .jit import kernel
 
 Int64s = NDArray[np.int64]
@@ -40,20 +40,21 @@ def _integer_products(rows: NDArray[np.integer], weights: NDArray[np.int8]) -> I
 
 
 @kernel()
-def _statistics(x: Int64s, eps: Int64s) -> tuple[Int64s, Int64s]:
-    batch, groups, tokens, channels = x.shape
-    s1 = np.empty((batch, groups, tokens), dtype=np.int64)
-    v = np.empty((batch, groups, tokens), dtype=np.int64)
-    for b in range(batch):
-        for g in range(groups):
-            for n in range(tokens):
-                total, squares = np.int64(0), np.int64(0)
-                for c in range(channels):
-                    total += x[b, g, n, c]
-                    squares += x[b, g, n, c] * x[b, g, n, c]
-                s1[b, g, n] = total
-                v[b, g, n] = channels * squares - total * total + eps[g]
-    return s1, v
+def _normalise_rows(
+    x: NDArray[Any], shift: int, eps: int, head_m: int, drop: int, s1: Int64s, r: Int64s, q: Int64s, y: Int64s
+) -> None:
+    rows, channels = x.shape
+    for n in range(rows):
+        total, squares = np.int64(0), np.int64(0)
+        for c in range(channels):
+            value = np.int64(x[n, c]) >> np.int64(shift)
+            total += value
+            squares += value * value
+        s1[n], r[n] = total, root(channels * squares - total * total + eps)
+        q[n] = (np.int64(1) << np.int64(head_m)) // r[n]
+        for c in range(channels):
+            centred = channels * (np.int64(x[n, c]) >> np.int64(shift)) - total
+            y[n, c] = (centred * q[n]) >> np.int64(drop)
 
 
 @kernel()
@@ -97,7 +98,6 @@ def patch_embed(
     prefix = tokens - count
     acc = np.empty(channels, dtype=np.int64)
     saturations = np.int64(0)
-    half = np.int64(1) << np.int64(shift - 1)
     for b in range(batch):
         for n in range(prefix):
             for c in range(channels):
@@ -120,7 +120,8 @@ def patch_embed(
                     total += np.int64(patches[b, n, k]) * np.int64(weight[c, k])
                 acc[c] = total
             for c in range(channels):
-                value = ((acc[c] * np.int64(scale[c]) + bias[c] + half) >> np.int64(shift)) + position[prefix + n, c]
+                exact = round_half_up_shift(acc[c] * np.int64(scale[c]) + bias[c], shift)
+                value = exact + np.int64(position[prefix + n, c])
                 clamped = min(max(value, np.int64(low)), np.int64(high))
                 saturations += np.int64(clamped != value)
                 x[b, prefix + n, c] = np.int32(clamped)
@@ -155,9 +156,34 @@ def residual_add(x: Int32s, acc: NDArray[Any], scale: Int32s, bias: Int32s, low:
     return saturations
 
 
-def affine(y: Int64s, scale: Int32s, bias: Int32s, frac_bits: int) -> Int64s:
-    """Gamma and beta of a real-valued norm (paragraph 1): ``((y * Scale[c] + half) >> frac_bits) + Bias[c]``."""
-    return round_half_up_shift(y * scale, frac_bits) + bias
+@kernel()
+def affine(y: Int64s, scale: Int32s, bias: Int32s, frac_bits: int, low: int, high: int, x: Int32s) -> np.int64:
+    """Gamma and beta of a real-valued norm (paragraph 1): ``saturate(((y * Scale[c] + half) >> frac_bits) + Bias[c])``.
+
+    Parameters
+    ----------
+    y : int64[rows, D]
+    scale, bias : int32[D]
+    frac_bits : int
+        1 or more.
+    low, high : int
+        Ends of the residual stream's range.
+    x : int32[rows, D]
+        Written: the residual stream.
+
+    Returns
+    -------
+    int
+        How many elements were clamped.
+    """
+    saturations = np.int64(0)
+    for n in range(y.shape[0]):
+        for c in range(y.shape[1]):
+            value = round_half_up_shift(y[n, c] * np.int64(scale[c]), frac_bits) + np.int64(bias[c])
+            clamped = min(max(value, np.int64(low)), np.int64(high))
+            saturations += np.int64(clamped != value)
+            x[n, c] = np.int32(clamped)
+    return saturations
 
 
 def pool(x: Int64s, rows: int, mean_shift: int | None) -> Int64s:
@@ -180,12 +206,12 @@ def pool(x: Int64s, rows: int, mean_shift: int | None) -> Int64s:
     return x.sum(axis=1, keepdims=True) >> mean_shift
 
 
-def normalise(x: Int64s, eps: int, frac_bits: int, formats: Formats) -> NormResult:
+def normalise(x: NDArray[Any], eps: int, frac_bits: int, formats: Formats) -> NormResult:
     """Normalise rows of the residual stream to numbers, by a reciprocal root (paragraphs 1 and 11).
 
     Parameters
     ----------
-    x : int64[B, T, D]
+    x : int32 or int64[B, T, D]
     eps : int
         1 or more.
     frac_bits : int
@@ -197,13 +223,13 @@ def normalise(x: Int64s, eps: int, frac_bits: int, formats: Formats) -> NormResu
     -------
     NormResult
     """
-    channels = x.shape[-1]
-    shifted = x >> formats.norm_shift
-    s1, v = _statistics(shifted[:, np.newaxis], np.array([eps], dtype=np.int64))
-    s1, r = s1[:, 0], isqrt(v[:, 0])
-    q = (1 << formats.head_m) // r
-    centred = channels * shifted - s1[..., np.newaxis]
-    return NormResult(s1, r, q, (centred * q[..., np.newaxis]) >> (formats.head_m - frac_bits))
+    rows, channels = int(np.prod(x.shape[:-1])), x.shape[-1]
+    s1, r, q = (np.empty(rows, dtype=np.int64) for _ in range(3))
+    y = np.empty((rows, channels), dtype=np.int64)
+    drop = formats.head_m - frac_bits
+    _normalise_rows(x.reshape(rows, channels), formats.norm_shift, eps, formats.head_m, drop, s1, r, q, y)
+    lines = x.shape[:-1]
+    return NormResult(s1.reshape(lines), r.reshape(lines), q.reshape(lines), y.reshape(x.shape))
 
 
 def classify(y: Int64s, weight: NDArray[np.int8], bias: Int32s) -> Int64s:

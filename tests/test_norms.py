@@ -191,7 +191,9 @@ def test_normalise_and_affine_are_a_layernorm() -> None:
     x = integers(0, -(2**14), 2**14, 2, 4, 96)
     gamma, beta = integers(1, -(2**13), 2**13, 96), integers(2, -(2**13), 2**13, 96)
     y = norms.normalise(x, 1, 12, FORMATS).y
-    got = norms.affine(y, int32(gamma), int32(beta), 12)
+    got = np.empty((8, 96), dtype=np.int32)
+    assert norms.affine(y.reshape(8, 96), int32(gamma), int32(beta), 12, LOW, HIGH, got) == 0
+    got = got.reshape(x.shape)
     floored = (x >> 2).astype(float)
     centred = floored - floored.mean(-1, keepdims=True)
     exact = centred / np.sqrt((centred**2).mean(-1, keepdims=True)) * gamma + beta
@@ -204,9 +206,11 @@ def test_affine(y: list[int], frac_bits: int, data: st.DataObject) -> None:
         return data.draw(st.lists(st.integers(low, high), min_size=len(y), max_size=len(y)))
 
     scale, bias = draw(-(2**15), 2**15 - 1), draw(LOW, HIGH)
-    got = norms.affine(np.array([[y]]), np.array(scale, dtype=np.int32), np.array(bias, dtype=np.int32), frac_bits)
-    assert got.dtype == np.int64
-    assert got[0, 0].tolist() == naive.affine(y, scale, bias, frac_bits)
+    x = np.empty((1, len(y)), dtype=np.int32)
+    saturations = norms.affine(np.array([y]), int32(np.array(scale)), int32(np.array(bias)), frac_bits, LOW, HIGH, x)
+    expected = naive.affine(y, scale, bias, frac_bits)
+    assert x[0].tolist() == [min(max(value, LOW), HIGH) for value in expected]
+    assert saturations == sum(not LOW <= value <= HIGH for value in expected)
 
 
 @pytest.mark.parametrize("rows", [1, 2])

@@ -1,0 +1,153 @@
+"""`bivit bench`: the integer reference beside the processor's limits and beside other engines, in one run."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ..sim.errors import BivitError, check
+from .bench_models import ModelJob
+from .common import JsonFlag, messages, show, tool_versions, write_json, write_text
+
+#: Engines that every model is compared with.
+ENGINES = ("torch_float32", "torch_compiled", "ort_float32", "ort_int8")
+MODELS = ("deit_tiny", "deit_small", "swin_tiny")
+#: Images together when the time is split by units.
+_UNITS_BATCH = 8
+#: Prints the most memory that a bare interpreter has held.
+_BARE = "print([l.split()[1] for l in open('/proc/self/status') if l.startswith('VmHWM:')][0])"
+
+
+def describe_machine() -> dict[str, Any]:
+    """Processor, cores, vector instructions, memory and system; None for what the system does not tell."""
+    import llvmlite.binding as llvm
+
+    features = llvm.get_host_cpu_features()
+    vectors = ("avx2", "avx512f", "avx512vpopcntdq", "avx512vnni", "neon", "sve")
+    return {
+        "processor": _processor(),
+        "target": llvm.get_host_cpu_name(),
+        "vectors": [name for name in vectors if features.get(name)],
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "system": platform.platform(terse=True),
+    }
+
+
+def _processor() -> str | None:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or None
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or None
+
+
+def _run_child(arguments: list[str], threads: int) -> str:
+    """Run Python in a process that computes with so many threads; return the last line that it prints."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+    environment = os.environ | dict.fromkeys(names, str(threads))
+    done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BivitError(f"a measurement ended with exit code {done.returncode}: {done.stderr.strip()[-2000:]}")
+    return done.stdout.strip().splitlines()[-1]
+
+
+def _model_row(job: ModelJob) -> dict[str, Any]:
+    """Times of one job, and what its integer network adds to the memory of a bare interpreter."""
+    module = ["-m", "bivit.cli.bench_models"]
+    row: dict[str, Any] = json.loads(_run_child([*module, "time", job.argument], job.threads))
+    held = json.loads(_run_child([*module, "memory", job.argument], job.threads))
+    bare = None if held is None else int(_run_child(["-c", _BARE], 1)) / 1024
+    return row | {"peak_mib": None if held is None or bare is None else held - bare}
+
+
+def _jobs(models: list[str], batches: list[int], threads: list[int], rounds: int) -> list[ModelJob]:
+    from ..sim.presets import preset
+
+    for name in models:
+        preset(name)
+    check(all(batch > 0 for batch in batches), f"batches must be 1 or more, got {batches}")
+    check(all(count > 0 for count in threads), f"threads must be 1 or more, got {threads}")
+    return [ModelJob(name, batch, count, rounds, ENGINES) for name in models for count in threads for batch in batches]
+
+
+def _numbers(text: str, what: str) -> list[int]:
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    check(
+        bool(words) and all(word.isdecimal() for word in words),
+        f"{what} must be whole numbers with commas between them, got {text!r}",
+    )
+    return [int(word) for word in words]
+
+
+def bench(
+    models: Annotated[str, typer.Option(help="Presets with commas; `none` for the kernels alone.")] = ",".join(MODELS),
+    batches: Annotated[str, typer.Option(help="Images together, with commas.")] = "1,32",
+    threads: Annotated[str | None, typer.Option(help="Threads, with commas; one and all cores by default.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Measurements of each engine, in turns.")] = 9,
+    out: Annotated[Path, typer.Option(help="Folder for bench.json, bench.md and roofline.svg.")] = Path("out/bench"),
+    page: Annotated[Path | None, typer.Option(help="Markdown page whose tables are made anew.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Measure the reference's kernels and whole networks beside PyTorch and ONNX Runtime; draw a roofline.
+
+    Kernels are compared with the processor's measured rate of xor, population count and addition, networks with their
+    real-valued twins on the same threads. All engines take turns, so that a busy machine slows them alike.
+
+    Example: bivit bench --models deit_tiny --batches 1 --threads 1
+    """
+    from .bench_kernels import bench_kernels
+    from .bench_page import bench_page, roofline
+    from .bench_units import bench_units
+    from .report import replace_between_markers
+
+    cores = os.cpu_count() or 1
+    counts = _numbers(threads, "threads") if threads else sorted({1, cores})
+    names = [] if models == "none" else [name.strip() for name in models.split(",") if name.strip()]
+    jobs = _jobs(names, _numbers(batches, "batches"), counts, rounds)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=messages, disable=not messages.is_terminal or as_json) as bar:
+        task = bar.add_task("kernels", total=1 + len(jobs) + len(names))
+        kernels = bench_kernels(rounds)
+        rows: list[dict[str, Any]] = kernels["rows"]
+        bar.advance(task)
+        for job in jobs:
+            bar.update(task, description=f"{job.preset}, batch {job.batch}, {job.threads} threads")
+            rows = [*rows, _model_row(job)]
+            bar.advance(task)
+        units = []
+        for name in names:
+            units += bench_units(name, _UNITS_BATCH, rounds)
+            bar.advance(task)
+    command = f"bivit bench --models {models} --batches {batches} --threads {','.join(map(str, counts))}"
+    report = {
+        "command": f"{command} --rounds {rounds}",
+        "machine": describe_machine(),
+        "peak_gmacs": kernels["peak_gmacs"],
+        "copy_gbytes": kernels["copy_gbytes"],
+        "rows": rows,
+        "units": units,
+        "versions": tool_versions(),
+    }
+    write_json(out / "bench.json", report)
+    write_text(out / "bench.md", bench_page(report))
+    write_text(out / "roofline.svg", roofline(report))
+    if page is not None:
+        write_text(page, replace_between_markers(page.read_text(encoding="utf-8"), bench_page(report).rstrip()))
+        write_text(page.with_name("roofline.svg"), roofline(report))
+    shown = [_short(row) for row in rows if "batch" in row] or rows
+    show(report if as_json else {"report": str(out / "bench.md"), "rows": shown}, as_json, "measured on this machine")
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    keys = ("name", "batch", "threads", "ms_per_image", "ratio_torch_float32", "ratio_ort_int8", "peak_mib")
+    return {key: row[key] for key in keys}
