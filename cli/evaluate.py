@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from .classify import Tally, classify_stream, on_this_machine
 from .common import DataOption, JsonFlag, open_images, show
-from .run import Tally, classify_stream
 
 #: Images of an integer network's run that are in memory at a time.
 _BATCH = 256
@@ -47,7 +47,7 @@ def evaluate_file(path: Path, data: str) -> dict[str, Any]:
 
 def _evaluate_network(network: Any, data: str) -> dict[str, Any]:
     test, tally = open_images(data, "test", network.config), Tally()
-    for _ in classify_stream(network, test, len(test), _BATCH, tally):
+    for _ in classify_stream(on_this_machine(network), test, len(test), _BATCH, tally):
         pass
     return {"kind": "integer", "top1": tally.right / tally.images, "images": tally.images}
 

@@ -92,7 +92,12 @@ class IntNetwork:
         self.__dict__.pop("_prepared", None)
         check_tensors(self.tensors, self.config, self.formats)
 
-    def run(self, images: NDArray[np.uint8], taps: Collection[str] | Literal["all"] | None = None) -> RunResult:
+    def run(
+        self,
+        images: NDArray[np.uint8],
+        taps: Collection[str] | Literal["all"] | None = None,
+        threads: int | None = None,
+    ) -> RunResult:
         """Run images through the network.
 
         Parameters
@@ -101,6 +106,8 @@ class IntNetwork:
             B at least 1.
         taps : collection of str, "all" or None
             Names of `sim.taps.tap_names` to return.
+        threads : int or None
+            At most this many run at a time, 1 or more; one a core when None. The result does not depend on it.
 
         Returns
         -------
@@ -109,18 +116,19 @@ class IntNetwork:
         Raises
         ------
         BivitError
-            When the images' dtype or shape is wrong, or a tap's name is unknown.
+            When the images' dtype or shape is wrong, a tap's name is unknown or `threads` is below 1.
         """
         check_images(images, self.config)
+        check(threads is None or threads > 0, f"threads must be 1 or more, or None for one a core, got {threads}")
         wanted = _wanted_taps(taps, self.config)
         chunks = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
         run = partial(self._run_chunk, self._prepared, wanted)
-        if len(chunks) == 1:
-            results = [run(images)]
+        if len(chunks) == 1 or threads == 1:
+            results = list(map(run, chunks))
         else:
             # The kernels release the interpreter lock, so threads over images use every core.
-            with ThreadPoolExecutor(os.cpu_count()) as threads:
-                results = list(threads.map(run, chunks))
+            with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+                results = list(pool.map(run, chunks))
         return RunResult(
             logits=np.concatenate([result.logits for result in results]),
             taps={name: np.concatenate([result.taps[name] for result in results]) for name in wanted},
@@ -162,13 +170,26 @@ def check_images(images: NDArray[np.uint8], config: ModelConfig) -> None:
         Naming the dtype or shape that is allowed and the one that was got.
     """
     check(isinstance(images, np.ndarray), f"images must be a numpy array, got {type(images).__name__}")
-    check(images.dtype == np.uint8, f"images must be uint8 pixels of 0 to 255, got {images.dtype}; convert them first")
+    check(images.dtype == np.uint8, _wrong_type(images))
     expected = (config.img_size, config.img_size, config.in_chans)
     check(
         images.ndim == 4 and images.shape[1:] == expected,
         f"images must have shape [B, {', '.join(map(str, expected))}], got {list(images.shape)}",
     )
     check(len(images) > 0, "there are no images to run; give at least one")
+
+
+def _wrong_type(images: NDArray[Any]) -> str:
+    """What to do about images that are not uint8: they are stored pixels, normalised by the network itself."""
+    message = f"images must be uint8 pixels of 0 to 255, got {images.dtype}"
+    if not np.issubdtype(images.dtype, np.floating):
+        return f"{message}; convert them with images.clip(0, 255).astype(np.uint8)"
+    missing = int(np.isnan(images).sum())
+    found = f", of which {missing} are NaN; load these images again, or give them a pixel" if missing else ""
+    return (
+        f"{message}{found}; convert them with np.rint(images).clip(0, 255).astype(np.uint8), "
+        "after images * 255 where they are 0 to 1; undo a normalisation before that"
+    )
 
 
 def _wanted_taps(taps: Collection[str] | Literal["all"] | None, config: ModelConfig) -> list[str]:

