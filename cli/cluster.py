@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import threading
 import time
 import uuid
 from collections import deque
@@ -147,7 +148,7 @@ class Cluster:
     def __init__(self, client: Client, network: IntNetwork) -> None:
         self.workers = len(client.nthreads())
         self._client, self._run = client, uuid.uuid4().hex
-        self._pending: deque[tuple[NDArray[np.int64], Future]] = deque()
+        self._pending: deque[tuple[NDArray[np.int64], Future, threading.Event]] = deque()
         with tempfile.TemporaryDirectory(prefix="bivit-") as folder:
             path = Path(folder) / "network.safetensors"
             save_network(network, path)
@@ -176,8 +177,8 @@ class Cluster:
                     self._send(batch, sent)
                     sent += 1
             if self._pending:
-                labels, future = self._pending[0]
-                result = self._wait(future)
+                labels, future, ended = self._pending[0]
+                result = self._wait(future, ended)
                 self._pending.popleft()
                 now = time.perf_counter()
                 yield Done(labels, result, now - since)
@@ -187,7 +188,7 @@ class Cluster:
 
     def cancel(self) -> None:
         """Take back what has not run."""
-        futures = [self._parcel, *(future for _, future in self._pending)]
+        futures = [self._parcel, *(future for _, future, _ in self._pending)]
         self._pending.clear()
         if self._client.status == "running":
             # Whatever the scheduler makes of it: it forgets the tasks of a client that leaves.
@@ -203,26 +204,23 @@ class Cluster:
         key = (f"bivit-classify-{self._run}", number)
         with _scheduler_errors(self._client):
             future = self._client.submit(classify_task, self._parcel, batch.images, identity(), key=key)
-        self._pending.append((batch.labels, future))
+        ended = threading.Event()
+        future.add_done_callback(lambda _: ended.set())
+        self._pending.append((batch.labels, future, ended))
 
-    def _wait(self, future: Future) -> Classified:
+    def _wait(self, future: Future, ended: threading.Event) -> Classified:
         """Wait for a batch as long as there are workers."""
-        from distributed import KilledWorker
-
         seen = time.monotonic()
         while True:
-            try:
-                with _scheduler_errors(self._client):
+            # A result is lost with its worker, and made again by another, until it has been fetched.
+            with suppress(TimeoutError), _scheduler_errors(self._client):
+                if ended.wait(_LOOK_S) and future.status != "error":
                     result: Classified = future.result(timeout=_LOOK_S)
-                return result
-            except TimeoutError:
-                with _scheduler_errors(self._client):
-                    seen = time.monotonic() if self._client.nthreads() else seen
-            except KilledWorker as error:
-                raise BivitError(
-                    f"one batch ended several workers, the last of them {error.last_worker.address}; their logs say "
-                    "why: where memory is short, take a smaller --batch or fewer threads a worker"
-                ) from error
+                    return result
+            if future.status == "error":
+                raise _failure(future.exception())
+            with _scheduler_errors(self._client):
+                seen = time.monotonic() if self._client.nthreads() else seen
             check(
                 time.monotonic() - seen < WORKERS_S,
                 f"no worker of {_address(self._client)} is left since {WORKERS_S:g} s; start some with `dask worker`",
@@ -247,7 +245,8 @@ def on_cluster(address: str, network: IntNetwork) -> Iterator[Cluster]:
     port = _ADDRESS.fullmatch(address)
     check(
         port is not None and 0 < int(port[1]) < 1 << 16,
-        f"the address of a scheduler is HOST:PORT or tcp://HOST:PORT, such as tcp://localhost:8786, got {address!r}; {_HOW}",
+        "the address of a scheduler is HOST:PORT or tcp://HOST:PORT, such as tcp://localhost:8786, "
+        f"got {address!r}; {_HOW}",
     )
     import dask
 
@@ -292,7 +291,9 @@ def _check_workers(client: Client) -> None:
 
             return identity()
 
-        found: dict[str, Any] = {f"the worker {name}": got for name, got in client.run(probe, on_error="return").items()}
+        found: dict[str, Any] = {
+            f"the worker {name}": got for name, got in client.run(probe, on_error="return").items()
+        }
         try:
             found[f"the scheduler {address}"] = client.run_on_scheduler(probe)
         except ImportError as error:
@@ -323,3 +324,17 @@ def _scheduler_errors(client: Client) -> Iterator[None]:
             f"the connection to the scheduler {_address(client)} is lost ({type(error).__name__}: {error}); "
             "start it and its workers again, then this command"
         ) from error
+
+
+def _failure(error: BaseException) -> BaseException:
+    """Say what a user can do about an error of a task; an error of bivit itself stays what it is."""
+    from distributed import KilledWorker
+
+    if isinstance(error, KilledWorker):
+        return BivitError(
+            f"one batch ended several workers, the last of them {error.last_worker.address}; their logs say why: "
+            "where memory is short, take a smaller --batch or fewer threads a worker"
+        )
+    if isinstance(error, OSError | MemoryError):
+        return BivitError(f"a worker could not run a batch ({type(error).__name__}: {error}); its log says more")
+    return error

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .config import Formats, ModelConfig
 from .errors import check
 from .forward import Forward
+from .pixels import check_pixels
 from .prepare import prepare
 from .taps import tap_names, tap_shapes
 from .tensors import check_tensors
@@ -170,26 +171,13 @@ def check_images(images: NDArray[np.uint8], config: ModelConfig) -> None:
         Naming the dtype or shape that is allowed and the one that was got.
     """
     check(isinstance(images, np.ndarray), f"images must be a numpy array, got {type(images).__name__}")
-    check(images.dtype == np.uint8, _wrong_type(images))
+    check_pixels(images)
     expected = (config.img_size, config.img_size, config.in_chans)
     check(
         images.ndim == 4 and images.shape[1:] == expected,
         f"images must have shape [B, {', '.join(map(str, expected))}], got {list(images.shape)}",
     )
     check(len(images) > 0, "there are no images to run; give at least one")
-
-
-def _wrong_type(images: NDArray[Any]) -> str:
-    """What to do about images that are not uint8: they are stored pixels, normalised by the network itself."""
-    message = f"images must be uint8 pixels of 0 to 255, got {images.dtype}"
-    if not np.issubdtype(images.dtype, np.floating):
-        return f"{message}; convert them with images.clip(0, 255).astype(np.uint8)"
-    missing = int(np.isnan(images).sum())
-    found = f", of which {missing} are NaN; load these images again, or give them a pixel" if missing else ""
-    return (
-        f"{message}{found}; convert them with np.rint(images).clip(0, 255).astype(np.uint8), "
-        "after images * 255 where they are 0 to 1; undo a normalisation before that"
-    )
 
 
 def _wanted_taps(taps: Collection[str] | Literal["all"] | None, config: ModelConfig) -> list[str]:
