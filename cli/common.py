@@ -169,8 +169,8 @@ def open_images(data: str, split: str, config: ModelConfig) -> Source:
         When there is no such data set, or its images or classes do not fit the model.
     """
     from ..model.data import open_source
-    from ..model.evaluate import check_source
     from ..model.picture import ReframedDataset
+    from ..model.source import check_source
 
     name = data.removeprefix(RESIZED)
     source = open_source(name, split, config.img_size, channels=config.in_chans)

@@ -7,10 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..sim.config import ModelConfig
-from ..sim.errors import check
 from ..sim.network import check_images
-from .source import Source
+from .source import Source, check_source
 from .vit import VisionTransformer
 
 
@@ -73,24 +71,3 @@ def evaluate(model: VisionTransformer, data: Source, batch_size: int = 256) -> f
     check_source(data, model.config)
     right, seen = count_right(model, data, batch_size)
     return right / seen
-
-
-def check_source(data: Source, config: ModelConfig) -> None:
-    """Refuse images of another size, or another number of classes, than a model has.
-
-    Raises
-    ------
-    BivitError
-        Naming both.
-    """
-    shape = (config.img_size, config.img_size, config.in_chans)
-    check(
-        data.shape == shape,
-        f"images must have shape {['B', *shape]}, got {[len(data), *data.shape]} in {data.name}; "
-        "choose a preset of this size, or ask for resizing with resized:NAME".replace("'", ""),
-    )
-    check(
-        len(data.classes) == config.num_classes,
-        f"{data.name} has {len(data.classes)} classes, the model {config.num_classes}; "
-        f"set model.num_classes to {len(data.classes)} in the recipe",
-    )

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +105,19 @@ def test_run_streams_and_writes_predictions(net: Path, tmp_path: Path, monkeypat
     assert {k: v for k, v in whole.items() if k != "images_per_s"} == {
         k: v for k, v in streamed.items() if k != "images_per_s"
     }
+
+
+def test_run_starts_without_torch(net: Path, tmp_path: Path) -> None:
+    images, labels = np.zeros((10, 8, 8), np.uint8), np.arange(10)
+    np.savez(tmp_path / "data.npz", images=images, labels=labels, test_images=images, test_labels=labels)
+    script = (
+        "import sys; from bivit.cli.main import app; app(sys.argv[1:], standalone_mode=False); "
+        "assert not {'torch', 'sklearn', 'distributed'} & set(sys.modules)"
+    )
+    command = [sys.executable, "-c", script, "run", net, "--data", tmp_path / "data.npz", "--json"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["top1"] == 0.1
 
 
 @pytest.mark.parametrize(("bad", "kept"), [("1_00.png", 3), ("0_00.png", 0)])
