@@ -6,25 +6,30 @@ again when it is lost; images are arguments of the tasks that classify them, so 
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
 import tempfile
-import threading
 import time
 import uuid
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import CancelledError, wait
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..sim.artefact import load_network, network_hash, save_network
+from ..sim.artefact import network_hash, save_network
 from ..sim.errors import BivitError, check
-from ..sim.jit import sources_hash
 from ..sim.network import IntNetwork
-from .classify import Classified, Done, classify
+from .classify import Classified, Done
+from .cluster_task import Identity, Parcel, check_same, classify_task, identity
 
 if TYPE_CHECKING:
+    import concurrent.futures
+
     import numpy as np
     from distributed import Client, Future
     from numpy.typing import NDArray
@@ -43,89 +48,14 @@ _IN_FLIGHT = 2
 _ADDRESS = re.compile(r"(?:(?:tcp|tls)://)?(?:[\w.-]+|\[[\da-fA-F:.]+\]):(\d{1,5})")
 _HOW = "start one with `dask scheduler` and workers with `dask worker ADDRESS` (docs/reference.md)"
 
-#: What must be the same everywhere for results to be: the version, and the content of the sources of `sim`.
-Identity = tuple[str, str]
 
+@dataclass(frozen=True, eq=False)
+class _Pending:
+    """A batch in flight: its labels, its task, and the answer that is on its way, a list of one."""
 
-def identity() -> Identity:
-    """Version of bivit and hash of the sources of `sim` in this process."""
-    return __version__, sources_hash()
-
-
-def check_same(place: str, found: Identity, expected: Identity) -> None:
-    """Refuse a place whose bivit is not the one of the client.
-
-    Parameters
-    ----------
-    place : str
-        Names the place in the message.
-    found, expected : Identity
-
-    Raises
-    ------
-    BivitError
-        Naming the place, what it has and what it should have.
-    """
-    for what, got, allowed in zip(("version", "sources of bivit.sim with hash"), found, expected, strict=True):
-        check(
-            got == allowed,
-            f"{place} has bivit of {what} {got}, this machine {allowed}; equal results need the same bivit everywhere: "
-            "install it there and start it again",
-        )
-
-
-class Parcel:
-    """A network that travels as its file: whoever receives one reads and checks it anew.
-
-    Parameters
-    ----------
-    file : bytes
-        A file of `sim.artefact.save_network`.
-    sha256 : str
-        `sim.artefact.network_hash` of the network that was sent.
-
-    Attributes
-    ----------
-    network : IntNetwork
-
-    Raises
-    ------
-    BivitError
-        When the file is damaged or holds another network.
-    """
-
-    def __init__(self, file: bytes, sha256: str) -> None:
-        self._file, self._sha256 = file, sha256
-        with tempfile.TemporaryDirectory(prefix="bivit-") as folder:
-            path = Path(folder) / "network.safetensors"
-            path.write_bytes(file)
-            self.network = load_network(path)
-        found = network_hash(self.network)
-        check(found == sha256, f"a worker got another network than was sent: its hash is {found}, sent was {sha256}")
-
-    def __reduce__(self) -> tuple[type[Parcel], tuple[bytes, str]]:
-        return Parcel, (self._file, self._sha256)
-
-
-def classify_task(parcel: Parcel, images: NDArray[np.uint8], expected: Identity) -> Classified:
-    """Classify one batch on a worker, in the one thread that the task has.
-
-    Parameters
-    ----------
-    parcel : Parcel
-    images : uint8[b, img_size, img_size, in_chans]
-    expected : Identity
-        Of the client; looked at here as well because workers may join at any time.
-
-    Raises
-    ------
-    BivitError
-        When this worker's bivit is another one.
-    """
-    from distributed import get_worker
-
-    check_same(f"the worker {get_worker().address}", identity(), expected)
-    return classify(parcel.network, images, threads=1)
+    labels: NDArray[np.int64]
+    task: Future
+    answer: concurrent.futures.Future[list[Classified]]
 
 
 class Cluster:
@@ -148,7 +78,7 @@ class Cluster:
     def __init__(self, client: Client, network: IntNetwork) -> None:
         self.workers = len(client.nthreads())
         self._client, self._run = client, uuid.uuid4().hex
-        self._pending: deque[tuple[NDArray[np.int64], Future, threading.Event]] = deque()
+        self._pending: deque[_Pending] = deque()
         with tempfile.TemporaryDirectory(prefix="bivit-") as folder:
             path = Path(folder) / "network.safetensors"
             save_network(network, path)
@@ -177,18 +107,16 @@ class Cluster:
                     self._send(batch, sent)
                     sent += 1
             if self._pending:
-                labels, future, ended = self._pending[0]
-                result = self._wait(future, ended)
-                self._pending.popleft()
+                result = self._wait(self._pending[0])
                 now = time.perf_counter()
-                yield Done(labels, result, now - since)
+                yield Done(self._pending.popleft().labels, result, now - since)
                 since = now
         if unreadable is not None:
             raise unreadable
 
     def cancel(self) -> None:
         """Take back what has not run."""
-        futures = [self._parcel, *(future for _, future, _ in self._pending)]
+        futures = [self._parcel, *(pending.task for pending in self._pending)]
         self._pending.clear()
         if self._client.status == "running":
             # Whatever the scheduler makes of it: it forgets the tasks of a client that leaves.
@@ -204,22 +132,22 @@ class Cluster:
         key = (f"bivit-classify-{self._run}", number)
         with _scheduler_errors(self._client):
             future = self._client.submit(classify_task, self._parcel, batch.images, identity(), key=key)
-        ended = threading.Event()
-        future.add_done_callback(lambda _: ended.set())
-        self._pending.append((batch.labels, future, ended))
+        # Fetched by Dask's own thread: waits on `Future` itself that are given up leave tracebacks behind.
+        fetch = self._client.gather([future], asynchronous=True)
+        loop: Any = self._client.loop
+        answer = asyncio.run_coroutine_threadsafe(fetch, loop.asyncio_loop)
+        self._pending.append(_Pending(batch.labels, future, answer))
 
-    def _wait(self, future: Future, ended: threading.Event) -> Classified:
+    def _wait(self, pending: _Pending) -> Classified:
         """Wait for a batch as long as there are workers."""
         seen = time.monotonic()
         while True:
-            # A result is lost with its worker, and made again by another, until it has been fetched.
-            with suppress(TimeoutError), _scheduler_errors(self._client):
-                if ended.wait(_LOOK_S) and future.status != "error":
-                    result: Classified = future.result(timeout=_LOOK_S)
-                    return result
-            if future.status == "error":
-                raise _failure(future.exception())
+            wait([pending.answer], timeout=_LOOK_S)
+            if pending.task.status == "error":
+                raise _failure(pending.task.exception())
             with _scheduler_errors(self._client):
+                if pending.answer.done():
+                    return pending.answer.result()[0]
                 seen = time.monotonic() if self._client.nthreads() else seen
             check(
                 time.monotonic() - seen < WORKERS_S,
@@ -248,10 +176,12 @@ def on_cluster(address: str, network: IntNetwork) -> Iterator[Cluster]:
         "the address of a scheduler is HOST:PORT or tcp://HOST:PORT, such as tcp://localhost:8786, "
         f"got {address!r}; {_HOW}",
     )
+    import distributed  # noqa: F401  (sets the levels of its log)
+
     import dask
 
     # Images are sent with their task on purpose, so that it can run again; Dask would warn of the size.
-    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
+    with _quiet(), dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
         client = _connect(address)
         try:
             _check_workers(client)
@@ -265,13 +195,34 @@ def on_cluster(address: str, network: IntNetwork) -> Iterator[Cluster]:
 
 
 def _connect(address: str) -> Client:
-    from distributed import Client
+    from distributed import Client, Security
+    from distributed.comm.core import connect
+
+    async def greet() -> None:
+        comm = await connect(address, timeout=CONNECT_S, **Security().get_connection_args("client"))
+        await comm.close()
 
     try:
+        # First, because a `Client` that finds nobody leaves a thread behind, which may block the next one.
+        asyncio.run(greet())
         return Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, TimeoutError, TypeError, ValueError) as error:
         # TypeError is what Dask says when `tls://` lacks certificates.
         raise BivitError(f"no Dask scheduler answers at {address} ({error}); {_HOW}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dask's log, with its tracebacks, from standard error: what a user must know is in an error's message."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _check_workers(client: Client) -> None:
@@ -287,7 +238,7 @@ def _check_workers(client: Client) -> None:
 
         def probe() -> Identity:
             # Sent by value, being local: the answer of a machine without bivit is an error that names bivit.
-            from bivit.cli.cluster import identity
+            from bivit.cli.cluster_task import identity
 
             return identity()
 
@@ -313,15 +264,13 @@ def _address(client: Client) -> str:
 @contextmanager
 def _scheduler_errors(client: Client) -> Iterator[None]:
     """Turn what Dask says when the scheduler is gone into one message."""
-    from concurrent.futures import CancelledError
-
     try:
         yield
     except TimeoutError:
         raise
     except (CancelledError, OSError) as error:
         raise BivitError(
-            f"the connection to the scheduler {_address(client)} is lost ({type(error).__name__}: {error}); "
+            f"the connection to the scheduler {_address(client)} is lost ({type(error).__name__}); "
             "start it and its workers again, then this command"
         ) from error
 

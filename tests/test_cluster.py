@@ -22,7 +22,8 @@ from program import COMMAND, assert_refused, invoke
 
 from bivit.cli import cluster
 from bivit.cli.classify import on_this_machine
-from bivit.cli.cluster import Parcel, on_cluster
+from bivit.cli.cluster import on_cluster
+from bivit.cli.cluster_task import Parcel, identity
 from bivit.model.source import Batch
 from bivit.sim.artefact import network_hash, save_network
 from bivit.sim.errors import BivitError
@@ -52,13 +53,13 @@ def address(client: Client) -> str:
 
 @contextmanager
 def planted(client: Client, workers: list[str] | None, name: str, value: Any) -> Iterator[None]:
-    """Replace a name of `cli.cluster` on workers, all of them when None, for as long as this lasts."""
+    """Replace a name of `cli.cluster_task` on workers, all of them when None, for as long as this lasts."""
 
     def change(new: Any) -> Any:
-        from bivit.cli import cluster
+        from bivit.cli import cluster_task
 
-        old = getattr(cluster, name)
-        setattr(cluster, name, new)
+        old = getattr(cluster_task, name)
+        setattr(cluster_task, name, new)
         return old
 
     before = client.run(change, value, workers=workers)
@@ -189,8 +190,8 @@ def test_a_killed_worker_loses_nothing(client: Client, address: str) -> None:
 @pytest.mark.parametrize(
     ("found", "message"),
     [
-        (("0.0.1", cluster.identity()[1]), "has bivit of version 0.0.1, this machine"),
-        ((cluster.identity()[0], "0" * 16), "has bivit of sources of bivit.sim with hash 0000000000000000"),
+        (("0.0.1", identity()[1]), "has bivit of version 0.0.1, this machine"),
+        ((identity()[0], "0" * 16), "has bivit of sources of bivit.sim with hash 0000000000000000"),
     ],
 )
 def test_a_worker_with_another_bivit_is_named(
@@ -223,9 +224,9 @@ def test_a_machine_without_bivit_is_named(client: Client, address: str) -> None:
     def hide(hidden: bool) -> None:
 
         if hidden:
-            sys.modules["bivit.cli.cluster"] = None  # type: ignore[assignment]
+            sys.modules["bivit.cli.cluster_task"] = None  # type: ignore[assignment]
         else:
-            del sys.modules["bivit.cli.cluster"]
+            del sys.modules["bivit.cli.cluster_task"]
 
     worker = sorted(client.nthreads())[0]
     client.run(hide, True, workers=[worker])
