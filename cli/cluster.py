@@ -176,8 +176,6 @@ def on_cluster(address: str, network: IntNetwork) -> Iterator[Cluster]:
         "the address of a scheduler is HOST:PORT or tcp://HOST:PORT, such as tcp://localhost:8786, "
         f"got {address!r}; {_HOW}",
     )
-    import distributed  # noqa: F401  (sets the levels of its log)
-
     import dask
 
     # Images are sent with their task on purpose, so that it can run again; Dask would warn of the size.
@@ -214,6 +212,8 @@ def _connect(address: str) -> Client:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep Dask's log, with its tracebacks, from standard error: what a user must know is in an error's message."""
+    import distributed  # noqa: F401  (sets the levels when it is imported)
+
     loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
     levels = [logger.level for logger in loggers]
     try:
