@@ -46,6 +46,9 @@ _EXTRAS = {
     "onnx": "qonnx",
     "onnxruntime": "qonnx",
     "qonnx": "qonnx",
+    "onnxscript": "bench",
+    "dask": "dask",
+    "distributed": "dask",
 }
 
 #: Begins the name of a data set of one image size that is to be cropped and resized for the model.
@@ -178,8 +181,8 @@ def open_images(data: str, split: str, config: ModelConfig, on_broken: str = "st
         When there is no such data set, or its images or classes do not fit the model.
     """
     from ..model.data import open_source
-    from ..model.evaluate import check_source
     from ..model.picture import ReframedDataset
+    from ..model.source import check_source
 
     name = data.removeprefix(RESIZED)
     source = open_source(name, split, config.img_size, channels=config.in_chans, on_broken=on_broken)

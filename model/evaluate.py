@@ -9,10 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..sim.config import ModelConfig
 from ..sim.errors import check
 from ..sim.network import check_images
-from .source import Source
+from .source import Source, check_source
 from .vit import VisionTransformer
 
 
@@ -85,25 +84,3 @@ def evaluate(model: VisionTransformer, data: Source, batch_size: int = 256) -> f
     right, seen = count_right(model, data, batch_size)
     check(seen > 0, f"none of the {len(data)} images of {data.name} can be read")
     return right / seen
-
-
-def check_source(data: Source, config: ModelConfig) -> None:
-    """Refuse images of another size, or another number of classes, than a model has.
-
-    Raises
-    ------
-    BivitError
-        Naming both.
-    """
-    shape = (config.img_size, config.img_size, config.in_chans)
-    check(
-        data.shape == shape,
-        f"images must have shape {['B', *shape]}, got {[len(data), *data.shape]} in {data.name}; "
-        "choose a preset of this size, or ask for resizing with resized:NAME".replace("'", ""),
-    )
-    classes = len(data.classes)
-    check(
-        classes == config.num_classes,
-        f"{data.name} has {classes} classes, the model {config.num_classes}; "
-        f"set model.num_classes to {classes} in the recipe, or by --set model.num_classes={classes}",
-    )

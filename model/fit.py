@@ -24,13 +24,13 @@ from .augment import Draws, augment, mix
 from .distill import Batch, Supervised
 from .distributed import World
 from .ema import Ema
-from .evaluate import check_source, count_right
+from .evaluate import count_right
 from .optimizer import learning_rate, make_optimizer, set_learning_rate
 from .precision import check_exact, precision
 from .progress import EpochBar
 from .recipe import Recipe
 from .run_folder import STATE, RunFolder
-from .source import Source
+from .source import Source, check_source
 from .vit import BiViT, VisionTransformer
 
 

@@ -21,6 +21,7 @@ from ..sim.errors import check
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..sim.config import ModelConfig
     from .dataset import Dataset
 
 
@@ -217,6 +218,28 @@ class Source(ABC):
             first = "; ".join(f"{name} ({why})" for name, why in sorted(broken.items())[:3])
             message = f"{self.name}: {len(broken)} images could not be read and were left out, the first: {first}"
             warnings.warn(message, BrokenImageWarning, stacklevel=3)
+
+
+def check_source(data: Source, config: ModelConfig) -> None:
+    """Refuse images of another size, or another number of classes, than a model has.
+
+    Raises
+    ------
+    BivitError
+        Naming both.
+    """
+    shape = (config.img_size, config.img_size, config.in_chans)
+    check(
+        data.shape == shape,
+        f"images must have shape {['B', *shape]}, got {[len(data), *data.shape]} in {data.name}; "
+        "choose a preset of this size, or ask for resizing with resized:NAME".replace("'", ""),
+    )
+    classes = len(data.classes)
+    check(
+        classes == config.num_classes,
+        f"{data.name} has {classes} classes, the model {config.num_classes}; "
+        f"set model.num_classes to {classes} in the recipe, or by --set model.num_classes={classes}",
+    )
 
 
 def _slices(

@@ -19,10 +19,9 @@ from ..sim.config import ModelConfig
 from .calibrate import calibrate
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .distill import Distilled, Supervised, check_teacher, pair_agreement
-from .evaluate import check_source
 from .fit import Fit, Session, Trained
 from .recipe import Recipe, Recipes, Stage
-from .source import Source
+from .source import Source, check_source
 from .start import first_weights, start_from
 from .vit import BinaryWeightViT, BiViT, RealViT, VisionTransformer
 

@@ -89,7 +89,8 @@ def attention(
     flags, packed = np.zeros(64 * words, dtype=np.uint8), np.empty(words, dtype=np.uint64)
     eights, octets = flags.view(np.uint64), packed.view(np.uint8)
     # Whole vectors: the row goes on with keys that may not attend.
-    row = np.full(64 * words, -1, dtype=np.int16)
+    row = np.empty(64 * words, dtype=np.int16)
+    row[:] = -1
     index = np.empty((tokens + 1) // 2, dtype=np.uint16)
     empty = np.int64(0)
     for b in range(batch):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ import platformdirs
 _config: Any = numba.config
 
 
-def _sources_hash() -> str:
+@cache
+def sources_hash() -> str:
+    """SHA-256 over the sources of `sim` as they are at the first call, its first 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
@@ -28,7 +31,7 @@ def _sources_hash() -> str:
 def _cache_folder() -> Path | None:
     """Folder of compiled code; None where nothing can be written, which costs a compilation in each process."""
     parent = Path(os.environ.get("NUMBA_CACHE_DIR") or platformdirs.user_cache_path("bivit") / "kernels")
-    folder = parent / _sources_hash()
+    folder = parent / sources_hash()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .config import Formats, ModelConfig
 from .errors import check
 from .forward import Forward
+from .pixels import check_pixels
 from .prepare import prepare
 from .taps import tap_names, tap_shapes
 from .tensors import check_tensors
@@ -92,7 +93,12 @@ class IntNetwork:
         self.__dict__.pop("_prepared", None)
         check_tensors(self.tensors, self.config, self.formats)
 
-    def run(self, images: NDArray[np.uint8], taps: Collection[str] | Literal["all"] | None = None) -> RunResult:
+    def run(
+        self,
+        images: NDArray[np.uint8],
+        taps: Collection[str] | Literal["all"] | None = None,
+        threads: int | None = None,
+    ) -> RunResult:
         """Run images through the network.
 
         Parameters
@@ -101,6 +107,8 @@ class IntNetwork:
             B at least 1.
         taps : collection of str, "all" or None
             Names of `sim.taps.tap_names` to return.
+        threads : int or None
+            At most this many run at a time, 1 or more; one a core when None. The result does not depend on it.
 
         Returns
         -------
@@ -109,18 +117,22 @@ class IntNetwork:
         Raises
         ------
         BivitError
-            When the images' dtype or shape is wrong, or a tap's name is unknown.
+            When the images' dtype or shape is wrong, a tap's name is unknown or `threads` is below 1.
         """
         check_images(images, self.config)
+        check(threads is None or threads > 0, f"threads must be 1 or more, or None for one a core, got {threads}")
         wanted = _wanted_taps(taps, self.config)
-        chunks = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
+        workers = threads or os.cpu_count() or 1
+        # A batch of fewer than `CHUNK` images a core is shared out evenly.
+        size = min(CHUNK, -(-len(images) // workers))
+        chunks = [images[start : start + size] for start in range(0, len(images), size)]
         run = partial(self._run_chunk, self._prepared, wanted)
-        if len(chunks) == 1:
-            results = [run(images)]
+        if len(chunks) == 1 or workers == 1:
+            results = list(map(run, chunks))
         else:
             # The kernels release the interpreter lock, so threads over images use every core.
-            with ThreadPoolExecutor(os.cpu_count()) as threads:
-                results = list(threads.map(run, chunks))
+            with ThreadPoolExecutor(workers) as pool:
+                results = list(pool.map(run, chunks))
         return RunResult(
             logits=np.concatenate([result.logits for result in results]),
             taps={name: np.concatenate([result.taps[name] for result in results]) for name in wanted},
@@ -162,7 +174,7 @@ def check_images(images: NDArray[np.uint8], config: ModelConfig) -> None:
         Naming the dtype or shape that is allowed and the one that was got.
     """
     check(isinstance(images, np.ndarray), f"images must be a numpy array, got {type(images).__name__}")
-    check(images.dtype == np.uint8, f"images must be uint8 pixels of 0 to 255, got {images.dtype}; convert them first")
+    check_pixels(images)
     expected = (config.img_size, config.img_size, config.in_chans)
     check(
         images.ndim == 4 and images.shape[1:] == expected,

@@ -2,12 +2,17 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import pytest
 from pictures import write_folder
 from program import assert_refused, bivit, invoke
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from typer.core import TyperGroup
 from typer.main import get_command
 
@@ -106,6 +111,19 @@ def test_run_streams_and_writes_predictions(net: Path, tmp_path: Path, monkeypat
     }
 
 
+def test_run_starts_without_torch(net: Path, tmp_path: Path) -> None:
+    images, labels = np.zeros((10, 8, 8), np.uint8), np.arange(10)
+    np.savez(tmp_path / "data.npz", images=images, labels=labels, test_images=images, test_labels=labels)
+    script = (
+        "import sys; from bivit.cli.main import app; app(sys.argv[1:], standalone_mode=False); "
+        "assert not {'torch', 'sklearn', 'distributed'} & set(sys.modules)"
+    )
+    command = [sys.executable, "-c", script, "run", net, "--data", tmp_path / "data.npz", "--json"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["top1"] == 0.1
+
+
 @pytest.mark.parametrize(("bad", "kept"), [("1_00.png", 3), ("0_00.png", 0)])
 def test_run_keeps_what_came_before_a_broken_image(
     net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: str, kept: int
@@ -132,12 +150,28 @@ def test_run_keeps_what_came_before_a_broken_image(
         (["{net}", "--images", "0"], "can give 1 to 355 images, got 0"),
         (["{net}", "--data", "nothing"], "there is no data set 'nothing'"),
         (["{cut}"], "truncated or not a safetensors file"),
+        (["{other}"], "other.safetensors is of version 2, this bivit reads version 1; export it again"),
+        (["{net}", "--data", "{folder}/large.npz"], "images must have shape [B, 8, 8, 1], got [4, 9, 9, 1]"),
+        (["{net}", "--data", "{folder}/float.npz"], "must be uint8 pixels of 0 to 255, got float64 with 256 NaN"),
+        (["{net}", "--data", "{folder}/empty.npz"], "has no images; give at least one"),
     ],
 )
 def test_run_refuses_bad_input(
     net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
+    with safe_open(net, framework="numpy") as file:
+        header = json.loads(file.metadata()["bivit"]) | {"version": 2}
+        save_file({"a": np.zeros(1)}, tmp_path / "other.safetensors", {"bivit": json.dumps(header)})
+    kinds = {
+        "large": np.zeros((4, 9, 9), np.uint8),
+        "float": np.full((4, 8, 8), np.nan),
+        "empty": np.zeros((0, 8, 8), np.uint8),
+    }
+    for name, images in kinds.items():
+        arrays = {"images": images, "labels": np.arange(len(images)) % 10}
+        np.savez(tmp_path / f"{name}.npz", **arrays, test_images=images, test_labels=arrays["labels"])
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(net.read_bytes()[:-100])
-    filled = [argument.format(net=net, cut=cut) for argument in arguments]
+    names = {"net": net, "cut": cut, "folder": tmp_path, "other": tmp_path / "other.safetensors"}
+    filled = [argument.format(**names) for argument in arguments]
     assert_refused(invoke("run", *filled, "--json", cwd=tmp_path, monkeypatch=monkeypatch), message)

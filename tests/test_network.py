@@ -13,6 +13,7 @@ import pytest
 from naive_network import assert_equals_naive
 from shapes import SWIN, random_images
 
+from bivit.sim import network as network_module
 from bivit.sim.artefact import load_network, save_network
 from bivit.sim.bits import unpack
 from bivit.sim.config import Formats, ViTConfig
@@ -113,7 +114,9 @@ def test_images_that_are_not_contiguous() -> None:
     ("images", "message"),
     [
         (np.zeros((0, 8, 8, 3), dtype=np.uint8), "there are no images"),
-        (np.zeros((1, 8, 8, 3)), "must be uint8 .*got float64"),
+        (np.zeros((1, 8, 8, 3)), r"must be uint8 .*got float64; convert them with np\.rint\(images\)"),
+        (np.full((1, 8, 8, 3), np.nan, dtype=np.float32), "got float32 with 192 NaN, .*convert them with"),
+        (np.zeros((1, 8, 8, 3), dtype=np.int64), r"got int64; convert them with images\.clip"),
         (np.zeros((1, 8, 9, 3), dtype=np.uint8), r"shape \[B, 8, 8, 3\], got \[1, 8, 9, 3\]"),
         (np.zeros((8, 8, 3), dtype=np.uint8), r"got \[8, 8, 3\]"),
         ([[0]], "must be a numpy array, got list"),
@@ -122,6 +125,32 @@ def test_images_that_are_not_contiguous() -> None:
 def test_bad_images_are_refused(images: Any, message: str) -> None:
     with pytest.raises(BivitError, match=message):
         random_network(TINY).run(images)
+
+
+def test_the_conversion_that_the_message_names_works() -> None:
+    network, images = random_network(TINY), random_images(TINY, 2)
+    for given in (images.astype(np.float32), images / 255 * 255):
+        converted = np.rint(given).clip(0, 255).astype(np.uint8)
+        assert np.array_equal(network.run(converted).logits, network.run(images).logits)
+
+
+def test_the_result_does_not_depend_on_the_threads() -> None:
+    network, images = random_network(TINY), random_images(TINY, 2 * CHUNK + 3)
+    expected = network.run(images, taps="all")
+    for threads in (1, 2):
+        got = network.run(images, taps="all", threads=threads)
+        assert np.array_equal(got.logits, expected.logits)
+        assert all(np.array_equal(got.taps[name], tap) for name, tap in expected.taps.items())
+    with pytest.raises(BivitError, match="threads must be 1 or more, or None for one a core, got 0"):
+        network.run(images, threads=0)
+
+
+def test_one_thread_is_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, images = random_network(TINY), random_images(TINY, 2 * CHUNK)
+    monkeypatch.setattr(network_module, "ThreadPoolExecutor", None)
+    assert len(network.run(images, threads=1).logits) == 2 * CHUNK
+    with pytest.raises(TypeError):
+        network.run(images)
 
 
 def test_bad_taps_are_refused() -> None:
