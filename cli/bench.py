@@ -14,7 +14,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..sim.errors import BivitError, check
-from .bench_models import ModelJob
+from .bench_job import ModelJob
 from .common import JsonFlag, messages, show, tool_versions, write_json, write_text
 
 #: Engines that every model is compared with.

@@ -13,7 +13,6 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,27 +22,12 @@ from numpy.typing import NDArray
 from ..sim.network import IntNetwork
 from ..sim.presets import preset
 from ..sim.random_network import random_network
+from .bench_job import ModelJob
 
 Engine = Callable[[], Any]
 
 #: Of the integer network.
 OURS = "bivit"
-
-
-@dataclass(frozen=True)
-class ModelJob:
-    """A preset at one batch size on so many threads; `engines` are the others to compare with."""
-
-    preset: str
-    batch: int
-    threads: int
-    rounds: int
-    engines: tuple[str, ...]
-
-    @property
-    def argument(self) -> str:
-        """For the command line of the job's process."""
-        return json.dumps(asdict(self))
 
 
 def run_job(job: ModelJob) -> dict[str, Any]:

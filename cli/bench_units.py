@@ -9,7 +9,8 @@ from types import ModuleType
 from typing import Any
 
 from ..sim import attention, forward, kernels, norms, sign_norms
-from .bench_models import ModelJob, network_and_images
+from .bench_job import ModelJob
+from .bench_models import network_and_images
 
 #: What `sim.forward` calls, by the module that it finds it in.
 _UNITS: tuple[tuple[ModuleType, tuple[str, ...]], ...] = (

@@ -7,7 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from bivit.cli import bench, bench_models
-from bivit.cli.bench_models import ModelJob, held_mib, run_job
+from bivit.cli.bench_job import ModelJob
+from bivit.cli.bench_models import held_mib, run_job
 from bivit.cli.bench_page import bench_page, roofline
 from bivit.cli.bench_units import bench_units
 from bivit.cli.main import app
