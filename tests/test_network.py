@@ -134,10 +134,11 @@ def test_the_conversion_that_the_message_names_works() -> None:
         assert np.array_equal(network.run(converted).logits, network.run(images).logits)
 
 
-def test_the_result_does_not_depend_on_the_threads() -> None:
-    network, images = random_network(TINY), random_images(TINY, 2 * CHUNK + 3)
-    expected = network.run(images, taps="all")
-    for threads in (1, 2):
+@pytest.mark.parametrize("count", [5, 2 * CHUNK + 3])
+def test_the_result_does_not_depend_on_the_threads(count: int) -> None:
+    network, images = random_network(TINY), random_images(TINY, count)
+    expected = network.run(images, taps="all", threads=1)
+    for threads in (2, 4, None):
         got = network.run(images, taps="all", threads=threads)
         assert np.array_equal(got.logits, expected.logits)
         assert all(np.array_equal(got.taps[name], tap) for name, tap in expected.taps.items())
@@ -148,6 +149,7 @@ def test_the_result_does_not_depend_on_the_threads() -> None:
 def test_one_thread_is_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     network, images = random_network(TINY), random_images(TINY, 2 * CHUNK)
     monkeypatch.setattr(network_module, "ThreadPoolExecutor", None)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     assert len(network.run(images, threads=1).logits) == 2 * CHUNK
     with pytest.raises(TypeError):
         network.run(images)
