@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import platform
 import subprocess
 import sys
 from dataclasses import replace
@@ -172,20 +173,37 @@ def plain_python_digest() -> str:
     return digest.hexdigest()
 
 
-def test_plain_python_without_numba_gives_the_same() -> None:
-    script = "import numba, test_network; assert numba.config.DISABLE_JIT; print(test_network.plain_python_digest())"
-    # The population count's product wraps on purpose; numpy warns of that, compiled code does not.
-    environment = os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTHONWARNINGS": "ignore::RuntimeWarning"}
+#: No numba at all; the population count's product wraps on purpose, and numpy warns of that, compiled code does not.
+PLAIN = {"NUMBA_DISABLE_JIT": "1", "PYTHONWARNINGS": "ignore::RuntimeWarning"}
+#: Code for x86 processors with vectors of 256 bits but no population count of vectors, and with neither.
+AVX2 = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": ""}
+GENERIC = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": ""}
+ON_X86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="code for other x86 processors")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param(PLAIN, id="plain"),
+        pytest.param(AVX2, marks=ON_X86, id="avx2"),
+        pytest.param(GENERIC, marks=ON_X86, id="generic"),
+    ],
+)
+def test_other_processors_and_plain_python_give_the_same(changes: dict[str, str]) -> None:
+    script = "import numba, test_network; print(test_network.plain_python_digest()); "
+    script += "print(numba.config.DISABLE_JIT, numba.config.CPU_NAME)"
     process = subprocess.run(
         [sys.executable, "-c", script],
         cwd=Path(__file__).parent,
-        env=environment,
+        env=os.environ | changes,
         capture_output=True,
         text=True,
         check=False,
     )
     assert process.returncode == 0, process.stderr
-    assert process.stdout.strip() == plain_python_digest()
+    digest, setting = process.stdout.splitlines()
+    assert setting == f"{changes.get('NUMBA_DISABLE_JIT', 0)} {changes.get('NUMBA_CPU_NAME')}"
+    assert digest == plain_python_digest()
 
 
 def test_deit_tiny_at_full_size() -> None:
