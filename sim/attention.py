@@ -1,48 +1,107 @@
-"""Attention between packed heads: paragraphs 7 to 9 of docs/semantics.md; layouts and rules are those of `sim.kernels`.
+"""Attention between packed heads: paragraphs 7 and 8 of docs/semantics.md; layouts and rules as in `sim.kernels`.
 
-The scores of a query stay in a row buffer. The softmax's threshold becomes the lowest score that gets a bit, so that a
-row costs one table lookup for two keys.
+The scores of a few queries stay in a buffer, and every step is done for all of these before the next one. The softmax's
+threshold becomes the lowest score that gets a bit, so that a row costs one table lookup for two keys.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .jit import kernel
-from .popcount import Int32s, Int64s, Ints, Words, pack_flags, popcount
+from .popcount import Bits, Chunks, Int32s, Int64s, Ints, Words, aligned_words, ones16, pack_flags
+
+#: Queries whose steps take turns: a query's own steps wait for each other, those of different queries do not.
+_QUERIES = 16
+#: What a score starts from where a key may not attend, and is lowered by where a window's mask says so.
+LOW = -(2**13)
 
 
 @kernel()
-def _softmax_cut(
-    row: Ints, top: int, exp: Int32s, pairs: Int32s, tau: int, index: NDArray[np.uint16]
-) -> tuple[np.int64, np.int64]:
-    """Lowest score with a bit, and Z of a row (paragraph 8); two scores are looked up at a time."""
-    half, entries = index.shape[0], exp.shape[0]
-    upper, masked = row[half:], np.int16(entries)
-    for j in range(half):
-        first = masked if row[j] < 0 else np.int16(top - row[j])
-        second = masked if upper[j] < 0 else np.int16(top - upper[j])
-        index[j] = np.uint16(np.int16(first * np.int16(entries + 1)) + second)
-    total = np.int64(0)
-    for j in range(half):
-        total += np.int64(pairs[index[j]])
+def _scores(queries: Chunks, keys: Chunks, start: Ints, mask: Ints, first: int, rows: Ints, tops: Ints) -> None:
+    """Scores of a few queries (paragraph 7), and the highest of each."""
+    for i in range(tops.shape[0]):
+        n, top, row = first + i, np.int16(LOW), rows[i]
+        q0, q1, q2, q3 = queries[n, 0], queries[n, 1], queries[n, 2], queries[n, 3]
+        begin = start[n] if start.shape[0] > 1 else start[0]
+        for j in range(row.shape[0]):
+            # 16 bits at a time, so that counts are as wide as scores.
+            left = ones16(q0 ^ keys[0, j]) + ones16(q1 ^ keys[1, j])
+            right = ones16(q2 ^ keys[2, j]) + ones16(q3 ^ keys[3, j])
+            row[j] = np.int16(begin[j] - (left + right))
+        if mask.size:
+            lower = mask[n]
+            for j in range(row.shape[0]):
+                row[j] += lower[j]
+        for j in range(row.shape[0]):
+            top = max(top, row[j])
+        tops[i] = top
+
+
+@kernel()
+def _pair_index(rows: Ints, tops: Ints, half: int, entries: int, index: Chunks) -> None:
+    """Places in the table of pairs of each key of the first half with one of the second (`sim.prepare.exp_pairs`)."""
+    masked, line = np.int16(entries), np.int16(entries + 1)
+    for i in range(tops.shape[0]):
+        top, lower, upper, places = tops[i], rows[i], rows[i, half:], index[i]
+        # Whole vectors; what lies after the half is not looked up.
+        for j in range(index.shape[1]):
+            first, second = min(np.int16(top - lower[j]), masked), min(np.int16(top - upper[j]), masked)
+            places[j] = np.uint16(np.int16(first * line) + second)
+
+
+@kernel()
+def _lowest_score(top: np.int16, total: int, exp: Int32s, tau: int) -> np.int16:
+    """Lowest score that gets a bit (paragraph 8)."""
     # Exp << 16 >= limit and Exp >= limit / 2^16, rounded up, say the same; the latter fits int32.
     least = np.int32((np.int64(tau) * total + np.int64(0xFFFF)) >> np.int64(16))
     # Exp never rises with the distance from m, so the distances with a bit are the first ones.
     distances = np.int32(0)
-    for distance in range(entries):
+    for distance in range(exp.shape[0]):
         distances = np.int32(distances + np.int32(exp[distance] >= least))
-    return max(np.int64(0), np.int64(top) + np.int64(1) - np.int64(distances)), total
+    return np.int16(max(np.int64(0), np.int64(top) + np.int64(1) - np.int64(distances)))
+
+
+@kernel()
+def _softmax_limits(
+    rows: Ints,
+    tops: Ints,
+    half: int,
+    exp: Int32s,
+    pairs: Int32s,
+    tau: int,
+    index: Chunks,
+    m: Int64s,
+    z: Int64s,
+    limits: Ints,
+) -> None:
+    """M, Z and the lowest score with a bit of each query; two scores are looked up at a time."""
+    _pair_index(rows, tops, half, exp.shape[0], index)
+    for i in range(tops.shape[0]):
+        total, places = np.int64(0), index[i]
+        for j in range(half):
+            total += np.int64(pairs[places[j]])
+        m[i], z[i] = tops[i], total
+    for i in range(tops.shape[0]):
+        limits[i] = _lowest_score(tops[i], z[i], exp, tau)
+
+
+@kernel()
+def _pack_rows(rows: Ints, lowest: Ints, flags: Bits, octets: Bits) -> None:
+    """Pack where scores reach the lowest with a bit."""
+    for i in range(flags.shape[0]):
+        row, limit, line = rows[i], lowest[i], flags[i]
+        for j in range(flags.shape[1]):
+            line[j] = row[j] >= limit
+    pack_flags(flags.reshape(-1).view(np.uint64), octets)
 
 
 @kernel()
 def attention(
     q: Words,
     k: Words,
-    length: int,
-    bias: Ints,
-    allowed: NDArray[np.bool_],
+    start: Ints,
+    mask: Ints,
     exp: Int32s,
     pairs: Int32s,
     limits: Int32s,
@@ -60,12 +119,10 @@ def attention(
     ----------
     q, k : uint64[B, H, N]
         Packed over the channels, of which a word holds all.
-    length : int
-        E, bits of a row.
-    bias : int[H, N, N]
-        The relative position bias of each pair; size 0 for none.
-    allowed : bool[W, N, N]
-        Which pairs may attend, image b being a window of the place b mod W; size 0 for all.
+    start : int16[H or 1, N or 1, 64 * words of N]
+        E + Rel of each pair, and `LOW` after the last key; axes of 1 serve all (`sim.prepare.score_start`).
+    mask : int16[W, N, 64 * words of N]
+        `LOW` for the pairs that may not attend, else 0, image b being a window of the place b mod W; size 0 for none.
     exp : int32[H, largest score + 1]
         The table; size 0 is mode `score`.
     pairs : int32[H, (largest score + 2)**2]
@@ -86,88 +143,33 @@ def attention(
     """
     batch, heads, tokens = q.shape
     words = bits.shape[3]
-    flags, packed = np.zeros(64 * words, dtype=np.uint8), np.empty(words, dtype=np.uint64)
-    eights, octets = flags.view(np.uint64), packed.view(np.uint8)
-    # Whole vectors: the row goes on with keys that may not attend.
-    row = np.empty(64 * words, dtype=np.int16)
-    row[:] = -1
-    index = np.empty((tokens + 1) // 2, dtype=np.uint16)
-    empty = np.int64(0)
+    size, tops, lowest = _QUERIES * 64 * words, np.empty(_QUERIES, dtype=np.int16), np.empty(_QUERIES, dtype=np.int16)
+    rows = aligned_words(size // 4).view(np.int16).reshape(_QUERIES, 64 * words)
+    index = aligned_words(size // 8).view(np.uint16).reshape(_QUERIES, 32 * words)
+    flags = aligned_words(size // 8).view(np.uint8).reshape(_QUERIES, 64 * words)
+    keys = aligned_words(64 * words).view(np.uint16).reshape(4, 64 * words)
+    keys[:] = 0
+    half, empty = (tokens + 1) // 2, np.int64(0)
     for b in range(batch):
         for h in range(heads):
-            keys = k[b, h]
-            for i in range(tokens):
-                query = q[b, h, i]
+            queries, ours = q[b, h].view(np.uint16).reshape(tokens, 4), k[b, h].view(np.uint16).reshape(tokens, 4)
+            for c in range(4):
                 for j in range(tokens):
-                    row[j] = length - popcount(query ^ keys[j])
-                if bias.size:
-                    for j in range(tokens):
-                        row[j] += bias[h, i, j]
-                if allowed.size:
-                    for j in range(tokens):
-                        row[j] = row[j] if allowed[b % allowed.shape[0], i, j] else np.int16(-1)
+                    keys[c, j] = ours[j, c]
+            begin, lower = start[h % start.shape[0]], mask[b % mask.shape[0]] if mask.size else start[0, :0]
+            for first in range(0, tokens, _QUERIES):
+                count = min(_QUERIES, tokens - first)
+                _scores(queries, keys, begin, lower, first, rows, tops[:count])
                 if p.size:
-                    p[b, h, i] = row[:tokens]
-                cut = np.int64(limits[h])
+                    for i in range(count):
+                        for j in range(tokens):
+                            p[b, h, first + i, j] = max(rows[i, j], np.int16(-1))
                 if exp.size:
-                    top = row[0]
-                    for j in range(64 * words):
-                        top = max(top, row[j])
-                    m[b, h, i] = top
-                    cut, z[b, h, i] = _softmax_cut(row, top, exp[h], pairs[h], limits[h], index)
-                lowest = np.int16(cut)
-                for j in range(64 * words):
-                    flags[j] = row[j] >= lowest
-                pack_flags(eights, octets)
-                ones = np.uint64(0)
-                for w in range(words):
-                    bits[b, h, i, w] = packed[w]
-                    ones |= packed[w]
-                empty += np.int64(ones == np.uint64(0))
+                    top, maximum, total = tops[:count], m[b, h, first:], z[b, h, first:]
+                    _softmax_limits(rows, top, half, exp[h], pairs[h], limits[h], index, maximum, total, lowest)
+                else:
+                    lowest[:] = limits[h]
+                _pack_rows(rows, lowest, flags[:count], bits[b, h, first : first + count].reshape(-1).view(np.uint8))
+                for i in range(count):
+                    empty += np.int64(tops[i] < lowest[i])
     return empty
-
-
-@kernel()
-def context(ones: Words, values: Words, bits: Words, c: Ints) -> None:
-    """Weighted sum of the +-1 values by the 0/1 attention (paragraph 9).
-
-    ``c[i, d] = 2 * popcount(a[i] & v[:, d]) - popcount(a[i])``, ``bit = c >= 0``.
-
-    Parameters
-    ----------
-    ones : uint64[B, H, N, words of N]
-        Rows of a, packed over the keys.
-    values : uint64[B, H, words of N, E]
-        Columns of v, packed over the keys.
-    bits : uint64[B * N, words of H * E]
-        Written: packed over the channels of all heads.
-    c : int[B * N, H * E]
-        Written: -N to N; size 0 to leave it out.
-    """
-    batch, heads, tokens, words = ones.shape
-    channels = values.shape[3]
-    flags, packed = np.zeros(64 * bits.shape[1], dtype=np.uint8), np.empty(bits.shape[1], dtype=np.uint64)
-    eights, octets = flags.view(np.uint64), packed.view(np.uint8)
-    both = np.empty(channels, dtype=np.int64)
-    for b in range(batch):
-        for i in range(tokens):
-            for h in range(heads):
-                total = np.int64(0)
-                both[:] = 0
-                for w in range(words):
-                    row = ones[b, h, i, w]
-                    total += popcount(row)
-                    for e in range(channels):
-                        both[e] += popcount(row & values[b, h, w, e])
-                # A slice, as an index with an offset would be checked for negative values in the loop.
-                first, end = h * channels, (h + 1) * channels
-                head = flags[first:end]
-                for e in range(channels):
-                    head[e] = 2 * both[e] >= total
-                if c.size:
-                    sums = c[b * tokens + i, first:end]
-                    for e in range(channels):
-                        sums[e] = 2 * both[e] - total
-            pack_flags(eights, octets)
-            for w in range(bits.shape[1]):
-                bits[b * tokens + i, w] = packed[w]

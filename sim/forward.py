@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import attention, kernels, norms, sign_norms
+from . import attention, context, kernels, norms, sign_norms
 from .bits import unpack, word_count
 from .blocks import BlockShape, MergeShape
 from .config import Formats, ModelConfig
@@ -202,7 +202,7 @@ class Forward:
 
     def _values(self, name: str, block: BlockShape, acc: Ints, start: int) -> Words:
         bits = self._groups("v", block, word_count(block.window_tokens), block.head_dim)
-        kernels.value_signs(acc, start, self._prepared[f"{name}.theta"], bits)
+        context.value_signs(acc, start, self._prepared[f"{name}.theta"], bits)
         if name in self._wanted:
             self._tap_heads(name, block, unpack(bits.swapaxes(2, 3), block.window_tokens).swapaxes(2, 3))
         return bits
@@ -215,7 +215,7 @@ class Forward:
         if f"{attn}.scores" in self._wanted:
             p = np.empty((*bits.shape[:2], tokens, tokens), dtype=np.int16)
         self.empty_rows += attention.attention(
-            q, k, block.head_dim, heads.bias, heads.allowed, heads.exp, heads.pairs, heads.limits, bits, m, z, p
+            q, k, heads.start, heads.mask, heads.exp, heads.pairs, heads.limits, bits, m, z, p
         )
         if p.size:
             self._tap_heads(f"{attn}.scores", block, p)
@@ -231,7 +231,7 @@ class Forward:
         bits, c = self._workspace("context", (count, word_count(width)), np.uint64), _NO_TAP[2]
         if f"{name}.c" in self._wanted:
             c = np.empty((count, width), dtype=acc_type(block.window_tokens))
-        attention.context(ones, v, bits, c)
+        context.context(ones, v, bits, c)
         if c.size:
             self._tap(f"{name}.c", to_raster(c, heads.members, self._batch), block.tokens, width)
         if name in self._wanted:

@@ -149,36 +149,6 @@ def threshold_sign(acc: Ints, theta: Ints, bits: Words) -> None:
 
 
 @kernel()
-def value_signs(acc: Ints, start: int, theta: Ints, bits: Words) -> None:
-    """`threshold_sign` for v, packed over the tokens.
-
-    Parameters
-    ----------
-    acc : int[B * N, columns]
-        Those of v begin at column `start`.
-    start : int
-    theta : int[H * E]
-        Of the type of `acc`.
-    bits : uint64[B, H, words of N, E]
-        Written.
-    """
-    batch, heads, words, channels = bits.shape
-    tokens = acc.shape[0] // batch
-    row = np.empty(heads * channels, dtype=np.uint64)
-    for b in range(batch):
-        for w in range(words):
-            row[:] = 0
-            for n in range(64 * w, min(64 * w + 64, tokens)):
-                # A slice, as an index with an offset would be checked for negative values in the loop.
-                values = acc[b * tokens + n, start : start + heads * channels]
-                shift = np.uint64(n - 64 * w)
-                for c in range(heads * channels):
-                    row[c] |= np.uint64(values[c] >= theta[c]) << shift
-            for h in range(heads):
-                bits[b, h, w] = row[h * channels : (h + 1) * channels]
-
-
-@kernel()
 def head_signs(acc: Ints, start: int, theta: Ints, bits: Words) -> None:
     """`threshold_sign` for q or k (paragraph 6, mode `threshold`), head by head.
 

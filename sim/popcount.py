@@ -14,6 +14,7 @@ Ints = NDArray[np.signedinteger[Any]]
 Int32s = NDArray[np.int32]
 Int64s = NDArray[np.int64]
 Words = NDArray[np.uint64]
+Chunks = NDArray[np.uint16]
 
 _M1 = np.uint64(0x5555555555555555)
 _M2 = np.uint64(0x3333333333333333)
@@ -32,6 +33,12 @@ def popcount(word: np.uint64) -> np.int64:
     word = (word & _M2) + ((word >> _TWO) & _M2)
     word = (word + (word >> _FOUR)) & _M4
     return np.int64((word * _BYTES) >> _TOP)
+
+
+@kernel()
+def ones16(chunk: np.uint16) -> np.int16:
+    """Ones of 16 bits."""
+    return np.int16(popcount(np.uint64(chunk)))
 
 
 @kernel()

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .attention import LOW
+from .bits import word_count
 from .blocks import BlockShape
 from .config import ModelConfig
+from .errors import check
 from .kernels import FIELDS, GROUPS
 from .windows import relative_positions, window_mask, window_tokens
 from .workspace import aligned
@@ -27,10 +30,10 @@ class Heads:
     ----------
     members : int64[W, n] or None
         Raster indices of each window's tokens; None without windows.
-    bias : int16[H, n, n]
-        Relative position bias of each pair; size 0 without windows.
-    allowed : bool[W, n, n]
-        Which pairs may attend; size 0 where all may.
+    start : int16[H or 1, n or 1, 64 * words of n]
+        `score_start`.
+    mask : int16[W, n, 64 * words of n]
+        `score_mask`.
     exp : int32[H, largest score + 1]
         Table of exponentials; size 0 in mode `score`.
     pairs : int32[H, (largest score + 2)**2]
@@ -40,8 +43,8 @@ class Heads:
     """
 
     members: NDArray[np.int64] | None
-    bias: NDArray[np.int16]
-    allowed: NDArray[np.bool_]
+    start: NDArray[np.int16]
+    mask: NDArray[np.int16]
     exp: NDArray[np.int32]
     pairs: NDArray[np.int32]
     limits: NDArray[np.int32]
@@ -91,19 +94,66 @@ def exp_pairs(exp: NDArray[np.int32]) -> NDArray[np.int32]:
     return (padded[:, :, np.newaxis] + padded[:, np.newaxis, :]).reshape(len(exp), -1)
 
 
+def score_start(length: int, tokens: int, bias: NDArray[np.integer[Any]] | None = None) -> NDArray[np.int16]:
+    """What the scores start from, before differences are counted, with whole words of keys.
+
+    Parameters
+    ----------
+    length : int
+        E, bits of a row.
+    tokens : int
+        n.
+    bias : int[H, n, n] or None
+        Relative position bias of each pair.
+
+    Returns
+    -------
+    int16[H or 1, n or 1, 64 * words of n]
+        E + bias, and `sim.attention.LOW` after the last key.
+    """
+    bias = np.zeros((1, 1, tokens), dtype=np.int16) if bias is None else bias
+    start = aligned((*bias.shape[:2], 64 * word_count(tokens)), np.int16)
+    start[..., :tokens], start[..., tokens:] = bias + length, LOW
+    return start
+
+
+def score_mask(allowed: NDArray[np.bool_] | None) -> NDArray[np.int16]:
+    """Return int16[W, n, 64 * words of n] of bool[W, n, n]: `sim.attention.LOW` for pairs that may not attend, else 0.
+
+    The size is 0 where all may.
+    """
+    if allowed is None:
+        return np.empty((0, 0, 0), dtype=np.int16)
+    tokens = allowed.shape[-1]
+    mask = aligned((*allowed.shape[:2], 64 * word_count(tokens)), np.int16)
+    mask[..., :tokens], mask[..., tokens:] = np.where(allowed, 0, LOW), 0
+    return mask
+
+
 def prepare_heads(block: BlockShape, tensors: Mapping[str, NDArray[Any]]) -> Heads:
-    """Gather the tables of one block's attention."""
-    attn, sign = f"{block.name}.attn", f"{block.name}.attn.attn_sign"
-    bias, mask = np.empty((0, 0, 0), dtype=np.int16), window_mask(block)
+    """Gather the tables of one block's attention.
+
+    Raises
+    ------
+    BivitError
+        When more tokens attend to each other than are counted in 16 bits.
+    """
+    attn, sign, tokens = f"{block.name}.attn", f"{block.name}.attn.attn_sign", block.window_tokens
+    check(
+        tokens <= _LARGEST_INT16,
+        f"{attn} has {tokens} tokens that attend to each other; this reference counts them in 16 bits, at most "
+        f"{_LARGEST_INT16}: choose larger patches or smaller images",
+    )
+    members, bias = None, None
     if block.window is not None:
         table = tensors[f"{attn}.relative_position_bias_table"]
-        bias = np.ascontiguousarray(np.moveaxis(table[relative_positions(block.window)], -1, 0)).astype(np.int16)
+        members, bias = window_tokens(block), np.moveaxis(table[relative_positions(block.window)], -1, 0)
     if block.attn_mode == "score":
         exp, limits = np.empty((block.num_heads, 0), dtype=np.int32), tensors[f"{sign}.theta"]
     else:
         exp, limits = tensors[f"{sign}.exp"], tensors[f"{sign}.tau"]
-    allowed = np.empty((0, 0, 0), dtype=np.bool_) if mask is None else np.ascontiguousarray(mask)
-    return Heads(None if block.window is None else window_tokens(block), bias, allowed, exp, exp_pairs(exp), limits)
+    start = score_start(block.head_dim, tokens, bias)
+    return Heads(members, start, score_mask(window_mask(block)), exp, exp_pairs(exp), limits)
 
 
 def prepare(config: ModelConfig, tensors: Mapping[str, NDArray[Any]]) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 import numpy as np
 
 from bivit.sim import attention, kernels, sign_norms
+from bivit.sim import context as context_kernels
 from bivit.sim.bits import pack, unpack, word_count
 from bivit.sim.config import Formats
-from bivit.sim.prepare import Heads, acc_type, exp_pairs, grouped
+from bivit.sim.prepare import Heads, acc_type, exp_pairs, grouped, score_mask, score_start
 
 
 def binary_linear(a: np.ndarray, w: np.ndarray) -> np.ndarray:
@@ -35,7 +36,7 @@ def value_signs(acc: np.ndarray, theta: np.ndarray, start: int = 0) -> np.ndarra
     """uint8[B, H, N, E] of int[B, H, N, E]."""
     batch, count, tokens, channels = acc.shape
     bits = np.empty((batch, count, word_count(tokens), channels), dtype=np.uint64)
-    kernels.value_signs(rows_of(acc, start), start, theta.reshape(-1).astype(np.int16), bits)
+    context_kernels.value_signs(rows_of(acc, start), start, theta.reshape(-1).astype(np.int16), bits)
     return unpack(bits.swapaxes(2, 3), tokens).swapaxes(2, 3)
 
 
@@ -71,12 +72,12 @@ def head_norm(
     return unpack(bits[..., np.newaxis], channels), s1, r
 
 
-def _attention(q, k, length, bias, allowed, exp, limits):  # type: ignore[no-untyped-def]
+def _attention(q, k, start, mask, exp, limits):  # type: ignore[no-untyped-def]
     batch, count, tokens = q.shape
     bits = np.empty((batch, count, tokens, word_count(tokens)), dtype=np.uint64)
     m, z = (np.empty((batch, count, tokens), dtype=np.int64) for _ in range(2))
     p = np.empty((batch, count, tokens, tokens), dtype=np.int16)
-    empty = attention.attention(q, k, length, bias, allowed, exp, exp_pairs(exp), limits, bits, m, z, p)
+    empty = attention.attention(q, k, start, mask, exp, exp_pairs(exp), limits, bits, m, z, p)
     found = unpack(bits, tokens)
     assert empty == np.count_nonzero(~found.any(-1))
     return found, m, z, p
@@ -85,10 +86,9 @@ def _attention(q, k, length, bias, allowed, exp, limits):  # type: ignore[no-unt
 def scores(q: np.ndarray, k: np.ndarray, heads: Heads | None = None) -> np.ndarray:
     """int16[B, H, N, N] of uint8[B, H, N, E], with the bias and mask of `heads`."""
     packed = [pack(bits)[..., 0] for bits in (q, k)]
-    nothing, theta = np.empty((0, 0, 0), dtype=np.int16), np.zeros(q.shape[1], dtype=np.int32)
-    table = np.empty((q.shape[1], 0), dtype=np.int32)
-    heads = heads or Heads(None, nothing, nothing.astype(bool), table, exp_pairs(table), theta)
-    return _attention(*packed, q.shape[3], heads.bias, heads.allowed, heads.exp, heads.limits)[3]
+    table, theta = np.empty((q.shape[1], 0), dtype=np.int32), np.zeros(q.shape[1], dtype=np.int32)
+    heads = heads or Heads(None, score_start(*q.shape[:1:-1]), score_mask(None), table, exp_pairs(table), theta)
+    return _attention(*packed, heads.start, heads.mask, heads.exp, heads.limits)[3]
 
 
 def attention_of(p: np.ndarray, exp: np.ndarray | None, limits: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -102,7 +102,8 @@ def attention_of(p: np.ndarray, exp: np.ndarray | None, limits: np.ndarray) -> t
             allowed = image[head][np.newaxis] >= 0
             one = slice(head, head + 1)
             row = nothing[:, one]
-            found = _attention(row, row, 0, image[one].astype(np.int16), allowed, table[one], limits[one])
+            start, mask = score_start(0, p.shape[2], image[one]), score_mask(allowed)
+            found = _attention(row, row, start, mask, table[one], limits[one])
             assert np.array_equal(found[3][0, 0], np.where(allowed[0], image[head], -1))
             results.append(found[:3])
     return tuple(np.stack([part[0, 0] for part in parts]).reshape(*p.shape[:2], *parts[0].shape[2:])
@@ -116,7 +117,7 @@ def context(a: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     bits = np.empty((batch * tokens, word_count(width)), dtype=np.uint64)
     c = np.empty((batch * tokens, width), dtype=np.int16)
     values = pack(np.ascontiguousarray(v.swapaxes(2, 3))).swapaxes(2, 3)
-    attention.context(pack(a), np.ascontiguousarray(values), bits, c)
+    context_kernels.context(pack(a), np.ascontiguousarray(values), bits, c)
 
     def heads(rows: np.ndarray) -> np.ndarray:
         return rows.reshape(batch, tokens, count, channels).swapaxes(1, 2)

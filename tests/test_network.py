@@ -20,6 +20,7 @@ from bivit.sim.bits import unpack
 from bivit.sim.config import Formats, ViTConfig
 from bivit.sim.errors import BivitError
 from bivit.sim.network import CHUNK, IntNetwork
+from bivit.sim.prepare import prepare_heads
 from bivit.sim.presets import PRESETS, preset
 from bivit.sim.random_network import random_network
 
@@ -233,3 +234,9 @@ def test_every_preset_is_saved_loaded_and_run(name: str, tmp_path: Path) -> None
     assert result.logits.shape == (2, config.num_classes)
     assert not np.array_equal(result.logits[0], result.logits[1])
     assert (result.saturations, result.empty_rows) == (0, 0)
+
+
+def test_more_tokens_than_are_counted_are_refused() -> None:
+    block = preset("deit_tiny").blocks[0]
+    with pytest.raises(BivitError, match=r"blocks\.0\.attn has 36102 tokens .* at most 32767: choose larger patches"):
+        prepare_heads(replace(block, grid=190), {})
