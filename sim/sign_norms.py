@@ -6,25 +6,34 @@ import numpy as np
 
 from .fixed import root
 from .jit import kernel
-from .popcount import Bits, Int32s, Int64s, Ints, Words, pack_flags
+from .popcount import Bits, Int32s, Int64s, Ints, Words, aligned_words, pack_flags
+
+
+#: Rows whose steps take turns (see `sim.attention`).
+_ROWS = 16
 
 
 @kernel()
-def _norm_flags(x: Int32s, theta: Int32s, frac: int, eps: int, constant: int, flags: Bits) -> tuple[np.int64, np.int64]:
-    """Compare one row with its thresholds (paragraph 2); return S1 and R, which is `constant` unless that is 0."""
-    channels = x.shape[0]
-    s1, s2 = np.int64(0), np.int64(0)
-    for c in range(channels):
-        s1 += np.int64(x[c])
-        s2 += np.int64(x[c]) * np.int64(x[c])
-    r = np.int64(constant)
-    if r == 0:
-        r = root(channels * s2 - s1 * s1 + eps)
+def _norm_rows(
+    x: Int32s, theta: Int32s, frac: int, eps: int, constant: int, s1: Int64s, r: Int64s, flags: Bits, octets: Bits
+) -> None:
+    """Compare rows with their thresholds (paragraph 2) and pack the bits; write S1 and R."""
+    channels = theta.shape[0]
+    for i in range(s1.shape[0]):
+        row, total, squares = x[i], np.int64(0), np.int64(0)
+        for c in range(channels):
+            total += np.int64(row[c])
+            squares += np.int64(row[c]) * np.int64(row[c])
+        s1[i], r[i] = total, channels * squares - total * total + eps
+    for i in range(s1.shape[0]):
+        r[i] = constant if constant else root(r[i])
     # (N_c * x - S1) << frac, with the shift multiplied in. All factors are int32, which vectors multiply at once.
-    factor, offset, times = np.int32(channels << frac), s1 << frac, np.int32(r)
-    for c in range(channels):
-        flags[c] = np.int64(x[c]) * np.int64(factor) - offset >= np.int64(theta[c]) * np.int64(times)
-    return s1, r
+    factor = np.int32(channels << frac)
+    for i in range(s1.shape[0]):
+        row, line, offset, times = x[i], flags[i], s1[i] << frac, np.int32(r[i])
+        for c in range(channels):
+            line[c] = np.int64(row[c]) * np.int64(factor) - offset >= np.int64(theta[c]) * np.int64(times)
+    pack_flags(flags.reshape(-1).view(np.uint64), octets)
 
 
 @kernel()
@@ -52,17 +61,19 @@ def sign_norm(
         Written.
     """
     rows, channels = x.shape
-    words = bits.shape[1]
-    flags, packed = np.zeros(64 * words, dtype=np.uint8), np.empty(words, dtype=np.uint64)
-    eights, octets = flags.view(np.uint64), packed.view(np.uint8)
-    shifted = np.empty(channels, dtype=np.int32)
-    for n in range(rows):
-        for c in range(channels):
-            shifted[c] = x[n, c] >> shift
-        s1[n], r[n] = _norm_flags(shifted, theta[0], frac, eps, constant, flags)
-        pack_flags(eights, octets)
-        for w in range(words):
-            bits[n, w] = packed[w]
+    width = 64 * bits.shape[1]
+    flags = aligned_words(_ROWS * width // 8).view(np.uint8).reshape(_ROWS, width)
+    flags[:] = 0
+    shifted = aligned_words(_ROWS * width // 2).view(np.int32).reshape(_ROWS, width)
+    for first in range(0, rows, _ROWS):
+        end = min(first + _ROWS, rows)
+        for i in range(end - first):
+            row, values = shifted[i], x[first + i]
+            for c in range(channels):
+                row[c] = values[c] >> shift
+        octets = bits[first:end].reshape(-1).view(np.uint8)
+        some = flags[: end - first]
+        _norm_rows(shifted, theta[0], frac, eps, constant, s1[first:end], r[first:end], some, octets)
 
 
 @kernel()
@@ -87,16 +98,18 @@ def head_norm(
     """
     batch, heads, tokens = bits.shape
     channels = theta.shape[1]
-    flags, packed = np.zeros(64, dtype=np.uint8), np.empty(1, dtype=np.uint64)
-    eights, octets = flags.view(np.uint64), packed.view(np.uint8)
-    x = np.empty(channels, dtype=np.int32)
+    flags = aligned_words(_ROWS * 8).view(np.uint8).reshape(_ROWS, 64)
+    flags[:] = 0
+    x = aligned_words(_ROWS * 32).view(np.int32).reshape(_ROWS, 64)
     for b in range(batch):
-        for n in range(tokens):
+        for first in range(0, tokens, _ROWS):
+            end = min(first + _ROWS, tokens)
             for h in range(heads):
-                # A slice, as an index with an offset would be checked for negative values in the loop.
-                head = acc[b * tokens + n, start + h * channels : start + (h + 1) * channels]
-                for e in range(channels):
-                    x[e] = np.int32(head[e]) * scale[h, e]
-                s1[b, h, n], r[b, h, n] = _norm_flags(x, theta[h], frac, eps[h], 0, flags)
-                pack_flags(eights, octets)
-                bits[b, h, n] = packed[0]
+                for i in range(end - first):
+                    # A slice, as an index with an offset would be checked for negative values in the loop.
+                    row, head = x[i], acc[b * tokens + first + i, start + h * channels : start + (h + 1) * channels]
+                    for e in range(channels):
+                        row[e] = np.int32(head[e]) * scale[h, e]
+                octets = bits[b, h, first:end].view(np.uint8)
+                some, sums, roots = flags[: end - first], s1[b, h, first:end], r[b, h, first:end]
+                _norm_rows(x, theta[h], frac, eps[h], 0, sums, roots, some, octets)
