@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from ..sim import attention, context, forward, kernels, norms, sign_norms
+from ..sim import attention, context, forward, kernels, norms, patches, sign_norms
 from .bench_job import ModelJob
 from .bench_models import network_and_images
 
@@ -17,9 +17,10 @@ _UNITS: tuple[tuple[ModuleType, tuple[str, ...]], ...] = (
     (kernels, ("binary_linear", "threshold_sign", "head_signs")),
     (attention, ("attention",)),
     (context, ("context", "value_signs")),
-    (norms, ("patch_embed", "residual_add", "normalise", "classify", "pool", "affine")),
+    (norms, ("residual_add", "normalise", "classify", "pool", "affine")),
+    (patches, ("image_patches", "patch_embed")),
     (sign_norms, ("sign_norm", "head_norm")),
-    (forward, ("to_windows", "to_raster", "merge_neighbours", "image_patches")),
+    (forward, ("to_windows", "to_raster", "merge_neighbours")),
 )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import attention, context, kernels, norms, sign_norms
+from . import attention, context, kernels, norms, patches, sign_norms
 from .bits import unpack, word_count
 from .blocks import BlockShape, MergeShape
 from .config import Formats, ModelConfig
@@ -97,9 +97,9 @@ class Forward:
         config, name = self.config, "patch_embed.proj"
         x = self._workspace("x", (self._batch, config.num_tokens, config.embed_dim), np.int32)
         weight, scale, bias, shift = (self._prepared[f"{name}.{key}"] for key in ("weight", "scale", "bias", "shift"))
-        patches, position = image_patches(images, config), self._prepared["pos_embed"]
-        self.saturations += norms.patch_embed(
-            patches, weight, scale, bias, int(shift[0]), position, self._low, self._high, x
+        cut, position = patches.image_patches(images, config), self._prepared["pos_embed"]
+        self.saturations += patches.patch_embed(
+            cut, weight, scale, bias, int(shift[0]), position, self._low, self._high, x
         )
         if config.patch_norm:
             self._tap(name, x)
@@ -248,20 +248,3 @@ class Forward:
         for name, values in (("norm.s1", s1), ("norm.r", r), ("norm.q", q), ("norm", y), ("head", logits)):
             self._tap(name, values)
         return logits
-
-
-def image_patches(images: NDArray[np.uint8], config: ModelConfig) -> NDArray[np.uint8]:
-    """Cut images into patches in raster order, each in the order (row, column, channel).
-
-    Parameters
-    ----------
-    images : uint8[B, img_size, img_size, in_chans]
-    config : ModelConfig
-
-    Returns
-    -------
-    uint8[B, grid_size**2, patch_dim]
-    """
-    grid, side = config.grid_size, config.patch_size
-    tiles = images.reshape(len(images), grid, side, grid, side, config.in_chans).swapaxes(2, 3)
-    return np.ascontiguousarray(tiles).reshape(len(images), grid**2, config.patch_dim)

@@ -1,4 +1,4 @@
-"""Operators on numbers: patch embedding, residual stream and head, paragraphs 1, 4 and 11 of docs/semantics.md.
+"""Operators on numbers: residual stream, patch norm and head, paragraphs 1, 4 and 11 of docs/semantics.md.
 
 The residual stream is int32 and is added to in place. `sim.tensors` checks that no sum here can leave its type.
 """
@@ -55,77 +55,6 @@ def _normalise_rows(
         for c in range(channels):
             centred = channels * (np.int64(x[n, c]) >> np.int64(shift)) - total
             y[n, c] = (centred * q[n]) >> np.int64(drop)
-
-
-@kernel()
-def patch_embed(
-    patches: NDArray[np.uint8],
-    weight: NDArray[np.int8],
-    scale: Int32s,
-    bias: Int64s,
-    shift: int,
-    position: Int32s,
-    low: int,
-    high: int,
-    x: Int32s,
-) -> np.int64:
-    """Embed patches onto the residual grid, after the prefix tokens, which are constants (paragraph 1).
-
-    Parameters
-    ----------
-    patches : uint8[B, G, K]
-        Pixels of a patch in the order (row, column, channel).
-    weight : int8[D, K]
-        `sim.tensors` checks that no sum leaves int32.
-    scale, bias : int32[D], int64[D]
-        S, 1 to 2^15 - 1, and B, 48 bits.
-    shift : int
-        n, 1 to 40.
-    position : int32[N, D]
-        P; its first N - G rows are the prefix tokens.
-    low, high : int
-        Ends of the residual stream's range.
-    x : int32[B, N, D]
-        Written: the residual stream.
-
-    Returns
-    -------
-    int
-        How many elements were clamped.
-    """
-    batch, count, length = patches.shape
-    tokens, channels = position.shape
-    prefix = tokens - count
-    acc = np.empty(channels, dtype=np.int64)
-    saturations = np.int64(0)
-    for b in range(batch):
-        for n in range(prefix):
-            for c in range(channels):
-                x[b, n, c] = position[n, c]
-        for n in range(count):
-            whole = channels - channels % 4
-            for c in range(0, whole, 4):
-                # Four outputs share a loaded pixel; the explicit int32 lets LLVM use multiply-add instructions.
-                t0, t1, t2, t3 = np.int32(0), np.int32(0), np.int32(0), np.int32(0)
-                for k in range(length):
-                    pixel = np.int32(patches[b, n, k])
-                    t0 = np.int32(t0 + np.int32(pixel * np.int32(weight[c, k])))
-                    t1 = np.int32(t1 + np.int32(pixel * np.int32(weight[c + 1, k])))
-                    t2 = np.int32(t2 + np.int32(pixel * np.int32(weight[c + 2, k])))
-                    t3 = np.int32(t3 + np.int32(pixel * np.int32(weight[c + 3, k])))
-                acc[c], acc[c + 1], acc[c + 2], acc[c + 3] = t0, t1, t2, t3
-            for c in range(whole, channels):
-                total = np.int64(0)
-                for k in range(length):
-                    total += np.int64(patches[b, n, k]) * np.int64(weight[c, k])
-                acc[c] = total
-            for c in range(channels):
-                exact = round_half_up_shift(acc[c] * np.int64(scale[c]) + bias[c], shift)
-                value = exact + np.int64(position[prefix + n, c])
-                clamped = min(max(value, np.int64(low)), np.int64(high))
-                saturations += np.int64(clamped != value)
-                x[b, prefix + n, c] = np.int32(clamped)
-    return saturations
 
 
 @kernel()

@@ -8,7 +8,6 @@ from .fixed import root
 from .jit import kernel
 from .popcount import Bits, Int32s, Int64s, Ints, Words, aligned_words, pack_flags
 
-
 #: Rows whose steps take turns (see `sim.attention`).
 _ROWS = 16
 

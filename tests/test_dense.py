@@ -14,6 +14,7 @@ from bivit.sim import norms, timing
 from bivit.sim.config import Formats
 from bivit.sim.engine import EngineConfig
 from bivit.sim.fixed import signed_range
+from bivit.sim.patches import patch_embed
 from helpers import CLK_PERIOD, join, load_memory
 
 LANES = 8
@@ -167,7 +168,7 @@ class Embedding:
         flat = self.patches.reshape(1, len(self.patches), -1)
         x = np.empty((1, *self.position.shape), dtype=np.int32)
         low, high = signed_range(Formats().residual_bits)
-        count = norms.patch_embed(flat, self.weight, self.scale, self.bias, self.shift, self.position, low, high, x)
+        count = patch_embed(flat, self.weight, self.scale, self.bias, self.shift, self.position, low, high, x)
         return x[0], count
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import naive
 from bivit.sim import norms
 from bivit.sim.config import Formats
+from bivit.sim.patches import patch_embed
 
 FORMATS = Formats()
 LOW, HIGH = -(2**19), 2**19 - 1
@@ -30,7 +31,7 @@ def embedded(
 ) -> tuple[list, int]:
     """The residual stream and how many of its elements were clamped."""
     x = np.empty((len(patches), *position.shape), dtype=np.int32)
-    count = norms.patch_embed(patches, weight, scale, bias, shift, position, LOW, HIGH, x)
+    count = patch_embed(patches, weight, scale, bias, shift, position, LOW, HIGH, x)
     return x.tolist(), count
 
 
