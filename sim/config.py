@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from .blocks import BlockShape, MergeShape, Stage
@@ -80,12 +81,12 @@ class ModelConfig:
             f"img_size {self.img_size} is not a multiple of patch_size {self.patch_size}; choose sizes that divide",
         )
 
-    @property
+    @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """Stages in order; a DeiT has one."""
         raise NotImplementedError
 
-    @property
+    @cached_property
     def blocks(self) -> tuple[BlockShape, ...]:
         """Blocks of all stages, in order."""
         return tuple(block for stage in self.stages for block in stage.blocks)
@@ -197,7 +198,7 @@ class ViTConfig(ModelConfig):
             "dist_token needs class_token and pool 'token'",
         )
 
-    @property
+    @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """One stage without patch merging."""
         block = BlockShape(
@@ -294,7 +295,7 @@ class SwinConfig(ModelConfig):
         """True: Swin normalises its patches and has no position embedding."""
         return True
 
-    @property
+    @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """Stages, each half as wide in patches and twice in channels as the one before."""
         return tuple(self._stage(index) for index in range(len(self.depths)))

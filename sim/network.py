@@ -184,9 +184,9 @@ def check_images(images: NDArray[np.uint8], config: ModelConfig) -> None:
 
 
 def _wanted_taps(taps: Collection[str] | Literal["all"] | None, config: ModelConfig) -> list[str]:
-    known = tap_names(config)
     if taps is None:
         return []
+    known = tap_names(config)
     if taps == "all":
         return known
     check(not isinstance(taps, str), f"taps must be 'all' or a collection of names, got {taps!r}")
