@@ -14,7 +14,7 @@ from .bits import word_count
 from .blocks import BlockShape
 from .config import ModelConfig
 from .errors import check
-from .kernels import FIELDS, GROUPS
+from .kernels import FIELDS, GROUPS, STRIDE
 from .windows import relative_positions, window_mask, window_tokens
 from .workspace import aligned
 
@@ -56,20 +56,23 @@ def acc_type(length: int) -> type[np.signedinteger[Any]]:
 
 
 def grouped(weight: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Arrange packed weights [outputs, words] as [blocks, words, 4, groups], filled up with zeros.
+    """Arrange packed weights [outputs, words] as [blocks, words * 4 * STRIDE], filled up with zeros.
 
-    Output o of a block is at ``[block, :, o % 4, o // 4]``.
+    Blocks are as large as each other. Word w of output o of a block, one of group o // 4, is at
+    ``[block, (4 * w + o % 4) * STRIDE + o // 4]``.
 
-    >>> grouped(np.arange(5, dtype=np.uint64)[:, np.newaxis]).tolist()
-    [[[[0, 4], [1, 0], [2, 0], [3, 0]]]]
+    >>> packed = grouped(np.arange(5, dtype=np.uint64)[:, np.newaxis])
+    >>> packed.shape, packed.reshape(4, -1)[:, :3].tolist()
+    ((1, 800), [[0, 4, 0], [1, 0, 0], [2, 0, 0], [3, 0, 0]])
     """
     outputs, words = weight.shape
     blocks = -(-outputs // (FIELDS * GROUPS))
     groups = -(-outputs // (FIELDS * blocks))
     padded = np.pad(weight, ((0, blocks * groups * FIELDS - outputs), (0, 0)))
-    found = aligned((blocks, words, FIELDS, groups), np.uint64)
-    found[...] = padded.reshape(blocks, groups, FIELDS, words).transpose(0, 3, 2, 1)
-    return found
+    found = aligned((blocks, words, FIELDS, STRIDE), np.uint64)
+    found[...] = 0
+    found[..., :groups] = padded.reshape(blocks, groups, FIELDS, words).transpose(0, 3, 2, 1)
+    return found.reshape(blocks, -1)
 
 
 def exp_pairs(exp: NDArray[np.int32]) -> NDArray[np.int32]:

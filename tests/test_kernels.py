@@ -6,7 +6,7 @@ import pytest
 
 import naive
 from bivit.sim import kernels
-from bivit.sim.prepare import acc_type
+from bivit.sim.prepare import acc_type, grouped
 
 LENGTHS = [1, 8, 63, 64, 65, 128, 192, 200]
 
@@ -24,12 +24,13 @@ def test_popcount_of_single_bits_and_extremes() -> None:
     # One weight row of zeros: what differs from it are the ones of the activations.
     words = [0, 2**64 - 1, *(1 << bit for bit in range(64)), *((1 << bit) - 1 for bit in range(64))]
     acc = np.empty((len(words), 1), dtype=np.int16)
-    kernels.binary_linear(np.array(words, dtype=np.uint64)[:, None], np.zeros((1, 1, 4, 1), dtype=np.uint64), 64, acc)
+    weights = grouped(np.zeros((1, 1), dtype=np.uint64))
+    kernels.binary_linear(np.array(words, dtype=np.uint64)[:, None], weights, 64, acc)
     assert acc[:, 0].tolist() == [64 - 2 * word.bit_count() for word in words]
 
 
 @pytest.mark.parametrize("length", LENGTHS)
-@pytest.mark.parametrize(("rows", "outputs"), [(1, 1), (5, 3), (8, 70)])
+@pytest.mark.parametrize(("rows", "outputs"), [(1, 1), (5, 3), (8, 70), (3, 72)])
 def test_binary_linear(length: int, rows: int, outputs: int) -> None:
     a, w = random_bits(length, rows, length), random_bits(length + 1, outputs, length)
     acc = packed.binary_linear(a, w)
@@ -40,8 +41,8 @@ def test_binary_linear(length: int, rows: int, outputs: int) -> None:
 @pytest.mark.parametrize("length", LENGTHS)
 def test_binary_linear_at_its_extremes(length: int) -> None:
     ones, zeros = np.ones((1, length), dtype=np.uint8), np.zeros((1, length), dtype=np.uint8)
-    both = np.concatenate([ones, zeros])
-    assert packed.binary_linear(both, both).tolist() == [[length, -length], [-length, length]]
+    both = np.concatenate([ones, zeros, ones, zeros])
+    assert packed.binary_linear(both, both).tolist() == [[length, -length] * 2, [-length, length] * 2] * 2
 
 
 def test_binary_linear_of_more_outputs_than_a_block() -> None:
