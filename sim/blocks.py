@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,32 +31,32 @@ class BlockShape:
     #: Patches by which the windows are shifted, towards the lower right, around the edges.
     shift: int = 0
 
-    @property
+    @cached_property
     def tokens(self) -> int:
         """All tokens, N."""
         return self.prefix + self.grid**2
 
-    @property
+    @cached_property
     def head_dim(self) -> int:
         """Channels of one head, E."""
         return self.embed_dim // self.num_heads
 
-    @property
+    @cached_property
     def windows(self) -> int:
         """Windows, W; 1 without windows."""
         return 1 if self.window is None else (self.grid // self.window) ** 2
 
-    @property
+    @cached_property
     def window_tokens(self) -> int:
         """Tokens that attend to each other, n."""
         return self.tokens // self.windows
 
-    @property
+    @cached_property
     def largest_score(self) -> int:
         """Largest score: E agreements, and as much again from the relative position bias of a window."""
         return self.head_dim * (1 if self.window is None else 2)
 
-    @property
+    @cached_property
     def bias_entries(self) -> int:
         """Rows of the relative position bias table, one for each offset between two patches of a window."""
         return 0 if self.window is None else (2 * self.window - 1) ** 2
