@@ -18,6 +18,10 @@ Int64s = NDArray[np.int64]
 Int32s = NDArray[np.int32]
 
 
+#: Largest magnitude of a scale whose products with int16 are added in int32.
+_SCALE16 = 1 << 15
+
+
 class NormResult(NamedTuple):
     """What a norm to numbers produces: S1, R and Q [B, T], and y [B, T, D], all int64."""
 
@@ -75,13 +79,24 @@ def residual_add(x: Int32s, acc: NDArray[Any], scale: Int32s, bias: Int32s, low:
     int
         How many elements were clamped.
     """
-    saturations = np.int64(0)
+    saturations, least, most = np.int64(0), np.int32(low), np.int32(high)
+    narrow = acc.itemsize == 2
+    for c in range(scale.shape[0]):
+        narrow &= np.abs(np.int64(scale[c])) <= _SCALE16
     for n in range(x.shape[0]):
-        for c in range(x.shape[1]):
-            value = np.int64(x[n, c]) + np.int64(scale[c]) * np.int64(acc[n, c]) + np.int64(bias[c])
-            clamped = min(max(value, np.int64(low)), np.int64(high))
-            saturations += np.int64(clamped != value)
-            x[n, c] = np.int32(clamped)
+        if narrow:
+            # int16 by 16 bits, and two numbers of the stream's 24 bits or less, stay in int32: twice as many a vector.
+            for c in range(x.shape[1]):
+                short = np.int32(np.int32(x[n, c] + bias[c]) + np.int32(scale[c] * np.int32(acc[n, c])))
+                inside = min(max(short, least), most)
+                saturations += np.int64(inside != short)
+                x[n, c] = inside
+        else:
+            for c in range(x.shape[1]):
+                value = np.int64(x[n, c]) + np.int64(scale[c]) * np.int64(acc[n, c]) + np.int64(bias[c])
+                clamped = min(max(value, np.int64(low)), np.int64(high))
+                saturations += np.int64(clamped != value)
+                x[n, c] = np.int32(clamped)
     return saturations
 
 

@@ -129,14 +129,19 @@ def test_mode_mean_at_a_tie_is_plus_one() -> None:
     assert packed.sign_norm(x, np.array([2, 0], dtype=np.int32), None, FORMATS)[0].tolist() == [[[0, 0]]]
 
 
-def test_residual_add_saturates_and_counts() -> None:
-    x, acc = int32(integers(0, LOW, HIGH, 6, 5)), integers(1, -64, 64, 6, 5)
-    scale, bias = int32(integers(2, -(2**15), 2**15 - 1, 5)), int32(integers(3, LOW, HIGH, 5))
+@pytest.mark.parametrize(
+    ("largest_acc", "largest_scale", "kind"),
+    [(64, 2**15, np.int16), (2**15 - 1, 2**15, np.int16), (64, 2**31 - 1, np.int16), (2**16, 2**15, np.int32)],
+)
+def test_residual_add_saturates_and_counts(largest_acc: int, largest_scale: int, kind: type) -> None:
+    x, acc = int32(integers(0, LOW, HIGH, 6, 5)), integers(1, -largest_acc, largest_acc, 6, 5)
+    scale, bias = int32(integers(2, -largest_scale, largest_scale, 5)), int32(integers(3, LOW, HIGH, 5))
+    acc[0], scale[0], scale[1] = largest_acc, largest_scale, -largest_scale
     expected = [
         naive.residual_add(row, a, scale.tolist(), bias.tolist(), 20)
         for row, a in zip(x.tolist(), acc.tolist(), strict=True)
     ]
-    saturations = norms.residual_add(x, acc.astype(np.int16), scale, bias, LOW, HIGH)
+    saturations = norms.residual_add(x, acc.astype(kind), scale, bias, LOW, HIGH)
     assert x.tolist() == [row for row, _ in expected]
     assert saturations == sum(count for _, count in expected) > 0
 
