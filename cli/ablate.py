@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..sim.errors import check
 from .ablation_job import Job, run_student, run_teacher
-from .common import DataOption, JsonFlag, messages, show, tool_versions, write_json, write_text
+from .common import DataOption, JsonFlag, messages, progress_bar, show, tool_versions, write_json, write_text
 from .variants import Variant, chosen_variants
 
 #: Engine and device that the savings of a mode are stated for.
@@ -63,8 +62,7 @@ def run_plan(plan: Plan, progress: bool) -> dict[str, list[dict[str, Any]]]:
     students = [plan.job.of(name, seed) for name in plan.variants for seed in range(plan.seeds)]
     results: dict[str, dict[int, dict[str, Any]]] = {}
     failed: list[str] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=messages, disable=not progress) as bar:
+    with progress_bar(progress) as bar:
         task = bar.add_task("ablation", total=len(teachers) + len(students))
         for stage in (teachers, students):
             for job, outcome in _run_jobs(stage, plan):
@@ -136,13 +134,15 @@ def ablate(
     job = Job(preset, recipe or preset, data, out, epochs, threads, tuple(settings or ()))
     plan = Plan(job, chosen_variants(variants), seeds, processes)
     job.recipes()
-    results = run_plan(plan, progress=messages.is_terminal and not as_json)
+    results = run_plan(plan, progress=not as_json)
     rows = [summary_row("teacher", "real-valued teacher", results["teacher"])]
     for name, variant in plan.variants.items():
         row = summary_row(name, variant.what, results[name])
         rows.append(row | ({"hardware": _savings(job, variant)} if variant.modes else {}))
     command = f"bivit ablate --preset {preset} --data {data} --seeds {seeds}"
+    command += f" --recipe {shlex.quote(recipe)}" if recipe else ""
     command += f" --epochs {epochs}" if epochs else ""
+    command += f" --variants {','.join(plan.variants)}" if variants else ""
     command += "".join(f" --set {shlex.quote(setting)}" for setting in job.changes)
     report: dict[str, Any] = {"command": command, "data": data, "preset": preset, "epochs": epochs, "rows": rows}
     report |= {"top1": "of integer networks; of the torch model for the teacher", "versions": tool_versions()}

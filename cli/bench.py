@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..sim.errors import BivitError, check
 from .bench_job import ModelJob
-from .common import JsonFlag, messages, show, tool_versions, write_json, write_text
+from .common import JsonFlag, progress_bar, show, tool_versions, write_json, write_text
 
 #: Engines that every model is compared with.
 ENGINES = ("torch_float32", "torch_compiled", "ort_float32", "ort_int8")
@@ -114,8 +113,7 @@ def bench(
     counts = _numbers(threads, "threads") if threads else sorted({1, cores})
     names = [] if models == "none" else [name.strip() for name in models.split(",") if name.strip()]
     jobs = _jobs(names, _numbers(batches, "batches"), counts, rounds)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=messages, disable=not messages.is_terminal or as_json) as bar:
+    with progress_bar(not as_json) as bar:
         task = bar.add_task("kernels", total=1 + len(jobs) + len(names))
         kernels = bench_kernels(rounds)
         rows: list[dict[str, Any]] = kernels["rows"]

@@ -211,11 +211,17 @@ def broken_images_named() -> Iterator[None]:
         yield
 
 
+def progress_bar(shown: bool) -> Progress:
+    """Return the bars of long work on standard error, which show nothing where that is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    left = TimeRemainingColumn(elapsed_when_finished=True)
+    return Progress(*columns, left, console=messages, disable=not (shown and messages.is_terminal))
+
+
 @contextmanager
 def image_bar(total: int, shown: bool) -> Iterator[Callable[[int], None]]:
-    """Show a bar over images on standard error, where that is a terminal; yields what sets the number that are done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=messages, disable=not (shown and messages.is_terminal)) as bar:
+    """Show a bar over images; yields what sets the number that are done."""
+    with progress_bar(shown) as bar:
         task = bar.add_task("images", total=total)
         yield lambda done: bar.update(task, completed=done)
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..sim.errors import check
-from .common import JsonFlag, NetArgument, messages, open_images, show
+from .common import JsonFlag, NetArgument, messages, open_images, progress_bar, show
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,8 +100,7 @@ def judge_network(
     missing = [] if model is None else not_expressed(network, model)
     check(not missing, f"the graph lacks the tensors {', '.join(missing)}; export it again")
     verdicts = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=messages, disable=not messages.is_terminal) as bar:
+    with progress_bar(True) as bar:
         for name in judges:
             task = bar.add_task(name, total=len(images))
             if name in GRAPH_JUDGES:
