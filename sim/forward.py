@@ -142,14 +142,18 @@ class Forward:
         constant = 1 << (formats.theta_frac_bits + formats.mean_shift) if mode == "mean" else 0
         eps = 0 if mode == "mean" else int(self._prepared[f"{name}.eps"][0])
         rows = self._workspace("rows", (batch * tokens, word_count(channels)), np.uint64)
-        s1, r = (self._workspace(key, (batch * tokens,), np.int64) for key in ("s1", "r"))
-        theta = self._prepared[f"{name}.theta"].reshape(1, -1)
+        (s1, r), theta = self._two((batch * tokens,)), self._prepared[f"{name}.theta"]
         x = x.reshape(batch * tokens, channels)
         sign_norms.sign_norm(x, formats.norm_shift, theta, formats.theta_frac_bits, eps, constant, rows, s1, r)
-        self._tap(f"{name}.s1", s1, tokens)
-        self._tap(f"{name}.r", r, tokens)
-        self._tap_rows(name, rows, channels)
+        if self._wanted:
+            self._tap(f"{name}.s1", s1, tokens)
+            self._tap(f"{name}.r", r, tokens)
+            self._tap_rows(name, rows, channels)
         return rows
+
+    def _two(self, shape: tuple[int, ...]) -> tuple[Int64s, Int64s]:
+        """Memory for two numbers of each row: S1 and R of a norm, m and Z of a softmax."""
+        return self._workspace("s1", shape, np.int64), self._workspace("r", shape, np.int64)
 
     def _linear(self, name: str, rows: Words, length: int, outputs: int) -> Ints:
         weight = self._prepared[f"{name}.weight"]
@@ -159,7 +163,8 @@ class Forward:
 
     def _product_add(self, name: str, add: str, rows: Words, length: int, x: Int32s) -> None:
         acc = self._linear(name, rows, length, x.shape[-1])
-        self._tap(name, acc, *x.shape[1:])
+        if self._wanted:
+            self._tap(name, acc, *x.shape[1:])
         scale, bias = self._prepared[f"{name}.scale"], self._prepared[f"{name}.bias"]
         self.saturations += norms.residual_add(x.reshape(acc.shape), acc, scale, bias, self._low, self._high)
         self._tap(add, x)
@@ -192,10 +197,11 @@ class Forward:
             kernels.head_signs(acc, start, theta, bits)
         else:
             scale, eps = self._prepared[f"{name}.scale"], self._prepared[f"{name}.eps"]
-            s1, r = (self._workspace(key, (*bits.shape[:2], tokens), np.int64) for key in ("s1", "r"))
+            s1, r = self._two(bits.shape)
             sign_norms.head_norm(acc, start, scale, theta, self.formats.theta_frac_bits, eps, bits, s1, r)
-            self._tap_heads(f"{name}.s1", block, s1)
-            self._tap_heads(f"{name}.r", block, r)
+            if self._wanted:
+                self._tap_heads(f"{name}.s1", block, s1)
+                self._tap_heads(f"{name}.r", block, r)
         if name in self._wanted:
             self._tap_heads(name, block, unpack(bits[..., np.newaxis], channels))
         return bits
@@ -210,8 +216,7 @@ class Forward:
     def _attention_bits(self, attn: str, block: BlockShape, heads: Heads, q: Words, k: Words) -> Words:
         tokens, name = block.window_tokens, f"{attn}.attn_sign"
         bits = self._groups("ones", block, tokens, word_count(tokens))
-        m, z = (self._workspace(key, (*bits.shape[:2], tokens), np.int64) for key in ("s1", "r"))
-        p = _NO_TAP[4]
+        (m, z), p = self._two(bits.shape[:3]), _NO_TAP[4]
         if f"{attn}.scores" in self._wanted:
             p = np.empty((*bits.shape[:2], tokens, tokens), dtype=np.int16)
         self.empty_rows += attention.attention(
@@ -219,7 +224,7 @@ class Forward:
         )
         if p.size:
             self._tap_heads(f"{attn}.scores", block, p)
-        if block.attn_mode == "softmax":
+        if block.attn_mode == "softmax" and self._wanted:
             self._tap_heads(f"{name}.m", block, m)
             self._tap_heads(f"{name}.z", block, z)
         if name in self._wanted:

@@ -47,7 +47,7 @@ def sign_norm(
         The residual stream.
     shift : int
         `norm_shift`.
-    theta : int32[1, channels]
+    theta : int32[channels]
         Thresholds with `frac` fraction bits.
     frac : int
     eps : int
@@ -72,7 +72,7 @@ def sign_norm(
                 row[c] = values[c] >> shift
         octets = bits[first:end].reshape(-1).view(np.uint8)
         some = flags[: end - first]
-        _norm_rows(shifted, theta[0], frac, eps, constant, s1[first:end], r[first:end], some, octets)
+        _norm_rows(shifted, theta, frac, eps, constant, s1[first:end], r[first:end], some, octets)
 
 
 @kernel()

@@ -57,7 +57,7 @@ def sign_norm(
     s1, r = (np.empty(batch * tokens, dtype=np.int64) for _ in range(2))
     constant = 1 << (formats.theta_frac_bits + formats.mean_shift) if eps is None else 0
     rows, shift = x.reshape(-1, channels).astype(np.int32), formats.norm_shift
-    sign_norms.sign_norm(rows, shift, theta[np.newaxis], formats.theta_frac_bits, eps or 0, constant, bits, s1, r)
+    sign_norms.sign_norm(rows, shift, theta, formats.theta_frac_bits, eps or 0, constant, bits, s1, r)
     return unpack(bits, channels).reshape(x.shape), s1.reshape(batch, tokens), r.reshape(batch, tokens)
 
 
