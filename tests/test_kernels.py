@@ -195,6 +195,15 @@ def test_context(tokens: int, channels: int) -> None:
     assert bits.tolist() == [[[row[1] for row in rows] for rows in image] for image in expected]
 
 
+@pytest.mark.parametrize("tokens", [200, 330, 600])
+def test_context_of_several_words(tokens: int) -> None:
+    a, v = random_bits(tokens, 1, 2, tokens, tokens), random_bits(tokens + 1, 1, 2, tokens, 5)
+    c, bits = packed.context(a, v)
+    expected = a.astype(np.int64) @ (2 * v.astype(np.int64) - 1)
+    assert np.array_equal(c, expected)
+    assert np.array_equal(bits, expected >= 0)
+
+
 def test_context_of_an_empty_row_and_of_a_tie_is_plus_one() -> None:
     a = np.array([[[[0, 0], [1, 1]]]], dtype=np.uint8)
     v = np.array([[[[1, 0], [0, 0]]]], dtype=np.uint8)
