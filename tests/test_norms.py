@@ -131,7 +131,13 @@ def test_mode_mean_at_a_tie_is_plus_one() -> None:
 
 @pytest.mark.parametrize(
     ("largest_acc", "largest_scale", "kind"),
-    [(64, 2**15, np.int16), (2**15 - 1, 2**15, np.int16), (64, 2**31 - 1, np.int16), (2**16, 2**15, np.int32)],
+    [
+        (64, 2**15, np.int16),
+        (2**15 - 1, 2**15, np.int16),
+        (2**15 - 1, 2**16, np.int16),
+        (64, 2**31 - 1, np.int16),
+        (2**16, 2**15, np.int32),
+    ],
 )
 def test_residual_add_saturates_and_counts(largest_acc: int, largest_scale: int, kind: type) -> None:
     x, acc = int32(integers(0, LOW, HIGH, 6, 5)), integers(1, -largest_acc, largest_acc, 6, 5)
