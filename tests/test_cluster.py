@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import distributed
 import numpy as np
 import pytest
 from clustered import CONFIG, IMAGES, NETWORK, batches, results, wait_until, write_data
@@ -23,8 +25,9 @@ from program import COMMAND, assert_refused, invoke
 from bivit.cli import cluster
 from bivit.cli.classify import on_this_machine
 from bivit.cli.cluster import on_cluster
-from bivit.cli.cluster_task import Parcel, identity
+from bivit.cli.cluster_task import Parcel, classify_task, identity
 from bivit.model.source import Batch
+from bivit.sim import network as network_module
 from bivit.sim.artefact import network_hash, save_network
 from bivit.sim.errors import BivitError
 from bivit.sim.network import IntNetwork
@@ -332,3 +335,14 @@ def test_ctrl_c_takes_the_tasks_back(client: Client, address: str, folder: Path,
     assert "interrupted" in errors
     assert "Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_task_runs_in_the_one_thread_that_it_has(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = NETWORK.predict(IMAGES)
+    parcel = Parcel((folder / "net.safetensors").read_bytes(), network_hash(NETWORK))
+    monkeypatch.setattr(distributed, "get_worker", lambda: SimpleNamespace(address="here"))
+    monkeypatch.setattr(network_module, "ThreadPoolExecutor", None)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert np.array_equal(classify_task(parcel, IMAGES, identity()).predictions, expected)
+    with pytest.raises(TypeError):
+        parcel.network.run(IMAGES)
