@@ -83,8 +83,11 @@ def test_engines_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     turns: list[str] = []
     engines = {name: (lambda name=name: turns.append(name)) for name in ("bivit", "torch_float32")}
     monkeypatch.setattr(bench_models, "_engines", lambda job, folder: engines)
+    monkeypatch.setattr(bench_models.time, "sleep", lambda _: turns.append("pause"))
     row = run_job(ModelJob("digits", 2, 1, 3, ("torch_float32",)))
-    assert turns == ["bivit", "torch_float32"] * 4
+    assert turns[:2] == ["bivit", "torch_float32"]
+    # Four runs of two images are the eight of a turn.
+    assert turns[2:] == ["pause", *["bivit"] * 4, "pause", *["torch_float32"] * 4] * 3
     assert set(row) >= {"ms_per_image", "ms_torch_float32", "ratio_torch_float32"}
 
 
