@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .jit import kernel
-from .popcount import Bits, Chunks, Int32s, Int64s, Ints, Words, aligned_words, ones16, pack_flags
+from .popcount import Bits, Chunks, Int32s, Int64s, Ints, Words, aligned_words, aligned_zeros, ones16, pack_flags
 
 #: Queries whose steps take turns: a query's own steps wait for each other, those of different queries do not.
 _QUERIES = 16
@@ -17,7 +17,7 @@ _QUERIES = 16
 LOW = -(2**13)
 
 
-@kernel()
+@kernel(inline="always")
 def _scores(queries: Chunks, keys: Chunks, start: Ints, mask: Ints, first: int, rows: Ints, tops: Ints) -> None:
     """Scores of a few queries (paragraph 7), and the highest of each."""
     for i in range(tops.shape[0]):
@@ -38,7 +38,7 @@ def _scores(queries: Chunks, keys: Chunks, start: Ints, mask: Ints, first: int, 
         tops[i] = top
 
 
-@kernel()
+@kernel(inline="always")
 def _pair_index(rows: Ints, tops: Ints, half: int, entries: int, index: Chunks) -> None:
     """Places in the table of pairs of each key of the first half with one of the second (`sim.prepare.exp_pairs`)."""
     masked, line = np.int16(entries), np.int16(entries + 1)
@@ -50,7 +50,7 @@ def _pair_index(rows: Ints, tops: Ints, half: int, entries: int, index: Chunks) 
             places[j] = np.uint16(np.int16(first * line) + second)
 
 
-@kernel()
+@kernel(inline="always")
 def _lowest_score(top: np.int16, total: int, exp: Int32s, tau: int) -> np.int16:
     """Lowest score that gets a bit (paragraph 8)."""
     # Exp << 16 >= limit and Exp >= limit / 2^16, rounded up, say the same; the latter fits int32.
@@ -62,7 +62,7 @@ def _lowest_score(top: np.int16, total: int, exp: Int32s, tau: int) -> np.int16:
     return np.int16(max(np.int64(0), np.int64(top) + np.int64(1) - np.int64(distances)))
 
 
-@kernel()
+@kernel(inline="always")
 def _softmax_limits(
     rows: Ints,
     tops: Ints,
@@ -86,7 +86,7 @@ def _softmax_limits(
         limits[i] = _lowest_score(tops[i], z[i], exp, tau)
 
 
-@kernel()
+@kernel(inline="always")
 def _pack_rows(rows: Ints, lowest: Ints, flags: Bits, octets: Bits) -> None:
     """Pack where scores reach the lowest with a bit."""
     for i in range(flags.shape[0]):
@@ -147,8 +147,7 @@ def attention(
     rows = aligned_words(size // 4).view(np.int16).reshape(_QUERIES, 64 * words)
     index = aligned_words(size // 8).view(np.uint16).reshape(_QUERIES, 32 * words)
     flags = aligned_words(size // 8).view(np.uint8).reshape(_QUERIES, 64 * words)
-    keys = aligned_words(64 * words).view(np.uint16).reshape(4, 64 * words)
-    keys[:] = 0
+    keys = aligned_zeros(64 * words).view(np.uint16).reshape(4, 64 * words)
     half, empty = (tokens + 1) // 2, np.int64(0)
     for b in range(batch):
         for h in range(heads):
@@ -168,7 +167,8 @@ def attention(
                     top, maximum, total = tops[:count], m[b, h, first:], z[b, h, first:]
                     _softmax_limits(rows, top, half, exp[h], pairs[h], limits[h], index, maximum, total, lowest)
                 else:
-                    lowest[:] = limits[h]
+                    for i in range(count):
+                        lowest[i] = limits[h]
                 _pack_rows(rows, lowest, flags[:count], bits[b, h, first : first + count].reshape(-1).view(np.uint8))
                 for i in range(count):
                     empty += np.int64(tops[i] < lowest[i])

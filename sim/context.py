@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .jit import kernel
-from .popcount import Int64s, Ints, Words, aligned_words, pack_flags, popcount
+from .popcount import Int64s, Ints, Words, aligned_words, aligned_zeros, pack_flags, popcount
 
 #: Tokens whose steps take turns (see `sim.attention`).
 _TOKENS = 16
@@ -30,7 +30,8 @@ def value_signs(acc: Ints, start: int, theta: Ints, bits: Words) -> None:
     row = np.empty(heads * channels, dtype=np.uint64)
     for b in range(batch):
         for w in range(words):
-            row[:] = 0
+            for c in range(heads * channels):
+                row[c] = 0
             for n in range(64 * w, min(64 * w + 64, tokens)):
                 # A slice, as an index with an offset would be checked for negative values in the loop.
                 values = acc[b * tokens + n, start : start + heads * channels]
@@ -38,10 +39,11 @@ def value_signs(acc: Ints, start: int, theta: Ints, bits: Words) -> None:
                 for c in range(heads * channels):
                     row[c] |= np.uint64(values[c] >= theta[c]) << shift
             for h in range(heads):
-                bits[b, h, w] = row[h * channels : (h + 1) * channels]
+                for e in range(channels):
+                    bits[b, h, w, e] = row[h * channels + e]
 
 
-@kernel()
+@kernel(inline="always")
 def _shared_ones(ones: Words, values: Words, both: Ints, totals: Int64s) -> None:
     """Count the ones that rows of attention share with each column of v, and their own ones."""
     words = ones.shape[1]
@@ -89,8 +91,7 @@ def context(ones: Words, values: Words, bits: Words, c: Ints) -> None:
     """
     batch, heads, tokens = ones.shape[:3]
     channels, width, totals = values.shape[3], 64 * bits.shape[1], np.empty(_TOKENS, dtype=np.int64)
-    flags = aligned_words(_TOKENS * width // 8).view(np.uint8).reshape(_TOKENS, width)
-    flags[:] = 0
+    flags = aligned_zeros(_TOKENS * width // 8).view(np.uint8).reshape(_TOKENS, width)
     both = aligned_words(_TOKENS // 4 * channels).view(np.int16).reshape(_TOKENS, channels)
     for b in range(batch):
         for first in range(0, tokens, _TOKENS):

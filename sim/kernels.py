@@ -45,15 +45,16 @@ def _one(a: np.uint64, w: Words, j: int) -> np.uint64:
 
 
 @kernel()
-def _sum(a: np.uint64, b: np.uint64, c: np.uint64, w: Words, field: int, j: int) -> np.int64:
-    first, second, third = field * STRIDE + j, (4 + field) * STRIDE + j, (8 + field) * STRIDE + j
-    return popcount(a ^ w[first]) + popcount(b ^ w[second]) + popcount(c ^ w[third])
+def _sum(a: np.uint64, b: np.uint64, c: np.uint64, w: Words, place: int) -> np.int64:
+    second, third = FIELDS * STRIDE + place, 2 * FIELDS * STRIDE + place
+    return popcount(a ^ w[place]) + popcount(b ^ w[second]) + popcount(c ^ w[third])
 
 
 @kernel()
 def _three(a: np.uint64, b: np.uint64, c: np.uint64, w: Words, j: int) -> np.uint64:
     """As `_one`, for three words."""
-    return _join(_sum(a, b, c, w, 0, j), _sum(a, b, c, w, 1, j), _sum(a, b, c, w, 2, j), _sum(a, b, c, w, 3, j))
+    d0, d1 = _sum(a, b, c, w, j), _sum(a, b, c, w, STRIDE + j)
+    return _join(d0, d1, _sum(a, b, c, w, 2 * STRIDE + j), _sum(a, b, c, w, 3 * STRIDE + j))
 
 
 @kernel(inline="always")

@@ -53,7 +53,7 @@ def _add_products(
     )  # fmt: skip
 
 
-@kernel()
+@kernel(inline="always")
 def _four_patches(p0: Bits, p1: Bits, p2: Bits, p3: Bits, weight: NDArray[np.int8], acc: Int32s) -> None:
     """Sums of four patches for all outputs; `acc` has room for whole fours of outputs."""
     last = weight.shape[0] - 1
@@ -115,7 +115,9 @@ def patch_embed(
     prefix, last, saturations = tokens - count, count - 1, np.int64(0)
     acc = np.empty((_TILE, channels + _TILE), dtype=np.int32)
     for b in range(batch):
-        x[b, :prefix] = position[:prefix]
+        for n in range(prefix):
+            for c in range(channels):
+                x[b, n, c] = position[n, c]
         for n in range(0, count, _TILE):
             p, q, r, s = n, min(n + 1, last), min(n + 2, last), min(n + 3, last)
             _four_patches(patches[b, p], patches[b, q], patches[b, r], patches[b, s], weight, acc)

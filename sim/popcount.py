@@ -54,3 +54,13 @@ def aligned_words(count: int) -> Words:
     memory = np.empty(count + 7, dtype=np.uint64)
     first = (-memory.ctypes.data % 64) // 8
     return memory[first : first + count]
+
+
+@kernel()
+def aligned_zeros(count: int) -> Words:
+    """As `aligned_words`, of zeros."""
+    memory = aligned_words(count)
+    # A loop, as numba takes a second and more to compile its first assignment to a slice.
+    for i in range(count):
+        memory[i] = 0
+    return memory

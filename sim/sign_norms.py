@@ -6,7 +6,7 @@ import numpy as np
 
 from .fixed import root
 from .jit import kernel
-from .popcount import Bits, Int32s, Int64s, Ints, Words, aligned_words, pack_flags
+from .popcount import Bits, Int32s, Int64s, Ints, Words, aligned_words, aligned_zeros, pack_flags
 
 #: Rows whose steps take turns (see `sim.attention`).
 _ROWS = 16
@@ -61,8 +61,7 @@ def sign_norm(
     """
     rows, channels = x.shape
     width = 64 * bits.shape[1]
-    flags = aligned_words(_ROWS * width // 8).view(np.uint8).reshape(_ROWS, width)
-    flags[:] = 0
+    flags = aligned_zeros(_ROWS * width // 8).view(np.uint8).reshape(_ROWS, width)
     shifted = aligned_words(_ROWS * width // 2).view(np.int32).reshape(_ROWS, width)
     for first in range(0, rows, _ROWS):
         end = min(first + _ROWS, rows)
@@ -97,8 +96,7 @@ def head_norm(
     """
     batch, heads, tokens = bits.shape
     channels = theta.shape[1]
-    flags = aligned_words(_ROWS * 8).view(np.uint8).reshape(_ROWS, 64)
-    flags[:] = 0
+    flags = aligned_zeros(_ROWS * 8).view(np.uint8).reshape(_ROWS, 64)
     x = aligned_words(_ROWS * 32).view(np.int32).reshape(_ROWS, 64)
     for b in range(batch):
         for first in range(0, tokens, _ROWS):
@@ -111,4 +109,4 @@ def head_norm(
                         row[e] = np.int32(head[e]) * scale[h, e]
                 octets = bits[b, h, first:end].view(np.uint8)
                 some, sums, roots = flags[: end - first], s1[b, h, first:end], r[b, h, first:end]
-                _norm_rows(x, theta[h], frac, eps[h], 0, sums, roots, some, octets)
+                _norm_rows(x, theta[h], frac, eps[h], np.int64(0), sums, roots, some, octets)
