@@ -53,7 +53,7 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
         # numba reads the folder when it decorates. It is set for that moment only: others' functions keep theirs.
         before, _config.CACHE_DIR = _config.CACHE_DIR, str(CACHE or "")
         try:
-            return numba.njit(cache=CACHE is not None, nogil=True, no_cfunc_wrapper=True, **options)(function)
+            return numba.njit(cache=CACHE is not None, nogil=True, **options)(function)
         finally:
             _config.CACHE_DIR = before
 
