@@ -24,16 +24,12 @@ def _scores(queries: Chunks, keys: Chunks, start: Ints, mask: Ints, first: int, 
         n, top, row = first + i, np.int16(LOW), rows[i]
         q0, q1, q2, q3 = queries[n, 0], queries[n, 1], queries[n, 2], queries[n, 3]
         begin = start[n] if start.shape[0] > 1 else start[0]
+        lower = mask[n] if mask.shape[0] > 1 else mask[0]
         for j in range(row.shape[0]):
             # 16 bits at a time, so that counts are as wide as scores.
             left = ones16(q0 ^ keys[0, j]) + ones16(q1 ^ keys[1, j])
             right = ones16(q2 ^ keys[2, j]) + ones16(q3 ^ keys[3, j])
-            row[j] = np.int16(begin[j] - (left + right))
-        if mask.size:
-            lower = mask[n]
-            for j in range(row.shape[0]):
-                row[j] += lower[j]
-        for j in range(row.shape[0]):
+            row[j] = np.int16(np.int16(begin[j] + lower[j]) - (left + right))
             top = max(top, row[j])
         tops[i] = top
 
@@ -121,8 +117,8 @@ def attention(
         Packed over the channels, of which a word holds all.
     start : int16[H or 1, N or 1, 64 * words of N]
         E + Rel of each pair, and `LOW` after the last key; axes of 1 serve all (`sim.prepare.score_start`).
-    mask : int16[W, N, 64 * words of N]
-        `LOW` for the pairs that may not attend, else 0, image b being a window of the place b mod W; size 0 for none.
+    mask : int16[W or 1, N or 1, 64 * words of N]
+        `LOW` for the pairs that may not attend, else 0, image b being a window of the place b mod W.
     exp : int32[H, largest score + 1]
         The table; size 0 is mode `score`.
     pairs : int32[H, (largest score + 2)**2]
@@ -155,7 +151,7 @@ def attention(
             for c in range(4):
                 for j in range(tokens):
                     keys[c, j] = ours[j, c]
-            begin, lower = start[h % start.shape[0]], mask[b % mask.shape[0]] if mask.size else start[0, :0]
+            begin, lower = start[h % start.shape[0]], mask[b % mask.shape[0]]
             for first in range(0, tokens, _QUERIES):
                 count = min(_QUERIES, tokens - first)
                 _scores(queries, keys, begin, lower, first, rows, tops[:count])

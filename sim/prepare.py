@@ -32,7 +32,7 @@ class Heads:
         Raster indices of each window's tokens; None without windows.
     start : int16[H or 1, n or 1, 64 * words of n]
         `score_start`.
-    mask : int16[W, n, 64 * words of n]
+    mask : int16[W or 1, n or 1, 64 * words of n]
         `score_mask`.
     exp : int32[H, largest score + 1]
         Table of exponentials; size 0 in mode `score`.
@@ -120,14 +120,21 @@ def score_start(length: int, tokens: int, bias: NDArray[np.integer[Any]] | None 
     return start
 
 
-def score_mask(allowed: NDArray[np.bool_] | None) -> NDArray[np.int16]:
-    """Return int16[W, n, 64 * words of n] of bool[W, n, n]: `sim.attention.LOW` for pairs that may not attend, else 0.
+def score_mask(tokens: int, allowed: NDArray[np.bool_] | None = None) -> NDArray[np.int16]:
+    """What is added to the scores: `sim.attention.LOW` for pairs that may not attend, else 0; with whole words of keys.
 
-    The size is 0 where all may.
+    Parameters
+    ----------
+    tokens : int
+        n.
+    allowed : bool[W, n, n] or None
+        Which pairs may attend; None for all.
+
+    Returns
+    -------
+    int16[W or 1, n or 1, 64 * words of n]
     """
-    if allowed is None:
-        return np.empty((0, 0, 0), dtype=np.int16)
-    tokens = allowed.shape[-1]
+    allowed = np.ones((1, 1, tokens), dtype=np.bool_) if allowed is None else allowed
     mask = aligned((*allowed.shape[:2], 64 * word_count(tokens)), np.int16)
     mask[..., :tokens], mask[..., tokens:] = np.where(allowed, 0, LOW), 0
     return mask
@@ -156,7 +163,7 @@ def prepare_heads(block: BlockShape, tensors: Mapping[str, NDArray[Any]]) -> Hea
     else:
         exp, limits = tensors[f"{sign}.exp"], tensors[f"{sign}.tau"]
     start = score_start(block.head_dim, tokens, bias)
-    return Heads(members, start, score_mask(window_mask(block)), exp, exp_pairs(exp), limits)
+    return Heads(members, start, score_mask(tokens, window_mask(block)), exp, exp_pairs(exp), limits)
 
 
 def prepare(config: ModelConfig, tensors: Mapping[str, NDArray[Any]]) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def scores(q: np.ndarray, k: np.ndarray, heads: Heads | None = None) -> np.ndarr
     """int16[B, H, N, N] of uint8[B, H, N, E], with the bias and mask of `heads`."""
     packed = [pack(bits)[..., 0] for bits in (q, k)]
     table, theta = np.empty((q.shape[1], 0), dtype=np.int32), np.zeros(q.shape[1], dtype=np.int32)
-    heads = heads or Heads(None, score_start(*q.shape[:1:-1]), score_mask(None), table, exp_pairs(table), theta)
+    heads = heads or Heads(None, score_start(*q.shape[:1:-1]), score_mask(q.shape[2]), table, exp_pairs(table), theta)
     return _attention(*packed, heads.start, heads.mask, heads.exp, heads.limits)[3]
 
 
@@ -102,7 +102,7 @@ def attention_of(p: np.ndarray, exp: np.ndarray | None, limits: np.ndarray) -> t
             allowed = image[head][np.newaxis] >= 0
             one = slice(head, head + 1)
             row = nothing[:, one]
-            start, mask = score_start(0, p.shape[2], image[one]), score_mask(allowed)
+            start, mask = score_start(0, p.shape[2], image[one]), score_mask(p.shape[2], allowed)
             found = _attention(row, row, start, mask, table[one], limits[one])
             assert np.array_equal(found[3][0, 0], np.where(allowed[0], image[head], -1))
             results.append(found[:3])
