@@ -50,7 +50,7 @@ def _add_products(
         np.int32(b + np.int32(p * x)),
         np.int32(c + np.int32(p * y)),
         np.int32(d + np.int32(p * z)),
-    )  # fmt: skip
+    )
 
 
 @kernel(inline="always")
@@ -115,6 +115,7 @@ def patch_embed(
     prefix, last, saturations = tokens - count, count - 1, np.int64(0)
     acc = np.empty((_TILE, channels + _TILE), dtype=np.int32)
     for b in range(batch):
+        # A loop, no slice: see `sim.popcount.aligned_zeros`.
         for n in range(prefix):
             for c in range(channels):
                 x[b, n, c] = position[n, c]
