@@ -9,10 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from .jit import kernel
-from .popcount import Bits, Chunks, Int32s, Int64s, Ints, Words, aligned_words, aligned_zeros, ones16, pack_flags
+from .popcount import TURNS, Bits, Chunks, Int32s, Int64s, Ints, Words, aligned_words, aligned_zeros, ones16, pack_flags
 
-#: Queries whose steps take turns: a query's own steps wait for each other, those of different queries do not.
-_QUERIES = 16
 #: What a score starts from where a key may not attend, and is lowered by where a window's mask says so.
 LOW = -(2**13)
 
@@ -139,10 +137,10 @@ def attention(
     """
     batch, heads, tokens = q.shape
     words = bits.shape[3]
-    size, tops, lowest = _QUERIES * 64 * words, np.empty(_QUERIES, dtype=np.int16), np.empty(_QUERIES, dtype=np.int16)
-    rows = aligned_words(size // 4).view(np.int16).reshape(_QUERIES, 64 * words)
-    index = aligned_words(size // 8).view(np.uint16).reshape(_QUERIES, 32 * words)
-    flags = aligned_words(size // 8).view(np.uint8).reshape(_QUERIES, 64 * words)
+    size, tops, lowest = TURNS * 64 * words, np.empty(TURNS, dtype=np.int16), np.empty(TURNS, dtype=np.int16)
+    rows = aligned_words(size // 4).view(np.int16).reshape(TURNS, 64 * words)
+    index = aligned_words(size // 8).view(np.uint16).reshape(TURNS, 32 * words)
+    flags = aligned_words(size // 8).view(np.uint8).reshape(TURNS, 64 * words)
     keys = aligned_zeros(64 * words).view(np.uint16).reshape(4, 64 * words)
     half, empty = (tokens + 1) // 2, np.int64(0)
     for b in range(batch):
@@ -152,8 +150,8 @@ def attention(
                 for j in range(tokens):
                     keys[c, j] = ours[j, c]
             begin, lower = start[h % start.shape[0]], mask[b % mask.shape[0]]
-            for first in range(0, tokens, _QUERIES):
-                count = min(_QUERIES, tokens - first)
+            for first in range(0, tokens, TURNS):
+                count = min(TURNS, tokens - first)
                 _scores(queries, keys, begin, lower, first, rows, tops[:count])
                 if p.size:
                     for i in range(count):

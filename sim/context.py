@@ -5,10 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .jit import kernel
-from .popcount import Int64s, Ints, Words, aligned_words, aligned_zeros, pack_flags, popcount
-
-#: Tokens whose steps take turns (see `sim.attention`).
-_TOKENS = 16
+from .popcount import TURNS, Int64s, Ints, Words, aligned_words, aligned_zeros, pack_flags, popcount
 
 
 @kernel()
@@ -90,12 +87,12 @@ def context(ones: Words, values: Words, bits: Words, c: Ints) -> None:
         Written: -N to N; size 0 to leave it out.
     """
     batch, heads, tokens = ones.shape[:3]
-    channels, width, totals = values.shape[3], 64 * bits.shape[1], np.empty(_TOKENS, dtype=np.int64)
-    flags = aligned_zeros(_TOKENS * width // 8).view(np.uint8).reshape(_TOKENS, width)
-    both = aligned_words(_TOKENS // 4 * channels).view(np.int16).reshape(_TOKENS, channels)
+    channels, width, totals = values.shape[3], 64 * bits.shape[1], np.empty(TURNS, dtype=np.int64)
+    flags = aligned_zeros(TURNS * width // 8).view(np.uint8).reshape(TURNS, width)
+    both = aligned_words(TURNS // 4 * channels).view(np.int16).reshape(TURNS, channels)
     for b in range(batch):
-        for first in range(0, tokens, _TOKENS):
-            count = min(_TOKENS, tokens - first)
+        for first in range(0, tokens, TURNS):
+            count = min(TURNS, tokens - first)
             for h in range(heads):
                 _shared_ones(ones[b, h, first : first + count], values[b, h], both, totals)
                 for i in range(count):

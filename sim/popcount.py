@@ -16,6 +16,9 @@ Int64s = NDArray[np.int64]
 Words = NDArray[np.uint64]
 Chunks = NDArray[np.uint16]
 
+#: Rows whose steps take turns: the steps of one row wait for each other, those of different rows do not.
+TURNS = 16
+
 _M1 = np.uint64(0x5555555555555555)
 _M2 = np.uint64(0x3333333333333333)
 _M4 = np.uint64(0x0F0F0F0F0F0F0F0F)

@@ -6,10 +6,7 @@ import numpy as np
 
 from .fixed import root
 from .jit import kernel
-from .popcount import Bits, Int32s, Int64s, Ints, Words, aligned_words, aligned_zeros, pack_flags
-
-#: Rows whose steps take turns (see `sim.attention`).
-_ROWS = 16
+from .popcount import TURNS, Bits, Int32s, Int64s, Ints, Words, aligned_words, aligned_zeros, pack_flags
 
 
 @kernel()
@@ -61,10 +58,10 @@ def sign_norm(
     """
     rows, channels = x.shape
     width = 64 * bits.shape[1]
-    flags = aligned_zeros(_ROWS * width // 8).view(np.uint8).reshape(_ROWS, width)
-    shifted = aligned_words(_ROWS * width // 2).view(np.int32).reshape(_ROWS, width)
-    for first in range(0, rows, _ROWS):
-        end = min(first + _ROWS, rows)
+    flags = aligned_zeros(TURNS * width // 8).view(np.uint8).reshape(TURNS, width)
+    shifted = aligned_words(TURNS * width // 2).view(np.int32).reshape(TURNS, width)
+    for first in range(0, rows, TURNS):
+        end = min(first + TURNS, rows)
         for i in range(end - first):
             row, values = shifted[i], x[first + i]
             for c in range(channels):
@@ -96,11 +93,11 @@ def head_norm(
     """
     batch, heads, tokens = bits.shape
     channels = theta.shape[1]
-    flags = aligned_zeros(_ROWS * 8).view(np.uint8).reshape(_ROWS, 64)
-    x = aligned_words(_ROWS * 32).view(np.int32).reshape(_ROWS, 64)
+    flags = aligned_zeros(TURNS * 8).view(np.uint8).reshape(TURNS, 64)
+    x = aligned_words(TURNS * 32).view(np.int32).reshape(TURNS, 64)
     for b in range(batch):
-        for first in range(0, tokens, _ROWS):
-            end = min(first + _ROWS, tokens)
+        for first in range(0, tokens, TURNS):
+            end = min(first + TURNS, tokens)
             for h in range(heads):
                 for i in range(end - first):
                     # A slice, as an index with an offset would be checked for negative values in the loop.
