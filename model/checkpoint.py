@@ -20,8 +20,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..sim.config import Formats, config_from_dict, dataclass_from_dict
+from ..sim.config import Formats, config_from_dict
 from ..sim.errors import BivitError, check
+from ..sim.typed import build
 from .binarize import Binarization
 from .official import OfficialBiViT
 from .patch import PixelNorm
@@ -161,18 +162,15 @@ def _parse_header(source: Path, text: str | None) -> dict[str, Any]:
 def _build(source: Path, header: dict[str, Any]) -> VisionTransformer:
     """Make the model that the header describes, its weights still random."""
     config = config_from_dict(header["config"], f"config in {source}")
-    values = header["pixels"]
-    for key, value in values.items():
-        check(isinstance(value, list), f"{key} of pixels in {source} must be a list, got {value!r}")
-    pixels = dataclass_from_dict(PixelNorm, {key: tuple(values[key]) for key in values}, f"pixels in {source}")
+    pixels = build(PixelNorm, header["pixels"], f"pixels in {source}")
     if header["kind"] == "float":
         return RealViT(config, pixels)
     if header["kind"] == "official":
         return OfficialBiViT(config, pixels)
-    binarization = dataclass_from_dict(Binarization, header["binarization"], f"binarization in {source}")
+    binarization = build(Binarization, header["binarization"], f"binarization in {source}")
     if header["kind"] == "weights":
         return BinaryWeightViT(config, pixels, binarization)
-    formats = dataclass_from_dict(Formats, header["formats"], f"formats in {source}")
+    formats = build(Formats, header["formats"], f"formats in {source}")
     return BiViT(config, pixels, formats, binarization)
 
 

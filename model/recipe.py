@@ -10,12 +10,13 @@ from __future__ import annotations
 import copy
 import tomllib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ..sim.config import ModelConfig, config_from_dict, dataclass_from_dict
+from ..sim.config import ModelConfig, config_from_dict
 from ..sim.errors import BivitError, check
+from ..sim.typed import build
 from .augment import Augmentation
 from .binarize import Binarization
 from .distill import Distillation
@@ -202,40 +203,18 @@ def recipes_from_dict(values: dict[str, Any], what: str) -> Recipes:
     shared = values.get("all", {})
     stages = values.get("stages", [])
     return Recipes(
-        teacher=_build(Recipe, _merge(shared, values["teacher"]), f"teacher in {what}"),
-        stages=tuple(_build(Stage, _merge(shared, stage), f"stages.{i} in {what}") for i, stage in enumerate(stages)),
+        teacher=build(Recipe, _merge(shared, values["teacher"]), f"teacher in {what}"),
+        stages=tuple(build(Stage, _merge(shared, stage), f"stages.{i} in {what}") for i, stage in enumerate(stages)),
         model=values.get("model", {}),
     )
 
 
-def _merge(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+def _merge(shared: dict[str, Any], own: Any) -> dict[str, Any]:
     """Return the tables as one, `own` winning; tables inside are merged likewise."""
     merged = copy.deepcopy(shared)
     for key, value in own.items():
         merged[key] = _merge(merged[key], value) if isinstance(value, dict) and key in merged else value
     return merged
-
-
-_TABLES = {"augmentation": Augmentation, "distillation": Distillation, "binarization": Binarization}
-_TYPES: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
-
-
-def _build(cls: type, values: dict[str, Any], what: str) -> Any:
-    """Build a dataclass and the tables in it, every value checked to be of its field's type."""
-    types = {f.name: str(f.type) for f in fields(cls)}
-    ready = dict(values)
-    for name, value in values.items():
-        if name in _TABLES and name in types:
-            check(isinstance(value, dict), f"{name} of {what} must be a table, got {value!r}")
-            ready[name] = _build(_TABLES[name], value, f"{name} of {what}")
-        elif types.get(name) in _TYPES:
-            right = isinstance(value, _TYPES[types[name]]) and (types[name] == "bool") == isinstance(value, bool)
-            check(right, f"{name} of {what} must be of the type {types[name]}, got {value!r}")
-        elif types.get(name, "").startswith("tuple"):
-            numbers = isinstance(value, list) and all(isinstance(x, int | float) for x in value)
-            check(numbers, f"{name} of {what} must be a list of numbers, got {value!r}")
-            ready[name] = tuple(value)
-    return dataclass_from_dict(cls, ready, what)
 
 
 def _set(values: dict[str, Any], setting: str) -> None:

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from .config import Formats, ModelConfig, config_from_dict, dataclass_from_dict
+from .config import Formats, ModelConfig, config_from_dict
 from .errors import BivitError, check
 from .network import IntNetwork
 from .tensors import check_names, tensor_specs
+from .typed import build
 
 FORMAT = "bivit-network"
 VERSION = 1
@@ -88,7 +89,7 @@ def load_network(path: str | os.PathLike[str]) -> IntNetwork:
     check(source.is_file(), f"there is no network file {source}; `bivit export` writes one")
     header, tensors = _read(source)
     config = config_from_dict(header["config"], f"config in {source}")
-    formats = dataclass_from_dict(Formats, header["formats"], f"formats in {source}")
+    formats = build(Formats, header["formats"], f"formats in {source}")
     check_names(tensors, tensor_specs(config, formats))
     found = _hash(header["config"], header["formats"], tensors)
     check(
@@ -131,7 +132,7 @@ def read_shape(path: str | os.PathLike[str]) -> tuple[ModelConfig, Formats]:
             f"{source} is neither a network nor a checkpoint of bivit: its header has no object {key!r}",
         )
     config = config_from_dict(header["config"], f"config in {source}")
-    return config, dataclass_from_dict(Formats, header.get("formats", {}), f"formats in {source}")
+    return config, build(Formats, header.get("formats", {}), f"formats in {source}")
 
 
 def file_format(path: str | os.PathLike[str]) -> str | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from .blocks import BlockShape, MergeShape, Stage
-from .errors import BivitError, check
+from .errors import check
+from .typed import build, shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -352,33 +353,16 @@ def _check_positive(name: str, value: object) -> None:
     check(isinstance(value, int) and value > 0, f"{name} must be a positive integer, got {value!r}")
 
 
-def config_from_dict(values: dict[str, Any], what: str) -> ModelConfig:
+def config_from_dict(values: Any, what: str) -> ModelConfig:
     """Build a config from untrusted JSON (`ModelConfig.to_dict`); without a `family` it is a `ViTConfig`.
 
     Raises
     ------
     BivitError
-        When the family is unknown, a key is unknown or missing, or sizes do not fit.
+        When the family is unknown, a key is unknown or missing, a value has another type, or sizes do not fit.
     """
-    values = dict(values)
-    family = values.pop("family", "vit")
-    check(family in _FAMILIES, f"family in {what} must be one of {', '.join(_FAMILIES)}, got {family!r}")
-    config: ModelConfig = dataclass_from_dict(_FAMILIES[family], values, what)
-    return config
-
-
-def dataclass_from_dict(cls: type, values: dict[str, Any], what: str) -> Any:
-    """Build a configuration dataclass from untrusted JSON, naming missing and unknown keys.
-
-    Raises
-    ------
-    BivitError
-        When a key is unknown or a required one is missing.
-    """
-    known = {f.name: f for f in fields(cls)}
-    unknown = sorted(set(values) - set(known))
-    check(not unknown, f"{what} has unknown keys {', '.join(unknown)}; allowed are {', '.join(known)}")
-    try:
-        return cls(**values)
-    except TypeError as error:
-        raise BivitError(f"{what} is incomplete: {error}; its keys are {', '.join(known)}") from error
+    check(isinstance(values, dict), f"{what} must be a table of names and values, got {shown(values)}")
+    family = values.get("family", "vit")
+    known = isinstance(family, str) and family in _FAMILIES
+    check(known, f"family in {what} must be one of {', '.join(_FAMILIES)}, got {shown(family)}")
+    return build(_FAMILIES[family], {name: value for name, value in values.items() if name != "family"}, what)

@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from .config import Formats, ViTConfig, dataclass_from_dict
-from .errors import BivitError, check
+from .config import Formats, ViTConfig
+from .errors import check
+from .files import read_json
 from .presets import vit_preset
+from .typed import build
 
 #: Bits of a dot product that the array takes in one cycle.
 WORD = 64
@@ -217,13 +219,9 @@ ENGINES: dict[str, EngineConfig] = {
 }
 
 
-def engine_from_dict(values: dict[str, Any]) -> EngineConfig:
-    """Build an engine from JSON values; `BivitError` names what is missing, unknown or out of range."""
-    values = dict(values)
-    formats = values.pop("formats", None)
-    if formats is not None:
-        values["formats"] = dataclass_from_dict(Formats, formats, "engine formats")
-    return dataclass_from_dict(EngineConfig, values, "engine configuration")
+def engine_from_dict(values: Any) -> EngineConfig:
+    """Build an engine from JSON values; `BivitError` names what is missing, unknown, mistyped or out of range."""
+    return build(EngineConfig, values, "engine configuration")
 
 
 def load_engine(name_or_path: str) -> EngineConfig:
@@ -241,9 +239,4 @@ def load_engine(name_or_path: str) -> EngineConfig:
         path.is_file(),
         f"there is no engine {name_or_path!r}: neither a file nor one of the names {', '.join(ENGINES)}",
     )
-    try:
-        values = json.loads(path.read_text())
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BivitError(f"{path} is not JSON: {error}; write one with `bivit generate --engine NAME`") from error
-    check(isinstance(values, dict), f"{path} must hold a JSON object of engine fields")
-    return engine_from_dict(values)
+    return engine_from_dict(read_json(path, "an engine; write one with `bivit generate --engine NAME`"))

@@ -99,7 +99,7 @@ def test_truncated_file(saved: Path, keep: int) -> None:
         ({"binarization": {"attention": "soft"}}, "attention must be one of learned, fixed, got 'soft'"),
         ({"binarization": {"step": 1}}, "binarization in .* has unknown keys step"),
         ({"binarization": "bireal"}, "binarization in the header of .* must be an object"),
-        ({"pixels": {"mean": 1, "std": 1}}, "mean of pixels in .* must be a list, got 1"),
+        ({"pixels": {"mean": 1, "std": 1}}, "pixels in .*: mean must be a list, got 1"),
     ],
 )
 def test_wrong_headers(saved: Path, header: dict[str, Any], message: str) -> None:
