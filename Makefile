@@ -10,7 +10,11 @@ PACKAGES := sim hw cosim model cli
 TEST_JOBS ?= 2
 SINGLE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
-.PHONY: demo test lint types pytest bench clean
+# The same tests on the vector units of a 2009 processor, for what must not depend on them (docs/reference.md).
+OLD_PROCESSOR := OPENBLAS_CORETYPE=Nehalem NPY_DISABLE_CPU_FEATURES="X86_V3 X86_V4 AVX512_ICL AVX512_SPR" \
+	ATEN_CPU_CAPABILITY=default NUMBA_CPU_NAME=nehalem NUMBA_CPU_FEATURES=
+
+.PHONY: demo test test-old-processor lint types pytest bench clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -30,6 +34,9 @@ types: $(STAMP)
 
 pytest: $(STAMP)
 	$(SINGLE_THREAD) $(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal --durations 10
+
+test-old-processor: $(STAMP)
+	$(OLD_PROCESSOR) $(SINGLE_THREAD) $(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal
 
 bench: $(STAMP)
 	$(BIN)/bivit bench --out out/bench

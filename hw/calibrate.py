@@ -13,10 +13,9 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from statistics import median
-
-import numpy as np
 
 from ..sim.cost import Cost
 from ..sim.devices import Family
@@ -24,6 +23,7 @@ from ..sim.engine import EngineConfig
 from ..sim.errors import BivitError
 from ..sim.ram import ram_cost
 from ..sim.resource_units import UNIT_MODELS, weighted_sum
+from .least_squares import least_squares
 from .synth import COMMANDS, UNITS, synthesise
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -151,21 +151,25 @@ def fit(measurements: list[Measurement]) -> Constants:
 
 
 def _weights(seen: list[Measurement], quantity: str) -> dict[str, float]:
-    """Least squares of the relative error; a feature whose weight comes out negative is dropped, the worst first."""
+    """Least squares of the relative error; a feature whose weight comes out negative is dropped, the worst first.
+
+    In fractions: what a BLAS gives depends on the processor, and a digit of it would on ties.
+    """
     features = [UNIT_MODELS[m.unit].features(m.config) for m in seen]
     names = sorted({name for row in features for name in row})
-    whole = np.array([getattr(m.cost, quantity) for m in seen], dtype=np.float64)
-    logic = whole - [memory_part(m, quantity) for m in seen]
-    matrix = np.array([[row.get(name, 0.0) for name in names] for row in features])
-    scale = 1 / np.maximum(np.abs(whole), 50)
-    used = list(range(len(names)))
-    while used:
-        weights = np.linalg.lstsq(matrix[:, used] * scale[:, None], logic * scale, rcond=None)[0]
-        if len(used) == 1 or (weights >= 0).all():
+    whole = [Fraction(getattr(m.cost, quantity)) for m in seen]
+    scale = [1 / max(abs(value), Fraction(50)) for value in whole]
+    target = [(w - Fraction(memory_part(m, quantity))) * s for w, m, s in zip(whole, seen, scale, strict=True)]
+    columns = {name: [Fraction(row.get(name, 0)) * s for row, s in zip(features, scale, strict=True)] for name in names}
+    means = {name: sum(Fraction(row.get(name, 0)) for row in features) for name in names}
+    fitted: dict[str, Fraction] = {}
+    while columns:
+        fitted = dict(zip(columns, least_squares(list(columns.values()), target), strict=True))
+        worst = min(columns, key=lambda name: fitted[name] * means[name])
+        if len(columns) == 1 or fitted[worst] >= 0:
             break
-        used.pop(int(np.argmin(weights * matrix[:, used].mean(axis=0))))
-    fitted = dict(zip((names[k] for k in used), weights.tolist(), strict=True)) if used else {}
-    return {name: float(f"{fitted.get(name, 0.0):.4g}") for name in names}
+        del columns[worst]
+    return {name: float(f"{float(fitted.get(name, 0) if name in columns else 0):.4g}") for name in names}
 
 
 def memory_part(measurement: Measurement, quantity: str) -> float:
