@@ -1,5 +1,6 @@
 """The network file: round trip, header, damage, and nothing half-written (sim/artefact.py)."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -227,3 +228,14 @@ def test_others_may_read_it_as_far_as_the_umask_lets_them(saved: Path) -> None:
     plain = saved.with_name("plain")
     plain.touch()
     assert saved.stat().st_mode == plain.stat().st_mode
+
+
+def test_the_hash_is_as_documented(saved: Path) -> None:
+    tensors, header = read(saved)
+    text = json.dumps([header["config"], header["formats"]], sort_keys=True, separators=(", ", ": "))
+    data = text.encode("ascii")
+    for name in sorted(tensors):
+        shape = ", ".join(str(size) for size in tensors[name].shape)
+        shape = f"({shape},)" if tensors[name].ndim == 1 else f"({shape})"
+        data += f"{name} {tensors[name].dtype.name} {shape}\n".encode() + tensors[name].tobytes("C")
+    assert hashlib.sha256(data).hexdigest() == header["sha256"]
