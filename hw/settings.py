@@ -7,10 +7,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..sim.engine import EngineConfig
+from ..sim.memories import SETTINGS
 from .stream import LOAD_BUS
-
-#: Settings by word of the memory `settings`: name and bits.
-SETTINGS = (("strip_beats", 16), ("strips", 8), ("network", 32))
 
 
 class Settings(wiring.Component):

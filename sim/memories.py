@@ -10,8 +10,12 @@ from .engine import WORD, EngineConfig, LoadMemory, ceil_div
 PATCH_BIAS_BITS = 48
 PATCH_SCALE_BITS = 16
 EXP_BITS = 17  # Exp needs 16; word 0 of a table holds Tau, up to 2^16
+DENSE_WEIGHT_BITS = 8
 HEAD_BIAS_BITS = 32
 EPS_BITS = 48
+
+#: Settings by word of the memory `settings`: name and bits.
+SETTINGS = (("strip_beats", 16), ("strips", 8), ("network", 32))
 
 
 def load_memories(engine: EngineConfig) -> dict[str, LoadMemory]:
@@ -44,7 +48,7 @@ def load_memories(engine: EngineConfig) -> dict[str, LoadMemory]:
         "residual": (lanes * (f.scale_bits + f.residual_bits), depth * 2 * d // lanes),
         "tables": (EXP_BITS, depth * engine.max_heads * (WORD + 1)),
         "dense_weights": (
-            engine.dense_lanes * 8,
+            engine.dense_lanes * DENSE_WEIGHT_BITS,
             dense_groups_d * engine.max_patch_dim + dense_groups_c * 2 * d,
         ),
         "patch_params": (lanes * (PATCH_BIAS_BITS + PATCH_SCALE_BITS), d // lanes),
