@@ -7,6 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
+from ..sim import commands
 from ..sim.engine import EngineConfig, ceil_div
 from ..sim.pipeline import MULTIPLY_CYCLES, tree_cycles
 from ..sim.timing import ATTENTION_SUM, ATTENTION_TOP
@@ -63,7 +64,7 @@ class AttentionThreshold(wiring.Component):
         self.row_chunks = ceil_div(engine.max_tokens, engine.columns) * engine.tile_chunks
         self.tree_cycles = tree_cycles(engine.lanes)
         self.tables = ExpTables(engine.load_memories["tables"], engine.lanes)
-        self.fields = command_layout("attention")
+        self.fields = command_layout(commands.Attention)
         row_bits = self.fields["rows"].width
         super().__init__(
             {
@@ -72,7 +73,7 @@ class AttentionThreshold(wiring.Component):
                 "score_chunk": In(7),
                 "score_data": In(engine.lanes * engine.score_bits),
                 "table_start": In(1),
-                "table_command": In(command_layout("table")),
+                "table_command": In(command_layout(commands.Table)),
                 "attention_start": In(1),
                 "attention_command": In(self.fields),
                 "load": In(LOAD_BUS),

@@ -7,18 +7,20 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from ..sim.commands import ROW_MEMORIES, ColumnMemory, OperandMemory
 from ..sim.engine import WORD, EngineConfig
-from ..sim.isa import BIT_DESTINATIONS, COLUMN_MEMORIES, ROW_MEMORIES
 from ..sim.memories import bit_memories
 from .memory import SlotMemory
 
 #: Which sources can write which memory; the schedule never lets two write one memory in the same cycle.
-SOURCES: dict[str, tuple[str, ...]] = {
-    "drain": ("query", "attention", "context", "hidden", "key", "value"),
-    "sign_norm": ("norm",),
-    "head_norm": ("query", "key"),
-    "attention": ("attention",),
+SOURCES: dict[str, tuple[OperandMemory, ...]] = {
+    "drain": tuple(memory for memory in OperandMemory if memory != OperandMemory.NORM),
+    "sign_norm": (OperandMemory.NORM,),
+    "head_norm": (OperandMemory.QUERY, OperandMemory.KEY),
+    "attention": (OperandMemory.ATTENTION,),
 }
+#: The operand memories that the array reads as columns; the others it reads as rows.
+_COLUMNS = {ColumnMemory.KEY: OperandMemory.KEY, ColumnMemory.VALUE: OperandMemory.VALUE}
 
 
 def source_layout(lanes: int) -> data.StructLayout:
@@ -43,7 +45,7 @@ class BitStore(wiring.Component):
     from_drain, from_sign_norm, from_head_norm, from_attention : In(source_layout)
         Sources of bits.
     a_mem, a_addr, w_mem, w_addr : In
-        Operands to read: indices in `ROW_MEMORIES` and `COLUMN_MEMORIES`, and words.
+        Operands to read: memories of `OperandMemory` and `ColumnMemory`, and words.
     weight_word : In(C * 64)
         The word of the weight memory at `w_addr`, read outside.
     a, w : Out
@@ -68,31 +70,32 @@ class BitStore(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the memories, their write ports and the operand multiplexers."""
         m = Module()
-        stores: dict[str, SlotMemory] = {}
-        for name, shape in bit_memories(self.engine).items():
-            stores[name] = SlotMemory(
+        stores: dict[OperandMemory, SlotMemory] = {}
+        shapes = bit_memories(self.engine)
+        for memory in OperandMemory:
+            shape = shapes[str(memory)]
+            stores[memory] = SlotMemory(
                 slots=shape.slots,
                 slot_bits=self.engine.lanes,
                 depth=shape.depth,
                 group=shape.group,
                 clear=shape.clear,
             )
-            m.submodules[name] = stores[name]
-            self._write(m, name, stores[name])
+            m.submodules[str(memory)] = stores[memory]
+            self._write(m, memory, stores[memory])
         self._read(m, stores)
         return m
 
-    def _write(self, m: Module, name: str, store: SlotMemory) -> None:
-        """Register the chunk of whichever source is writing `name`."""
-        destination = BIT_DESTINATIONS.index(name)
-        en = Signal(name=f"{name}_en")
+    def _write(self, m: Module, memory: OperandMemory, store: SlotMemory) -> None:
+        """Register the chunk of whichever source is writing `memory`."""
+        en = Signal(name=f"{memory}_en")
         m.d.sync += store.w_en.eq(en)
         for source, targets in SOURCES.items():
-            if name not in targets:
+            if memory not in targets:
                 continue
             port = getattr(self, f"from_{source}")
-            addr, slot, clear = self._place(name, port)
-            with m.If(port.en & (port.mem == destination)):
+            addr, slot, clear = self._place(memory, port)
+            with m.If(port.en & (port.mem == memory)):
                 m.d.comb += en.eq(1)
                 m.d.sync += [
                     store.w_addr.eq(addr),
@@ -101,39 +104,37 @@ class BitStore(wiring.Component):
                     store.w_data.eq(port.data),
                 ]
 
-    def _place(self, name: str, port: data.View) -> tuple[Value, Value, Value]:
-        """Return word, slot and clear of a chunk in memory `name`."""
+    def _place(self, memory: OperandMemory, port: data.View) -> tuple[Value, Value, Value]:
+        """Return word, slot and clear of a chunk in `memory`."""
         in_word = exact_log2(self.engine.chunks_per_word)
         part = port.chunk[:in_word]
-        if name in ROW_MEMORIES:
+        if memory in ROW_MEMORIES:
             return port.addr + port.chunk[in_word:], Cat(part, port.row), part == 0
         token = (port.token + port.row)[:12]
-        if name == "key":
+        if memory == OperandMemory.KEY:
             column = exact_log2(self.engine.columns)
             return port.addr + token[column:], Cat(part, token[:column]), part == 0
         in_group = exact_log2(self.engine.tile_chunks)
         bit = exact_log2(WORD)
         return port.addr + token[bit:], Cat(port.chunk[:in_group], token[:bit]), token[:bit] == 0
 
-    def _read(self, m: Module, stores: dict[str, SlotMemory]) -> None:
+    def _read(self, m: Module, stores: dict[OperandMemory, SlotMemory]) -> None:
         """Give every memory the address, and choose the word by the memory asked for a cycle ago."""
         a_mem, w_mem = Signal.like(self.a_mem, name="a_mem_read"), Signal.like(self.w_mem, name="w_mem_read")
         m.d.sync += [a_mem.eq(self.a_mem), w_mem.eq(self.w_mem)]
         m.d.comb += [self.a.eq(0), self.w.eq(self.weight_word)]
-        for k, name in enumerate(ROW_MEMORIES):
-            m.d.comb += stores[name].r_addr.eq(self.a_addr)
-            with m.If(a_mem == k):
-                m.d.comb += self.a.eq(stores[name].r_data)
-        for k, name in enumerate(COLUMN_MEMORIES):
-            if name == "weights":
-                continue
-            m.d.comb += stores[name].r_addr.eq(self.w_addr)
-            with m.If(w_mem == k):
-                m.d.comb += self.w.eq(self._columns(name, stores[name].r_data))
+        for memory in ROW_MEMORIES:
+            m.d.comb += stores[memory].r_addr.eq(self.a_addr)
+            with m.If(a_mem == memory):
+                m.d.comb += self.a.eq(stores[memory].r_data)
+        for column, memory in _COLUMNS.items():
+            m.d.comb += stores[memory].r_addr.eq(self.w_addr)
+            with m.If(w_mem == column):
+                m.d.comb += self.w.eq(self._columns(memory, stores[memory].r_data))
 
-    def _columns(self, name: str, word: Value) -> Value:
+    def _columns(self, memory: OperandMemory, word: Value) -> Value:
         """Bring a word into column order; value words are stored token by token."""
-        if name == "key":
+        if memory == OperandMemory.KEY:
             return word
         columns = self.engine.columns
         # A single assignment of all bits keeps the transposition pure wiring in the Verilog.

@@ -8,8 +8,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..sim.commands import ISSUED, Epilogue, OperandMemory
 from ..sim.engine import EngineConfig
-from ..sim.isa import BIT_DESTINATIONS, EPILOGUES
 from ..sim.memories import value_groups
 from .attention_threshold import AttentionThreshold
 from .bit_store import BitStore
@@ -21,7 +21,6 @@ from .memory import LoadableMemory, WordMemory
 from .norm import Norm
 from .pixel_buffer import PixelBuffer
 from .residual_add import ResidualAdd
-from .sequencer import ISSUED
 from .stream import LOAD_BUS, command_layout
 from .value_sums import ValueSums
 
@@ -73,8 +72,8 @@ class Datapath(wiring.Component):
         self.units["head"] = Head(engine, s1_bits=norm.s1_bits, r_bits=norm.r_bits)
         super().__init__(
             {
-                **{f"issue_{op}": In(1) for op in ISSUED},
-                **{f"command_{op}": In(command_layout(op)) for op in ISSUED},
+                **{f"issue_{command.name}": In(1) for command in ISSUED},
+                **{f"command_{command.name}": In(command_layout(command)) for command in ISSUED},
                 "load": In(LOAD_BUS),
                 "bank": In(1),
                 "enable": In(1),
@@ -116,7 +115,7 @@ class Datapath(wiring.Component):
 
     def _commands(self, m: Module) -> None:
         """Give every unit its issues."""
-        for op in ISSUED:
+        for op in (command.name for command in ISSUED):
             issue, command = getattr(self, f"issue_{op}"), getattr(self, f"command_{op}")
             for unit in self.units.values():
                 if hasattr(unit, f"{op}_start"):
@@ -165,7 +164,7 @@ class Datapath(wiring.Component):
         )
         depth = (engine.max_tokens + 1) * engine.max_row_chunks
         m.submodules.x = x = WordMemory(engine.lanes * engine.formats.residual_bits, depth)
-        drains = matmul.drain_en & (matmul.fields.epilogue == EPILOGUES.index("residual"))
+        drains = matmul.drain_en & (matmul.fields.epilogue == Epilogue.RESIDUAL)
         row_start = Signal(20, reset_less=True)
         add_addr = (row_start + matmul.drain_chunk)[:20]
         with m.If(matmul.capture):
@@ -219,8 +218,8 @@ class Datapath(wiring.Component):
         )
         fields = matmul.fields
         bits = self._thresholded(matmul)
-        is_bits = matmul.drain_en & (fields.epilogue == EPILOGUES.index("bits"))
-        value = BIT_DESTINATIONS.index("value")
+        is_bits = matmul.drain_en & (fields.epilogue == Epilogue.BITS)
+        value = OperandMemory.VALUE
         chunk = (matmul.drain_chunk + fields.dst_chunk)[:7]
         last_chunk = matmul.drain_chunk == fields.chunks - 1
         scores = Cat(
@@ -236,9 +235,7 @@ class Datapath(wiring.Component):
             store.from_drain.chunk.eq(chunk),
             store.from_drain.data.eq(bits),
             sums.capture.eq(
-                matmul.capture
-                & (matmul.captured.epilogue == EPILOGUES.index("bits"))
-                & (matmul.captured.dst_mem == value)
+                matmul.capture & (matmul.captured.epilogue == Epilogue.BITS) & (matmul.captured.dst_mem == value)
             ),
             sums.capture_group.eq(matmul.captured.param_addr),
             sums.capture_first.eq(matmul.captured.first),
@@ -246,7 +243,7 @@ class Datapath(wiring.Component):
             sums.last.eq(last_chunk & (matmul.drain_row == fields.rows - 1)),
             sums.chunk.eq(matmul.drain_chunk),
             sums.bits.eq(bits),
-            attention.score_en.eq(matmul.drain_en & (fields.epilogue == EPILOGUES.index("scores"))),
+            attention.score_en.eq(matmul.drain_en & (fields.epilogue == Epilogue.SCORES)),
             attention.score_row.eq(matmul.drain_row),
             attention.score_chunk.eq(chunk),
             attention.score_data.eq(scores),
@@ -271,7 +268,7 @@ class Datapath(wiring.Component):
         held = {name: Signal(bits, name=f"{source}_{name}") for name, bits in (("mem", 3), ("addr", 16), ("token", 12))}
         attention = source == "attention"
         sources = {
-            "mem": Const(BIT_DESTINATIONS.index("attention"), 3) if attention else command.dst_mem,
+            "mem": Const(OperandMemory.ATTENTION, 3) if attention else command.dst_mem,
             "addr": command.dst_addr,
             "token": Const(0, 12) if attention else command.token,
         }
@@ -295,7 +292,7 @@ class Datapath(wiring.Component):
         )
         fields = matmul.fields
         m.d.comb += [
-            buffer.w_en.eq(matmul.drain_en & (fields.epilogue == EPILOGUES.index("head_norm"))),
+            buffer.w_en.eq(matmul.drain_en & (fields.epilogue == Epilogue.HEAD_NORM)),
             buffer.w_addr.eq(matmul.drain_row * chunks + matmul.drain_chunk + fields.dst_chunk),
             buffer.w_data.eq(matmul.drain_data),
             buffer.r_addr[0].eq(norm.x_addr),

@@ -6,6 +6,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..sim import commands
 from ..sim.engine import EngineConfig
 from ..sim.memories import HEAD_BIAS_BITS
 from .dense_walk import DenseWalk
@@ -13,6 +14,8 @@ from .memory import LoadableMemory
 from .requantize import Requantizer
 from .stream import LOAD_BUS, command_layout
 
+#: What the unit carries out.
+COMMANDS = (commands.Embed, commands.Prefix, commands.Logits)
 #: Signed widths of a multiplier's operands: y or a pixel, and a weight.
 INPUT_BITS = 16
 WEIGHT_BITS = 8
@@ -73,11 +76,11 @@ class Dense(wiring.Component):
         self.engine = engine
         self.acc_bits = dense_acc_bits(engine)
         self.group_chunks = engine.dense_lanes // engine.lanes
-        commands = {f"{op}_start": In(1) for op in ("embed", "prefix", "logits")}
-        commands |= {f"{op}_command": In(command_layout(op)) for op in ("embed", "prefix", "logits")}
+        starts = {f"{each.name}_start": In(1) for each in COMMANDS}
+        starts |= {f"{each.name}_command": In(command_layout(each)) for each in COMMANDS}
         super().__init__(
             {
-                **commands,
+                **starts,
                 "pixel_en": Out(1),
                 "pixel_addr": Out(16),
                 "pixel_data": In(8),
@@ -210,7 +213,7 @@ class Dense(wiring.Component):
             lanes=engine.lanes, acc_bits=self.acc_bits, residual_bits=engine.formats.residual_bits
         )
         started, en_1 = Signal(), Signal()
-        held = Signal(command_layout("embed"), reset_less=True)
+        held = Signal(command_layout(commands.Embed), reset_less=True)
         token = Signal(12, reset_less=True)
         shift_less_one = Signal(6, reset_less=True)
         position = Signal(20, reset_less=True)

@@ -6,11 +6,12 @@ from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..sim.commands import ISSUED
 from ..sim.engine import EngineConfig
 from .datapath import Datapath
 from .loader import Loader
 from .registers import AXI_LITE, Registers
-from .sequencer import ISSUED, Sequencer
+from .sequencer import Sequencer
 from .settings import Settings
 
 
@@ -80,7 +81,7 @@ class Engine(wiring.Component):
             m.d.sync += bank.eq(~bank)
         for unit in (settings, sequencer, datapath):
             m.d.comb += [unit.load.eq(loader.load), unit.bank.eq(bank)]
-        for op in ISSUED:
+        for op in (command.name for command in ISSUED):
             m.d.comb += [
                 getattr(datapath, f"issue_{op}").eq(getattr(sequencer, f"issue_{op}")),
                 getattr(datapath, f"command_{op}").eq(getattr(sequencer, f"command_{op}")),

@@ -6,6 +6,7 @@ from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..sim import commands
 from ..sim.engine import EngineConfig
 from ..sim.errors import check
 from ..sim.timing import NORMALISE_WRITE, POOL_WRITE
@@ -86,9 +87,9 @@ class Head(wiring.Component):
         super().__init__(
             {
                 "pool_start": In(1),
-                "pool_command": In(command_layout("pool")),
+                "pool_command": In(command_layout(commands.Pool)),
                 "normalise_start": In(1),
-                "normalise_command": In(command_layout("normalise")),
+                "normalise_command": In(command_layout(commands.Normalise)),
                 "x_en": Out(1),
                 "x_addr": Out(20),
                 "x_data": In(word),
@@ -132,7 +133,7 @@ class Head(wiring.Component):
         """Add the tokens of one chunk after the other; return the reader's enable and address."""
         x_bits = self.engine.formats.residual_bits
         sum_bits = x_bits + (self.engine.max_tokens - 1).bit_length()
-        held = Signal(command_layout("pool"), reset_less=True)
+        held = Signal(command_layout(commands.Pool), reset_less=True)
         address, w_addr = Signal(20, reset_less=True), Signal(20, reset_less=True)
         m.submodules.pool_walk = walk = RowWalk(row_bits=7, chunk_bits=12)  # rows are chunks, chunks are tokens
         m.d.comb += [walk.start.eq(self.pool_start), walk.rows.eq(held.chunks), walk.chunks.eq(held.tokens)]
@@ -166,7 +167,7 @@ class Head(wiring.Component):
         """Divide, then walk over the channels; return the reader's enable and address."""
         lanes, f = self.engine.lanes, self.engine.formats
         m.submodules.divider = divider = Divider(f.head_m, self.r_bits)
-        held = Signal(command_layout("normalise"), reset_less=True)
+        held = Signal(command_layout(commands.Normalise), reset_less=True)
         s1 = Signal(signed(self.s1_bits), reset_less=True)
         address, y_w_addr = Signal(20, reset_less=True), Signal(12, reset_less=True)
         left, lane = Signal(11), Signal(range(lanes))  # channels that follow, and the next one's lane

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..sim.commands import OperandMemory
 from ..sim.engine import EngineConfig
-from ..sim.isa import BIT_DESTINATIONS
 from ..sim.memories import HEAD_BIAS_BITS
 from ..sim.norm_params import norm_params
 
@@ -57,7 +57,7 @@ def observation_lanes(engine: EngineConfig) -> list[Lane]:
             True,
         ),
     ]
-    for name in BIT_DESTINATIONS:
+    for name in map(str, OperandMemory):
         store = f"datapath.bit_store.{name}"
         lanes.append(
             Lane(name, f"{store}.w_en", (f"{store}.w_addr", f"{store}.w_slot"), f"{store}.w_data", n, 1, False)

@@ -6,6 +6,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..sim.commands import Output
 from ..sim.engine import EngineConfig, ceil_div
 from ..sim.memories import HEAD_BIAS_BITS
 from .memory import WordMemory
@@ -51,7 +52,7 @@ class Logits(wiring.Component):
                 "w_addr": In(12),
                 "w_data": In(engine.lanes * LOGIT_BITS),
                 "start": In(1),
-                "command": In(command_layout("output")),
+                "command": In(command_layout(Output)),
                 "tag": In(16),
                 "tdata": Out(LOGIT_BITS),
                 "tuser": Out(16),

@@ -6,12 +6,14 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..sim import commands
+from ..sim.commands import Preload
 from ..sim.engine import EngineConfig
-from ..sim.isa import OPERATIONS, PRELOADS
 from ..sim.timing import MATMUL_DRAIN, MATMUL_PRELOAD, MATMUL_READ
 from .stream import command_layout
 from .xnor_array import XnorArray
 
+_FIELDS = commands.Matmul.layout()
 #: Fields that travel with a tile to its drain.
 _EPILOGUE = (
     "epilogue",
@@ -26,9 +28,9 @@ _EPILOGUE = (
     "param_addr",
     "first",
 )
-EPILOGUE_LAYOUT = data.StructLayout({name: OPERATIONS["matmul"][name] for name in _EPILOGUE})
+EPILOGUE_LAYOUT = data.StructLayout({name: _FIELDS[name].width for name in _EPILOGUE})
 _PRELOAD = ("preload", "preload_addr", "preload_const")
-_PRELOAD_LAYOUT = data.StructLayout({name: OPERATIONS["matmul"][name] for name in _PRELOAD})
+_PRELOAD_LAYOUT = data.StructLayout({name: _FIELDS[name].width for name in _PRELOAD})
 
 #: Cycles from the address of a step to its operands on the array's inputs.
 _FETCH = 1
@@ -71,17 +73,16 @@ class Matmul(wiring.Component):
 
     def __init__(self, engine: EngineConfig):
         self.engine = engine
-        fields = OPERATIONS["matmul"]
         sums_bits = engine.columns * engine.acc_bits
         super().__init__(
             {
                 "start": In(1),
-                "command": In(command_layout("matmul")),
+                "command": In(command_layout(commands.Matmul)),
                 "active": Out(1),
-                "a_mem": Out(fields["a_mem"]),
-                "w_mem": Out(fields["w_mem"]),
-                "a_addr": Out(fields["a_addr"]),
-                "w_addr": Out(fields["w_addr"]),
+                "a_mem": Out(_FIELDS["a_mem"].width),
+                "w_mem": Out(_FIELDS["w_mem"].width),
+                "a_addr": Out(_FIELDS["a_addr"].width),
+                "w_addr": Out(_FIELDS["w_addr"].width),
                 "a": In(engine.rows * 64),
                 "w": In(engine.columns * 64),
                 "preload_addr": Out(16),
@@ -118,9 +119,9 @@ class Matmul(wiring.Component):
         ]
         for c in range(self.engine.columns):
             word = Signal(bits, name=f"preload_{c}")
-            with m.If(select.preload == PRELOADS.index("preload")):
+            with m.If(select.preload == Preload.PRELOAD):
                 m.d.comb += word.eq(self.preload_data.word_select(c, bits))
-            with m.If(select.preload == PRELOADS.index("value_sums")):
+            with m.If(select.preload == Preload.VALUE_SUMS):
                 m.d.comb += word.eq(self.sums_data.word_select(c, bits))
             m.d.sync += start_of_sums.word_select(c, bits).eq(word + select.preload_const.as_signed())
 
@@ -134,7 +135,7 @@ class Matmul(wiring.Component):
 
     def _steps(self, m: Module) -> tuple[Signal, Signal, data.View, data.View]:
         """Count the steps; return first, last and the fields of the tile in the cycle of the read."""
-        held = Signal(command_layout("matmul"), reset_less=True)
+        held = Signal(command_layout(commands.Matmul), reset_less=True)
         step = Signal(8, reset_less=True)
         first, last = Signal(), Signal()
         epilogue, preload = Signal(EPILOGUE_LAYOUT), Signal(_PRELOAD_LAYOUT)

@@ -41,7 +41,7 @@ class NormRoot(wiring.Component):
         self.params = params
         self.root = Isqrt(params.v_bits)
         self.latency_cycles = MULTIPLY_CYCLES + 2 + self.root.latency_cycles
-        eps_bits = command_layout(params.kind)["eps"].width
+        eps_bits = params.command.layout()["eps"].width
         super().__init__(
             {
                 "sums_valid": In(1),
@@ -102,7 +102,7 @@ class Norm(wiring.Component):
     Members
     -------
     start, command : In
-        Issue cycle, and fields of `kind` in `sim.isa.OPERATIONS`.
+        Issue cycle, and fields of `sim.commands.SignNorm` or `HeadNorm`.
     x_addr, x_data : Out(20), In
         Memory of x, data one cycle after the address.
     load, bank : In
@@ -119,7 +119,7 @@ class Norm(wiring.Component):
         self.params = params = norm_params(engine, kind)
         self.rows, self.lanes = engine.rows, engine.lanes
         self.spec = engine.load_memories[kind]
-        self.fields = command_layout(kind)
+        self.fields = command_layout(params.command)
         row_bits = self.fields["rows"].width
         members = {
             "start": In(1),

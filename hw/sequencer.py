@@ -6,24 +6,21 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..sim.commands import (
+    DELAY_BITS,
+    ISSUED,
+    OPCODE_BITS,
+    OPCODES,
+    Base,
+    Embed,
+    End,
+    HeadNorm,
+    Loop,
+    SignNorm,
+)
 from ..sim.engine import EngineConfig
-from ..sim.isa import COLUMN_MEMORIES, DELAY_BITS, EPILOGUES, OPCODE_BITS, OPCODES, OPERATIONS, PRELOADS
 from .memory import LoadableMemory
 from .stream import LOAD_BUS, command_layout
-
-#: Operations that units carry out; `end` and `loop` are the sequencer's own.
-ISSUED = tuple(op for op in OPERATIONS if op not in ("end", "loop"))
-#: Fields that are relative to the block's parameters: operation, field, step of `loop` that moves them on.
-_BASES = (
-    ("matmul", "w_addr", "weights_step"),
-    ("matmul", "preload_addr", "preload_step"),
-    ("matmul", "param_addr", "residual_step"),
-    ("sign_norm", "param_addr", "sign_norm_step"),
-    ("head_norm", "param_addr", "head_norm_step"),
-    ("table", "param_addr", "tables_step"),
-    ("sign_norm", "eps", "eps_step"),
-    ("head_norm", "eps", "eps_step"),
-)
 
 
 class Sequencer(wiring.Component):
@@ -76,8 +73,8 @@ class Sequencer(wiring.Component):
                 "done": Out(1),
                 "stall_pixels": Out(1),
                 "stall_logits": Out(1),
-                **{f"issue_{op}": Out(1) for op in ISSUED},
-                **{f"command_{op}": Out(command_layout(op)) for op in ISSUED},
+                **{f"issue_{command.name}": Out(1) for command in ISSUED},
+                **{f"command_{command.name}": Out(command_layout(command)) for command in ISSUED},
                 "load": In(LOAD_BUS),
                 "bank": In(1),
             }
@@ -99,9 +96,9 @@ class Sequencer(wiring.Component):
             program.r_addr.eq(pc),
             due.eq(self.busy & (wait == 0)),
             self.stall_logits.eq(self.busy & self.hold),
-            self.stall_pixels.eq(due & ~self.hold & (opcode == OPCODES["embed"]) & ~self.strip),
+            self.stall_pixels.eq(due & ~self.hold & (opcode == OPCODES[Embed]) & ~self.strip),
             issue.eq(due & ~self.hold & ~self.stall_pixels),
-            self.image_done.eq(issue & (opcode == OPCODES["end"])),
+            self.image_done.eq(issue & (opcode == OPCODES[End])),
             self.done.eq(self.image_done & (self.image == self.images - 1)),
         ]
         with m.If(self.busy & (wait != 0) & ~self.hold):
@@ -119,11 +116,13 @@ class Sequencer(wiring.Component):
 
     def _loop(self, m: Module, issue: Signal, opcode: Signal, fields: Signal, pc: Signal) -> dict[str, Signal]:
         """Build the block loop; return the base that each step of `loop` moves on."""
-        loop = Signal(command_layout("loop"))
+        loop = Signal(command_layout(Loop))
         count = Signal(8)
-        bases = {step: Signal(20, name=step.replace("_step", "_base")) for _, _, step in _BASES}
+        bases = {
+            step: Signal(20, name=step.replace("_step", "_base")) for step in Loop.layout() if step.endswith("_step")
+        }
         m.d.comb += loop.as_value().eq(fields)
-        with m.If(issue & (opcode == OPCODES["loop"])):
+        with m.If(issue & (opcode == OPCODES[Loop])):
             with m.If(count == loop.count - 1):
                 m.d.sync += [count.eq(0), *(base.eq(0) for base in bases.values())]
             with m.Else():
@@ -137,36 +136,29 @@ class Sequencer(wiring.Component):
         """Decode the operation, add the bases of its block, and issue it in the next cycle."""
         m.submodules.norm_eps = eps = LoadableMemory(self.engine.load_memories["norm_eps"])
         m.d.comb += [eps.load.eq(self.load), eps.bank.eq(self.bank)]
-        for op in ISSUED:
-            plain = Signal(command_layout(op), name=f"{op}_fields")
-            based = Signal(command_layout(op), name=f"{op}_based")
-            command = getattr(self, f"command_{op}")
-            chosen = Signal(name=f"{op}_chosen")
-            issued = Signal(command_layout(op), name=f"{op}_issued", reset_less=True)
+        for kind in ISSUED:
+            plain = Signal(command_layout(kind), name=f"{kind.name}_fields")
+            based = Signal(command_layout(kind), name=f"{kind.name}_based")
+            command = getattr(self, f"command_{kind.name}")
+            chosen = Signal(name=f"{kind.name}_chosen")
+            issued = Signal(command_layout(kind), name=f"{kind.name}_issued", reset_less=True)
             m.d.comb += [
                 plain.as_value().eq(fields),
-                chosen.eq(issue & (opcode == OPCODES[op])),
+                chosen.eq(issue & (opcode == OPCODES[kind])),
                 based.eq(plain),
                 command.eq(issued),
             ]
-            m.d.sync += [getattr(self, f"issue_{op}").eq(chosen & ~self.restart), issued.eq(based)]
-            for based_op, field, step in _BASES:
-                if based_op == op:
-                    m.d.comb += based[field].eq(plain[field] + self._base(op, field, plain, bases[step]))
-            if op in ("sign_norm", "head_norm"):
+            m.d.sync += [getattr(self, f"issue_{kind.name}").eq(chosen & ~self.restart), issued.eq(based)]
+            for name, bits in kind.layout().items():
+                if bits.base is not None:
+                    m.d.comb += based[name].eq(plain[name] + self._base(bits.base, plain, bases))
+            if kind in (SignNorm, HeadNorm):
                 with m.If(chosen):
                     m.d.comb += eps.r_addr.eq(based.eps)
                 m.d.comb += command.eps.eq(eps.r_data)
 
     @staticmethod
-    def _base(op: str, field: str, plain: data.View, base: Signal) -> Value:
+    def _base(base: Base, plain: data.View, bases: dict[str, Signal]) -> Value:
         """Return what to add to a field: only addresses of parameters move on, not those of operands or value sums."""
-        parameters = {
-            "w_addr": ("w_mem", COLUMN_MEMORIES.index("weights")),
-            "preload_addr": ("preload", PRELOADS.index("preload")),
-            "param_addr": ("epilogue", EPILOGUES.index("residual")),
-        }
-        if op != "matmul":
-            return base
-        chooser, choice = parameters[field]
-        return Mux(plain[chooser] == choice, base, 0)
+        value = bases[base.step]
+        return Mux(plain[base.chooser] == base.choice, value, 0) if base.chooser else value

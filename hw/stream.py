@@ -5,7 +5,7 @@ from __future__ import annotations
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..sim.isa import OPERATIONS
+from ..sim.commands import Command
 
 #: Payload of one 64-bit beat for a loadable memory; `hw.memory.LoadableMemory` listens to its own id.
 LOAD_BUS = data.StructLayout({"en": 1, "memory": 8, "addr": 24, "beat": 6, "data": 64})
@@ -21,6 +21,6 @@ def bits_port(lanes: int, row_bits: int = 7, chunk_bits: int = 7) -> wiring.Sign
     return wiring.Signature({"en": Out(1), "row": Out(row_bits), "chunk": Out(chunk_bits), "data": Out(lanes)})
 
 
-def command_layout(op: str) -> data.StructLayout:
-    """Fields of one operation as a struct; the order and widths of `sim.isa.OPERATIONS`."""
-    return data.StructLayout(dict(OPERATIONS[op]))
+def command_layout(command: type[Command]) -> data.StructLayout:
+    """Fields of one command as a struct, in the order of its bits."""
+    return data.StructLayout({name: part.width for name, part in command.layout().items()})

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from . import timing
+from .commands import ColumnMemory, Epilogue, Matmul, OperandMemory, Preload
 from .engine import WORD, ceil_div
-from .isa import BIT_DESTINATIONS, COLUMN_MEMORIES, EPILOGUES, PRELOADS, ROW_MEMORIES
 from .layout import Group, Layout, Tile
 from .schedule import Op, Region, with_window
 
@@ -15,9 +15,18 @@ Regions = tuple[Region, ...]
 
 @dataclass(frozen=True)
 class Operand:
-    """Words of an operand memory: where they start, and the regions they lie in."""
+    """Words of an operand memory, read by rows or written: where they start, and the regions they lie in."""
 
-    memory: str
+    memory: OperandMemory
+    addr: int
+    regions: Regions = ()
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Words that the array reads as its column operand: where they start, and the regions they lie in."""
+
+    memory: ColumnMemory
     addr: int
     regions: Regions = ()
 
@@ -27,7 +36,7 @@ class Start:
     """Where a tile's sums start: a constant, plus a word of thresholds or of value sums."""
 
     constant: int = 0
-    preload: str = "none"
+    preload: Preload = Preload.NONE
     addr: int = 0
     regions: Regions = ()
 
@@ -38,9 +47,9 @@ class Target:
 
     Parameters
     ----------
-    epilogue : str
-        Of `sim.isa.EPILOGUES`.
-    memory, addr, chunk : str, int, int
+    epilogue : Epilogue
+        What happens to them.
+    memory, addr, chunk : OperandMemory, int, int
         Destination of bits, or (`addr`) of the first word of the residual.
     param_addr, first : int
         Parameters of the residual, or group and restart of the value sums.
@@ -48,8 +57,8 @@ class Target:
         What it occupies and touches, by window of `sim.timing.matmul`.
     """
 
-    epilogue: str
-    memory: str = "query"
+    epilogue: Epilogue
+    memory: OperandMemory = OperandMemory.QUERY
     addr: int = 0
     chunk: int = 0
     param_addr: int = 0
@@ -59,10 +68,10 @@ class Target:
     writes: dict[str, Regions] = field(default_factory=dict)
 
 
-def to_bits(memory: str, addr: int, region: Region, chunk: int = 0) -> Target:
+def to_bits(memory: OperandMemory, addr: int, region: Region, chunk: int = 0) -> Target:
     """Threshold at 0, and write the bits."""
     return Target(
-        epilogue="bits",
+        epilogue=Epilogue.BITS,
         memory=memory,
         addr=addr,
         chunk=chunk,
@@ -99,7 +108,7 @@ class ArrayOperations:
             index = self.layout.qkv_group("qk".index(part), head, group.index)
             chunk = group.index * self.engine.tile_chunks
             if buffered:
-                target = Target(epilogue="head_norm", chunk=chunk, writes={"drain": (("head_buffer", 0),)})
+                target = Target(epilogue=Epilogue.HEAD_NORM, chunk=chunk, writes={"drain": (("head_buffer", 0),)})
             else:
                 target = to_bits(bits.memory, bits.addr, bits.regions[0], chunk)
             ops.append(self._qkv(part, tile, head, group, index, target, thresholded=not buffered))
@@ -108,8 +117,8 @@ class ArrayOperations:
     def query_or_key_bits(self, part: str, tile: Tile, head: int) -> Operand:
         """Where the bits of q or k of one tile and head lie."""
         if part == "q":
-            return Operand("query", self.layout.query_addr(tile, head), (("query", tile.index, head),))
-        return Operand("key", self.layout.key_addr(head), (("key", head, tile.index),))
+            return Operand(OperandMemory.QUERY, self.layout.query_addr(tile, head), (("query", tile.index, head),))
+        return Operand(OperandMemory.KEY, self.layout.key_addr(head), (("key", head, tile.index),))
 
     def value(self, tile: Tile, head: int) -> list[Op]:
         """v of one tile and head, and its column sums."""
@@ -118,8 +127,8 @@ class ArrayOperations:
             index = self.layout.qkv_group(2, head, group.index)
             kept = self.layout.value_group(head, group.index)
             target = Target(
-                epilogue="bits",
-                memory="value",
+                epilogue=Epilogue.BITS,
+                memory=OperandMemory.VALUE,
                 addr=self.layout.value_addr(head, group.index),
                 param_addr=kept,
                 first=int(tile.index == 0),
@@ -143,13 +152,13 @@ class ArrayOperations:
             )
             chunk = keys.index * self.engine.tile_chunks
             if self.config.attn_mode == "score":
-                start = Start(padding, "preload", layout.score_threshold_addr(head))
+                start = Start(padding, Preload.PRELOAD, layout.score_threshold_addr(head))
                 target = to_bits(bits.memory, bits.addr, bits.regions[0], chunk)
             else:
                 start = Start(padding)
-                target = Target(epilogue="scores", chunk=chunk, writes={"drain": (("scores", 0),)})
+                target = Target(epilogue=Epilogue.SCORES, chunk=chunk, writes={"drain": (("scores", 0),)})
             query = self.query_or_key_bits("q", tile, head)
-            column = Operand("key", layout.key_addr(head) + keys.index, covering)
+            column = Columns(ColumnMemory.KEY, layout.key_addr(head) + keys.index, covering)
             ops.append(self._matmul("attn.scores", tile, keys, query, column, 1, start, target, head=head))
         return ops
 
@@ -160,17 +169,17 @@ class ArrayOperations:
         for group in layout.groups_of_head(head):
             kept = layout.value_group(head, group.index)
             values = tuple(("value", kept, t.index) for t in layout.tiles())
-            column = Operand("value", layout.value_addr(head, group.index), values)
+            column = Columns(ColumnMemory.VALUE, layout.value_addr(head, group.index), values)
             # The array counts xnor over all padded tokens: less their number, plus the ones of v, it is c.
-            start = Start(-steps * WORD, "value_sums", kept, (("sums", kept),))
+            start = Start(-steps * WORD, Preload.VALUE_SUMS, kept, (("sums", kept),))
             chunk = group.column // self.engine.lanes
-            target = to_bits("context", layout.context_addr(tile), ("context", tile.index), chunk)
+            target = to_bits(OperandMemory.CONTEXT, layout.context_addr(tile), ("context", tile.index), chunk)
             ops.append(self._matmul("attn.context", tile, group, bits, column, steps, start, target, head=head))
         return ops
 
     def projection(self, tile: Tile) -> list[Op]:
         """proj of one tile, added to the residual."""
-        operand = Operand("context", self.layout.context_addr(tile), (("context", tile.index),))
+        operand = Operand(OperandMemory.CONTEXT, self.layout.context_addr(tile), (("context", tile.index),))
         return self._residual("attn.proj", tile, operand, self.config.embed_dim, self.layout.embed_words)
 
     def fc1(self, tile: Tile, buffer: int) -> list[Op]:
@@ -179,20 +188,20 @@ class ArrayOperations:
         ops = []
         for group in layout.groups(self.config.hidden_dim):
             chunk = group.column // self.engine.lanes
-            target = to_bits("hidden", layout.hidden_addr(buffer), ("hidden", buffer), chunk)
-            start = Start(0, "preload", layout.preload_addr("mlp.fc1", group.index))
+            target = to_bits(OperandMemory.HIDDEN, layout.hidden_addr(buffer), ("hidden", buffer), chunk)
+            start = Start(0, Preload.PRELOAD, layout.preload_addr("mlp.fc1", group.index))
             ops.append(self._linear("mlp.fc1", tile, group, self._normed(tile), start, target))
         return ops
 
     def fc2(self, tile: Tile, buffer: int) -> list[Op]:
         """fc2 of one tile, added to the residual."""
-        operand = Operand("hidden", self.layout.hidden_addr(buffer), (("hidden", buffer),))
+        operand = Operand(OperandMemory.HIDDEN, self.layout.hidden_addr(buffer), (("hidden", buffer),))
         return self._residual("mlp.fc2", tile, operand, self.config.hidden_dim, self.layout.hidden_words)
 
     # Tiles.
 
     def _normed(self, tile: Tile) -> Operand:
-        return Operand("norm", self.layout.norm_addr(tile), (("norm", tile.index),))
+        return Operand(OperandMemory.NORM, self.layout.norm_addr(tile), (("norm", tile.index),))
 
     def _qkv(
         self, part: str, tile: Tile, head: int, group: Group, index: int, target: Target, *, thresholded: bool
@@ -200,7 +209,7 @@ class ArrayOperations:
         """A group of q, k or v; `index` counts the groups of all three."""
         if thresholded:
             # The word holds padding, K/2 and Theta.
-            start = Start(0, "preload", self.layout.preload_addr("attn.qkv", index))
+            start = Start(0, Preload.PRELOAD, self.layout.preload_addr("attn.qkv", index))
         else:
             start = self._centred(self.config.embed_dim, self.layout.embed_words)
         flat = Group(index, group.column, group.columns)
@@ -213,7 +222,7 @@ class ArrayOperations:
             chunk = group.column // self.engine.lanes
             tokens = tokens_of_x(tile.token, tile.rows)
             target = Target(
-                epilogue="residual",
+                epilogue=Epilogue.RESIDUAL,
                 addr=layout.x_addr(tile.token) + chunk,
                 param_addr=layout.residual_addr(layer) + chunk,
                 ports={"x.read": "x.read", "x.write": "x.write"},
@@ -241,7 +250,7 @@ class ArrayOperations:
         head: int = 0,
         part: str = "",
     ) -> Op:
-        weights = Operand("weights", self.layout.weights_addr(layer, group.index))
+        weights = Columns(ColumnMemory.WEIGHTS, self.layout.weights_addr(layer, group.index))
         steps = steps or self.layout.embed_words
         return self._matmul(layer, tile, group, operand, weights, steps, start, target, head=head, part=part)
 
@@ -251,7 +260,7 @@ class ArrayOperations:
         tile: Tile,
         group: Group,
         row: Operand,
-        column: Operand,
+        column: Columns,
         steps: int,
         start: Start,
         target: Target,
@@ -261,31 +270,30 @@ class ArrayOperations:
     ) -> Op:
         """One tile: rows of `row` times columns of `column`, from `start` to `target`."""
         chunks = ceil_div(group.columns, self.engine.lanes)
-        fields = {
-            "a_mem": ROW_MEMORIES.index(row.memory),
-            "a_addr": row.addr,
-            "w_mem": COLUMN_MEMORIES.index(column.memory),
-            "w_addr": column.addr,
-            "steps": steps,
-            "preload": PRELOADS.index(start.preload),
-            "preload_addr": start.addr,
-            "preload_const": start.constant,
-            "epilogue": EPILOGUES.index(target.epilogue),
-            "rows": tile.rows,
-            "chunks": chunks,
-            "columns": group.columns,
-            "dst_mem": BIT_DESTINATIONS.index(target.memory),
-            "dst_addr": target.addr,
-            "dst_chunk": target.chunk,
-            "token": tile.token,
-            "stride": self.layout.row_chunks,
-            "param_addr": target.param_addr,
-            "first": target.first,
-        }
+        command = Matmul(
+            a_mem=row.memory,
+            a_addr=row.addr,
+            w_mem=column.memory,
+            w_addr=column.addr,
+            steps=steps,
+            preload=start.preload,
+            preload_addr=start.addr,
+            preload_const=start.constant,
+            epilogue=target.epilogue,
+            rows=tile.rows,
+            chunks=chunks,
+            columns=group.columns,
+            dst_mem=target.memory,
+            dst_addr=target.addr,
+            dst_chunk=target.chunk,
+            token=tile.token,
+            stride=self.layout.row_chunks,
+            param_addr=target.param_addr,
+            first=target.first,
+        )
         activity = timing.matmul(steps, tile.rows, chunks)
         return Op(
-            op="matmul",
-            fields=fields,
+            command=command,
             layer=layer,
             unit="xnor_array",
             activity=with_window(activity, "x.read", activity.windows["drain"]),

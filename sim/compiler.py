@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from .commands import MIN_DELAY, End, Instruction, Loop, Matmul, Output
 from .config import Formats, ModelConfig, ViTConfig, vit_only
 from .engine import WORD, EngineConfig
 from .errors import BivitError
-from .isa import MIN_DELAY, Instruction
 from .layout import Layout
 from .operations import Operations
 from .schedule import Op, Scheduled, length, schedule
@@ -54,7 +54,7 @@ class Program:
         """Cycle of the last logit's transfer, from the first issue of its image, if no stream ever stalls."""
         before, block, after = self.sections
         start = before.length_cycles * before.repeat + block.length_cycles * block.repeat
-        output = next(entry for entry in after.entries if entry.op.op == "output")
+        output = next(entry for entry in after.entries if isinstance(entry.op.command, Output))
         return start + output.issue + output.op.activity.windows["logits.write"][1] - 1
 
     def unrolled(self) -> list[Scheduled]:
@@ -118,9 +118,9 @@ def _instructions(sections: tuple[Section, Section, Section], layout: Layout) ->
     """Write the sections one after another, each ended by the instruction that goes on from it."""
     before, block, after = sections
     program = _timed(before, None)
-    loop = Instruction("loop", {"target": len(program), "count": block.repeat, **layout.block_steps()})
+    loop = Instruction(Loop(target=len(program), count=block.repeat, **layout.block_steps()))
     program += _timed(block, loop)
-    program += _timed(after, Instruction("end", {}))
+    program += _timed(after, Instruction(End()))
     return tuple(program)
 
 
@@ -130,8 +130,7 @@ def _timed(section: Section, closing: Instruction | None) -> list[Instruction]:
     closing_issue = section.length_cycles - (MIN_DELAY if closing else 0)
     issues = [*(entry.issue for entry in entries), closing_issue]
     program = [
-        Instruction(entry.op.op, entry.op.fields, later - entry.issue)
-        for entry, later in zip(entries, issues[1:], strict=True)
+        Instruction(entry.op.command, later - entry.issue) for entry, later in zip(entries, issues[1:], strict=True)
     ]
     return program + ([closing] if closing else [])
 
@@ -145,10 +144,10 @@ def useful_macs(config: ViTConfig) -> int:
 def array_steps(program: Program) -> int:
     """Cycles of one image in which the array takes a step."""
     return sum(
-        section.repeat * entry.op.fields["steps"]
+        section.repeat * entry.op.command.steps
         for section in program.sections
         for entry in section.entries
-        if entry.op.op == "matmul"
+        if isinstance(entry.op.command, Matmul)
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .commands import Embed
 from .compiler import Program, array_steps, peak_macs, useful_macs
 from .pixel_model import strip_ready_times
 
@@ -62,7 +63,7 @@ def estimate_cycles(program: Program, images: int) -> CycleEstimate:
         Images of the run, 1 or more.
     """
     # Strips are read before the blocks, whose section begins with the image.
-    embeds = [entry for entry in program.sections[0].entries if entry.op.op == "embed"]
+    embeds = [entry for entry in program.sections[0].entries if isinstance(entry.op.command, Embed)]
     beats = program.layout.strip_beats
     releases: list[int] = []
     start, stalled = _FIRST, 0

@@ -29,7 +29,7 @@ def load_memories(engine: EngineConfig) -> dict[str, LoadMemory]:
     tables: 65 words a head, Tau and then Exp[1] to Exp[64]; dense_weights: int8 a dense lane;
     patch_params: B, S a lane; positions: P a lane; head_bias: int32 a lane.
     """
-    from .isa import INSTRUCTION_BITS
+    from .commands import INSTRUCTION_BITS
 
     f = engine.formats
     lanes, columns = engine.lanes, engine.columns

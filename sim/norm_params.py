@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from .commands import HeadNorm, SignNorm
 from .engine import WORD, EngineConfig
-from .isa import OPERATIONS
 from .pipeline import MULTIPLY_CYCLES, isqrt_cycles, tree_cycles
 
 NormKind = Literal["sign_norm", "head_norm"]
@@ -48,6 +48,11 @@ class NormParams:
     theta_bits: int
     theta_frac_bits: int
     mean_shift: int
+
+    @property
+    def command(self) -> type[SignNorm | HeadNorm]:
+        """What a unit of this kind is told."""
+        return SignNorm if self.kind == "sign_norm" else HeadNorm
 
     @property
     def x_min(self) -> int:
@@ -92,7 +97,7 @@ class NormParams:
     def v_bits(self) -> int:
         """Unsigned width of V: N*S2 - S1^2 sums (x[i] - x[j])^2 over pairs, most with half of x at each end."""
         half, other_half = self.max_channels // 2, (self.max_channels + 1) // 2
-        eps_max = (1 << OPERATIONS[self.kind]["eps"]) - 1
+        eps_max = (1 << self.command.layout()["eps"].width) - 1
         return (half * other_half * (self.x_max - self.x_min) ** 2 + eps_max).bit_length()
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .array_operations import ArrayOperations, Operand
+from .commands import OperandMemory
 from .layout import Layout, Tile
 from .schedule import Op
 from .unit_operations import UnitOperations
@@ -67,7 +68,7 @@ class Operations:
 
     def _attention(self, tile: Tile, head: int, buffer: int) -> list[Op]:
         """Scores, their threshold, and the context of one tile and head."""
-        bits = Operand("attention", self.layout.attention_addr(buffer), (("attention", buffer),))
+        bits = Operand(OperandMemory.ATTENTION, self.layout.attention_addr(buffer), (("attention", buffer),))
         ops = self.array.scores(tile, head, bits)
         if self.config.attn_mode == "softmax":
             ops.append(self.units.attention_threshold(tile, head, bits))

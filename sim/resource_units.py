@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from .commands import COMMANDS, DELAY_BITS, OPCODE_BITS
 from .engine import EngineConfig, ceil_div
-from .isa import DELAY_BITS, OPCODE_BITS, OPERATIONS
 from .memories import EXP_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS, bit_memories, value_groups
 from .norm_params import NormKind, NormParams, norm_params
 from .ram import Ram, loadable
@@ -101,7 +101,7 @@ def _unit(engine: EngineConfig) -> dict[str, float]:
 
 def _sequencer_rams(engine: EngineConfig) -> dict[str, Ram]:
     # The longest operation does not fill its word.
-    bits = OPCODE_BITS + DELAY_BITS + max(sum(fields.values()) for fields in OPERATIONS.values())
+    bits = OPCODE_BITS + DELAY_BITS + max(command.width() for command in COMMANDS)
     return {"program": replace(loadable(engine.load_memories["program"]), read_bits=bits)}
 
 

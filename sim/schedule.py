@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from .commands import MIN_DELAY, Command
 from .errors import BivitError
-from .isa import MIN_DELAY
 from .timing import Activity
 
 #: A piece of memory that operations depend on, such as ("norm", 3).
@@ -20,8 +20,8 @@ class Op:
 
     Parameters
     ----------
-    op, fields : str, dict
-        Operation and fields of `sim.isa`.
+    command : Command
+        What the unit is told.
     layer : str
         Tensor it works on, without the block's prefix; for reports and traces.
     unit : str
@@ -37,8 +37,7 @@ class Op:
         for `sim.trace`.
     """
 
-    op: str
-    fields: dict[str, int]
+    command: Command
     layer: str
     unit: str
     activity: Activity
@@ -126,7 +125,7 @@ def check_schedule(placed: list[Scheduled]) -> None:
     ports: dict[str, list[tuple[int, int, str]]] = {}
     accesses: dict[Region, list[tuple[int, int, int, str, bool]]] = {}
     for order, entry in enumerate(placed):
-        op, name = entry.op, f"{entry.op.op} of {entry.op.layer} (operation {order})"
+        op, name = entry.op, f"{entry.op.command.name} of {entry.op.layer} (operation {order})"
         for resource, first, end in _uses(op):
             ports.setdefault(resource, []).append((entry.issue + first, entry.issue + end, name))
         for regions_of, is_write in ((op.reads, False), (op.writes, True)):

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import singledispatchmethod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .commands import (
+    Attention,
+    Command,
+    Embed,
+    HeadNorm,
+    Logits,
+    Matmul,
+    Normalise,
+    OperandMemory,
+    Output,
+    Pool,
+    Prefix,
+    SignNorm,
+    Table,
+)
 from .compiler import Program
-from .isa import BIT_DESTINATIONS
 from .loadimage import half_threshold
 from .network import IntNetwork
 from .schedule import Op
@@ -68,7 +83,12 @@ def expected_blocks(network: IntNetwork, program: Program, taps: Mapping[str, In
     """
     writer = _Writer(network, program, {name: tap[image] for name, tap in taps.items()})
     for entry in program.unrolled():
-        yield from writer.blocks(entry.op)
+        yield from writer.writes(entry.op.command, entry.op)
+
+
+def commands_with_writes() -> set[type[Command]]:
+    """Return the commands of which this module says what they write, if only that it is nothing."""
+    return set(_Writer.__dict__["writes"].dispatcher.registry) - {object}
 
 
 class _Writer:
@@ -79,13 +99,18 @@ class _Writer:
         self.config, self.engine = program.layout.config, program.layout.engine
         self.lanes = self.engine.lanes
 
-    def blocks(self, op: Op) -> Iterator[Block]:
-        """Yield the blocks of one operation."""
-        yield from getattr(self, f"_{op.op}", self._nothing)(op)
+    @singledispatchmethod
+    def writes(self, command: Command, op: Op) -> Iterator[Block]:
+        """Yield the blocks of one operation; every command has its method, those that write no tensor too."""
+        raise NotImplementedError(f"nothing says what {command.name} writes")
 
-    def _nothing(self, op: Op) -> Iterator[Block]:
-        """`table` loads parameters and `output` reads: neither writes a tensor."""
-        return iter(())
+    @writes.register
+    def _(self, command: Table, op: Op) -> Iterator[Block]:
+        return iter(())  # loads parameters
+
+    @writes.register
+    def _(self, command: Output, op: Op) -> Iterator[Block]:
+        return iter(())  # reads
 
     def _name(self, op: Op, name: str) -> str:
         return name if op.block is None else f"blocks.{op.block}.{name}"
@@ -95,13 +120,16 @@ class _Writer:
 
     # Front and back.
 
-    def _prefix(self, op: Op) -> Iterator[Block]:
+    @writes.register
+    def _(self, command: Prefix, op: Op) -> Iterator[Block]:
         yield self._rows_of_x(op, "patch_embed", 0, self.config.num_prefix_tokens)
 
-    def _embed(self, op: Op) -> Iterator[Block]:
-        yield self._rows_of_x(op, "patch_embed", op.token, op.fields["patches"])
+    @writes.register
+    def _(self, command: Embed, op: Op) -> Iterator[Block]:
+        yield self._rows_of_x(op, "patch_embed", op.token, command.patches)
 
-    def _pool(self, op: Op) -> Iterator[Block]:
+    @writes.register
+    def _(self, command: Pool, op: Op) -> Iterator[Block]:
         yield self._rows_of_x(op, "pool", op.token, 1, first_row=0)
 
     def _rows_of_x(
@@ -129,18 +157,20 @@ class _Writer:
             lambda w, e: (source + w // chunks, column + w % chunks * self.lanes + e),
         )
 
-    def _normalise(self, op: Op) -> Iterator[Block]:
-        row, d = op.fields["row"], self.config.embed_dim
+    @writes.register
+    def _(self, command: Normalise, op: Op) -> Iterator[Block]:
+        row, d = command.row, self.config.embed_dim
         yield self._scalar("norm_q", "norm.q", (), self.taps["norm.q"][row : row + 1], lambda w, e: (row,))
         yield self._block(
             "y",
             "norm",
-            op.fields["y_addr"] + np.arange(d)[:, None],
+            command.y_addr + np.arange(d)[:, None],
             self.taps["norm"][row][:, None],
             lambda w, e: (row, w),
         )
 
-    def _logits(self, op: Op) -> Iterator[Block]:
+    @writes.register
+    def _(self, command: Logits, op: Op) -> Iterator[Block]:
         classes, lanes = self.config.num_classes, self.lanes
         padded = self.layout.class_groups * self.engine.dense_lanes
         values = np.zeros(padded, np.int64)
@@ -156,8 +186,9 @@ class _Writer:
 
     # Norms and attention.
 
-    def _sign_norm(self, op: Op) -> Iterator[Block]:
-        rows = op.fields["rows"]
+    @writes.register
+    def _(self, command: SignNorm, op: Op) -> Iterator[Block]:
+        rows = command.rows
         if op.part == "stats":
             first = 0 if op.layer == "norm" else op.token
             for what in ("s1", "r"):
@@ -166,10 +197,13 @@ class _Writer:
                 yield self._scalar(f"sign_norm_{what}", name, range(rows), values, lambda w, e: (first + w,))
         else:
             values = self._tap(op, op.layer)[op.token : op.token + rows]
-            yield self._row_bits(op, "norm", op.layer, op.fields["dst_addr"], 0, values, lambda r, c: (op.token + r, c))
+            yield self._row_bits(
+                op, command.dst_mem, op.layer, command.dst_addr, 0, values, lambda r, c: (op.token + r, c)
+            )
 
-    def _head_norm(self, op: Op) -> Iterator[Block]:
-        rows, head, token = op.fields["rows"], op.head, op.token
+    @writes.register
+    def _(self, command: HeadNorm, op: Op) -> Iterator[Block]:
+        rows, head, token = command.rows, op.head, op.token
         if op.part == "stats":
             for what in ("s1", "r"):
                 name = self._name(op, f"{op.layer}.{what}")
@@ -177,24 +211,32 @@ class _Writer:
                 yield self._scalar(f"head_norm_{what}", name, range(rows), values, lambda w, e: (head, token + w))
         else:
             values = self._tap(op, op.layer)[head, token : token + rows]
-            yield self._bits(op, op.layer, values, lambda r, c: (head, token + r, c), chunk=0)
+            yield self._bits(command, op, op.layer, values, lambda r, c: (head, token + r, c))
 
-    def _attention(self, op: Op) -> Iterator[Block]:
-        rows, head, token = op.fields["rows"], op.head, op.token
+    @writes.register
+    def _(self, command: Attention, op: Op) -> Iterator[Block]:
+        rows, head, token = command.rows, op.head, op.token
         for what in ("m", "z"):
             name = self._name(op, f"attn.attn_sign.{what}")
             values = self.taps[name][head, token : token + rows]
             yield self._scalar(f"attention_{what}", name, range(rows), values, lambda w, e: (head, token + w))
         values = self._tap(op, "attn.attn_sign")[head, token : token + rows]
         yield self._row_bits(
-            op, "attention", "attn.attn_sign", op.fields["dst_addr"], 0, values, lambda r, c: (head, token + r, c)
+            op,
+            OperandMemory.ATTENTION,
+            "attn.attn_sign",
+            command.dst_addr,
+            0,
+            values,
+            lambda r, c: (head, token + r, c),
         )
 
     # The array.
 
-    def _matmul(self, op: Op) -> Iterator[Block]:
-        rows, chunks, columns = (op.fields[name] for name in ("rows", "chunks", "columns"))
-        name, tensor, theta, index = self._sums(op)
+    @writes.register
+    def _(self, command: Matmul, op: Op) -> Iterator[Block]:
+        rows, chunks, columns = command.rows, command.chunks, command.columns
+        name, tensor, theta, index = self._sums(command, op)
         padded = np.zeros((rows, chunks * self.lanes), np.int64)
         offsets = np.zeros(chunks * self.lanes, np.int64)
         offsets[:columns] = [half_threshold(int(t)) for t in theta]
@@ -215,14 +257,14 @@ class _Writer:
             valid=np.broadcast_to(np.arange(chunks * lanes) < columns, padded.shape).reshape(-1, lanes),
             to_tap=to_tap,
         )
-        yield from self._epilogue(op)
+        yield from self._epilogue(command, op)
 
-    def _sums(self, op: Op) -> tuple[str, Ints, Any, Callable[[int, int], tuple[int, ...]]]:
+    def _sums(self, command: Matmul, op: Op) -> tuple[str, Ints, Any, Callable[[int, int], tuple[int, ...]]]:
         """Return name, piece and thresholds of the tensor that a tile's sums stand for, and its index."""
         token, column, head = op.token, op.column, op.head
-        rows = slice(token, token + op.fields["rows"])
-        columns = slice(column, column + op.fields["columns"])
-        none = np.zeros(op.fields["columns"], np.int64)
+        rows = slice(token, token + command.rows)
+        columns = slice(column, column + command.columns)
+        none = np.zeros(command.columns, np.int64)
         if op.layer == "attn.scores":
             tensor = self._tap(op, "attn.scores")[head, rows, columns]
             if self.config.attn_mode == "score":
@@ -241,47 +283,54 @@ class _Writer:
                 theta = self.network.tensors[self._name(op, f"attn.{op.part}_norm.theta")].reshape(-1)[columns]
         elif op.layer == "mlp.fc1":
             theta = self.network.tensors[self._name(op, "mlp.act.theta")][columns]
-        tensor = self._tap(op, op.layer)[rows, base : base + op.fields["columns"]]
+        tensor = self._tap(op, op.layer)[rows, base : base + command.columns]
         return self._name(op, op.layer), tensor, theta, lambda r, c: (token + r, base + c)
 
-    def _epilogue(self, op: Op) -> Iterator[Block]:
+    def _epilogue(self, command: Matmul, op: Op) -> Iterator[Block]:
         """What becomes of the sums: bits, or the new residual; scores and buffered sums are seen by their readers."""
-        token, rows, head = op.token, op.fields["rows"], op.head
-        columns = slice(op.column, op.column + op.fields["columns"])
+        token, rows, head = op.token, command.rows, op.head
+        columns = slice(op.column, op.column + command.columns)
         e = self.config.head_dim
-        in_head = slice(op.column - head * e, op.column - head * e + op.fields["columns"])
+        in_head = slice(op.column - head * e, op.column - head * e + command.columns)
         where = slice(token, token + rows)
-        chunk = op.fields["dst_chunk"]
+        chunk = command.dst_chunk
         if op.layer in ("attn.proj", "mlp.fc2"):
             name = "add1" if op.layer == "attn.proj" else "add2"
-            yield self._rows_of_x(op, name, token, rows, column=op.column, chunks=op.fields["chunks"])
+            yield self._rows_of_x(op, name, token, rows, column=op.column, chunks=command.chunks)
         elif op.layer == "attn.qkv" and (op.part == "v" or self.config.qk_mode == "threshold"):
             name = "attn.v_sign" if op.part == "v" else f"attn.{op.part}_norm"
             values = self._tap(op, name)[head, where, in_head]
-            yield self._bits(op, name, values, lambda r, c: (head, token + r, in_head.start + c), chunk=chunk)
+            yield self._bits(command, op, name, values, lambda r, c: (head, token + r, in_head.start + c), chunk)
         elif op.layer == "attn.scores" and self.config.attn_mode == "score":
             values = self._tap(op, "attn.attn_sign")[head, where, columns]
-            yield self._bits(op, "attn.attn_sign", values, lambda r, c: (head, token + r, op.column + c), chunk=chunk)
+            yield self._bits(
+                command, op, "attn.attn_sign", values, lambda r, c: (head, token + r, op.column + c), chunk=chunk
+            )
         elif op.layer in ("attn.context", "mlp.fc1"):
             name = "attn.context" if op.layer == "attn.context" else "mlp.act"
             values = self._tap(op, name)[where, columns]
-            yield self._bits(op, name, values, lambda r, c: (token + r, op.column + c), chunk=chunk)
+            yield self._bits(command, op, name, values, lambda r, c: (token + r, op.column + c), chunk)
 
     # Bits.
 
     def _bits(
-        self, op: Op, name: str, values: Ints, index: Callable[[int, int], tuple[int, ...]], *, chunk: int
+        self,
+        command: Matmul | SignNorm | HeadNorm,
+        op: Op,
+        name: str,
+        values: Ints,
+        index: Callable[[int, int], tuple[int, ...]],
+        chunk: int = 0,
     ) -> Block:
         """Bits of a tile in whichever memory the operation writes."""
-        memory = BIT_DESTINATIONS[op.fields["dst_mem"]]
-        addr = op.fields["dst_addr"]
-        if memory not in ("key", "value"):
+        memory, addr = command.dst_mem, command.dst_addr
+        if memory not in (OperandMemory.KEY, OperandMemory.VALUE):
             return self._row_bits(op, memory, name, addr, chunk, values, index)
         rows, columns = values.shape
         chunks = -(-columns // self.lanes)
         row, part = np.divmod(np.arange(rows * chunks), chunks)
         tokens = op.token + row
-        if memory == "key":
+        if memory == OperandMemory.KEY:
             per_word, slots = self.engine.columns, self.engine.chunks_per_word
             part = part + chunk
         else:
@@ -292,7 +341,7 @@ class _Writer:
     def _row_bits(
         self,
         op: Op,
-        memory: str,
+        memory: OperandMemory,
         name: str,
         addr: int,
         chunk: int,
@@ -310,7 +359,7 @@ class _Writer:
 
     def _padded_bits(
         self,
-        memory: str,
+        memory: OperandMemory,
         name: str,
         keys: Ints,
         values: Ints,
@@ -323,7 +372,7 @@ class _Writer:
         padded[:, :columns] = values
         lanes = self.lanes
         return self._block(
-            memory, name, keys, padded.reshape(-1, lanes), lambda w, e: index(w // chunks, w % chunks * lanes + e)
+            str(memory), name, keys, padded.reshape(-1, lanes), lambda w, e: index(w // chunks, w % chunks * lanes + e)
         )
 
     @staticmethod

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from . import timing
 from .array_operations import Operand, tokens_of_x
-from .isa import BIT_DESTINATIONS
+from .commands import (
+    Attention,
+    Embed,
+    HeadNorm,
+    Logits,
+    Normalise,
+    OperandMemory,
+    Output,
+    Pool,
+    Prefix,
+    SignNorm,
+    Table,
+)
 from .layout import Layout, Tile
 from .schedule import Op, with_window
 from .timing import Activity
@@ -32,8 +44,7 @@ class UnitOperations:
         tokens = self.config.num_prefix_tokens
         words = tokens * self.layout.row_chunks
         return Op(
-            op="prefix",
-            fields={"words": words},
+            command=Prefix(words=words),
             layer="patch_embed",
             unit="dense",
             activity=timing.prefix(self.engine, words),
@@ -44,20 +55,19 @@ class UnitOperations:
     def embed(self, token: int) -> Op:
         """One strip of patches, the first of which is `token`."""
         config, layout = self.config, self.layout
-        fields = {
-            "token": token,
-            "patches": config.grid_size,
-            "groups": layout.dense_groups,
-            "chunks": layout.row_chunks,
-            "stride": layout.row_chunks,
-            "patch_rows": config.patch_size,
-            "patch_row_bytes": config.patch_size * config.in_chans,
-            "row_bytes": config.img_size * config.in_chans,
-            "shift": self.patch_shift,
-        }
+        command = Embed(
+            token=token,
+            patches=config.grid_size,
+            groups=layout.dense_groups,
+            chunks=layout.row_chunks,
+            stride=layout.row_chunks,
+            patch_rows=config.patch_size,
+            patch_row_bytes=config.patch_size * config.in_chans,
+            row_bytes=config.img_size * config.in_chans,
+            shift=self.patch_shift,
+        )
         return Op(
-            op="embed",
-            fields=fields,
+            command=command,
             layer="patch_embed",
             unit="dense",
             activity=timing.embed(
@@ -77,23 +87,25 @@ class UnitOperations:
     def sign_norm_pass(self, norm: str, tile: Tile, apply: int) -> Op:
         """First (sums, root) or second (bits) pass; the last norm, ``norm``, has only the first."""
         layout, chunks = self.layout, self.layout.row_chunks
-        fields = {
-            **_norm_fields(tile, chunks, apply),
-            "x_addr": layout.x_addr(tile.token),
-            "stride": chunks,
-            "param_addr": 0 if norm == "norm" else layout.sign_norm_addr(norm),
-            "eps": layout.eps_addr(norm),
-            "channels": self.config.embed_dim,
-            "mean": int(self.config.norm_mode == "mean" and norm != "norm"),
-            "dst_mem": BIT_DESTINATIONS.index("norm"),
-            "dst_addr": layout.norm_addr(tile),
-        }
+        command = SignNorm(
+            apply=apply,
+            rows=tile.rows,
+            chunks=chunks,
+            x_addr=layout.x_addr(tile.token),
+            stride=chunks,
+            param_addr=0 if norm == "norm" else layout.sign_norm_addr(norm),
+            channels=self.config.embed_dim,
+            eps=layout.eps_addr(norm),
+            mean=int(self.config.norm_mode == "mean" and norm != "norm"),
+            dst_mem=OperandMemory.NORM,
+            dst_addr=layout.norm_addr(tile),
+            token=tile.token,
+        )
         activity = timing.sign_norm(self.engine, apply, tile.rows, chunks)
         stats = (("sign_stats", 0),)
         x = tokens_of_x(tile.token, tile.rows)
         return Op(
-            op="sign_norm",
-            fields=fields,
+            command=command,
             layer=norm,
             unit="sign_norm",
             activity=_bits_written(activity) if apply else activity,
@@ -111,20 +123,24 @@ class UnitOperations:
 
     def _head_norm_pass(self, norm: str, tile: Tile, head: int, bits: Operand, apply: int) -> Op:
         layout, chunks = self.layout, self.layout.head_chunks
-        fields = {
-            **_norm_fields(tile, chunks, apply),
-            "stride": self.engine.chunks_per_word,
-            "param_addr": layout.head_norm_addr(norm, head),
-            "eps": layout.eps_addr(norm, head),
-            "channels": self.config.head_dim,
-            "dst_mem": BIT_DESTINATIONS.index(bits.memory),
-            "dst_addr": bits.addr,
-        }
+        command = HeadNorm(
+            apply=apply,
+            rows=tile.rows,
+            chunks=chunks,
+            x_addr=0,
+            stride=self.engine.chunks_per_word,
+            param_addr=layout.head_norm_addr(norm, head),
+            channels=self.config.head_dim,
+            eps=layout.eps_addr(norm, head),
+            mean=0,
+            dst_mem=bits.memory,
+            dst_addr=bits.addr,
+            token=tile.token,
+        )
         activity = timing.head_norm(self.engine, apply, tile.rows, chunks)
         stats = (("head_stats", 0),)
         return Op(
-            op="head_norm",
-            fields=fields,
+            command=command,
             layer=norm,
             unit="head_norm",
             activity=_bits_written(activity) if apply else activity,
@@ -140,8 +156,7 @@ class UnitOperations:
         """Load one head's table into the attention unit."""
         activity = timing.table(self.engine)
         return Op(
-            op="table",
-            fields={"param_addr": self.layout.table_addr(head)},
+            command=Table(param_addr=self.layout.table_addr(head)),
             layer="attn.attn_sign",
             unit="attention_threshold",
             activity=with_window(activity, "all", (0, activity.busy)),
@@ -154,8 +169,7 @@ class UnitOperations:
         n = self.config.num_tokens
         activity = _bits_written(timing.attention(self.engine, tile.rows, n))
         return Op(
-            op="attention",
-            fields={"rows": tile.rows, "keys": n, "dst_addr": bits.addr},
+            command=Attention(rows=tile.rows, keys=n, dst_addr=bits.addr),
             layer="attn.attn_sign",
             unit="attention_threshold",
             activity=activity,
@@ -171,16 +185,10 @@ class UnitOperations:
     def pool(self) -> Op:
         """Mean over all tokens, into the row behind them."""
         n, chunks = self.config.num_tokens, self.layout.row_chunks
-        fields = {
-            "tokens": n,
-            "chunks": chunks,
-            "stride": chunks,
-            "shift": self.config.pool_shift,
-            "dst_addr": self.layout.x_addr(n),
-        }
         return Op(
-            op="pool",
-            fields=fields,
+            command=Pool(
+                tokens=n, chunks=chunks, stride=chunks, shift=self.config.pool_shift, dst_addr=self.layout.x_addr(n)
+            ),
             layer="pool",
             unit="head",
             activity=timing.pool(self.engine, n, chunks),
@@ -193,10 +201,8 @@ class UnitOperations:
     def normalise(self, row: int, token: int) -> Op:
         """Normalise the classifier's row `row`, which is token `token` of the residual."""
         d = self.config.embed_dim
-        fields = {"row": row, "x_addr": self.layout.x_addr(token), "channels": d, "y_addr": row * d}
         return Op(
-            op="normalise",
-            fields=fields,
+            command=Normalise(row=row, x_addr=self.layout.x_addr(token), channels=d, y_addr=row * d),
             layer="norm",
             unit="head",
             activity=timing.normalise(self.engine, d),
@@ -209,14 +215,8 @@ class UnitOperations:
     def logits(self) -> Op:
         """Classify."""
         layout = self.layout
-        fields = {
-            "inputs": layout.head_inputs,
-            "groups": layout.class_groups,
-            "weight_addr": layout.head_weight_addr,
-        }
         return Op(
-            op="logits",
-            fields=fields,
+            command=Logits(inputs=layout.head_inputs, groups=layout.class_groups, weight_addr=layout.head_weight_addr),
             layer="head",
             unit="dense",
             activity=timing.logits(self.engine, layout.head_inputs, layout.class_groups),
@@ -229,18 +229,13 @@ class UnitOperations:
         classes = self.config.num_classes
         activity = timing.output(self.engine, classes)
         return Op(
-            op="output",
-            fields={"classes": classes},
+            command=Output(classes=classes),
             layer="head",
             unit="logits",
             # The memory's first word is read ahead of the first beat.
             activity=with_window(activity, "logits.read", (1, activity.windows["logits.write"][1])),
             reads={"logits.read": (("logits", 0),)},
         )
-
-
-def _norm_fields(tile: Tile, chunks: int, apply: int) -> dict[str, int]:
-    return {"apply": apply, "rows": tile.rows, "chunks": chunks, "x_addr": 0, "mean": 0, "token": tile.token}
 
 
 def _bits_written(activity: Activity) -> Activity:

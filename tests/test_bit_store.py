@@ -6,12 +6,13 @@ import pytest
 from amaranth.sim import Simulator
 
 from bivit.hw.bit_store import SOURCES, BitStore
+from bivit.sim.commands import ROW_MEMORIES, ColumnMemory, OperandMemory
 from bivit.sim.engine import WORD, engine_for
-from bivit.sim.isa import BIT_DESTINATIONS, COLUMN_MEMORIES, ROW_MEMORIES
 from bivit.sim.presets import preset
 from helpers import CLK_PERIOD
 
 ENGINE = engine_for(preset("digits"), rows=5, columns=16, lanes=8, dense_lanes=8, program_words=512)
+KEY, VALUE = OperandMemory.KEY, OperandMemory.VALUE
 
 
 def run(bench):
@@ -29,7 +30,7 @@ def run(bench):
 async def write(ctx, unit, source, mem, *, addr, row, chunk, bits, token=0):
     """Write one chunk and leave the port idle."""
     port = getattr(unit, f"from_{source}")
-    fields = {"mem": BIT_DESTINATIONS.index(mem), "addr": addr, "token": token, "row": row, "chunk": chunk}
+    fields = {"mem": mem, "addr": addr, "token": token, "row": row, "chunk": chunk}
     ctx.set(port, {"en": 1, "data": bits, **fields})
     await ctx.tick()
     ctx.set(port.en, 0)
@@ -38,18 +39,18 @@ async def write(ctx, unit, source, mem, *, addr, row, chunk, bits, token=0):
 async def read(ctx, unit, memory, addr):
     """Read a word of operands."""
     if memory in ROW_MEMORIES:
-        ctx.set(unit.a_mem, ROW_MEMORIES.index(memory))
+        ctx.set(unit.a_mem, memory)
         ctx.set(unit.a_addr, addr)
         await ctx.tick()
         return ctx.get(unit.a)
-    ctx.set(unit.w_mem, COLUMN_MEMORIES.index(memory))
+    ctx.set(unit.w_mem, ColumnMemory[memory.name])
     ctx.set(unit.w_addr, addr)
     await ctx.tick()
     return ctx.get(unit.w)
 
 
 @pytest.mark.parametrize(
-    ("source", "memory"), [(s, m) for s, names in SOURCES.items() for m in names if m not in ("key", "value")]
+    ("source", "memory"), [(s, m) for s, memories in SOURCES.items() for m in memories if m in ROW_MEMORIES]
 )
 def test_row_memories_keep_64_bits_of_each_row(source, memory):
     """Rows of 128 bits over dirty words; the second word is only half written, its rest must be 0."""
@@ -83,9 +84,9 @@ def test_keys_are_columns(source):
             for row in range(5):
                 for chunk in range(4):
                     bits = keys[first + row] >> 8 * chunk & 0xFF
-                    await write(ctx, unit, source, "key", addr=1, row=row, chunk=chunk, bits=bits, token=first)
+                    await write(ctx, unit, source, KEY, addr=1, row=row, chunk=chunk, bits=bits, token=first)
         await ctx.tick()
-        words = {addr: await read(ctx, unit, "key", addr) for addr in (1, 2)}
+        words = {addr: await read(ctx, unit, OperandMemory.KEY, addr) for addr in (1, 2)}
         for token, bits in keys.items():
             assert words[1 + token // 16] >> WORD * (token % 16) & (1 << WORD) - 1 == bits
 
@@ -104,9 +105,19 @@ def test_values_are_transposed():
                 for row in range(min(5, run_of - first)):
                     for chunk in range(2):
                         word = sum(bits[first + row][chunk * 8 + i] << i for i in range(8))
-                        await write(ctx, unit, "drain", "value", addr=3, row=row, chunk=chunk, bits=word, token=first)
+                        await write(
+                            ctx,
+                            unit,
+                            "drain",
+                            OperandMemory.VALUE,
+                            addr=3,
+                            row=row,
+                            chunk=chunk,
+                            bits=word,
+                            token=first,
+                        )
             await ctx.tick()
-            word = await read(ctx, unit, "value", 3)
+            word = await read(ctx, unit, OperandMemory.VALUE, 3)
             for c in range(16):
                 expected = sum(bits[t][c] << t for t in range(run_of))
                 assert word >> WORD * c & (1 << WORD) - 1 == expected
@@ -117,7 +128,7 @@ def test_values_are_transposed():
 
 def test_weights_pass_through():
     async def bench(ctx, unit):
-        ctx.set(unit.w_mem, COLUMN_MEMORIES.index("weights"))
+        ctx.set(unit.w_mem, ColumnMemory.WEIGHTS)
         await ctx.tick()
         ctx.set(unit.weight_word, 0x1234 << 900)
         assert ctx.get(unit.w) == 0x1234 << 900

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 from shapes import MODES, TINY, TOKENS, tiny_engine
 
+from bivit.sim.commands import COMMANDS, OPCODE_BITS, OPCODES, Instruction, Loop, Table
 from bivit.sim.compiler import array_steps, compile_program, peak_macs, useful_macs
 from bivit.sim.config import Formats
 from bivit.sim.cycles import estimate_cycles
 from bivit.sim.engine import ENGINES
 from bivit.sim.errors import BivitError
-from bivit.sim.isa import OPCODES, OPERATIONS, Instruction
 from bivit.sim.presets import preset
 from bivit.sim.schedule import check_schedule
 
@@ -91,11 +91,18 @@ def test_rows_of_patches_must_be_whole_beats():
 
 
 def test_instructions_refuse_what_their_fields_cannot_hold():
-    fields = dict.fromkeys(OPERATIONS["table"], 0)
-    assert Instruction("table", fields).encode() & 15 == OPCODES["table"]
+    assert Instruction(Table(param_addr=0)).encode() & 15 == OPCODES[Table]
     with pytest.raises(BivitError, match=r"table.param_addr has 16 bits and cannot hold 65536"):
-        Instruction("table", {"param_addr": 65536}).encode()
+        Instruction(Table(param_addr=65536)).encode()
     with pytest.raises(BivitError, match="delay must be 2"):
-        Instruction("table", fields, 1).encode()
-    with pytest.raises(BivitError, match="table has fields"):
-        Instruction("table", {}).encode()
+        Instruction(Table(param_addr=0), 1).encode()
+    with pytest.raises(TypeError, match="param_addr"):
+        Table()
+
+
+def test_every_command_has_a_name_an_opcode_and_bases_that_the_loop_moves_on():
+    assert len({command.name for command in COMMANDS}) == len(COMMANDS) <= 1 << OPCODE_BITS
+    for command in COMMANDS:
+        for bits in command.layout().values():
+            assert bits.base is None or bits.base.step in Loop.layout()
+            assert bits.base is None or not bits.base.chooser or bits.base.chooser in command.layout()

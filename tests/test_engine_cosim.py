@@ -18,6 +18,7 @@ from bivit.cosim.runner import Build, build
 from bivit.cosim.scenario import Load, Outcome, Run, play
 from bivit.hw.emit import TOP, engine_verilog
 from bivit.hw.lanes import observation_lanes
+from bivit.sim.commands import Matmul
 from bivit.sim.compiler import compile_network
 from bivit.sim.cycles import estimate_cycles
 from bivit.sim.loadimage import load_words
@@ -111,9 +112,9 @@ def test_a_changed_program_word_is_found():
     """An instruction of the first block writes its hidden bits from channel 8 on instead of 0."""
     network, engine = random_network(TINY, seed=5), tiny_engine()
     program = compile_network(network, engine)
-    at = next(k for k, i in enumerate(program.instructions) if i.op == "matmul" and i.fields["preload_addr"] == 6)
-    wrong = program.instructions[at]
-    wrong = replace(wrong, fields={**wrong.fields, "dst_chunk": wrong.fields["dst_chunk"] + 1})
+    commands = [instruction.command for instruction in program.instructions]
+    at = next(k for k, each in enumerate(commands) if isinstance(each, Matmul) and each.preload_addr == 6)
+    wrong = replace(program.instructions[at], command=replace(commands[at], dst_chunk=commands[at].dst_chunk + 1))
     instructions = (*program.instructions[:at], wrong, *program.instructions[at + 1 :])
     words = load_words(network, replace(program, instructions=instructions))
     result = cosim(network, stream=build_stream(engine, words))

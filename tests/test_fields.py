@@ -8,10 +8,10 @@ from extremes import ENDS, extreme_network, tied_network
 from shapes import MODES, SWINS, TOKENS, random_images, tiny_engine
 
 from bivit.model.integer import run_integer
+from bivit.sim.commands import COMMANDS, Command, HeadNorm, Instruction, SignNorm
 from bivit.sim.compiler import compile_network
 from bivit.sim.errors import BivitError
 from bivit.sim.fields import field_range, pack_field, pack_fields
-from bivit.sim.isa import OPERATIONS, SIGNED_FIELDS, Instruction
 from bivit.sim.loadimage import load_words
 from bivit.sim.loadstream import build_stream, parse_stream
 from bivit.sim.memories import EPS_BITS
@@ -31,19 +31,22 @@ def test_a_field_holds_its_range_and_nothing_beyond(bits: int, signed: bool) -> 
             pack_fields([0, value, 0], bits, "eps", signed=signed)
 
 
-@pytest.mark.parametrize("op", OPERATIONS)
-def test_every_field_of_an_instruction_is_checked(op: str) -> None:
-    for name, bits in OPERATIONS[op].items():
-        low, high = field_range(bits, signed=name in SIGNED_FIELDS)
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_every_field_of_an_instruction_is_checked(command: type[Command]) -> None:
+    for name, bits in command.layout().items():
+        low, high = field_range(bits.width, signed=bits.signed)
         for value in (low, high):
-            Instruction(op, dict.fromkeys(OPERATIONS[op], 0) | {name: value}).encode()
+            Instruction(command(**dict.fromkeys(command.layout(), 0) | {name: value})).encode()
         for value in (low - 1, high + 1):
-            with pytest.raises(BivitError, match=rf"^{op}\.{name} has {bits} bits and cannot hold {value}"):
-                Instruction(op, dict.fromkeys(OPERATIONS[op], 0) | {name: value}).encode()
+            wrong = Instruction(command(**dict.fromkeys(command.layout(), 0) | {name: value}))
+            with pytest.raises(
+                BivitError, match=rf"^{command.name}\.{name} has {bits.width} bits and cannot hold {value}"
+            ):
+                wrong.encode()
 
 
 def test_the_program_and_the_norms_have_one_width_of_eps() -> None:
-    assert OPERATIONS["sign_norm"]["eps"] == OPERATIONS["head_norm"]["eps"] == EPS_BITS
+    assert SignNorm.layout()["eps"].width == HeadNorm.layout()["eps"].width == EPS_BITS
 
 
 def unchecked(network: IntNetwork, name: str, value: int) -> IntNetwork:

@@ -5,9 +5,8 @@ import random
 from amaranth.sim import Simulator
 
 from bivit.hw.matmul import Matmul
-from bivit.sim import timing
+from bivit.sim import commands, timing
 from bivit.sim.engine import EngineConfig, engine_for
-from bivit.sim.isa import OPERATIONS
 from bivit.sim.presets import preset
 from helpers import CLK_PERIOD, signed
 
@@ -82,7 +81,7 @@ def pack(values, bits):
 
 
 def tile(**fields):
-    return dict.fromkeys(OPERATIONS["matmul"], 0) | {"rows": 3, "chunks": 2, "columns": 16, "steps": 1} | fields
+    return dict.fromkeys(commands.Matmul.layout(), 0) | {"rows": 3, "chunks": 2, "columns": 16, "steps": 1} | fields
 
 
 def lanes_of(word, engine):

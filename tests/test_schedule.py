@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from bivit.sim.commands import Table
 from bivit.sim.errors import BivitError
 from bivit.sim.schedule import Op, Scheduled, check_schedule, length, schedule
 from bivit.sim.timing import Activity
@@ -11,8 +12,7 @@ from bivit.sim.timing import Activity
 
 def op(unit, window, *, reads=(), writes=(), busy=4, port=None):
     return Op(
-        op="matmul",
-        fields={},
+        command=Table(param_addr=0),
         layer=unit,
         unit=unit,
         activity=Activity(busy, {"w": window}),

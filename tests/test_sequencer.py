@@ -3,17 +3,19 @@
 from amaranth.sim import Simulator
 
 from bivit.hw.sequencer import Sequencer
+from bivit.sim.commands import COMMANDS, Instruction
 from bivit.sim.engine import engine_for
-from bivit.sim.isa import OPERATIONS, Instruction
 from bivit.sim.presets import preset
 from helpers import CLK_PERIOD, load_memory
 
 ENGINE = engine_for(preset("digits"), rows=2, columns=8, lanes=8, dense_lanes=8, program_words=16)
+BY_NAME = {command.name: command for command in COMMANDS}
 WATCHED = ("embed", "matmul", "sign_norm", "output")
 
 
 def instruction(op, delay=2, **fields):
-    return Instruction(op, dict.fromkeys(OPERATIONS[op], 0) | fields, delay)
+    command = BY_NAME[op]
+    return Instruction(command(**dict.fromkeys(command.layout(), 0) | fields), delay)
 
 
 PROGRAM = [

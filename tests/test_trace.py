@@ -7,10 +7,11 @@ import pytest
 from shapes import MODES, tiny_engine
 
 from bivit.hw.lanes import observation_lanes
+from bivit.sim.commands import ISSUED
 from bivit.sim.compiler import compile_network
 from bivit.sim.random_network import random_network
 from bivit.sim.taps import tap_shapes
-from bivit.sim.trace import expected_blocks
+from bivit.sim.trace import commands_with_writes, expected_blocks
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -43,3 +44,7 @@ def test_blocks_cover_every_tap_and_say_its_values(mode):
             continue
         assert len(seen[name]) == np.prod(shape), name
         assert set(seen[name].values()) == {1}, name
+
+
+def test_it_is_said_of_every_command_what_it_writes():
+    assert commands_with_writes() == set(ISSUED)
