@@ -11,7 +11,7 @@ from .engine import WORD, EngineConfig
 from .errors import BivitError
 from .layout import Layout
 from .operations import Operations
-from .schedule import Op, Scheduled, length, schedule
+from .schedule import Op, Scheduled, check_schedule, length, schedule
 
 if TYPE_CHECKING:  # compiling needs shapes only, and starts without the reference and its kernels
     from .network import IntNetwork
@@ -83,7 +83,8 @@ def compile_program(config: ModelConfig, formats: Formats, engine: EngineConfig,
     """Compile a network of `config` for `engine`; times do not depend on `patch_shift` or any other parameter.
 
     The schedule is in order, one tile at a time on the array; an operation starts as soon as its operands are there
-    and its ports are free. Between blocks the engine drains.
+    and its ports are free. Between blocks the engine drains. No program leaves here whose schedule `check_schedule`
+    has not looked at.
 
     Raises
     ------
@@ -109,6 +110,7 @@ def compile_program(config: ModelConfig, formats: Formats, engine: EngineConfig,
 
 def _section(ops: list[Op], repeat: int = 1) -> Section:
     placed = schedule(ops)
+    check_schedule(placed)
     # The section's own last instruction (loop or end) is issued one MIN_DELAY before the next section begins.
     cycles = max(length(placed), placed[-1].issue + MIN_DELAY) + MIN_DELAY
     return Section(tuple(placed), cycles, repeat)
