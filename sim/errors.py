@@ -18,13 +18,8 @@ def check(condition: bool, message: str) -> None:
 def near(name: str, known: Iterable[str]) -> str:
     """Return a question for a message about an unknown name: the known one that is most like it; empty when none is.
 
-    Parameters
-    ----------
-    name : str
-        What a user wrote.
-    known : iterable of str
-        What there is.
-
+    Examples
+    --------
     >>> near("Diet_tiny", ["deit_tiny", "swin_tiny"])
     '; did you mean deit_tiny?'
     """
