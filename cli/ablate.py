@@ -16,7 +16,8 @@ import typer
 
 from ..sim.errors import check
 from .ablation_job import Job, run_student, run_teacher
-from .common import DataOption, JsonFlag, messages, progress_bar, show, tool_versions, write_json, write_text
+from .common import DataOption, JsonFlag, messages, show, tool_versions, write_json, write_text
+from .progress import step
 from .variants import Variant, chosen_variants
 
 #: Engine and device that the savings of a mode are stated for.
@@ -45,7 +46,7 @@ class Plan:
     jobs: int
 
 
-def run_plan(plan: Plan, progress: bool) -> dict[str, list[dict[str, Any]]]:
+def run_plan(plan: Plan) -> dict[str, list[dict[str, Any]]]:
     """Train every variant with every seed, teachers first; what an earlier call has finished is read.
 
     Returns
@@ -62,11 +63,12 @@ def run_plan(plan: Plan, progress: bool) -> dict[str, list[dict[str, Any]]]:
     students = [plan.job.of(name, seed) for name in plan.variants for seed in range(plan.seeds)]
     results: dict[str, dict[int, dict[str, Any]]] = {}
     failed: list[str] = []
-    with progress_bar(progress) as bar:
-        task = bar.add_task("ablation", total=len(teachers) + len(students))
+    done = 0
+    with step("ablation, trainings", len(teachers) + len(students)) as bar:
         for stage in (teachers, students):
             for job, outcome in _run_jobs(stage, plan):
-                bar.advance(task)
+                done += 1
+                bar.at(done)
                 if isinstance(outcome, BaseException):
                     failed.append(f"{job.variant} seed {job.seed}: {outcome}")
                 else:
@@ -134,7 +136,7 @@ def ablate(
     job = Job(preset, recipe or preset, data, out, epochs, threads, tuple(settings or ()))
     plan = Plan(job, chosen_variants(variants), seeds, processes)
     job.recipes()
-    results = run_plan(plan, progress=not as_json)
+    results = run_plan(plan)
     rows = [summary_row("teacher", "real-valued teacher", results["teacher"])]
     for name, variant in plan.variants.items():
         row = summary_row(name, variant.what, results[name])

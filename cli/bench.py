@@ -14,7 +14,8 @@ import typer
 
 from ..sim.errors import BivitError, check
 from .bench_job import ModelJob
-from .common import JsonFlag, progress_bar, show, tool_versions, write_json, write_text
+from .common import JsonFlag, show, tool_versions, write_json, write_text
+from .progress import step
 
 #: Engines that every model is compared with.
 ENGINES = ("torch_float32", "torch_compiled", "ort_float32", "ort_int8")
@@ -113,19 +114,19 @@ def bench(
     counts = _numbers(threads, "threads") if threads else sorted({1, cores})
     names = [] if models == "none" else [name.strip() for name in models.split(",") if name.strip()]
     jobs = _jobs(names, _numbers(batches, "batches"), counts, rounds)
-    with progress_bar(not as_json) as bar:
-        task = bar.add_task("kernels", total=1 + len(jobs) + len(names))
+    with step("measure", 1 + len(jobs) + len(names)) as bar:
+        bar("the kernels")
         kernels = bench_kernels(rounds)
         rows: list[dict[str, Any]] = kernels["rows"]
-        bar.advance(task)
-        for job in jobs:
-            bar.update(task, description=f"{job.preset}, batch {job.batch}, {job.threads} threads")
+        for done, job in enumerate(jobs, 1):
+            bar.at(done)
+            bar(f"{job.preset}, batch {job.batch}, {job.threads} threads")
             rows = [*rows, _model_row(job)]
-            bar.advance(task)
         units = []
-        for name in names:
+        for done, name in enumerate(names, 1 + len(jobs)):
+            bar.at(done)
+            bar(f"units of {name}")
             units += bench_units(name, _UNITS_BATCH, rounds)
-            bar.advance(task)
     command = f"bivit bench --models {models} --batches {batches} --threads {','.join(map(str, counts))}"
     report = {
         "command": f"{command} --rounds {rounds}",

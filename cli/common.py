@@ -1,12 +1,11 @@
-"""What every command shares: output as text or JSON, timed steps, and the one place where errors become exit codes."""
+"""What every command shares: output as text or JSON, and the one place where errors become exit codes."""
 
 from __future__ import annotations
 
 import json
 import sys
-import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import typer.core
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from .. import __version__
@@ -55,8 +53,6 @@ _EXTRAS = {
 RESIZED = "resized:"
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-NetArgument = Annotated[Path, typer.Argument(metavar="NET", help="Integer network, as written by `bivit export`.")]
-EngineOption = Annotated[str, typer.Option("--engine", help="Name of an engine, or a JSON file with its fields.")]
 DataOption = Annotated[
     str,
     typer.Option(
@@ -209,30 +205,6 @@ def broken_images_named() -> Iterator[None]:
         warnings.simplefilter("default", BrokenImageWarning)
         warnings.showwarning = show_plainly
         yield
-
-
-def progress_bar(shown: bool) -> Progress:
-    """Return the bars of long work on standard error, which show nothing where that is no terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    left = TimeRemainingColumn(elapsed_when_finished=True)
-    return Progress(*columns, left, console=messages, disable=not (shown and messages.is_terminal))
-
-
-@contextmanager
-def image_bar(total: int, shown: bool) -> Iterator[Callable[[int], None]]:
-    """Show a bar over images; yields what sets the number that are done."""
-    with progress_bar(shown) as bar:
-        task = bar.add_task("images", total=total)
-        yield lambda done: bar.update(task, completed=done)
-
-
-@contextmanager
-def step(what: str) -> Iterator[Callable[[str], None]]:
-    """Say what is being done while it is, and how long it took once it is done; yields what adds a detail meanwhile."""
-    start = time.perf_counter()
-    with messages.status(what) as status:
-        yield lambda detail: status.update(f"{what}: {detail}")
-    messages.print(f"[green]done[/] {what} [dim]{time.perf_counter() - start:.1f} s[/]")
 
 
 def tool_versions() -> dict[str, str]:

@@ -21,6 +21,7 @@ from .heads import heads
 from .import_ import import_file
 from .judge import judge
 from .ops import ops
+from .progress import Command
 from .publish import publish
 from .report import report
 from .run import run
@@ -69,9 +70,9 @@ for command in (
     report,
     demo,
 ):
-    app.command()(command)
-app.command("eval")(evaluate)
-app.command("import")(import_file)
+    app.command(cls=Command)(command)
+app.command("eval", cls=Command)(evaluate)
+app.command("import", cls=Command)(import_file)
 
 
 def main() -> None:

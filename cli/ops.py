@@ -13,6 +13,7 @@ from rich.console import Console
 
 from ..sim.errors import check
 from .common import JsonFlag, format_value, rows_table, show, write_text
+from .net import check_file, find_preset
 
 if TYPE_CHECKING:
     from ..sim.config import Formats, ModelConfig
@@ -126,14 +127,12 @@ def ops(
 def _shape(name: str) -> tuple[ModelConfig, Formats]:
     from ..sim.artefact import read_shape
     from ..sim.config import Formats
-    from ..sim.presets import PRESETS
 
-    if name in PRESETS:
-        return PRESETS[name], Formats()
-    check(
-        Path(name).is_file(),
-        f"there is no preset and no file {name!r}; presets are {', '.join(PRESETS)}, and {ALL!r} is all of them",
-    )
+    shape = find_preset(name)
+    if shape is not None:
+        return shape, Formats()
+    # A checkpoint has a shape too.
+    check_file(name, f"{ALL!r} is all of them")
     return read_shape(name)
 
 

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from ..sim.errors import check
-from .common import DataOption, JsonFlag, format_value, open_images, show, step, tool_versions, write_json, write_text
+from .common import DataOption, JsonFlag, format_value, open_images, show, tool_versions, write_json, write_text
 from .export import CALIBRATION_IMAGES, export_checkpoint
+from .progress import step
 
 #: Files of a published model.
 NETWORK, METRICS, CARD = "network.safetensors", "metrics.json", "README.md"
