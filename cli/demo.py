@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import JsonFlag, format_value, messages, show, write_json
+from ..sim.files import write_json
+from ..sim.locks import owned_folder
+from .common import JsonFlag, format_value, messages, show
 from .cosim import EXIT_MISMATCH, agrees, simulate_runs
 from .export import CALIBRATION_IMAGES, export_checkpoint
 from .train import EpochsOption, TrainOptions, train_pair
@@ -211,7 +213,8 @@ def demo(
     Example: bivit demo --out out/demo
     """
     whole = Demo(out, images, epochs, seed, progress=messages.is_terminal and not as_json)
-    summary = whole.run()
+    with owned_folder(out):
+        summary = whole.run()
     if as_json:
         show(summary, True, "")
     else:

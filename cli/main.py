@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ import typer
 from .. import __version__
 from .ablate import ablate
 from .bench import bench
-from .common import Group
+from .common import Command, Group
 from .cosim import cosim
 from .demo import demo
 from .doctor import doctor
@@ -21,6 +22,7 @@ from .heads import heads
 from .import_ import import_file
 from .judge import judge
 from .ops import ops
+from .process import prepare
 from .publish import publish
 from .report import report
 from .run import run
@@ -69,14 +71,18 @@ for command in (
     report,
     demo,
 ):
-    app.command()(command)
-app.command("eval")(evaluate)
-app.command("import")(import_file)
+    app.command(cls=Command)(command)
+app.command("eval", cls=Command)(evaluate)
+app.command("import", cls=Command)(import_file)
 
 
 def main() -> None:
     """Entry point of the installed program."""
-    app(prog_name="bivit")
+    prepare()
+    try:
+        app(prog_name="bivit")
+    finally:
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from ..sim.errors import BivitError, check
-from .common import JsonFlag, format_value, show, write_text
+from ..sim.files import write_text
+from .common import JsonFlag, format_value, show
 from .estimate import UNIT_TARGET
 
 #: Between these lines of the README stands the table.
