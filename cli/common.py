@@ -55,6 +55,8 @@ _EXTRAS = {
 
 #: Largest number of an option.
 LARGEST = 1 << 62
+#: Characters of a message: it may quote a file.
+_LONGEST = 4000
 #: Columns of a table that no terminal shows.
 _PIPE_WIDTH = 10_000
 
@@ -143,6 +145,7 @@ class Group(typer.core.TyperGroup):
 
 def _fail(message: str, code: int, cause: BaseException) -> None:
     """Print the message and leave with `code`; what it quotes from a file may hold codes for terminals."""
+    message = message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
     plain = "".join(mark if mark.isprintable() or mark == "\n" else repr(mark)[1:-1] for mark in message)
     messages.print(f"bivit: {plain}", style="red", markup=False, soft_wrap=True)
     raise typer.Exit(code) from cause

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from .errors import BivitError, check
 from .locks import owned, take
+from .typed import shown
 
 #: End of every temporary name. It begins with a dot and the name of what it will be.
 _PARTIAL = ".partial"
@@ -248,7 +249,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) != len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands twice")
+        raise ValueError(f"the key {shown(next(name for name in names if names.count(name) > 1))} stands twice")
     return values
 
 
