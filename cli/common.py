@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import __version__
-from ..sim.errors import BivitError
+from ..sim.errors import BivitError, check
+from ..sim.typed import shown
 
 if TYPE_CHECKING:
     from ..model.source import Source
@@ -49,6 +50,13 @@ _EXTRAS = {
     "distributed": "dask",
 }
 
+#: Largest number of an option.
+LARGEST = 1 << 62
+#: Characters of a message: it may quote a file.
+_LONGEST = 4000
+#: Columns of a table that no terminal shows.
+_PIPE_WIDTH = 10_000
+
 #: Begins the name of a data set of one image size that is to be cropped and resized for the model.
 RESIZED = "resized:"
 
@@ -70,6 +78,28 @@ BrokenOption = Annotated[
 messages = Console(stderr=True, highlight=False)
 
 
+class Command(typer.core.TyperCommand):
+    """A command whose numbers are finite and of a size that arithmetic takes, whatever they mean."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command.
+
+        Raises
+        ------
+        BivitError
+            When a number is NaN, infinite or has too many digits; the option is named.
+        """
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name)
+            if isinstance(value, int | float):
+                name = parameter.opts[0] if parameter.opts[0].startswith("-") else str(parameter.name)
+                check(
+                    math.isfinite(value) and abs(value) <= LARGEST,
+                    f"{name} must be a number of at most {LARGEST}, got {shown(value)}",
+                )
+        return super().invoke(ctx)
+
+
 class Group(typer.core.TyperGroup):
     """The command group; turns a user's errors into one message and an exit code, without a traceback."""
 
@@ -79,7 +109,7 @@ class Group(typer.core.TyperGroup):
         Raises
         ------
         typer.Exit
-            With code 2 after bad input or a missing package or file, 130 after Ctrl-C.
+            With code 2 after bad input or a missing package or file, 130 after Ctrl-C, 143 after SIGTERM.
         """
         try:
             return super().invoke(ctx)
@@ -95,18 +125,24 @@ class Group(typer.core.TyperGroup):
                 error,
             )
         except OSError as error:
-            if error.filename is None:
+            if error.filename is None and error.strerror is None:
                 raise
-            _fail(f"{error.filename}: {error.strerror}", EXIT_BAD_INPUT, error)
+            place = "" if error.filename is None else f"{error.filename}: "
+            _fail(f"{place}{error.strerror}", EXIT_BAD_INPUT, error)
         except KeyboardInterrupt as error:
+            what = str(error) or "interrupted"
             _fail(
-                "interrupted; files written before are complete, the one in work was dropped", EXIT_INTERRUPTED, error
+                f"{what}; files written before are complete, the one in work was dropped",
+                getattr(error, "code", EXIT_INTERRUPTED),
+                error,
             )
 
 
 def _fail(message: str, code: int, cause: BaseException) -> None:
-    """Print the message and leave with `code`."""
-    messages.print(f"bivit: {message}", style="red", markup=False, soft_wrap=True)
+    """Print the message and leave with `code`; what it quotes from a file may hold codes for terminals."""
+    message = message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
+    plain = "".join(mark if mark.isprintable() or mark == "\n" else repr(mark)[1:-1] for mark in message)
+    messages.print(f"bivit: {plain}", style="red", markup=False, soft_wrap=True)
     raise typer.Exit(code) from cause
 
 
@@ -123,9 +159,9 @@ def show(result: dict[str, Any], as_json: bool, title: str) -> None:
         Heading, printed above.
     """
     if as_json:
-        sys.stdout.write(json.dumps(result, indent=2) + "\n")
+        print_json(result)
         return
-    out = Console(highlight=False)
+    out = output()
     out.print(title, style="bold", soft_wrap=True)
     plain = Table(show_header=False, box=None, pad_edge=False)
     for name, value in result.items():
@@ -135,6 +171,25 @@ def show(result: dict[str, Any], as_json: bool, title: str) -> None:
     for name, value in result.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             out.print(rows_table(value, name))
+
+
+def print_json(values: Any) -> None:
+    """Print one JSON value on standard output; a number that JSON cannot hold is null, as one that is unknown."""
+    sys.stdout.write(json.dumps(_finite(values), indent=2, allow_nan=False) + "\n")
+
+
+def _finite(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {name: _finite(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
+
+
+def output() -> Console:
+    """Return standard output for tables, which are cut to the width of a terminal only."""
+    out = Console(highlight=False)
+    return out if out.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
 
 
 def rows_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
@@ -216,19 +271,3 @@ def tool_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: to a temporary name beside it, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Write `values` as indented JSON, whole or not at all."""
-    write_text(path, json.dumps(values, indent=2) + "\n")

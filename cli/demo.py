@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import JsonFlag, format_value, messages, show, write_json
+from ..sim.files import write_json
+from ..sim.locks import owned_folder
+from .common import JsonFlag, format_value, messages, show
 from .cosim import EXIT_MISMATCH, agrees, simulate_runs
 from .export import CALIBRATION_IMAGES, export_checkpoint
 from .progress import step
@@ -208,7 +210,8 @@ def demo(
     Example: bivit demo --out out/demo
     """
     whole = Demo(out, images, epochs, seed)
-    summary = whole.run()
+    with owned_folder(out):
+        summary = whole.run()
     if as_json:
         show(summary, True, "")
     else:

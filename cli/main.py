@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -21,6 +22,7 @@ from .heads import heads
 from .import_ import import_file
 from .judge import judge
 from .ops import ops
+from .process import prepare
 from .progress import Command
 from .publish import publish
 from .report import report
@@ -77,7 +79,11 @@ app.command("import", cls=Command)(import_file)
 
 def main() -> None:
     """Entry point of the installed program."""
-    app(prog_name="bivit")
+    prepare()
+    try:
+        app(prog_name="bivit")
+    finally:
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

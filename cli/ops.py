@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from ..sim.errors import check
-from .common import JsonFlag, format_value, rows_table, show, write_text
+from ..sim.files import read_text, write_text
+from .common import JsonFlag, format_value, output, print_json, rows_table, show
 from .net import check_file, find_preset
 
 if TYPE_CHECKING:
@@ -114,13 +112,13 @@ def ops(
     if name != ALL:
         counted = {"name": name} | count(*_shape(name))
         if as_json:
-            sys.stdout.write(json.dumps(counted, indent=2) + "\n")
+            print_json(counted)
         else:
             _print(counted)
         return
     rows = overview(PRESETS)
     if page is not None:
-        write_text(page, replace_between_markers(page.read_text(encoding="utf-8"), markdown(rows)))
+        write_text(page, replace_between_markers(read_text(page, "the page"), markdown(rows)))
     show({"presets": rows}, as_json, "operations of one image: ratio of the real-valued twin to the Bi-ViT")
 
 
@@ -138,7 +136,7 @@ def _shape(name: str) -> tuple[ModelConfig, Formats]:
 
 def _print(counted: dict[str, Any]) -> None:
     """Terms of every convention, then layers and memory, then one line a convention with its division."""
-    out = Console(highlight=False)
+    out = output()
     out.print(f"{counted['name']}: operations of one image, OPs = BOPs / 64 + FLOPs, a MAC one operation", style="bold")
     for name, tally in counted["conventions"].items():
         out.print(f"\n[bold]{name}[/]: {tally['description']}", soft_wrap=True)

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import typer.core
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID
 from rich.table import Column
 from rich.text import Text
 
+from . import common
 from .common import messages
 
 #: Seconds after which a step says that it has begun, and those after which a whole command does that shows no step.
@@ -158,7 +158,7 @@ def step(what: str, total: float | None = None) -> Iterator[Step]:
         messages.print(f"[green]done[/] {escape(what)} [dim]{one.seconds:.1f} s[/]", soft_wrap=True)
 
 
-class Command(typer.core.TyperCommand):
+class Command(common.Command):
     """A command that says that it is at work where it shows no step for more than a second."""
 
     def invoke(self, ctx: Any) -> Any:

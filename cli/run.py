@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from ..sim.errors import BivitError, check
+from ..sim.files import whole_file
 from .classify import Runner, Tally, classify_stream, on_this_machine
 from .common import JsonFlag, show
 from .net import NetArgument, find_net
@@ -43,19 +44,16 @@ def _kept(path: Path | None, tally: Tally) -> Iterator[TextIO | None]:
     if path is None:
         yield None
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
+    broken: BivitError | None = None
+    with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        try:
             yield file
-        partial.replace(path)
-    except BivitError as error:
-        if not tally.images:
-            raise
-        partial.replace(path)
-        raise BivitError(f"{error}; the predictions of the {tally.images} images before it are in {path}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+        except BivitError as error:
+            if not tally.images:
+                raise
+            broken = error
+    if broken is not None:
+        raise BivitError(f"{broken}; the predictions of the {tally.images} images before it are in {path}") from broken
 
 
 def _classify(

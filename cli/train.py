@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -75,8 +76,8 @@ def train_pair(options: TrainOptions, *, command: str, progress: bool) -> dict[s
     Raises
     ------
     BivitError
-        When preset, recipe, teacher and data do not fit each other, when the folder's run cannot be continued, or when
-        a loss is not finite.
+        When preset, recipe, teacher and data do not fit each other, when the folder's run cannot be continued or
+        another process writes it, or when a loss is not finite.
     """
     from ..model.progress import unseen
 
@@ -87,6 +88,7 @@ def train_pair(options: TrainOptions, *, command: str, progress: bool) -> dict[s
         from ..model.fit import Session
         from ..model.recipe import load_recipe
         from ..model.train import Run, as_real, check_given
+        from ..sim.locks import owned_folder
         from ..sim.presets import preset
 
     shape = preset(options.preset)
@@ -109,7 +111,7 @@ def train_pair(options: TrainOptions, *, command: str, progress: bool) -> dict[s
     if options.on_broken == "skip":
         asked["data"]["on_broken"] = "skip"
     provenance = {"command": command, "data": options.data, "versions": tool_versions()}
-    with join_world() as world:
+    with join_world() as world, owned_folder(options.out) if world.is_main else nullcontext():
         folder = _open_folder(options, asked, world)
         if folder.result is not None:
             return folder.result if world.is_main else {}

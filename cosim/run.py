@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from ..hw.lanes import Lane, observation_lanes
 from ..sim.compiler import Program, compile_network
 from ..sim.engine import EngineConfig
 from ..sim.errors import check
+from ..sim.files import scratch_folder, whole_file
 from ..sim.loadimage import load_words
 from ..sim.loadstream import build_stream
 from ..sim.network import IntNetwork
@@ -207,8 +207,7 @@ class Session:
         """
         progress("building the simulation; the first time takes a minute or more")
         built = self._build(waves=False)
-        with tempfile.TemporaryDirectory(prefix="bivit-cosim-") as name:
-            folder = Path(name)
+        with scratch_folder("bivit-cosim") as folder:
             progress(lambda: _reached(folder / "trace.txt"))
             outcomes = play(built, self.steps, folder, stall=self.stall, seed=self.seed)
             for outcome in outcomes:
@@ -259,11 +258,9 @@ class Session:
         plusargs = [f"+{name}={value}" for name, value in window.items()]
         simulate_steps(built, self.steps, folder, stall=self.stall, seed=self.seed, plusargs=plusargs)
         check(wave.is_file(), f"the simulation wrote no waveform; {built.folder} may be damaged, remove it")
-        out_dir.mkdir(parents=True, exist_ok=True)
-        part, final = out_dir / f".{wave.name}.part", out_dir / wave.name
-        shutil.copyfile(wave, part)
-        part.replace(final)
-        return final
+        with whole_file(out_dir / wave.name) as partial:
+            shutil.copyfile(wave, partial)
+        return out_dir / wave.name
 
 
 def _reached(trace: Path) -> str:

@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-import platformdirs
-
+from .caches import cache_folder
 from .errors import BivitError
 from .files import whole_file
+from .locks import locked
 
 #: Begins a kept text; the SHA-256 of what follows the line shows whether it is whole.
 _HEAD = "bivit "
-
-
-def cache_folder(kind: str) -> Path | None:
-    """Return the folder of one kind of kept things, ``$XDG_CACHE_HOME/bivit/KIND`` or the same in ``~/.cache``.
-
-    None where there is no home folder, or nothing can be written: then nothing is kept.
-    """
-    folder = platformdirs.user_cache_path("bivit") / kind
-    if not folder.is_absolute():
-        return None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return folder if os.access(folder, os.W_OK) else None
 
 
 def cached_text(kind: str, key: str, make: Callable[[], str], keep: int = 16) -> str:
@@ -53,7 +37,7 @@ def cached_text(kind: str, key: str, make: Callable[[], str], keep: int = 16) ->
     if folder is None:
         return make()
     path = folder / f"{key}.txt"
-    with _locked(folder / f"{key}.lock"):
+    with locked(folder / f"{key}.lock"):
         found = _read(path)
         if found is not None:
             with suppress(OSError):
@@ -77,20 +61,6 @@ def _read(path: Path) -> str | None:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock, so that two processes do not make the same text at once; none where files cannot be locked."""
-    try:
-        file = path.open("w")
-    except OSError:
-        yield
-        return
-    with file:
-        with suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _trim(folder: Path, keep: int) -> None:
