@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..sim.errors import check
-from .common import DataOption, EngineOption, JsonFlag, NetArgument, messages, open_images, show, step
+from .common import JsonFlag, messages, show
+from .net import EngineOption, NetArgument, find_engine, find_net
+from .pixels import DataOption, test_source
+from .progress import step
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,13 +64,18 @@ def simulate_runs(
         `array_utilisation`, `kcycles_per_s`, `simulator`, `first_mismatch`, `waveform`, `cycles_explained` (the stall
         counters account for every cycle of every run), and `runs`, one row each.
     """
-    from ..cosim.run import run_cosim
-    from ..hw.emit import engine_verilog
-    from ..sim.compiler import compile_network
-    from ..sim.cycles import estimate_cycles
+    with step("prepare the co-simulation") as say:
+        say("loading Amaranth and cocotb")
+        from ..cosim.run import run_cosim
+        from ..hw.emit import engine_verilog
+        from ..sim.compiler import compile_network
+        from ..sim.cycles import estimate_cycles
 
-    estimate = estimate_cycles(compile_network(network, engine), len(images))
-    verilog = verilog or engine_verilog(engine)
+        say("compiling the network")
+        estimate = estimate_cycles(compile_network(network, engine), len(images))
+        if verilog is None:
+            say("converting the engine to Verilog; the first time takes a while")
+            verilog = engine_verilog(engine)
     rows: list[dict[str, Any]] = []
     results = []
     for name, probability in (("streams never stall", 0.0), (f"random stalls, {stall:.0%} of beats", stall))[
@@ -139,11 +147,13 @@ def agrees(result: dict[str, Any]) -> bool:
 
 def cosim(
     net: NetArgument,
-    engine: EngineOption = "digits",
+    engine: EngineOption = None,
     images: Annotated[int, typer.Option(help="Test images to run.")] = 4,
-    data: DataOption = "digits",
+    data: DataOption = None,
     stall: Annotated[float, typer.Option(help="Probability of a pause before each beat, 0 to 0.9.")] = 0.2,
-    seed: Annotated[int, typer.Option(help="Seed of the pauses.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of the pauses, of random pixels, and of the random weights of a preset.")
+    ] = 0,
     simulator: Annotated[str, typer.Option(help="verilator or icarus.")] = "verilator",
     out: Annotated[Path, typer.Option(help="Folder for a waveform around the first difference.")] = Path("out/cosim"),
     as_json: JsonFlag = False,
@@ -151,19 +161,27 @@ def cosim(
     """Run images through the engine's Verilog over its bus ports; compare every tensor with the reference.
 
     One run with streams that never stall, whose cycles must equal the estimate, and one with random stalls.
-    Exit code 0 when everything agrees, 1 when not, naming the first difference.
+    Exit code 0 when everything agrees, 1 when not, naming the first difference. Without --engine, the smallest shipped
+    engine that holds the network is taken.
 
-    Example: bivit cosim out/demo/network.safetensors --engine digits --images 4
+    Example: bivit cosim digits --images 2
+
+    Example: bivit cosim zoo/digits/network.safetensors --engine digits --images 4
     """
-    from ..sim.artefact import load_network
+    from ..cosim.toolchain import find_simulator
     from ..sim.config import vit_only
-    from ..sim.engine import load_engine
 
     check(0 <= stall <= MAX_STALL, f"stall must be a probability of 0 to {MAX_STALL}, got {stall}")
-    network, shape = load_network(net), load_engine(engine)
-    pixels = open_images(data, "test", vit_only(network.config)).take(images).images
-    result = simulate_runs(network, shape, pixels, stall=stall, seed=seed, simulator=simulator, out_dir=out)
-    show(result if as_json else _in_brief(result), as_json, f"{net} on engine {engine}")
+    chosen = find_net(net, seed)
+    vit_only(chosen.config)
+    name, shape = find_engine(engine, chosen)
+    with step("open the images"):
+        source = test_source(chosen, data, images, seed)
+        pixels = source.take(images).images
+    find_simulator(simulator)
+    result = {**chosen.facts, "engine": name, "data": source.name, "seed": seed}
+    result |= simulate_runs(chosen.network, shape, pixels, stall=stall, seed=seed, simulator=simulator, out_dir=out)
+    show(result if as_json else _in_brief(result), as_json, f"{net} on engine {name}")
     if not agrees(result):
         if result["first_mismatch"] is not None:
             messages.print(f"first difference: {result['first_mismatch']}", markup=False, soft_wrap=True)

@@ -17,9 +17,9 @@ from .common import (
     messages,
     open_images,
     show,
-    step,
     tool_versions,
 )
+from .progress import step
 
 if TYPE_CHECKING:
     from ..sim.network import IntNetwork

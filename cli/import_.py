@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..sim.errors import check
-from .common import JsonFlag, show, tool_versions
+from .common import JsonFlag, print_json, show, tool_versions
 
 if TYPE_CHECKING:
     from ..model.importer import Imported
@@ -43,7 +41,7 @@ def import_file(
     if out is not None and imported.complete:
         report |= {"out": str(out), "differences": _write(imported, out, role, f"bivit import {file} --as {role}")}
     if as_json:
-        sys.stdout.write(json.dumps(report, indent=2) + "\n")
+        print_json(report)
     else:
         plain = {key: value for key, value in report.items() if not isinstance(value, list | dict)}
         show(plain | {"converted": len(imported.converted), "ignored": len(imported.ignored)}, False, str(file))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import BrokenOption, DataOption, JsonFlag, broken_images_named, messages, open_images, show, tool_versions
+from .common import BrokenOption, DataOption, JsonFlag, broken_images_named, open_images, show, tool_versions
+from .progress import step
 
 if TYPE_CHECKING:
     from ..model.checkpoint import Checkpoint
@@ -62,7 +64,7 @@ def train_pair(options: TrainOptions, *, command: str, progress: bool) -> dict[s
     command : str
         For the provenance.
     progress : bool
-        Whether to show bars.
+        Whether to show what is being done.
 
     Returns
     -------
@@ -74,15 +76,20 @@ def train_pair(options: TrainOptions, *, command: str, progress: bool) -> dict[s
     Raises
     ------
     BivitError
-        When preset, recipe, teacher and data do not fit each other, when the folder's run cannot be continued, or when
-        a loss is not finite.
+        When preset, recipe, teacher and data do not fit each other, when the folder's run cannot be continued or
+        another process writes it, or when a loss is not finite.
     """
-    from ..model.checkpoint import file_hash, load_checkpoint
-    from ..model.distributed import join_world
-    from ..model.fit import Session
-    from ..model.recipe import load_recipe
-    from ..model.train import Run, as_real, check_given
-    from ..sim.presets import preset
+    from ..model.progress import unseen
+
+    show_step = step if progress else unseen
+    with show_step("load torch", None):
+        from ..model.checkpoint import file_hash, load_checkpoint
+        from ..model.distributed import join_world
+        from ..model.fit import Session
+        from ..model.recipe import load_recipe
+        from ..model.train import Run, as_real, check_given
+        from ..sim.locks import owned_folder
+        from ..sim.presets import preset
 
     shape = preset(options.preset)
     recipes = load_recipe(options.recipe or options.preset, options.settings)
@@ -91,7 +98,8 @@ def train_pair(options: TrainOptions, *, command: str, progress: bool) -> dict[s
     given = load_checkpoint(options.teacher, kind="float") if options.teacher else None
     if given is not None:
         check_given(as_real(given), config, recipes.stages)
-    train, test = (open_images(options.data, split, config, options.on_broken) for split in ("train", "test"))
+    with show_step("open the images", None):
+        train, test = (open_images(options.data, split, config, options.on_broken) for split in ("train", "test"))
     asked: dict[str, Any] = {
         "preset": options.preset,
         "model": config.to_dict(),
@@ -103,14 +111,16 @@ def train_pair(options: TrainOptions, *, command: str, progress: bool) -> dict[s
     if options.on_broken == "skip":
         asked["data"]["on_broken"] = "skip"
     provenance = {"command": command, "data": options.data, "versions": tool_versions()}
-    with join_world() as world:
+    with join_world() as world, owned_folder(options.out) if world.is_main else nullcontext():
         folder = _open_folder(options, asked, world)
         if folder.result is not None:
             return folder.result if world.is_main else {}
-        session = Session(world, folder, progress, options.workers, options.save_steps)
+        watch = show_step if world.is_main else unseen
+        session = Session(world, folder, watch, options.workers, options.save_steps)
         trained = Run(config, train, test, recipes, options.seed, session, provenance, given).run()
         result = _result(options, trained, len(test))
-        folder.finish(result)
+        with watch("draw the curves", None):
+            folder.finish(result)
         return result if world.is_main else {}
 
 
@@ -176,6 +186,6 @@ def train(
         on_broken=on_broken,
     )
     with broken_images_named():
-        result = train_pair(options, command=options.command, progress=messages.is_terminal and not as_json)
+        result = train_pair(options, command=options.command, progress=True)
     if result:
         show(result, as_json, f"preset {preset} on {data}")

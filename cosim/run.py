@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from ..hw.lanes import Lane, observation_lanes
 from ..sim.compiler import Program, compile_network
 from ..sim.engine import EngineConfig
 from ..sim.errors import check
+from ..sim.files import scratch_folder, whole_file
 from ..sim.loadimage import load_words
 from ..sim.loadstream import build_stream
 from ..sim.network import IntNetwork
@@ -32,8 +32,14 @@ from .scenario import Load, Outcome, Run, play, simulate_steps
 WAVE_BEFORE, WAVE_AFTER = 400, 50
 #: Patience on top of what the program and the longest stalls take.
 _MARGIN_CYCLES = 20_000
+#: End of a trace that holds a whole line.
+_TAIL_BYTES = 65536
 #: The tag of the logits is the low bits of the image's number.
 _TAG_MASK = 0xFFFF
+
+
+#: Is told what is being done: a text, or a function that returns how far it is by now.
+Progress = Callable[[str | Callable[[], str]], None]
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ def run_cosim(
     cache_dir: Path | None = None,
     verilog: str | None = None,
     stream: bytes | None = None,
-    progress: Callable[[str], None] = lambda what: None,
+    progress: Progress = lambda what: None,
 ) -> CosimResult:
     """Run images through an engine's Verilog and compare every tap and every logit with the reference.
 
@@ -118,7 +124,7 @@ def run_cosim(
     verilog, stream : str, bytes, optional
         Verilog and load stream in place of those of `engine` and `network`, for tests that plant faults.
     progress : callable
-        Told in a few words what is being done.
+        Told in a few words what is being done, or given a function that returns them whenever it is called.
 
     Raises
     ------
@@ -126,7 +132,7 @@ def run_cosim(
         When an input does not fit, the simulator is missing, or the engine refuses to load or to start.
     """
     check(len(images) > 0, "co-simulation needs at least one image, got 0; choose a positive number of images")
-    progress("running the reference")
+    progress("running the reference; the first time its kernels are compiled")
     reference = network.run(images, taps="all")
     program = compile_network(network, engine)
     lanes = observation_lanes(engine)
@@ -186,7 +192,7 @@ class Session:
         logits: NDArray[np.int64],
         *,
         out_dir: Path | None = None,
-        progress: Callable[[str], None] = lambda what: None,
+        progress: Progress = lambda what: None,
     ) -> CosimResult:
         """Simulate, compare, and record a waveform around the first difference.
 
@@ -199,11 +205,10 @@ class Session:
         out_dir, progress
             As `run_cosim`.
         """
-        progress("building the simulation; the first time takes minutes")
+        progress("building the simulation; the first time takes a minute or more")
         built = self._build(waves=False)
-        with tempfile.TemporaryDirectory(prefix="bivit-cosim-") as name:
-            folder = Path(name)
-            progress("simulating")
+        with scratch_folder("bivit-cosim") as folder:
+            progress(lambda: _reached(folder / "trace.txt"))
             outcomes = play(built, self.steps, folder, stall=self.stall, seed=self.seed)
             for outcome in outcomes:
                 _check_accepted(outcome)
@@ -253,11 +258,20 @@ class Session:
         plusargs = [f"+{name}={value}" for name, value in window.items()]
         simulate_steps(built, self.steps, folder, stall=self.stall, seed=self.seed, plusargs=plusargs)
         check(wave.is_file(), f"the simulation wrote no waveform; {built.folder} may be damaged, remove it")
-        out_dir.mkdir(parents=True, exist_ok=True)
-        part, final = out_dir / f".{wave.name}.part", out_dir / wave.name
-        shutil.copyfile(wave, part)
-        part.replace(final)
-        return final
+        with whole_file(out_dir / wave.name) as partial:
+            shutil.copyfile(wave, partial)
+        return out_dir / wave.name
+
+
+def _reached(trace: Path) -> str:
+    """Say how far a simulation is by the last write that its bench has put into the file."""
+    try:
+        with trace.open("rb") as file:
+            file.seek(max(0, trace.stat().st_size - _TAIL_BYTES))
+            cycle = int(file.read().splitlines()[-2].split()[1], 16)
+    except (OSError, IndexError, ValueError):
+        return "simulating, loading the network"
+    return f"simulating, cycle {cycle:,}"
 
 
 def _check_accepted(outcome: Outcome) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..sim.errors import BivitError, check
+from ..sim.files import read_json, write_json
 from .runner import Build, log_tail, simulate
 
 _TEST_MODULE = "bivit.cosim.tb_engine"
@@ -99,7 +99,7 @@ def simulate_steps(
     """
     check(0 <= stall <= 0.9, f"stall must be a probability of at most 0.9, got {stall}")
     scenario = {"seed": seed, "stall": stall, "steps": [_write(step, i, folder) for i, step in enumerate(steps)]}
-    (folder / "scenario.json").write_text(json.dumps(scenario))
+    write_json(folder / "scenario.json", scenario)
     results = folder / "results.json"
     results.unlink(missing_ok=True)
     files = {"scenario": folder / "scenario.json", "results": results, "trace_file": folder / "trace.txt"}
@@ -121,7 +121,7 @@ def play(
     if not results.is_file():
         tail = log_tail(folder / "simulation.log")
         raise BivitError(f"the simulation ended without results; its last output:\n{tail}")
-    return [_outcome(values) for values in json.loads(results.read_text())]
+    return [_outcome(values) for values in read_json(results, "results of the simulation")]
 
 
 def _write(step: Load | Run, number: int, folder: Path) -> dict[str, Any]:

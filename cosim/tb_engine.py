@@ -6,7 +6,6 @@ nothing: `cosim.run` compares, so that a failing engine still leaves everything 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Coroutine
 from pathlib import Path
@@ -17,6 +16,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, First, RisingEdge, Timer, with_timeout
 from cocotb.utils import get_sim_time
 
+from ..sim.files import read_json, write_json
 from ..sim.registers import BY_NAME, COUNTERS, REGISTERS
 from .bench import MAX_STALL_CYCLES, LogitsSink, RegisterMaster, Stalls, StreamSource
 
@@ -138,12 +138,9 @@ class EngineBench:
 @cocotb.test()
 async def play(dut: Any) -> None:
     """Play the scenario."""
-    scenario = json.loads(Path(str(cocotb.plusargs["scenario"])).read_text())
+    scenario = read_json(str(cocotb.plusargs["scenario"]), "the scenario")
     bench = EngineBench(dut, scenario)
     Clock(dut.clk, PERIOD_NS, "ns", impl="gpi").start()
     await bench.reset()
     results = [await getattr(bench, step["op"])(step) for step in scenario["steps"]]
-    path = Path(str(cocotb.plusargs["results"]))
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(results))
-    part.replace(path)
+    write_json(Path(str(cocotb.plusargs["results"])), results)

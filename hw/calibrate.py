@@ -21,6 +21,7 @@ from ..sim.cost import Cost
 from ..sim.devices import Family
 from ..sim.engine import EngineConfig
 from ..sim.errors import BivitError
+from ..sim.files import read_json, write_text
 from ..sim.ram import ram_cost
 from ..sim.resource_units import UNIT_MODELS, weighted_sum
 from .least_squares import least_squares
@@ -101,7 +102,7 @@ class Measurement:
 def load_measurements(path: Path = MEASUREMENTS) -> list[Measurement]:
     """Read measurements; keys are unit/engine/fabric/family, values LUTs, flip-flops, multipliers and memories."""
     measurements = []
-    for key, (luts, ffs, dsps, brams) in json.loads(path.read_text()).items():
+    for key, (luts, ffs, dsps, brams) in read_json(path, "measurements").items():
         unit, engine, fabric, family = key.split("/")
         cost = Cost(luts=luts, ffs=ffs, dsps=dsps, brams=brams)
         measurements.append(Measurement(unit, engine, fabric, family, cost))
@@ -110,7 +111,7 @@ def load_measurements(path: Path = MEASUREMENTS) -> list[Measurement]:
 
 def measure(path: Path, units: list[str], engines: list[str], families: list[Family]) -> None:
     """Synthesise what `path` does not hold yet, one after the other; every result is kept at once."""
-    results = json.loads(path.read_text()) if path.exists() else {}
+    results = read_json(path, "measurements") if path.exists() else {}
     known = FITTED_ENGINES | HELD_OUT_ENGINES
     for unit in units:
         for engine in engines:
@@ -125,7 +126,7 @@ def measure(path: Path, units: list[str], engines: list[str], families: list[Fam
                     continue
                 results[key] = [cost.luts, cost.ffs, cost.dsps, cost.brams]
                 logging.info("%s: %s", key, results[key])
-                path.write_text(_one_line_each(results))
+                write_text(path, _one_line_each(results))
 
 
 def _variants(unit: str, families: list[Family]) -> list[tuple[Family, Family]]:
@@ -278,8 +279,8 @@ def main() -> None:
         return
     measurements = load_measurements()
     constants = fit(measurements)
-    (ROOT / "sim" / "resource_constants.py").write_text(render_constants(constants))
-    (ROOT / "docs" / "resources.md").write_text(render_report(measurements, constants))
+    write_text(ROOT / "sim" / "resource_constants.py", render_constants(constants))
+    write_text(ROOT / "docs" / "resources.md", render_report(measurements, constants))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from ..sim.config import Formats, config_from_dict
 from ..sim.errors import BivitError, check
+from ..sim.files import whole_file
 from ..sim.typed import build
 from .binarize import Binarization
 from .official import OfficialBiViT
@@ -51,9 +51,9 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
     Raises
     ------
     BivitError
-        When metrics or provenance are not JSON, or the folder cannot be written.
+        When metrics or provenance are not JSON, or the file cannot be written.
     """
-    target, model = Path(path), checkpoint.model
+    model = checkpoint.model
     header: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
@@ -73,16 +73,9 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
     except (TypeError, ValueError) as error:
         raise BivitError(f"metrics and provenance must hold finite JSON values only: {error}") from error
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    try:
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
-            temporary = Path(folder) / "checkpoint"
-            # Not by save_file, whose files only their owner may read, whatever the umask.
-            temporary.write_bytes(save(tensors, metadata))
-            temporary.replace(target)
-    except (OSError, SafetensorError) as error:
-        raise BivitError(
-            f"cannot write the checkpoint {target}: {error}; choose a folder that can be written"
-        ) from error
+    # Not by save_file, whose files only their owner may read, whatever the umask.
+    with whole_file(path) as partial:
+        partial.write_bytes(save(tensors, metadata))
 
 
 def load_checkpoint(path: str | Path, kind: str | None = None) -> Checkpoint:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import tarfile
 import zipfile
 import zlib
@@ -17,7 +16,9 @@ from typing import BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ..sim.caches import cache_folder
 from ..sim.errors import BivitError, check
+from ..sim.files import whole_file
 
 _PICTURES = ("jpg", "jpeg", "png", "webp", "bmp", "ppm")
 _LABEL = "cls"
@@ -56,8 +57,7 @@ def open_shard(path: Path) -> BinaryIO:
 def index_shards(shards: list[Path]) -> ShardIndex:
     """Index shards, or recall the index of earlier if none of the files has changed since.
 
-    The index is kept in `bivit/shards` below `$XDG_CACHE_HOME` (by default `~/.cache`); where nothing can be written
-    there, it is made again each time.
+    The index is kept in the cache folder (`sim.caches`); where nothing can be written, it is made again each time.
 
     Parameters
     ----------
@@ -74,34 +74,30 @@ def index_shards(shards: list[Path]) -> ShardIndex:
         When a shard is cut short or no tar file, has no images, a picture has no label or a label is no number.
     """
     cached = _cache_file(shards)
+    if cached is None:
+        return _join([_scan(path) for path in shards])
     try:
         with cached.open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
             return ShardIndex(**arrays)
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile):
         index = _join([_scan(path) for path in shards])
-    with suppress(OSError):  # A cache that cannot be written only costs time.
+    with suppress(BivitError):  # A cache that cannot be written only costs time.
         _save(cached, index)
     return index
 
 
-def _cache_file(shards: list[Path]) -> Path:
-    """Name of the cached index, which differs when any shard does."""
+def _cache_file(shards: list[Path]) -> Path | None:
+    """Name of the cached index, which differs when any shard does; None where nothing can be kept."""
     states = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in shards]
     digest = hashlib.sha256(repr(states).encode()).hexdigest()
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "bivit" / "shards" / f"{digest[:32]}.npz"
+    folder = cache_folder("shards")
+    return None if folder is None else folder / f"{digest[:32]}.npz"
 
 
 def _save(path: Path, index: ShardIndex) -> None:
     """Write the index whole or not at all; processes that do so at once do not disturb one another."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as handle:
-            np.savez(handle, **vars(index))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as partial, partial.open("wb") as handle:
+        np.savez(handle, **vars(index))
 
 
 def _join(parts: list[NDArray[np.int64]]) -> ShardIndex:

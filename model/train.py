@@ -254,6 +254,10 @@ class Run:
         if self._is_done(name):
             return load_checkpoint(self.path(name))
         trained = train()
+        with self.session.watch(f"write {self.path(name).name}", None):
+            return self._write(name, trained)
+
+    def _write(self, name: str, trained: Trained) -> Checkpoint:
         checkpoint = Checkpoint(trained.model, self.seed, trained.metrics, self.provenance)
         if self.session.world.is_main:
             save_checkpoint(checkpoint, self.path(name))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors.numpy import save
 
 from .config import Formats, ModelConfig, config_from_dict
 from .errors import BivitError, check
+from .files import whole_file
 from .network import IntNetwork
 from .tensors import check_names, tensor_specs
 from .typed import build
@@ -35,15 +35,14 @@ def save_network(network: IntNetwork, path: str | os.PathLike[str]) -> None:
     network : IntNetwork
         Checked again before it is written.
     path : path
-        Its folder must exist.
+        Its folder is made when it does not exist.
 
     Raises
     ------
     BivitError
-        When a tensor is out of range, the provenance is not JSON or the folder cannot be written.
+        When a tensor is out of range, the provenance is not JSON or the file cannot be written.
     """
     network.validate()
-    target = Path(path)
     header = {
         "format": FORMAT,
         "version": VERSION,
@@ -58,14 +57,9 @@ def save_network(network: IntNetwork, path: str | os.PathLike[str]) -> None:
     except (TypeError, ValueError) as error:
         raise BivitError(f"provenance and agreement must hold JSON values only: {error}") from error
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in network.tensors.items()}
-    try:
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
-            temporary = Path(folder) / "network"
-            # Not by save_file, whose files only their owner may read, whatever the umask.
-            temporary.write_bytes(save(tensors, metadata))
-            temporary.replace(target)
-    except (OSError, SafetensorError) as error:
-        raise BivitError(f"cannot write the network {target}: {error}; choose a folder that can be written") from error
+    # Not by save_file, whose files only their owner may read, whatever the umask.
+    with whole_file(path) as partial:
+        partial.write_bytes(save(tensors, metadata))
 
 
 def load_network(path: str | os.PathLike[str]) -> IntNetwork:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from .config import Formats, ModelConfig, ViTConfig, vit_only
 from .engine import WORD, EngineConfig
 from .errors import BivitError
 from .isa import MIN_DELAY, Instruction
 from .layout import Layout
-from .network import IntNetwork
 from .operations import Operations
 from .schedule import Op, Scheduled, length, schedule
+
+if TYPE_CHECKING:  # compiling needs shapes only, and starts without the reference and its kernels
+    from .network import IntNetwork
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,10 @@ class Program:
     @property
     def logits_cycle(self) -> int:
         """Cycle of the last logit's transfer, from the first issue of its image, if no stream ever stalls."""
-        output = next(entry for entry in self.unrolled() if entry.op.op == "output")
-        return output.issue + output.op.activity.windows["logits.write"][1] - 1
+        before, block, after = self.sections
+        start = before.length_cycles * before.repeat + block.length_cycles * block.repeat
+        output = next(entry for entry in after.entries if entry.op.op == "output")
+        return start + output.issue + output.op.activity.windows["logits.write"][1] - 1
 
     def unrolled(self) -> list[Scheduled]:
         """All operations of one image, issue cycles from the first one's, blocks numbered."""
@@ -139,7 +144,12 @@ def useful_macs(config: ViTConfig) -> int:
 
 def array_steps(program: Program) -> int:
     """Cycles of one image in which the array takes a step."""
-    return sum(entry.op.fields["steps"] for entry in program.unrolled() if entry.op.op == "matmul")
+    return sum(
+        section.repeat * entry.op.fields["steps"]
+        for section in program.sections
+        for entry in section.entries
+        if entry.op.op == "matmul"
+    )
 
 
 def peak_macs(engine: EngineConfig) -> int:

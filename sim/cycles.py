@@ -61,7 +61,8 @@ def estimate_cycles(program: Program, images: int) -> CycleEstimate:
     images : int
         Images of the run, 1 or more.
     """
-    embeds = [entry for entry in program.unrolled() if entry.op.op == "embed"]
+    # Strips are read before the blocks, whose section begins with the image.
+    embeds = [entry for entry in program.sections[0].entries if entry.op.op == "embed"]
     beats = program.layout.strip_beats
     releases: list[int] = []
     start, stalled = _FIRST, 0

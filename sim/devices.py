@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .errors import BivitError
+from .errors import BivitError, near
 
 Family = Literal["lut6", "lut4"]
 
@@ -169,20 +169,27 @@ ALIASES: dict[str, str] = {
 
 
 def device(name: str) -> Device:
-    """Return a device by its name or that of its board, in any case.
+    """Return a device by its name or that of its board, in any case, with or without dashes and blanks.
 
     Raises
     ------
     BivitError
         When there is no such device: the names that there are.
 
-    >>> device("ZCU102").luts
-    274080
+    >>> device("ZCU102").luts, device("Arty A7-100").name
+    (274080, 'xc7a100t')
     """
-    key = name.strip().lower()
-    found = DEVICES.get(ALIASES.get(key, key))
+    spelled = {_plain(alias): target for alias, target in ALIASES.items()}
+    spelled |= {_plain(own): own for own in DEVICES}
+    found = spelled.get(_plain(name))
     if found is None:
         raise BivitError(
             f"there is no device {name!r}; devices are {', '.join(DEVICES)}, also known as {', '.join(ALIASES)}"
+            f"{near(name, [*DEVICES, *ALIASES])}"
         )
-    return found
+    return DEVICES[found]
+
+
+def _plain(name: str) -> str:
+    """Letters and digits of a name, lower case."""
+    return "".join(character for character in name.lower() if character.isalnum())

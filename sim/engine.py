@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .config import Formats, ViTConfig
-from .errors import check
+from .errors import check, near
 from .files import read_json
 from .presets import vit_preset
 from .typed import build
@@ -237,6 +237,7 @@ def load_engine(name_or_path: str) -> EngineConfig:
     path = Path(name_or_path)
     check(
         path.is_file(),
-        f"there is no engine {name_or_path!r}: neither a file nor one of the names {', '.join(ENGINES)}",
+        f"there is no engine {name_or_path!r}: neither a file nor one of the names {', '.join(ENGINES)}"
+        f"{near(name_or_path, ENGINES)}",
     )
     return engine_from_dict(read_json(path, "an engine; write one with `bivit generate --engine NAME`"))

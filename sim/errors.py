@@ -1,5 +1,9 @@
 """The errors a user can cause; the command line turns them into one message and exit code 2."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 
 class BivitError(ValueError):
     """Bad input: the message says what was wrong, what is allowed, what was got and what to do."""
@@ -9,3 +13,20 @@ def check(condition: bool, message: str) -> None:
     """Raise `BivitError` with `message` unless `condition` holds."""
     if not condition:
         raise BivitError(message)
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Return a question for a message about an unknown name: the known one that is most like it; empty when none is.
+
+    Examples
+    --------
+    >>> near("Diet_tiny", ["deit_tiny", "swin_tiny"])
+    '; did you mean deit_tiny?'
+    """
+    import difflib
+
+    plain = name.strip().lower().replace("-", "_")
+    spelled = {one.lower().replace("-", "_"): one for one in known}
+    begun = [one for one in spelled if len(plain) > 1 and one.startswith(plain)]
+    found = begun or difflib.get_close_matches(plain, spelled, 1)
+    return f"; did you mean {spelled[found[0]]}?" if found else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from .config import Formats, ViTConfig
 from .engine import WORD, EngineConfig, ceil_div
@@ -121,8 +122,9 @@ class Layout:
 
     def weights_addr(self, layer: str, group: int) -> int:
         """First weight word of a group of ``attn.qkv``, ``attn.proj``, ``mlp.fc1`` or ``mlp.fc2``."""
-        return self._weight_bases()[layer] + group * (self.hidden_words if layer == "mlp.fc2" else self.embed_words)
+        return self._weight_bases[layer] + group * (self.hidden_words if layer == "mlp.fc2" else self.embed_words)
 
+    @cached_property
     def _weight_bases(self) -> dict[str, int]:
         d_groups, m_groups = len(self.groups(self.config.embed_dim)), len(self.groups(self.config.hidden_dim))
         sizes = {
@@ -168,7 +170,7 @@ class Layout:
     def block_steps(self) -> dict[str, int]:
         """Words of one block in each parameter memory, under the names of the ``loop`` instruction's fields."""
         config = self.config
-        bases = self._weight_bases()
+        bases = self._weight_bases
         d_groups = len(self.groups(config.embed_dim))
         return {
             "weights_step": bases["mlp.fc2"] + d_groups * self.hidden_words,
@@ -256,12 +258,34 @@ def _starts(sizes: dict[str, int]) -> dict[str, int]:
 
 
 def check_fits(config: ViTConfig, formats: Formats, engine: EngineConfig) -> None:
-    """Raise `BivitError` unless a network of `config` and `formats` can run on `engine`."""
+    """Raise `BivitError` unless a network of `config` and `formats` can run on `engine`: every limit that fails."""
     check(
         formats == engine.formats,
         f"the network's number formats {formats} are not the engine's {engine.formats}; generate the engine with them",
     )
-    needs = {
+    found = needs(config)
+    few = [name for name, (_, need) in found.items() if need > getattr(engine, name)]
+    check(
+        not few,
+        "the engine is too small: "
+        + "; ".join(
+            f"{found[name][0]} at most {getattr(engine, name)} ({name}), the network has {found[name][1]}"
+            for name in few
+        ),
+    )
+    lanes = engine.lanes
+    for what, value in (("head_dim", config.head_dim), ("MLP hidden dim", config.hidden_dim)):
+        check(value % lanes == 0, f"{what} must be a multiple of the engine's lanes ({lanes}), the network has {value}")
+    strip = config.img_size * config.patch_size * config.in_chans
+    check(
+        strip % engine.pixel_bytes == 0,
+        f"a row of patches has {strip} bytes, no multiple of the engine's pixel_bytes ({engine.pixel_bytes})",
+    )
+
+
+def needs(config: ViTConfig) -> dict[str, tuple[str, int]]:
+    """Return what a network needs of each limit of an engine: by the limit's name, words for messages and a size."""
+    return {
         "max_tokens": ("tokens", config.num_tokens),
         "max_embed_dim": ("embed_dim", config.embed_dim),
         "max_hidden_dim": ("MLP hidden dim", config.hidden_dim),
@@ -271,14 +295,3 @@ def check_fits(config: ViTConfig, formats: Formats, engine: EngineConfig) -> Non
         "max_patch_dim": ("pixels a patch", config.patch_dim),
         "max_strip_bytes": ("bytes a row of patches", config.img_size * config.patch_size * config.in_chans),
     }
-    for name, (what, need) in needs.items():
-        limit = getattr(engine, name)
-        check(need <= limit, f"the engine is too small: {what} at most {limit} ({name}), the network has {need}")
-    lanes = engine.lanes
-    for what, value in (("head_dim", config.head_dim), ("MLP hidden dim", config.hidden_dim)):
-        check(value % lanes == 0, f"{what} must be a multiple of the engine's lanes ({lanes}), the network has {value}")
-    strip = config.img_size * config.patch_size * config.in_chans
-    check(
-        strip % engine.pixel_bytes == 0,
-        f"a row of patches has {strip} bytes, no multiple of the engine's pixel_bytes ({engine.pixel_bytes})",
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .config import ModelConfig, SwinConfig, ViTConfig
-from .errors import check
+from .errors import check, near
 
 
 def _deit(embed_dim: int, num_heads: int) -> ViTConfig:
@@ -92,7 +92,7 @@ PRESETS: dict[str, ModelConfig] = {
 
 def preset(name: str) -> ModelConfig:
     """Return the preset called `name`; `BivitError` lists the names otherwise."""
-    check(name in PRESETS, f"there is no preset {name!r}; allowed are {', '.join(PRESETS)}")
+    check(name in PRESETS, f"there is no preset {name!r}; allowed are {', '.join(PRESETS)}{near(name, PRESETS)}")
     return PRESETS[name]
 
 

@@ -162,7 +162,7 @@ def test_ctrl_c_during_a_cosimulation(folder: Path, tmp_path: Path) -> None:
         [*COMMAND, *arguments], stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
     )
     deadline = time.monotonic() + 120
-    while not list((tmp_path / "cache").rglob(".build-*/objects")) and time.monotonic() < deadline:
+    while not list((tmp_path / "cache").rglob(".*.partial/work/objects")) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, errors = process.communicate(timeout=60)
