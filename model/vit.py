@@ -154,6 +154,12 @@ class VisionTransformer(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """Return the residual that enters the first block, float32[B, N, D], for uint8[B, H, W, C]."""
+        shape = (self.config.img_size, self.config.img_size, self.config.in_chans)
+        check(
+            images.ndim == 4 and tuple(images.shape[1:]) == shape,
+            f"images must have shape {['B', *shape]}, got {list(images.shape)}; resize them, or take a model of this "
+            "size".replace("'", ""),
+        )
         patches = self.patch_embed(images)
         if self.config.patch_norm:
             return self.grid(self.patch_embed.norm(self.grid(patches)))
