@@ -140,9 +140,11 @@ def _in_memory(spec: str, split: str) -> Dataset | None:
     if not path.is_dir():
         return _npz_file(path, split)
     if is_idx_folder(path):
+        _refuse_second(path, split, "idx files")
         images, labels = read_idx(path, split)
         return _dataset(f"{path} ({split})", images, labels, numbered_classes(labels))
     if is_cifar_folder(path):
+        _refuse_second(path, split, "CIFAR batches")
         return _dataset(f"{path} ({split})", *read_cifar(path, split))
     return None
 
@@ -157,14 +159,9 @@ def _open_pictures(
 
     wanted = Framing(size=img_size or 1, channels=channels, random=split == "train", **framing)
     shards, names = find_shards(folder, split), folder / "classes.txt"
-    below = [name for name in FOLDERS[split] if (folder / name).is_dir()]
     source: PictureSource
     if shards:
-        check(
-            not below,
-            f"{folder} holds the {split} split twice, as shards ({shards[0].name}) and as {''.join(below[:1])}/; "
-            "move one of them into a folder of its own",
-        )
+        _refuse_second(folder, split, f"shards ({shards[0].name})", shards=False)
         check_shards(folder, split, shards)
         classes = read_names(names) if names.exists() else None
         source = ShardSource(f"{folder} ({split})", shards, classes, wanted, on_broken)
@@ -177,6 +174,20 @@ def _open_pictures(
     if img_size is None:
         source.take_size_of_first()
     return source
+
+
+def _refuse_second(folder: Path, split: str, first: str, shards: bool = True) -> None:
+    """Refuse a folder that holds a split in two layouts, of which only the first would be read."""
+    from .image_folder import FOLDERS
+    from .shards import find_shards
+
+    others = [f"{name}/" for name in FOLDERS[split] if (folder / name).is_dir()]
+    others += [path.name for path in find_shards(folder, split)[:1] if shards]
+    check(
+        not others,
+        f"{folder} holds the {split} split twice, as {first} and as {''.join(others[:1])}; move one of them into a "
+        "folder of its own",
+    )
 
 
 def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

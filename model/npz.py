@@ -15,6 +15,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ..sim.errors import BivitError, check
+from .picture_files import SUFFIXES
 from .source import PassedOverWarning
 
 #: Arrays of images and of their labels.
@@ -22,6 +23,10 @@ _PAIRS = (("images", "labels"), ("test_images", "test_labels"))
 _KNOWN = {*_PAIRS[0], *_PAIRS[1], "classes"}
 #: The least that deflate makes of many bytes is this share of them.
 _DEFLATE = 1032
+#: What to do with files of other kinds.
+_FOLDER = "give the folder that holds it"
+_INSTEAD = {".npy": "write images and labels into one file with numpy.savez"}
+_INSTEAD |= dict.fromkeys((*SUFFIXES, ".tar", ".tgz", ".gz", ".txt", ".csv", ".bin"), _FOLDER)
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,8 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     except BivitError:
         raise
     except Exception as error:  # A damaged archive can make its readers raise anything.
-        raise BivitError(f"{path} is not a readable .npz file ({error}); write it with numpy.savez") from error
+        instead = _INSTEAD.get(path.suffix.lower(), "write it with numpy.savez")
+        raise BivitError(f"{path} is not a readable .npz file ({error}); {instead}") from error
 
 
 def _headers(path: Path, archive: zipfile.ZipFile) -> dict[str, _Header]:

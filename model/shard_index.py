@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..sim.errors import BivitError, check
+from ..sim.files import whole_file
 from .dataset import MOST_CLASSES
 from .picture_files import SUFFIXES, refuse_unread, some
 from .tar_members import damage_named, members, open_tar
@@ -104,7 +105,7 @@ def index_shards(shards: list[Path]) -> ShardIndex:
     _refuse_copies(shards, parts)
     index = _join(parts)
     if not fresh:
-        with suppress(OSError):  # A cache that cannot be written only costs time.
+        with suppress(BivitError):  # A cache that cannot be written only costs time.
             _save(cached, index)
     return index
 
@@ -130,14 +131,8 @@ def _cache_file(shards: list[Path]) -> Path:
 
 def _save(path: Path, index: ShardIndex) -> None:
     """Write the index whole or not at all; processes that do so at once do not disturb one another."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as handle:
-            np.savez(handle, **vars(index))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as partial, partial.open("wb") as handle:
+        np.savez(handle, **vars(index))
 
 
 def _join(parts: list[_Shard]) -> ShardIndex:

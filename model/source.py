@@ -245,7 +245,8 @@ def check_source(data: Source, config: ModelConfig) -> None:
     check(
         classes == config.num_classes,
         f"{data.name} has {classes} classes, the model {config.num_classes}; "
-        f"set model.num_classes to {classes} in the recipe, or by --set model.num_classes={classes}",
+        f"set model.num_classes to {classes} in the recipe, or by --set model.num_classes={classes}; "
+        "where these images only lack the last classes, name all (classes.txt, or classes in an .npz file)",
     )
 
 

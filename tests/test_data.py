@@ -204,6 +204,20 @@ def test_sizes_of_idx_files_are_not_believed(tmp_path: Path, shape: tuple[int, i
         load_dataset(str(tmp_path), "train")
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("val-0.tar", "give the folder that holds it"),
+        ("a.PNG", "give the folder"),
+        ("a.npy", "into one file with numpy"),
+    ],
+)
+def test_files_of_other_kinds(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / name).write_bytes(b"something else")
+    with pytest.raises(BivitError, match=rf"{name} is not a readable \.npz file .*{message}"):
+        load_dataset(str(tmp_path / name), "train")
+
+
 @pytest.mark.parametrize("content", [b"", b"not a zip file", b"PK\x03\x04 cut short", b"\x93NUMPY cut short"])
 def test_unreadable_npz_files_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "data.npz"

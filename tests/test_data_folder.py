@@ -249,3 +249,12 @@ def test_one_layout_for_a_split(folder: Path) -> None:
     with pytest.raises(BivitError, match=r"holds the test split twice, as shards \(val-0000\.tar\) and as val/"):
         open_source(str(folder), "test")
     assert len(open_source(str(folder), "train")) == 6
+
+
+def test_one_layout_in_memory(folder: Path) -> None:
+    (folder / "t10k-labels-idx1-ubyte").touch()
+    with pytest.raises(BivitError, match="holds the test split twice, as idx files and as val/; move one of them"):
+        open_source(str(folder), "test")
+    (folder / "t10k-labels-idx1-ubyte").rename(folder / "test_batch")
+    with pytest.raises(BivitError, match="holds the train split twice, as CIFAR batches and as train/"):
+        open_source(str(folder), "train")
