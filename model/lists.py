@@ -192,7 +192,8 @@ def _lines(path: Path, what: str) -> Iterator[tuple[int, str]]:
     check(place < 0, f"{path} ({what}) holds zero bytes, in line {text.count(chr(10), 0, place) + 1}; save it as UTF-8")
     # Lines end as in files of any system, but not at the rarer marks that str.splitlines knows.
     for number, line in enumerate(io.StringIO(text, newline=None), 1):
-        line = line.strip()
+        # Spreadsheets end lines with empty columns.
+        line = line.strip().rstrip(_SEPARATORS)
         check(len(line) <= _LONGEST, f"{path} ({what}), line {number}, has {len(line)} characters; that is no list")
         if line and line != "#" and not line.startswith("# "):
             yield number, line

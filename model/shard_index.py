@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import os
+import posixpath
 import tarfile
 import time
 from collections.abc import Collection, Container
@@ -153,8 +154,8 @@ def _scan(path: Path) -> _Shard:
     with damage_named(path), open_tar(path) as file:
         for member in members(path, file):
             # WebDataset's key ends at the first dot; what belongs together here has one name up to the last.
-            key, _, suffix = member.name.rpartition(".")
-            name, suffix = Path(member.name).name, suffix.lower()
+            key, _, suffix = posixpath.normpath(member.name).rpartition(".")
+            name, suffix = posixpath.basename(member.name), suffix.lower()
             if member.isdir():
                 continue
             if name.startswith("."):

@@ -27,9 +27,11 @@ from .source import Epoch, PassedOverWarning
 from .tar_members import open_tar
 
 #: `train-0000.tar`, `imagenet1k-validation-07.tar.gz`
-_SHARD_NAME = re.compile(r"(?:.+-)?(?P<split>train|test|val|validation)-\d+\.(?:tar|tar\.gz|tgz)")
-#: What may be a shard, also one that is packed in another way, or was not fetched to its end.
-_ARCHIVE = re.compile(r"\.(?:tar|tgz|tbz2?|txz|tzst)\b", re.IGNORECASE)
+_SHARD_NAME = re.compile(r"(?:[^.].*-)?(?P<split>train|test|val|validation)-\d+\.(?:tar|tar\.gz|tgz)")
+#: What may be a shard, also one that is packed in another way or was not fetched to its end; not what goes with one.
+_ARCHIVE = re.compile(
+    r"[^.].*\.(?:tar|tgz|tbz2?|txz|tzst)(?:\.(?!idx|index|json|md5|sha|sig|asc|txt)\w+)?", re.IGNORECASE
+)
 _SPLITS = {"train": ("train",), "test": ("test", "val", "validation")}
 #: Images among which a shuffled epoch draws the next; also the most that are held in packed form at a time.
 SHUFFLE_BUFFER = 4096
@@ -76,7 +78,7 @@ def check_shards(folder: Path, split: str, shards: list[Path]) -> None:
     word = re.compile(rf"(?<![a-z])(?:{'|'.join(_SPLITS[split])})(?![a-z])", re.IGNORECASE)
     for path in sorted(folder.iterdir()):
         check(
-            path in shards or not (_ARCHIVE.search(path.name) and word.search(path.name)),
+            path in shards or not (_ARCHIVE.fullmatch(path.name) and word.search(path.name)),
             f"{path} would not be read: shards of the {split} split are tar files, plain or gzip, with one name and a "
             f"number, as {shards[0].name}; rename it, unpack it or move it away",
         )

@@ -241,12 +241,17 @@ def check_source(data: Source, config: ModelConfig) -> None:
         f"images must have shape {['B', *shape]}, got {[len(data), *data.shape]} in {data.name}; "
         "choose a preset of this size, or ask for resizing with resized:NAME".replace("'", ""),
     )
-    classes = len(data.classes)
+    classes, largest = len(data.classes), int(data.labels.argmax())
     check(
         classes == config.num_classes,
         f"{data.name} has {classes} classes, the model {config.num_classes}; "
         f"set model.num_classes to {classes} in the recipe, or by --set model.num_classes={classes}; "
-        "where these images only lack the last classes, name all (classes.txt, or classes in an .npz file)",
+        "where these images only lack the last classes, name all (classes.txt, or classes in an .npz file)"
+        + (
+            f"; image {largest} has the label {data.labels[largest]}"
+            if data.labels[largest] >= config.num_classes
+            else ""
+        ),
     )
 
 

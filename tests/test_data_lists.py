@@ -35,6 +35,7 @@ def test_every_separator(tmp_path: Path, paths: list[str], words: list[object], 
     assert listed(tmp_path, plain.replace("\n", "\r\n"), paths) == LABELS
     assert listed(tmp_path, plain.replace("\n", "\r"), paths) == LABELS
     assert listed(tmp_path, plain.encode("utf-8-sig"), paths) == LABELS
+    assert listed(tmp_path, plain.replace("\n", ",,\n"), paths) == LABELS
     heading = between.join(["filename", "label"])
     assert listed(tmp_path, f"# written by hand\n\n{heading}\n{plain}\n  \n# end\n", paths) == LABELS
     quoted = lines([f'"{name}"' for name in paths], [f'"{word}"' for word in words], between)

@@ -171,6 +171,7 @@ def test_the_index_is_remembered(tmp_path: Path, cache: Path, monkeypatch: pytes
         ),
         ({"a.png": PICTURE, "a.jpg": PICTURE, "a.cls": b"0"}, "two pictures named a"),
         ({"a.png": PICTURE, "a.cls": b"0", "A.cls": b"0"}, r"holds A\.cls, but no picture of the same name; 1 members"),
+        ({"x/a.png": PICTURE, "x/a.cls": b"0", "./x/a.png": PICTURE}, r"holds two pictures named x/a; keep one"),
         ({"a.png": PICTURE, "a.v1.cls": b"0"}, r"holds a\.png, but no label of the same name; 2 members"),
         (
             {"a.png": PICTURE, "a.cls": b"0", "b.heic": b"", "b.cls": b"0"},
@@ -317,7 +318,8 @@ def test_archives_that_would_be_left_out_are_refused(tmp_path: Path, name: str) 
     write_tar(tmp_path / "train-0.tar", pairs(0, 3))
     write_tar(tmp_path / "val-0.tar", pairs(0, 3))
     (tmp_path / name).touch()
-    (tmp_path / "constraints.tar").touch()
+    for harmless in ("constraints.tar", "train-0.tar.md5", "train-0.tar.idx", "._train-0.tar", "._a-train-0.tar"):
+        (tmp_path / harmless).touch()
     with pytest.raises(BivitError, match=r"would not be read: shards of the train split are tar files"):
         open_source(str(tmp_path), "train")
     assert len(open_source(str(tmp_path), "test")) == 3
