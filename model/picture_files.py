@@ -139,8 +139,8 @@ class PictureFiles:
 
     def _is_picture(self, entry: os.DirEntry[str]) -> bool:
         """Whether a file is a picture by its name; `BivitError` when it is one that cannot be read."""
-        refuse_unread(entry.name, entry.path)
         if not self._counted(entry.name):
+            refuse_unread(entry.name, entry.path)
             return False
         # A link to nothing is a picture that cannot be opened; a pipe would never end.
         check(entry.is_file() or not Path(entry.path).exists(), f"{entry.path} is no file; remove it")

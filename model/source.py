@@ -242,16 +242,14 @@ def check_source(data: Source, config: ModelConfig) -> None:
         "choose a preset of this size, or ask for resizing with resized:NAME".replace("'", ""),
     )
     classes, largest = len(data.classes), int(data.labels.argmax())
+    label = int(data.labels[largest])
+    largest_named = f"; image {largest} has the label {label}" if label >= config.num_classes else ""
     check(
         classes == config.num_classes,
         f"{data.name} has {classes} classes, the model {config.num_classes}; "
         f"set model.num_classes to {classes} in the recipe, or by --set model.num_classes={classes}; "
         "where these images only lack the last classes, name all (classes.txt, or classes in an .npz file)"
-        + (
-            f"; image {largest} has the label {data.labels[largest]}"
-            if data.labels[largest] >= config.num_classes
-            else ""
-        ),
+        f"{largest_named}",
     )
 
 
