@@ -232,32 +232,32 @@ def open_images(data: str, split: str, config: ModelConfig, on_broken: str = "st
         When there is no such data set, or its images or classes do not fit the model.
     """
     from ..model.data import open_source
-    from ..model.picture import ReframedDataset
     from ..model.source import check_source
 
     name = data.removeprefix(RESIZED)
-    source = open_source(name, split, config.img_size, channels=config.in_chans, on_broken=on_broken)
-    if isinstance(source, ReframedDataset) and name == data:
-        source = open_source(name, split)
+    with broken_images_named():
+        source = open_source(
+            name, split, config.img_size, channels=config.in_chans, on_broken=on_broken, resize=name != data
+        )
     check_source(source, config)
     return source
 
 
 @contextmanager
 def broken_images_named() -> Iterator[None]:
-    """Print which images were left out of a data set as a message, the same one once."""
-    from ..model.source import BrokenImageWarning
+    """Print what was left out of a data set as a message, the same one once."""
+    from ..model.source import DataWarning
 
     plain = warnings.showwarning
 
     def show_plainly(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, BrokenImageWarning):
+        if issubclass(category, DataWarning):
             messages.print(f"warning: {message}", style="yellow", markup=False, soft_wrap=True)
         else:
             plain(message, category, *where, **more)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("default", BrokenImageWarning)
+        warnings.simplefilter("default", DataWarning)
         warnings.showwarning = show_plainly
         yield
 
