@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -220,11 +221,14 @@ def format_value(value: Any) -> str:
     return str(value)
 
 
-def open_images(data: str, split: str, config: ModelConfig, on_broken: str = "stop") -> Source:
+def open_images(
+    data: str, split: str, config: ModelConfig, on_broken: str = "stop", any_classes: bool = False
+) -> Source:
     """Open one split of a data set in the size that a model takes.
 
     Image folders and shards are framed for the model. A data set whose images all have one size must have the model's,
-    unless its name begins with `RESIZED`: a mistaken preset would else go unseen.
+    unless its name begins with `RESIZED`: a mistaken preset would else go unseen. With `any_classes` their number is
+    not compared with the model's.
 
     Raises
     ------
@@ -239,7 +243,7 @@ def open_images(data: str, split: str, config: ModelConfig, on_broken: str = "st
         source = open_source(
             name, split, config.img_size, channels=config.in_chans, on_broken=on_broken, resize=name != data
         )
-    check_source(source, config)
+    check_source(source, replace(config, num_classes=len(source.classes)) if any_classes else config)
     return source
 
 

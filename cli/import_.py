@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,7 +57,7 @@ def _report(imported: Imported) -> dict[str, Any]:
     from ..sim.presets import PRESETS
 
     config = imported.model.config
-    same = [name for name, shape in PRESETS.items() if shape == config]
+    same = [name for name, shape in PRESETS.items() if replace(shape, qk_mode=config.qk_mode) == config]
     return {
         "format": imported.format,
         "kind": imported.model.kind,

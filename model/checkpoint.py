@@ -125,13 +125,24 @@ def _read(source: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             header = _parse_header(source, (file.metadata() or {}).get("bivit"))
             return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise BivitError(f"{source} is truncated or not a safetensors file: {error}; train again") from error
+        raise BivitError(
+            f"{source} is truncated or not a safetensors file: {error}; {_import_of(source)}, and a damaged one "
+            "of bivit is trained again"
+        ) from error
     except OSError as error:
         raise BivitError(f"cannot read the checkpoint {source}: {error}") from error
 
 
+def _import_of(source: Path) -> str:
+    """What to do with the file of another library, which is the usual reason why one cannot be read."""
+    return f"one of another library becomes a checkpoint of bivit by `bivit import {source} --out teacher.safetensors`"
+
+
 def _parse_header(source: Path, text: str | None) -> dict[str, Any]:
-    check(text is not None, f"{source} is not a bivit checkpoint: its metadata lacks the key 'bivit'")
+    check(
+        text is not None,
+        f"{source} is not a bivit checkpoint: its metadata lacks the key 'bivit'; {_import_of(source)}",
+    )
     try:
         header = json.loads(text or "")
     except json.JSONDecodeError as error:

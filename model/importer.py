@@ -22,7 +22,7 @@ from ..sim.config import ModelConfig, SwinConfig, ViTConfig
 from ..sim.errors import BivitError, check
 from .checkpoint import refuse_nonfinite
 from .import_names import IGNORED, RULES, convert_names, format_of
-from .official import OfficialBiViT
+from .official import OfficialBiViT, published_config
 from .patch import PixelNorm
 from .vit import RealViT
 
@@ -107,6 +107,8 @@ def import_checkpoint(path: str | Path, options: ImportOptions | None = None) ->
     refuse_nonfinite({key: value for key, value in kept.items() if value.is_floating_point()}, str(source))
     renamed, converted = convert_names(kept, name)
     config = infer_config(renamed, name, options, _config_beside(source))
+    if name == "official":
+        config = published_config(config, renamed)
     kind = OfficialBiViT if name == "official" else RealViT
     model = kind(config, _pixels(config, options)).eval()
     own = model.state_dict()

@@ -121,7 +121,7 @@ def _settle(shards: list[Path]) -> bool:
 
 
 def _cache_file(shards: list[Path]) -> Path | None:
-    """Name of the cached index, which differs when any shard does, also when it has the size and date of before; None where nothing can be kept."""
+    """Name of the cached index; it differs when any shard does, also one of the same size and date. None: no cache."""
     states = [(path.resolve(), path.stat()) for path in shards]
     facts = [(str(path), s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for path, s in states]
     digest = hashlib.sha256(repr((_VERSION, facts)).encode("utf-8", "surrogateescape")).hexdigest()

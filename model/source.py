@@ -239,7 +239,8 @@ def check_source(data: Source, config: ModelConfig) -> None:
     check(
         data.shape == shape,
         f"images must have shape {['B', *shape]}, got {[len(data), *data.shape]} in {data.name}; "
-        "choose a preset of this size, or ask for resizing with resized:NAME".replace("'", ""),
+        "choose a preset of this size, give it to a training by --image-size, or ask for resizing with resized:NAME, "
+        "which converts the channels too".replace("'", ""),
     )
     classes, largest = len(data.classes), int(data.labels.argmax())
     label = int(data.labels[largest])

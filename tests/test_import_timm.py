@@ -1,13 +1,7 @@
-"""timm's own models, randomly initialised: equal logits after import, and the names and shapes of every preset.
+"""timm's own models, randomly initialised: equal logits after import, and the names and shapes of every preset."""
 
-timm asks for torchvision, which its models do not use for what is tested here; the Makefile installs timm without it,
-and a stand-in answers the imports.
-"""
-
-import sys
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -21,17 +15,6 @@ from bivit.model.vit import RealViT
 from bivit.sim.errors import BivitError
 from bivit.sim.presets import preset
 
-#: What timm imports of torchvision.
-STAND_INS = (
-    "torchvision",
-    "torchvision.datasets",
-    "torchvision.models",
-    "torchvision.models.feature_extraction",
-    "torchvision.ops",
-    "torchvision.ops.misc",
-    "torchvision.transforms",
-    "torchvision.transforms.functional",
-)
 #: Largest difference of logits between two float32 implementations of one network.
 FLOAT32 = 2e-5
 
@@ -56,19 +39,6 @@ PUBLISHED = {
     "swin_tiny": "swin_tiny_patch4_window7_224",
     "swin_small": "swin_small_patch4_window7_224",
 }
-
-
-@pytest.fixture(scope="module")
-def timm() -> Any:
-    before = {name: sys.modules[name] for name in STAND_INS if name in sys.modules}
-    sys.modules.update({name: MagicMock() for name in STAND_INS})
-    try:
-        import timm
-    finally:
-        for name in STAND_INS:
-            del sys.modules[name]
-        sys.modules.update(before)
-    return timm
 
 
 def randomised(model: nn.Module) -> nn.Module:
