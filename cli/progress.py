@@ -40,17 +40,17 @@ class Step:
         Names the work.
     total : float, optional
         How much there is to do, where that is known.
-    first : float
-        Seconds until the first line.
+    command : bool
+        Whether it is a whole command: that speaks only where none of its steps does.
     """
 
-    def __init__(self, what: str, total: float | None = None, first: float = _FIRST):
-        self.what, self.total, self.done, self.said = what, total, 0.0, False
-        self.start = time.monotonic()
+    def __init__(self, what: str, total: float | None = None, command: bool = False):
+        self.what, self.total, self.command = what, total, command
+        self.done, self.said, self.start = 0.0, False, time.monotonic()
         self._detail: str | Callable[[], str] = ""
         self._note = ""
         self._from: tuple[float, float] | None = None
-        self._due = self.start + first
+        self._due = self.start + (_FIRST_OF_COMMAND if command else _FIRST)
         self._ended = False
         self._wake = threading.Condition()
         #: Its bar of `_bars` where it is drawn.
@@ -114,10 +114,11 @@ class Step:
                 if now < self._due:
                     self._wake.wait(self._due - now)
                     continue
-                if not self.said or _open[-1:] == [self]:
+                innermost = _open[-1:] == [self]
+                if innermost or not (self.said or self.command):
                     say(self.text())
                     self.said = True
-                self._due = now + _EVERY
+                self._due = now + (_EVERY if innermost else _FIRST_OF_COMMAND)
 
     def end(self) -> None:
         """End the lines."""
@@ -163,7 +164,7 @@ class Command(common.Command):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
-        one = Step(f"{ctx.info_name} is at work", first=_FIRST_OF_COMMAND)
+        one = Step(f"{ctx.info_name} is at work", command=True)
         with _listed(one), _written(one):
             return super().invoke(ctx)
 
