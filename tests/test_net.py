@@ -162,6 +162,18 @@ def test_a_preset_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert (result["weights"], result["data"], result["mismatches"]) == ("random", "random pixels", 0)
 
 
+def test_a_preset_is_exported_as_a_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run_json(tmp_path, monkeypatch, "export", "digits", "--qonnx", "net.onnx", "--seed", "3")
+    assert (result["weights"], result["seed"]) == ("random", 3)
+    save_network(random_network(preset("digits"), seed=3), tmp_path / "net")
+    run_json(tmp_path, monkeypatch, "export", "net", "--qonnx", "other.onnx")
+    assert (tmp_path / "net.onnx").read_bytes() == (tmp_path / "other.onnx").read_bytes()
+    assert_refused(
+        invoke("export", "digits", cwd=tmp_path, monkeypatch=monkeypatch),
+        "digits is a preset, whose weights are random; give --qonnx FILE to write its graph",
+    )
+
+
 @pytest.mark.slow
 def test_a_preset_is_co_simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A small preset of the test's own: the shipped ones take minutes to build."""
