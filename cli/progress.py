@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,7 +47,7 @@ class Step:
     def __init__(self, what: str, total: float | None = None, command: bool = False):
         self.what, self.total, self.command = what, total, command
         self.done, self.said, self.start = 0.0, False, time.monotonic()
-        self._detail: str | Callable[[], str] = ""
+        self._detail = ""
         self._note = ""
         self._from: tuple[float, float] | None = None
         self._due = self.start + (_FIRST_OF_COMMAND if command else _FIRST)
@@ -56,8 +56,8 @@ class Step:
         #: Its bar of `_bars` where it is drawn.
         self.bar: TaskID | None = None
 
-    def __call__(self, detail: str | Callable[[], str]) -> None:
-        """Begin a part of the step: its name, or what gives it whenever a line or bar is drawn."""
+    def __call__(self, detail: str) -> None:
+        """Begin a part of the step."""
         with self._wake:
             self._detail, self._note = detail, ""
             self._due = min(self._due, time.monotonic() + _FIRST)
@@ -88,8 +88,7 @@ class Step:
 
     def text(self) -> str:
         """What is being done, how far it is, and the time that is left."""
-        detail = self._detail if isinstance(self._detail, str) else self._detail()
-        words = [f"{self.what}: {detail}" if detail else self.what]
+        words = [f"{self.what}: {self._detail}" if self._detail else self.what]
         if self.total:
             words.append(f"{self.done:,.0f} of {self.total:,.0f}")
         words += [self._note] if self._note else []
@@ -128,7 +127,7 @@ class Step:
 
 
 class _StepText(ProgressColumn):
-    """The step's own text, so that a detail that changes by itself is drawn anew."""
+    """The step's own text, with the time that goes on."""
 
     def render(self, task: Task) -> Text:
         """Return the text."""
