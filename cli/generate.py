@@ -33,7 +33,7 @@ def generate(
         written = write(shape, network, out)
     result = {
         "verilog": str(written.verilog),
-        "verilog_lines": len(written.verilog.read_text().splitlines()),
+        "verilog_lines": len(written.verilog.read_text(encoding="utf-8").splitlines()),
         "manifest": str(written.manifest),
         "engine": str(written.engine),
         "load_stream": str(written.load_stream) if written.load_stream else "none, no network was given",
