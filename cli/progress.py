@@ -24,7 +24,7 @@ from .common import messages
 #: Seconds after which a step says that it has begun, and those after which a whole command does that shows no step.
 _FIRST, _FIRST_OF_COMMAND = 0.5, 1.5
 #: Seconds from a line to the next one; half a minute is promised.
-_EVERY = 20.0
+_EVERY = 15.0
 
 #: Steps that are going on, the innermost last: the others stay quiet after their first line.
 _open: list[Step] = []
