@@ -174,11 +174,11 @@ def cosim(
     check(0 <= stall <= MAX_STALL, f"stall must be a probability of 0 to {MAX_STALL}, got {stall}")
     chosen = find_net(net, seed)
     vit_only(chosen.config)
+    find_simulator(simulator)
     name, shape = find_engine(engine, chosen)
     with step("open the images"):
         source = test_source(chosen, data, images, seed)
         pixels = source.take(images).images
-    find_simulator(simulator)
     result = {**chosen.facts, "engine": name, "data": source.name, "seed": seed}
     result |= simulate_runs(chosen.network, shape, pixels, stall=stall, seed=seed, simulator=simulator, out_dir=out)
     show(result if as_json else _in_brief(result), as_json, f"{net} on engine {name}")

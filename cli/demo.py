@@ -98,7 +98,7 @@ class Demo:
                 seed=self.seed,
                 simulator="verilator",
                 out_dir=self.out / "cosim",
-                verilog=generated.verilog.read_text(),
+                verilog=generated.verilog.read_text(encoding="utf-8"),
             )
         with self.stage("estimate resources and latency"):
             estimates = estimate_tables(program)

@@ -58,7 +58,7 @@ def _evaluate_network(network: Any, data: str, on_broken: str) -> dict[str, Any]
     with step("open the images"):
         test = open_images(data, "test", network.config, on_broken)
     tally = Tally()
-    with step(f"classify {len(test)} images", len(test)) as bar:
+    with step(f"classify {len(test)} images (kernels are compiled the first time)", len(test)) as bar:
         for _ in classify_stream(on_this_machine(network), test, len(test), _BATCH, tally):
             bar.at(tally.images)
     check(tally.images > 0, f"none of the {len(test)} images of {test.name} can be read")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,7 +24,7 @@ from .common import messages
 #: Seconds after which a step says that it has begun, and those after which a whole command does that shows no step.
 _FIRST, _FIRST_OF_COMMAND = 0.5, 1.5
 #: Seconds from a line to the next one; half a minute is promised.
-_EVERY = 20.0
+_EVERY = 15.0
 
 #: Steps that are going on, the innermost last: the others stay quiet after their first line.
 _open: list[Step] = []
@@ -40,24 +40,24 @@ class Step:
         Names the work.
     total : float, optional
         How much there is to do, where that is known.
-    first : float
-        Seconds until the first line.
+    command : bool
+        Whether it is a whole command: that speaks only where none of its steps does.
     """
 
-    def __init__(self, what: str, total: float | None = None, first: float = _FIRST):
-        self.what, self.total, self.done, self.said = what, total, 0.0, False
-        self.start = time.monotonic()
-        self._detail: str | Callable[[], str] = ""
+    def __init__(self, what: str, total: float | None = None, command: bool = False):
+        self.what, self.total, self.command = what, total, command
+        self.done, self.said, self.start = 0.0, False, time.monotonic()
+        self._detail = ""
         self._note = ""
         self._from: tuple[float, float] | None = None
-        self._due = self.start + first
+        self._due = self.start + (_FIRST_OF_COMMAND if command else _FIRST)
         self._ended = False
         self._wake = threading.Condition()
         #: Its bar of `_bars` where it is drawn.
         self.bar: TaskID | None = None
 
-    def __call__(self, detail: str | Callable[[], str]) -> None:
-        """Begin a part of the step: its name, or what gives it whenever a line or bar is drawn."""
+    def __call__(self, detail: str) -> None:
+        """Begin a part of the step."""
         with self._wake:
             self._detail, self._note = detail, ""
             self._due = min(self._due, time.monotonic() + _FIRST)
@@ -88,8 +88,7 @@ class Step:
 
     def text(self) -> str:
         """What is being done, how far it is, and the time that is left."""
-        detail = self._detail if isinstance(self._detail, str) else self._detail()
-        words = [f"{self.what}: {detail}" if detail else self.what]
+        words = [f"{self.what}: {self._detail}" if self._detail else self.what]
         if self.total:
             words.append(f"{self.done:,.0f} of {self.total:,.0f}")
         words += [self._note] if self._note else []
@@ -114,10 +113,11 @@ class Step:
                 if now < self._due:
                     self._wake.wait(self._due - now)
                     continue
-                if not self.said or _open[-1:] == [self]:
+                innermost = _open[-1:] == [self]
+                if innermost or not (self.said or self.command):
                     say(self.text())
                     self.said = True
-                self._due = now + _EVERY
+                self._due = now + (_EVERY if innermost else _FIRST_OF_COMMAND)
 
     def end(self) -> None:
         """End the lines."""
@@ -127,7 +127,7 @@ class Step:
 
 
 class _StepText(ProgressColumn):
-    """The step's own text, so that a detail that changes by itself is drawn anew."""
+    """The step's own text, with the time that goes on."""
 
     def render(self, task: Task) -> Text:
         """Return the text."""
@@ -163,7 +163,7 @@ class Command(common.Command):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
-        one = Step(f"{ctx.info_name} is at work", first=_FIRST_OF_COMMAND)
+        one = Step(f"{ctx.info_name} is at work", command=True)
         with _listed(one), _written(one):
             return super().invoke(ctx)
 

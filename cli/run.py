@@ -62,7 +62,7 @@ def _classify(
     """Classify the first `count` images into a table; return what they gave, and where they ran."""
     tally = Tally()
     with (
-        step(f"classify {count} images", count) as bar,
+        step(f"classify {count} images (kernels are compiled the first time)", count) as bar,
         _runner(network, scheduler) as (runner, place),
         _kept(out, tally) as file,
     ):

@@ -127,7 +127,7 @@ def read_trace(path: Path, lanes: Sequence[Lane]) -> dict[str, LaneTrace]:
         When a written value was unknown (X) in the simulation.
     """
     lines: list[list[list[str]]] = [[] for _ in lanes]
-    with path.open() as file:
+    with path.open(encoding="ascii") as file:
         for line in file:
             number, *words = line.split()
             if "x" in line:

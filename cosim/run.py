@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,14 +34,12 @@ from .scenario import Load, Outcome, Run, play, simulate_steps
 WAVE_BEFORE, WAVE_AFTER = 400, 50
 #: Patience on top of what the program and the longest stalls take.
 _MARGIN_CYCLES = 20_000
+#: Seconds between words about a simulation.
+_FOLLOW_S = 15.0
 #: End of a trace that holds a whole line.
 _TAIL_BYTES = 65536
 #: The tag of the logits is the low bits of the image's number.
 _TAG_MASK = 0xFFFF
-
-
-#: Is told what is being done: a text, or a function that returns how far it is by now.
-Progress = Callable[[str | Callable[[], str]], None]
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def run_cosim(
     cache_dir: Path | None = None,
     verilog: str | None = None,
     stream: bytes | None = None,
-    progress: Progress = lambda what: None,
+    progress: Callable[[str], None] = lambda what: None,
 ) -> CosimResult:
     """Run images through an engine's Verilog and compare every tap and every logit with the reference.
 
@@ -124,7 +124,7 @@ def run_cosim(
     verilog, stream : str, bytes, optional
         Verilog and load stream in place of those of `engine` and `network`, for tests that plant faults.
     progress : callable
-        Told in a few words what is being done, or given a function that returns them whenever it is called.
+        Told in a few words what is being done, during a long simulation by another thread.
 
     Raises
     ------
@@ -192,7 +192,7 @@ class Session:
         logits: NDArray[np.int64],
         *,
         out_dir: Path | None = None,
-        progress: Progress = lambda what: None,
+        progress: Callable[[str], None] = lambda what: None,
     ) -> CosimResult:
         """Simulate, compare, and record a waveform around the first difference.
 
@@ -208,8 +208,9 @@ class Session:
         progress("building the simulation; the first time takes a minute or more")
         built = self._build(waves=False)
         with scratch_folder("bivit-cosim") as folder:
-            progress(lambda: _reached(folder / "trace.txt"))
-            outcomes = play(built, self.steps, folder, stall=self.stall, seed=self.seed)
+            progress("simulating")
+            with _followed(folder / "trace.txt", progress):
+                outcomes = play(built, self.steps, folder, stall=self.stall, seed=self.seed)
             for outcome in outcomes:
                 _check_accepted(outcome)
             progress("comparing")
@@ -261,6 +262,24 @@ class Session:
         with whole_file(out_dir / wave.name) as partial:
             shutil.copyfile(wave, partial)
         return out_dir / wave.name
+
+
+@contextmanager
+def _followed(trace: Path, progress: Callable[[str], None]) -> Iterator[None]:
+    """Tell every so often how far a simulation is that writes `trace`."""
+    ended = threading.Event()
+
+    def follow() -> None:
+        while not ended.wait(_FOLLOW_S):
+            progress(_reached(trace))
+
+    thread = threading.Thread(target=follow, name="progress of the simulation", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _reached(trace: Path) -> str:

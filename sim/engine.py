@@ -219,9 +219,9 @@ ENGINES: dict[str, EngineConfig] = {
 }
 
 
-def engine_from_dict(values: Any) -> EngineConfig:
+def engine_from_dict(values: Any, what: str = "engine configuration") -> EngineConfig:
     """Build an engine from JSON values; `BivitError` names what is missing, unknown, mistyped or out of range."""
-    return build(EngineConfig, values, "engine configuration")
+    return build(EngineConfig, values, what)
 
 
 def load_engine(name_or_path: str) -> EngineConfig:
@@ -240,4 +240,5 @@ def load_engine(name_or_path: str) -> EngineConfig:
         f"there is no engine {name_or_path!r}: neither a file nor one of the names {', '.join(ENGINES)}"
         f"{near(name_or_path, ENGINES)}",
     )
-    return engine_from_dict(read_json(path, "an engine; write one with `bivit generate --engine NAME`"))
+    values = read_json(path, "an engine; write one with `bivit generate --engine NAME`")
+    return engine_from_dict(values, f"engine configuration {path}")
