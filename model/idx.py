@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from ..sim.errors import BivitError, check
 
 _PREFIXES = {"train": "train", "test": "t10k"}
-#: The most bytes that one byte of a packed file can stand for.
-_DEFLATE = 1032
 #: Bytes that are read at a time.
 _PART = 1 << 24
 
@@ -58,9 +56,7 @@ def _read_file(folder: Path, name: str, axes: int) -> NDArray[np.uint8]:
         with cast(IO[bytes], gzip.open(path) if path == zipped else path.open("rb")) as file:
             zero, kind, rank, *shape = struct.unpack(f">HBB{axes}I", file.read(head))
             expected = math.prod(shape)
-            # What the header says is compared with the file before memory is taken for it.
-            most = path.stat().st_size * (_DEFLATE if path == zipped else 1)
-            data = _read(file, expected + 1) if expected <= most else b""
+            data = _read(file, expected + 1)
     except (OSError, EOFError, struct.error, zlib.error) as error:
         raise BivitError(f"{path} is not a readable idx file ({error}); fetch it again") from error
     check(

@@ -268,6 +268,6 @@ def _labels(listed: Path, rows: list[_Row], numbers: dict[str, int]) -> list[int
 def _unknown_class(listed: Path, line: int, word: str, numbers: dict[str, int]) -> BivitError:
     first = ", ".join(list(numbers)[:3])
     return BivitError(
-        f"{listed}, line {line}, has the label {shown(word)}, which is neither a class folder of train/ or a name in "
+        f"{listed}, line {line}, has the label {shown(word)}, which is neither a class folder of train/ nor a name in "
         f"classes.txt ({first}{', ...' * (len(numbers) > 3)}) nor a number of 0 to {len(numbers) - 1}"
     )

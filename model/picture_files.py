@@ -16,6 +16,9 @@ _UNREAD = (
     " .apng .arw .avif .bpg .cr2 .dds .dib .dng .exr .hdr .heic .heif .ico .j2c .j2k .jfif .jp2 .jpe .jpf .jpx .jxl "
     ".mpo .nef .orf .pbm .pcx .pfm .pnm .psd .qoi .ras .sgi .svg .tga .xbm .xpm "
 )
+#: How files of pictures begin, whatever they are called, and names of files that do not.
+_MAGICS = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
+_TEXTS = (".txt", ".json", ".xml", ".csv", ".tsv", ".md", ".html", ".yaml", ".yml", ".npy", ".npz", ".db", ".log")
 #: Names that a message gives.
 _NAMED = 5
 
@@ -141,6 +144,11 @@ class PictureFiles:
         """Whether a file is a picture by its name; `BivitError` when it is one that cannot be read."""
         if not self._counted(entry.name):
             refuse_unread(entry.name, entry.path)
+            check(
+                not _begins_as_picture(entry),
+                f"{entry.path} is a picture by its content, but not by its name ({', '.join(SUFFIXES)}); rename it, or "
+                "move it away",
+            )
             return False
         # A link to nothing is a picture that cannot be opened; a pipe would never end.
         check(entry.is_file() or not Path(entry.path).exists(), f"{entry.path} is no file; remove it")
@@ -155,6 +163,15 @@ class PictureFiles:
 
     def _pass(self, top: Path, path: str) -> None:
         self.passed.append(os.path.relpath(top / path, self.root) + "/" * path.endswith("/"))
+
+
+def _begins_as_picture(entry: os.DirEntry[str]) -> bool:
+    """Whether a file of no known kind holds a picture; text and arrays that lie beside pictures are not opened."""
+    if entry.name.lower().endswith(_TEXTS) or not entry.is_file():
+        return False
+    with Path(entry.path).open("rb") as file:
+        start = file.read(12)
+    return start.startswith(_MAGICS) or (start[:4], start[8:]) == (b"RIFF", b"WEBP")
 
 
 def _not_twice(path: str, other: str) -> None:

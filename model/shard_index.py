@@ -153,11 +153,12 @@ def _scan(path: Path) -> _Shard:
     with damage_named(path), open_tar(path) as file:
         for member in members(path, file):
             # WebDataset's key ends at the first dot; what belongs together here has one name up to the last.
-            key, _, suffix = posixpath.normpath(member.name).rpartition(".")
-            name, suffix = posixpath.basename(member.name), suffix.lower()
+            name = posixpath.normpath(member.name)
+            key, _, suffix = name.rpartition(".")
+            suffix = suffix.lower()
             if member.isdir():
                 continue
-            if name.startswith("."):
+            if any(part.startswith(".") for part in name.split("/")):
                 passed.append(f"{member.name} in {path.name}")
             elif f".{suffix}" in SUFFIXES:
                 _check_new(path, member, key, pictures, "pictures")

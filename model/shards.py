@@ -22,6 +22,7 @@ from PIL import Image
 
 from ..sim.errors import BivitError, check
 from .picture import Framing, Opener, PictureSource
+from .picture_files import some
 from .shard_index import ShardIndex, index_shards
 from .source import Epoch, PassedOverWarning
 from .tar_members import open_tar
@@ -75,13 +76,22 @@ def check_shards(folder: Path, split: str, shards: list[Path]) -> None:
         check(twin == path, f"{twin} and {path.name} are one shard, plain and packed; remove one of them")
         twin = files.setdefault(path.resolve(), path)
         check(twin == path, f"{twin} and {path.name} are one file, which would be counted twice; remove one of them")
+    others = [path.name for path in sorted(folder.iterdir()) if path not in shards and _is_shard_of(path, split)]
+    if others:
+        message = f"{folder} ({split}): passed over {len(others)} shards of another name of the split: {some(others)}"
+        warnings.warn(message, PassedOverWarning, stacklevel=4)
     word = re.compile(rf"(?<![a-z])(?:{'|'.join(_SPLITS[split])})(?![a-z])", re.IGNORECASE)
     for path in sorted(folder.iterdir()):
         check(
-            path in shards or not (_ARCHIVE.fullmatch(path.name) and word.search(path.name)),
+            _is_shard_of(path, split) or not (_ARCHIVE.fullmatch(path.name) and word.search(path.name)),
             f"{path} would not be read: shards of the {split} split are tar files, plain or gzip, with one name and a "
             f"number, as {shards[0].name}; rename it, unpack it or move it away",
         )
+
+
+def _is_shard_of(path: Path, split: str) -> bool:
+    match = _SHARD_NAME.fullmatch(path.name)
+    return match is not None and match["split"] in _SPLITS[split]
 
 
 class ShardSource(PictureSource):

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from pictures import write_folder, write_picture, write_shards
+from pictures import encoded, noise, write_folder, write_picture, write_shards
 
 from bivit.model.data import load_dataset, open_source
 from bivit.model.image_folder import FolderSource
@@ -235,6 +235,11 @@ def test_pictures_that_would_be_left_out_are_refused(folder: Path) -> None:
     with pytest.raises(BivitError, match=r"cat/a\.AVIF is a picture of a kind that is not read .*; convert it"):
         open_source(str(folder), "test")
     (folder / "val" / "cat" / "a.AVIF").unlink()
+    for kind in ("png", "jpeg", "gif", "webp", "tiff"):
+        (folder / "val" / "cat" / "image 7").write_bytes(encoded(noise(1), kind))
+        with pytest.raises(BivitError, match="cat/image 7 is a picture by its content, but not by its name"):
+            open_source(str(folder), "test")
+    (folder / "val" / "cat" / "image 7").unlink()
     write_picture(folder / "val" / "a.png", 1)
     with pytest.raises(BivitError, match=r"val/a\.png lies beside the class folders, in none"):
         open_source(str(folder), "test")

@@ -58,13 +58,13 @@ def test_other_members_are_counted_and_named(tmp_path: Path) -> None:
         "x/2.png": PICTURE,
         "x/2.seg.png": b"",
         "README": b"",
+        ".git/3.png": PICTURE,
+        ".git/3.cls": b"0",
     }
     write_tar(tmp_path / "train-0.tar", members | {"x/1.PNG": encoded(noise(1)), "x/2.cls": b"1"})
     # Also when the index is recalled.
     for _ in range(2):
-        passed = (
-            r"passed over 4 members .*: x/1\.json in train-0\.tar, x/\.1\.png in .*, README in .*, x/2\.seg\.png in "
-        )
+        passed = r"over 6 members .*: x/1\.json in train-0\.tar, x/\.1\.png in .*, README .*/3\.cls .* and 1 more$"
         with pytest.warns(PassedOverWarning, match=passed):
             train = load_dataset(str(tmp_path), "train")
     assert train.labels.tolist() == [1, 0]
@@ -309,6 +309,13 @@ def test_a_shard_that_is_there_twice_is_refused(tmp_path: Path) -> None:
         r"image 0002 is in .*train-0\.tar and again in .*train-00\.tgz \(1 such\), and would be counted twice", path
     )
     assert len(open_source(str(tmp_path), "train")) == 3
+
+
+def test_shards_of_two_evaluation_splits(tmp_path: Path) -> None:
+    write_tar(tmp_path / "val-0.tar", pairs(0, 3))
+    write_tar(tmp_path / "test-0.tar", pairs(3, 5))
+    with pytest.warns(PassedOverWarning, match=r"passed over 1 shards of another name of the split: val-0\.tar$"):
+        assert len(open_source(str(tmp_path), "test")) == 2
 
 
 @pytest.mark.parametrize(
