@@ -80,7 +80,6 @@ def export_checkpoint(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         network = export_network(loaded.model, images.images, images.labels, provenance)
-    out.parent.mkdir(parents=True, exist_ok=True)
     save_network(network, out)
     return {"agreement": network.agreement, "warnings": [str(warning.message) for warning in caught]}
 
@@ -108,7 +107,6 @@ def export_graph(network: IntNetwork, path: Path) -> dict[str, Any]:
     from ..sim.taps import tap_names
 
     model = export_qonnx(network)
-    path.parent.mkdir(parents=True, exist_ok=True)
     save_qonnx(model, path)
     return {
         "qonnx": str(path),
