@@ -81,7 +81,6 @@ def export_checkpoint(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         network = export_network(loaded.model, images.images, images.labels, provenance)
-    out.parent.mkdir(parents=True, exist_ok=True)
     save_network(network, out)
     return {"agreement": network.agreement, "warnings": [str(warning.message) for warning in caught]}
 
@@ -109,7 +108,6 @@ def export_graph(network: IntNetwork, path: Path) -> dict[str, Any]:
     from ..sim.taps import tap_names
 
     model = export_qonnx(network)
-    path.parent.mkdir(parents=True, exist_ok=True)
     save_qonnx(model, path)
     return {
         "qonnx": str(path),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from .errors import BivitError, check
-from .locks import owned, take
+from .locks import made_folder, owned, take
 from .typed import shown
 
 #: End of every temporary name. It begins with a dot and the name of what it will be.
@@ -47,12 +47,12 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             check(not target.is_dir(), f"cannot write {target}: it is a folder; give the name of a file")
             yield target
             return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        sweep(target)
-        with _partial(target, folder=False) as partial:
-            partial.chmod(0o666 & ~_umask())
-            yield partial
-            partial.replace(target)
+        with made_folder(target.parent):
+            sweep(target)
+            with _partial(target, folder=False) as partial:
+                partial.chmod(0o666 & ~_umask())
+                yield partial
+                partial.replace(target)
 
 
 @contextmanager
@@ -74,18 +74,16 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         When it cannot be written: the path, the reason, what to do; when another process writes it.
     """
     target = _followed(path)
-    with named_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with owned(target.with_name(f".{target.name}.lock"), target):
-            sweep(target)
-            with _partial(target, folder=True) as partial:
-                partial.chmod(0o777 & ~_umask())
-                yield partial
-                aside = _aside(target)
-                if target.exists():
-                    target.replace(aside)
-                partial.replace(target)
-                shutil.rmtree(aside, ignore_errors=True)
+    with named_errors(target), made_folder(target.parent), owned(target.with_name(f".{target.name}.lock"), target):
+        sweep(target)
+        with _partial(target, folder=True) as partial:
+            partial.chmod(0o777 & ~_umask())
+            yield partial
+            aside = _aside(target)
+            if target.exists():
+                target.replace(aside)
+            partial.replace(target)
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager

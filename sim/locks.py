@@ -57,6 +57,19 @@ def locked(path: Path) -> Iterator[None]:
 
 
 @contextmanager
+def made_folder(folder: Path) -> Iterator[None]:
+    """Make a folder that does not exist, and those above it; what of these is empty in the end is removed."""
+    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        for empty in made:
+            with suppress(OSError):
+                empty.rmdir()
+
+
+@contextmanager
 def owned_folder(folder: Path) -> Iterator[None]:
     """Own an output folder: it is made when it does not exist, and nobody else may own it meanwhile.
 
@@ -72,15 +85,8 @@ def owned_folder(folder: Path) -> Iterator[None]:
     BivitError
         When another process owns it: which, since when, and what to do.
     """
-    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with owned(folder / OWNER, folder):
-            yield
-    finally:
-        for empty in made:
-            with suppress(OSError):
-                empty.rmdir()
+    with made_folder(folder), owned(folder / OWNER, folder):
+        yield
 
 
 @contextmanager

@@ -34,8 +34,9 @@ def test_a_file_is_replaced_when_its_block_ends(tmp_path: Path) -> None:
 
 
 def test_a_file_of_a_block_that_fails_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        stop_within(tmp_path / "a.txt", KeyboardInterrupt())
+    for path in (tmp_path / "a.txt", tmp_path / "new" / "folder" / "a.txt"):
+        with pytest.raises(KeyboardInterrupt):
+            stop_within(path, KeyboardInterrupt())
     assert names(tmp_path) == []
 
 
