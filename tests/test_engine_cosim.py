@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import functools
 import re
-import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from shapes import MODES, TINY, TOKENS, tiny_engine
+from simulators import FASTEST_BUILD
 
 from bivit.cosim.monitor import TOP as BENCH
 from bivit.cosim.monitor import bench_top, ports_of
 from bivit.cosim.run import CosimResult, run_cosim
 from bivit.cosim.runner import Build, build
-from bivit.cosim.scenario import Load, Outcome, Run, play
+from bivit.cosim.scenario import Load, Outcome, Reset, Run, Step, play
 from bivit.hw.emit import TOP, engine_verilog
 from bivit.hw.lanes import observation_lanes
 from bivit.sim.compiler import compile_network
@@ -27,9 +27,6 @@ from bivit.sim.random_network import random_network
 from bivit.sim.registers import ErrorCode
 
 pytestmark = pytest.mark.slow
-
-#: A design that is simulated once is cheaper to build with Icarus, where it is installed.
-FASTEST_BUILD = "icarus" if shutil.which("iverilog") else "verilator"
 
 
 @functools.cache
@@ -163,7 +160,7 @@ def test_a_refused_load_leaves_the_network_that_runs(tmp_path):
         LoadError.LENGTH: stream[: len(stream) // 16 * 8],
         LoadError.ENGINE: stream[:16] + bytes(8) + stream[24:],
     }
-    steps: list[Load | Run] = [Load(stream_of(network)), run_of(network)]
+    steps: list[Step] = [Load(stream_of(network)), run_of(network)]
     for data in broken.values():
         steps += [Load(data), run_of(network)]
     outcomes = play(built_engine(), [*steps, Load(stream), run_of(other)], tmp_path, stall=0.2, seed=4)
@@ -188,8 +185,8 @@ def test_a_reset_in_mid_image_leaves_no_trace(cycles, tmp_path):
 def test_a_wrong_pixel_frame_is_reported_and_forgotten(tmp_path):
     """TLAST a beat early: the run ends with an error, and the next one is right."""
     network = random_network(TOKENS, seed=5)
-    steps = [Load(stream_of(network)), run_of(network, cut=4), run_of(network)]
-    outcomes = play(built_engine(), steps, tmp_path)
+    load = Load(stream_of(network))
+    outcomes = play(built_engine(), [load, run_of(network, cut=4), Reset(), load, run_of(network)], tmp_path)
     assert outcomes[1].registers["ERROR"] == ErrorCode.PIXEL_FRAME
-    assert outcomes[2].registers["ERROR"] == ErrorCode.NONE
-    assert logits_of(outcomes[2], network) == network.run(images_for(TOKENS)).logits.tolist()
+    assert outcomes[4].registers["ERROR"] == ErrorCode.NONE
+    assert logits_of(outcomes[4], network) == network.run(images_for(TOKENS)).logits.tolist()

@@ -5,12 +5,12 @@ from random import Random
 from typing import Any
 
 import pytest
-from amaranth.sim import Simulator
+from bus import watched_simulator
 
 from bivit.hw.logits import LOGIT_BITS, Logits
 from bivit.sim import timing
 from bivit.sim.engine import EngineConfig
-from helpers import CLK_PERIOD, join
+from helpers import join
 
 LANES = 8
 
@@ -83,8 +83,7 @@ class Bench:
             await self.tick(ctx)
 
     def run(self, body: Any) -> None:
-        simulator = Simulator(self.dut)
-        simulator.add_clock(CLK_PERIOD)
+        simulator = watched_simulator(self.dut)
         simulator.add_testbench(body)
         simulator.run()
 

@@ -5,12 +5,11 @@ from random import Random
 from typing import Any
 
 import pytest
-from amaranth.sim import Simulator
+from bus import watched_simulator
 
 from bivit.hw.pixel_buffer import PixelBuffer
 from bivit.sim.engine import EngineConfig
 from bivit.sim.pixel_model import strip_ready_times
-from helpers import CLK_PERIOD
 
 READ_LATENCY = 2
 
@@ -96,8 +95,7 @@ class Bench:
         return bytes(got)
 
     def run(self, source: Any, reader: Any) -> None:
-        simulator = Simulator(self.dut)
-        simulator.add_clock(CLK_PERIOD)
+        simulator = watched_simulator(self.dut)
 
         async def start(ctx: Any) -> None:
             self.setup(ctx)

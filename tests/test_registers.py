@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from amaranth.sim import Simulator
+from bus import watched_simulator
 
 from bivit.hw.registers import OKAY, SLVERR, Registers
 from bivit.sim.engine import ENGINES
@@ -155,8 +155,7 @@ def run(bench: Bench, seed: int | None = None) -> list[str]:
         async for _, _, start, abort in ctx.tick().sample(dut.start, dut.abort_load):
             pulses.extend(["start"] * start + ["abort"] * abort)
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-8)
+    simulator = watched_simulator(dut)
     simulator.add_testbench(testbench)
     simulator.add_testbench(watch, background=True)
     simulator.run()
