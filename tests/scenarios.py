@@ -95,7 +95,12 @@ class Story:
             self.images.append(image)
             return Frame(image.tobytes(), len(self.images) - 1)
         more = {"short": rng.randrange(1, beats) - beats, "long": rng.randint(1, 2 * beats), "endless": 2000}[kind]
-        return Frame((image.tobytes() + rng.randbytes(4 * self.pixel_bytes * beats + 16000))[: (beats + more) * self.pixel_bytes], None)
+        return Frame(
+            (image.tobytes() + rng.randbytes(4 * self.pixel_bytes * beats + 16000))[
+                : (beats + more) * self.pixel_bytes
+            ],
+            None,
+        )
 
     def random_frames(self, count: int) -> None:
         self.queue(self.rng.choices(["good", "short", "long"], [6, 1, 1], k=count))
