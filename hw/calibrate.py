@@ -41,7 +41,12 @@ Constants = dict[Family, dict[str, dict[str, dict[str, float]]]]
 
 
 def _engine(
-    array: tuple[int, int, int], dense_lanes: int, model: tuple[int, ...], program_words: int, pixel_bytes: int
+    array: tuple[int, int, int],
+    dense_lanes: int,
+    model: tuple[int, ...],
+    program_words: int,
+    pixel_bytes: int,
+    queue: int,
 ) -> EngineConfig:
     tokens, embed, hidden, heads, depth, classes, patch_dim, strip_bytes = model
     return EngineConfig(
@@ -59,22 +64,23 @@ def _engine(
         max_strip_bytes=strip_bytes,
         program_words=program_words,
         pixel_bytes=pixel_bytes,
+        queue_logits=queue,
     )
 
 
 #: Engines that the weights are fitted to, by rows x columns x lanes.
 FITTED_ENGINES = {
-    "2x8x8": _engine((2, 8, 8), 8, (17, 32, 64, 2, 1, 10, 16, 64), 64, 8),
-    "4x8x8": _engine((4, 8, 8), 16, (65, 64, 128, 4, 2, 10, 48, 512), 128, 4),
-    "4x16x16": _engine((4, 16, 16), 16, (17, 64, 256, 4, 2, 100, 16, 64), 256, 8),
-    "2x16x8": _engine((2, 16, 8), 40, (198, 192, 384, 3, 2, 10, 192, 1024), 128, 8),
-    "3x32x32": _engine((3, 32, 32), 64, (101, 128, 512, 2, 2, 20, 64, 512), 256, 4),
-    "5x16x16": _engine((5, 16, 16), 48, (198, 384, 1536, 6, 1, 1000, 768, 4096), 256, 8),
+    "2x8x8": _engine((2, 8, 8), 8, (17, 32, 64, 2, 1, 10, 16, 64), 64, 8, 64),
+    "4x8x8": _engine((4, 8, 8), 16, (65, 64, 128, 4, 2, 10, 48, 512), 128, 4, 512),
+    "4x16x16": _engine((4, 16, 16), 16, (17, 64, 256, 4, 2, 100, 16, 64), 256, 8, 512),
+    "2x16x8": _engine((2, 16, 8), 40, (198, 192, 384, 3, 2, 10, 192, 1024), 128, 8, 100),
+    "3x32x32": _engine((3, 32, 32), 64, (101, 128, 512, 2, 2, 20, 64, 512), 256, 4, 2048),
+    "5x16x16": _engine((5, 16, 16), 48, (198, 384, 1536, 6, 1, 1000, 768, 4096), 256, 8, 4096),
 }
 #: Engines that only the errors are measured on.
 HELD_OUT_ENGINES = {
-    "3x32x16": _engine((3, 32, 16), 32, (50, 96, 384, 3, 2, 100, 108, 1024), 256, 2),
-    "6x8x8": _engine((6, 8, 8), 24, (198, 256, 1024, 4, 1, 37, 300, 2048), 64, 8),
+    "3x32x16": _engine((3, 32, 16), 32, (50, 96, 384, 3, 2, 100, 108, 1024), 256, 2, 1024),
+    "6x8x8": _engine((6, 8, 8), 24, (198, 256, 1024, 4, 1, 37, 300, 2048), 64, 8, 256),
 }
 
 

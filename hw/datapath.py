@@ -1,4 +1,4 @@
-"""The datapath: all units between pixels and logits, their memories, and the wires of docs/accelerator.md's picture."""
+"""The datapath: the units between pixels and logits, their memories, and the wires of docs/accelerator.md's picture."""
 
 from __future__ import annotations
 
@@ -10,26 +10,43 @@ from amaranth.lib.wiring import In, Out
 
 from ..sim.engine import EngineConfig
 from ..sim.isa import BIT_DESTINATIONS, EPILOGUES
-from ..sim.memories import value_groups
+from ..sim.memories import HEAD_BIAS_BITS, value_groups
 from .attention_threshold import AttentionThreshold
 from .bit_store import BitStore
+from .connect import connect
 from .dense import Dense
 from .head import Head
-from .logits import Logits
 from .matmul import Matmul
 from .memory import LoadableMemory, WordMemory
 from .norm import Norm
-from .pixel_buffer import PixelBuffer
 from .residual_add import ResidualAdd
 from .sequencer import ISSUED
 from .stream import LOAD_BUS, command_layout
 from .value_sums import ValueSums
 
 
-class Datapath(wiring.Component):
-    """Everything that computes: commands in, pixels in, logits out.
+def datapath_ports(engine: EngineConfig) -> dict[str, wiring.Member]:
+    """Return the ports of `Datapath`, by name."""
+    return {
+        **{f"issue_{op}": In(1) for op in ISSUED},
+        **{f"command_{op}": In(command_layout(op)) for op in ISSUED},
+        "load": In(LOAD_BUS),
+        "bank": In(1),
+        "pixel_addr": Out(16),
+        "pixel_data": In(8),
+        "strip_done": Out(1),
+        "logit_w_en": Out(1),
+        "logit_w_addr": Out(12),
+        "logit_w_data": Out(engine.lanes * HEAD_BIAS_BITS),
+        "array_active": Out(1),
+        "saturations": Out(8),
+    }
 
-    Timing: each unit as `sim.timing` says; nothing here waits for anything but `Logits` for its reader.
+
+class Datapath(wiring.Component):
+    """Everything that computes: commands and pixels in, logits out.
+
+    Timing: each unit as `sim.timing` says; nothing here waits for anything.
 
     Parameters
     ----------
@@ -39,18 +56,15 @@ class Datapath(wiring.Component):
     Members
     -------
     issue_<op>, command_<op> : In
-        As `Sequencer`.
+        As `Sequencer`; `output` is none of the datapath's.
     load, bank : In
         Load bus, and the bank in use.
-    enable : In(1)
-        Take pixels.
-    strip_beats, strips, tag : In
-        Settings of the pixel stream; tag of the logits.
-    pixels_*, logits_* : In, Out
-        Streams.
-    strip, hold, image_out, pixel_error, array_active : Out
-        A strip is there; logits wait for their reader; an image's last logit is taken; the pixel stream's TLAST was
-        wrong; the array takes a step.
+    pixel_addr, pixel_data, strip_done : Out, In, Out
+        Reader of the current strip, and its release, as `PixelBuffer`.
+    logit_w_en, logit_w_addr, logit_w_data : Out
+        Writer of the logits, as `Dense`.
+    array_active : Out(1)
+        The array takes a step.
     saturations : Out
         Residuals limited in this cycle.
     """
@@ -58,7 +72,6 @@ class Datapath(wiring.Component):
     def __init__(self, engine: EngineConfig):
         self.engine = engine
         self.units: dict[str, Any] = {
-            "pixel_buffer": PixelBuffer(engine),
             "dense": Dense(engine),
             "sign_norm": Norm(engine, "sign_norm"),
             "head_norm": Norm(engine, "head_norm"),
@@ -67,37 +80,10 @@ class Datapath(wiring.Component):
             "value_sums": ValueSums(engine, value_groups(engine)),
             "residual_add": ResidualAdd(engine),
             "attention_threshold": AttentionThreshold(engine),
-            "logits": Logits(engine),
         }
         norm = self.units["sign_norm"].params
         self.units["head"] = Head(engine, s1_bits=norm.s1_bits, r_bits=norm.r_bits)
-        super().__init__(
-            {
-                **{f"issue_{op}": In(1) for op in ISSUED},
-                **{f"command_{op}": In(command_layout(op)) for op in ISSUED},
-                "load": In(LOAD_BUS),
-                "bank": In(1),
-                "enable": In(1),
-                "strip_beats": In(16),
-                "strips": In(8),
-                "tag": In(16),
-                "pixels_tdata": In(8 * engine.pixel_bytes),
-                "pixels_tlast": In(1),
-                "pixels_tvalid": In(1),
-                "pixels_tready": Out(1),
-                "logits_tdata": Out(32),
-                "logits_tuser": Out(16),
-                "logits_tlast": Out(1),
-                "logits_tvalid": Out(1),
-                "logits_tready": In(1),
-                "strip": Out(1),
-                "hold": Out(1),
-                "image_out": Out(1),
-                "pixel_error": Out(1),
-                "array_active": Out(1),
-                "saturations": Out(8),
-            }
-        )
+        super().__init__(datapath_ports(engine))
 
     def elaborate(self, platform: object) -> Module:
         """Connect the units."""
@@ -126,35 +112,16 @@ class Datapath(wiring.Component):
 
     def _streams(self, m: Module) -> None:
         """Pixels in, logits out."""
-        pixels, dense, head, logits = (self.units[name] for name in ("pixel_buffer", "dense", "head", "logits"))
+        dense, head = self.units["dense"], self.units["head"]
         m.d.comb += [
-            pixels.enable.eq(self.enable),
-            pixels.strip_beats.eq(self.strip_beats),
-            pixels.strips.eq(self.strips),
-            pixels.tdata.eq(self.pixels_tdata),
-            pixels.tlast.eq(self.pixels_tlast),
-            pixels.tvalid.eq(self.pixels_tvalid),
-            self.pixels_tready.eq(pixels.tready),
-            self.pixel_error.eq(pixels.error),
-            self.strip.eq(pixels.available),
-            pixels.read_addr.eq(dense.pixel_addr),
-            dense.pixel_data.eq(pixels.read_data),
-            pixels.release.eq(dense.strip_done),
-            head.y_addr.eq(dense.y_addr),
-            dense.y_data.eq(head.y_data),
-            logits.w_en.eq(dense.logit_w_en),
-            logits.w_addr.eq(dense.logit_w_addr),
-            logits.w_data.eq(dense.logit_w_data),
-            logits.start.eq(self.issue_output),
-            logits.command.eq(self.command_output),
-            logits.tag.eq(self.tag),
-            self.logits_tdata.eq(logits.tdata),
-            self.logits_tuser.eq(logits.tuser),
-            self.logits_tlast.eq(logits.tlast),
-            self.logits_tvalid.eq(logits.tvalid),
-            logits.tready.eq(self.logits_tready),
-            self.hold.eq(logits.hold),
-            self.image_out.eq(logits.done),
+            connect(self.pixel_addr, dense.pixel_addr),
+            connect(dense.pixel_data, self.pixel_data),
+            connect(self.strip_done, dense.strip_done),
+            connect(head.y_addr, dense.y_addr),
+            connect(dense.y_data, head.y_data),
+            connect(self.logit_w_en, dense.logit_w_en),
+            connect(self.logit_w_addr, dense.logit_w_addr),
+            connect(self.logit_w_data, dense.logit_w_data),
         ]
 
     def _residual(self, m: Module) -> None:

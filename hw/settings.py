@@ -7,14 +7,14 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..sim.engine import EngineConfig
+from ..sim.memories import SETTINGS
 from .stream import LOAD_BUS
-
-#: Settings by word of the memory `settings`: name and bits.
-SETTINGS = (("strip_beats", 16), ("strips", 8), ("network", 32))
 
 
 class Settings(wiring.Component):
     """Registers in two banks that the load bus writes; `bank` chooses the ones on the outputs.
+
+    A setting's word has 64 bits; those above the setting are 0 in every stream (`sim.loadimage`).
 
     Timing: outputs follow `bank` at once.
 
@@ -33,16 +33,16 @@ class Settings(wiring.Component):
 
     def __init__(self, engine: EngineConfig):
         self.id = engine.load_memories["settings"].id
-        super().__init__({"load": In(LOAD_BUS), "bank": In(1), **{name: Out(bits) for name, bits in SETTINGS}})
+        super().__init__({"load": In(LOAD_BUS), "bank": In(1), **{name: Out(bits) for name, bits in SETTINGS.items()}})
 
     def elaborate(self, platform: object) -> Module:
         """Build the registers."""
         m = Module()
-        for word, (name, bits) in enumerate(SETTINGS):
+        for word, (name, bits) in enumerate(SETTINGS.items()):
             banks = [Signal(bits, name=f"{name}_{bank}") for bank in range(2)]
             here = self.load.en & (self.load.memory == self.id) & (self.load.addr == word)
             for bank, register in enumerate(banks):
                 with m.If(here & (self.bank != bank)):
-                    m.d.sync += register.eq(self.load.data)
+                    m.d.sync += register.eq(self.load.data[:bits])
             m.d.comb += getattr(self, name).eq(Mux(self.bank, banks[1], banks[0]))
         return m

@@ -25,6 +25,7 @@ from .engine import Engine
 from .head import Head
 from .loader import Loader
 from .logits import Logits
+from .logits_queue import LogitsQueue
 from .matmul import Matmul
 from .memory import LoadableMemory, WordMemory
 from .norm import Norm
@@ -89,6 +90,7 @@ UNITS: dict[str, Callable[[EngineConfig], wiring.Component]] = {
     "attention_threshold": AttentionThreshold,
     "head": _head,
     "logits": Logits,
+    "logits_queue": LogitsQueue,
     "x": _x,
     "head_buffer": _head_buffer,
     "weights": lambda engine: LoadableMemory(engine.load_memories["weights"]),

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..sim.bits import pack
 from ..sim.errors import check
+from ..sim.memories import EPS_BITS
 from ..sim.network import IntNetwork, RunResult
 from ..sim.windows import window_mask
 from . import fold
@@ -157,11 +158,11 @@ def fold_tensors(model: BiViT) -> dict[str, NDArray[Any]]:
 
 def _as(name: str, values: Tensor | int, dtype: type[np.signedinteger[Any]]) -> NDArray[Any]:
     """Convert int64 values, a number to shape [1], to a narrower dtype, refusing what does not fit."""
-    array = np.atleast_1d(values.cpu().numpy() if isinstance(values, Tensor) else np.int64(values))
-    limits = np.iinfo(dtype)
+    array = np.atleast_1d(values.cpu().numpy() if isinstance(values, Tensor) else np.array(values))
+    limits, low, high = np.iinfo(dtype), int(array.min()), int(array.max())
     check(
-        array.min() >= limits.min and array.max() <= limits.max,
-        f"{name} must fit {np.dtype(dtype).name}, got {array.min()} to {array.max()}; train with a lower learning rate",
+        low >= limits.min and high <= limits.max,
+        f"{name} must fit {np.dtype(dtype).name}, got {low} to {high}; train with a lower learning rate",
     )
     return array.astype(dtype)
 
@@ -222,11 +223,24 @@ def _heads(name: str, attn: Attention, model: BiViT) -> Named:
         yield f"{key}.theta", _as(f"{key}.theta", getattr(attn, part).theta(scale), np.int32)
         if block.qk_mode == "layernorm":
             steps, unit = fold.head_scale(scale, model.formats)
+            eps = fold.head_norm_eps(unit, block.head_dim, block.eps)
+            _refuse_degenerate_heads(key, scale, eps)
             yield f"{key}.scale", _as(f"{key}.scale", steps, np.int32)
-            yield f"{key}.eps", _as(f"{key}.eps", fold.head_norm_eps(unit, block.head_dim, block.eps), np.int64)
+            yield f"{key}.eps", _as(f"{key}.eps", eps, np.int64)
     theta = attn.v_sign.theta(row_scale[2]).flatten()
     yield f"{name}.v_sign.theta", _as(f"{name}.v_sign.theta", theta, np.int32)
     yield from _attention(name, attn)
+
+
+def _refuse_degenerate_heads(name: str, row_scale: Tensor, eps: Tensor) -> None:
+    """Raise `BivitError` for heads whose weights are so small that the norm's eps does not fit its field."""
+    heads = (eps >= 2**EPS_BITS).nonzero().flatten().tolist()
+    sizes = ", ".join(f"head {head} (largest {float(row_scale[head].max()):.3g})" for head in heads)
+    check(
+        not heads,
+        f"{name}: the weights of {sizes} are next to nothing beside the norm's eps, which needs {EPS_BITS} bits or "
+        "more in their steps; the head is degenerate: train it again, or scale its weights up",
+    )
 
 
 def _attention(name: str, attn: Attention) -> Named:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..sim.config import Formats
+from ..sim.memories import EPS_BITS
 
 #: Largest patch multiplier S and largest right shift n of paragraph 1.
 PATCH_SCALE_MAX = 2**15 - 1
@@ -99,8 +100,12 @@ def head_scale(row_scale: Tensor, formats: Formats) -> HeadScale:
 
 
 def head_norm_eps(unit: Tensor, head_dim: int, eps: float) -> Tensor:
-    """Eps[h] of paragraph 6: the LayerNorm's eps in squared steps of E * x, at least 1."""
-    return torch.round(head_dim**2 * eps / unit.square()).clamp(min=1).long()
+    """Eps[h] of paragraph 6: the LayerNorm's eps in squared steps of E * x, at least 1.
+
+    A head whose weights are next to nothing has a larger one than `EPS_BITS` hold. It is kept at 2^EPS_BITS, under
+    which every x of the head counts as 0, and export refuses it by name.
+    """
+    return torch.round(head_dim**2 * eps / unit.square()).clamp(min=1, max=2.0**EPS_BITS).long()
 
 
 def exp_weights(distance: Tensor, sharpness: Tensor) -> Tensor:

@@ -54,6 +54,9 @@ class EngineConfig:
         The largest model that fits.
     program_words : int
         Instructions that the program memory holds.
+    queue_logits : int
+        Logits that the queue at the output holds, 2 or more and at least `max_classes`: as many images can be answered
+        before anybody reads a logit as fit into it whole.
     formats : Formats
         Number formats; a network must have the same.
 
@@ -78,6 +81,7 @@ class EngineConfig:
     program_words: int
     pixel_bytes: int = 8
     fabric: Literal["lut6", "lut4"] = "lut6"
+    queue_logits: int = 4096
     formats: Formats = field(default_factory=Formats)
 
     def __post_init__(self) -> None:
@@ -105,6 +109,12 @@ class EngineConfig:
             most = 127 * self.lanes
             value = getattr(self, name)
             check(value <= most, f"{name} must be at most 127 * lanes ({most}), got {value}; choose more lanes")
+        least = max(2, self.max_classes)
+        check(
+            self.queue_logits >= least,
+            f"queue_logits must be at least {least}, so that the queue holds an image of max_classes, "
+            f"got {self.queue_logits}",
+        )
         check(
             self.max_strip_bytes % self.pixel_bytes == 0,
             f"max_strip_bytes must be a multiple of pixel_bytes ({self.pixel_bytes}), got {self.max_strip_bytes}",
@@ -167,6 +177,7 @@ _LIMITS = {
     "max_patch_dim": 1023,
     "max_strip_bytes": 65536,
     "program_words": 65536,
+    "queue_logits": 65536,
 }
 
 
@@ -203,8 +214,13 @@ def engine_for(
         max_classes=config.num_classes,
         max_patch_dim=config.patch_dim,
         max_strip_bytes=config.img_size * config.patch_size * config.in_chans,
-        **more,
+        **{"queue_logits": _queue_logits(config.num_classes), **more},
     )
+
+
+def _queue_logits(classes: int) -> int:
+    """Room for four images or more: a power of two, and no less than half a block memory of UltraScale+ holds."""
+    return max(512, 1 << (4 * classes - 1).bit_length())
 
 
 #: Named engines. `digits` runs the demo; the others hold the paper's DeiT shapes.

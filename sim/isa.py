@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .errors import check
+from .fields import pack_field
 
 INSTRUCTION_BITS = 256
 OPCODE_BITS = 4
@@ -98,6 +99,9 @@ OPERATIONS: dict[str, dict[str, int]] = {
     },
 }
 
+#: Fields in two's complement; all others are unsigned.
+SIGNED_FIELDS = ("preload_const",)
+
 OPCODES = {name: code for code, name in enumerate(OPERATIONS)}
 
 
@@ -126,15 +130,6 @@ class Instruction:
         word = OPCODES[self.op] | self.delay << OPCODE_BITS
         at = OPCODE_BITS + DELAY_BITS
         for name, width in layout.items():
-            value = self.fields[name]
-            if name == "preload_const":
-                check(-(1 << width - 1) <= value < 1 << width - 1, _too_wide(self.op, name, width, value))
-                value %= 1 << width
-            check(0 <= value < 1 << width, _too_wide(self.op, name, width, value))
-            word |= value << at
+            word |= pack_field(self.fields[name], width, f"{self.op}.{name}", signed=name in SIGNED_FIELDS) << at
             at += width
         return word
-
-
-def _too_wide(op: str, name: str, width: int, value: int) -> str:
-    return f"{op}.{name} has {width} bits and cannot hold {value}; the model is larger than the instruction format"

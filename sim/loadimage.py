@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .artefact import network_hash
 from .compiler import Program
 from .engine import WORD, EngineConfig
+from .fields import pack_field, pack_fields
 from .layout import Group, Layout
-from .memories import EPS_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS
+from .memories import DENSE_WEIGHT_BITS, EPS_BITS, EXP_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS, SETTINGS
 from .network import IntNetwork
 
 Words = dict[str, dict[int, list[int]]]
+Array = np.ndarray[Any, Any]
 
 
-def pack_fields(values: Iterable[int], bits: int) -> int:
-    """Pack integers as two's complement fields of `bits`, the first in the least significant bits.
+class _Column(NamedTuple):
+    """Values of one field of the structs of a memory, an element a lane."""
 
-    >>> hex(pack_fields([1, -1], 8))
-    '0xff01'
-    """
-    mask, word = (1 << bits) - 1, 0
-    for k, value in enumerate(values):
-        word |= (int(value) & mask) << k * bits
-    return word
+    name: str
+    values: Array
+    bits: int
+    signed: bool = True
 
 
 def load_words(network: IntNetwork, program: Program) -> Words:
@@ -38,11 +36,15 @@ def load_words(network: IntNetwork, program: Program) -> Words:
         Network of the shape that `program` was compiled for.
     program : Program
         The compiled program.
+
+    Raises
+    ------
+    BivitError
+        When a value does not fit its field: which one, its range, what was got.
     """
     image = _Image(network, program.layout)
-    digest = int(network_hash(network)[:8], 16)
     return {
-        "settings": {0: [program.layout.strip_beats, network.config.grid_size, digest]},
+        "settings": {0: image.settings()},
         "program": {0: program.words()},
         "weights": {0: image.weights()},
         "preload": {0: image.preload()},
@@ -66,7 +68,16 @@ class _Image:
         self.config, self.formats = layout.config, network.formats
         self.engine: EngineConfig = layout.engine
 
-    def _tensor(self, block: str, name: str) -> np.ndarray[Any, Any]:
+    def settings(self) -> list[int]:
+        """Word: one setting."""
+        values = {
+            "strip_beats": self.layout.strip_beats,
+            "strips": self.config.grid_size,
+            "network": int(network_hash(self.network)[:8], 16),
+        }
+        return [pack_field(values[name], bits, f"settings.{name}") for name, bits in SETTINGS.items()]
+
+    def _tensor(self, block: str, name: str) -> Array:
         return self.network.tensors[f"{block}.{name}"]
 
     def _qkv_groups(self) -> list[tuple[str, Group]]:
@@ -95,7 +106,7 @@ class _Image:
                 matrix = self._tensor(block, f"{layer}.weight")
                 for group in groups:
                     rows = matrix[group.column : group.column + group.columns]
-                    words += [pack_fields(rows[:, step], WORD) for step in range(matrix.shape[1])]
+                    words += [pack_fields(rows[:, step], WORD, f"{block}.{layer}") for step in range(matrix.shape[1])]
         return words
 
     def preload(self) -> list[int]:
@@ -107,17 +118,19 @@ class _Image:
             for part, group in self._qkv_groups():
                 theta = self._qkv_theta(block, part)
                 columns = theta[group.column % config.embed_dim :][: group.columns]
-                words.append(self._starts(start, columns))
+                words.append(self._starts(f"{block}.attn.qkv", start, columns))
             theta = self._tensor(block, "mlp.act.theta")
             words += [
-                self._starts(start, theta[g.column : g.column + g.columns]) for g in layout.groups(config.hidden_dim)
+                self._starts(f"{block}.mlp.act", start, theta[g.column : g.column + g.columns])
+                for g in layout.groups(config.hidden_dim)
             ]
             if config.attn_mode == "score":
-                thetas = self._tensor(block, "attn.attn_sign.theta")
-                words += [pack_fields([-int(t)] * self.engine.columns, self.engine.acc_bits) for t in thetas]
+                for theta in self._tensor(block, "attn.attn_sign.theta"):
+                    starts = [-int(theta)] * self.engine.columns
+                    words.append(pack_fields(starts, self.engine.acc_bits, f"{block}.attn.attn_sign", signed=True))
         return words
 
-    def _qkv_theta(self, block: str, part: str) -> np.ndarray[Any, Any]:
+    def _qkv_theta(self, block: str, part: str) -> Array:
         """Thresholds on the sums of q, k or v; 0 where a norm follows instead (its words are never read)."""
         if part == "v":
             return self._tensor(block, "attn.v_sign.theta")
@@ -125,16 +138,17 @@ class _Image:
             return self._tensor(block, f"attn.{part}_norm.theta").reshape(-1)
         return np.zeros(self.config.embed_dim, np.int64)
 
-    def _starts(self, start: int, theta: np.ndarray[Any, Any]) -> int:
+    def _starts(self, name: str, start: int, theta: Array) -> int:
         """Pack `start` - ceil(Theta / 2): acc = 2 * sum, so acc >= Theta is sum >= ceil(Theta / 2)."""
-        return pack_fields((start - half_threshold(int(t)) for t in theta), self.engine.acc_bits)
+        starts = (start - half_threshold(int(t)) for t in theta)
+        return pack_fields(starts, self.engine.acc_bits, f"the start of {name}'s sum", signed=True)
 
     # Norms, residual, attention.
 
     def sign_norm(self) -> list[int]:
         """Word: Theta of each lane."""
-        thetas = [self._tensor(b, f"{norm}.theta") for b in self.layout.blocks() for norm in ("norm1", "norm2")]
-        return [word for theta in thetas for word in self._chunks([(theta, self.formats.theta_bits)])]
+        names = [f"{block}.{norm}" for block in self.layout.blocks() for norm in ("norm1", "norm2")]
+        return [word for name in names for word in self._chunks([self._column(name, "theta", self.formats.theta_bits)])]
 
     def head_norm(self) -> list[int]:
         """Word: Theta and Scale of each lane; empty when q and k are thresholded."""
@@ -143,9 +157,9 @@ class _Image:
         words = []
         for block in self.layout.blocks():
             for norm in ("q_norm", "k_norm"):
-                theta = self._tensor(block, f"attn.{norm}.theta").reshape(-1)
-                scale = self._tensor(block, f"attn.{norm}.scale").reshape(-1)
-                words += self._chunks([(theta, self.formats.theta_bits), (scale, self.formats.qk_scale_bits)])
+                theta = self._column(f"{block}.attn.{norm}", "theta", self.formats.theta_bits)
+                scale = self._column(f"{block}.attn.{norm}", "scale", self.formats.qk_scale_bits, signed=False)
+                words += self._chunks([theta, scale])
         return words
 
     def residual(self) -> list[int]:
@@ -153,8 +167,8 @@ class _Image:
         words = []
         for block in self.layout.blocks():
             for layer in ("attn.proj", "mlp.fc2"):
-                scale, bias = self._tensor(block, f"{layer}.scale"), self._tensor(block, f"{layer}.bias")
-                words += self._chunks([(scale, self.formats.scale_bits), (bias, self.formats.residual_bits)])
+                scale = self._column(f"{block}.{layer}", "scale", self.formats.scale_bits)
+                words += self._chunks([scale, self._column(f"{block}.{layer}", "bias", self.formats.residual_bits)])
         return words
 
     def tables(self) -> list[int]:
@@ -166,8 +180,10 @@ class _Image:
             exp = self._tensor(block, "attn.attn_sign.exp")
             tau = self._tensor(block, "attn.attn_sign.tau")
             for head in range(self.config.num_heads):
-                rest = [int(e) for e in exp[head][1:]]
-                words += [int(tau[head]), *rest, *[0] * (WORD - len(rest))]
+                rest = exp[head][1:]
+                words.append(pack_field(tau[head], EXP_BITS, f"{block}.attn.attn_sign.tau"))
+                words += [pack_field(entry, EXP_BITS, f"{block}.attn.attn_sign.exp") for entry in rest]
+                words += [0] * (WORD - len(rest))
         return words
 
     def norm_eps(self) -> list[int]:
@@ -175,59 +191,61 @@ class _Image:
         words = []
         heads = self.config.num_heads
         for block in self.layout.blocks():
-            words += [self._eps(f"{block}.{norm}.eps", 1) for norm in ("norm1", "norm2")]
-            words += [self._eps(f"{block}.attn.{norm}.eps", heads) for norm in ("q_norm", "k_norm")]
-        words.append(self._eps("norm.eps", 1))
-        return [pack_fields([eps], EPS_BITS) for group in words for eps in group]
+            for norm in ("norm1", "norm2"):
+                words += self._eps(f"{block}.{norm}.eps", 1)
+            for norm in ("q_norm", "k_norm"):
+                words += self._eps(f"{block}.attn.{norm}.eps", heads)
+        return words + self._eps("norm.eps", 1)
 
     def _eps(self, name: str, count: int) -> list[int]:
-        return [int(e) for e in self.network.tensors.get(name, np.zeros(count, np.int64))]
+        return [pack_field(eps, EPS_BITS, name) for eps in self.network.tensors.get(name, np.zeros(count, np.int64))]
 
     # Patch embedding and classifier.
 
     def dense_weights(self) -> list[int]:
         """Word: int8 weights of one input for each dense lane; patch embedding by group, then classifier by group."""
-        patch = self._dense(self.network.tensors["patch_embed.proj.weight"])
-        return patch + self._dense(self.network.tensors["head.weight"])
+        return self._dense("patch_embed.proj.weight") + self._dense("head.weight")
 
-    def _dense(self, matrix: np.ndarray[Any, Any]) -> list[int]:
-        lanes = self.engine.dense_lanes
+    def _dense(self, name: str) -> list[int]:
+        matrix, lanes = self.network.tensors[name], self.engine.dense_lanes
         return [
-            pack_fields(matrix[at : at + lanes, k], 8)
+            pack_fields(matrix[at : at + lanes, k], DENSE_WEIGHT_BITS, name, signed=True)
             for at in range(0, matrix.shape[0], lanes)
             for k in range(matrix.shape[1])
         ]
 
     def patch_params(self) -> list[int]:
         """Word: B and S of each lane."""
-        tensors = self.network.tensors
-        bias, scale = tensors["patch_embed.proj.bias"], tensors["patch_embed.proj.scale"]
-        return self._chunks([(bias, PATCH_BIAS_BITS), (scale, PATCH_SCALE_BITS)])
+        bias = self._column("patch_embed.proj", "bias", PATCH_BIAS_BITS)
+        return self._chunks([bias, self._column("patch_embed.proj", "scale", PATCH_SCALE_BITS)])
 
     def positions(self) -> list[int]:
         """Word: P of each lane, token by token."""
-        return self._chunks([(self.network.tensors["pos_embed"].reshape(-1), self.formats.residual_bits)])
+        values = self.network.tensors["pos_embed"].reshape(-1)
+        return self._chunks([_Column("pos_embed", values, self.formats.residual_bits)])
 
     def head_bias(self) -> list[int]:
         """Word: int32 bias of each lane; classes padded to whole groups of dense lanes."""
         bias = self.network.tensors["head.bias"]
         padded = np.zeros(self.layout.class_groups * self.engine.dense_lanes, np.int64)
         padded[: len(bias)] = bias
-        return self._chunks([(padded, HEAD_BIAS_BITS)])
+        return self._chunks([_Column("head.bias", padded, HEAD_BIAS_BITS)])
 
-    def _chunks(self, columns: list[tuple[np.ndarray[Any, Any], int]]) -> list[int]:
-        """Pack arrays side by side, `lanes` elements a word, as an array of structs."""
-        lanes, word_bits = self.engine.lanes, sum(bits for _, bits in columns)
+    def _column(self, unit: str, name: str, bits: int, *, signed: bool = True) -> _Column:
+        return _Column(f"{unit}.{name}", self._tensor(unit, name).reshape(-1), bits, signed)
+
+    def _chunks(self, columns: list[_Column]) -> list[int]:
+        """Pack columns side by side, `lanes` elements a word, as an array of structs."""
+        lanes, word_bits = self.engine.lanes, sum(column.bits for column in columns)
         words = []
-        for at in range(0, len(columns[0][0]), lanes):
-            structs = []
-            for k in range(at, at + lanes):
-                value, shift = 0, 0
-                for array, bits in columns:
-                    value |= (int(array[k]) & (1 << bits) - 1) << shift
+        for at in range(0, len(columns[0].values), lanes):
+            word = 0
+            for lane in range(lanes):
+                shift = lane * word_bits
+                for name, values, bits, signed in columns:
+                    word |= pack_field(values[at + lane], bits, name, signed=signed) << shift
                     shift += bits
-                structs.append(value)
-            words.append(pack_fields(structs, word_bits))
+            words.append(word)
         return words
 
 

@@ -10,8 +10,14 @@ from .engine import WORD, EngineConfig, LoadMemory, ceil_div
 PATCH_BIAS_BITS = 48
 PATCH_SCALE_BITS = 16
 EXP_BITS = 17  # Exp needs 16; word 0 of a table holds Tau, up to 2^16
+DENSE_WEIGHT_BITS = 8
 HEAD_BIAS_BITS = 32
 EPS_BITS = 48
+#: Width of TUSER beside a logit, the number of the image modulo 2^16.
+TAG_BITS = 16
+
+#: Settings of a network by word of the memory `settings`: name and bits.
+SETTINGS = {"strip_beats": 17, "strips": 8, "network": 32}
 
 
 def load_memories(engine: EngineConfig) -> dict[str, LoadMemory]:
@@ -32,19 +38,20 @@ def load_memories(engine: EngineConfig) -> dict[str, LoadMemory]:
     d, m, depth = engine.max_embed_dim, engine.max_hidden_dim, engine.max_depth
     words_d, words_m = ceil_div(d, WORD), ceil_div(m, WORD)
     groups_d, groups_m = max(ceil_div(d, columns), engine.max_heads), ceil_div(m, columns)
+    groups_h = value_groups(engine)  # of q, k or v
     dense_groups_d = ceil_div(d, engine.dense_lanes)
     dense_groups_c = ceil_div(engine.max_classes, engine.dense_lanes)
     shapes = {
         "settings": (64, 16),
         "program": (INSTRUCTION_BITS, engine.program_words),
-        "weights": (columns * WORD, depth * ((4 * groups_d + groups_m) * words_d + groups_d * words_m)),
-        "preload": (columns * engine.acc_bits, depth * (3 * groups_d + groups_m + engine.max_heads)),
+        "weights": (columns * WORD, depth * ((3 * groups_h + groups_d + groups_m) * words_d + groups_d * words_m)),
+        "preload": (columns * engine.acc_bits, depth * (3 * groups_h + groups_m + engine.max_heads)),
         "sign_norm": (lanes * f.theta_bits, depth * 2 * d // lanes),
         "head_norm": (lanes * (f.theta_bits + f.qk_scale_bits), depth * 2 * d // lanes),
         "residual": (lanes * (f.scale_bits + f.residual_bits), depth * 2 * d // lanes),
         "tables": (EXP_BITS, depth * engine.max_heads * (WORD + 1)),
         "dense_weights": (
-            engine.dense_lanes * 8,
+            engine.dense_lanes * DENSE_WEIGHT_BITS,
             dense_groups_d * engine.max_patch_dim + dense_groups_c * 2 * d,
         ),
         "patch_params": (lanes * (PATCH_BIAS_BITS + PATCH_SCALE_BITS), d // lanes),
@@ -69,8 +76,14 @@ class BitMemory:
 
 
 def value_groups(engine: EngineConfig) -> int:
-    """Groups of C channels that v is kept in: never more than one head in a group."""
-    return max(ceil_div(engine.max_embed_dim, engine.columns), engine.max_heads)
+    """Groups of C channels of q, k or v: never more than one head in a group, which part of a group may thus end.
+
+    Heads of 24 channels take two groups of 16 columns each, so what counts is the head's width that wastes most.
+    """
+    widths = range(engine.lanes, min(WORD, engine.max_embed_dim) + 1, engine.lanes)
+    heads = {width: min(engine.max_heads, engine.max_embed_dim // width) for width in widths}
+    most = max(count * ceil_div(width, engine.columns) for width, count in heads.items())
+    return max(most, ceil_div(engine.max_embed_dim, engine.columns), engine.max_heads)
 
 
 def bit_memories(engine: EngineConfig) -> dict[str, BitMemory]:

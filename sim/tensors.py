@@ -14,6 +14,7 @@ from .blocks import BlockShape, MergeShape
 from .config import Formats, ModelConfig
 from .errors import check
 from .fixed import ISQRT_LIMIT, signed_range
+from .memories import EPS_BITS, PATCH_BIAS_BITS
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ def _packed(rows: int, length: int) -> TensorSpec:
 
 
 def _norm_eps_limit(channels: int, magnitude: int) -> int:
-    """Largest Eps for which ``V = channels * S2 - S1^2 + Eps`` stays below the square root's limit."""
-    return ISQRT_LIMIT - 1 - (channels * magnitude) ** 2
+    """Largest Eps: of `EPS_BITS`, and so that ``V = channels * S2 - S1^2 + Eps`` is below the square root's limit."""
+    return min((1 << EPS_BITS) - 1, ISQRT_LIMIT - 1 - (channels * magnitude) ** 2)
 
 
 def _residual_norm_eps(channels: int, formats: Formats) -> TensorSpec:
@@ -113,7 +114,7 @@ def _patch_embed_specs(config: ModelConfig, formats: Formats) -> Named:
     width = config.embed_dim
     yield "patch_embed.proj.weight", TensorSpec(np.int8, (width, config.patch_dim), -128, 127)
     yield "patch_embed.proj.scale", TensorSpec(np.int32, (width,), 1, (1 << 15) - 1)
-    yield "patch_embed.proj.bias", TensorSpec(np.int64, (width,), *signed_range(48))
+    yield "patch_embed.proj.bias", TensorSpec(np.int64, (width,), *signed_range(PATCH_BIAS_BITS))
     yield "patch_embed.proj.shift", TensorSpec(np.int32, (1,), 1, 40)
     if config.patch_norm:
         yield "patch_embed.norm.scale", TensorSpec(np.int32, (width,), *signed_range(formats.scale_bits))

@@ -153,6 +153,17 @@ def test_values_that_do_not_fit_are_refused_by_name(model: BiViT) -> None:
         export_network(model, random_images(TINY, 2))
 
 
+@pytest.mark.parametrize("factor", [1e-6, 1e-8, 1e-30])
+def test_a_degenerate_head_is_refused_by_name(model: BiViT, factor: float) -> None:
+    """Weights that are next to nothing ask for an Eps that no field holds; the model's own bits stay defined."""
+    width, head = TINY.embed_dim, TINY.embed_dim // TINY.num_heads
+    model.blocks[1].attn.qkv.weight.data[width + head : 2 * width] *= factor
+    model.eval()
+    assert torch.isfinite(model(torch.from_numpy(random_images(TINY, 2)))).all()
+    with pytest.raises(BivitError, match=r"^blocks\.1\.attn\.k_norm: the weights of head 1 \(largest .*degenerate"):
+        exported(model, 5)
+
+
 def test_nan_is_refused_by_name(model: BiViT) -> None:
     model.blocks[1].mlp.fc1.weight.data[2, 2] = float("nan")
     with pytest.raises(BivitError, match=r"NaN or infinite: blocks\.1\.mlp\.fc1\.weight \(1\)"):

@@ -19,7 +19,7 @@ SWIN = SwinConfig(
     img_size=8, patch_size=2, num_classes=5, embed_dim=16, depths=(1, 1), num_heads=(2, 2), window_size=2, mlp_ratio=1.0
 )
 SWIN_SCORE = replace(SWIN, norm_mode="mean", qk_mode="threshold", attn_mode="score")
-EPS_LIMIT = 2**62 - 1 - (24 * 2**17) ** 2
+EPS_LIMIT = 2**48 - 1
 
 
 def with_value(config: ModelConfig, name: str, value: int, index: int = -1) -> IntNetwork:
@@ -40,7 +40,7 @@ RANGES = [
     (SOFTMAX, "blocks.0.norm1.eps", 1, EPS_LIMIT),
     (SOFTMAX, "blocks.0.attn.q_norm.theta", -(2**15), 2**15 - 1),
     (SOFTMAX, "blocks.0.attn.q_norm.scale", 1, 255),
-    (SOFTMAX, "blocks.0.attn.q_norm.eps", 1, 2**62 - 1 - (8 * 24 * 255) ** 2),
+    (SOFTMAX, "blocks.0.attn.q_norm.eps", 1, EPS_LIMIT),
     (SCORE, "blocks.0.attn.k_norm.theta", -24, 26),
     (SOFTMAX, "blocks.0.attn.v_sign.theta", -24, 26),
     (SOFTMAX, "blocks.0.attn.attn_sign.tau", 0, 2**16),
@@ -51,13 +51,13 @@ RANGES = [
     (SOFTMAX, "norm.eps", 1, EPS_LIMIT),
     (SWIN, "patch_embed.norm.scale", -(2**15), 2**15 - 1),
     (SWIN, "patch_embed.norm.bias", -(2**19), 2**19 - 1),
-    (SWIN, "patch_embed.norm.eps", 1, 2**62 - 1 - (16 * 2**17) ** 2),
+    (SWIN, "patch_embed.norm.eps", 1, EPS_LIMIT),
     (SWIN, "layers.0.blocks.0.attn.relative_position_bias_table", 0, 8),
     (SWIN, "layers.1.blocks.0.attn.relative_position_bias_table", 0, 16),
     (SWIN, "layers.1.blocks.0.attn.attn_sign.tau", 0, 2**16),
     (SWIN_SCORE, "layers.1.blocks.0.attn.attn_sign.theta", 0, 33),
     (SWIN, "layers.1.downsample.norm.theta", -(2**15), 2**15 - 1),
-    (SWIN, "layers.1.downsample.norm.eps", 1, 2**62 - 1 - (64 * 2**17) ** 2),
+    (SWIN, "layers.1.downsample.norm.eps", 1, EPS_LIMIT),
     (SWIN, "layers.1.downsample.reduction.scale", -(2**15), 2**15 - 1),
     (SWIN, "layers.1.downsample.reduction.bias", -(2**19), 2**19 - 1),
 ]
