@@ -14,7 +14,7 @@ Rules = tuple[tuple[str, str], ...]
 
 #: Buffers and parts that a model here computes anew or does not have, and that change no result.
 IGNORED = re.compile(
-    r"relative_position_index$|attn_mask$|\.init_state$|\.signed$|(^|\.)pooler\.|position_ids$|^n_averaged$"
+    r"relative_position_index$|attn_mask$|\.init_state$|\.signed$|(^|\.)pooler\.|position_ids$|mask_token$|^n_averaged$"
 )
 #: The first tensor of a model under any library's name; before it stands the prefix of what holds the model.
 MARK = re.compile(

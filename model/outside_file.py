@@ -111,6 +111,12 @@ def read_outside(source: Path) -> Outside:
         When it is missing, damaged, no file of tensors, one of bivit's own, or holds objects of other classes than
         those that are read: they are named, and nothing of them has run.
     """
+    part = re.search(r"-[0-9]{5}-of-([0-9]{5})\.", source.name)
+    check(
+        part is None or int(part[1]) == 1,
+        f"{source} is one of {part and int(part[1])} files of one model; put its tensors into one file first, as "
+        "save_pretrained(..., max_shard_size='100GB') of transformers does",
+    )
     kind = content_of(source)
     if kind == "safetensors":
         return _read_safetensors(source)

@@ -136,8 +136,8 @@ class Format:
     def _header(self, source: Path, text: str | None) -> dict[str, Any]:
         check(
             text is not None,
-            f"{source} is not a bivit {self.noun}: its metadata lacks the key 'bivit'; if it is a checkpoint of "
-            f"another library, `bivit import {source} --out teacher.safetensors` reads it",
+            f"{source} is not a bivit {self.noun}: its metadata lacks the key 'bivit'; a checkpoint of another "
+            f"library becomes one of bivit by `bivit import {source} --out teacher.safetensors`",
         )
         header = _parsed(source, text or "", self.again)
         check(isinstance(header, dict), f"{source} is damaged: its header is not a JSON object; {self.again}")
@@ -214,8 +214,8 @@ def _refuse_known(source: Path, begin: bytes, wanted: str) -> None:
     kind = _kind(begin)
     check(
         kind in (None, "safetensors"),
-        f"{source} cannot be read as {wanted} of bivit: it is what torch.save writes; "
-        f"`bivit import {source} --out teacher.safetensors` reads checkpoints of others",
+        f"{source} cannot be read as {wanted} of bivit: it is what torch.save writes; a "
+        f"checkpoint of another library becomes one by `bivit import {source} --out teacher.safetensors`",
     )
     if kind is None:
         text = begin.removeprefix(b"\xef\xbb\xbf").lstrip()

@@ -185,6 +185,14 @@ def test_truncated_torch_files(legacy: bool, share: float, tensors: dict[str, Te
         import_checkpoint(path)
 
 
+def test_one_file_of_several_is_named(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    save_file(tensors, tmp_path / "model-00001-of-00002.safetensors")
+    with pytest.raises(BivitError, match="is one of 2 files of one model"):
+        import_checkpoint(tmp_path / "model-00001-of-00002.safetensors")
+    save_file(tensors, tmp_path / "model-00001-of-00001.safetensors")
+    assert import_checkpoint(tmp_path / "model-00001-of-00001.safetensors").complete
+
+
 def test_files_of_bivit_itself(model: RealViT, tensors: dict[str, Tensor], tmp_path: Path) -> None:
     save_checkpoint(Checkpoint(model, 0), tmp_path / "teacher.safetensors")
     with pytest.raises(BivitError, match="is a file of bivit itself, which needs no import"):
@@ -197,8 +205,12 @@ def test_files_of_bivit_itself(model: RealViT, tensors: dict[str, Tensor], tmp_p
 
 def test_a_torch_file_where_bivits_own_is_expected_names_the_import(tensors: dict[str, Tensor], tmp_path: Path) -> None:
     torch.save(tensors, tmp_path / "x.pth")
-    with pytest.raises(BivitError, match=r"what torch.save writes; `bivit import .*x\.pth --out teacher\.safetensors`"):
+    with pytest.raises(
+        BivitError, match=r"what torch.save writes; .* by `bivit import .*x\.pth --out teacher\.safetensors`"
+    ):
         load_checkpoint(tmp_path / "x.pth")
     save_file(tensors, tmp_path / "x.safetensors")
-    with pytest.raises(BivitError, match=r"another library, `bivit import .*x\.safetensors --out"):
+    with pytest.raises(
+        BivitError, match=r"another library becomes one of bivit by `bivit import .*x\.safetensors --out"
+    ):
         load_checkpoint(tmp_path / "x.safetensors")
