@@ -157,7 +157,7 @@ def drop(*keys: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
     [
         (lambda h: h | {"format": "onnx"}, "not a bivit network: its format is 'onnx', allowed is 'bivit-network'"),
         (lambda h: h | {"version": 2}, "is of version 2, this bivit reads version 1"),
-        (drop("format"), "its format is None"),
+        (drop("format"), "its format is null"),
         (drop("agreement", "sha256"), "lacks agreement, sha256"),
         (lambda h: h | {"config": 3}, "config in the header of .* must be an object, got 3"),
         (lambda h: h | {"config": h["config"] | {"layers": 3}}, "unknown keys layers"),

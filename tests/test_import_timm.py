@@ -84,6 +84,38 @@ def test_names_and_shapes_of_the_published_models(name: str, timm: Any) -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["swin", "swin of 64 pixels", "vit without bias", "vit, mean of tokens"])
+def test_the_config_that_timm_writes(name: str, timm: Any, tmp_path: Path) -> None:
+    """Its own config.json: image size, pixels of another architecture, and no bias of q, k and v."""
+    kind, changes = {
+        "swin": ("swin_tiny_patch4_window7_224", SWIN | {"window_size": 4}),
+        "swin of 64 pixels": ("swin_tiny_patch4_window7_224", SWIN | {"window_size": 4, "img_size": 64}),
+        "vit without bias": ("vit_tiny_patch16_224", VIT | {"qkv_bias": False}),
+        "vit, mean of tokens": SMALL["vit, mean of tokens"],
+    }[name]
+    model = randomised(timm.create_model(kind, **changes))
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    timm.models.save_for_hf(model, tmp_path / "hub", model_args=changes, safe_serialization=True)
+    imported = import_checkpoint(tmp_path / "hub" / "model.safetensors")
+    assert imported.complete
+    assert imported.unread == []
+    assert imported.model.config.img_size == changes["img_size"]
+    mean, std = (torch.tensor(model.pretrained_cfg[key]).view(3, 1, 1) for key in ("mean", "std"))
+    images = images_of(imported.model.config, 3)
+    with torch.no_grad():
+        expected = model((images.permute(0, 3, 1, 2) / 255 - mean) / std)
+        found = imported.model(images)
+    assert (expected - found).abs().max() < FLOAT32 * expected.abs().max()
+
+
+def test_a_norm_before_the_mean_is_refused(timm: Any, tmp_path: Path) -> None:
+    changes = {"class_token": False, "global_pool": "avg", "fc_norm": False}
+    model = timm.create_model("vit_tiny_patch16_224", **VIT, **changes)
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    with pytest.raises(BivitError, match="holds norm, not fc_norm, and no cls_token"):
+        import_checkpoint(tmp_path / "model.safetensors")
+
+
 def test_a_mean_beside_a_class_token_is_refused(timm: Any, tmp_path: Path) -> None:
     """Its norm is named fc_norm, as that of a model without tokens; the class token would be taken for its features."""
     model = timm.create_model("vit_tiny_patch16_224", **VIT, global_pool="avg")
