@@ -92,7 +92,7 @@ def run_teacher(job: Job) -> dict[str, Any]:
             images = len(train) * recipe.epochs
             seconds = trained.metrics["seconds"]
             folder.finish({"top1": trained.metrics["top1"], "seconds": seconds, "images_per_s": images / seconds})
-        return _measured(job.folder / "result.json", {"top1", "seconds", "images_per_s"}) | {"seed": job.seed}
+        return read_measured(job.folder / "result.json", {"top1", "seconds", "images_per_s"}) | {"seed": job.seed}
 
 
 def run_student(job: Job, variant: Variant) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def run_student(job: Job, variant: Variant) -> dict[str, Any]:
     )
     measured = job.folder / "measured.json"
     if measured.exists():
-        values = _measured(measured, {"top1", "seconds", "images_per_s", "command", *_SHARES})
+        values = read_measured(measured, {"top1", "seconds", "images_per_s", "command", *_SHARES})
         check(
             values["command"] == options.command,
             f"{job.folder} holds the result of another command, {values['command']!r}; got {options.command!r}; "
@@ -132,7 +132,7 @@ def run_student(job: Job, variant: Variant) -> dict[str, Any]:
     return values
 
 
-def _measured(path: Path, names: set[str]) -> dict[str, Any]:
+def read_measured(path: Path, names: set[str]) -> dict[str, Any]:
     """Read what a finished job wrote."""
     values = read_json(path, "what a job gave")
     lacks = sorted(names - set(values)) if isinstance(values, dict) else ["an object"]

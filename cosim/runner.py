@@ -33,6 +33,8 @@ from .toolchain import Simulator, find_simulator, has_lz4, verilator_make_variab
 TIMESCALE = ("1ns", "1ps")
 #: Lines of a failed tool's output in the error message.
 _LOG_LINES = 15
+#: Bytes that must be free after a simulation: less, and its last writes may have failed.
+_ROOM = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,12 @@ def simulate(build: Build, test_module: str, plusargs: Sequence[str], folder: Pa
         # The runner exits after a failed test, but only under pytest; whether the test did its work is not judged here.
         if isinstance(error, _CommandFailed):
             raise BivitError(f"{build.simulator.name} failed: {error}; its last output:\n{log_tail(log)}") from error
+    # A simulator does not notice that what it writes is lost.
+    check(
+        shutil.disk_usage(folder).free >= _ROOM,
+        f"no space left on device in {folder}: what the simulation wrote is not complete; make room, or name another "
+        "folder for temporary files in TMPDIR",
+    )
 
 
 def log_tail(log: Path) -> str:

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from program import assert_refused, invoke
 
+from bivit.cli.ablation_job import read_measured
+from bivit.cli.publish import _teacher_top1
 from bivit.model.recipe import FOLDER, load_recipe
 from bivit.sim.engine import ENGINES, load_engine
 from bivit.sim.errors import BivitError
@@ -132,3 +135,33 @@ def test_a_recipe_from_an_editor_of_windows(tmp_path: Path) -> None:
     path.write_bytes("# caf\xe9\n".encode("latin-1") + text.encode())
     with pytest.raises(BivitError, match=r"recipe.toml \(the recipe\) is not UTF-8 text: line 1 holds the byte 0xe9"):
         load_recipe(str(path))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{}", "[]", '{"agreement": 3}', '{"agreement": {"tensors": {"blocks.x.norm1": "q"}}}', "[" * 90_000, "NaN", ""],
+)
+def test_a_report_of_anything_else(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "report.json").write_text(text)
+    assert_refused(invoke("report", tmp_path, cwd=tmp_path, monkeypatch=monkeypatch), "bivit demo --out")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", '{"top1": "0.5", "seconds": 1, "images_per_s": 1}', '{"top1": true}', "{"]
+)
+def test_results_of_a_job_that_are_none(text: str, tmp_path: Path) -> None:
+    names = {"top1", "seconds", "images_per_s"}
+    (tmp_path / "result.json").write_text('{"top1": 0.5, "seconds": 1, "images_per_s": 2.0}')
+    assert names <= set(read_measured(tmp_path / "result.json", names))
+    (tmp_path / "result.json").write_text(text)
+    with pytest.raises(BivitError, match=r"result\.json"):
+        read_measured(tmp_path / "result.json", names)
+
+
+@pytest.mark.parametrize("text", ["[]", '{"top1_teacher": "high"}', '{"top1_teacher": true}'])
+def test_a_result_that_publish_cannot_use(text: str, tmp_path: Path) -> None:
+    assert _teacher_top1(tmp_path) is None
+    (tmp_path / "result.json").write_text(text)
+    with pytest.raises(BivitError, match=r"result\.json"):
+        _teacher_top1(tmp_path)
