@@ -42,6 +42,7 @@ def import_file(
 
     check(role in ROLES, f"--as must be one of {', '.join(ROLES)}, got {role!r}")
     check(out is None or not out.is_dir(), f"--out {out} is a folder; give the name of a file in it")
+    check(out is None or out.resolve() != file.resolve(), f"--out {out} is FILE itself; give another name")
     options = ImportOptions(
         image_size, heads, eps, _numbers("--mean", mean), _numbers("--std", std), weights, tuple(ignore or ())
     )
