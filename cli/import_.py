@@ -38,6 +38,7 @@ def import_file(
 
     Example: bivit import deit_tiny_distilled_patch16_224.pth --out teacher.safetensors
     """
+    from ..model.checkpoint import some
     from ..model.importer import ImportOptions, import_checkpoint
 
     check(role in ROLES, f"--as must be one of {', '.join(ROLES)}, got {role!r}")
@@ -56,8 +57,8 @@ def import_file(
         _print(report, str(file))
     check(
         imported.complete,
-        f"{file} does not hold the tensors of its model; missing: {', '.join(imported.missing) or 'none'}; "
-        f"unexpected: {', '.join(imported.unexpected) or 'none'}; nothing was written. Tensors that are no part of the "
+        f"{file} does not hold the tensors of its model; missing: {some(imported.missing)}; "
+        f"unexpected: {some(imported.unexpected)}; nothing was written. Tensors that are no part of the "
         "model may be left out by --ignore",
     )
 

@@ -154,6 +154,11 @@ class VisionTransformer(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """Return the residual that enters the first block, float32[B, N, D], for uint8[B, H, W, C]."""
+        wanted = [self.config.img_size, self.config.img_size, self.config.in_chans]
+        check(
+            images.dim() == 4 and list(images.shape[1:]) == wanted,
+            f"the model takes images [B, H, W, C] of {wanted}, got {list(images.shape)}",
+        )
         patches = self.patch_embed(images)
         if self.config.patch_norm:
             return self.grid(self.patch_embed.norm(self.grid(patches)))

@@ -209,3 +209,10 @@ def test_bad_parts_are_refused() -> None:
         RealViT(TINY, PixelNorm((0.5,) * 3, (0.5,) * 3))
     with pytest.raises(BivitError, match="std above 0"):
         PixelNorm((0.5,), (0.0,))
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 16, 1), (2, 16, 16, 1), (2, 8, 8, 3), (8, 8, 1)])
+def test_images_of_another_size_are_refused(shape: tuple[int, ...]) -> None:
+    model = RealViT(TINY)
+    with pytest.raises(BivitError, match=r"takes images \[B, H, W, C\] of \[\d+, \d+, \d\], got "):
+        model(torch.zeros(shape, dtype=torch.uint8))
