@@ -38,10 +38,12 @@ def import_file(
 
     Example: bivit import deit_tiny_distilled_patch16_224.pth --out teacher.safetensors
     """
+    from ..model.checkpoint import some
     from ..model.importer import ImportOptions, import_checkpoint
 
     check(role in ROLES, f"--as must be one of {', '.join(ROLES)}, got {role!r}")
     check(out is None or not out.is_dir(), f"--out {out} is a folder; give the name of a file in it")
+    check(out is None or out.resolve() != file.resolve(), f"--out {out} is FILE itself; give another name")
     options = ImportOptions(
         image_size, heads, eps, _numbers("--mean", mean), _numbers("--std", std), weights, tuple(ignore or ())
     )
@@ -55,8 +57,8 @@ def import_file(
         _print(report, str(file))
     check(
         imported.complete,
-        f"{file} does not hold the tensors of its model; missing: {', '.join(imported.missing) or 'none'}; "
-        f"unexpected: {', '.join(imported.unexpected) or 'none'}; nothing was written. Tensors that are no part of the "
+        f"{file} does not hold the tensors of its model; missing: {some(imported.missing)}; "
+        f"unexpected: {some(imported.unexpected)}; nothing was written. Tensors that are no part of the "
         "model may be left out by --ignore",
     )
 

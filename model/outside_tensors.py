@@ -22,7 +22,7 @@ from .import_names import MARK, RULES
 #: Names that wrappers of torch put into a name, anywhere.
 _WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 #: A part of a key or prefix that says that the weights are an average over the training.
-_AVERAGED = re.compile(r"(^|[._])(ema|swa|averaged|average|avg|shadow)([._]|$)")
+_AVERAGED = re.compile(r"(^|[._])(ema|swa|averaged|average|avg|shadow)([._]|$)", re.IGNORECASE)
 #: Dictionaries inside one another that are looked into.
 _DEPTH = 4
 #: What weights may be.
