@@ -10,9 +10,8 @@ import numpy as np
 from .artefact import network_hash
 from .compiler import Program
 from .engine import WORD, EngineConfig
-from .errors import check
 from .layout import Group, Layout
-from .memories import EPS_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS, SETTINGS
+from .memories import EPS_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS
 from .network import IntNetwork
 
 Words = dict[str, dict[int, list[int]]]
@@ -43,7 +42,7 @@ def load_words(network: IntNetwork, program: Program) -> Words:
     image = _Image(network, program.layout)
     digest = int(network_hash(network)[:8], 16)
     return {
-        "settings": {0: setting_words(program.layout.strip_beats, network.config.grid_size, digest)},
+        "settings": {0: [program.layout.strip_beats, network.config.grid_size, digest]},
         "program": {0: program.words()},
         "weights": {0: image.weights()},
         "preload": {0: image.preload()},
@@ -57,17 +56,6 @@ def load_words(network: IntNetwork, program: Program) -> Words:
         "norm_eps": {0: image.norm_eps()},
         "head_bias": {0: image.head_bias()},
     }
-
-
-def setting_words(*values: int) -> list[int]:
-    """Return the words of the memory `settings`, each of which must fit its setting.
-
-    >>> setting_words(65536, 255, 0)
-    [65536, 255, 0]
-    """
-    for value, (name, bits) in zip(values, SETTINGS.items(), strict=True):
-        check(0 <= value < 1 << bits, f"the setting {name} has {bits} bits and cannot hold {value}")
-    return list(values)
 
 
 class _Image:
