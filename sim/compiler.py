@@ -51,7 +51,7 @@ class Program:
 
     @property
     def logits_cycle(self) -> int:
-        """Cycle of the last logit's transfer, from the first issue of its image, if no stream ever stalls."""
+        """Cycle in which the last logit is queued, from the first issue of its image, if no stream ever stalls."""
         before, block, after = self.sections
         start = before.length_cycles * before.repeat + block.length_cycles * block.repeat
         output = next(entry for entry in after.entries if entry.op.op == "output")
