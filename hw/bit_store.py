@@ -10,6 +10,7 @@ from amaranth.utils import exact_log2
 from ..sim.engine import WORD, EngineConfig
 from ..sim.isa import BIT_DESTINATIONS, COLUMN_MEMORIES, ROW_MEMORIES
 from ..sim.memories import bit_memories
+from .connect import connect, connect_address
 from .memory import SlotMemory
 
 #: Which sources can write which memory; the schedule never lets two write one memory in the same cycle.
@@ -86,7 +87,7 @@ class BitStore(wiring.Component):
         """Register the chunk of whichever source is writing `name`."""
         destination = BIT_DESTINATIONS.index(name)
         en = Signal(name=f"{name}_en")
-        m.d.sync += store.w_en.eq(en)
+        m.d.sync += connect(store.w_en, en)
         for source, targets in SOURCES.items():
             if name not in targets:
                 continue
@@ -95,10 +96,10 @@ class BitStore(wiring.Component):
             with m.If(port.en & (port.mem == destination)):
                 m.d.comb += en.eq(1)
                 m.d.sync += [
-                    store.w_addr.eq(addr),
-                    store.w_slot.eq(slot),
-                    store.w_clear.eq(clear),
-                    store.w_data.eq(port.data),
+                    connect_address(store.w_addr, addr),
+                    connect_address(store.w_slot, slot),
+                    connect(store.w_clear, clear),
+                    connect(store.w_data, port.data),
                 ]
 
     def _place(self, name: str, port: data.View) -> tuple[Value, Value, Value]:
@@ -118,16 +119,16 @@ class BitStore(wiring.Component):
     def _read(self, m: Module, stores: dict[str, SlotMemory]) -> None:
         """Give every memory the address, and choose the word by the memory asked for a cycle ago."""
         a_mem, w_mem = Signal.like(self.a_mem, name="a_mem_read"), Signal.like(self.w_mem, name="w_mem_read")
-        m.d.sync += [a_mem.eq(self.a_mem), w_mem.eq(self.w_mem)]
-        m.d.comb += [self.a.eq(0), self.w.eq(self.weight_word)]
+        m.d.sync += [connect(a_mem, self.a_mem), connect(w_mem, self.w_mem)]
+        m.d.comb += [self.a.eq(0), connect(self.w, self.weight_word)]
         for k, name in enumerate(ROW_MEMORIES):
-            m.d.comb += stores[name].r_addr.eq(self.a_addr)
+            m.d.comb += connect_address(stores[name].r_addr, self.a_addr)
             with m.If(a_mem == k):
-                m.d.comb += self.a.eq(stores[name].r_data)
+                m.d.comb += connect(self.a, stores[name].r_data)
         for k, name in enumerate(COLUMN_MEMORIES):
             if name == "weights":
                 continue
-            m.d.comb += stores[name].r_addr.eq(self.w_addr)
+            m.d.comb += connect_address(stores[name].r_addr, self.w_addr)
             with m.If(w_mem == k):
                 m.d.comb += self.w.eq(self._columns(name, stores[name].r_data))
 

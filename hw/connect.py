@@ -12,7 +12,7 @@ from ..sim.errors import check
 def connect(target: Value, source: ValueLike) -> Any:
     """Return ``target.eq(source)`` for a source that fits.
 
-    Every port and every plain signal is wired with this, or with `address`; `eq` is for what is computed.
+    Every port and every plain signal is wired with this, or with `connect_address`; `eq` is for what is computed.
 
     Parameters
     ----------
@@ -35,8 +35,8 @@ def connect(target: Value, source: ValueLike) -> Any:
     return target.eq(source)
 
 
-def address(target: Value, source: ValueLike) -> Any:
-    """Return the assignment of an address to the port of a memory that may have fewer address bits.
+def connect_address(target: Value, source: ValueLike) -> Any:
+    """Return the assignment of an address, or of a slot, to the port of a memory that may have fewer address bits.
 
     Addresses of instructions are as wide as the largest engine needs. The compiler gives none beyond the memory
     (`sim.layout.check_fits`), and the loader takes no word that is, so what is cut off is 0.

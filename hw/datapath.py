@@ -13,7 +13,7 @@ from ..sim.isa import BIT_DESTINATIONS, EPILOGUES
 from ..sim.memories import HEAD_BIAS_BITS, value_groups
 from .attention_threshold import AttentionThreshold
 from .bit_store import BitStore
-from .connect import connect
+from .connect import connect, connect_address
 from .dense import Dense
 from .head import Head
 from .matmul import Matmul
@@ -91,7 +91,7 @@ class Datapath(wiring.Component):
         for name, unit in self.units.items():
             m.submodules[name] = unit
             if hasattr(unit, "load"):
-                m.d.comb += [unit.load.eq(self.load), unit.bank.eq(self.bank)]
+                m.d.comb += [connect(unit.load, self.load), connect(unit.bank, self.bank)]
         self._commands(m)
         self._streams(m)
         self._residual(m)
@@ -108,7 +108,7 @@ class Datapath(wiring.Component):
                 if hasattr(unit, f"{op}_start"):
                     m.d.comb += [getattr(unit, f"{op}_start").eq(issue), getattr(unit, f"{op}_command").eq(command)]
             if op in self.units and hasattr(self.units[op], "start"):
-                m.d.comb += [self.units[op].start.eq(issue), self.units[op].command.eq(command)]
+                m.d.comb += [connect(self.units[op].start, issue), connect(self.units[op].command, command)]
 
     def _streams(self, m: Module) -> None:
         """Pixels in, logits out."""
@@ -136,24 +136,24 @@ class Datapath(wiring.Component):
         row_start = Signal(20, reset_less=True)
         add_addr = (row_start + matmul.drain_chunk)[:20]
         with m.If(matmul.capture):
-            m.d.sync += row_start.eq(matmul.captured.dst_addr)
+            m.d.sync += connect(row_start, matmul.captured.dst_addr)
         with m.Elif(matmul.drain_en & (matmul.drain_chunk == matmul.fields.chunks - 1)):
             m.d.sync += row_start.eq(row_start + matmul.fields.stride)
         writers = [(unit.x_w_en, unit.x_w_addr, unit.x_w_data) for unit in (dense, head)]
         writers.append((add.w_en, add.w_addr, add.w_data))
         for en, addr, word in writers:
             with m.If(en):
-                m.d.comb += [x.w_en.eq(1), x.w_addr.eq(addr), x.w_data.eq(word)]
+                m.d.comb += [x.w_en.eq(1), connect_address(x.w_addr, addr), connect(x.w_data, word)]
         m.d.comb += [
-            x.r_addr[0].eq(Mux(drains, add_addr, Mux(head.x_en, head.x_addr, norm.x_addr))),
-            *(unit.x_data.eq(x.r_data[0]) for unit in (add, head, norm)),
-            add.en.eq(drains),
-            add.addr.eq(add_addr),
+            connect_address(x.r_addr[0], Mux(drains, add_addr, Mux(head.x_en, head.x_addr, norm.x_addr))),
+            *(connect(unit.x_data, x.r_data[0]) for unit in (add, head, norm)),
+            connect(add.en, drains),
+            connect(add.addr, add_addr),
             add.param_addr.eq(matmul.fields.param_addr + matmul.drain_chunk),
-            add.sums.eq(matmul.drain_data),
-            norm.stat_r_addr.eq(head.stat_addr),
-            head.stat_s1.eq(norm.stat_r_s1),
-            head.stat_r.eq(norm.stat_r_r),
+            connect(add.sums, matmul.drain_data),
+            connect(norm.stat_r_addr, head.stat_addr),
+            connect(head.stat_s1, norm.stat_r_s1),
+            connect(head.stat_r, norm.stat_r_r),
         ]
         # Registered: only the total matters, and three adders deep is long enough.
         m.d.sync += self.saturations.eq(dense.saturations + add.saturations)
@@ -165,18 +165,18 @@ class Datapath(wiring.Component):
         m.submodules.weights = weights = LoadableMemory(memories["weights"])
         m.submodules.preload = preload = LoadableMemory(memories["preload"])
         for memory in (weights, preload):
-            m.d.comb += [memory.load.eq(self.load), memory.bank.eq(self.bank)]
+            m.d.comb += [connect(memory.load, self.load), connect(memory.bank, self.bank)]
         m.d.comb += [
-            weights.r_addr.eq(matmul.w_addr),
-            store.weight_word.eq(weights.r_data),
-            *(getattr(store, name).eq(getattr(matmul, name)) for name in ("a_mem", "a_addr", "w_mem", "w_addr")),
-            matmul.a.eq(store.a),
-            matmul.w.eq(store.w),
-            preload.r_addr.eq(matmul.preload_addr),
-            matmul.preload_data.eq(preload.r_data),
-            sums.read.addr.eq(matmul.preload_addr),
-            matmul.sums_data.eq(sums.read.data),
-            self.array_active.eq(matmul.active),
+            connect_address(weights.r_addr, matmul.w_addr),
+            connect(store.weight_word, weights.r_data),
+            *(connect(getattr(store, name), getattr(matmul, name)) for name in ("a_mem", "a_addr", "w_mem", "w_addr")),
+            connect(matmul.a, store.a),
+            connect(matmul.w, store.w),
+            connect_address(preload.r_addr, matmul.preload_addr),
+            connect(matmul.preload_data, preload.r_data),
+            connect(sums.read.addr, matmul.preload_addr),
+            connect(matmul.sums_data, sums.read.data),
+            connect(self.array_active, matmul.active),
         ]
 
     def _bits(self, m: Module) -> None:
@@ -195,28 +195,28 @@ class Datapath(wiring.Component):
             for lane in range(self.engine.lanes)
         )
         m.d.comb += [
-            store.from_drain.en.eq(is_bits),
-            store.from_drain.mem.eq(fields.dst_mem),
-            store.from_drain.addr.eq(fields.dst_addr),
-            store.from_drain.token.eq(fields.token),
-            store.from_drain.row.eq(matmul.drain_row),
-            store.from_drain.chunk.eq(chunk),
-            store.from_drain.data.eq(bits),
+            connect(store.from_drain.en, is_bits),
+            connect(store.from_drain.mem, fields.dst_mem),
+            connect(store.from_drain.addr, fields.dst_addr),
+            connect(store.from_drain.token, fields.token),
+            connect(store.from_drain.row, matmul.drain_row),
+            connect(store.from_drain.chunk, chunk),
+            connect(store.from_drain.data, bits),
             sums.capture.eq(
                 matmul.capture
                 & (matmul.captured.epilogue == EPILOGUES.index("bits"))
                 & (matmul.captured.dst_mem == value)
             ),
-            sums.capture_group.eq(matmul.captured.param_addr),
-            sums.capture_first.eq(matmul.captured.first),
+            connect(sums.capture_group, matmul.captured.param_addr),
+            connect(sums.capture_first, matmul.captured.first),
             sums.en.eq(is_bits & (fields.dst_mem == value)),
             sums.last.eq(last_chunk & (matmul.drain_row == fields.rows - 1)),
-            sums.chunk.eq(matmul.drain_chunk),
-            sums.bits.eq(bits),
+            connect(sums.chunk, matmul.drain_chunk),
+            connect(sums.bits, bits),
             attention.score_en.eq(matmul.drain_en & (fields.epilogue == EPILOGUES.index("scores"))),
-            attention.score_row.eq(matmul.drain_row),
-            attention.score_chunk.eq(chunk),
-            attention.score_data.eq(scores),
+            connect(attention.score_row, matmul.drain_row),
+            connect(attention.score_chunk, chunk),
+            connect(attention.score_data, scores),
         ]
         self._unit_bits(m, "sign_norm", "sign_norm")
         self._unit_bits(m, "head_norm", "head_norm")
@@ -244,13 +244,13 @@ class Datapath(wiring.Component):
         }
         # A norm's first pass has no destination, and must not touch that of the second pass before it.
         with m.If(getattr(self, f"issue_{source}") & (1 if attention else command.apply)):
-            m.d.sync += [held[name].eq(value) for name, value in sources.items()]
+            m.d.sync += [connect(held[name], value) for name, value in sources.items()]
         m.d.comb += [
-            port.en.eq(unit.bits.en),
-            *(port[name].eq(value) for name, value in held.items()),
-            port.row.eq(unit.bits.row),
-            port.chunk.eq(unit.bits.chunk),
-            port.data.eq(unit.bits.data),
+            connect(port.en, unit.bits.en),
+            *(connect(port[name], value) for name, value in held.items()),
+            connect(port.row, unit.bits.row),
+            connect(port.chunk, unit.bits.chunk),
+            connect(port.data, unit.bits.data),
         ]
 
     def _head_norm(self, m: Module) -> None:
@@ -263,8 +263,8 @@ class Datapath(wiring.Component):
         fields = matmul.fields
         m.d.comb += [
             buffer.w_en.eq(matmul.drain_en & (fields.epilogue == EPILOGUES.index("head_norm"))),
-            buffer.w_addr.eq(matmul.drain_row * chunks + matmul.drain_chunk + fields.dst_chunk),
-            buffer.w_data.eq(matmul.drain_data),
-            buffer.r_addr[0].eq(norm.x_addr),
-            norm.x_data.eq(buffer.r_data[0]),
+            connect_address(buffer.w_addr, matmul.drain_row * chunks + matmul.drain_chunk + fields.dst_chunk),
+            connect(buffer.w_data, matmul.drain_data),
+            connect_address(buffer.r_addr[0], norm.x_addr),
+            connect(norm.x_data, buffer.r_data[0]),
         ]

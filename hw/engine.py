@@ -123,7 +123,7 @@ class Engine(wiring.Component):
         with m.If(loader.commit):
             m.d.sync += bank.eq(~bank)
         for unit in (self._settings, sequencer, self._datapath):
-            m.d.comb += [unit.load.eq(loader.load), connect(unit.bank, bank)]
+            m.d.comb += [connect(unit.load, loader.load), connect(unit.bank, bank)]
 
     def _run(self, m: Module) -> None:
         """Start and stop, and issue operations."""
@@ -158,7 +158,7 @@ class Engine(wiring.Component):
             connect(logits.w_addr, datapath.logit_w_addr),
             connect(logits.w_data, datapath.logit_w_data),
             connect(logits.start, sequencer.issue_output),
-            logits.command.eq(sequencer.command_output),
+            connect(logits.command, sequencer.command_output),
             connect(logits.tag, sequencer.image[:TAG_BITS]),
             connect(logits.cancel, sequencer.cut),
             connect(logits.level, queue.level),

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..sim.engine import EngineConfig, ceil_div
 from ..sim.memories import TAG_BITS
-from .connect import address, connect
+from .connect import connect, connect_address
 from .logits_queue import LOGIT_BITS
 from .memory import WordMemory
 from .stream import command_layout
@@ -79,9 +79,9 @@ class Logits(wiring.Component):
         chunk = Signal(12, reset_less=True)  # of the next word; it has been addressed for cycles when it is needed
         m.d.comb += [
             words.w_en.eq(self.w_en & (self.w_addr < chunks)),
-            address(words.w_addr, self.w_addr),
+            connect_address(words.w_addr, self.w_addr),
             connect(words.w_data, self.w_data),
-            address(words.r_addr[0], chunk),
+            connect_address(words.r_addr[0], chunk),
             self.data.eq(word[:LOGIT_BITS]),
             self.last.eq(left == 1),
             self.hold.eq(waiting & ~room),
@@ -89,7 +89,7 @@ class Logits(wiring.Component):
             self.done.eq(self.en & self.last),
         ]
         # Nothing comes in while an image waits: room that was there a cycle ago is there.
-        m.d.sync += [started.eq(self.start), room.eq(self.level + left <= self.engine.queue_logits)]
+        m.d.sync += [connect(started, self.start), room.eq(self.level + left <= self.engine.queue_logits)]
         with m.If(self.en):
             m.d.sync += [left.eq(left - 1), lane.eq(lane + 1), word.eq(word >> LOGIT_BITS)]
         with m.If(self.done):
@@ -99,7 +99,7 @@ class Logits(wiring.Component):
         with m.If(go):
             m.d.sync += [waiting.eq(0), self.en.eq(1)]
         with m.If(go | (self.en & (lane == lanes - 1))):
-            m.d.sync += [word.eq(words.r_data[0]), chunk.eq(chunk + 1)]
+            m.d.sync += [connect(word, words.r_data[0]), chunk.eq(chunk + 1)]
         with m.If(self.start):
             m.d.sync += [
                 *(chunk.eq(0), lane.eq(0)),

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from ..sim.engine import LoadMemory
+from .connect import connect
 from .stream import LOAD_BUS
 
 
@@ -49,10 +50,10 @@ class WordMemory(wiring.Component):
         m = Module()
         m.submodules.store = store = memory.Memory(shape=self.width, depth=self.depth, init=[])
         write = store.write_port()
-        m.d.comb += [write.en.eq(self.w_en), write.addr.eq(self.w_addr), write.data.eq(self.w_data)]
+        m.d.comb += [connect(write.en, self.w_en), connect(write.addr, self.w_addr), connect(write.data, self.w_data)]
         for addr, word in zip(self.r_addr, self.r_data, strict=True):
             read = store.read_port()
-            m.d.comb += [read.addr.eq(addr), word.eq(read.data)]
+            m.d.comb += [connect(read.addr, addr), connect(word, read.data)]
         return m
 
 
@@ -95,7 +96,7 @@ class LoadableMemory(wiring.Component):
             write.addr.eq(Cat(self.load.addr[: self.addr_bits], ~self.bank)),
             write.data.eq(self.load.data.replicate(beats)),
             read.addr.eq(Cat(self.r_addr, self.bank)),
-            self.r_data.eq(read.data),
+            connect(self.r_data, read.data[: self.spec.width]),
         ]
         return m
 
@@ -144,9 +145,9 @@ class SlotMemory(wiring.Component):
         write = store.write_port(granularity=self.slot_bits)
         read = store.read_port()
         m.d.comb += [
-            write.addr.eq(self.w_addr),
-            read.addr.eq(self.r_addr),
-            self.r_data.eq(read.data),
+            connect(write.addr, self.w_addr),
+            connect(read.addr, self.r_addr),
+            connect(self.r_data, read.data),
         ]
         for slot in range(self.slots):
             here = Signal(name=f"here_{slot}")

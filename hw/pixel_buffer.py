@@ -10,6 +10,8 @@ from ..sim.engine import EngineConfig
 from ..sim.memories import SETTINGS
 from .connect import connect
 
+_BITS = dict(SETTINGS)
+
 
 class PixelBuffer(wiring.Component):
     """Two halves of memory, one *strip* (a row of patches, all its image rows) in each: one is filled, the other read.
@@ -63,8 +65,8 @@ class PixelBuffer(wiring.Component):
             {
                 **{name: In(1) for name in ("start", "stop", "give_up", "finish", "release")},
                 "images": In(32),
-                "strip_beats": In(SETTINGS["strip_beats"]),
-                "strips": In(SETTINGS["strips"]),
+                "strip_beats": In(_BITS["strip_beats"]),
+                "strips": In(_BITS["strips"]),
                 "tdata": In(8 * engine.pixel_bytes),
                 "tlast": In(1),
                 "tvalid": In(1),
@@ -92,7 +94,7 @@ class PixelBuffer(wiring.Component):
         ]
         beat, strip_end, image_end = self._frame(m, taken)
         stopped = Signal()  # in the last cycle: what that cycle still took is known now
-        m.d.sync += stopped.eq(self.stop)
+        m.d.sync += connect(stopped, self.stop)
         fault = taken & (self.tlast != image_end)
         m.d.comb += stored.eq(taken & strip_end & ~fault)
         self._images(m, taking, stopped, fault, taken & self.tlast & image_end)
@@ -109,7 +111,7 @@ class PixelBuffer(wiring.Component):
 
     def _frame(self, m: Module, taken: Signal) -> tuple[Signal, Signal, Signal]:
         """Count beats and strips; return the beat, and whether it is a strip's and an image's last."""
-        beat, strip = Signal(16), Signal(SETTINGS["strips"])
+        beat, strip = Signal(16), Signal(_BITS["strips"])
         last_beat, last_strip = Signal.like(beat), Signal.like(strip)
         strip_end, image_end = Signal(), Signal()
         # Both settings are at least 1, and a strip has at most 2^16 beats.
@@ -163,7 +165,7 @@ class PixelBuffer(wiring.Component):
         )
         write, read = store.write_port(), store.read_port()
         m.d.comb += [
-            write.en.eq(taken),
+            connect(write.en, taken),
             write.addr.eq(Cat(beat[:addr_bits], fill_half)),
             connect(write.data, self.tdata),
             read.addr.eq(Cat(self.read_addr[byte_bits:][:addr_bits], read_half)),

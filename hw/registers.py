@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..sim.engine import EngineConfig
 from ..sim.registers import ADDR_BITS, BY_NAME, COUNTERS, REGISTERS, ErrorCode, Register, constants
+from .connect import connect
 
 OKAY, SLVERR = 0, 2
 
@@ -134,9 +135,9 @@ class Registers(wiring.Component):
             write.eq(have_addr & have_data & ~self.bvalid),
         ]
         with m.If(self.awvalid & self.awready):
-            m.d.sync += [have_addr.eq(1), addr.eq(self.awaddr)]
+            m.d.sync += [have_addr.eq(1), connect(addr, self.awaddr)]
         with m.If(self.wvalid & self.wready):
-            m.d.sync += [have_data.eq(1), data.eq(self.wdata), strobes.eq(self.wstrb)]
+            m.d.sync += [have_data.eq(1), connect(data, self.wdata), connect(strobes, self.wstrb)]
         with m.If(self.bready):
             m.d.sync += self.bvalid.eq(0)
         with m.If(write):
@@ -168,7 +169,7 @@ class Registers(wiring.Component):
         with m.Elif(request & (self.images == 0)):
             m.d.comb += new.eq(ErrorCode.START_WITHOUT_IMAGES)
         with m.Else():
-            m.d.comb += new.eq(self.load_error)
+            m.d.comb += connect(new, self.load_error)
         m.d.comb += self.start.eq(request & self.loaded & ~self.busy & (self.images != 0))
         with m.If(request | stored["STATUS", "error"] | (error == ErrorCode.NONE)):
             m.d.sync += error.eq(new)

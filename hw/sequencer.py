@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..sim.engine import EngineConfig
 from ..sim.isa import COLUMN_MEMORIES, DELAY_BITS, EPILOGUES, OPCODE_BITS, OPCODES, OPERATIONS, PRELOADS
+from .connect import connect, connect_address
 from .memory import LoadableMemory
 from .stream import LOAD_BUS, command_layout
 
@@ -98,9 +99,9 @@ class Sequencer(wiring.Component):
         fields = program.r_data[OPCODE_BITS + DELAY_BITS :]
         due, issue = Signal(), Signal()
         m.d.comb += [
-            program.load.eq(self.load),
-            program.bank.eq(self.bank),
-            program.r_addr.eq(pc),
+            connect(program.load, self.load),
+            connect(program.bank, self.bank),
+            connect_address(program.r_addr, pc),
             due.eq(self.busy & (wait == 0)),
             self.stall_logits.eq(self.busy & self.hold),
             self.stall_pixels.eq(due & ~self.hold & (opcode == OPCODES["embed"]) & ~self.strip),
@@ -141,12 +142,12 @@ class Sequencer(wiring.Component):
         loop = Signal(command_layout("loop"))
         count = Signal(8)
         bases = {step: Signal(20, name=step.replace("_step", "_base")) for _, _, step in _BASES}
-        m.d.comb += loop.as_value().eq(fields)
+        m.d.comb += connect(loop.as_value(), fields[: len(loop.as_value())])
         with m.If(issue & (opcode == OPCODES["loop"])):
             with m.If(count == loop.count - 1):
                 m.d.sync += [count.eq(0), *(base.eq(0) for base in bases.values())]
             with m.Else():
-                m.d.sync += [count.eq(count + 1), pc.eq(loop.target)]
+                m.d.sync += [count.eq(count + 1), connect(pc, loop.target)]
                 m.d.sync += [base.eq(base + loop[step]) for step, base in bases.items()]
         with m.If(self.start):
             m.d.sync += [count.eq(0), *(base.eq(0) for base in bases.values())]
@@ -155,7 +156,7 @@ class Sequencer(wiring.Component):
     def _commands(self, m: Module, issue: Signal, opcode: Signal, fields: Signal, bases: dict[str, Signal]) -> None:
         """Decode the operation, add the bases of its block, and issue it in the next cycle."""
         m.submodules.norm_eps = eps = LoadableMemory(self.engine.load_memories["norm_eps"])
-        m.d.comb += [eps.load.eq(self.load), eps.bank.eq(self.bank)]
+        m.d.comb += [connect(eps.load, self.load), connect(eps.bank, self.bank)]
         for op in ISSUED:
             plain = Signal(command_layout(op), name=f"{op}_fields")
             based = Signal(command_layout(op), name=f"{op}_based")
@@ -163,7 +164,7 @@ class Sequencer(wiring.Component):
             chosen = Signal(name=f"{op}_chosen")
             issued = Signal(command_layout(op), name=f"{op}_issued", reset_less=True)
             m.d.comb += [
-                plain.as_value().eq(fields),
+                connect(plain.as_value(), fields[: len(plain.as_value())]),
                 chosen.eq(issue & (opcode == OPCODES[op])),
                 based.eq(plain),
                 command.eq(issued),
@@ -174,8 +175,8 @@ class Sequencer(wiring.Component):
                     m.d.comb += based[field].eq(plain[field] + self._base(op, field, plain, bases[step]))
             if op in ("sign_norm", "head_norm"):
                 with m.If(chosen):
-                    m.d.comb += eps.r_addr.eq(based.eps)
-                m.d.comb += command.eps.eq(eps.r_data)
+                    m.d.comb += connect_address(eps.r_addr, based.eps)
+                m.d.comb += connect(command.eps, eps.r_data)
 
     @staticmethod
     def _base(op: str, field: str, plain: data.View, base: Signal) -> Value:

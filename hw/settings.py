@@ -33,12 +33,12 @@ class Settings(wiring.Component):
 
     def __init__(self, engine: EngineConfig):
         self.id = engine.load_memories["settings"].id
-        super().__init__({"load": In(LOAD_BUS), "bank": In(1), **{name: Out(bits) for name, bits in SETTINGS.items()}})
+        super().__init__({"load": In(LOAD_BUS), "bank": In(1), **{name: Out(bits) for name, bits in SETTINGS}})
 
     def elaborate(self, platform: object) -> Module:
         """Build the registers."""
         m = Module()
-        for word, (name, bits) in enumerate(SETTINGS.items()):
+        for word, (name, bits) in enumerate(SETTINGS):
             banks = [Signal(bits, name=f"{name}_{bank}") for bank in range(2)]
             here = self.load.en & (self.load.memory == self.id) & (self.load.addr == word)
             for bank, register in enumerate(banks):

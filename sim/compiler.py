@@ -48,7 +48,7 @@ class Program:
 
     @property
     def logits_cycle(self) -> int:
-        """Cycle of the last logit's transfer, from the first issue of its image, if no stream ever stalls."""
+        """Cycle in which the last logit is queued, from the first issue of its image, if no stream ever stalls."""
         output = next(entry for entry in self.unrolled() if entry.op.op == "output")
         return output.issue + output.op.activity.windows["logits.write"][1] - 1
 

@@ -119,6 +119,19 @@ class EngineConfig:
             self.max_strip_bytes % self.pixel_bytes == 0,
             f"max_strip_bytes must be a multiple of pixel_bytes ({self.pixel_bytes}), got {self.max_strip_bytes}",
         )
+        self._check_addresses()
+
+    def _check_addresses(self) -> None:
+        """Check that every word of a loadable memory has an address."""
+        from .memories import ADDRESS_BITS
+
+        for name, bits in ADDRESS_BITS.items():
+            words = self.load_memories[name].depth
+            check(
+                words <= 1 << bits,
+                f"the memory {name} would have {words} words, and its addresses have {bits} bits; choose more lanes "
+                "(dense_lanes for dense_weights) or lower limits",
+            )
 
     @property
     def chunks_per_word(self) -> int:

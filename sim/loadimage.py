@@ -75,7 +75,7 @@ class _Image:
             "strips": self.config.grid_size,
             "network": int(network_hash(self.network)[:8], 16),
         }
-        return [pack_field(values[name], bits, f"settings.{name}") for name, bits in SETTINGS.items()]
+        return [pack_field(values[name], bits, f"settings.{name}") for name, bits in SETTINGS]
 
     def _tensor(self, block: str, name: str) -> Array:
         return self.network.tensors[f"{block}.{name}"]

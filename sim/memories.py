@@ -13,11 +13,25 @@ EXP_BITS = 17  # Exp needs 16; word 0 of a table holds Tau, up to 2^16
 DENSE_WEIGHT_BITS = 8
 HEAD_BIAS_BITS = 32
 EPS_BITS = 48
+
+#: Settings by word of the memory `settings`: name and bits.
+SETTINGS = (("strip_beats", 17), ("strips", 8), ("network", 32))
+
+#: Bits of the addresses of parameters that have one, in instructions and in the counters that walk on from there.
+ADDRESS_BITS = {
+    "program": 16,
+    "weights": 20,
+    "preload": 16,
+    "sign_norm": 16,
+    "head_norm": 16,
+    "residual": 16,
+    "tables": 16,
+    "dense_weights": 20,
+    "positions": 20,
+}
+
 #: Width of TUSER beside a logit, the number of the image modulo 2^16.
 TAG_BITS = 16
-
-#: Settings of a network by word of the memory `settings`: name and bits.
-SETTINGS = {"strip_beats": 17, "strips": 8, "network": 32}
 
 
 def load_memories(engine: EngineConfig) -> dict[str, LoadMemory]:

@@ -141,12 +141,12 @@ def normalise(engine: EngineConfig, channels: int) -> Activity:
     return Activity(end, windows)
 
 
-#: Logits: offset of the first beat.
+#: Logits: offset of the first one that goes into the queue.
 OUTPUT_WRITE = 3
 
 
 def output(engine: EngineConfig, classes: int) -> Activity:
-    """Send the logits. Window: ``logits.write``, beats on the stream, in cycles that do not wait for its reader."""
+    """Send the logits. Window: ``logits.write``, logits into the queue, in cycles that do not wait for room there."""
     end = OUTPUT_WRITE + classes
     return Activity(end, {"logits.write": (OUTPUT_WRITE, end)})
 
