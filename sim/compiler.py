@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from .config import Formats, ModelConfig, ViTConfig, vit_only
-from .engine import WORD, EngineConfig
+from .engine import EngineConfig
 from .errors import BivitError
 from .isa import MIN_DELAY, Instruction
 from .layout import Layout
 from .network import IntNetwork
 from .operations import Operations
 from .schedule import Op, Scheduled, length, schedule
+from .words import WORD
 
 
 @dataclass(frozen=True)

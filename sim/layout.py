@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .config import Formats, ViTConfig
-from .engine import WORD, EngineConfig, ceil_div
+from .engine import EngineConfig
 from .errors import check
+from .words import WORD, ceil_div
 
 
 @dataclass(frozen=True)
