@@ -7,9 +7,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
-from ..sim.engine import EngineConfig, ceil_div
+from ..sim.engine import EngineConfig
 from ..sim.pipeline import MULTIPLY_CYCLES, tree_cycles
 from ..sim.timing import ATTENTION_SUM, ATTENTION_TOP
+from ..sim.words import ceil_div
 from .arithmetic import Tree, delay_flag, delayed, product
 from .connect import connect, connect_address
 from .exp_tables import EXP_BITS, ExpTables

@@ -7,9 +7,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from ..sim.engine import WORD, EngineConfig
+from ..sim.engine import EngineConfig
 from ..sim.isa import BIT_DESTINATIONS, COLUMN_MEMORIES, ROW_MEMORIES
 from ..sim.memories import bit_memories
+from ..sim.words import WORD
 from .connect import connect, connect_address
 from .memory import SlotMemory
 

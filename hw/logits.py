@@ -6,8 +6,9 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..sim.engine import EngineConfig, ceil_div
+from ..sim.engine import EngineConfig
 from ..sim.memories import TAG_BITS
+from ..sim.words import ceil_div
 from .connect import connect, connect_address
 from .logits_queue import LOGIT_BITS
 from .memory import WordMemory

@@ -7,7 +7,7 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from ..sim.engine import LoadMemory
+from ..sim.words import LoadMemory
 from .connect import connect, connect_address
 from .stream import LOAD_BUS
 

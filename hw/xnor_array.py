@@ -6,7 +6,8 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..sim.engine import WORD, EngineConfig
+from ..sim.engine import EngineConfig
+from ..sim.words import WORD
 from .connect import connect
 from .popcount import Features
 from .xnor_dot import XnorDot

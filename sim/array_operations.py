@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from . import timing
-from .engine import WORD, ceil_div
 from .isa import BIT_DESTINATIONS, COLUMN_MEMORIES, EPILOGUES, PRELOADS, ROW_MEMORIES
 from .layout import Group, Layout, Tile
 from .schedule import Op, Region, with_window
+from .words import WORD, ceil_div
 
 Regions = tuple[Region, ...]
 

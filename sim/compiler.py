@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .config import Formats, ModelConfig, ViTConfig, vit_only
-from .engine import WORD, EngineConfig
+from .engine import EngineConfig
 from .errors import BivitError
 from .isa import MIN_DELAY, Instruction
 from .layout import Layout
 from .operations import Operations
 from .schedule import Op, Scheduled, length, schedule
+from .words import WORD
 
 if TYPE_CHECKING:  # compiling needs shapes only, and starts without the reference and its kernels
     from .network import IntNetwork

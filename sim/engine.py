@@ -11,25 +11,10 @@ from typing import Any, Literal
 from .config import Formats, ViTConfig
 from .errors import check, near
 from .files import read_json
+from .memories import ADDRESS_BITS, load_memories
 from .presets import vit_preset
 from .typed import build
-
-#: Bits of a dot product that the array takes in one cycle.
-WORD = 64
-
-
-@dataclass(frozen=True)
-class LoadMemory:
-    """A memory that the load stream fills: its id on the load bus, word width in bits, and words in one bank."""
-
-    id: int
-    width: int
-    depth: int
-
-    @property
-    def beats(self) -> int:
-        """64-bit beats of one word."""
-        return -(-self.width // 64)
+from .words import WORD, LoadMemory, ceil_div
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,8 +108,6 @@ class EngineConfig:
 
     def _check_addresses(self) -> None:
         """Check that every word of a loadable memory has an address."""
-        from .memories import ADDRESS_BITS
-
         for name, bits in ADDRESS_BITS.items():
             words = self.load_memories[name].depth
             check(
@@ -166,8 +149,6 @@ class EngineConfig:
     @property
     def load_memories(self) -> dict[str, LoadMemory]:
         """Loadable memories by name; ids are their positions."""
-        from .memories import load_memories
-
         return load_memories(self)
 
     def to_dict(self) -> dict[str, Any]:
@@ -192,11 +173,6 @@ _LIMITS = {
     "program_words": 65536,
     "queue_logits": 65536,
 }
-
-
-def ceil_div(a: int, b: int) -> int:
-    """Smallest integer not below a / b."""
-    return -(-a // b)
 
 
 def engine_for(

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from .config import Formats, ViTConfig
-from .engine import WORD, EngineConfig, ceil_div
+from .engine import EngineConfig
 from .errors import check
+from .words import WORD, ceil_div
 
 
 @dataclass(frozen=True)

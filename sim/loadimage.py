@@ -8,11 +8,12 @@ import numpy as np
 
 from .artefact import network_hash
 from .compiler import Program
-from .engine import WORD, EngineConfig
+from .engine import EngineConfig
 from .fields import pack_field, pack_fields
 from .layout import Group, Layout
 from .memories import DENSE_WEIGHT_BITS, EPS_BITS, EXP_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS, SETTINGS
 from .network import IntNetwork
+from .words import WORD
 
 Words = dict[str, dict[int, list[int]]]
 Array = np.ndarray[Any, Any]
@@ -75,7 +76,7 @@ class _Image:
             "strips": self.config.grid_size,
             "network": int(network_hash(self.network)[:8], 16),
         }
-        return [pack_field(values[name], bits, f"settings.{name}") for name, bits in SETTINGS.items()]
+        return [pack_field(values[name], bits, f"settings.{name}") for name, bits in SETTINGS]
 
     def _tensor(self, block: str, name: str) -> Array:
         return self.network.tensors[f"{block}.{name}"]

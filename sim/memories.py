@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from .engine import WORD, EngineConfig, LoadMemory, ceil_div
+from .words import WORD, LoadMemory, ceil_div
+
+if TYPE_CHECKING:
+    from .engine import EngineConfig
 
 #: Widths of parameters that no format names.
 PATCH_BIAS_BITS = 48

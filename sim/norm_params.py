@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .engine import WORD, EngineConfig
+from .engine import EngineConfig
 from .isa import OPERATIONS
 from .pipeline import MULTIPLY_CYCLES, isqrt_cycles, tree_cycles
+from .words import WORD
 
 NormKind = Literal["sign_norm", "head_norm"]
 

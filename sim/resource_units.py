@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from .engine import EngineConfig, ceil_div
+from .engine import EngineConfig
 from .isa import DELAY_BITS, OPCODE_BITS, OPERATIONS
 from .memories import (
     EXP_BITS,
@@ -22,6 +22,7 @@ from .memories import (
 )
 from .norm_params import NormKind, NormParams, norm_params
 from .ram import Ram, loadable
+from .words import ceil_div
 
 #: Largest signed operands of a product that the hardware writes as one (`hw.arithmetic.BLOCK_BITS`).
 LIMB_BITS = (27, 18)

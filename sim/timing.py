@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .engine import WORD, EngineConfig, ceil_div
+from .engine import EngineConfig
 from .norm_params import NormParams, norm_params
 from .pipeline import divide_cycles, tree_cycles
+from .words import WORD, ceil_div
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ that were taken whole.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -16,6 +17,7 @@ import numpy as np
 from engines import stream_of
 
 from bivit.cosim.scenario import Cycles, Load, Outcome, Queue, Reader, Reset, Start, Step, Wait, Write
+from bivit.sim.artefact import network_hash
 from bivit.sim.network import IntNetwork
 from bivit.sim.registers import BY_NAME, ErrorCode
 
@@ -40,6 +42,7 @@ class Expected:
     network: int | None = None  # the one that runs from here on
     run: int | None = None  # images of a run that ends here
     stopped: bool = False
+    loading: bool = False  # a load stream is on its way
     error: ErrorCode | None = None  # of a load
 
 
@@ -57,6 +60,7 @@ class Story:
     expected: dict[int, Expected] = field(default_factory=dict)
     frames: list[Frame] = field(default_factory=list)
     images: list[np.ndarray] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)  # of the events, keys of `EVENTS`
     free: int = 0  # frames that are queued and surely left for the next run
 
     # Writing.
@@ -110,8 +114,8 @@ class Story:
         self.step(Start(images))
         self.end(images)
 
-    def end(self, images: int, *, stopped: bool = False) -> None:
-        self.step(Wait(PATIENCE), Expected(run=images, stopped=stopped))
+    def end(self, images: int, *, stopped: bool = False, loading: bool = False) -> None:
+        self.step(Wait(PATIENCE), Expected(run=images, stopped=stopped, loading=loading))
         self.free -= images
 
     # Telling.
@@ -132,9 +136,9 @@ class _Teller:
         self.story, self.tag_mask = story, tag_mask
         self.position, self.network, self.offered = 0, 0, 0
         self.loads = {"LOADS_OK": 0, "LOADS_BAD": 0}
-        self.logits: list[tuple[int, int, int]] = []  # that must still come out
+        self.logits: list[tuple[int, int, int]] = []  # that must come out, up to here
+        self.got: list[tuple[int, int, int]] = []  # that came out
         self.beats = 0  # that were taken, by the last outcome
-        self.pending: int | None = None  # network of a load that comes during a run
         self.happened: list[str] = []
         self.ends = [0]  # beats up to the end of each frame
         for frame in story.frames:
@@ -144,8 +148,7 @@ class _Teller:
 
     def tell(self, step: Step, outcome: Outcome, expected: Expected | None) -> None:
         self.beats = outcome.pixel_beats
-        if isinstance(step, Load) and not step.wait:
-            self.pending = next(i for i, n in enumerate(self.story.networks) if stream_of(n) == step.stream)
+        self.got += outcome.logits
         if expected is None:
             return
         registers = outcome.registers
@@ -156,19 +159,14 @@ class _Teller:
             self.loads["LOADS_BAD"] += 1
             assert registers["ERROR"] == expected.error
             self.happened.append("refused load")
-        else:
-            assert expected.network is not None
+        elif expected.network is not None:
             self.network = expected.network
             self.loads["LOADS_OK"] += 1
-            assert registers["ERROR"] == 0
-        if self.pending is not None and expected.run is not None:
-            # Taken while the engine worked, and in use from the end of the run on.
-            self.network, self.pending = self.pending, None
-            self.loads["LOADS_OK"] += 1
-            self.happened.append("load during a run")
-        assert {name: registers[name] for name in self.loads} == self.loads
+            assert registers["NETWORK"] == int(network_hash(self.story.networks[self.network])[:8], 16)
+        if not expected.loading:
+            assert {name: registers[name] for name in self.loads} == self.loads
         assert not registers["STATUS"] & BUSY
-        self._take(outcome.logits)
+        assert self.got == self.logits[: len(self.got)]
 
     def _run(self, expected: Expected, outcome: Outcome) -> None:
         registers, frames = outcome.registers, self.story.frames[self.position :][: expected.run]
@@ -180,7 +178,8 @@ class _Teller:
             assert registers["DONE"] <= whole
             fault = registers["ERROR"] == ErrorCode.PIXEL_FRAME
             whole = registers["DONE"]
-            taken = self.ends.index(outcome.pixel_beats) - self.position  # a frame's end, or ValueError
+            # The frame within which it stands is dropped up to its end.
+            taken = bisect_left(self.ends, outcome.pixel_beats) - self.position
             assert taken - whole in ((1,) if fault else (0, 1))
             self.happened.append("stop" if taken == whole else "stop within an image")
         else:
@@ -199,14 +198,9 @@ class _Teller:
             self.logits += [(int(logit), tag, int(label == len(row) - 1)) for label, logit in enumerate(row)]
         self.position += taken
 
-    def _take(self, logits: Sequence[tuple[int, int, int]]) -> None:
-        """What came out is what must come out next."""
-        assert list(logits) == self.logits[: len(logits)]
-        del self.logits[: len(logits)]
-
     def end(self) -> None:
         """Nothing is missing, and the stream stands at the next run's first beat."""
-        assert self.logits == []
+        assert self.got == self.logits
         assert self.beats == self.ends[self.position]
 
 
@@ -221,7 +215,9 @@ def random_story(networks: Sequence[IntNetwork], pixel_bytes: int, seed: int) ->
         images = rng.randint(1, story.free)
         kind = rng.choice(["run", "run", "stop", "late reader", "late pixels", "write", "load", "refused", "endless"])
         EVENTS[kind](story, images)
+        story.kinds.append(kind)
     story.step(Cycles(300))
+    story.step(Wait(1), Expected())
     return story
 
 
@@ -257,10 +253,13 @@ def _write(story: Story, images: int) -> None:
 
 
 def _load(story: Story, images: int) -> None:
-    """Another network comes while the run goes on; the next run uses it."""
+    """Another network comes while the run goes on, which does not change; the next run uses it."""
+    network = story.rng.randrange(len(story.networks))
     story.step(Start(images))
-    story.load(story.rng.randrange(len(story.networks)), wait=False)
-    story.end(images)
+    story.load(network, wait=False)
+    story.end(images, loading=True)
+    story.step(Cycles(len(stream_of(story.networks[network]))))
+    story.step(Wait(1), Expected(network=network))
 
 
 def _refused(story: Story, images: int) -> None:

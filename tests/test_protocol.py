@@ -1,11 +1,16 @@
 """The checkers of the bus rules in Verilog: a module breaks every rule, on every port, and each is named."""
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from amaranth.back import verilog
 from simulators import FASTEST_BUILD, NEEDS_ICARUS
+from tiny_engine import ENGINE, IMAGE_BEATS, TinyEngine
 from tiny_engine import PORTS as ENGINE_PORTS
 
+from bivit.cosim.monitor import TOP, bench_top, ports_of
 from bivit.cosim.protocol import (
     CHANNELS,
     MODULE,
@@ -15,7 +20,11 @@ from bivit.cosim.protocol import (
     read_violations,
     rules_module,
 )
+from bivit.cosim.run import Session
 from bivit.cosim.runner import build, simulate
+from bivit.cosim.scenario import Load, Run, play
+from bivit.sim.errors import BivitError
+from bivit.sim.loadstream import build_stream
 
 WIDTHS = {name: member.shape for name, member in ENGINE_PORTS.items()}
 PORTS = {"clk": ("input", 1), "rst": ("input", 1), **{name: ("output", bits) for name, bits in WIDTHS.items()}}
@@ -107,6 +116,32 @@ def test_unknown_values_are_reported(tmp_path: Path) -> None:
     _, *got = found(lines, "icarus", tmp_path, 20)
     ports = {"s_axis_load": 12, "irq": 14, "s_axil_r": 16}
     assert got == [Violation(port, "UNKNOWN", cycle) for port, cycle in ports.items()]
+
+
+def glitching() -> str:
+    """The tiny engine with a VALID of the logits that is low in every other cycle."""
+    text = verilog.convert(TinyEngine(), name="tiny", emit_src=False)
+    line = re.search(r"^  assign m_axis_logits_tvalid = (.*);$", text, re.MULTILINE)
+    assert line is not None
+    glitch = "  reg glitch = 0;\n  always @(posedge clk) glitch <= ~glitch;\n"
+    return text.replace(line[0], f"{glitch}  assign m_axis_logits_tvalid = ({line[1]}) & glitch;")
+
+
+@pytest.mark.slow
+def test_a_broken_rule_fails_a_scenario_and_a_verification(tmp_path: Path) -> None:
+    text = glitching()
+    sources = {"bench_top.sv": bench_top("tiny", ports_of(text, "tiny"), []), "tiny.v": text}
+    stream = build_stream(ENGINE, {"tables": {0: [1, 2, 3]}})
+    steps = [Load(stream), Run([bytes(8 * IMAGE_BEATS)] * 3, 3000)]
+    how = {"simulator": FASTEST_BUILD, "cache_dir": tmp_path / "cache"}
+    with pytest.raises(BivitError, match=r"^port m_axis_logits breaks the bus rule WITHDRAWN in cycle \d+: VALID must"):
+        play(build(sources, TOP, **how), steps, tmp_path, stall=0.5, seed=1)
+    session = Session(sources, [], steps, **how, stall=0.5, seed=1)
+    result = session.verify(lambda image: [], np.array([[1, 2, 3]] * 3), registers={"ERROR": 0, "DONE": 2})
+    assert result.violations[0].port == "m_axis_logits"
+    assert result.violations[0].rule == "WITHDRAWN"
+    assert [difference.name for difference in result.registers] == ["DONE"]
+    assert not result.agrees
 
 
 def test_a_message_names_port_rule_and_cycle() -> None:
