@@ -1,9 +1,10 @@
+# Paths are relative: the folder of the clone may have any name.
 # `make demo` and `make test` are the whole set-up: the first use of any target makes .venv.
 # Needs python 3.11 or newer (with venv), g++, make and perl; nothing is installed outside this folder.
 
 PYTHON ?= python3
 VENV := .venv
-BIN := $(CURDIR)/$(VENV)/bin
+BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PACKAGES := sim hw cosim model cli
 # Two test processes fill the smallest machine this is meant for; numba and torch must not add threads of their own.
@@ -29,7 +30,7 @@ lint: $(STAMP)
 # mypy names modules after the folder that holds them; the link gives the root its package name whatever the clone is called.
 types: $(STAMP)
 	mkdir -p $(VENV)/src
-	ln -sfn "$(CURDIR)" $(VENV)/src/bivit
+	ln -sfn "$$PWD" $(VENV)/src/bivit
 	MYPYPATH=$(VENV)/src $(BIN)/mypy $(addprefix -p bivit.,$(PACKAGES))
 
 pytest: $(STAMP)

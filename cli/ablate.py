@@ -8,15 +8,19 @@ import statistics
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..sim.errors import check
+from ..sim.files import write_json, write_text
+from ..sim.locks import owned_folder
 from .ablation_job import Job, run_student, run_teacher
-from .common import DataOption, JsonFlag, messages, progress_bar, show, tool_versions, write_json, write_text
+from .common import DataOption, JsonFlag, messages, show, tool_versions
+from .process import end_on_signals
+from .progress import step
 from .variants import Variant, chosen_variants
 
 #: Engine and device that the savings of a mode are stated for.
@@ -45,7 +49,7 @@ class Plan:
     jobs: int
 
 
-def run_plan(plan: Plan, progress: bool) -> dict[str, list[dict[str, Any]]]:
+def run_plan(plan: Plan) -> dict[str, list[dict[str, Any]]]:
     """Train every variant with every seed, teachers first; what an earlier call has finished is read.
 
     Returns
@@ -62,11 +66,12 @@ def run_plan(plan: Plan, progress: bool) -> dict[str, list[dict[str, Any]]]:
     students = [plan.job.of(name, seed) for name in plan.variants for seed in range(plan.seeds)]
     results: dict[str, dict[int, dict[str, Any]]] = {}
     failed: list[str] = []
-    with progress_bar(progress) as bar:
-        task = bar.add_task("ablation", total=len(teachers) + len(students))
+    done = 0
+    with step("ablation, trainings", len(teachers) + len(students)) as bar:
         for stage in (teachers, students):
             for job, outcome in _run_jobs(stage, plan):
-                bar.advance(task)
+                done += 1
+                bar.at(done)
                 if isinstance(outcome, BaseException):
                     failed.append(f"{job.variant} seed {job.seed}: {outcome}")
                 else:
@@ -80,15 +85,22 @@ def run_plan(plan: Plan, progress: bool) -> dict[str, list[dict[str, Any]]]:
 
 def _run_jobs(jobs: Sequence[Job], plan: Plan) -> Iterator[tuple[Job, dict[str, Any] | BaseException]]:
     """Run jobs in processes of their own, each anew, and give what they return or raise as they finish."""
-    with ProcessPoolExecutor(plan.jobs, get_context("spawn"), max_tasks_per_child=1) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(plan.jobs, context, end_on_signals, max_tasks_per_child=1) as pool:
         waiting = {}
         for job in jobs:
             variant = plan.variants.get(job.variant)
             future = pool.submit(run_teacher, job) if variant is None else pool.submit(run_student, job, variant)
             waiting[future] = job
-        for future in as_completed(waiting):
-            error = future.exception()
-            yield waiting[future], future.result() if error is None else error
+        try:
+            for future in as_completed(waiting):
+                error = future.exception()
+                yield waiting[future], future.result() if error is None else error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in active_children():
+                child.terminate()
+            raise
 
 
 def summary_row(name: str, what: str, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -134,22 +146,32 @@ def ablate(
     job = Job(preset, recipe or preset, data, out, epochs, threads, tuple(settings or ()))
     plan = Plan(job, chosen_variants(variants), seeds, processes)
     job.recipes()
-    results = run_plan(plan, progress=not as_json)
+    with owned_folder(out):
+        report = _ablation(plan, recipe, variants)
+    rows = report["rows"]
+    shown = [{key: row[key] for key in ("variant", "what", "top1_mean", "top1_spread")} for row in rows]
+    show(report if as_json else {"report": str(out / "ablation.md"), "rows": shown}, as_json, f"ablation on {data}")
+
+
+def _ablation(plan: Plan, recipe: str | None, variants: str | None) -> dict[str, Any]:
+    """Run the plan, and write what it gave with the command that repeats it."""
+    job, out = plan.job, plan.job.out
+    results = run_plan(plan)
     rows = [summary_row("teacher", "real-valued teacher", results["teacher"])]
     for name, variant in plan.variants.items():
         row = summary_row(name, variant.what, results[name])
         rows.append(row | ({"hardware": _savings(job, variant)} if variant.modes else {}))
-    command = f"bivit ablate --preset {preset} --data {data} --seeds {seeds}"
+    command = f"bivit ablate --preset {job.preset} --data {job.data} --seeds {plan.seeds}"
     command += f" --recipe {shlex.quote(recipe)}" if recipe else ""
-    command += f" --epochs {epochs}" if epochs else ""
+    command += f" --epochs {job.epochs}" if job.epochs else ""
     command += f" --variants {','.join(plan.variants)}" if variants else ""
     command += "".join(f" --set {shlex.quote(setting)}" for setting in job.changes)
-    report: dict[str, Any] = {"command": command, "data": data, "preset": preset, "epochs": epochs, "rows": rows}
+    report: dict[str, Any] = {"command": command, "data": job.data, "preset": job.preset, "epochs": job.epochs}
+    report |= {"rows": rows}
     report |= {"top1": "of integer networks; of the torch model for the teacher", "versions": tool_versions()}
     write_json(out / "ablation.json", report)
     write_text(out / "ablation.md", markdown(report))
-    shown = [{key: row[key] for key in ("variant", "what", "top1_mean", "top1_spread")} for row in rows]
-    show(report if as_json else {"report": str(out / "ablation.md"), "rows": shown}, as_json, f"ablation on {data}")
+    return report
 
 
 def _savings(job: Job, variant: Variant) -> dict[str, Any] | None:

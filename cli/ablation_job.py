@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..sim.errors import check
-from .common import open_images, write_json
+from ..sim.files import read_json, write_json
+from ..sim.locks import owned_folder
+from .common import open_images
 from .variants import Variant
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Calibration images of the export, from the train split.
 _CALIBRATION = 256
+#: What a student's job measures beside that of a teacher's.
+_SHARES = ("top1_torch", "same_predictions", "pair_agreement", "ones", "empty_rows")
 
 
 @dataclass(frozen=True)
@@ -80,16 +83,16 @@ def run_teacher(job: Job) -> dict[str, Any]:
 
     recipe, config = job.recipes().teacher, job.config()
     asked = {"preset": job.preset, "data": job.data, "seed": job.seed, "recipe": job.recipes().to_dict()["teacher"]}
-    folder = RunFolder(job.folder, asked, resume=(job.folder / "config.json").exists())
-    if folder.result is None:
-        train, test = (open_images(job.data, split, config) for split in ("train", "test"))
-        trained = train_teacher(config, train, test, recipe, job.seed, Session(folder=folder))
-        save_checkpoint(Checkpoint(trained.model, job.seed, trained.metrics, asked), job.teacher)
-        images = len(train) * recipe.epochs
-        seconds = trained.metrics["seconds"]
-        folder.finish({"top1": trained.metrics["top1"], "seconds": seconds, "images_per_s": images / seconds})
-    assert folder.result is not None
-    return folder.result | {"seed": job.seed}
+    with owned_folder(job.folder):
+        folder = RunFolder(job.folder, asked, resume=(job.folder / "config.json").exists())
+        if folder.result is None:
+            train, test = (open_images(job.data, split, config) for split in ("train", "test"))
+            trained = train_teacher(config, train, test, recipe, job.seed, Session(folder=folder))
+            save_checkpoint(Checkpoint(trained.model, job.seed, trained.metrics, asked), job.teacher)
+            images = len(train) * recipe.epochs
+            seconds = trained.metrics["seconds"]
+            folder.finish({"top1": trained.metrics["top1"], "seconds": seconds, "images_per_s": images / seconds})
+        return read_measured(job.folder / "result.json", {"top1", "seconds", "images_per_s"}) | {"seed": job.seed}
 
 
 def run_student(job: Job, variant: Variant) -> dict[str, Any]:
@@ -116,7 +119,7 @@ def run_student(job: Job, variant: Variant) -> dict[str, Any]:
     )
     measured = job.folder / "measured.json"
     if measured.exists():
-        values = json.loads(measured.read_text(encoding="utf-8"))
+        values = read_measured(measured, {"top1", "seconds", "images_per_s", "command", *_SHARES})
         check(
             values["command"] == options.command,
             f"{job.folder} holds the result of another command, {values['command']!r}; got {options.command!r}; "
@@ -127,6 +130,16 @@ def run_student(job: Job, variant: Variant) -> dict[str, Any]:
     values = _measure(job) | {"pair_agreement": _mean(result["agreement"]), "command": options.command}
     write_json(measured, values)
     return values
+
+
+def read_measured(path: Path, names: set[str]) -> dict[str, Any]:
+    """Read what a finished job wrote."""
+    values = read_json(path, "what a job gave")
+    lacks = sorted(names - set(values)) if isinstance(values, dict) else ["an object"]
+    check(not lacks, f"{path} is damaged: it lacks {', '.join(lacks)}; remove it to run the job again")
+    wrong = [name for name in names - {"command"} if type(values[name]) not in (int, float)]
+    check(not wrong, f"{path} is damaged: {', '.join(sorted(wrong))} must be numbers; remove it to run the job again")
+    return dict(values)
 
 
 def _measure(job: Job) -> dict[str, Any]:

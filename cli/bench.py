@@ -5,24 +5,30 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ..sim.children import run_program
 from ..sim.errors import BivitError, check
+from ..sim.files import read_text, write_json, write_text
+from ..sim.locks import owned_folder
+from ..sim.typed import shown
 from .bench_job import ModelJob
-from .common import JsonFlag, progress_bar, show, tool_versions, write_json, write_text
+from .common import JsonFlag, show, tool_versions
+from .progress import step
 
 #: Engines that every model is compared with.
 ENGINES = ("torch_float32", "torch_compiled", "ort_float32", "ort_int8")
+#: Of a number of images or threads.
+_DIGITS = 6
 MODELS = ("deit_tiny", "deit_small", "swin_tiny")
 #: Images together when the time is split by units.
 _UNITS_BATCH = 8
 #: Prints the most memory that a bare interpreter has held.
-_BARE = "print([l.split()[1] for l in open('/proc/self/status') if l.startswith('VmHWM:')][0])"
+_BARE = "print([l.split()[1] for l in open('/proc/self/status', encoding='ascii') if l.startswith('VmHWM:')][0])"
 
 
 def describe_machine() -> dict[str, Any]:
@@ -53,8 +59,7 @@ def _processor() -> str | None:
 def _run_child(arguments: list[str], threads: int) -> str:
     """Run Python in a process that computes with so many threads; return the last line that it prints."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-    environment = os.environ | dict.fromkeys(names, str(threads))
-    done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
+    done = run_program([sys.executable, *arguments], environment=dict.fromkeys(names, str(threads)))
     if done.returncode != 0:
         raise BivitError(f"a measurement ended with exit code {done.returncode}: {done.stderr.strip()[-2000:]}")
     return done.stdout.strip().splitlines()[-1]
@@ -82,8 +87,8 @@ def _jobs(models: list[str], batches: list[int], threads: list[int], rounds: int
 def _numbers(text: str, what: str) -> list[int]:
     words = [word.strip() for word in text.split(",") if word.strip()]
     check(
-        bool(words) and all(word.isdecimal() for word in words),
-        f"{what} must be whole numbers with commas between them, got {text!r}",
+        bool(words) and all(word.isdecimal() and len(word) <= _DIGITS for word in words),
+        f"{what} must be whole numbers of up to {_DIGITS} digits with commas between them, got {shown(text)}",
     )
     return [int(word) for word in words]
 
@@ -104,31 +109,38 @@ def bench(
 
     Example: bivit bench --models deit_tiny --batches 1 --threads 1
     """
-    from .bench_kernels import bench_kernels
-    from .bench_page import bench_page, roofline
-    from .bench_units import bench_units
-    from .report import replace_between_markers
-
     cores = os.cpu_count() or 1
     counts = _numbers(threads, "threads") if threads else sorted({1, cores})
     names = [] if models == "none" else [name.strip() for name in models.split(",") if name.strip()]
     jobs = _jobs(names, _numbers(batches, "batches"), counts, rounds)
-    with progress_bar(not as_json) as bar:
-        task = bar.add_task("kernels", total=1 + len(jobs) + len(names))
+    command = f"bivit bench --models {models} --batches {batches} --threads {','.join(map(str, counts))}"
+    with owned_folder(out):
+        report = {"command": f"{command} --rounds {rounds}"} | _measure(jobs, names, rounds)
+        _write(report, out, page)
+    rows: list[dict[str, Any]] = report["rows"]
+    brief = [_short(row) for row in rows if "batch" in row] or rows
+    show(report if as_json else {"report": str(out / "bench.md"), "rows": brief}, as_json, "measured on this machine")
+
+
+def _measure(jobs: list[ModelJob], names: list[str], rounds: int) -> dict[str, Any]:
+    """Measure kernels, whole networks and the units of each."""
+    from .bench_kernels import bench_kernels
+    from .bench_units import bench_units
+
+    with step("measure", 1 + len(jobs) + len(names)) as bar:
+        bar("the kernels")
         kernels = bench_kernels(rounds)
         rows: list[dict[str, Any]] = kernels["rows"]
-        bar.advance(task)
-        for job in jobs:
-            bar.update(task, description=f"{job.preset}, batch {job.batch}, {job.threads} threads")
+        for done, job in enumerate(jobs, 1):
+            bar.at(done)
+            bar(f"{job.preset}, batch {job.batch}, {job.threads} threads")
             rows = [*rows, _model_row(job)]
-            bar.advance(task)
         units = []
-        for name in names:
+        for done, name in enumerate(names, 1 + len(jobs)):
+            bar.at(done)
+            bar(f"units of {name}")
             units += bench_units(name, _UNITS_BATCH, rounds)
-            bar.advance(task)
-    command = f"bivit bench --models {models} --batches {batches} --threads {','.join(map(str, counts))}"
-    report = {
-        "command": f"{command} --rounds {rounds}",
+    return {
         "machine": describe_machine(),
         "peak_gmacs": kernels["peak_gmacs"],
         "copy_gbytes": kernels["copy_gbytes"],
@@ -136,14 +148,19 @@ def bench(
         "units": units,
         "versions": tool_versions(),
     }
+
+
+def _write(report: dict[str, Any], out: Path, page: Path | None) -> None:
+    """Write what was measured, as JSON, as a page and as a picture; and into a page that is kept."""
+    from .bench_page import bench_page, roofline
+    from .report import replace_between_markers
+
     write_json(out / "bench.json", report)
     write_text(out / "bench.md", bench_page(report))
     write_text(out / "roofline.svg", roofline(report))
     if page is not None:
-        write_text(page, replace_between_markers(page.read_text(encoding="utf-8"), bench_page(report).rstrip()))
+        write_text(page, replace_between_markers(read_text(page, "the page"), bench_page(report).rstrip()))
         write_text(page.with_name("roofline.svg"), roofline(report))
-    shown = [_short(row) for row in rows if "batch" in row] or rows
-    show(report if as_json else {"report": str(out / "bench.md"), "rows": shown}, as_json, "measured on this machine")
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:

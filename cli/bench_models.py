@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..sim.files import scratch_folder
 from ..sim.network import IntNetwork
 from ..sim.presets import preset
 from ..sim.random_network import random_network
@@ -42,10 +42,10 @@ def run_job(job: ModelJob) -> dict[str, Any]:
         engine `ms_ENGINE` and `ratio_ENGINE`: medians over the rounds of its time an image and of its time over the
         integer network's in the same round.
     """
-    with tempfile.TemporaryDirectory(prefix="bivit-bench-") as folder, warnings.catch_warnings():
+    with scratch_folder("bivit-bench") as folder, warnings.catch_warnings():
         # Exporters and compilers warn of what concerns their own future.
         warnings.simplefilter("ignore")
-        engines = _engines(job, Path(folder))
+        engines = _engines(job, folder)
         times: dict[str, list[float]] = {name: [] for name in engines}
         for run in engines.values():
             run()

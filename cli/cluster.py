@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import tempfile
 import time
 import uuid
 from collections import deque
@@ -17,12 +16,12 @@ from collections.abc import Iterator
 from concurrent.futures import CancelledError, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..sim.artefact import network_hash, save_network
 from ..sim.errors import BivitError, check
+from ..sim.files import scratch_folder
 from ..sim.network import IntNetwork
 from .classify import Classified, Done
 from .cluster_task import Identity, Parcel, check_same, classify_task, identity
@@ -79,8 +78,8 @@ class Cluster:
         self.workers = len(client.nthreads())
         self._client, self._run = client, uuid.uuid4().hex
         self._pending: deque[_Pending] = deque()
-        with tempfile.TemporaryDirectory(prefix="bivit-") as folder:
-            path = Path(folder) / "network.safetensors"
+        with scratch_folder("bivit-network") as folder:
+            path = folder / "network.safetensors"
             save_network(network, path)
             file = path.read_bytes()
         self._parcel = client.submit(Parcel, file, network_hash(network), key=f"bivit-network-{self._run}")

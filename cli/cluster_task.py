@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..sim.artefact import load_network, network_hash
 from ..sim.errors import check
+from ..sim.files import scratch_folder
 from ..sim.jit import sources_hash
 from .classify import Classified, classify
 
@@ -69,8 +68,8 @@ class Parcel:
 
     def __init__(self, file: bytes, sha256: str) -> None:
         self._file, self._sha256 = file, sha256
-        with tempfile.TemporaryDirectory(prefix="bivit-") as folder:
-            path = Path(folder) / "network.safetensors"
+        with scratch_folder("bivit-network") as folder:
+            path = folder / "network.safetensors"
             path.write_bytes(file)
             self.network = load_network(path)
         found = network_hash(self.network)

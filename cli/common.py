@@ -1,25 +1,25 @@
-"""What every command shares: output as text or JSON, timed steps, and the one place where errors become exit codes."""
+"""What every command shares: output as text or JSON, and the one place where errors become exit codes."""
 
 from __future__ import annotations
 
 import json
+import math
 import sys
-import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import typer.core
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from .. import __version__
-from ..sim.errors import BivitError
+from ..sim.errors import BivitError, check
+from ..sim.typed import shown
 
 if TYPE_CHECKING:
     from ..model.source import Source
@@ -51,12 +51,17 @@ _EXTRAS = {
     "distributed": "dask",
 }
 
+#: Largest number of an option.
+LARGEST = 1 << 62
+#: Characters of a message: it may quote a file.
+_LONGEST = 4000
+#: Columns of a table that no terminal shows.
+_PIPE_WIDTH = 10_000
+
 #: Begins the name of a data set of one image size that is to be cropped and resized for the model.
 RESIZED = "resized:"
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-NetArgument = Annotated[Path, typer.Argument(metavar="NET", help="Integer network, as written by `bivit export`.")]
-EngineOption = Annotated[str, typer.Option("--engine", help="Name of an engine, or a JSON file with its fields.")]
 DataOption = Annotated[
     str,
     typer.Option(
@@ -74,6 +79,28 @@ BrokenOption = Annotated[
 messages = Console(stderr=True, highlight=False)
 
 
+class Command(typer.core.TyperCommand):
+    """A command whose numbers are finite and of a size that arithmetic takes, whatever they mean."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command.
+
+        Raises
+        ------
+        BivitError
+            When a number is NaN, infinite or has too many digits; the option is named.
+        """
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name)
+            if isinstance(value, int | float):
+                name = parameter.opts[0] if parameter.opts[0].startswith("-") else str(parameter.name)
+                check(
+                    math.isfinite(value) and abs(value) <= LARGEST,
+                    f"{name} must be a number of at most {LARGEST}, got {shown(value)}",
+                )
+        return super().invoke(ctx)
+
+
 class Group(typer.core.TyperGroup):
     """The command group; turns a user's errors into one message and an exit code, without a traceback."""
 
@@ -83,7 +110,7 @@ class Group(typer.core.TyperGroup):
         Raises
         ------
         typer.Exit
-            With code 2 after bad input or a missing package or file, 130 after Ctrl-C.
+            With code 2 after bad input or a missing package or file, 130 after Ctrl-C, 143 after SIGTERM.
         """
         try:
             return super().invoke(ctx)
@@ -99,18 +126,24 @@ class Group(typer.core.TyperGroup):
                 error,
             )
         except OSError as error:
-            if error.filename is None:
+            if error.filename is None and error.strerror is None:
                 raise
-            _fail(f"{error.filename}: {error.strerror}", EXIT_BAD_INPUT, error)
+            place = "" if error.filename is None else f"{error.filename}: "
+            _fail(f"{place}{error.strerror}", EXIT_BAD_INPUT, error)
         except KeyboardInterrupt as error:
+            what = str(error) or "interrupted"
             _fail(
-                "interrupted; files written before are complete, the one in work was dropped", EXIT_INTERRUPTED, error
+                f"{what}; files written before are complete, the one in work was dropped",
+                getattr(error, "code", EXIT_INTERRUPTED),
+                error,
             )
 
 
 def _fail(message: str, code: int, cause: BaseException) -> None:
-    """Print the message and leave with `code`."""
-    messages.print(f"bivit: {message}", style="red", markup=False, soft_wrap=True)
+    """Print the message and leave with `code`; what it quotes from a file may hold codes for terminals."""
+    message = message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
+    plain = "".join(mark if mark.isprintable() or mark == "\n" else repr(mark)[1:-1] for mark in message)
+    messages.print(f"bivit: {plain}", style="red", markup=False, soft_wrap=True)
     raise typer.Exit(code) from cause
 
 
@@ -127,9 +160,9 @@ def show(result: dict[str, Any], as_json: bool, title: str) -> None:
         Heading, printed above.
     """
     if as_json:
-        sys.stdout.write(json.dumps(result, indent=2) + "\n")
+        print_json(result)
         return
-    out = Console(highlight=False)
+    out = output()
     out.print(title, style="bold", soft_wrap=True)
     plain = Table(show_header=False, box=None, pad_edge=False)
     for name, value in result.items():
@@ -139,6 +172,25 @@ def show(result: dict[str, Any], as_json: bool, title: str) -> None:
     for name, value in result.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             out.print(rows_table(value, name))
+
+
+def print_json(values: Any) -> None:
+    """Print one JSON value on standard output; a number that JSON cannot hold is null, as one that is unknown."""
+    sys.stdout.write(json.dumps(_finite(values), indent=2, allow_nan=False) + "\n")
+
+
+def _finite(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {name: _finite(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
+
+
+def output() -> Console:
+    """Return standard output for tables, which are cut to the width of a terminal only."""
+    out = Console(highlight=False)
+    return out if out.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
 
 
 def rows_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
@@ -169,11 +221,14 @@ def format_value(value: Any) -> str:
     return str(value)
 
 
-def open_images(data: str, split: str, config: ModelConfig, on_broken: str = "stop") -> Source:
+def open_images(
+    data: str, split: str, config: ModelConfig, on_broken: str = "stop", any_classes: bool = False
+) -> Source:
     """Open one split of a data set in the size that a model takes.
 
     Image folders and shards are framed for the model. A data set whose images all have one size must have the model's,
-    unless its name begins with `RESIZED`: a mistaken preset would else go unseen.
+    unless its name begins with `RESIZED`: a mistaken preset would else go unseen. With `any_classes` their number is
+    not compared with the model's.
 
     Raises
     ------
@@ -181,58 +236,34 @@ def open_images(data: str, split: str, config: ModelConfig, on_broken: str = "st
         When there is no such data set, or its images or classes do not fit the model.
     """
     from ..model.data import open_source
-    from ..model.picture import ReframedDataset
     from ..model.source import check_source
 
     name = data.removeprefix(RESIZED)
-    source = open_source(name, split, config.img_size, channels=config.in_chans, on_broken=on_broken)
-    if isinstance(source, ReframedDataset) and name == data:
-        source = open_source(name, split)
-    check_source(source, config)
+    with broken_images_named():
+        source = open_source(
+            name, split, config.img_size, channels=config.in_chans, on_broken=on_broken, resize=name != data
+        )
+    check_source(source, replace(config, num_classes=len(source.classes)) if any_classes else config)
     return source
 
 
 @contextmanager
 def broken_images_named() -> Iterator[None]:
-    """Print which images were left out of a data set as a message, the same one once."""
-    from ..model.source import BrokenImageWarning
+    """Print what was left out of a data set as a message, the same one once."""
+    from ..model.source import DataWarning
 
     plain = warnings.showwarning
 
     def show_plainly(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, BrokenImageWarning):
+        if issubclass(category, DataWarning):
             messages.print(f"warning: {message}", style="yellow", markup=False, soft_wrap=True)
         else:
             plain(message, category, *where, **more)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("default", BrokenImageWarning)
+        warnings.simplefilter("default", DataWarning)
         warnings.showwarning = show_plainly
         yield
-
-
-def progress_bar(shown: bool) -> Progress:
-    """Return the bars of long work on standard error, which show nothing where that is no terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    left = TimeRemainingColumn(elapsed_when_finished=True)
-    return Progress(*columns, left, console=messages, disable=not (shown and messages.is_terminal))
-
-
-@contextmanager
-def image_bar(total: int, shown: bool) -> Iterator[Callable[[int], None]]:
-    """Show a bar over images; yields what sets the number that are done."""
-    with progress_bar(shown) as bar:
-        task = bar.add_task("images", total=total)
-        yield lambda done: bar.update(task, completed=done)
-
-
-@contextmanager
-def step(what: str) -> Iterator[Callable[[str], None]]:
-    """Say what is being done while it is, and how long it took once it is done; yields what adds a detail meanwhile."""
-    start = time.perf_counter()
-    with messages.status(what) as status:
-        yield lambda detail: status.update(f"{what}: {detail}")
-    messages.print(f"[green]done[/] {what} [dim]{time.perf_counter() - start:.1f} s[/]")
 
 
 def tool_versions() -> dict[str, str]:
@@ -244,19 +275,3 @@ def tool_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: to a temporary name beside it, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Write `values` as indented JSON, whole or not at all."""
-    write_text(path, json.dumps(values, indent=2) + "\n")

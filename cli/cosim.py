@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..sim.errors import check
-from .common import DataOption, EngineOption, JsonFlag, NetArgument, messages, open_images, show, step
+from .common import JsonFlag, messages, show
+from .net import EngineOption, NetArgument, find_engine, find_net
+from .pixels import DataOption, test_source
+from .progress import step
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,16 +61,22 @@ def simulate_runs(
     -------
     dict
         `cosim_images`, `cosim_mismatches`, `cycles_estimated` and `cycles_simulated` (streams that never stall),
-        `array_utilisation`, `kcycles_per_s`, `simulator`, `first_mismatch`, `waveform`, `cycles_explained` (the stall
-        counters account for every cycle of every run), and `runs`, one row each.
+        `array_utilisation`, `kcycles_per_s`, `simulator`, `first_mismatch`, `register_differences` (registers that do
+        not hold what they must), `bus_violations` (rules of the ports that were broken), `waveform`,
+        `cycles_explained` (the stall counters account for every cycle of every run), and `runs`, one row each.
     """
-    from ..cosim.run import run_cosim
-    from ..hw.emit import engine_verilog
-    from ..sim.compiler import compile_network
-    from ..sim.cycles import estimate_cycles
+    with step("prepare the co-simulation") as say:
+        say("loading Amaranth and cocotb")
+        from ..cosim.run import run_cosim
+        from ..hw.emit import engine_verilog
+        from ..sim.compiler import compile_network
+        from ..sim.cycles import estimate_cycles
 
-    estimate = estimate_cycles(compile_network(network, engine), len(images))
-    verilog = verilog or engine_verilog(engine)
+        say("compiling the network")
+        estimate = estimate_cycles(compile_network(network, engine), len(images))
+        if verilog is None:
+            say("converting the engine to Verilog; the first time takes a while")
+            verilog = engine_verilog(engine)
     rows: list[dict[str, Any]] = []
     results = []
     for name, probability in (("streams never stall", 0.0), (f"random stalls, {stall:.0%} of beats", stall))[
@@ -92,7 +101,8 @@ def simulate_runs(
 
 def _summary(rows: list[dict[str, Any]], results: list[CosimResult], estimate: CycleEstimate) -> dict[str, Any]:
     """What all runs say together; cycles, utilisation and speed are those of the first."""
-    first = next((result for result in results if result.first_mismatch is not None), None)
+    mismatches = [str(result.first_mismatch) for result in results if result.first_mismatch is not None]
+    waveforms = [str(result.waveform) for result in results if result.waveform is not None]
     return {
         "cosim_images": results[0].images,
         "cosim_mismatches": sum(result.mismatches for result in results),
@@ -104,8 +114,10 @@ def _summary(rows: list[dict[str, Any]], results: list[CosimResult], estimate: C
         "array_utilisation": rows[0]["array_utilisation"],
         "kcycles_per_s": rows[0]["kcycles_per_s"],
         "simulator": results[0].simulator,
-        "first_mismatch": str(first.first_mismatch) if first else None,
-        "waveform": str(first.waveform) if first else None,
+        "first_mismatch": mismatches[0] if mismatches else None,
+        "register_differences": [str(difference) for result in results for difference in result.registers],
+        "bus_violations": [str(violation) for result in results for violation in result.violations],
+        "waveform": waveforms[0] if waveforms else None,
         "runs": rows,
     }
 
@@ -129,9 +141,11 @@ def _run_row(name: str, result: CosimResult, estimate: CycleEstimate) -> dict[st
 
 
 def agrees(result: dict[str, Any]) -> bool:
-    """Whether `simulate_runs` found no difference, in values or in cycles."""
+    """Whether `simulate_runs` found no difference, in values, registers, bus rules or cycles."""
     return (
         result["cosim_mismatches"] == 0
+        and not result["register_differences"]
+        and not result["bus_violations"]
         and result["cycles_estimated"] == result["cycles_simulated"]
         and result["cycles_explained"]
     )
@@ -139,34 +153,45 @@ def agrees(result: dict[str, Any]) -> bool:
 
 def cosim(
     net: NetArgument,
-    engine: EngineOption = "digits",
+    engine: EngineOption = None,
     images: Annotated[int, typer.Option(help="Test images to run.")] = 4,
-    data: DataOption = "digits",
+    data: DataOption = None,
     stall: Annotated[float, typer.Option(help="Probability of a pause before each beat, 0 to 0.9.")] = 0.2,
-    seed: Annotated[int, typer.Option(help="Seed of the pauses.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of the pauses, of random pixels, and of the random weights of a preset.")
+    ] = 0,
     simulator: Annotated[str, typer.Option(help="verilator or icarus.")] = "verilator",
     out: Annotated[Path, typer.Option(help="Folder for a waveform around the first difference.")] = Path("out/cosim"),
     as_json: JsonFlag = False,
 ) -> None:
-    """Run images through the engine's Verilog over its bus ports; compare every tensor with the reference.
+    """Run images through the engine's Verilog over its bus ports; compare every tensor and register with the reference.
 
     One run with streams that never stall, whose cycles must equal the estimate, and one with random stalls.
-    Exit code 0 when everything agrees, 1 when not, naming the first difference.
+    The ports are watched for the rules of AXI. Exit code 0 when everything agrees, 1 when not, naming what differs.
+    Without --engine, the smallest shipped engine that holds the network is taken.
 
-    Example: bivit cosim out/demo/network.safetensors --engine digits --images 4
+    Example: bivit cosim digits --images 2
+
+    Example: bivit cosim zoo/digits/network.safetensors --engine digits --images 4
     """
-    from ..sim.artefact import load_network
+    from ..cosim.toolchain import find_simulator
     from ..sim.config import vit_only
-    from ..sim.engine import load_engine
 
     check(0 <= stall <= MAX_STALL, f"stall must be a probability of 0 to {MAX_STALL}, got {stall}")
-    network, shape = load_network(net), load_engine(engine)
-    pixels = open_images(data, "test", vit_only(network.config)).take(images).images
-    result = simulate_runs(network, shape, pixels, stall=stall, seed=seed, simulator=simulator, out_dir=out)
-    show(result if as_json else _in_brief(result), as_json, f"{net} on engine {engine}")
+    chosen = find_net(net, seed)
+    vit_only(chosen.config)
+    find_simulator(simulator)
+    name, shape = find_engine(engine, chosen)
+    with step("open the images"):
+        source = test_source(chosen, data, images, seed)
+        pixels = source.take(images).images
+    result = {**chosen.facts, "engine": name, "data": source.name, "seed": seed}
+    result |= simulate_runs(chosen.network, shape, pixels, stall=stall, seed=seed, simulator=simulator, out_dir=out)
+    show(result if as_json else _in_brief(result), as_json, f"{net} on engine {name}")
     if not agrees(result):
-        if result["first_mismatch"] is not None:
-            messages.print(f"first difference: {result['first_mismatch']}", markup=False, soft_wrap=True)
+        found = [result["first_mismatch"], *result["register_differences"], *result["bus_violations"][:1]]
+        for difference in filter(None, found):
+            messages.print(f"difference: {difference}", markup=False, soft_wrap=True)
         raise typer.Exit(EXIT_MISMATCH)
 
 
@@ -179,6 +204,6 @@ def _in_brief(result: dict[str, Any]) -> dict[str, Any]:
         "cycles_stalled": "stalled",
         "cycles_simulated": "simulated",
     }
-    brief = {name: value for name, value in result.items() if value is not None}
+    brief = {name: value for name, value in result.items() if value not in (None, [])}
     brief["runs"] = [{columns[name]: row[name] for name in columns} for row in result["runs"]]
     return brief

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import JsonFlag, format_value, messages, show, write_json
+from ..sim.files import write_json
+from ..sim.locks import owned_folder
+from .common import JsonFlag, format_value, messages, show
 from .cosim import EXIT_MISMATCH, agrees, simulate_runs
 from .export import CALIBRATION_IMAGES, export_checkpoint
+from .progress import step
 from .train import EpochsOption, TrainOptions, train_pair
 
 if TYPE_CHECKING:
@@ -42,8 +45,6 @@ class Demo:
         Instead of the recipes'.
     seed : int
         Of training and stalls.
-    progress : bool
-        Whether to show bars.
     seconds : dict
         Time of each stage, filled as they end.
     """
@@ -52,7 +53,6 @@ class Demo:
     images: int
     epochs: int | None
     seed: int
-    progress: bool
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -64,11 +64,10 @@ class Demo:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Announce a stage and time it."""
-        messages.print(f"[bold]{len(self.seconds) + 1}. {name}[/]")
         start = time.perf_counter()
-        yield
+        with step(f"{len(self.seconds) + 1}. {name}"):
+            yield
         self.seconds[name] = time.perf_counter() - start
-        messages.print(f"   [green]done[/] [dim]{self.seconds[name]:.1f} s[/]")
 
     def run(self) -> dict[str, Any]:
         """Run all stages; write `summary.json`, `report.json`, `report.html` and `report.md`; return the summary."""
@@ -79,7 +78,7 @@ class Demo:
 
         with self.stage("train teacher and student"):
             options = TrainOptions(_PRESET, _DATA, self.out, epochs=self.epochs, seed=self.seed, overwrite=True)
-            trained = train_pair(options, command=self.command, progress=self.progress)
+            trained = train_pair(options, command=self.command, progress=True)
         path = self.out / "network.safetensors"
         with self.stage("fold into integers"):
             exported = export_checkpoint(Path(trained["student"]), _DATA, path, CALIBRATION_IMAGES, self.command)
@@ -99,7 +98,7 @@ class Demo:
                 seed=self.seed,
                 simulator="verilator",
                 out_dir=self.out / "cosim",
-                verilog=generated.verilog.read_text(),
+                verilog=generated.verilog.read_text(encoding="utf-8"),
             )
         with self.stage("estimate resources and latency"):
             estimates = estimate_tables(program)
@@ -210,8 +209,9 @@ def demo(
 
     Example: bivit demo --out out/demo
     """
-    whole = Demo(out, images, epochs, seed, progress=messages.is_terminal and not as_json)
-    summary = whole.run()
+    whole = Demo(out, images, epochs, seed)
+    with owned_folder(out):
+        summary = whole.run()
     if as_json:
         show(summary, True, "")
     else:

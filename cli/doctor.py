@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -14,11 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
 
-from .common import EXIT_BAD_INPUT, JsonFlag, rows_table, show
+from ..sim.caches import cache_folder, private_folder, writable
+from ..sim.children import run_program
+from .common import EXIT_BAD_INPUT, JsonFlag, output, rows_table, show
 
 _TIMEOUT_S = 60
+#: Bytes that a demo needs on a disk, with room.
+_SPACE = 250_000_000
+_CACHE_HINT = "name a folder in XDG_CACHE_HOME that can be written, of letters, digits and /._-+@, only"
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ def program_version(command: list[str]) -> str | None:
     if shutil.which(command[0]) is None:
         return None
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        done = run_program(command, timeout_s=_TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired):
         return None
     version = re.search(r"\d+\.\d+(\.\d+)*", done.stdout)
@@ -109,6 +115,48 @@ def lz4_header() -> str | None:
     return None
 
 
+def kept_code() -> str | None:
+    """Folder of compiled kernels, and whether it is not the user's own; None where each process compiles anew."""
+    folder, own = cache_folder("kernels"), private_folder()
+    if folder is None or own is None or own not in folder.parents:
+        return str(folder) if folder else None
+    return f"{folder} (the user's cache folder cannot be written; XDG_CACHE_HOME names another)"
+
+
+def built_simulations() -> str | None:
+    """Folder in which make can build simulations."""
+    folder = cache_folder("cosim", plain=True)
+    return str(folder) if folder else None
+
+
+def temporary_folder() -> str | None:
+    """Folder of temporary files."""
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        return None
+
+
+def disk_space() -> str | None:
+    """Free space where bivit writes; None when it is too little somewhere."""
+    places = [cache_folder("cosim", plain=True), temporary_folder(), Path.cwd()]
+    free = {str(place): shutil.disk_usage(place).free for place in places if place is not None}
+    short = min(free, key=lambda place: free[place])
+    return f"{free[short] / 1e9:.1f} GB in {short}" if free[short] >= _SPACE else None
+
+
+def working_folder() -> str | None:
+    """The working folder, below which results go by default."""
+    return str(Path.cwd()) if writable(Path.cwd()) else None
+
+
+def output_encoding() -> str:
+    """Encoding of what is printed, and whether characters are replaced."""
+    encoding = str(sys.stdout.encoding)
+    plain = codecs.lookup(encoding).name.startswith("utf")
+    return encoding if plain else f"{encoding} (what it lacks is replaced; PYTHONIOENCODING=utf-8 shows it)"
+
+
 def _package(name: str, module: str, used_for: str, extra: str, *, required: bool = True) -> Need:
     """Need of a Python package that an extra of bivit brings."""
     return Need(name, used_for, required, lambda: package_version(name, module), f"pip install 'bivit[{extra}]'")
@@ -138,6 +186,12 @@ def needs() -> list[Need]:
         Need("make", "cosim, Makefile", True, lambda: program_version(["make", "--version"]), _system("make")),
         Need("perl", "cosim", True, lambda: program_version(["perl", "-v"]), _system("perl")),
         _package("jinja2", "jinja2", "report", "report"),
+        Need("temporary files", "cosim, synthesis", True, temporary_folder, "name a folder in TMPDIR"),
+        Need("folder of built simulations", "cosim", True, built_simulations, _CACHE_HINT),
+        Need("disk space", "everything", True, disk_space, f"make room: {_SPACE / 1e6:.0f} MB at least"),
+        Need("folder of compiled kernels", "kernels kept for the next process", False, kept_code, _CACHE_HINT),
+        Need("working folder", "results, by default", False, working_folder, "it cannot be written: give --out"),
+        Need("encoding of the output", "tables", False, output_encoding, ""),
         Need(
             "Icarus Verilog",
             "cosim --simulator icarus",
@@ -178,7 +232,7 @@ def doctor(as_json: JsonFlag = False) -> None:
     if as_json:
         show({"complete": complete, "checks": rows}, True, "")
     else:
-        out = Console(highlight=False)
+        out = output()
         out.print(rows_table([{k: v for k, v in row.items() if k != "hint"} for row in rows], "bivit doctor"))
         for finding in findings:
             if finding.hint:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import EngineOption, JsonFlag, NetArgument, show
+from .common import JsonFlag, show
+from .net import EngineOption, NetArgument, SeedOption, find_engine, find_net
 
 if TYPE_CHECKING:
     from ..sim.compiler import Program
@@ -155,25 +156,32 @@ def _percent(share: float | None) -> str:
 
 def estimate(
     net: NetArgument,
-    engine: EngineOption = "digits",
-    target: Annotated[str, typer.Option(help="FPGA or board, such as zu9eg or ZCU102.")] = "ZCU102",
+    engine: EngineOption = None,
+    target: Annotated[str, typer.Option(help="FPGA or board, such as zu9eg or ZCU102, in any case.")] = "ZCU102",
     clock: Annotated[float | None, typer.Option(help="MHz; the device's assumed clock by default.")] = None,
+    seed: SeedOption = 0,
     as_json: JsonFlag = False,
 ) -> None:
     """Print cycles (exact, from the program), latency at a clock, and resources with where each number comes from.
 
-    Example: bivit estimate out/demo/network.safetensors --engine digits --target ZCU102
+    Neither cycles nor resources depend on the weights. Without --engine, the smallest shipped engine that holds the
+    network and fits the target is taken.
+
+    Example: bivit estimate deit_tiny --target zcu102
+
+    Example: bivit estimate zoo/digits/network.safetensors --engine digits --target ZCU102
     """
-    from ..sim.artefact import load_network
-    from ..sim.compiler import compile_network
+    from ..sim.compiler import compile_program
     from ..sim.devices import device
-    from ..sim.engine import load_engine
     from ..sim.resources import estimate as estimate_resources
 
-    shape, found = load_engine(engine), device(target)
-    program = compile_network(load_network(net), shape)
+    found, chosen = device(target), find_net(net, seed)
+    name, shape = find_engine(engine, chosen, found)
+    program = compile_program(chosen.config, chosen.formats, shape)
     resources = estimate_resources(shape, found)
     result = {
+        **chosen.facts,
+        "engine": name,
         "target": found.name,
         "part": found.part,
         **timing_of(program, found.clock_mhz if clock is None else clock),
@@ -182,4 +190,4 @@ def estimate(
         "resources": resource_rows(resources),
         "units": unit_rows(resources),
     }
-    show(result, as_json, f"{net} on engine {engine}, {found.part}")
+    show(result, as_json, f"{net} on engine {name}, {found.part}")

@@ -9,13 +9,14 @@ import typer
 
 from ..sim.errors import check
 from .classify import Tally, classify_stream, on_this_machine
-from .common import BrokenOption, DataOption, JsonFlag, broken_images_named, image_bar, open_images, show
+from .common import BrokenOption, DataOption, JsonFlag, broken_images_named, open_images, show
+from .progress import step
 
 #: Images of an integer network's run that are in memory at a time.
 _BATCH = 256
 
 
-def evaluate_file(path: Path, data: str, on_broken: str = "stop", progress: bool = False) -> dict[str, Any]:
+def evaluate_file(path: Path, data: str, on_broken: str = "stop") -> dict[str, Any]:
     """Measure Top-1 on the whole test split.
 
     Parameters
@@ -25,8 +26,6 @@ def evaluate_file(path: Path, data: str, on_broken: str = "stop", progress: bool
     data : str
     on_broken : str
         `stop` or `skip`, see `bivit.model.data.open_source`.
-    progress : bool
-        Whether to show a bar.
 
     Returns
     -------
@@ -42,23 +41,26 @@ def evaluate_file(path: Path, data: str, on_broken: str = "stop", progress: bool
     from ..sim.artefact import FORMAT, file_format, load_network
 
     if file_format(path) == FORMAT:
-        return _evaluate_network(load_network(path), data, on_broken, progress)
+        return _evaluate_network(load_network(path), data, on_broken)
     from ..model.checkpoint import load_checkpoint
     from ..model.evaluate import count_right
 
     model = load_checkpoint(path).model
-    test = open_images(data, "test", model.config, on_broken)
-    with image_bar(len(test), progress) as advance:
-        right, seen = count_right(model, test, advance=advance)
+    with step("open the images"):
+        test = open_images(data, "test", model.config, on_broken)
+    with step(f"classify {len(test)} images", len(test)) as bar:
+        right, seen = count_right(model, test, advance=bar.at)
     check(seen > 0, f"none of the {len(test)} images of {test.name} can be read")
     return {"kind": model.kind, "top1": right / seen, "images": seen}
 
 
-def _evaluate_network(network: Any, data: str, on_broken: str, progress: bool) -> dict[str, Any]:
-    test, tally = open_images(data, "test", network.config, on_broken), Tally()
-    with image_bar(len(test), progress) as advance:
+def _evaluate_network(network: Any, data: str, on_broken: str) -> dict[str, Any]:
+    with step("open the images"):
+        test = open_images(data, "test", network.config, on_broken)
+    tally = Tally()
+    with step(f"classify {len(test)} images (kernels are compiled the first time)", len(test)) as bar:
         for _ in classify_stream(on_this_machine(network), test, len(test), _BATCH, tally):
-            advance(tally.images)
+            bar.at(tally.images)
     check(tally.images > 0, f"none of the {len(test)} images of {test.name} can be read")
     return {"kind": "integer", "top1": tally.right / tally.images, "images": tally.images}
 
@@ -76,5 +78,5 @@ def evaluate(
     Example: bivit eval zoo/digits/network.safetensors --data digits
     """
     with broken_images_named():
-        result = evaluate_file(path, data, on_broken, progress=not as_json)
+        result = evaluate_file(path, data, on_broken)
     show(result, as_json, f"{path} on {data}")

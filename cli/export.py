@@ -17,9 +17,10 @@ from .common import (
     messages,
     open_images,
     show,
-    step,
     tool_versions,
 )
+from .net import SeedOption, find_net, find_preset
+from .progress import step
 
 if TYPE_CHECKING:
     from ..sim.network import IntNetwork
@@ -80,7 +81,6 @@ def export_checkpoint(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         network = export_network(loaded.model, images.images, images.labels, provenance)
-    out.parent.mkdir(parents=True, exist_ok=True)
     save_network(network, out)
     return {"agreement": network.agreement, "warnings": [str(warning.message) for warning in caught]}
 
@@ -108,7 +108,6 @@ def export_graph(network: IntNetwork, path: Path) -> dict[str, Any]:
     from ..sim.taps import tap_names
 
     model = export_qonnx(network)
-    path.parent.mkdir(parents=True, exist_ok=True)
     save_qonnx(model, path)
     return {
         "qonnx": str(path),
@@ -120,8 +119,11 @@ def export_graph(network: IntNetwork, path: Path) -> dict[str, Any]:
 
 def export(
     source: Annotated[
-        Path,
-        typer.Argument(metavar="SOURCE", help="Student, as written by `bivit train`; or network, with --qonnx."),
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="Student, as written by `bivit train`; or, with --qonnx, an integer network or a preset.",
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option(help=f"Integer network to write, of a student; {DEFAULT_OUT} when left out.")
@@ -130,6 +132,7 @@ def export(
     calibration: Annotated[int, typer.Option(help="Train images to compare a student on.")] = CALIBRATION_IMAGES,
     on_broken: BrokenOption = "stop",
     qonnx: Annotated[Path | None, typer.Option(help="QONNX graph to write (docs/qonnx.md).")] = None,
+    seed: SeedOption = 0,
     as_json: JsonFlag = False,
 ) -> None:
     """Fold a trained student into an integer network; print how well the two agree. Or write a network as QONNX.
@@ -140,19 +143,22 @@ def export(
     """
     from ..sim.artefact import FORMAT, file_format, load_network
 
-    if source.is_file() and file_format(source) == FORMAT:
-        check(qonnx is not None, f"{source} is an integer network already; give --qonnx FILE to write its graph")
-        check(out is None, f"{source} is an integer network, which --out would only copy; leave it out")
+    preset = find_preset(source) is not None
+    if preset or (Path(source).is_file() and file_format(source) == FORMAT):
+        what = "a preset, whose weights are random" if preset else "an integer network already"
+        check(qonnx is not None, f"{source} is {what}; give --qonnx FILE to write its graph")
+        check(out is None, f"{source} is {what}; --out is for students, leave it out")
         assert qonnx is not None
+        chosen = find_net(source, seed)
         with step(f"export {source}"):
-            graph = export_graph(load_network(source), qonnx)
-        show(graph, as_json, f"{source} as QONNX")
+            graph = export_graph(chosen.network, qonnx)
+        show(chosen.facts | graph, as_json, f"{source} as QONNX")
         return
     target = out or DEFAULT_OUT
     check(qonnx != target, f"--qonnx and --out are the same file {target}; give them different names")
     with step(f"export {source}"):
         command = f"bivit export {source} --data {data}"
-        result = export_checkpoint(source, data, target, calibration, command, on_broken)
+        result = export_checkpoint(Path(source), data, target, calibration, command, on_broken)
         graph = {} if qonnx is None else export_graph(load_network(target), qonnx)
     for warning in result["warnings"]:
         messages.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)

@@ -7,36 +7,58 @@ from typing import Annotated
 
 import typer
 
-from .common import EngineOption, JsonFlag, show, step
+from .common import JsonFlag, show
+from .net import EngineOption, SeedOption, find_engine, find_net
+from .progress import step
 
 
 def generate(
-    engine: EngineOption = "digits",
+    engine: EngineOption = None,
     net: Annotated[
-        Path | None,
-        typer.Option("--net", help="Network to compile: its load stream and memory images are written too."),
+        str | None,
+        typer.Option(
+            "--net",
+            metavar="NET",
+            help="Network to compile, a file or a preset with random weights: its load stream and memory images are "
+            "written too.",
+        ),
     ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="FPGA or board that an engine chosen for NET is to fit; any when left out.")
+    ] = None,
+    seed: SeedOption = 0,
     out: Annotated[Path, typer.Option(help="Folder to write; one written before is replaced.")] = Path("out/verilog"),
     as_json: JsonFlag = False,
 ) -> None:
     """Write Verilog, JSON manifest, register map, C header and, with a network, its load stream and memory images.
 
-    Example: bivit generate --engine digits --net out/demo/network.safetensors --out out/verilog
-    """
-    from ..hw.emit import generate as write
-    from ..sim.artefact import load_network
-    from ..sim.engine import load_engine
+    Without --engine, the smallest shipped engine that holds the network is taken; digits when there is no network
+    either.
 
-    shape = load_engine(engine)
-    network = load_network(net) if net is not None else None
-    with step(f"generate engine {engine}"):
+    Example: bivit generate --engine digits --out out/verilog
+
+    Example: bivit generate --net deit_tiny --engine deit_tiny_33x32 --out out/verilog
+    """
+    from ..sim.devices import device
+
+    found = None if target is None else device(target)
+    chosen = None if net is None else find_net(net, seed)
+    name, shape = find_engine(engine, chosen, found)
+    with step(f"generate engine {name}") as say:
+        say("loading Amaranth")
+        from ..hw.emit import generate as write
+
+        network = None if chosen is None else chosen.network
+        say("converting it to Verilog; the first time takes a while")
         written = write(shape, network, out)
     result = {
+        **({} if chosen is None else chosen.facts),
+        "engine": name,
         "verilog": str(written.verilog),
-        "verilog_lines": len(written.verilog.read_text().splitlines()),
+        "verilog_lines": len(written.verilog.read_text(encoding="utf-8").splitlines()),
         "manifest": str(written.manifest),
-        "engine": str(written.engine),
+        "engine_file": str(written.engine),
         "load_stream": str(written.load_stream) if written.load_stream else "none, no network was given",
         "image_cycles": written.program.image_cycles if written.program else "none, no network was given",
     }
-    show(result, as_json, f"engine {engine} in {out}")
+    show(result, as_json, f"engine {name} in {out}")

@@ -9,6 +9,7 @@ import typer
 
 from ..sim.errors import check
 from .common import BrokenOption, DataOption, JsonFlag, broken_images_named, open_images, show
+from .progress import step
 
 
 def heads(
@@ -29,10 +30,11 @@ def heads(
     model = load_checkpoint(checkpoint, kind="binary").model
     assert isinstance(model, BiViT)
     source = open_images(data, "test", model.config, on_broken)
-    with broken_images_named():
+    with step("read the images"), broken_images_named():
         chosen = source.take(min(images, len(source))).images
     check(len(chosen) > 0, f"none of the first {images} images of {source.name} can be read")
-    rows = attention_report(model, chosen)
+    with step(f"attention of {len(chosen)} images"):
+        rows = attention_report(model, chosen)
     constant = sum(row["constant"] for row in rows)
     result = {"images": len(chosen), "heads": len(rows), "constant": constant, "rows": rows}
     show(result, as_json, f"attention heads of {checkpoint} on {data}")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..sim.errors import check
-from .common import JsonFlag, show, tool_versions
+from .common import JsonFlag, messages, print_json, show, tool_versions
 
 if TYPE_CHECKING:
     from ..model.importer import Imported
@@ -20,7 +20,7 @@ ROLES = ("teacher", "student")
 
 
 def import_file(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Checkpoint: .safetensors, .pth, .pt or .bin.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Checkpoint: .safetensors, .pth, .pt, .ckpt or .bin.")],
     out: Annotated[Path | None, typer.Option(help="Checkpoint to write; else the file is only looked at.")] = None,
     role: Annotated[str, typer.Option("--as", help="teacher: as it is. student: binarized, to train on.")] = "teacher",
     image_size: Annotated[int | None, typer.Option(help="Pixels, where the file does not tell (Swin).")] = None,
@@ -28,29 +28,38 @@ def import_file(
     eps: Annotated[float | None, typer.Option(help="Eps of the norms.")] = None,
     mean: Annotated[str | None, typer.Option(help="Pixel mean a channel, 0 to 1, with commas.")] = None,
     std: Annotated[str | None, typer.Option(help="Pixel standard deviation a channel, with commas.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Which model, of a file that holds several.")] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option(help="Pattern of tensors that are no part of the model, as 'criterion.*'.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Read a checkpoint of timm, Hugging Face or the Bi-ViT's published code; name every tensor that differs.
 
     Example: bivit import deit_tiny_distilled_patch16_224.pth --out teacher.safetensors
     """
+    from ..model.checkpoint import some
     from ..model.importer import ImportOptions, import_checkpoint
 
     check(role in ROLES, f"--as must be one of {', '.join(ROLES)}, got {role!r}")
-    options = ImportOptions(image_size, heads, eps, _numbers("--mean", mean), _numbers("--std", std))
+    check(out is None or not out.is_dir(), f"--out {out} is a folder; give the name of a file in it")
+    check(out is None or out.resolve() != file.resolve(), f"--out {out} is FILE itself; give another name")
+    options = ImportOptions(
+        image_size, heads, eps, _numbers("--mean", mean), _numbers("--std", std), weights, tuple(ignore or ())
+    )
     imported = import_checkpoint(file, options)
     report = _report(imported)
     if out is not None and imported.complete:
         report |= {"out": str(out), "differences": _write(imported, out, role, f"bivit import {file} --as {role}")}
     if as_json:
-        sys.stdout.write(json.dumps(report, indent=2) + "\n")
+        print_json(report)
     else:
-        plain = {key: value for key, value in report.items() if not isinstance(value, list | dict)}
-        show(plain | {"converted": len(imported.converted), "ignored": len(imported.ignored)}, False, str(file))
+        _print(report, str(file))
     check(
         imported.complete,
-        f"{file} does not hold the tensors of its model; missing: {', '.join(imported.missing) or 'none'}; "
-        f"unexpected: {', '.join(imported.unexpected) or 'none'}; nothing was written",
+        f"{file} does not hold the tensors of its model; missing: {some(imported.missing)}; "
+        f"unexpected: {some(imported.unexpected)}; nothing was written. Tensors that are no part of the "
+        "model may be left out by --ignore",
     )
 
 
@@ -58,20 +67,40 @@ def _report(imported: Imported) -> dict[str, Any]:
     from ..sim.presets import PRESETS
 
     config = imported.model.config
-    same = [name for name, shape in PRESETS.items() if shape == config]
+    same = [name for name, shape in PRESETS.items() if replace(shape, qk_mode=config.qk_mode) == config]
     return {
         "format": imported.format,
         "kind": imported.model.kind,
+        "weights": imported.where,
+        "other_weights": imported.others,
         "preset": same[0] if same else None,
         "image_size": config.img_size,
         "classes": config.num_classes,
         "eps": config.eps,
         "config": config.to_dict(),
+        "settings": imported.settings,
+        "unread": imported.unread,
         "missing": imported.missing,
         "unexpected": imported.unexpected,
+        "zero": imported.zero,
         "ignored": imported.ignored,
         "converted": imported.converted,
     }
+
+
+def _print(report: dict[str, Any], title: str) -> None:
+    """Print the report as tables, lists of tensors by their length; what was left aside goes to standard error."""
+    plain = {key: value for key, value in report.items() if not isinstance(value, list | dict)}
+    counts = {key: len(report[key]) for key in ("converted", "ignored", "zero") if report[key]}
+    settings = [row | {"value": json.dumps(row["value"])} for row in report["settings"]]
+    show(plain | counts | {"settings": settings}, False, title)
+    for what, values in (
+        ("other weights in the file, taken by --weights", report["other_weights"]),
+        ("not read, and no effect on results is known", report["unread"]),
+    ):
+        if values:
+            text = f"bivit: {what}: {', '.join(values[:20])}{f' and {len(values) - 20} others' * (len(values) > 20)}"
+            messages.print(text, markup=False, soft_wrap=True)
 
 
 def _write(imported: Imported, out: Path, role: str, command: str) -> list[str]:
@@ -89,7 +118,8 @@ def _write(imported: Imported, out: Path, role: str, command: str) -> list[str]:
         model = BiViT(model.config, model.pixels)
         start_from(model, imported.model)
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(Checkpoint(model, seed=0, provenance={"command": command, "versions": tool_versions()}), out)
+    provenance = {"command": command, "versions": tool_versions(), "settings": imported.settings}
+    save_checkpoint(Checkpoint(model, seed=0, provenance=provenance), out)
     return differences
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..sim.errors import check
-from .common import JsonFlag, NetArgument, messages, open_images, progress_bar, show
+from .common import JsonFlag, messages, open_images, show
+from .net import NetArgument, find_net
+from .pixels import RANDOM, random_pixels
+from .progress import step
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,19 +98,19 @@ def judge_network(
     if model is None and not GRAPH_JUDGES.keys().isdisjoint(judges):
         from ..sim.qonnx_export import export_qonnx
 
-        model = export_qonnx(network)
+        with step("export the graph"):
+            model = export_qonnx(network)
     missing = [] if model is None else not_expressed(network, model)
     check(not missing, f"the graph lacks the tensors {', '.join(missing)}; export it again")
     verdicts = []
-    with progress_bar(True) as bar:
-        for name in judges:
-            task = bar.add_task(name, total=len(images))
+    for name in judges:
+        with step(f"compare with {name}, {len(images)} images", len(images)) as bar:
             if name in GRAPH_JUDGES:
                 assert model is not None
                 taps_of = GRAPH_JUDGES[name](network, model)
             else:
                 taps_of = torch_judge(network)
-            verdicts.append(_verdict(name, network, taps_of, images, partial(bar.advance, task)))
+            verdicts.append(_verdict(name, network, taps_of, images, bar.at))
     return {
         "tensors_compared": sum(one.comparison.tensors * one.comparison.images for one in verdicts),
         "mismatches": sum(one.mismatches for one in verdicts),
@@ -119,13 +121,17 @@ def judge_network(
 
 
 def _verdict(
-    name: str, network: IntNetwork, taps_of: TapsOf, images: NDArray[np.uint8], advance: Callable[[], None]
+    name: str, network: IntNetwork, taps_of: TapsOf, images: NDArray[np.uint8], at: Callable[[float], None]
 ) -> Verdict:
     from .compare import compare_taps
 
+    done = 0
+
     def counted(batch: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        nonlocal done
         taps = taps_of(batch)
-        advance()
+        done += len(batch)
+        at(done)
         return taps
 
     # One image at a time: all tensors of an ImageNet model are some hundred megabytes.
@@ -140,21 +146,16 @@ def judge_images(config: ModelConfig, data: str | None, count: int, seed: int) -
     BivitError
         When the data set does not fit the network or has fewer images.
     """
-    import numpy as np
-
-    if data is not None:
-        return open_images(data, "test", config).take(count).images
-    check(count >= 1, f"images must be 1 or more, got {count}")
-    check(seed >= 0, f"seed must be 0 or more, got {seed}")
-    shape = (count, config.img_size, config.img_size, config.in_chans)
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+    if data is None:
+        return random_pixels(config, count, seed)
+    return open_images(data, "test", config).take(count).images
 
 
 def judge(
     net: NetArgument,
     data: Annotated[str | None, typer.Option(help="Data set of test images; random pixels when left out.")] = None,
     images: Annotated[int, typer.Option(help="Images to compare.")] = 4,
-    seed: Annotated[int, typer.Option(help="Seed of the random pixels.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of random pixels, and of the random weights of a preset.")] = 0,
     judges: Annotated[
         list[str], typer.Option("--judge", help="onnxruntime, qonnx or torch; repeat for several.")
     ] = list(DEFAULT_JUDGES),  # noqa: B006
@@ -167,17 +168,19 @@ def judge(
 
     Exit code 0 when every element is equal, 1 when not, naming the first tensor that differs.
 
-    Example: bivit judge out/demo/network.safetensors --images 4
+    Example: bivit judge fashion --images 2
+
+    Example: bivit judge zoo/digits/network.safetensors --data digits --images 4
     """
-    from ..sim.artefact import load_network
     from .judges import JUDGES, load_graph
 
     unknown = [name for name in judges if name not in JUDGES]
     check(not unknown, f"judge must be one of {', '.join(JUDGES)}, got {', '.join(unknown)}")
-    network = load_network(net)
-    pixels = judge_images(network.config, data, images, seed)
-    model = None if qonnx is None else load_graph(qonnx, network)
-    result = judge_network(network, pixels, tuple(dict.fromkeys(judges)), model)
+    chosen = find_net(net, seed)
+    pixels = judge_images(chosen.config, data, images, seed)
+    model = None if qonnx is None else load_graph(qonnx, chosen.network)
+    result = {**chosen.facts, "data": data or RANDOM}
+    result |= judge_network(chosen.network, pixels, tuple(dict.fromkeys(judges)), model)
     show(result if as_json else _in_brief(result), as_json, f"{net} before {len(result['judges'])} judges")
     if result["mismatches"]:
         for row in result["judges"]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..sim.artefact import network_hash
 from ..sim.errors import BivitError, check
+from ..sim.files import parse_json
 from ..sim.network import IntNetwork
 from ..sim.taps import tap_names
 from .compare import TapsOf
@@ -141,8 +141,8 @@ def load_graph(path: Path, network: IntNetwork) -> onnx.ModelProto:
     try:
         model = onnx.load(path)
         properties = {entry.key: entry.value for entry in model.metadata_props}
-        header = json.loads(properties.get("bivit", "null"))
-    except (DecodeError, json.JSONDecodeError) as error:
+        header = parse_json(properties.get("bivit", "null"), f"the header of {path}")
+    except DecodeError as error:
         raise BivitError(f"{path} is damaged or not an ONNX file: {error}; export it again") from error
     got = {key: header.get(key) for key in ("format", "version")} if isinstance(header, dict) else None
     check(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -21,6 +22,8 @@ from .heads import heads
 from .import_ import import_file
 from .judge import judge
 from .ops import ops
+from .process import prepare
+from .progress import Command
 from .publish import publish
 from .report import report
 from .run import run
@@ -69,14 +72,18 @@ for command in (
     report,
     demo,
 ):
-    app.command()(command)
-app.command("eval")(evaluate)
-app.command("import")(import_file)
+    app.command(cls=Command)(command)
+app.command("eval", cls=Command)(evaluate)
+app.command("import", cls=Command)(import_file)
 
 
 def main() -> None:
     """Entry point of the installed program."""
-    app(prog_name="bivit")
+    prepare()
+    try:
+        app(prog_name="bivit")
+    finally:
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from ..sim.errors import check
-from .common import JsonFlag, format_value, rows_table, show, write_text
+from ..sim.files import read_text, write_text
+from .common import JsonFlag, format_value, output, print_json, rows_table, show
+from .net import check_file, find_preset
 
 if TYPE_CHECKING:
     from ..sim.config import Formats, ModelConfig
@@ -113,33 +112,31 @@ def ops(
     if name != ALL:
         counted = {"name": name} | count(*_shape(name))
         if as_json:
-            sys.stdout.write(json.dumps(counted, indent=2) + "\n")
+            print_json(counted)
         else:
             _print(counted)
         return
     rows = overview(PRESETS)
     if page is not None:
-        write_text(page, replace_between_markers(page.read_text(encoding="utf-8"), markdown(rows)))
+        write_text(page, replace_between_markers(read_text(page, "the page"), markdown(rows)))
     show({"presets": rows}, as_json, "operations of one image: ratio of the real-valued twin to the Bi-ViT")
 
 
 def _shape(name: str) -> tuple[ModelConfig, Formats]:
     from ..sim.artefact import read_shape
     from ..sim.config import Formats
-    from ..sim.presets import PRESETS
 
-    if name in PRESETS:
-        return PRESETS[name], Formats()
-    check(
-        Path(name).is_file(),
-        f"there is no preset and no file {name!r}; presets are {', '.join(PRESETS)}, and {ALL!r} is all of them",
-    )
+    shape = find_preset(name)
+    if shape is not None:
+        return shape, Formats()
+    # A checkpoint has a shape too.
+    check_file(name, f"{ALL!r} is all of them")
     return read_shape(name)
 
 
 def _print(counted: dict[str, Any]) -> None:
     """Terms of every convention, then layers and memory, then one line a convention with its division."""
-    out = Console(highlight=False)
+    out = output()
     out.print(f"{counted['name']}: operations of one image, OPs = BOPs / 64 + FLOPs, a MAC one operation", style="bold")
     for name, tally in counted["conventions"].items():
         out.print(f"\n[bold]{name}[/]: {tally['description']}", soft_wrap=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..sim.files import write_text
 from . import figures
-from .common import format_value, write_text
+from .common import format_value
 
 if TYPE_CHECKING:
     from jinja2 import Environment

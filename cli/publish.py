@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,8 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from ..sim.errors import check
-from .common import DataOption, JsonFlag, format_value, open_images, show, step, tool_versions, write_json, write_text
+from ..sim.files import read_json, write_json, write_text
+from ..sim.locks import owned_folder
+from .common import DataOption, JsonFlag, format_value, open_images, show, tool_versions
 from .export import CALIBRATION_IMAGES, export_checkpoint
+from .progress import step
 
 #: Files of a published model.
 NETWORK, METRICS, CARD = "network.safetensors", "metrics.json", "README.md"
@@ -66,7 +68,12 @@ def publish_run(run: Path, data: str, out: Path, command: str) -> dict[str, Any]
 def _teacher_top1(run: Path) -> float | None:
     """What the run reports; None when it was given a teacher of unknown accuracy."""
     result = run / "result.json"
-    top1: float | None = json.loads(result.read_text(encoding="utf-8")).get("top1_teacher") if result.exists() else None
+    found = read_json(result, "what the run gave") if result.exists() else {}
+    check(isinstance(found, dict), f"{result} is damaged: it must hold a JSON object; train again")
+    top1 = found.get("top1_teacher")
+    check(
+        top1 is None or type(top1) in (int, float), f"{result} is damaged: top1_teacher must be a number; train again"
+    )
     return top1
 
 
@@ -101,7 +108,7 @@ def publish(
 
     Example: bivit publish out/digits --data digits --out zoo/digits
     """
-    with step(f"publish {run}"):
+    with owned_folder(out), step(f"publish {run}"):
         metrics = publish_run(run, data, out, f"bivit publish {run} --data {data} --out {out}")
     plain = {key: value for key, value in metrics.items() if not isinstance(value, dict | list)}
     show(metrics if as_json else plain, as_json, f"{out} from {run}")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ..sim import files
 from ..sim.errors import BivitError, check
-from .common import JsonFlag, format_value, show, write_text
+from ..sim.locks import owned_folder
+from .common import JsonFlag, format_value, show
 from .estimate import UNIT_TARGET
 
 #: Between these lines of the README stands the table.
@@ -25,10 +28,7 @@ def read_json(path: Path) -> dict[str, Any]:
         When the file is missing, or is not a JSON object.
     """
     check(path.is_file(), f"there is no {path}; `bivit demo --out {path.parent}` writes it")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BivitError(f"{path} is damaged: {error}; run `bivit demo --out {path.parent}` again") from error
+    values = files.read_json(path, f"of a demo; run `bivit demo --out {path.parent}` again if it is damaged")
     check(isinstance(values, dict), f"{path} must hold a JSON object; run `bivit demo --out {path.parent}` again")
     return values
 
@@ -113,6 +113,22 @@ def replace_between_markers(text: str, table: str) -> str:
     return f"{before}{BEGIN}\n{table}\n{END}{after}"
 
 
+@contextmanager
+def _as_of_a_demo(folder: Path) -> Iterator[None]:
+    """Refuse what is JSON, but not what a demo wrote: a name that is missing, a value of another type."""
+    from jinja2 import TemplateError
+
+    try:
+        yield
+    except BivitError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, TemplateError) as error:
+        raise BivitError(
+            f"report.json or summary.json in {folder} is none of this bivit ({type(error).__name__}: {error}); "
+            f"run `bivit demo --out {folder}` again"
+        ) from error
+
+
 def report(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of a demo.")] = Path("out/demo"),
     readme: Annotated[Path | None, typer.Option(help="Markdown page whose table of results is made anew.")] = None,
@@ -125,9 +141,13 @@ def report(
     from .page import render
 
     found = read_json(folder / "report.json")
-    written = [str(path) for path in render(found, folder)]
-    if readme is not None:
-        table = results_table(read_json(folder / "summary.json"), found)
-        write_text(readme, replace_between_markers(readme.read_text(encoding="utf-8"), table))
-        written.append(str(readme))
+    with owned_folder(folder):
+        with _as_of_a_demo(folder):
+            written = [str(path) for path in render(found, folder)]
+        if readme is not None:
+            summary = read_json(folder / "summary.json")
+            with _as_of_a_demo(folder):
+                table = results_table(summary, found)
+            files.write_text(readme, replace_between_markers(files.read_text(readme, "the page"), table))
+            written.append(str(readme))
     show({"written": written} if as_json else dict.fromkeys(written, "written"), as_json, f"report of {folder}")

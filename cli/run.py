@@ -11,11 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from ..sim.errors import BivitError, check
+from ..sim.files import whole_file
 from .classify import Runner, Tally, classify_stream, on_this_machine
-from .common import DataOption, JsonFlag, NetArgument, image_bar, open_images, show
+from .common import JsonFlag, show
+from .net import NetArgument, find_net
+from .pixels import RANDOM, DataOption, test_source
+from .progress import step
 
 if TYPE_CHECKING:
+    from ..model.source import Source
     from ..sim.network import IntNetwork
+
+#: Images of random pixels to run, where no number is given.
+_RANDOM_IMAGES = 64
 
 
 @contextmanager
@@ -36,49 +44,26 @@ def _kept(path: Path | None, tally: Tally) -> Iterator[TextIO | None]:
     if path is None:
         yield None
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
+    broken: BivitError | None = None
+    with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        try:
             yield file
-        partial.replace(path)
-    except BivitError as error:
-        if not tally.images:
-            raise
-        partial.replace(path)
-        raise BivitError(f"{error}; the predictions of the {tally.images} images before it are in {path}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+        except BivitError as error:
+            if not tally.images:
+                raise
+            broken = error
+    if broken is not None:
+        raise BivitError(f"{broken}; the predictions of the {tally.images} images before it are in {path}") from broken
 
 
-def run(
-    net: NetArgument,
-    data: DataOption = "digits",
-    images: Annotated[int | None, typer.Option(help="Test images to run; all of them by default.")] = None,
-    out: Annotated[Path | None, typer.Option(help="CSV file for the prediction and the label of each image.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images in memory at a time.")] = 64,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Dask scheduler whose workers classify; this machine by default."),
-    ] = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Classify test images with the integer network; print Top-1 and speed.
-
-    Example: bivit run out/demo/network.safetensors --data digits --out out/predictions.csv
-
-    Over several machines: bivit run network.safetensors --data path/to/imagenet --scheduler tcp://localhost:8786
-    """
-    from ..sim.artefact import load_network
-
-    network = load_network(net)
-    source = open_images(data, "test", network.config)
-    count = len(source) if images is None else images
-    check(0 < count <= len(source), f"{source.name} can give 1 to {len(source)} images, got {count}")
+def _classify(
+    network: IntNetwork, source: Source, count: int, batch: int, out: Path | None, scheduler: str | None
+) -> tuple[Tally, dict[str, Any]]:
+    """Classify the first `count` images into a table; return what they gave, and where they ran."""
     tally = Tally()
     with (
+        step(f"classify {count} images (kernels are compiled the first time)", count) as bar,
         _runner(network, scheduler) as (runner, place),
-        image_bar(count, not as_json) as advance,
         _kept(out, tally) as file,
     ):
         writer = None if file is None else csv.writer(file)
@@ -87,8 +72,45 @@ def run(
         for labels, predictions in classify_stream(runner, source, count, batch, tally):
             if writer is not None:
                 first = tally.images - len(labels)
-                writer.writerows(zip(range(first, tally.images), labels.tolist(), predictions.tolist(), strict=True))
-            advance(tally.images)
+                known = [""] * len(labels) if source.name == RANDOM else labels.tolist()
+                writer.writerows(zip(range(first, tally.images), known, predictions.tolist(), strict=True))
+            bar.at(tally.images)
+    return tally, place
+
+
+def run(
+    net: NetArgument,
+    data: DataOption = None,
+    images: Annotated[
+        int | None, typer.Option(help=f"Test images to run; all by default, {_RANDOM_IMAGES} of random pixels.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="CSV file for the prediction and the label of each image.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images in memory at a time.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="Of random pixels, and of the random weights of a preset.")] = 0,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Dask scheduler whose workers classify; this machine by default."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Classify test images with the integer network; print Top-1 and speed.
+
+    Random pixels have no labels, and no Top-1.
+
+    Example: bivit run zoo/digits/network.safetensors --data digits --out out/predictions.csv
+
+    Example: bivit run swin_tiny --images 8
+
+    Over several machines: bivit run network.safetensors --data path/to/imagenet --scheduler tcp://localhost:8786
+    """
+    chosen = find_net(net, seed)
+    with step("open the images"):
+        source = test_source(chosen, data, _RANDOM_IMAGES if images is None else images, seed)
+    count = len(source) if images is None else images
+    check(0 < count <= len(source), f"{source.name} can give 1 to {len(source)} images, got {count}")
+    tally, place = _classify(chosen.network, source, count, batch, out, scheduler)
     check(tally.images > 0, f"none of the {count} images of {source.name} can be read")
-    written = {} if out is None else {"predictions": str(out)}
-    show(tally.summary() | place | written, as_json, f"{net} on {data}")
+    result = {**chosen.facts, "data": source.name, **tally.summary()}
+    result |= {"top1": None} if source.name == RANDOM else {}
+    result |= place | ({} if out is None else {"predictions": str(out)})
+    show(result, as_json, f"{net} on {source.name}")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from typing import Any
 
 import cocotb
-from cocotb.triggers import ClockCycles, RisingEdge
+from cocotb.triggers import ClockCycles, Event, RisingEdge
 
 #: A stall lasts 1 to this many cycles.
 MAX_STALL_CYCLES = 8
+#: Cycles without a logit after which no more come.
+QUIET_CYCLES = 4
 
 
 class Stalls:
@@ -54,7 +57,7 @@ async def transfer(clk: Any, answer: Any) -> None:
 
 
 class StreamSource:
-    """AXI4-Stream master.
+    """AXI4-Stream master that never withdraws a beat: what was offered is offered until it is taken, run after run.
 
     Parameters
     ----------
@@ -71,15 +74,54 @@ class StreamSource:
         names = ("tdata", "tlast", "tvalid", "tready")
         self.tdata, self.tlast, self.tvalid, self.tready = (getattr(dut, f"{port}_{name}") for name in names)
         self.beat_bytes = len(self.tdata) // 8
-        self.idle()
+        self._frames: deque[tuple[bytes, bool]] = deque()
+        self._offered, self._all_taken = Event(), Event()
+        #: Beats that were taken since the last reset.
+        self.taken = 0
+        self._task: Any = None
+        self.reset()
 
-    def idle(self) -> None:
-        """Offer nothing; also what a reset or the end of a run needs after `send` was cancelled."""
+    def reset(self) -> None:
+        """Forget everything that was not taken and offer nothing, as a reset of the system does."""
+        if self._task is not None:
+            self._task.cancel()
+        self._frames.clear()
+        self._all_taken.set()
+        self.taken = 0
+        self._offer_nothing()
+        self._task = cocotb.start_soon(self._drive())
+
+    def offer(self, data: bytes, *, last: bool = True) -> None:
+        """Queue `data`, a multiple of the beat's bytes, with TLAST at its end when `last`."""
+        self._frames.append((data, last))
+        self._all_taken.clear()
+        self._offered.set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether every beat was taken."""
+        return self._all_taken.is_set()
+
+    async def sent(self) -> None:
+        """Wait until every beat was taken."""
+        await self._all_taken.wait()
+
+    def _offer_nothing(self) -> None:
         self.tvalid.value = 0
         self.tlast.value = 0
 
-    async def send(self, data: bytes, *, last: bool = True) -> None:
-        """Send `data`, a multiple of the beat's bytes, with TLAST at its end when `last`."""
+    async def _drive(self) -> None:
+        """Send the queue for ever."""
+        while True:
+            if not self._frames:
+                self._offer_nothing()
+                self._all_taken.set()
+                self._offered.clear()
+                await self._offered.wait()
+            await self._send(*self._frames[0])
+            self._frames.popleft()
+
+    async def _send(self, data: bytes, last: bool) -> None:
         step = self.beat_bytes
         for start in range(0, len(data), step):
             pause = self.stalls.draw()
@@ -90,7 +132,7 @@ class StreamSource:
             self.tlast.value = int(last and start + step == len(data))
             self.tvalid.value = 1
             await transfer(self.clk, self.tready)
-        self.idle()
+            self.taken += 1
 
 
 class LogitsSink:
@@ -107,10 +149,34 @@ class LogitsSink:
     def __init__(self, dut: Any, stalls: Stalls):
         self.dut, self.stalls = dut, stalls
         self.beats: list[tuple[int, int, int]] = []
-        dut.m_axis_logits_tready.value = 0
+        self._task: Any = None
+        self.hold()
 
-    async def receive(self) -> None:
-        """Take beats until cancelled."""
+    def hold(self) -> None:
+        """Take no beat; only while none is offered."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        self.dut.m_axis_logits_tready.value = 0
+
+    def release(self) -> None:
+        """Take beats from now on."""
+        if self._task is None:
+            self._task = cocotb.start_soon(self._receive())
+
+    @property
+    def reads(self) -> bool:
+        """Whether beats are taken."""
+        return self._task is not None
+
+    async def quiet(self) -> None:
+        """Wait until the engine offers no more: the bench takes all, and then nothing comes for a few cycles."""
+        silent = 0
+        while silent < QUIET_CYCLES:
+            await RisingEdge(self.dut.clk)
+            silent = 0 if self.dut.m_axis_logits_tvalid.value == 1 else silent + 1
+
+    async def _receive(self) -> None:
         dut = self.dut
         while True:
             pause = self.stalls.draw()

@@ -1,4 +1,7 @@
-"""The bench's Verilog: a top level around the engine that writes every observed write to a file, and its reader."""
+"""The bench's Verilog: a top level around the engine that writes every observed write to a file, and its reader.
+
+Beside the engine it has the checkers of `protocol`.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from numpy.typing import NDArray
 
 from ..hw.lanes import Lane
 from ..sim.errors import BivitError
+from .protocol import MODULE as RULES_MODULE
+from .protocol import rules_module
 
 #: Name of the generated top module, and of the engine's instance in it.
 TOP = "bench_top"
@@ -59,6 +64,7 @@ def bench_top(engine: str, ports: Ports, lanes: Sequence[Lane]) -> str:
 {declared}
 );
   {engine} {INSTANCE} ({connected});
+  {RULES_MODULE} rules ({connected}, .cycle(cycle));
 
   reg [63:0] cycle = 0;
   reg [8191:0] trace_file;
@@ -71,7 +77,8 @@ def bench_top(engine: str, ports: Ports, lanes: Sequence[Lane]) -> str:
     end
   end
 {_WAVES}endmodule
-"""
+
+{rules_module(ports)}"""
 
 
 def _write(number: int, lane: Lane) -> str:
@@ -127,7 +134,7 @@ def read_trace(path: Path, lanes: Sequence[Lane]) -> dict[str, LaneTrace]:
         When a written value was unknown (X) in the simulation.
     """
     lines: list[list[list[str]]] = [[] for _ in lanes]
-    with path.open() as file:
+    with path.open(encoding="ascii") as file:
         for line in file:
             number, *words = line.split()
             if "x" in line:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ..hw.lanes import Lane, observation_lanes
 from ..sim.compiler import Program, compile_network
 from ..sim.engine import EngineConfig
 from ..sim.errors import check
+from ..sim.files import scratch_folder, whole_file
 from ..sim.loadimage import load_words
 from ..sim.loadstream import build_stream
 from ..sim.network import IntNetwork
@@ -25,13 +27,19 @@ from ..sim.trace import Block, expected_blocks
 from .bench import MAX_STALL_CYCLES
 from .compare import Comparison, Mismatch
 from .monitor import TOP, bench_top, ports_of, read_trace
+from .protocol import Violation
+from .register_check import RegisterDifference, compare_registers, expected_registers
 from .runner import Build, build
-from .scenario import Load, Outcome, Run, play, simulate_steps
+from .scenario import Load, Outcome, Run, Step, observe, simulate_steps
 
 #: Cycles before and after a difference that a waveform shows.
 WAVE_BEFORE, WAVE_AFTER = 400, 50
 #: Patience on top of what the program and the longest stalls take.
 _MARGIN_CYCLES = 20_000
+#: Seconds between words about a simulation.
+_FOLLOW_S = 15.0
+#: End of a trace that holds a whole line.
+_TAIL_BYTES = 65536
 #: The tag of the logits is the low bits of the image's number.
 _TAG_MASK = 0xFFFF
 
@@ -60,6 +68,10 @@ class CosimResult:
         Time for building (0 when it was in the cache), and for the images.
     waveform : Path or None
         Recorded around the first difference.
+    registers : tuple of RegisterDifference
+        Registers that do not hold what they must after the run, and the interrupt pin when it does not follow them.
+    violations : tuple of Violation
+        Bus rules that were broken at the ports.
     logits : int64 [B, classes]
         What the engine sent; 0 where nothing came, which `first_mismatch` then names.
     """
@@ -80,7 +92,14 @@ class CosimResult:
     build_seconds: float
     run_seconds: float
     waveform: Path | None
+    registers: tuple[RegisterDifference, ...]
+    violations: tuple[Violation, ...]
     logits: NDArray[np.int64] = field(repr=False, compare=False)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every tensor, every register and every port was as it must be."""
+        return self.mismatches == 0 and not self.registers and not self.violations
 
 
 def run_cosim(
@@ -97,7 +116,7 @@ def run_cosim(
     stream: bytes | None = None,
     progress: Callable[[str], None] = lambda what: None,
 ) -> CosimResult:
-    """Run images through an engine's Verilog and compare every tap and every logit with the reference.
+    """Run images through an engine's Verilog and compare every tap, logit and register with the reference.
 
     Parameters
     ----------
@@ -118,7 +137,7 @@ def run_cosim(
     verilog, stream : str, bytes, optional
         Verilog and load stream in place of those of `engine` and `network`, for tests that plant faults.
     progress : callable
-        Told in a few words what is being done.
+        Told in a few words what is being done, during a long simulation by another thread.
 
     Raises
     ------
@@ -126,13 +145,13 @@ def run_cosim(
         When an input does not fit, the simulator is missing, or the engine refuses to load or to start.
     """
     check(len(images) > 0, "co-simulation needs at least one image, got 0; choose a positive number of images")
-    progress("running the reference")
+    progress("running the reference; the first time its kernels are compiled")
     reference = network.run(images, taps="all")
     program = compile_network(network, engine)
     lanes = observation_lanes(engine)
     text = verilog or engine_verilog(engine)
     sources = {f"{TOP}.sv": bench_top(ENGINE_TOP, ports_of(text, ENGINE_TOP), lanes), f"{ENGINE_TOP}.v": text}
-    steps: list[Load | Run] = [
+    steps: list[Step] = [
         Load(stream or build_stream(engine, load_words(network, program))),
         Run([image.tobytes() for image in images], _patience(program, images)),
     ]
@@ -141,7 +160,8 @@ def run_cosim(
         return expected_blocks(network, program, reference.taps, image)
 
     session = Session(sources, lanes, steps, simulator=simulator, stall=stall, seed=seed, cache_dir=cache_dir)
-    return session.verify(expected, reference.logits, out_dir=out_dir, progress=progress)
+    registers = expected_registers(engine, network, len(images), reference.saturations)
+    return session.verify(expected, reference.logits, registers=registers, out_dir=out_dir, progress=progress)
 
 
 def _patience(program: Program, images: NDArray[np.uint8]) -> int:
@@ -160,7 +180,7 @@ class Session:
         Verilog files: the bench's top level and the engine.
     lanes : sequence of Lane
         What the bench observes.
-    steps : sequence of Load or Run
+    steps : sequence of Step
         The last one is the run that is verified.
     simulator, stall, seed, cache_dir
         As `run_cosim`.
@@ -170,7 +190,7 @@ class Session:
         self,
         sources: dict[str, str],
         lanes: Sequence[Lane],
-        steps: Sequence[Load | Run],
+        steps: Sequence[Step],
         *,
         simulator: str,
         stall: float,
@@ -185,6 +205,7 @@ class Session:
         expected: Callable[[int], Iterable[Block]],
         logits: NDArray[np.int64],
         *,
+        registers: Mapping[str, int],
         out_dir: Path | None = None,
         progress: Callable[[str], None] = lambda what: None,
     ) -> CosimResult:
@@ -196,15 +217,19 @@ class Session:
             Writes of the image of a number, in the order of the hardware.
         logits : int64 [B, classes]
             Logits of each image.
+        registers : mapping of str to int
+            What registers must hold after the run.
         out_dir, progress
             As `run_cosim`.
         """
-        progress("building the simulation; the first time takes minutes")
+        progress("building the simulation; the first time takes a minute or more")
         built = self._build(waves=False)
-        with tempfile.TemporaryDirectory(prefix="bivit-cosim-") as name:
-            folder = Path(name)
+        with scratch_folder("bivit-cosim") as folder:
             progress("simulating")
-            outcomes = play(built, self.steps, folder, stall=self.stall, seed=self.seed)
+            with _followed(folder / "trace.txt", progress):
+                outcomes, violations = observe(
+                    built, self.steps, folder, stall=self.stall, seed=self.seed, classes=logits.shape[1]
+                )
             for outcome in outcomes:
                 _check_accepted(outcome)
             progress("comparing")
@@ -216,21 +241,22 @@ class Session:
             found[-1] = found[-1] or comparison.rest(len(logits) - 1)
             mismatches = [mismatch for mismatch in found if mismatch is not None]
             check(outcome.finished or bool(mismatches), "the engine sent every logit but never raised its interrupt")
+            cycles = [mismatch.cycle for mismatch in mismatches[:1]] + [violation.cycle for violation in violations[:1]]
             waveform = None
-            if mismatches and out_dir is not None:
+            if cycles and out_dir is not None:
                 progress("recording a waveform around the first difference")
-                waveform = self._record(mismatches[0], folder, out_dir)
-        registers = outcome.registers
+                waveform = self._record(min(cycles), folder, out_dir)
+        counted = outcome.registers
         return CosimResult(
             images=len(logits),
             mismatches=len(mismatches),
             values=comparison.values + logits.size,
             first_mismatch=mismatches[0] if mismatches else None,
-            cycles=registers["CYCLES"],
-            array_busy=registers["ARRAY_BUSY"],
-            stall_pixels=registers["STALL_PIXELS"],
-            stall_logits=registers["STALL_LOGITS"],
-            saturations=registers["SATURATIONS"],
+            cycles=counted["CYCLES"],
+            array_busy=counted["ARRAY_BUSY"],
+            stall_pixels=counted["STALL_PIXELS"],
+            stall_logits=counted["STALL_LOGITS"],
+            saturations=counted["SATURATIONS"],
             kcycles_per_s=outcome.simulated_cycles / outcome.seconds / 1000,
             simulator=f"{built.simulator.name} {built.simulator.version}",
             stall=self.stall,
@@ -238,31 +264,60 @@ class Session:
             build_seconds=built.seconds,
             run_seconds=outcome.seconds,
             waveform=waveform,
+            registers=tuple(compare_registers(registers, outcome)),
+            violations=tuple(violations),
             logits=_received(outcome, logits.shape),
         )
 
     def _build(self, *, waves: bool) -> Build:
         return build(self.sources, TOP, simulator=self.simulator, waves=waves, cache_dir=self.cache_dir)
 
-    def _record(self, mismatch: Mismatch, folder: Path, out_dir: Path) -> Path:
+    def _record(self, cycle: int, folder: Path, out_dir: Path) -> Path:
         """Simulate the same once more with waveforms, and put them into `out_dir` when they are whole."""
         built = self._build(waves=True)
         wave = folder / f"mismatch.{built.waves}"
-        window = {"wave_file": wave, "wave_from": max(mismatch.cycle - WAVE_BEFORE, 1)}
-        window["wave_to"] = mismatch.cycle + WAVE_AFTER
+        window = {"wave_file": wave, "wave_from": max(cycle - WAVE_BEFORE, 1)}
+        window["wave_to"] = cycle + WAVE_AFTER
         plusargs = [f"+{name}={value}" for name, value in window.items()]
         simulate_steps(built, self.steps, folder, stall=self.stall, seed=self.seed, plusargs=plusargs)
         check(wave.is_file(), f"the simulation wrote no waveform; {built.folder} may be damaged, remove it")
-        out_dir.mkdir(parents=True, exist_ok=True)
-        part, final = out_dir / f".{wave.name}.part", out_dir / wave.name
-        shutil.copyfile(wave, part)
-        part.replace(final)
-        return final
+        with whole_file(out_dir / wave.name) as partial:
+            shutil.copyfile(wave, partial)
+        return out_dir / wave.name
+
+
+@contextmanager
+def _followed(trace: Path, progress: Callable[[str], None]) -> Iterator[None]:
+    """Tell every so often how far a simulation is that writes `trace`."""
+    ended = threading.Event()
+
+    def follow() -> None:
+        while not ended.wait(_FOLLOW_S):
+            progress(_reached(trace))
+
+    thread = threading.Thread(target=follow, name="progress of the simulation", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _reached(trace: Path) -> str:
+    """Say how far a simulation is by the last write that its bench has put into the file."""
+    try:
+        with trace.open("rb") as file:
+            file.seek(max(0, trace.stat().st_size - _TAIL_BYTES))
+            cycle = int(file.read().splitlines()[-2].split()[1], 16)
+    except (OSError, IndexError, ValueError):
+        return "simulating, loading the network"
+    return f"simulating, cycle {cycle:,}"
 
 
 def _check_accepted(outcome: Outcome) -> None:
     """Raise when the engine reports an error."""
-    code = ErrorCode(outcome.registers["ERROR"])
+    code = ErrorCode(outcome.registers.get("ERROR", ErrorCode.NONE))
     check(code == ErrorCode.NONE, f"the engine reports error {code.name}: {ERROR_TEXTS[code]}")
 
 

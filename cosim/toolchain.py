@@ -6,7 +6,6 @@ import importlib.metadata
 import importlib.util
 import re
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import find_libpython
 
+from ..sim.children import run_program
 from ..sim.errors import BivitError, check
 
 #: Simulators by the name that users give, and how to get each.
@@ -86,7 +86,7 @@ def _find_verilator() -> Simulator:
 
 def _first_line(program: str, option: str) -> str:
     """Return the first line with a version number that a program prints about itself."""
-    done = subprocess.run([program, option], capture_output=True, text=True, check=False)
+    done = run_program([program, option])
     lines = [line for line in done.stdout.splitlines() if re.search(r"\d+\.\d+", line)]
     if not lines:
         raise BivitError(f"{program} {option} does not print a version: {done.stderr.strip() or 'no output'}")
@@ -110,7 +110,4 @@ def verilator_make_variables() -> list[str]:
 @cache
 def has_lz4() -> bool:
     """Whether the compiler finds lz4.h, which Verilator's FST writer includes."""
-    done = subprocess.run(
-        ["g++", "-E", "-x", "c++", "-include", "lz4.h", "/dev/null"], capture_output=True, check=False
-    )
-    return done.returncode == 0
+    return run_program(["g++", "-E", "-x", "c++", "-include", "lz4.h", "/dev/null"]).returncode == 0

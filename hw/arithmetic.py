@@ -10,6 +10,7 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..sim.pipeline import MULTIPLY_CYCLES, tree_cycles
+from .connect import connect
 
 #: Largest signed operands of one multiplier block, the wider and the narrower one.
 BLOCK_BITS = (27, 18)
@@ -53,7 +54,7 @@ class Multiply(wiring.Component):
         operand_a = Signal(self.a_shape, reset_less=True)
         operand_b = Signal(self.b_shape, reset_less=True)
         total = Signal(self.p.shape(), reset_less=True)
-        m.d.sync += [operand_a.eq(self.a), operand_b.eq(self.b)]
+        m.d.sync += [connect(operand_a, self.a), connect(operand_b, self.b)]
         terms: list[Value] = []
         for at_a, limb_a in _limbs(operand_a, BLOCK_BITS[0]):
             for at_b, limb_b in _limbs(operand_b, BLOCK_BITS[1]):
@@ -62,7 +63,7 @@ class Multiply(wiring.Component):
                 m.d.sync += partial.eq(product)
                 terms.append(partial << (at_a + at_b))
         m.d.sync += total.eq(sum(terms[1:], terms[0]))
-        m.d.comb += self.p.eq(total)
+        m.d.comb += connect(self.p, total)
         return m
 
 
@@ -116,7 +117,7 @@ class Tree(wiring.Component):
             registers = [Signal(v.shape(), reset_less=True, name=f"stage{stage}_{k}") for k, v in enumerate(values)]
             m.d.sync += [register.eq(value) for register, value in zip(registers, values, strict=True)]
             values = list(registers)
-        m.d.comb += self.o.eq(values[0])
+        m.d.comb += connect(self.o, values[0])
         return m
 
     def _level(self, values: Sequence[Value]) -> list[Value]:
@@ -167,7 +168,7 @@ class Delay(wiring.Component):
             register = Signal(self.width, reset_less=True, name=f"stage{stage}")
             m.d.sync += register.eq(value)
             value = register
-        m.d.comb += self.o.eq(value)
+        m.d.comb += connect(self.o, value)
         return m
 
     def _circular_buffer(self, m: Module) -> None:
@@ -179,10 +180,10 @@ class Delay(wiring.Component):
         m.d.comb += [
             following.eq(Mux(at == self.cycles - 1, 0, at + 1)),
             write.en.eq(1),
-            write.addr.eq(at),
-            write.data.eq(self.i),
-            read.addr.eq(following),
-            self.o.eq(read.data),
+            connect(write.addr, at),
+            connect(write.data, self.i),
+            connect(read.addr, following),
+            connect(self.o, read.data),
         ]
         m.d.sync += at.eq(following)
 
@@ -192,7 +193,7 @@ def delayed(m: Module, value: ValueLike, cycles: int, name: str) -> Value:
     value = Value.cast(value)
     delay = Delay(len(value), cycles)
     m.submodules[name] = delay
-    m.d.comb += delay.i.eq(value)
+    m.d.comb += connect(delay.i, value)
     return delay.o.as_signed() if value.shape().signed else delay.o
 
 
@@ -201,7 +202,7 @@ def delay_flag(m: Module, flag: ValueLike, cycles: int, name: str) -> Value:
     stages = Signal(cycles + 1, name=name)
     line = Signal(cycles, name=f"{name}_line")
     m.d.comb += stages.eq(Value.cast(flag) | (line << 1))
-    m.d.sync += line.eq(stages)
+    m.d.sync += line.eq(stages[:cycles])
     return stages[cycles]
 
 
@@ -210,5 +211,5 @@ def product(m: Module, a: ValueLike, b: ValueLike, name: str) -> Value:
     a, b = Value.cast(a), Value.cast(b)
     multiply = Multiply(a.shape(), b.shape())
     m.submodules[name] = multiply
-    m.d.comb += [multiply.a.eq(a), multiply.b.eq(b)]
+    m.d.comb += [connect(multiply.a, a), connect(multiply.b, b)]
     return multiply.p

@@ -8,10 +8,12 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
 from ..sim import commands
-from ..sim.engine import EngineConfig, ceil_div
+from ..sim.engine import EngineConfig
 from ..sim.pipeline import MULTIPLY_CYCLES, tree_cycles
 from ..sim.timing import ATTENTION_SUM, ATTENTION_TOP
+from ..sim.words import ceil_div
 from .arithmetic import Tree, delay_flag, delayed, product
+from .connect import connect, connect_address
 from .exp_tables import EXP_BITS, ExpTables
 from .memory import WordMemory
 from .row_walk import RowWalk, lane_mask
@@ -93,10 +95,10 @@ class AttentionThreshold(wiring.Component):
         m = Module()
         m.submodules.tables = tables = self.tables
         m.d.comb += [
-            tables.start.eq(self.table_start),
-            tables.param_addr.eq(self.table_command.param_addr),
-            tables.load.eq(self.load),
-            tables.bank.eq(self.bank),
+            connect(tables.start, self.table_start),
+            connect(tables.param_addr, self.table_command.param_addr),
+            connect(tables.load, self.load),
+            connect(tables.bank, self.bank),
         ]
         walk, number, keys = self._stage_address(m)
         mask = Signal(self.lanes, reset_less=True)
@@ -108,7 +110,7 @@ class AttentionThreshold(wiring.Component):
         index = Signal(data.ArrayLayout(self.score_bits, self.lanes), reset_less=True)
         exp = Signal(data.ArrayLayout(EXP_BITS, self.lanes), reset_less=True)
         exp_mask = delayed(m, mask, 2, "mask_delay")
-        m.d.comb += tables.index.eq(index)
+        m.d.comb += connect(tables.index, index)
         for lane in range(self.lanes):
             # m - p - 1, the address of Exp[m - p] in a table without Exp[0].
             m.d.sync += index[lane].eq(top + ~scores[lane])
@@ -144,8 +146,8 @@ class AttentionThreshold(wiring.Component):
         first_row_end = walk.row_end & (walk.row == 0)
         m.d.comb += [
             walk.start.eq(self.attention_start | again),
-            walk.rows.eq(rows),
-            walk.chunks.eq(chunks),
+            connect(walk.rows, rows),
+            connect(walk.chunks, chunks),
             again.eq((walk.end | walked) & ~first_row_end & (wait == 0) & (number != PASS_COMPARE)),
         ]
         with m.If(first_row_end):
@@ -161,8 +163,8 @@ class AttentionThreshold(wiring.Component):
             command = self.attention_command
             m.d.sync += [
                 number.eq(PASS_TOP),
-                rows.eq(command.rows),
-                keys.eq(command.keys),
+                connect(rows, command.rows),
+                connect(keys, command.keys),
                 chunks.eq((command.keys + self.lanes - 1) >> shift),
             ]
         return walk, number, keys
@@ -174,10 +176,10 @@ class AttentionThreshold(wiring.Component):
         m.submodules.scores = store = WordMemory(self.lanes * self.score_bits, self.engine.rows << chunk_bits)
         scores = Signal(self.lanes * self.score_bits, reset_less=True)
         m.d.comb += [
-            store.w_en.eq(self.score_en),
-            store.w_addr.eq(Cat(self.score_chunk[:chunk_bits], self.score_row)),
-            store.w_data.eq(self.score_data),
-            store.r_addr[0].eq(Cat(walk.chunk[:chunk_bits], walk.row)),
+            connect(store.w_en, self.score_en),
+            connect_address(store.w_addr, Cat(self.score_chunk[:chunk_bits], self.score_row)),
+            connect(store.w_data, self.score_data),
+            connect_address(store.r_addr[0], Cat(walk.chunk[:chunk_bits], walk.row)),
         ]
         full_mask = Cat(mask[lane].replicate(self.score_bits) for lane in range(self.lanes))
         m.d.sync += scores.eq(store.r_data[0] & full_mask)
@@ -191,13 +193,13 @@ class AttentionThreshold(wiring.Component):
         done = walk.row_end & (number == PASS_TOP)
         m.d.sync += self.m_value.eq(Mux(begins | (tree.o > self.m_value), tree.o, self.m_value))
         m.d.comb += [
-            *(tree.i[lane].eq(score) for lane, score in enumerate(scores)),
+            *(connect(tree.i[lane], score) for lane, score in enumerate(scores)),
             self.m_en.eq(delay_flag(m, done, 3 + self.tree_cycles, "top_done")),
             self.m_row.eq(delayed(m, walk.row, 3 + self.tree_cycles, "top_row")),
-            tops.w_en.eq(self.m_en),
-            tops.w_addr.eq(self.m_row),
-            tops.w_data.eq(self.m_value),
-            tops.r_addr[0].eq(delayed(m, walk.row, 1, "row_delay")),
+            connect(tops.w_en, self.m_en),
+            connect_address(tops.w_addr, self.m_row),
+            connect(tops.w_data, self.m_value),
+            connect_address(tops.r_addr[0], delayed(m, walk.row, 1, "row_delay")),
         ]
         return tops.r_data[0]
 
@@ -209,7 +211,7 @@ class AttentionThreshold(wiring.Component):
         done = walk.row_end & (number == PASS_SUM)
         m.d.sync += self.z_value.eq(Mux(begins, 0, self.z_value) + tree.o)
         m.d.comb += [
-            *(tree.i[lane].eq(exp[lane]) for lane in range(self.lanes)),
+            *(connect(tree.i[lane], exp[lane]) for lane in range(self.lanes)),
             self.z_en.eq(delay_flag(m, done, 5 + self.tree_cycles, "sum_done")),
             self.z_row.eq(delayed(m, walk.row, 5 + self.tree_cycles, "sum_row")),
         ]
@@ -218,8 +220,8 @@ class AttentionThreshold(wiring.Component):
         m.d.sync += limit.eq(Mux(ceiling[len(limit) :].any(), ~0, ceiling))
         m.d.comb += [
             limits.w_en.eq(delay_flag(m, self.z_en, MULTIPLY_CYCLES + 1, "limit_done")),
-            limits.w_addr.eq(delayed(m, self.z_row, MULTIPLY_CYCLES + 1, "limit_row")),
-            limits.w_data.eq(limit),
-            limits.r_addr[0].eq(delayed(m, walk.row, 3, "limit_row_delay")),
+            connect_address(limits.w_addr, delayed(m, self.z_row, MULTIPLY_CYCLES + 1, "limit_row")),
+            connect(limits.w_data, limit),
+            connect_address(limits.r_addr[0], delayed(m, walk.row, 3, "limit_row_delay")),
         ]
         return limits.r_data[0]

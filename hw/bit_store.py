@@ -8,8 +8,10 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from ..sim.commands import ROW_MEMORIES, ColumnMemory, OperandMemory
-from ..sim.engine import WORD, EngineConfig
+from ..sim.engine import EngineConfig
 from ..sim.memories import bit_memories
+from ..sim.words import WORD
+from .connect import connect, connect_address
 from .memory import SlotMemory
 
 #: Which sources can write which memory; the schedule never lets two write one memory in the same cycle.
@@ -89,7 +91,7 @@ class BitStore(wiring.Component):
     def _write(self, m: Module, memory: OperandMemory, store: SlotMemory) -> None:
         """Register the chunk of whichever source is writing `memory`."""
         en = Signal(name=f"{memory}_en")
-        m.d.sync += store.w_en.eq(en)
+        m.d.sync += connect(store.w_en, en)
         for source, targets in SOURCES.items():
             if memory not in targets:
                 continue
@@ -98,10 +100,10 @@ class BitStore(wiring.Component):
             with m.If(port.en & (port.mem == memory)):
                 m.d.comb += en.eq(1)
                 m.d.sync += [
-                    store.w_addr.eq(addr),
-                    store.w_slot.eq(slot),
-                    store.w_clear.eq(clear),
-                    store.w_data.eq(port.data),
+                    connect_address(store.w_addr, addr),
+                    connect_address(store.w_slot, slot),
+                    connect(store.w_clear, clear),
+                    connect(store.w_data, port.data),
                 ]
 
     def _place(self, memory: OperandMemory, port: data.View) -> tuple[Value, Value, Value]:
@@ -121,14 +123,14 @@ class BitStore(wiring.Component):
     def _read(self, m: Module, stores: dict[OperandMemory, SlotMemory]) -> None:
         """Give every memory the address, and choose the word by the memory asked for a cycle ago."""
         a_mem, w_mem = Signal.like(self.a_mem, name="a_mem_read"), Signal.like(self.w_mem, name="w_mem_read")
-        m.d.sync += [a_mem.eq(self.a_mem), w_mem.eq(self.w_mem)]
-        m.d.comb += [self.a.eq(0), self.w.eq(self.weight_word)]
+        m.d.sync += [connect(a_mem, self.a_mem), connect(w_mem, self.w_mem)]
+        m.d.comb += [self.a.eq(0), connect(self.w, self.weight_word)]
         for memory in ROW_MEMORIES:
-            m.d.comb += stores[memory].r_addr.eq(self.a_addr)
+            m.d.comb += connect_address(stores[memory].r_addr, self.a_addr)
             with m.If(a_mem == memory):
-                m.d.comb += self.a.eq(stores[memory].r_data)
+                m.d.comb += connect(self.a, stores[memory].r_data)
         for column, memory in _COLUMNS.items():
-            m.d.comb += stores[memory].r_addr.eq(self.w_addr)
+            m.d.comb += connect_address(stores[memory].r_addr, self.w_addr)
             with m.If(w_mem == column):
                 m.d.comb += self.w.eq(self._columns(memory, stores[memory].r_data))
 

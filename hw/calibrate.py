@@ -21,6 +21,7 @@ from ..sim.cost import Cost
 from ..sim.devices import Family
 from ..sim.engine import EngineConfig
 from ..sim.errors import BivitError
+from ..sim.files import read_json, write_text
 from ..sim.ram import ram_cost
 from ..sim.resource_units import UNIT_MODELS, weighted_sum
 from .least_squares import least_squares
@@ -40,7 +41,12 @@ Constants = dict[Family, dict[str, dict[str, dict[str, float]]]]
 
 
 def _engine(
-    array: tuple[int, int, int], dense_lanes: int, model: tuple[int, ...], program_words: int, pixel_bytes: int
+    array: tuple[int, int, int],
+    dense_lanes: int,
+    model: tuple[int, ...],
+    program_words: int,
+    pixel_bytes: int,
+    queue: int,
 ) -> EngineConfig:
     tokens, embed, hidden, heads, depth, classes, patch_dim, strip_bytes = model
     return EngineConfig(
@@ -58,22 +64,23 @@ def _engine(
         max_strip_bytes=strip_bytes,
         program_words=program_words,
         pixel_bytes=pixel_bytes,
+        queue_logits=queue,
     )
 
 
 #: Engines that the weights are fitted to, by rows x columns x lanes.
 FITTED_ENGINES = {
-    "2x8x8": _engine((2, 8, 8), 8, (17, 32, 64, 2, 1, 10, 16, 64), 64, 8),
-    "4x8x8": _engine((4, 8, 8), 16, (65, 64, 128, 4, 2, 10, 48, 512), 128, 4),
-    "4x16x16": _engine((4, 16, 16), 16, (17, 64, 256, 4, 2, 100, 16, 64), 256, 8),
-    "2x16x8": _engine((2, 16, 8), 40, (198, 192, 384, 3, 2, 10, 192, 1024), 128, 8),
-    "3x32x32": _engine((3, 32, 32), 64, (101, 128, 512, 2, 2, 20, 64, 512), 256, 4),
-    "5x16x16": _engine((5, 16, 16), 48, (198, 384, 1536, 6, 1, 1000, 768, 4096), 256, 8),
+    "2x8x8": _engine((2, 8, 8), 8, (17, 32, 64, 2, 1, 10, 16, 64), 64, 8, 64),
+    "4x8x8": _engine((4, 8, 8), 16, (65, 64, 128, 4, 2, 10, 48, 512), 128, 4, 512),
+    "4x16x16": _engine((4, 16, 16), 16, (17, 64, 256, 4, 2, 100, 16, 64), 256, 8, 512),
+    "2x16x8": _engine((2, 16, 8), 40, (198, 192, 384, 3, 2, 10, 192, 1024), 128, 8, 100),
+    "3x32x32": _engine((3, 32, 32), 64, (101, 128, 512, 2, 2, 20, 64, 512), 256, 4, 2048),
+    "5x16x16": _engine((5, 16, 16), 48, (198, 384, 1536, 6, 1, 1000, 768, 4096), 256, 8, 4096),
 }
 #: Engines that only the errors are measured on.
 HELD_OUT_ENGINES = {
-    "3x32x16": _engine((3, 32, 16), 32, (50, 96, 384, 3, 2, 100, 108, 1024), 256, 2),
-    "6x8x8": _engine((6, 8, 8), 24, (198, 256, 1024, 4, 1, 37, 300, 2048), 64, 8),
+    "3x32x16": _engine((3, 32, 16), 32, (50, 96, 384, 3, 2, 100, 108, 1024), 256, 2, 1024),
+    "6x8x8": _engine((6, 8, 8), 24, (198, 256, 1024, 4, 1, 37, 300, 2048), 64, 8, 256),
 }
 
 
@@ -101,7 +108,7 @@ class Measurement:
 def load_measurements(path: Path = MEASUREMENTS) -> list[Measurement]:
     """Read measurements; keys are unit/engine/fabric/family, values LUTs, flip-flops, multipliers and memories."""
     measurements = []
-    for key, (luts, ffs, dsps, brams) in json.loads(path.read_text()).items():
+    for key, (luts, ffs, dsps, brams) in read_json(path, "measurements").items():
         unit, engine, fabric, family = key.split("/")
         cost = Cost(luts=luts, ffs=ffs, dsps=dsps, brams=brams)
         measurements.append(Measurement(unit, engine, fabric, family, cost))
@@ -110,7 +117,7 @@ def load_measurements(path: Path = MEASUREMENTS) -> list[Measurement]:
 
 def measure(path: Path, units: list[str], engines: list[str], families: list[Family]) -> None:
     """Synthesise what `path` does not hold yet, one after the other; every result is kept at once."""
-    results = json.loads(path.read_text()) if path.exists() else {}
+    results = read_json(path, "measurements") if path.exists() else {}
     known = FITTED_ENGINES | HELD_OUT_ENGINES
     for unit in units:
         for engine in engines:
@@ -125,7 +132,7 @@ def measure(path: Path, units: list[str], engines: list[str], families: list[Fam
                     continue
                 results[key] = [cost.luts, cost.ffs, cost.dsps, cost.brams]
                 logging.info("%s: %s", key, results[key])
-                path.write_text(_one_line_each(results))
+                write_text(path, _one_line_each(results))
 
 
 def _variants(unit: str, families: list[Family]) -> list[tuple[Family, Family]]:
@@ -278,8 +285,8 @@ def main() -> None:
         return
     measurements = load_measurements()
     constants = fit(measurements)
-    (ROOT / "sim" / "resource_constants.py").write_text(render_constants(constants))
-    (ROOT / "docs" / "resources.md").write_text(render_report(measurements, constants))
+    write_text(ROOT / "sim" / "resource_constants.py", render_constants(constants))
+    write_text(ROOT / "docs" / "resources.md", render_report(measurements, constants))
 
 
 if __name__ == "__main__":

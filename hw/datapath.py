@@ -1,4 +1,4 @@
-"""The datapath: all units between pixels and logits, their memories, and the wires of docs/accelerator.md's picture."""
+"""The datapath: the units between pixels and logits, their memories, and the wires of docs/accelerator.md's picture."""
 
 from __future__ import annotations
 
@@ -10,25 +10,42 @@ from amaranth.lib.wiring import In, Out
 
 from ..sim.commands import ISSUED, Epilogue, OperandMemory
 from ..sim.engine import EngineConfig
-from ..sim.memories import value_groups
+from ..sim.memories import HEAD_BIAS_BITS, value_groups
 from .attention_threshold import AttentionThreshold
 from .bit_store import BitStore
+from .connect import connect, connect_address
 from .dense import Dense
 from .head import Head
-from .logits import Logits
 from .matmul import Matmul
 from .memory import LoadableMemory, WordMemory
 from .norm import Norm
-from .pixel_buffer import PixelBuffer
 from .residual_add import ResidualAdd
 from .stream import LOAD_BUS, command_layout
 from .value_sums import ValueSums
 
 
-class Datapath(wiring.Component):
-    """Everything that computes: commands in, pixels in, logits out.
+def datapath_ports(engine: EngineConfig) -> dict[str, wiring.Member]:
+    """Return the ports of `Datapath`, by name."""
+    return {
+        **{f"issue_{op}": In(1) for op in ISSUED},
+        **{f"command_{op}": In(command_layout(op)) for op in ISSUED},
+        "load": In(LOAD_BUS),
+        "bank": In(1),
+        "pixel_addr": Out(16),
+        "pixel_data": In(8),
+        "strip_done": Out(1),
+        "logit_w_en": Out(1),
+        "logit_w_addr": Out(12),
+        "logit_w_data": Out(engine.lanes * HEAD_BIAS_BITS),
+        "array_active": Out(1),
+        "saturations": Out(8),
+    }
 
-    Timing: each unit as `sim.timing` says; nothing here waits for anything but `Logits` for its reader.
+
+class Datapath(wiring.Component):
+    """Everything that computes: commands and pixels in, logits out.
+
+    Timing: each unit as `sim.timing` says; nothing here waits for anything.
 
     Parameters
     ----------
@@ -38,18 +55,15 @@ class Datapath(wiring.Component):
     Members
     -------
     issue_<op>, command_<op> : In
-        As `Sequencer`.
+        As `Sequencer`; `output` is none of the datapath's.
     load, bank : In
         Load bus, and the bank in use.
-    enable : In(1)
-        Take pixels.
-    strip_beats, strips, tag : In
-        Settings of the pixel stream; tag of the logits.
-    pixels_*, logits_* : In, Out
-        Streams.
-    strip, hold, image_out, pixel_error, array_active : Out
-        A strip is there; logits wait for their reader; an image's last logit is taken; the pixel stream's TLAST was
-        wrong; the array takes a step.
+    pixel_addr, pixel_data, strip_done : Out, In, Out
+        Reader of the current strip, and its release, as `PixelBuffer`.
+    logit_w_en, logit_w_addr, logit_w_data : Out
+        Writer of the logits, as `Dense`.
+    array_active : Out(1)
+        The array takes a step.
     saturations : Out
         Residuals limited in this cycle.
     """
@@ -57,7 +71,6 @@ class Datapath(wiring.Component):
     def __init__(self, engine: EngineConfig):
         self.engine = engine
         self.units: dict[str, Any] = {
-            "pixel_buffer": PixelBuffer(engine),
             "dense": Dense(engine),
             "sign_norm": Norm(engine, "sign_norm"),
             "head_norm": Norm(engine, "head_norm"),
@@ -66,37 +79,10 @@ class Datapath(wiring.Component):
             "value_sums": ValueSums(engine, value_groups(engine)),
             "residual_add": ResidualAdd(engine),
             "attention_threshold": AttentionThreshold(engine),
-            "logits": Logits(engine),
         }
         norm = self.units["sign_norm"].params
         self.units["head"] = Head(engine, s1_bits=norm.s1_bits, r_bits=norm.r_bits)
-        super().__init__(
-            {
-                **{f"issue_{command.name}": In(1) for command in ISSUED},
-                **{f"command_{command.name}": In(command_layout(command)) for command in ISSUED},
-                "load": In(LOAD_BUS),
-                "bank": In(1),
-                "enable": In(1),
-                "strip_beats": In(16),
-                "strips": In(8),
-                "tag": In(16),
-                "pixels_tdata": In(8 * engine.pixel_bytes),
-                "pixels_tlast": In(1),
-                "pixels_tvalid": In(1),
-                "pixels_tready": Out(1),
-                "logits_tdata": Out(32),
-                "logits_tuser": Out(16),
-                "logits_tlast": Out(1),
-                "logits_tvalid": Out(1),
-                "logits_tready": In(1),
-                "strip": Out(1),
-                "hold": Out(1),
-                "image_out": Out(1),
-                "pixel_error": Out(1),
-                "array_active": Out(1),
-                "saturations": Out(8),
-            }
-        )
+        super().__init__(datapath_ports(engine))
 
     def elaborate(self, platform: object) -> Module:
         """Connect the units."""
@@ -104,7 +90,7 @@ class Datapath(wiring.Component):
         for name, unit in self.units.items():
             m.submodules[name] = unit
             if hasattr(unit, "load"):
-                m.d.comb += [unit.load.eq(self.load), unit.bank.eq(self.bank)]
+                m.d.comb += [connect(unit.load, self.load), connect(unit.bank, self.bank)]
         self._commands(m)
         self._streams(m)
         self._residual(m)
@@ -121,39 +107,20 @@ class Datapath(wiring.Component):
                 if hasattr(unit, f"{op}_start"):
                     m.d.comb += [getattr(unit, f"{op}_start").eq(issue), getattr(unit, f"{op}_command").eq(command)]
             if op in self.units and hasattr(self.units[op], "start"):
-                m.d.comb += [self.units[op].start.eq(issue), self.units[op].command.eq(command)]
+                m.d.comb += [connect(self.units[op].start, issue), connect(self.units[op].command, command)]
 
     def _streams(self, m: Module) -> None:
         """Pixels in, logits out."""
-        pixels, dense, head, logits = (self.units[name] for name in ("pixel_buffer", "dense", "head", "logits"))
+        dense, head = self.units["dense"], self.units["head"]
         m.d.comb += [
-            pixels.enable.eq(self.enable),
-            pixels.strip_beats.eq(self.strip_beats),
-            pixels.strips.eq(self.strips),
-            pixels.tdata.eq(self.pixels_tdata),
-            pixels.tlast.eq(self.pixels_tlast),
-            pixels.tvalid.eq(self.pixels_tvalid),
-            self.pixels_tready.eq(pixels.tready),
-            self.pixel_error.eq(pixels.error),
-            self.strip.eq(pixels.available),
-            pixels.read_addr.eq(dense.pixel_addr),
-            dense.pixel_data.eq(pixels.read_data),
-            pixels.release.eq(dense.strip_done),
-            head.y_addr.eq(dense.y_addr),
-            dense.y_data.eq(head.y_data),
-            logits.w_en.eq(dense.logit_w_en),
-            logits.w_addr.eq(dense.logit_w_addr),
-            logits.w_data.eq(dense.logit_w_data),
-            logits.start.eq(self.issue_output),
-            logits.command.eq(self.command_output),
-            logits.tag.eq(self.tag),
-            self.logits_tdata.eq(logits.tdata),
-            self.logits_tuser.eq(logits.tuser),
-            self.logits_tlast.eq(logits.tlast),
-            self.logits_tvalid.eq(logits.tvalid),
-            logits.tready.eq(self.logits_tready),
-            self.hold.eq(logits.hold),
-            self.image_out.eq(logits.done),
+            connect(self.pixel_addr, dense.pixel_addr),
+            connect(dense.pixel_data, self.pixel_data),
+            connect(self.strip_done, dense.strip_done),
+            connect(head.y_addr, dense.y_addr),
+            connect(dense.y_data, head.y_data),
+            connect(self.logit_w_en, dense.logit_w_en),
+            connect(self.logit_w_addr, dense.logit_w_addr),
+            connect(self.logit_w_data, dense.logit_w_data),
         ]
 
     def _residual(self, m: Module) -> None:
@@ -168,24 +135,24 @@ class Datapath(wiring.Component):
         row_start = Signal(20, reset_less=True)
         add_addr = (row_start + matmul.drain_chunk)[:20]
         with m.If(matmul.capture):
-            m.d.sync += row_start.eq(matmul.captured.dst_addr)
+            m.d.sync += connect(row_start, matmul.captured.dst_addr)
         with m.Elif(matmul.drain_en & (matmul.drain_chunk == matmul.fields.chunks - 1)):
             m.d.sync += row_start.eq(row_start + matmul.fields.stride)
         writers = [(unit.x_w_en, unit.x_w_addr, unit.x_w_data) for unit in (dense, head)]
         writers.append((add.w_en, add.w_addr, add.w_data))
         for en, addr, word in writers:
             with m.If(en):
-                m.d.comb += [x.w_en.eq(1), x.w_addr.eq(addr), x.w_data.eq(word)]
+                m.d.comb += [x.w_en.eq(1), connect_address(x.w_addr, addr), connect(x.w_data, word)]
         m.d.comb += [
-            x.r_addr[0].eq(Mux(drains, add_addr, Mux(head.x_en, head.x_addr, norm.x_addr))),
-            *(unit.x_data.eq(x.r_data[0]) for unit in (add, head, norm)),
-            add.en.eq(drains),
-            add.addr.eq(add_addr),
+            connect_address(x.r_addr[0], Mux(drains, add_addr, Mux(head.x_en, head.x_addr, norm.x_addr))),
+            *(connect(unit.x_data, x.r_data[0]) for unit in (add, head, norm)),
+            connect(add.en, drains),
+            connect(add.addr, add_addr),
             add.param_addr.eq(matmul.fields.param_addr + matmul.drain_chunk),
-            add.sums.eq(matmul.drain_data),
-            norm.stat_r_addr.eq(head.stat_addr),
-            head.stat_s1.eq(norm.stat_r_s1),
-            head.stat_r.eq(norm.stat_r_r),
+            connect(add.sums, matmul.drain_data),
+            connect(norm.stat_r_addr, head.stat_addr),
+            connect(head.stat_s1, norm.stat_r_s1),
+            connect(head.stat_r, norm.stat_r_r),
         ]
         # Registered: only the total matters, and three adders deep is long enough.
         m.d.sync += self.saturations.eq(dense.saturations + add.saturations)
@@ -197,18 +164,18 @@ class Datapath(wiring.Component):
         m.submodules.weights = weights = LoadableMemory(memories["weights"])
         m.submodules.preload = preload = LoadableMemory(memories["preload"])
         for memory in (weights, preload):
-            m.d.comb += [memory.load.eq(self.load), memory.bank.eq(self.bank)]
+            m.d.comb += [connect(memory.load, self.load), connect(memory.bank, self.bank)]
         m.d.comb += [
-            weights.r_addr.eq(matmul.w_addr),
-            store.weight_word.eq(weights.r_data),
-            *(getattr(store, name).eq(getattr(matmul, name)) for name in ("a_mem", "a_addr", "w_mem", "w_addr")),
-            matmul.a.eq(store.a),
-            matmul.w.eq(store.w),
-            preload.r_addr.eq(matmul.preload_addr),
-            matmul.preload_data.eq(preload.r_data),
-            sums.read.addr.eq(matmul.preload_addr),
-            matmul.sums_data.eq(sums.read.data),
-            self.array_active.eq(matmul.active),
+            connect_address(weights.r_addr, matmul.w_addr),
+            connect(store.weight_word, weights.r_data),
+            *(connect(getattr(store, name), getattr(matmul, name)) for name in ("a_mem", "a_addr", "w_mem", "w_addr")),
+            connect(matmul.a, store.a),
+            connect(matmul.w, store.w),
+            connect_address(preload.r_addr, matmul.preload_addr),
+            connect(matmul.preload_data, preload.r_data),
+            connect(sums.read.addr, matmul.preload_addr),
+            connect(matmul.sums_data, sums.read.data),
+            connect(self.array_active, matmul.active),
         ]
 
     def _bits(self, m: Module) -> None:
@@ -227,26 +194,26 @@ class Datapath(wiring.Component):
             for lane in range(self.engine.lanes)
         )
         m.d.comb += [
-            store.from_drain.en.eq(is_bits),
-            store.from_drain.mem.eq(fields.dst_mem),
-            store.from_drain.addr.eq(fields.dst_addr),
-            store.from_drain.token.eq(fields.token),
-            store.from_drain.row.eq(matmul.drain_row),
-            store.from_drain.chunk.eq(chunk),
-            store.from_drain.data.eq(bits),
+            connect(store.from_drain.en, is_bits),
+            connect(store.from_drain.mem, fields.dst_mem),
+            connect(store.from_drain.addr, fields.dst_addr),
+            connect(store.from_drain.token, fields.token),
+            connect(store.from_drain.row, matmul.drain_row),
+            connect(store.from_drain.chunk, chunk),
+            connect(store.from_drain.data, bits),
             sums.capture.eq(
                 matmul.capture & (matmul.captured.epilogue == Epilogue.BITS) & (matmul.captured.dst_mem == value)
             ),
-            sums.capture_group.eq(matmul.captured.param_addr),
-            sums.capture_first.eq(matmul.captured.first),
+            connect(sums.capture_group, matmul.captured.param_addr),
+            connect(sums.capture_first, matmul.captured.first),
             sums.en.eq(is_bits & (fields.dst_mem == value)),
             sums.last.eq(last_chunk & (matmul.drain_row == fields.rows - 1)),
-            sums.chunk.eq(matmul.drain_chunk),
-            sums.bits.eq(bits),
+            connect(sums.chunk, matmul.drain_chunk),
+            connect(sums.bits, bits),
             attention.score_en.eq(matmul.drain_en & (fields.epilogue == Epilogue.SCORES)),
-            attention.score_row.eq(matmul.drain_row),
-            attention.score_chunk.eq(chunk),
-            attention.score_data.eq(scores),
+            connect(attention.score_row, matmul.drain_row),
+            connect(attention.score_chunk, chunk),
+            connect(attention.score_data, scores),
         ]
         self._unit_bits(m, "sign_norm", "sign_norm")
         self._unit_bits(m, "head_norm", "head_norm")
@@ -274,13 +241,13 @@ class Datapath(wiring.Component):
         }
         # A norm's first pass has no destination, and must not touch that of the second pass before it.
         with m.If(getattr(self, f"issue_{source}") & (1 if attention else command.apply)):
-            m.d.sync += [held[name].eq(value) for name, value in sources.items()]
+            m.d.sync += [connect(held[name], value) for name, value in sources.items()]
         m.d.comb += [
-            port.en.eq(unit.bits.en),
-            *(port[name].eq(value) for name, value in held.items()),
-            port.row.eq(unit.bits.row),
-            port.chunk.eq(unit.bits.chunk),
-            port.data.eq(unit.bits.data),
+            connect(port.en, unit.bits.en),
+            *(connect(port[name], value) for name, value in held.items()),
+            connect(port.row, unit.bits.row),
+            connect(port.chunk, unit.bits.chunk),
+            connect(port.data, unit.bits.data),
         ]
 
     def _head_norm(self, m: Module) -> None:
@@ -293,8 +260,8 @@ class Datapath(wiring.Component):
         fields = matmul.fields
         m.d.comb += [
             buffer.w_en.eq(matmul.drain_en & (fields.epilogue == Epilogue.HEAD_NORM)),
-            buffer.w_addr.eq(matmul.drain_row * chunks + matmul.drain_chunk + fields.dst_chunk),
-            buffer.w_data.eq(matmul.drain_data),
-            buffer.r_addr[0].eq(norm.x_addr),
-            norm.x_data.eq(buffer.r_data[0]),
+            connect_address(buffer.w_addr, matmul.drain_row * chunks + matmul.drain_chunk + fields.dst_chunk),
+            connect(buffer.w_data, matmul.drain_data),
+            connect_address(buffer.r_addr[0], norm.x_addr),
+            connect(norm.x_data, buffer.r_data[0]),
         ]

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from ..sim import commands
 from ..sim.engine import EngineConfig
 from ..sim.memories import HEAD_BIAS_BITS
+from .connect import connect, connect_address
 from .dense_walk import DenseWalk
 from .memory import LoadableMemory
 from .requantize import Requantizer
@@ -110,22 +111,22 @@ class Dense(wiring.Component):
         classify = Signal()  # the running command is `logits`
         prefix = Signal()  # the running command is `prefix`
         with m.If(self.embed_start | self.prefix_start | self.logits_start):
-            m.d.sync += [classify.eq(self.logits_start), prefix.eq(self.prefix_start)]
+            m.d.sync += [connect(classify, self.logits_start), connect(prefix, self.prefix_start)]
         m.d.comb += [
             walk.start.eq(self.embed_start | self.logits_start),
             walk.rows.eq(Mux(self.logits_start, 1, embed.patch_rows)),
             walk.row_length.eq(Mux(self.logits_start, logits.inputs, embed.patch_row_bytes)),
-            walk.row_step.eq(embed.row_bytes),
+            connect(walk.row_step, embed.row_bytes),
             walk.patches.eq(Mux(self.logits_start, 1, embed.patches)),
             walk.groups.eq(Mux(self.logits_start, logits.groups, embed.groups)),
             walk.weight_start.eq(Mux(self.logits_start, logits.weight_addr, 0)),
             self.pixel_en.eq(walk.en & ~classify),
             self.strip_done.eq(walk.strip_last & ~classify),
-            self.pixel_addr.eq(walk.pixel_addr),
+            connect(self.pixel_addr, walk.pixel_addr),
         ]
         sums = self._stage_sums(m, walk, classify, memories["dense_weights"])
         chunk_en, chunk, chunk_1 = self._stage_chunks(m, sums, classify, prefix)
-        m.d.comb += [memories["patch_params"].r_addr.eq(chunk), memories["head_bias"].r_addr.eq(chunk)]
+        m.d.comb += [connect_address(memories[name].r_addr, chunk) for name in ("patch_params", "head_bias")]
         self._stage_residual(m, chunk_en & ~classify, chunk_1, prefix, memories)
         self._stage_logits(m, chunk_en & classify, chunk, chunk_1, memories["head_bias"].r_data)
         return m
@@ -134,7 +135,7 @@ class Dense(wiring.Component):
         """Add a loadable memory."""
         memory = LoadableMemory(self.engine.load_memories[name])
         m.submodules[name] = memory
-        m.d.comb += [memory.load.eq(self.load), memory.bank.eq(self.bank)]
+        m.d.comb += [connect(memory.load, self.load), connect(memory.bank, self.bank)]
         return memory
 
     def _stage_sums(
@@ -147,8 +148,8 @@ class Dense(wiring.Component):
         en, first, last = Signal(4), Signal(4), Signal(5)  # bit k: the step is in the registers of stage k + 1
         input_3 = Signal(signed(INPUT_BITS), reset_less=True)
         m.d.sync += [
-            y_addr_1.eq(walk.offset),
-            weight_addr_1.eq(walk.weight_addr),
+            connect(y_addr_1, walk.offset),
+            connect_address(weight_addr_1, walk.weight_addr),
             en.eq(Cat(walk.en, en[:-1])),
             first.eq(Cat(walk.first, first[:-1])),
             last.eq(Cat(walk.last, last[:-1])),
@@ -156,8 +157,8 @@ class Dense(wiring.Component):
         ]
         m.d.comb += [
             self.y_en.eq(en[0] & classify),
-            self.y_addr.eq(y_addr_1),
-            weights.r_addr.eq(weight_addr_1),
+            connect(self.y_addr, y_addr_1),
+            connect(weights.r_addr, weight_addr_1),
         ]
         sums = []
         for lane in range(self.engine.dense_lanes):
@@ -191,17 +192,17 @@ class Dense(wiring.Component):
             m.d.sync += [
                 remaining.eq(remaining - 1),
                 chunk.eq(chunk + 1),
-                chunk_1.eq(shadow),
+                chunk_1.eq(shadow[:chunk_bits]),
                 shadow.eq(shadow >> chunk_bits),
             ]
             with m.If(~classify & ~prefix & (chunk == last_chunk)):
                 m.d.sync += [remaining.eq(0), chunk.eq(0)]
         with m.If(captured):
-            m.d.sync += [shadow.eq(Cat(*accs)), remaining.eq(self.group_chunks)]
+            m.d.sync += [shadow.eq(Cat(*accs)), connect(remaining, self.group_chunks)]
         with m.If(self.embed_start | self.prefix_start | self.logits_start):
             m.d.sync += [chunk.eq(0), last_chunk.eq(self.embed_command.chunks - 1)]
         with m.If(self.prefix_start):
-            m.d.sync += remaining.eq(self.prefix_command.words)
+            m.d.sync += connect(remaining, self.prefix_command.words)
         return chunk_en, chunk, chunk_1
 
     def _stage_residual(
@@ -234,23 +235,28 @@ class Dense(wiring.Component):
             with m.If(~prefix & (x_chunk + 1 == held.chunks)):
                 m.d.sync += [x_chunk.eq(0), x_row.eq(x_row + held.stride)]
         m.d.comb += [
-            requantizer.en.eq(en_1),
-            requantizer.acc.eq(chunk_1),
-            requantizer.params.eq(memories["patch_params"].r_data),
-            requantizer.shift_less_one.eq(shift_less_one),
-            requantizer.bypass.eq(prefix),
-            requantizer.position.eq(memories["positions"].r_data),
-            memories["positions"].r_addr.eq(position),
-            self.x_w_en.eq(requantizer.x_en),
+            connect(requantizer.en, en_1),
+            connect(requantizer.acc, chunk_1),
+            connect(requantizer.params, memories["patch_params"].r_data),
+            connect(requantizer.shift_less_one, shift_less_one),
+            connect(requantizer.bypass, prefix),
+            connect(requantizer.position, memories["positions"].r_data),
+            connect_address(memories["positions"].r_addr, position),
+            connect(self.x_w_en, requantizer.x_en),
             self.x_w_addr.eq(x_row + x_chunk),
-            self.x_w_data.eq(requantizer.x),
-            self.saturations.eq(requantizer.saturations),
+            connect(self.x_w_data, requantizer.x),
+            connect(self.saturations, requantizer.saturations),
         ]
 
     def _stage_logits(self, m: Module, en: Value, chunk: Signal, chunk_1: Signal, bias: Value) -> None:
         """Add the bias and write."""
         en_1, number_1 = Signal(), Signal(12, reset_less=True)
-        m.d.sync += [en_1.eq(en), self.logit_w_en.eq(en_1), number_1.eq(chunk), self.logit_w_addr.eq(number_1)]
+        m.d.sync += [
+            en_1.eq(en),
+            connect(self.logit_w_en, en_1),
+            number_1.eq(chunk),
+            connect(self.logit_w_addr, number_1),
+        ]
         for lane in range(self.engine.lanes):
             acc_1 = chunk_1.word_select(lane, self.acc_bits).as_signed()
             logit = acc_1 + bias.word_select(lane, HEAD_BIAS_BITS).as_signed()

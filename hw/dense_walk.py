@@ -6,6 +6,8 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .connect import connect
+
 
 class DenseWalk(wiring.Component):
     """For every patch, for every group of outputs, go through the rows of the patch and the bytes of a row.
@@ -78,17 +80,17 @@ class DenseWalk(wiring.Component):
                 self.weight_addr.eq(self.weight_addr + 1),
             ]
         with m.If(ends["row"]):
-            m.d.sync += [self.offset.eq(0), row_start.eq(next_row), self.pixel_addr.eq(next_row)]
+            m.d.sync += [self.offset.eq(0), row_start.eq(next_row), connect(self.pixel_addr, next_row)]
         with m.If(self.last):
-            m.d.sync += [self.en.eq(0), row_start.eq(patch_start), self.pixel_addr.eq(patch_start)]
+            m.d.sync += [self.en.eq(0), row_start.eq(patch_start), connect(self.pixel_addr, patch_start)]
         with m.If(ends["group"]):
             m.d.sync += [self.en.eq(1), self.first.eq(1)]
         with m.If(ends["patch"]):
             m.d.sync += [
-                self.weight_addr.eq(weight_start),
+                connect(self.weight_addr, weight_start),
                 patch_start.eq(next_patch),
                 row_start.eq(next_patch),
-                self.pixel_addr.eq(next_patch),
+                connect(self.pixel_addr, next_patch),
             ]
         with m.If(ends["strip"]):
             m.d.sync += [active.eq(0), self.en.eq(0)]
@@ -96,8 +98,8 @@ class DenseWalk(wiring.Component):
             m.d.sync += [
                 *(active.eq(1), self.en.eq(1), self.first.eq(1), self.offset.eq(0)),
                 *(self.pixel_addr.eq(0), row_start.eq(0), patch_start.eq(0)),
-                *(self.weight_addr.eq(self.weight_start), weight_start.eq(self.weight_start)),
-                *(row_step.eq(self.row_step), row_length.eq(self.row_length)),
+                *(connect(self.weight_addr, self.weight_start), connect(weight_start, self.weight_start)),
+                *(connect(row_step, self.row_step), connect(row_length, self.row_length)),
             ]
         return m
 
@@ -131,8 +133,8 @@ class DenseWalk(wiring.Component):
             m.d.sync += [groups_left.eq(groups), patches_left.eq(patches_left - 1)]
         with m.If(self.start):
             m.d.sync += [
-                *(age.eq(0), last_offset.eq(self.row_length - 1), patches_left.eq(self.patches)),
-                *(rows.eq(self.rows), rows_left.eq(self.rows)),
-                *(groups.eq(self.groups), groups_left.eq(self.groups)),
+                *(age.eq(0), last_offset.eq(self.row_length - 1), connect(patches_left, self.patches)),
+                *(connect(rows, self.rows), connect(rows_left, self.rows)),
+                *(connect(groups, self.groups), connect(groups_left, self.groups)),
             ]
         return ends

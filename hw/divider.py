@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..sim.pipeline import divide_cycles
+from .connect import connect
 
 
 class Divider(wiring.Component):
@@ -50,16 +51,16 @@ class Divider(wiring.Component):
         m.d.comb += [
             difference.eq(rest - divisor),
             fits.eq(~difference[-1]),
-            self.quotient.eq(quotient),
+            connect(self.quotient, quotient),
         ]
         m.d.sync += self.done.eq(left == 1)
         with m.If(self.start):
             # The only 1 of the dividend is its first bit.
-            m.d.sync += [divisor.eq(self.divisor), rest.eq(1), left.eq(self.power + 1)]
+            m.d.sync += [connect(divisor, self.divisor), rest.eq(1), left.eq(self.power + 1)]
         with m.Elif(left != 0):
             m.d.sync += [
                 left.eq(left - 1),
-                quotient.eq(Cat(fits, quotient)),
+                quotient.eq(Cat(fits, quotient[:-1])),
                 rest.eq(Mux(fits, difference, rest) << 1),
             ]
         return m

@@ -1,4 +1,4 @@
-"""The engine's top level: control, sequencer and datapath behind AXI ports."""
+"""The engine's top level: control, pixels in, datapath and logits out behind AXI ports."""
 
 from __future__ import annotations
 
@@ -8,11 +8,21 @@ from amaranth.lib.wiring import In, Out
 
 from ..sim.commands import ISSUED
 from ..sim.engine import EngineConfig
+from ..sim.memories import TAG_BITS
+from .connect import connect
 from .datapath import Datapath
 from .loader import Loader
+from .logits import Logits
+from .logits_queue import LOGIT_BITS, LogitsQueue
+from .pixel_buffer import PixelBuffer
 from .registers import AXI_LITE, Registers
 from .sequencer import Sequencer
 from .settings import Settings
+
+#: Signals of the streams that the engine takes.
+_STREAM_IN = ("tdata", "tlast", "tvalid", "tready")
+#: Signals of the stream that leaves it.
+_STREAM_OUT = ("tdata", "tuser", "tlast", "tvalid", "tready")
 
 
 def engine_ports(engine: EngineConfig) -> dict[str, wiring.Member]:
@@ -27,8 +37,8 @@ def engine_ports(engine: EngineConfig) -> dict[str, wiring.Member]:
         "s_axis_load_tlast": In(1),
         "s_axis_load_tvalid": In(1),
         "s_axis_load_tready": Out(1),
-        "m_axis_logits_tdata": Out(32),
-        "m_axis_logits_tuser": Out(16),
+        "m_axis_logits_tdata": Out(LOGIT_BITS),
+        "m_axis_logits_tuser": Out(TAG_BITS),
         "m_axis_logits_tlast": Out(1),
         "m_axis_logits_tvalid": Out(1),
         "m_axis_logits_tready": In(1),
@@ -39,15 +49,17 @@ def engine_ports(engine: EngineConfig) -> dict[str, wiring.Member]:
 class Engine(wiring.Component):
     """One accelerator: loads a network, takes images, gives logits (docs/accelerator.md).
 
-    Timing: an image takes `sim.compiler.Program.image_cycles`, plus the cycles that its streams keep it waiting,
-    which the
-        stall counters give. CYCLES counts from the cycle after the start to that of the last logit's transfer.
+    Timing: an image takes `sim.compiler.Program.image_cycles`, plus the cycles that its streams keep it waiting, which
+        the stall counters give. CYCLES counts from the cycle after the start to that in which the last logit went into
+        the queue.
     Numerics: docs/semantics.md, to the bit.
 
     Parameters
     ----------
     engine : EngineConfig
         Shape of the engine.
+    datapath : wiring.Component, optional
+        What computes, with the ports of `Datapath`; for tests of all that is around it.
 
     Members
     -------
@@ -56,117 +68,139 @@ class Engine(wiring.Component):
     s_axis_pixels_*, s_axis_load_* : In, Out
         Pixels and load stream.
     m_axis_logits_* : In, Out
-        Logits; tuser is the number of the image.
+        Logits; tuser is the number of the image, modulo 2^16.
     irq : Out(1)
         Level; see STATUS.irq.
     """
 
-    def __init__(self, engine: EngineConfig):
+    def __init__(self, engine: EngineConfig, datapath: wiring.Component | None = None):
         self.engine = engine
+        self._registers, self._loader, self._settings = Registers(engine), Loader(engine), Settings(engine)
+        self._sequencer, self._pixel_buffer = Sequencer(engine), PixelBuffer(engine)
+        self._logits, self._queue = Logits(engine), LogitsQueue(engine)
+        self._datapath = datapath or Datapath(engine)
         super().__init__(engine_ports(engine))
 
     def elaborate(self, platform: object) -> Module:
-        """Connect control, sequencer and datapath."""
+        """Connect control, pixels, datapath and logits."""
         m = Module()
-        m.submodules.registers = registers = Registers(self.engine)
-        m.submodules.loader = loader = Loader(self.engine)
-        m.submodules.settings = settings = Settings(self.engine)
-        # A wrong pixel stream drops the run: everything but the memories starts over.
-        restart = Signal()
-        sequencer, datapath = Sequencer(self.engine), Datapath(self.engine)
-        m.submodules.sequencer = sequencer
-        m.submodules.datapath = ResetInserter(restart)(datapath)
-        bank = Signal()
-        with m.If(loader.commit):
-            m.d.sync += bank.eq(~bank)
-        for unit in (settings, sequencer, datapath):
-            m.d.comb += [unit.load.eq(loader.load), unit.bank.eq(bank)]
-        for op in (command.name for command in ISSUED):
-            m.d.comb += [
-                getattr(datapath, f"issue_{op}").eq(getattr(sequencer, f"issue_{op}")),
-                getattr(datapath, f"command_{op}").eq(getattr(sequencer, f"command_{op}")),
-            ]
-        self._ports(m, registers, loader, datapath)
-        m.d.comb += [
-            restart.eq(sequencer.busy & datapath.pixel_error),
-            sequencer.start.eq(registers.start),
-            sequencer.restart.eq(restart),
-            sequencer.images.eq(registers.images),
-            sequencer.strip.eq(datapath.strip),
-            sequencer.hold.eq(datapath.hold),
-            datapath.enable.eq(sequencer.busy),
-            datapath.strip_beats.eq(settings.strip_beats),
-            datapath.strips.eq(settings.strips),
-            datapath.tag.eq(sequencer.image),
-            loader.idle.eq(~sequencer.busy & ~registers.start),
-            loader.abort_load.eq(registers.abort_load),
-        ]
-        self._status(m, registers, loader, settings, sequencer, datapath, restart)
+        m.submodules.registers = self._registers
+        m.submodules.loader = self._loader
+        m.submodules.settings = self._settings
+        m.submodules.sequencer = self._sequencer
+        m.submodules.pixel_buffer = self._pixel_buffer
+        # The end of a run within an image drops what is computed, but nothing that a bus has seen.
+        m.submodules.datapath = ResetInserter(self._sequencer.cut)(self._datapath)
+        m.submodules.logits = self._logits
+        m.submodules.logits_queue = self._queue
+        self._ports(m)
+        self._load(m)
+        self._run(m)
+        self._pixels_and_logits(m)
+        self._status(m)
         return m
 
-    def _ports(self, m: Module, registers: Registers, loader: Loader, datapath: Datapath) -> None:
+    def _ports(self, m: Module) -> None:
         """Connect the AXI ports."""
         for name, port in AXI_LITE.items():
-            outer, inner = getattr(self, f"s_axil_{name}"), getattr(registers, name)
-            m.d.comb += inner.eq(outer) if port.flow is In else outer.eq(inner)
+            outer, inner = getattr(self, f"s_axil_{name}"), getattr(self._registers, name)
+            m.d.comb += connect(inner, outer) if port.flow is In else connect(outer, inner)
+        streams = (("s_axis_pixels", self._pixel_buffer), ("s_axis_load", self._loader), ("m_axis_logits", self._queue))
+        for prefix, unit in streams:
+            for name in _STREAM_OUT if unit is self._queue else _STREAM_IN:
+                outer, inner = getattr(self, f"{prefix}_{name}"), getattr(unit, name)
+                flow = engine_ports(self.engine)[f"{prefix}_{name}"].flow
+                m.d.comb += connect(inner, outer) if flow is In else connect(outer, inner)
+        m.d.comb += connect(self.irq, self._registers.irq)
+
+    def _load(self, m: Module) -> None:
+        """Connect the load bus, and swap banks between runs."""
+        registers, loader, sequencer = self._registers, self._loader, self._sequencer
+        bank = Signal()
         m.d.comb += [
-            loader.tdata.eq(self.s_axis_load_tdata),
-            loader.tlast.eq(self.s_axis_load_tlast),
-            loader.tvalid.eq(self.s_axis_load_tvalid),
-            self.s_axis_load_tready.eq(loader.tready),
-            datapath.pixels_tdata.eq(self.s_axis_pixels_tdata),
-            datapath.pixels_tlast.eq(self.s_axis_pixels_tlast),
-            datapath.pixels_tvalid.eq(self.s_axis_pixels_tvalid),
-            self.s_axis_pixels_tready.eq(datapath.pixels_tready),
-            self.m_axis_logits_tdata.eq(datapath.logits_tdata),
-            self.m_axis_logits_tuser.eq(datapath.logits_tuser),
-            self.m_axis_logits_tlast.eq(datapath.logits_tlast),
-            self.m_axis_logits_tvalid.eq(datapath.logits_tvalid),
-            datapath.logits_tready.eq(self.m_axis_logits_tready),
-            self.irq.eq(registers.irq),
+            loader.idle.eq(~sequencer.busy & ~registers.start),
+            connect(loader.abort_load, registers.abort_load),
+        ]
+        with m.If(loader.commit):
+            m.d.sync += bank.eq(~bank)
+        for unit in (self._settings, sequencer, self._datapath):
+            m.d.comb += [connect(unit.load, loader.load), connect(unit.bank, bank)]
+
+    def _run(self, m: Module) -> None:
+        """Start and stop, and issue operations."""
+        registers, sequencer, pixels = self._registers, self._sequencer, self._pixel_buffer
+        m.d.comb += [
+            connect(sequencer.start, registers.start),
+            connect(sequencer.stop, registers.stop),
+            connect(sequencer.limit, pixels.limit),
+            connect(sequencer.strip, pixels.available),
+            connect(sequencer.hold, self._logits.hold),
+            connect(pixels.start, registers.start),
+            connect(pixels.images, registers.images),
+            connect(pixels.stop, registers.stop),
+            connect(pixels.give_up, registers.give_up),
+            connect(pixels.finish, sequencer.done),
+        ]
+        for op in ISSUED:
+            for name in (f"issue_{op}", f"command_{op}"):
+                m.d.comb += getattr(self._datapath, name).eq(getattr(sequencer, name))
+
+    def _pixels_and_logits(self, m: Module) -> None:
+        """Strips to the datapath, logits from there to the queue."""
+        settings, sequencer, pixels = self._settings, self._sequencer, self._pixel_buffer
+        datapath, logits, queue = self._datapath, self._logits, self._queue
+        m.d.comb += [
+            connect(pixels.strip_beats, settings.strip_beats),
+            connect(pixels.strips, settings.strips),
+            connect(pixels.read_addr, datapath.pixel_addr),
+            connect(datapath.pixel_data, pixels.read_data),
+            connect(pixels.release, datapath.strip_done),
+            connect(logits.w_en, datapath.logit_w_en),
+            connect(logits.w_addr, datapath.logit_w_addr),
+            connect(logits.w_data, datapath.logit_w_data),
+            connect(logits.start, sequencer.issue_output),
+            connect(logits.command, sequencer.command_output),
+            connect(logits.tag, sequencer.image[:TAG_BITS]),
+            connect(logits.cancel, sequencer.cut),
+            connect(logits.level, queue.level),
+            connect(queue.en, logits.en),
+            connect(queue.data, logits.data),
+            connect(queue.tag, logits.out_tag),
+            connect(queue.last, logits.last),
         ]
 
-    def _status(
-        self,
-        m: Module,
-        registers: Registers,
-        loader: Loader,
-        settings: Settings,
-        sequencer: Sequencer,
-        datapath: Datapath,
-        restart: Signal,
-    ) -> None:
+    def _status(self, m: Module) -> None:
         """Build the counters and show everything in the registers."""
-        cycles = Signal(64)
+        registers, loader, sequencer = self._registers, self._loader, self._sequencer
         m.d.comb += [
-            registers.busy.eq(sequencer.busy),
-            registers.finish.eq(sequencer.done),
-            registers.loaded.eq(loader.loaded),
-            registers.load_error.eq(loader.error),
-            registers.frame_error.eq(restart),
-            registers.loads_ok.eq(loader.loads_ok),
-            registers.loads_bad.eq(loader.loads_bad),
-            registers.network.eq(settings.network),
+            connect(registers.busy, sequencer.busy),
+            connect(registers.finish, sequencer.done),
+            connect(registers.dropping, self._pixel_buffer.dropping),
+            registers.frame_error.eq(sequencer.done & self._pixel_buffer.error),
+            connect(registers.loaded, loader.loaded),
+            connect(registers.load_error, loader.error),
+            connect(registers.loads_ok, loader.loads_ok),
+            connect(registers.loads_bad, loader.loads_bad),
+            connect(registers.network, self._settings.network),
+            connect(registers.queue, self._queue.level),
         ]
         counted = {
-            "array_busy": datapath.array_active,
+            "array_busy": self._datapath.array_active,
             "stall_pixels": sequencer.stall_pixels,
             "stall_logits": sequencer.stall_logits,
-            "done": datapath.image_out,
-            "saturations": datapath.saturations,
+            "done": self._logits.done,
+            "saturations": self._datapath.saturations,
         }
         for name, step in counted.items():
             shown = getattr(registers, name)
             value = Signal.like(shown, name=f"{name}_count")
-            m.d.comb += shown.eq(value)
+            m.d.comb += connect(shown, value)
             m.d.sync += value.eq(Mux(registers.start, 0, value + step))
+        cycles, last_logit = Signal(64), Signal(64)
         with m.If(registers.start):
-            m.d.sync += cycles.eq(0)
-        with m.Elif(sequencer.busy):
-            m.d.sync += cycles.eq(cycles + 1)
-        last_logit = Signal(64)
-        with m.If(registers.start):
-            m.d.sync += last_logit.eq(0)
-        with m.Elif(datapath.image_out):
-            m.d.sync += last_logit.eq(cycles + 1)
-        m.d.comb += registers.cycles.eq(last_logit)
+            m.d.sync += [cycles.eq(0), last_logit.eq(0)]
+        with m.Else():
+            m.d.sync += cycles.eq(cycles + sequencer.busy)
+            with m.If(self._logits.done):
+                m.d.sync += last_logit.eq(cycles + 1)
+        m.d.comb += connect(registers.cycles, last_logit)

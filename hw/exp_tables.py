@@ -6,7 +6,8 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..sim.engine import WORD, LoadMemory
+from ..sim.words import WORD, LoadMemory
+from .connect import connect, connect_address
 from .memory import LoadableMemory
 from .stream import LOAD_BUS
 
@@ -67,21 +68,21 @@ class ExpTables(wiring.Component):
         # One more than the word being read; 0 when none is.
         ordinal = Signal(range(WORD + 2))
         with m.If(self.start):
-            m.d.sync += [ordinal.eq(1), addr.eq(self.param_addr)]
+            m.d.sync += [ordinal.eq(1), connect_address(addr, self.param_addr)]
         with m.Elif(ordinal != 0):
             m.d.sync += [ordinal.eq(Mux(ordinal == WORD + 1, 0, ordinal + 1)), addr.eq(addr + 1)]
         m.d.comb += [
-            parameters.load.eq(self.load),
-            parameters.bank.eq(self.bank),
-            parameters.r_addr.eq(addr),
+            connect(parameters.load, self.load),
+            connect(parameters.bank, self.bank),
+            connect(parameters.r_addr, addr),
         ]
         read_ordinal = Signal.like(ordinal)
         write_ordinal = Signal.like(ordinal)
         word = Signal(self.spec.width, reset_less=True)
-        m.d.sync += [read_ordinal.eq(ordinal), write_ordinal.eq(read_ordinal), word.eq(parameters.r_data)]
+        m.d.sync += [read_ordinal.eq(ordinal), write_ordinal.eq(read_ordinal), connect(word, parameters.r_data)]
         m.d.comb += self.write_en.eq(write_ordinal != 0)
         with m.If(write_ordinal == 1):
-            m.d.sync += self.tau.eq(word)
+            m.d.sync += connect(self.tau, word)
         self._copies(m, write_ordinal, word)
         return m
 
@@ -95,7 +96,7 @@ class ExpTables(wiring.Component):
             m.d.comb += [
                 write.en.eq(write_ordinal > 1),
                 write.addr.eq(write_ordinal - 2),
-                write.data.eq(word),
-                read.addr.eq(index),
+                connect(write.data, word[:EXP_BITS]),
+                connect(read.addr, index[:-1]),
                 self.exp[lane].eq(Mux(index[-1], EXP_ZERO, read.data)),
             ]

@@ -11,6 +11,7 @@ from ..sim.engine import EngineConfig
 from ..sim.errors import check
 from ..sim.timing import NORMALISE_WRITE, POOL_WRITE
 from .arithmetic import delay_flag, product
+from .connect import connect, connect_address
 from .divider import Divider
 from .memory import WordMemory
 from .row_walk import RowWalk
@@ -115,11 +116,11 @@ class Head(wiring.Component):
         m = Module()
         m.submodules.y = y = WordMemory(Y_BITS, 2 * self.engine.max_embed_dim)
         m.d.comb += [
-            y.w_en.eq(self.y_w_en),
-            y.w_addr.eq(self.y_w_addr),
-            y.w_data.eq(self.y_w_data),
-            y.r_addr[0].eq(self.y_addr),
-            self.y_data.eq(y.r_data[0]),
+            connect(y.w_en, self.y_w_en),
+            connect_address(y.w_addr, self.y_w_addr),
+            connect(y.w_data, self.y_w_data),
+            connect_address(y.r_addr[0], self.y_addr),
+            connect(self.y_data, y.r_data[0]),
         ]
         pool_en, pool_addr = self._pool(m)
         normalise_en, normalise_addr = self._normalise(m)
@@ -136,7 +137,11 @@ class Head(wiring.Component):
         held = Signal(command_layout(commands.Pool), reset_less=True)
         address, w_addr = Signal(20, reset_less=True), Signal(20, reset_less=True)
         m.submodules.pool_walk = walk = RowWalk(row_bits=7, chunk_bits=12)  # rows are chunks, chunks are tokens
-        m.d.comb += [walk.start.eq(self.pool_start), walk.rows.eq(held.chunks), walk.chunks.eq(held.tokens)]
+        m.d.comb += [
+            connect(walk.start, self.pool_start),
+            connect(walk.rows, held.chunks),
+            connect(walk.chunks, held.tokens),
+        ]
         with m.If(walk.row_end):
             m.d.sync += address.eq(walk.row + 1)
         with m.Else():
@@ -144,12 +149,12 @@ class Head(wiring.Component):
         with m.If(self.x_w_en):
             m.d.sync += w_addr.eq(w_addr + 1)
         with m.If(self.pool_start):
-            m.d.sync += [held.eq(self.pool_command), address.eq(0), w_addr.eq(self.pool_command.dst_addr)]
+            m.d.sync += [connect(held, self.pool_command), address.eq(0), connect(w_addr, self.pool_command.dst_addr)]
 
         first_2 = delay_flag(m, walk.active & (walk.chunk == 0), 2, "first_2")
         m.d.comb += [
             self.x_w_en.eq(delay_flag(m, walk.row_end, POOL_WRITE, "row_end_4")),
-            self.x_w_addr.eq(w_addr),
+            connect(self.x_w_addr, w_addr),
         ]
         for lane in range(self.engine.lanes):
             x_2 = Signal(signed(x_bits), name=f"pool_x_2_{lane}", reset_less=True)
@@ -172,18 +177,18 @@ class Head(wiring.Component):
         address, y_w_addr = Signal(20, reset_less=True), Signal(12, reset_less=True)
         left, lane = Signal(11), Signal(range(lanes))  # channels that follow, and the next one's lane
         read_en = Signal()
-        m.d.sync += [self.stat_en.eq(self.normalise_start), divider.start.eq(self.stat_en)]
+        m.d.sync += [connect(self.stat_en, self.normalise_start), connect(divider.start, self.stat_en)]
         m.d.comb += [
-            self.stat_addr.eq(held.row),
-            divider.divisor.eq(self.stat_r),
-            self.q_en.eq(divider.done),
-            self.q_value.eq(divider.quotient),
+            connect(self.stat_addr, held.row),
+            connect(divider.divisor, self.stat_r),
+            connect(self.q_en, divider.done),
+            connect(self.q_value, divider.quotient),
             read_en.eq((left != 0) & (lane == 0)),
         ]
         with m.If(divider.start):
-            m.d.sync += s1.eq(self.stat_s1)
+            m.d.sync += connect(s1, self.stat_s1)
         with m.If(divider.done):
-            m.d.sync += [left.eq(held.channels), lane.eq(0)]
+            m.d.sync += [connect(left, held.channels), lane.eq(0)]
         with m.Elif(left != 0):
             m.d.sync += [left.eq(left - 1), lane.eq(lane + 1)]
         with m.If(read_en):
@@ -192,7 +197,7 @@ class Head(wiring.Component):
             m.d.sync += y_w_addr.eq(y_w_addr + 1)
         with m.If(self.normalise_start):
             command = self.normalise_command
-            m.d.sync += [held.eq(command), address.eq(command.x_addr), y_w_addr.eq(command.y_addr)]
+            m.d.sync += [held.eq(command), connect(address, command.x_addr), connect(y_w_addr, command.y_addr)]
 
         # Stage 2: the word of x, whose lowest lane is the channel. 5: times N_c. 6: minus S1. 9: times Q.
         word_2 = Signal(len(self.x_data), reset_less=True)
@@ -207,7 +212,7 @@ class Head(wiring.Component):
         ]
         m.d.comb += [
             self.y_w_en.eq(delay_flag(m, left != 0, NORMALISE_WRITE, "channel_9")),
-            self.y_w_addr.eq(y_w_addr),
+            connect(self.y_w_addr, y_w_addr),
             self.y_w_data.eq(product(m, centred_6, divider.quotient, "normalised") >> (f.head_m - f.head_frac_bits)),
         ]
         return read_en, address

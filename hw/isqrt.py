@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..sim.pipeline import isqrt_cycles
+from .connect import connect
 
 
 class Isqrt(wiring.Component):
@@ -43,13 +44,13 @@ class Isqrt(wiring.Component):
         m = Module()
         digits = self.latency_cycles
         valid = Signal(digits)
-        m.d.sync += valid.eq(Cat(self.value_valid, valid))
+        m.d.sync += valid.eq(Cat(self.value_valid, valid[:-1]))
         rest: Value = Cat(self.value, Const(0, 2 * digits - self.bits))
         root: Value = Const(0, 0)
         remainder: Value = Const(0, 0)
         for stage in range(digits):
             rest, root, remainder = self._digit(m, stage, rest, root, remainder)
-        m.d.comb += [self.root_valid.eq(valid[-1]), self.root.eq(root)]
+        m.d.comb += [self.root_valid.eq(valid[-1]), connect(self.root, root)]
         return m
 
     def _digit(self, m: Module, stage: int, rest: Value, root: Value, remainder: Value) -> tuple[Value, Value, Value]:
@@ -61,9 +62,9 @@ class Isqrt(wiring.Component):
         fits = ~difference[-1]
         next_root = Signal(stage + 1, name=f"root{stage}", reset_less=True)
         next_remainder = Signal(stage + 2, name=f"remainder{stage}", reset_less=True)
-        m.d.sync += [next_root.eq(Cat(fits, root)), next_remainder.eq(Mux(fits, difference, widened))]
+        m.d.sync += [next_root.eq(Cat(fits, root)), next_remainder.eq(Mux(fits, difference, widened)[: stage + 2])]
         if not below:
             return rest, next_root, next_remainder
         next_rest = Signal(below, name=f"rest{stage}", reset_less=True)
-        m.d.sync += next_rest.eq(rest)
+        m.d.sync += next_rest.eq(rest[:below])
         return next_rest, next_root, next_remainder

@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..sim.engine import EngineConfig
 from ..sim.loadstream import MAGIC, VERSION, LoadError
+from .connect import connect
 from .stream import LOAD_BUS
 
 
@@ -99,15 +100,15 @@ class Loader(wiring.Component):
         """Build the state machine, one state for each kind of beat."""
         m = Module()
         m.submodules.checksum = checksum = CRC32_ETHERNET(data_width=64).create()
-        m.d.comb += [self._beat.eq(self.tvalid & self.tready), self.error.eq(self._reason)]
+        m.d.comb += [self._beat.eq(self.tvalid & self.tready), connect(self.error, self._reason)]
         with m.If(self._beat):
             m.d.sync += self._remaining.eq(self._remaining - 1)
         self._header_states(m)
         self._section_states(m)
         self._end_states(m, checksum.crc)
         m.d.comb += [
-            checksum.data.eq(self.tdata),
-            checksum.valid.eq(self._beat),
+            connect(checksum.data, self.tdata),
+            connect(checksum.valid, self._beat),
             checksum.start.eq(self._state == State.MAGIC),
         ]
         m.d.sync += self._writes.eq(self._beat & (self._state == State.WORDS))
@@ -119,12 +120,12 @@ class Loader(wiring.Component):
 
     def _go(self, m: Module, state: State) -> None:
         """Choose the next state; a later choice in the same cycle wins over an earlier one."""
-        m.d.sync += self._state.eq(state)
+        m.d.sync += connect(self._state, state)
 
     def _refuse(self, m: Module, reason: LoadError, *, when: ValueLike) -> None:
         """Report `reason` and drop what follows this beat; a later call in the same state wins over an earlier one."""
         with m.If(when):
-            m.d.comb += self._reason.eq(reason)
+            m.d.comb += connect(self._reason, reason)
             self._go(m, State.DISCARD)
 
     def _cut_short(self, m: Module, *, when: ValueLike) -> None:
@@ -170,7 +171,7 @@ class Loader(wiring.Component):
         memory, addr, words = Signal(8), Signal(24), Signal(32)  # what is still to be written
         beat = Signal(6)
         bus = Signal(LOAD_BUS, reset_less=True)
-        m.d.comb += [self.load.eq(bus), self.load.en.eq(self._writes)]
+        m.d.comb += [connect(self.load, bus), connect(self.load.en, self._writes)]
         with m.If(self._state == State.SECTION):
             m.d.comb += self.tready.eq(1)
             with m.If(self._beat):
@@ -178,7 +179,7 @@ class Loader(wiring.Component):
                 m.d.sync += [known.eq(0), beat.eq(0)]
                 for spec in specs:
                     with m.If(self.tdata[:8] == spec.id):
-                        m.d.sync += [known.eq(1), depth.eq(spec.depth), beats.eq(spec.beats)]
+                        m.d.sync += [known.eq(1), connect(depth, spec.depth), connect(beats, spec.beats)]
                 self._go(m, State.CHECK)
             self._cut_short(m, when=self.abort_load | (self._beat & self.tlast))
         with m.If(self._state == State.CHECK):
@@ -193,7 +194,12 @@ class Loader(wiring.Component):
             with m.If(self._beat):
                 done = beat == beats - 1
                 m.d.sync += [beat.eq(Mux(done, 0, beat + 1)), addr.eq(addr + done), words.eq(words - done)]
-                m.d.sync += [bus.memory.eq(memory), bus.addr.eq(addr), bus.beat.eq(beat), bus.data.eq(self.tdata)]
+                m.d.sync += [
+                    connect(bus.memory, memory),
+                    connect(bus.addr, addr),
+                    connect(bus.beat, beat),
+                    connect(bus.data, self.tdata),
+                ]
                 with m.If(done & (words == 1)):
                     self._after(m, self._remaining - 1)
                 with m.Else():
@@ -212,7 +218,7 @@ class Loader(wiring.Component):
                 self._refuse(m, LoadError.LENGTH, when=~self.tlast)
             self._cut_short(m, when=self.abort_load)
         with m.If(self._state == State.COMMIT):
-            m.d.comb += self.commit.eq(self.idle)
+            m.d.comb += connect(self.commit, self.idle)
             with m.If(self.idle):
                 self._go(m, State.MAGIC)
         with m.If(self._state == State.DISCARD):

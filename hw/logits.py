@@ -1,4 +1,4 @@
-"""Logits output: the last memory, and the stream that leaves the engine."""
+"""Logits: the last memory, and the way of one image's logits into the queue at the output."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..sim.commands import Output
-from ..sim.engine import EngineConfig, ceil_div
-from ..sim.memories import HEAD_BIAS_BITS
+from ..sim.engine import EngineConfig
+from ..sim.memories import TAG_BITS
+from ..sim.words import ceil_div
+from .connect import connect, connect_address
+from .logits_queue import LOGIT_BITS
 from .memory import WordMemory
 from .stream import command_layout
 
-#: Width of a logit; also a lane of what `Dense` writes.
-LOGIT_BITS = HEAD_BIAS_BITS
-
 
 class Logits(wiring.Component):
-    """Memory of one image's logits, sent class by class as an AXI4-Stream.
+    """Memory of one image's logits, which go to the queue class by class as soon as it has room for all of them.
 
-    Timing: `sim.timing.output`, whose offsets count cycles without `hold` only: the stream alone decides when the
-        engine's time goes on. `tvalid` does not depend on `tready`, and a beat stays until it is taken. The memory
-        must not be written from the start of `output` to its last beat; a unit that was started before goes on while
-        `hold` is high.
+    Timing: `sim.timing.output`, whose offsets count cycles without `hold` only: the queue alone decides when the
+        engine's time goes on. Once the first logit went, the others follow in the cycles after it. The memory must not
+        be written from the start of `output` to its last logit; a unit that was started before goes on while `hold` is
+        high.
     Numerics: none.
 
     Parameters
     ----------
     engine : EngineConfig
-        `lanes` and `max_classes` are used.
+        `lanes`, `max_classes` and `queue_logits` are used.
 
     Members
     -------
@@ -36,12 +36,16 @@ class Logits(wiring.Component):
         Write a chunk of logits. Chunks beyond `max_classes`, which the classifier's last group may have, are dropped.
     start, command, tag : In
         Send the first `classes` logits, `tag` beside them.
-    tdata, tuser, tlast, tvalid, tready : Out, Out, Out, Out, In
-        AXI4-Stream: a logit, the tag, whether it is the last class.
+    cancel : In(1)
+        Forget a start that still waits for room.
+    level : In
+        Logits in the queue.
+    en, data, out_tag, last : Out
+        A logit for the queue, the tag, whether it is the last class.
     hold : Out(1)
-        The stream waits: ``tvalid & ~tready``.
+        The queue has no room for the image's logits.
     done : Out(1)
-        The last beat is taken in this cycle.
+        The last logit goes to the queue in this cycle.
     """
 
     def __init__(self, engine: EngineConfig):
@@ -53,12 +57,13 @@ class Logits(wiring.Component):
                 "w_data": In(engine.lanes * LOGIT_BITS),
                 "start": In(1),
                 "command": In(command_layout(Output)),
-                "tag": In(16),
-                "tdata": Out(LOGIT_BITS),
-                "tuser": Out(16),
-                "tlast": Out(1),
-                "tvalid": Out(1),
-                "tready": In(1),
+                "tag": In(TAG_BITS),
+                "cancel": In(1),
+                "level": In(range(engine.queue_logits + 1)),
+                "en": Out(1),
+                "data": Out(LOGIT_BITS),
+                "out_tag": Out(TAG_BITS),
+                "last": Out(1),
                 "hold": Out(1),
                 "done": Out(1),
             }
@@ -70,31 +75,38 @@ class Logits(wiring.Component):
         lanes = self.engine.lanes
         chunks = ceil_div(self.engine.max_classes, lanes)
         m.submodules.words = words = WordMemory(lanes * LOGIT_BITS, max(2, chunks))  # one word would have no address
-        started = Signal(2)  # one and two cycles ago
+        started, waiting, room, go = Signal(), Signal(), Signal(), Signal()
         word = Signal(lanes * LOGIT_BITS, reset_less=True)
         left, lane = Signal(12), Signal(range(lanes))  # classes to send, this one included, and its lane
         chunk = Signal(12, reset_less=True)  # of the next word; it has been addressed for cycles when it is needed
-        taken = Signal()
         m.d.comb += [
             words.w_en.eq(self.w_en & (self.w_addr < chunks)),
-            words.w_addr.eq(self.w_addr),
-            words.w_data.eq(self.w_data),
-            words.r_addr[0].eq(chunk),
-            self.tdata.eq(word),
-            self.tlast.eq(left == 1),
-            self.hold.eq(self.tvalid & ~self.tready),
-            taken.eq(self.tvalid & self.tready),
-            self.done.eq(taken & self.tlast),
+            connect_address(words.w_addr, self.w_addr),
+            connect(words.w_data, self.w_data),
+            connect_address(words.r_addr[0], chunk),
+            self.data.eq(word[:LOGIT_BITS]),
+            self.last.eq(left == 1),
+            self.hold.eq(waiting & ~room),
+            go.eq(waiting & room),
+            self.done.eq(self.en & self.last),
         ]
-        m.d.sync += started.eq((started << 1) | self.start)
-        with m.If(taken):
+        # Nothing comes in while an image waits: room that was there a cycle ago is there.
+        m.d.sync += [connect(started, self.start), room.eq(self.level + left <= self.engine.queue_logits)]
+        with m.If(self.en):
             m.d.sync += [left.eq(left - 1), lane.eq(lane + 1), word.eq(word >> LOGIT_BITS)]
         with m.If(self.done):
-            m.d.sync += self.tvalid.eq(0)
-        with m.If(started[1]):
-            m.d.sync += self.tvalid.eq(1)
-        with m.If(started[1] | (taken & (lane == lanes - 1))):
-            m.d.sync += [word.eq(words.r_data[0]), chunk.eq(chunk + 1)]
+            m.d.sync += self.en.eq(0)
+        with m.If(started):
+            m.d.sync += waiting.eq(1)
+        with m.If(go):
+            m.d.sync += [waiting.eq(0), self.en.eq(1)]
+        with m.If(go | (self.en & (lane == lanes - 1))):
+            m.d.sync += [connect(word, words.r_data[0]), chunk.eq(chunk + 1)]
         with m.If(self.start):
-            m.d.sync += [chunk.eq(0), lane.eq(0), left.eq(self.command.classes), self.tuser.eq(self.tag)]
+            m.d.sync += [
+                *(chunk.eq(0), lane.eq(0)),
+                *(connect(left, self.command.classes), connect(self.out_tag, self.tag)),
+            ]
+        with m.If(self.cancel):
+            m.d.sync += [started.eq(0), waiting.eq(0)]
         return m

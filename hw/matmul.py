@@ -10,6 +10,7 @@ from ..sim import commands
 from ..sim.commands import Preload
 from ..sim.engine import EngineConfig
 from ..sim.timing import MATMUL_DRAIN, MATMUL_PRELOAD, MATMUL_READ
+from .connect import connect
 from .stream import command_layout
 from .xnor_array import XnorArray
 
@@ -103,7 +104,7 @@ class Matmul(wiring.Component):
         m = Module()
         m.submodules.xnor_array = array = XnorArray(self.engine)
         first, last, epilogue, preload = self._steps(m)
-        m.d.comb += [array.a.eq(self.a), array.w.eq(self.w)]
+        m.d.comb += [connect(array.a, self.a), connect(array.w, self.w)]
 
         # The preload memories are read so that their word, with the constant added, meets the first step in the
         # accumulator.
@@ -113,8 +114,8 @@ class Matmul(wiring.Component):
         start_of_sums = Signal(len(array.preload), reset_less=True)
         bits = self.engine.acc_bits
         m.d.comb += [
-            self.preload_addr.eq(fetch.preload_addr),
-            array.preload.eq(start_of_sums),
+            connect(self.preload_addr, fetch.preload_addr),
+            connect(array.preload, start_of_sums),
             array.first.eq(firsts[-1]),
         ]
         for c in range(self.engine.columns):
@@ -128,7 +129,7 @@ class Matmul(wiring.Component):
         m.d.comb += [
             self.capture.eq(_delay(m, last, _FETCH + XnorArray.LATENCY, "last")[-1]),
             self.captured.eq(_delay(m, epilogue, _FETCH + XnorArray.LATENCY, "epilogue")[-1]),
-            array.capture.eq(self.capture),
+            connect(array.capture, self.capture),
         ]
         self._drain(m, array)
         return m
@@ -142,15 +143,15 @@ class Matmul(wiring.Component):
         m.d.comb += [
             first.eq(self.active & (step == 0)),
             last.eq(self.active & (step == held.steps - 1)),
-            self.a_mem.eq(held.a_mem),
-            self.w_mem.eq(held.w_mem),
+            connect(self.a_mem, held.a_mem),
+            connect(self.w_mem, held.w_mem),
             self.a_addr.eq(held.a_addr + step),
             self.w_addr.eq(held.w_addr + step),
-            *(epilogue[name].eq(held[name]) for name in _EPILOGUE),
-            *(preload[name].eq(held[name]) for name in _PRELOAD),
+            *(connect(epilogue[name], held[name]) for name in _EPILOGUE),
+            *(connect(preload[name], held[name]) for name in _PRELOAD),
         ]
         with m.If(self.start):
-            m.d.sync += [held.eq(self.command), step.eq(0), self.active.eq(1)]
+            m.d.sync += [connect(held, self.command), step.eq(0), self.active.eq(1)]
         with m.Elif(self.active):
             m.d.sync += [step.eq(step + 1), self.active.eq(~last)]
         return first, last, epilogue, preload
@@ -175,7 +176,7 @@ class Matmul(wiring.Component):
                 self.drain_en.eq(1),
                 self.drain_row.eq(0),
                 self.drain_chunk.eq(0),
-                self.fields.eq(self.captured),
+                connect(self.fields, self.captured),
             ]
 
 

@@ -7,7 +7,8 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from ..sim.engine import LoadMemory
+from ..sim.words import LoadMemory
+from .connect import connect, connect_address
 from .stream import LOAD_BUS
 
 
@@ -49,10 +50,14 @@ class WordMemory(wiring.Component):
         m = Module()
         m.submodules.store = store = memory.Memory(shape=self.width, depth=self.depth, init=[])
         write = store.write_port()
-        m.d.comb += [write.en.eq(self.w_en), write.addr.eq(self.w_addr), write.data.eq(self.w_data)]
+        m.d.comb += [
+            connect(write.en, self.w_en),
+            connect_address(write.addr, self.w_addr),
+            connect(write.data, self.w_data),
+        ]
         for addr, word in zip(self.r_addr, self.r_data, strict=True):
             read = store.read_port()
-            m.d.comb += [read.addr.eq(addr), word.eq(read.data)]
+            m.d.comb += [connect_address(read.addr, addr), connect(word, read.data)]
         return m
 
 
@@ -95,7 +100,7 @@ class LoadableMemory(wiring.Component):
             write.addr.eq(Cat(self.load.addr[: self.addr_bits], ~self.bank)),
             write.data.eq(self.load.data.replicate(beats)),
             read.addr.eq(Cat(self.r_addr, self.bank)),
-            self.r_data.eq(read.data),
+            connect(self.r_data, read.data[: self.spec.width]),
         ]
         return m
 
@@ -144,9 +149,9 @@ class SlotMemory(wiring.Component):
         write = store.write_port(granularity=self.slot_bits)
         read = store.read_port()
         m.d.comb += [
-            write.addr.eq(self.w_addr),
-            read.addr.eq(self.r_addr),
-            self.r_data.eq(read.data),
+            connect_address(write.addr, self.w_addr),
+            connect_address(read.addr, self.r_addr),
+            connect(self.r_data, read.data),
         ]
         for slot in range(self.slots):
             here = Signal(name=f"here_{slot}")

@@ -10,6 +10,7 @@ from ..sim.engine import EngineConfig
 from ..sim.norm_params import NormKind, NormParams, norm_params
 from ..sim.pipeline import MULTIPLY_CYCLES
 from .arithmetic import Tree, delay_flag, delayed, product
+from .connect import connect, connect_address
 from .isqrt import Isqrt
 from .memory import LoadableMemory, WordMemory
 from .row_walk import RowWalk, lane_mask
@@ -71,9 +72,9 @@ class NormRoot(wiring.Component):
         around = delayed(m, Cat(self.mean, self.row, self.s1), self.latency_cycles, "row_delay")
         row_end = 1 + len(self.row)
         m.d.comb += [
-            self.root.value.eq(variance),
+            connect(self.root.value, variance),
             self.root.value_valid.eq(delay_flag(m, self.sums_valid, MULTIPLY_CYCLES + 2, "valid")),
-            self.stat_en.eq(self.root.root_valid),
+            connect(self.stat_en, self.root.root_valid),
             self.stat_row.eq(around[1:row_end]),
             self.stat_s1.eq(around[row_end:]),
             self.stat_r.eq(Mux(around[0], self.params.mean_r, self.root.root)),
@@ -186,15 +187,19 @@ class Norm(wiring.Component):
         with m.If(walk.row_end):
             m.d.sync += [addr.eq(row_addr + held.stride), row_addr.eq(row_addr + held.stride)]
         with m.If(self.start):
-            m.d.sync += [held.eq(self.command), addr.eq(self.command.x_addr), row_addr.eq(self.command.x_addr)]
+            m.d.sync += [
+                connect(held, self.command),
+                connect(addr, self.command.x_addr),
+                connect(row_addr, self.command.x_addr),
+            ]
         m.d.comb += [
-            walk.start.eq(self.start),
-            walk.rows.eq(held.rows),
-            walk.chunks.eq(held.chunks),
-            self.x_addr.eq(addr),
-            parameters.load.eq(self.load),
-            parameters.bank.eq(self.bank),
-            parameters.r_addr.eq(held.param_addr + walk.chunk),
+            connect(walk.start, self.start),
+            connect(walk.rows, held.rows),
+            connect(walk.chunks, held.chunks),
+            connect(self.x_addr, addr),
+            connect(parameters.load, self.load),
+            connect(parameters.bank, self.bank),
+            connect_address(parameters.r_addr, held.param_addr + walk.chunk),
         ]
         return held
 
@@ -224,14 +229,14 @@ class Norm(wiring.Component):
         m.submodules.sum = total = Tree(signed(p.x_bits), self.lanes, "sum")
         m.submodules.square_sum = squares = Tree(square_bits, self.lanes, "sum")
         for lane in range(self.lanes):
-            m.d.comb += [total.i[lane].eq(x[lane]), squares.i[lane].eq(products[lane])]
+            m.d.comb += [connect(total.i[lane], x[lane]), connect(squares.i[lane], products[lane][:square_bits])]
         s1 = Signal(signed(p.s1_bits), reset_less=True)
         s2 = Signal(p.s2_bits, reset_less=True)
         m.d.sync += [
             s1.eq(Mux(first, 0, s1) + delayed(m, total.o, MULTIPLY_CYCLES, "sum_delay")),
             s2.eq(Mux(first, 0, s2) + squares.o),
         ]
-        m.d.comb += [roots.s1.eq(s1), roots.s2.eq(s2)]
+        m.d.comb += [connect(roots.s1, s1), connect(roots.s2, s2)]
 
     def _row_memory(self, m: Module, roots: NormRoot, row: Value) -> tuple[Value, Value]:
         """Keep S1 and R of each row; return those of `row`, one cycle later."""
@@ -239,18 +244,18 @@ class Norm(wiring.Component):
         store = WordMemory(p.s1_bits + p.r_bits, self.rows, 2 if p.kind == "sign_norm" else 1)
         m.submodules.row_memory = store
         m.d.comb += [
-            self.stat_en.eq(roots.stat_en),
-            self.stat_row.eq(roots.stat_row),
-            self.stat_s1.eq(roots.stat_s1),
-            self.stat_r.eq(roots.stat_r),
-            store.w_en.eq(roots.stat_en),
-            store.w_addr.eq(roots.stat_row),
+            connect(self.stat_en, roots.stat_en),
+            connect(self.stat_row, roots.stat_row),
+            connect(self.stat_s1, roots.stat_s1),
+            connect(self.stat_r, roots.stat_r),
+            connect(store.w_en, roots.stat_en),
+            connect_address(store.w_addr, roots.stat_row),
             store.w_data.eq(Cat(roots.stat_s1, roots.stat_r)),
-            store.r_addr[0].eq(row),
+            connect_address(store.r_addr[0], row),
         ]
         if p.kind == "sign_norm":
             m.d.comb += [
-                store.r_addr[1].eq(self.stat_r_addr),
+                connect_address(store.r_addr[1], self.stat_r_addr),
                 Cat(self.stat_r_s1, self.stat_r_r).eq(store.r_data[1]),
             ]
         return store.r_data[0][: p.s1_bits].as_signed(), store.r_data[0][p.s1_bits :]

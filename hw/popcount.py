@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from amaranth.hdl import Cat, Const, Module, Signal, Value
 
-from ..sim.engine import WORD
+from ..sim.words import WORD
 
 #: Sizes of the levels of parities over 64 bits: triples (and one last pair) of a level give the next.
 LEVELS = (WORD, 22, 8, 3, 1)

@@ -8,11 +8,12 @@ from amaranth.lib.wiring import In, Out
 
 from ..sim.engine import EngineConfig
 from ..sim.registers import ADDR_BITS, BY_NAME, COUNTERS, REGISTERS, ErrorCode, Register, constants
+from .connect import connect
 
 OKAY, SLVERR = 0, 2
 
 #: Registers that show a port of the same name in lower case.
-_SHOWN = ("DONE", "SATURATIONS", "LOADS_OK", "LOADS_BAD", "NETWORK")
+_SHOWN = ("DONE", "SATURATIONS", "LOADS_OK", "LOADS_BAD", "NETWORK", "QUEUE")
 
 #: Ports of an AXI4-Lite slave.
 AXI_LITE = {
@@ -39,14 +40,15 @@ AXI_LITE = {
 class Registers(wiring.Component):
     """Control and status registers (docs/registers.md) as an AXI4-Lite slave.
 
+    What waits on its outputs stays until it is taken.
     A start is passed on only when a program is loaded, the engine is not busy and IMAGES is not 0; else ERROR says why.
     ERROR keeps the first error since it was cleared, by a start or by writing 1 to STATUS.error.
     Address bits 1:0 are ignored and WSTRB is followed byte by byte. Addresses without a register, and writes to a
     register without a writable field, answer SLVERR and change nothing. Address and data of a write may come in any
     order.
 
-    Timing: at most one read and one write every two cycles; `start` and `abort_load` are high for one cycle, the one
-        after the later of address and data was taken.
+    Timing: at most one read and one write every two cycles; commands are high for one cycle, the one after the later
+        of address and data was taken.
 
     Parameters
     ----------
@@ -60,21 +62,24 @@ class Registers(wiring.Component):
     araddr, arvalid, arready, rdata, rresp, rvalid, rready : In, Out
         AXI4-Lite reads.
     busy : In
-        Images are being worked on; high from the cycle after `start`.
+        A run goes on; high from the cycle after `start`.
     finish : In
-        High for one cycle when the last logit of the last image was taken.
+        High for one cycle, the last one of a run.
+    dropping : In
+        Pixels are dropped up to TLAST.
     loaded : In
         A program was committed since reset.
     load_error : In
         `LoadError` code for one cycle when a stream is refused, else 0.
     frame_error : In
-        High for one cycle when the pixel stream has TLAST in the wrong place.
-    done, saturations, loads_ok, loads_bad, network : In
+        High for one cycle when a run ends because the pixel stream had TLAST in the wrong place.
+    done, saturations, loads_ok, loads_bad, network, queue : In
         32-bit values of the registers of these names.
     cycles, array_busy, stall_pixels, stall_logits : In
         64-bit counters; the low half's read holds the high half.
-    start, abort_load : Out
-        Commands.
+    start, stop, give_up, abort_load : Out
+        Commands. Stop is `stop` while a run goes on, else `give_up`: but not while the error of a broken frame is
+        uncleared, since who wrote it may have meant the run that ended just before.
     images : Out
         Images to work on, valid with `start`.
     irq : Out
@@ -86,11 +91,13 @@ class Registers(wiring.Component):
         super().__init__(
             {
                 **AXI_LITE,
-                **{name: In(1) for name in ("busy", "finish", "loaded", "frame_error")},
+                **{name: In(1) for name in ("busy", "finish", "dropping", "loaded", "frame_error")},
                 "load_error": In(4),
                 **{name.lower(): In(32) for name in _SHOWN},
                 **{name.lower(): In(64) for name in COUNTERS},
                 "start": Out(1),
+                "stop": Out(1),
+                "give_up": Out(1),
                 "abort_load": Out(1),
                 "images": Out(32),
                 "irq": Out(1),
@@ -112,6 +119,7 @@ class Registers(wiring.Component):
         m.d.comb += [
             self.images.eq(stored["IMAGES", "value"]),
             self.abort_load.eq(stored["CONTROL", "abort"]),
+            self.stop.eq(stored["CONTROL", "stop"] & self.busy),
             self.irq.eq(pending & stored["CONTROL", "irq_enable"]),
         ]
         return m
@@ -127,9 +135,9 @@ class Registers(wiring.Component):
             write.eq(have_addr & have_data & ~self.bvalid),
         ]
         with m.If(self.awvalid & self.awready):
-            m.d.sync += [have_addr.eq(1), addr.eq(self.awaddr)]
+            m.d.sync += [have_addr.eq(1), connect(addr, self.awaddr)]
         with m.If(self.wvalid & self.wready):
-            m.d.sync += [have_data.eq(1), data.eq(self.wdata), strobes.eq(self.wstrb)]
+            m.d.sync += [have_data.eq(1), connect(data, self.wdata), connect(strobes, self.wstrb)]
         with m.If(self.bready):
             m.d.sync += self.bvalid.eq(0)
         with m.If(write):
@@ -152,19 +160,25 @@ class Registers(wiring.Component):
         """Return ERROR and the pending interrupt, and pass a start on or refuse it."""
         error, pending, new = Signal(ErrorCode), Signal(), Signal(ErrorCode)
         request = stored["CONTROL", "start"]
-        with m.If(request & ~self.loaded):
+        with m.If(self.frame_error):  # first: no start that is refused may hide it
+            m.d.comb += new.eq(ErrorCode.PIXEL_FRAME)
+        with m.Elif(request & ~self.loaded):
             m.d.comb += new.eq(ErrorCode.START_WITHOUT_PROGRAM)
         with m.Elif(request & self.busy):
             m.d.comb += new.eq(ErrorCode.START_WHILE_BUSY)
         with m.Elif(request & (self.images == 0)):
             m.d.comb += new.eq(ErrorCode.START_WITHOUT_IMAGES)
-        with m.Elif(self.frame_error):
-            m.d.comb += new.eq(ErrorCode.PIXEL_FRAME)
         with m.Else():
-            m.d.comb += new.eq(self.load_error)
+            m.d.comb += connect(new, self.load_error)
         m.d.comb += self.start.eq(request & self.loaded & ~self.busy & (self.images != 0))
         with m.If(request | stored["STATUS", "error"] | (error == ErrorCode.NONE)):
             m.d.sync += error.eq(new)
+        broken = Signal()  # a frame was, and nobody has cleared that
+        with m.If(self.frame_error):
+            m.d.sync += broken.eq(1)
+        with m.Elif(self.start | stored["STATUS", "error"]):
+            m.d.sync += broken.eq(0)
+        m.d.comb += self.give_up.eq(stored["CONTROL", "stop"] & ~self.busy & ~broken)
         with m.If(self.finish | (new != ErrorCode.NONE)):
             m.d.sync += pending.eq(1)
         with m.Elif(stored["STATUS", "irq"]):
@@ -176,6 +190,7 @@ class Registers(wiring.Component):
     ) -> dict[str, Value]:
         """Return what a read of each register gives; a counter's high half is held by the read of its low half."""
         status = {"busy": self.busy, "loaded": self.loaded, "error": error != ErrorCode.NONE, "irq": pending}
+        status["dropping"] = self.dropping
         values: dict[str, Value] = {name: Const(value, 32) for name, value in constants(self.engine).items()}
         values |= {name: getattr(self, name.lower()) for name in _SHOWN}
         values["CONTROL"] = stored["CONTROL", "irq_enable"] << BY_NAME["CONTROL"].field("irq_enable").lsb

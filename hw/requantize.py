@@ -7,6 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..sim.memories import PATCH_BIAS_BITS, PATCH_SCALE_BITS
+from .connect import connect
 from .fixed import saturate_signed
 
 #: Distance of the steps of the first of the two stages that shift.
@@ -83,7 +84,7 @@ class Requantizer(wiring.Component):
         m = Module()
         stages = Signal(self.latency)  # bit k: a chunk is in the registers of stage k + 1
         m.d.sync += stages.eq(Cat(self.en, stages[:-1]))
-        m.d.comb += [self.position_en.eq(stages[3]), self.x_en.eq(stages[6])]
+        m.d.comb += [connect(self.position_en, stages[3]), connect(self.x_en, stages[6])]
         clamped = Signal(self.lanes)
         for lane in range(self.lanes):
             m.d.comb += clamped[lane].eq(self._lane(m, lane))
@@ -107,9 +108,9 @@ class Requantizer(wiring.Component):
         clamped_7 = Signal(name=f"clamped_7_{lane}", reset_less=True)
         coarse = Cat(Const(0, COARSE_BITS), self.shift_less_one[COARSE_BITS:])
         m.d.sync += [
-            acc_1.eq(self.acc[lane]),
-            scale_1.eq(params.scale),
-            bias_1.eq(params.bias),
+            connect(acc_1, self.acc[lane]),
+            connect(scale_1, params.scale),
+            connect(bias_1, params.bias),
             product_2.eq(acc_1 * scale_1),
             bias_2.eq(bias_1),
             sum_3.eq(product_2 + bias_2),
@@ -120,5 +121,5 @@ class Requantizer(wiring.Component):
         ]
         value, clamped = saturate_signed(sum_6[1:], x_bits)
         m.d.sync += [x_7.eq(value), clamped_7.eq(clamped)]
-        m.d.comb += self.x[lane].eq(x_7)
+        m.d.comb += connect(self.x[lane], x_7)
         return clamped_7

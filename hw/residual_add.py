@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..sim.engine import EngineConfig
+from .connect import connect, connect_address
 from .fixed import saturate_signed
 from .memory import LoadableMemory
 from .stream import LOAD_BUS
@@ -62,14 +63,18 @@ class ResidualAdd(wiring.Component):
         """Build the parameter memory and `lanes` three-stage lanes."""
         m = Module()
         m.submodules.residual = params = LoadableMemory(self.engine.load_memories["residual"])
-        m.d.comb += [params.load.eq(self.load), params.bank.eq(self.bank), params.r_addr.eq(self.param_addr)]
+        m.d.comb += [
+            connect(params.load, self.load),
+            connect(params.bank, self.bank),
+            connect_address(params.r_addr, self.param_addr),
+        ]
         stages = [Cat(self.en, self.addr)]
         for k in range(4):
             stages.append(Signal(21, name=f"write_{k}"))
             m.d.sync += stages[-1].eq(stages[-2])
         m.d.comb += [self.w_en.eq(stages[-1][0]), self.w_addr.eq(stages[-1][1:])]
         sums = Signal(len(self.sums), reset_less=True)
-        m.d.sync += sums.eq(self.sums)
+        m.d.sync += connect(sums, self.sums)
         overflows = [self._lane(m, lane, sums, params.r_data) for lane in range(self.engine.lanes)]
         # Counted a cycle later than written: only the total matters.
         m.d.sync += self.saturations.eq(Mux(self.w_en, sum(overflows[1:], overflows[0]), 0))

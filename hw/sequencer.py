@@ -19,17 +19,21 @@ from ..sim.commands import (
     SignNorm,
 )
 from ..sim.engine import EngineConfig
+from .connect import connect, connect_address
 from .memory import LoadableMemory
 from .stream import LOAD_BUS, command_layout
 
 
 class Sequencer(wiring.Component):
-    """Issue the program's operations, `images` times over.
+    """Issue the program's operations, `limit` times over.
+
+    The limit may become lower during a run, down to the number of the image at hand: that image will never be whole,
+    so the run is cut there. After `stop` it is cut as well where an image would have to wait for room.
 
     Timing: the first operation is issued two cycles after `start`, each further one `delay` cycles after the one
-    before,
-        plus the cycles in which `hold` was high or an `embed` found no strip. The last `end` clears `busy` in the
-        next cycle. An operation is chosen one cycle before it is issued; in between its Eps is read.
+        before, plus the cycles in which `hold` was high or an `embed` found no strip. The last `end`, or `cut`, clears
+        `busy` in the next cycle; `cut` follows the change of the limit by one cycle, or two after the `end` of an
+        image. An operation is chosen one cycle before it is issued; in between its Eps is read.
 
     Parameters
     ----------
@@ -38,18 +42,18 @@ class Sequencer(wiring.Component):
 
     Members
     -------
-    start, restart : In(1)
-        Begin with the first operation; drop everything.
-    images : In(16)
-        Images to run, 1 or more.
+    start, stop : In(1)
+        Begin with the first operation; do not wait for room any more.
+    limit : In(32)
+        Images to run, valid in the cycle after `start`, 1 or more there.
     strip : In(1)
         A strip of pixels is there.
     hold : In(1)
-        The logits stream waits for its reader: time stands still.
+        There is no room for an image's logits: time stands still.
     busy, image : Out
         Running; number of the image at hand, from 0.
-    image_done, done : Out(1)
-        Strobes: `end` of an image, of the last image.
+    image_done, done, cut : Out(1)
+        Strobes: `end` of an image; the run ends; it ends within an image, whose operations must be forgotten.
     stall_pixels, stall_logits : Out(1)
         This cycle is lost to the pixel or logits stream.
     issue_<op>, command_<op> : Out
@@ -63,14 +67,15 @@ class Sequencer(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
-                "restart": In(1),
-                "images": In(16),
+                "stop": In(1),
+                "limit": In(32),
                 "strip": In(1),
                 "hold": In(1),
                 "busy": Out(1),
-                "image": Out(16),
+                "image": Out(32),
                 "image_done": Out(1),
                 "done": Out(1),
+                "cut": Out(1),
                 "stall_pixels": Out(1),
                 "stall_logits": Out(1),
                 **{f"issue_{command.name}": Out(1) for command in ISSUED},
@@ -91,28 +96,43 @@ class Sequencer(wiring.Component):
         fields = program.r_data[OPCODE_BITS + DELAY_BITS :]
         due, issue = Signal(), Signal()
         m.d.comb += [
-            program.load.eq(self.load),
-            program.bank.eq(self.bank),
-            program.r_addr.eq(pc),
+            connect(program.load, self.load),
+            connect(program.bank, self.bank),
+            connect_address(program.r_addr, pc),
             due.eq(self.busy & (wait == 0)),
             self.stall_logits.eq(self.busy & self.hold),
             self.stall_pixels.eq(due & ~self.hold & (opcode == OPCODES[Embed]) & ~self.strip),
             issue.eq(due & ~self.hold & ~self.stall_pixels),
             self.image_done.eq(issue & (opcode == OPCODES[End])),
-            self.done.eq(self.image_done & (self.image == self.images - 1)),
         ]
+        self._run(m)
         with m.If(self.busy & (wait != 0) & ~self.hold):
             m.d.sync += wait.eq(wait - 1)
         with m.If(issue):
             m.d.sync += [wait.eq(delay - 1), pc.eq(pc + 1)]
         self._commands(m, issue, opcode, fields, self._loop(m, issue, opcode, fields, pc))
-        with m.If(self.image_done):
-            m.d.sync += [pc.eq(0), self.image.eq(self.image + 1), self.busy.eq(~self.done)]
+        with m.If(self.image_done | self.cut):
+            m.d.sync += pc.eq(0)  # the first word is read before the start
         with m.If(self.start):
-            m.d.sync += [pc.eq(0), wait.eq(0), self.image.eq(0), self.busy.eq(1)]
-        with m.If(self.restart):
-            m.d.sync += [pc.eq(0), self.busy.eq(0)]
+            m.d.sync += wait.eq(0)
         return m
+
+    def _run(self, m: Module) -> None:
+        """Count images from the start of a run to its end."""
+        last, beyond, stopping = Signal(), Signal(), Signal()  # as the image at hand stood one cycle ago
+        m.d.comb += [
+            self.cut.eq(self.busy & (beyond | (stopping & self.hold))),
+            self.done.eq((self.image_done & last) | self.cut),
+        ]
+        m.d.sync += [last.eq(self.image + 1 == self.limit), beyond.eq(self.image == self.limit)]
+        with m.If(self.image_done):
+            m.d.sync += self.image.eq(self.image + 1)
+        with m.If(self.stop):
+            m.d.sync += stopping.eq(1)
+        with m.If(self.done):
+            m.d.sync += self.busy.eq(0)
+        with m.If(self.start):
+            m.d.sync += [self.busy.eq(1), self.image.eq(0), last.eq(0), beyond.eq(0), stopping.eq(0)]
 
     def _loop(self, m: Module, issue: Signal, opcode: Signal, fields: Signal, pc: Signal) -> dict[str, Signal]:
         """Build the block loop; return the base that each step of `loop` moves on."""
@@ -121,12 +141,12 @@ class Sequencer(wiring.Component):
         bases = {
             step: Signal(20, name=step.replace("_step", "_base")) for step in Loop.layout() if step.endswith("_step")
         }
-        m.d.comb += loop.as_value().eq(fields)
+        m.d.comb += connect(loop.as_value(), fields[: len(loop.as_value())])
         with m.If(issue & (opcode == OPCODES[Loop])):
             with m.If(count == loop.count - 1):
                 m.d.sync += [count.eq(0), *(base.eq(0) for base in bases.values())]
             with m.Else():
-                m.d.sync += [count.eq(count + 1), pc.eq(loop.target)]
+                m.d.sync += [count.eq(count + 1), connect(pc, loop.target)]
                 m.d.sync += [base.eq(base + loop[step]) for step, base in bases.items()]
         with m.If(self.start):
             m.d.sync += [count.eq(0), *(base.eq(0) for base in bases.values())]
@@ -135,7 +155,7 @@ class Sequencer(wiring.Component):
     def _commands(self, m: Module, issue: Signal, opcode: Signal, fields: Signal, bases: dict[str, Signal]) -> None:
         """Decode the operation, add the bases of its block, and issue it in the next cycle."""
         m.submodules.norm_eps = eps = LoadableMemory(self.engine.load_memories["norm_eps"])
-        m.d.comb += [eps.load.eq(self.load), eps.bank.eq(self.bank)]
+        m.d.comb += [connect(eps.load, self.load), connect(eps.bank, self.bank)]
         for kind in ISSUED:
             plain = Signal(command_layout(kind), name=f"{kind.name}_fields")
             based = Signal(command_layout(kind), name=f"{kind.name}_based")
@@ -143,19 +163,19 @@ class Sequencer(wiring.Component):
             chosen = Signal(name=f"{kind.name}_chosen")
             issued = Signal(command_layout(kind), name=f"{kind.name}_issued", reset_less=True)
             m.d.comb += [
-                plain.as_value().eq(fields),
+                connect(plain.as_value(), fields[: len(plain.as_value())]),
                 chosen.eq(issue & (opcode == OPCODES[kind])),
                 based.eq(plain),
                 command.eq(issued),
             ]
-            m.d.sync += [getattr(self, f"issue_{kind.name}").eq(chosen & ~self.restart), issued.eq(based)]
+            m.d.sync += [getattr(self, f"issue_{kind.name}").eq(chosen & ~self.cut), issued.eq(based)]
             for name, bits in kind.layout().items():
                 if bits.base is not None:
                     m.d.comb += based[name].eq(plain[name] + self._base(bits.base, plain, bases))
             if kind in (SignNorm, HeadNorm):
                 with m.If(chosen):
-                    m.d.comb += eps.r_addr.eq(based.eps)
-                m.d.comb += command.eps.eq(eps.r_data)
+                    m.d.comb += connect_address(eps.r_addr, based.eps)
+                m.d.comb += connect(command.eps, eps.r_data)
 
     @staticmethod
     def _base(base: Base, plain: data.View, bases: dict[str, Signal]) -> Value:

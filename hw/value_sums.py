@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from ..sim.engine import EngineConfig
+from .connect import connect, connect_address
 from .memory import WordMemory
 from .stream import read_port
 
@@ -64,9 +65,9 @@ class ValueSums(wiring.Component):
         group, zero, fresh = Signal(16), Signal(), Signal()
         held, base, total = Signal(width, reset_less=True), Signal(width), Signal(width)
         m.d.comb += [
-            sums.r_addr[0].eq(self.read.addr),
-            self.read.data.eq(sums.r_data[0]),
-            sums.r_addr[1].eq(self.capture_group),
+            connect_address(sums.r_addr[0], self.read.addr),
+            connect(self.read.data, sums.r_data[0]),
+            connect_address(sums.r_addr[1], self.capture_group),
             # The first chunk meets the word as it leaves the memory; later ones the registers.
             base.eq(Mux(fresh, Mux(zero, 0, sums.r_data[1]), held)),
         ]
@@ -75,12 +76,12 @@ class ValueSums(wiring.Component):
             m.d.comb += total.word_select(c, bits).eq(base.word_select(c, bits) + counted)
         m.d.sync += sums.w_en.eq(self.en & self.last)
         with m.If(self.capture):
-            m.d.sync += [group.eq(self.capture_group), zero.eq(self.capture_first), fresh.eq(1)]
+            m.d.sync += [connect(group, self.capture_group), connect(zero, self.capture_first), fresh.eq(1)]
         with m.If(self.en):
             m.d.sync += held.eq(total)
             with m.If(~self.capture):
                 m.d.sync += fresh.eq(0)
             with m.If(self.last):
-                m.d.sync += sums.w_addr.eq(group)
-        m.d.comb += sums.w_data.eq(held)
+                m.d.sync += connect_address(sums.w_addr, group)
+        m.d.comb += connect(sums.w_data, held)
         return m

@@ -6,7 +6,9 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..sim.engine import WORD, EngineConfig
+from ..sim.engine import EngineConfig
+from ..sim.words import WORD
+from .connect import connect
 from .popcount import Features
 from .xnor_dot import XnorDot
 
@@ -70,9 +72,9 @@ class XnorArray(wiring.Component):
             for c in range(columns):
                 m.submodules[f"dot_{r}_{c}"] = dot = XnorDot(self.engine.fabric, bits)
                 m.d.comb += [
-                    dot.a.eq(a[r]),
-                    dot.w.eq(w[c]),
-                    dot.first.eq(self.first),
+                    connect(dot.a, a[r]),
+                    connect(dot.w, w[c]),
+                    connect(dot.first, self.first),
                     dot.preload.eq(self.preload.word_select(c, bits)),
                 ]
                 sums.append(dot.o)
@@ -81,7 +83,7 @@ class XnorArray(wiring.Component):
             for r in range(rows):
                 below = drain[r + 1] if r + 1 < rows else drain[r]
                 m.d.sync += drain[r].eq(Mux(self.capture, Cat(*sums[r * columns : (r + 1) * columns]), below))
-        m.d.comb += self.o.eq(drain[0])
+        m.d.comb += connect(self.o, drain[0])
         return m
 
     def _features(self, m: Module, operand: Value, name: str, *, weights: bool) -> Signal:

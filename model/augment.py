@@ -55,7 +55,9 @@ class Augmentation:
             check(getattr(self, name) >= 0, f"{name} is a largest magnitude, 0 or more, got {getattr(self, name)}")
         for name in ("flip", "erase", "strength"):
             check(getattr(self, name) <= 1, f"{name} must be 0 to 1, got {getattr(self, name)}")
+        most = 100
         check(isinstance(self.operations, int), f"operations must be a whole number, got {self.operations!r}")
+        check(self.operations <= most, f"operations must be at most {most}, got {self.operations}")
 
     @property
     def mixes(self) -> bool:

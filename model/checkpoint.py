@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from ..sim.config import Formats, config_from_dict
 from ..sim.errors import BivitError, check
-from ..sim.typed import build
+from ..sim.files import whole_file
+from ..sim.tensor_file import Format as FileFormat
+from ..sim.typed import build, shown
 from .binarize import Binarization
 from .official import OfficialBiViT
 from .patch import PixelNorm
@@ -33,6 +34,9 @@ VERSION = 2
 #: Kinds of models, and the objects that the header of each holds beside `OBJECTS`.
 KINDS = {"float": (), "official": (), "weights": ("binarization",), "binary": ("binarization", "formats")}
 OBJECTS = ("config", "pixels", "metrics", "provenance")
+#: Tensors that a message names at most.
+_NAMED = 8
+_FILE = FileFormat(FORMAT, VERSION, "checkpoint", "train again", ("kind", "seed", *OBJECTS), OBJECTS)
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,9 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
     Raises
     ------
     BivitError
-        When metrics or provenance are not JSON, or the folder cannot be written.
+        When metrics or provenance are not JSON, or the file cannot be written.
     """
-    target, model = Path(path), checkpoint.model
+    model = checkpoint.model
     header: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
@@ -73,16 +77,9 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
     except (TypeError, ValueError) as error:
         raise BivitError(f"metrics and provenance must hold finite JSON values only: {error}") from error
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    try:
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
-            temporary = Path(folder) / "checkpoint"
-            # Not by save_file, whose files only their owner may read, whatever the umask.
-            temporary.write_bytes(save(tensors, metadata))
-            temporary.replace(target)
-    except (OSError, SafetensorError) as error:
-        raise BivitError(
-            f"cannot write the checkpoint {target}: {error}; choose a folder that can be written"
-        ) from error
+    # Not by save_file, whose files only their owner may read, whatever the umask.
+    with whole_file(path) as partial:
+        partial.write_bytes(save(tensors, metadata))
 
 
 def load_checkpoint(path: str | Path, kind: str | None = None) -> Checkpoint:
@@ -108,15 +105,19 @@ def load_checkpoint(path: str | Path, kind: str | None = None) -> Checkpoint:
     """
     source = Path(path)
     check(source.is_file(), f"there is no checkpoint {source}; `bivit train` writes one")
-    header, tensors = _read(source)
+    header, tensors = _FILE.read(source, "pt")
+    _check_header(source, header)
     got = header["kind"]
     check(
         kind in (None, got),
         f"{source} holds a model of kind {got!r}, but {kind!r} is needed; "
         "`bivit train` writes the teacher as float and the Bi-ViT as binary",
     )
+    # Without memory first, so that sizes that the file does not hold are refused before they are reserved.
+    with torch.device("meta"):
+        expected = _build(source, header).state_dict()
+    _check_tensors(source, tensors, expected)
     model = _build(source, header)
-    _check_tensors(source, tensors, model.state_dict())
     model.load_state_dict(tensors)
     return Checkpoint(model.eval(), header["seed"], header["metrics"], header["provenance"])
 
@@ -126,37 +127,13 @@ def file_hash(path: str | Path) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def _read(source: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    try:
-        with safe_open(source, framework="pt") as file:
-            header = _parse_header(source, (file.metadata() or {}).get("bivit"))
-            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise BivitError(f"{source} is truncated or not a safetensors file: {error}; train again") from error
-    except OSError as error:
-        raise BivitError(f"cannot read the checkpoint {source}: {error}") from error
-
-
-def _parse_header(source: Path, text: str | None) -> dict[str, Any]:
-    check(text is not None, f"{source} is not a bivit checkpoint: its metadata lacks the key 'bivit'")
-    try:
-        header = json.loads(text or "")
-    except json.JSONDecodeError as error:
-        raise BivitError(f"{source} is damaged: its header is not JSON: {error}; train again") from error
-    check(
-        isinstance(header, dict) and header.get("format") == FORMAT,
-        f"{source} is not a bivit checkpoint: its format is not {FORMAT!r}; `bivit train` writes checkpoints",
-    )
-    got = header.get("version")
-    check(got == VERSION, f"{source} is of version {got!r}, this bivit reads version {VERSION}; train again")
-    kind = header.get("kind")
-    check(kind in tuple(KINDS), f"{source} holds a model of kind {kind!r}; allowed are {', '.join(KINDS)}")
-    objects = (*OBJECTS, *KINDS[kind])
-    missing = [key for key in ("seed", *objects) if key not in header]
-    check(not missing, f"the header of {source} lacks {', '.join(missing)}; train again")
-    for key in objects:
-        check(isinstance(header[key], dict), f"{key} in the header of {source} must be an object, got {header[key]!r}")
-    return header
+def _check_header(source: Path, header: dict[str, Any]) -> None:
+    kind = header["kind"]
+    known = isinstance(kind, str) and kind in KINDS
+    check(known, f"{source} holds a model of kind {shown(kind)}; allowed are {', '.join(KINDS)}")
+    _FILE.check_keys(source, header, KINDS[kind], KINDS[kind])
+    seed = header["seed"]
+    check(type(seed) is int, f"seed in the header of {source} must be an integer, got {shown(seed)}")
 
 
 def _build(source: Path, header: dict[str, Any]) -> VisionTransformer:
@@ -178,17 +155,34 @@ def _check_tensors(source: Path, got: dict[str, Tensor], expected: dict[str, Ten
     missing, unexpected = sorted(set(expected) - set(got)), sorted(set(got) - set(expected))
     check(
         not missing and not unexpected,
-        f"{source} does not hold the tensors of its config; missing: {', '.join(missing) or 'none'}; "
-        f"unexpected: {', '.join(unexpected) or 'none'}",
+        f"{source} does not hold the tensors of its config; missing: {some(missing)}; unexpected: {some(unexpected)}",
     )
     for name, tensor in got.items():
-        shape = list(expected[name].shape)
+        shape, dtype = list(expected[name].shape), expected[name].dtype
         check(list(tensor.shape) == shape, f"{name} in {source} must have shape {shape}, got {list(tensor.shape)}")
+        check(tensor.dtype == dtype, f"{name} in {source} must be {dtype}, got {tensor.dtype}")
     refuse_nonfinite(got, str(source))
 
 
-def refuse_nonfinite(tensors: dict[str, Tensor], where: str) -> None:
-    """Raise `BivitError`, naming tensors and counts, when one holds NaN or infinity."""
+def some(names: Sequence[str]) -> str:
+    """Return names for a message: all of a few, else the first and how many there are."""
+    if len(names) > _NAMED:
+        return f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED} others"
+    return ", ".join(names) or "none"
+
+
+def refuse_nonfinite(
+    tensors: Mapping[str, Tensor], where: str, remedy: str = "train again with a lower learning rate"
+) -> None:
+    """Raise `BivitError`, naming tensors and counts, when one holds NaN or infinity.
+
+    Parameters
+    ----------
+    tensors : mapping of str to Tensor
+        Of floating-point numbers, or integers.
+    where, remedy : str
+        What holds them, and what to do, for the message.
+    """
     bad = {name: int((~torch.isfinite(tensor)).sum()) for name, tensor in tensors.items()}
-    named = ", ".join(f"{name} ({count})" for name, count in bad.items() if count)
-    check(not named, f"{where} holds values that are NaN or infinite: {named}; train again with a lower learning rate")
+    named = some([f"{name} ({count})" for name, count in bad.items() if count])
+    check(named == "none", f"{where} holds values that are NaN or infinite: {named}; {remedy}")

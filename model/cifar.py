@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..sim.errors import BivitError, check
-from .source import read_names
+from .dataset import MOST_CLASSES
+from .lists import read_names
 
 #: Bytes of one image: a red, a green and a blue plane of 32 x 32.
 _PLANES = (3, 32, 32)
@@ -111,6 +112,9 @@ def _read_python(path: Path, layout: _Layout) -> tuple[NDArray[np.uint8], NDArra
         and all(type(label) is int for label in labels)
         and images.shape == (len(labels), _IMAGE_BYTES)
     ):
+        names = f"{layout.label_key.decode()} of {path}"
+        # Integers of a pickle may have any number of digits.
+        check(all(0 <= label < MOST_CLASSES for label in labels), f"{names} must be 0 to the number of classes - 1")
         return images, np.array(labels, dtype=np.int64)
     raise BivitError(
         f"{path} must hold 'data' uint8 [n, {_IMAGE_BYTES}] and {layout.label_key.decode()!r}, one integer an image; "

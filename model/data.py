@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from ..sim.errors import BivitError, check
 from .cifar import is_cifar_folder, read_cifar
-from .dataset import Dataset, stratified
+from .dataset import Dataset, check_labels, numbered_classes, stratified
 from .idx import is_idx_folder, read_idx
+from .lists import read_names
 from .npz import read_npz
-from .source import Source, check_on_broken, read_names
+from .source import Source, check_on_broken
 
 __all__ = ["KINDS", "SPLITS", "Dataset", "Source", "load_dataset", "open_source"]
 
@@ -30,6 +31,8 @@ TEST_SHARE = 5
 SPLIT_SEED = 0
 #: Images of a data set in memory may take this many bytes together; larger ones are only read in batches.
 MEMORY_LIMIT = 4 << 30
+#: Counts of channels that an axis of another length is not mistaken for.
+_CHANNELS = (1, 3)
 
 
 def load_dataset(spec: str, split: str, img_size: int | None = None) -> Dataset:
@@ -72,6 +75,7 @@ def open_source(
     *,
     channels: int | None = None,
     on_broken: str = "stop",
+    resize: bool = True,
     **framing: Any,
 ) -> Source:
     """Open one split of a data set for reading in batches.
@@ -92,6 +96,8 @@ def open_source(
     on_broken : str
         What becomes of images that cannot be read: `stop` raises an error that names the file, `skip` leaves them out
         of their batch and warns (`BrokenImageWarning`).
+    resize : bool
+        Whether images of a data set in memory are brought to this size and these channels; else they stay as they are.
     **framing : tuple[float, float] or float
         Fields of `picture.Framing`: `scale`, `ratio` and `centre`.
 
@@ -110,6 +116,8 @@ def open_source(
     if dataset is None:
         return _open_pictures(Path(spec), split, img_size, channels or 3, on_broken, framing)
     height, width, own_channels = dataset.shape
+    if not resize:
+        return dataset
     if img_size in (None, height) and (img_size is None or height == width) and channels in (None, own_channels):
         return dataset
     check(
@@ -132,9 +140,11 @@ def _in_memory(spec: str, split: str) -> Dataset | None:
     if not path.is_dir():
         return _npz_file(path, split)
     if is_idx_folder(path):
+        _refuse_second(path, split, "idx files")
         images, labels = read_idx(path, split)
-        return _dataset(f"{path} ({split})", images, labels, _class_names(labels))
+        return _dataset(f"{path} ({split})", images, labels, numbered_classes(labels))
     if is_cifar_folder(path):
+        _refuse_second(path, split, "CIFAR batches")
         return _dataset(f"{path} ({split})", *read_cifar(path, split))
     return None
 
@@ -145,12 +155,14 @@ def _open_pictures(
     """Open tar shards or image folders."""
     from .image_folder import FOLDERS, FolderSource, found_in
     from .picture import Framing, PictureSource
-    from .shards import ShardSource, find_shards
+    from .shards import ShardSource, check_shards, find_shards
 
     wanted = Framing(size=img_size or 1, channels=channels, random=split == "train", **framing)
     shards, names = find_shards(folder, split), folder / "classes.txt"
     source: PictureSource
     if shards:
+        _refuse_second(folder, split, f"shards ({shards[0].name})", shards=False)
+        check_shards(folder, split, shards)
         classes = read_names(names) if names.exists() else None
         source = ShardSource(f"{folder} ({split})", shards, classes, wanted, on_broken)
     elif any((folder / name).is_dir() for below in FOLDERS.values() for name in below):
@@ -162,6 +174,20 @@ def _open_pictures(
     if img_size is None:
         source.take_size_of_first()
     return source
+
+
+def _refuse_second(folder: Path, split: str, first: str, shards: bool = True) -> None:
+    """Refuse a folder that holds a split in two layouts, of which only the first would be read."""
+    from .image_folder import FOLDERS
+    from .shards import find_shards
+
+    others = [f"{name}/" for name in FOLDERS[split] if (folder / name).is_dir()]
+    others += [path.name for path in find_shards(folder, split)[:1] if shards]
+    check(
+        not others,
+        f"{folder} holds the {split} split twice, as {first} and as {''.join(others[:1])}; move one of them into a "
+        "folder of its own",
+    )
 
 
 def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -177,14 +203,30 @@ def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def _npz_file(path: Path, split: str) -> Dataset:
+    check(path.is_file(), f"{path} is no file; give {KINDS}")
     arrays = read_npz(path)
-    classes = tuple(str(name) for name in arrays["classes"]) if "classes" in arrays else None
-    if "test_images" not in arrays:
-        return _stratified(str(path), arrays["images"], arrays["labels"], split, classes)
+    classes = _npz_classes(path, arrays["classes"]) if "classes" in arrays else None
+    parts = {}
+    for prefix in ("", "test_"):
+        if f"{prefix}labels" in arrays:
+            what = f"{prefix}labels of {path}"
+            parts[prefix] = check_labels(arrays[f"{prefix}labels"], len(classes) if classes else None, what)
+    if "test_" not in parts:
+        return _stratified(str(path), arrays["images"], parts[""], split, classes)
     prefix = "test_" if split == "test" else ""
-    every_label = np.concatenate([arrays["labels"], arrays["test_labels"]])
-    name = f"{path} ({split})"
-    return _dataset(name, arrays[f"{prefix}images"], arrays[f"{prefix}labels"], classes or _class_names(every_label))
+    classes = classes or numbered_classes(*parts.values())
+    return _dataset(f"{path} ({split})", arrays[f"{prefix}images"], parts[prefix], classes)
+
+
+def _npz_classes(path: Path, names: NDArray[Any]) -> tuple[str, ...]:
+    check(
+        names.ndim == 1 and names.dtype.kind in "USiu" and len(names) > 0,
+        f"classes in {path} must be names [n], got {names.dtype} {list(names.shape)}",
+    )
+    texts = np.char.decode(names, "utf-8", "replace") if names.dtype.kind == "S" else names
+    classes = tuple(str(name) for name in texts)
+    check(len(set(classes)) == len(classes), f"classes in {path} names a class twice; each must be another name")
+    return classes
 
 
 def _stratified(
@@ -196,16 +238,21 @@ def _stratified(
 ) -> Dataset:
     """Take a fifth of each class for the test split, chosen with a fixed seed; the order of images is kept."""
     in_test = stratified(labels, 1 / TEST_SHARE, SPLIT_SEED)
+    check(
+        len(labels) == 0 or split == "train" or bool(in_test.any()),
+        f"{name} has no test_images, and none of its classes has {TEST_SHARE} images, of which one would be taken to "
+        f"test on ({len(labels)} images in all); add test_images and test_labels, or more images",
+    )
     chosen = in_test if split == "test" else ~in_test
-    return _dataset(f"{name} ({split})", images[chosen], labels[chosen], classes or _class_names(labels))
+    return _dataset(f"{name} ({split})", images[chosen], labels[chosen], classes or numbered_classes(labels))
 
 
-def _class_names(labels: NDArray[np.int64]) -> tuple[str, ...]:
-    """0, 1, ... up to the largest label of a whole data set."""
-    return tuple(str(label) for label in range(int(labels.max(initial=-1)) + 1))
-
-
-def _dataset(name: str, images: NDArray[Any], labels: NDArray[Any], classes: tuple[str, ...]) -> Dataset:
+def _dataset(name: str, images: NDArray[Any], labels: NDArray[np.int64], classes: tuple[str, ...]) -> Dataset:
     """Build a Dataset; images without a channel axis get one."""
+    check(
+        images.ndim != 4 or images.shape[3] in _CHANNELS or images.shape[1] not in _CHANNELS,
+        f"images of {name} must be [n, H, W] or [n, H, W, C], got {list(images.shape)}, which looks like [n, C, H, W]; "
+        "turn them with images.transpose(0, 2, 3, 1)",
+    )
     images = images[..., None] if images.ndim == 3 else images
-    return Dataset(name, np.ascontiguousarray(images), labels.astype(np.int64), classes)
+    return Dataset(name, np.ascontiguousarray(images), labels, classes)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..sim.errors import check
+from ..sim.errors import BivitError, check
 from ..sim.pixels import check_pixels
 from .source import Batch, Epoch, Source
+
+#: Classes that labels may number without a list of names: a larger label is something else, as a time or an id.
+MOST_CLASSES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,10 @@ class Dataset(Source):
             labels.shape == (len(images),),
             f"{self.name} needs one label an image ({len(images)}), got labels of shape {list(labels.shape)}",
         )
+        check_labels(labels, len(self.classes), f"labels of {self.name}")
         check(
-            labels.min() >= 0 and labels.max() < len(self.classes),
-            f"labels of {self.name} must be 0 to {len(self.classes) - 1}, got {labels.min()} to {labels.max()}",
+            min(images.shape) > 0,
+            f"images of {self.name} must have a pixel or more, got {list(images.shape)}",
         )
 
     @property
@@ -90,6 +95,46 @@ class Dataset(Source):
 
     def _where(self, chosen: NDArray[np.bool_], what: str) -> Dataset:
         return Dataset(f"{self.name}, {what}", self.images[chosen], self.labels[chosen], self.classes)
+
+
+def check_labels(labels: NDArray[Any], classes: int | None, what: str) -> NDArray[np.int64]:
+    """Return labels of any integer type as int64, once they are known to number classes.
+
+    Parameters
+    ----------
+    labels : int[n]
+        From a file, not trusted.
+    classes : int or None
+        How many there are; None allows any number that is no mistake, `MOST_CLASSES`.
+    what : str
+        Where they are from: begins the message.
+
+    Raises
+    ------
+    BivitError
+        When they are no integers [n], or one is out of range: both ends, and the first that is wrong.
+    """
+    check(
+        labels.ndim == 1 and labels.dtype.kind in "iu",
+        f"{what} must be integers [n], got {labels.dtype} {list(labels.shape)}",
+    )
+    if not len(labels):
+        return labels.astype(np.int64)
+    # As Python's integers, which are neither cut nor wrapped.
+    low, high = int(labels.min()), int(labels.max())
+    top = min(high, MOST_CLASSES - 1) if classes is None else classes - 1
+    if not (low >= 0 and high <= top):
+        first = int(np.flatnonzero((labels < 0) | (labels > max(top, 0)))[0]) if top >= 0 else 0
+        raise BivitError(
+            f"{what} must be 0 to {max(top, 0)}, got {low} to {high}; the first that is wrong is that of image {first} "
+            f"(from 0), {int(labels[first])}"
+        )
+    return labels.astype(np.int64)
+
+
+def numbered_classes(*labels: NDArray[np.int64]) -> tuple[str, ...]:
+    """Names 0, 1, ... up to the largest of the labels, which `check_labels` has let pass."""
+    return tuple(str(label) for label in range(max((int(part.max(initial=-1)) for part in labels), default=-1) + 1))
 
 
 def stratified(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..sim.config import ModelConfig
 from ..sim.errors import check
 from .ranking import EXACT_LENGTH, ranking_loss
 from .source import Source
@@ -123,7 +124,7 @@ class Distilled(Supervised):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(model, label_smoothing)
-        check_teacher(teacher, model, distillation)
+        check_teacher(teacher.config, model.config, distillation)
         self.hidden, self.distillation = (teacher.eval(),), distillation
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -165,7 +166,7 @@ def logit_loss(student: Tensor, teacher: Tensor, weights: Distillation) -> Tenso
     return weights.temperature**2 * distance
 
 
-def check_teacher(teacher: RealViT, student: VisionTransformer, distillation: Distillation) -> None:
+def check_teacher(teacher: ModelConfig, student: ModelConfig, distillation: Distillation) -> None:
     """Refuse a teacher from which a student cannot learn.
 
     Raises
@@ -174,10 +175,14 @@ def check_teacher(teacher: RealViT, student: VisionTransformer, distillation: Di
         Naming what differs: image size, channels or classes; for the ranking loss, also blocks, heads or tokens.
     """
     for name in ("img_size", "in_chans", "num_classes"):
-        got, needed = getattr(teacher.config, name), getattr(student.config, name)
-        check(got == needed, f"the teacher has {name} {got}, the student {needed}; take a teacher of the same {name}")
+        got, needed = getattr(teacher, name), getattr(student, name)
+        check(
+            got == needed,
+            f"the teacher has {name} {got}, the student {needed}; take a teacher of the same {name}, or a student: "
+            "without a preset of its own it has its teacher's shape, and pictures are converted to its channels",
+        )
     check(
-        student.config.head_rows == 1 or (distillation.labels > 0 and distillation.logits > 0),
+        student.head_rows == 1 or (distillation.labels > 0 and distillation.logits > 0),
         "a model with a distillation token learns labels at one head and logits at the other: both weights must be "
         f"above 0, got labels {distillation.labels} and logits {distillation.logits}",
     )
@@ -190,9 +195,9 @@ def check_teacher(teacher: RealViT, student: VisionTransformer, distillation: Di
         )
 
 
-def _attention_shapes(model: VisionTransformer) -> list[tuple[int, int, int]]:
+def _attention_shapes(config: ModelConfig) -> list[tuple[int, int, int]]:
     """Heads, windows and tokens of a window, a block."""
-    return [(block.num_heads, block.windows, block.window_tokens) for block in model.config.blocks]
+    return [(block.num_heads, block.windows, block.window_tokens) for block in config.blocks]
 
 
 @torch.no_grad()
@@ -215,7 +220,7 @@ def pair_agreement(
     list of float
         One a block, 0 .. 1; 0.5 is chance. Empty where the two differ in blocks, heads or tokens.
     """
-    if _attention_shapes(student) != _attention_shapes(teacher):
+    if _attention_shapes(student.config) != _attention_shapes(teacher.config):
         return []
     student.eval()
     teacher.eval()

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from .ema import Ema
 from .evaluate import count_right
 from .optimizer import learning_rate, make_optimizer, set_learning_rate
 from .precision import check_exact, precision
-from .progress import EpochBar
+from .progress import EpochProgress, Watch, unseen
 from .recipe import Recipe
 from .run_folder import STATE, RunFolder
 from .source import Source, check_source
@@ -40,8 +41,8 @@ class Session:
 
     world: World = field(default_factory=World)
     folder: RunFolder | None = None
-    #: Whether to show a bar on the terminal.
-    progress: bool = False
+    #: Shows what is being done.
+    watch: Watch = unseen
     #: Processes that read images ahead.
     workers: int = 0
     #: Steps after which the state is written, beside the end of each epoch; 0 is never.
@@ -133,16 +134,16 @@ class Fit:
         recipe = self.recipe
         with _threads(recipe.threads), _compiled((self.model, *self.objective.hidden), recipe.compile):
             parallel = self.world.parallel(self.objective)
-            label = self.phase if self.session.progress and self.world.is_main else None
-            with EpochBar(label, len(self.train), recipe.epochs, self.epoch) as bar:
+            with self.session.watch(f"train {self.phase}", recipe.epochs * len(self.train)) as shown:
+                progress = EpochProgress(shown, len(self.train), recipe.epochs, self.epoch)
                 while self.epoch < recipe.epochs:
-                    self._run_epoch(parallel, bar)
-            # A state of the end of the last epoch leaves only this to do.
-            top1 = self._measure() if self.top1 is None else self.top1
+                    self._run_epoch(parallel, progress)
+                # A state of the end of the last epoch leaves only this to do.
+                top1 = self._measure(progress) if self.top1 is None else self.top1
         metrics = {"top1": top1, "seconds": self.seconds, "epochs": recipe.epochs}
         return Trained(self.averaged.cpu(), metrics, self.losses)
 
-    def _run_epoch(self, parallel: nn.Module, bar: EpochBar) -> None:
+    def _run_epoch(self, parallel: nn.Module, progress: EpochProgress) -> None:
         self.model.train()
         before, seconds = self.sums.get("images", 0.0), self.seconds
         self.clock = time.perf_counter()
@@ -165,9 +166,9 @@ class Fit:
                 self._save()
             seen = self.sums["images"]
             # A process may have seen none yet: of a small batch, or where broken images are left out.
-            bar.advance(self.epoch, seen * self.world.size, self.sums["loss"] / max(1.0, seen))
+            progress.advance(self.epoch, seen * self.world.size, self.sums["loss"] / max(1.0, seen))
         self._tick()
-        self._end_epoch((self.sums["images"] - before) * self.world.size / (self.seconds - seconds))
+        self._end_epoch((self.sums["images"] - before) * self.world.size / (self.seconds - seconds), progress)
 
     def _tick(self) -> None:
         """Add the time since the last tick to the seconds of training."""
@@ -225,7 +226,7 @@ class Fit:
             f"means before it: {finite}; {kept}lower lr or grad_clip, or take precision fp32, and train again"
         )
 
-    def _end_epoch(self, images_per_s: float) -> None:
+    def _end_epoch(self, images_per_s: float, progress: EpochProgress) -> None:
         """Measure, write metrics and state, and begin the next epoch."""
         row: dict[str, Any] = {"phase": self.phase, "epoch": self.epoch + 1, "lr": self.optimizer.param_groups[0]["lr"]}
         row["step"] = (self.epoch + 1) * self.epoch_steps
@@ -235,16 +236,18 @@ class Fit:
         self.losses.append(row["loss"])
         self.epoch, self.step, self.sums = self.epoch + 1, 0, {}
         if self.epoch % self.recipe.evaluate_every == 0 or self.epoch == self.recipe.epochs:
-            row["top1"] = self.top1 = self._measure()
+            row["top1"] = self.top1 = self._measure(progress)
         row |= {"images_per_s": images_per_s, "seconds": self.seconds}
         if self.session.folder is not None:
             self.session.folder.add_metrics(row)
         self._save()
 
-    def _measure(self) -> float:
+    def _measure(self, progress: EpochProgress) -> float:
+        advance = partial(progress.measured, self.epoch)
         eager = torch.compiler.set_stance("force_eager") if self.recipe.compile else nullcontext()
         with eager:
-            right, seen = count_right(self.averaged, self.test, rank=self.world.rank, world=self.world.size)
+            place = {"rank": self.world.rank, "world": self.world.size}
+            right, seen = count_right(self.averaged, self.test, **place, advance=advance)
         right_of_all, seen_of_all = self.world.sum([right, seen])
         check(seen_of_all > 0, f"none of the {len(self.test)} images of {self.test.name} can be read")
         return right_of_all / seen_of_all

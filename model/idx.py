@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,8 @@ from numpy.typing import NDArray
 from ..sim.errors import BivitError, check
 
 _PREFIXES = {"train": "train", "test": "t10k"}
+#: Bytes that are read at a time.
+_PART = 1 << 24
 
 
 def is_idx_folder(folder: Path) -> bool:
@@ -47,16 +51,24 @@ def _read_file(folder: Path, name: str, axes: int) -> NDArray[np.uint8]:
     plain, zipped = folder / name, folder / f"{name}.gz"
     path = plain if plain.exists() else zipped
     check(path.exists(), f"{folder} has neither {name} nor {name}.gz; a data folder needs the four idx files")
+    head = 4 + 4 * axes
     try:
-        content = gzip.decompress(path.read_bytes()) if path == zipped else path.read_bytes()
-        zero, kind, rank, *shape = struct.unpack(f">HBB{axes}I", content[: 4 + 4 * axes])
+        with cast(IO[bytes], gzip.open(path) if path == zipped else path.open("rb")) as file:
+            zero, kind, rank, *shape = struct.unpack(f">HBB{axes}I", file.read(head))
+            expected = math.prod(shape)
+            data = _read(file, expected + 1)
     except (OSError, EOFError, struct.error, zlib.error) as error:
         raise BivitError(f"{path} is not a readable idx file ({error}); fetch it again") from error
-    data = np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * axes)
-    expected = int(np.prod(shape, dtype=np.int64))
     check(
-        (zero, kind, rank) == (0, 8, axes) and data.size == expected,
-        f"{path} is not an idx file of bytes with {axes} axes, or is cut short; fetch it again",
+        (zero, kind, rank) == (0, 8, axes) and len(data) == expected,
+        f"{path} is not an idx file of bytes with {axes} axes, or is cut short: its head says {shape}; fetch it again",
     )
-    # A copy, because what lies in a bytes object cannot be written, of which torch warns.
-    return data.reshape(shape).copy()
+    return np.frombuffer(data, dtype=np.uint8).reshape(shape)
+
+
+def _read(file: IO[bytes], most: int) -> bytearray:
+    """Read up to so many bytes, which may be more than there are: memory is taken for those that come."""
+    data = bytearray()
+    while part := file.read(min(_PART, most - len(data))):
+        data += part
+    return data

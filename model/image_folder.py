@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -12,14 +13,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..sim.errors import BivitError, check
+from .lists import read_labels, read_names
 from .picture import Framing, Opener, PictureSource
-from .source import Epoch, read_names
+from .picture_files import SUFFIXES, PictureFiles, some
+from .source import Epoch, PassedOverWarning
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".gif", ".tif", ".tiff")
 #: Folders that may hold each split; of several, the first that is there.
 FOLDERS = {"train": ("train",), "test": ("test", "val")}
-#: Files that may name the class of each picture of val/, besides val.txt.
-_VAL_LABEL_FILES = ("imagenet_2012_validation_synset_labels.txt", "LOC_val_solution.csv", "val_annotations.txt")
+#: Files that may name the class of each picture of val/, besides val.txt; in two of them more columns follow.
+_WIDE_LISTS = ("LOC_val_solution.csv", "val_annotations.txt")
+_VAL_LABEL_FILES = ("imagenet_2012_validation_synset_labels.txt", *_WIDE_LISTS)
 #: ImageNet's own list, whose numbers follow an order of classes that is not that of their names.
 _DEVKIT_LABELS = "ILSVRC2012_validation_ground_truth.txt"
 
@@ -46,11 +49,17 @@ class FolderSource(PictureSource):
     def __init__(self, folder: Path, split: str, framing: Framing, on_broken: str = "stop") -> None:
         root = split_folder(folder, split)
         classes = _classes(folder, root)
-        listed = _label_file(folder, root)
-        if listed is not None and not set(classes) & set(_class_folders(root)):
-            paths, labels = _by_list(root, listed, classes)
+        lists, files = _label_files(folder, root), PictureFiles(root)
+        by_list = bool(lists) and not set(classes) & set(_class_folders(root))
+        if by_list:
+            paths = files.below(root)
+            labels = read_labels(lists[0], root, paths, classes, more=lists[0].name in _WIDE_LISTS)
         else:
-            paths, labels = _by_class_folder(root, classes)
+            paths, labels = _by_class_folder(files, classes, "train/" if (folder / "train").is_dir() else "classes.txt")
+        files.refuse_twice()
+        others = [place for name in FOLDERS[split] if (place := folder / name).is_dir() and place != root]
+        passed = {*others, *lists, *(root / name for name in files.passed)} - {*lists[:by_list]}
+        _warn_of_passed(folder, split, sorted(str(path.relative_to(folder)) for path in passed))
         super().__init__(f"{folder} ({split})", labels, classes, framing, on_broken)
         self.root = root
         # Bytes in one block: millions of Python strings would be copied into every worker process as it touches them.
@@ -70,7 +79,7 @@ def split_folder(folder: Path, split: str) -> Path:
     check(bool(present), f"{folder} has no {names} folder, which the {split} split needs; found {found_in(folder)}")
     # ImageNet's own test folder has no labels; it does not hide the other one.
     for path in present:
-        if _class_folders(path) or _label_file(folder, path):
+        if _class_folders(path) or _label_files(folder, path):
             return path
     check(
         not any((place / _DEVKIT_LABELS).exists() for place in (folder, *present)),
@@ -88,6 +97,13 @@ def found_in(folder: Path) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "nothing"
 
 
+def _warn_of_passed(folder: Path, split: str, names: list[str]) -> None:
+    """Say what is in a folder, but no image of the split."""
+    if names:
+        message = f"{folder} ({split}): passed over {len(names)} files and folders that are no images of it: "
+        warnings.warn(message + some(names), PassedOverWarning, stacklevel=4)
+
+
 def _class_folders(folder: Path) -> list[str]:
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
 
@@ -100,34 +116,32 @@ def _classes(folder: Path, root: Path) -> tuple[str, ...]:
     source = train if train.is_dir() else root
     classes = tuple(_class_folders(source))
     check(bool(classes), f"{source} has no class folders to name the classes; make train/<class>/ or write {names}")
+    if names.exists():
+        listed = read_names(names)
+        check(
+            set(listed) != set(classes) or listed == classes,
+            f"{names} names the classes in another order than that of the folders of train/, which numbers them; "
+            "remove it, or sort it",
+        )
     return classes
 
 
-def _pictures_below(folder: Path) -> list[str]:
-    """Paths of all pictures, relative to `folder`, sorted; `os.walk` because there may be millions."""
-    found: list[str] = []
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        below = os.path.relpath(parent, folder)
-        prefix = "" if below == "." else f"{below}/"
-        found += [prefix + name for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
-    return sorted(found)
-
-
-def _by_class_folder(root: Path, classes: tuple[str, ...]) -> tuple[list[str], NDArray[np.int64]]:
-    """Paths and labels of `root/<class>/*`."""
+def _by_class_folder(files: PictureFiles, classes: tuple[str, ...], named: str) -> tuple[list[str], NDArray[np.int64]]:
+    """Paths and labels of `root/<class>/*`; `named` says what names the classes."""
+    root = files.root
     present = _class_folders(root)
     missing, unknown = sorted(set(classes) - set(present)), sorted(set(present) - set(classes))
     check(
         not missing,
-        f"{root} lacks the class {', '.join(missing[:5])} of {len(classes)} in train/ ({len(missing)} missing); add "
-        "the folder, or remove it from train/",
+        f"{root} lacks the class {', '.join(missing[:5])} of {len(classes)} in {named} ({len(missing)} missing); add "
+        f"the folder, or remove it from {named}",
     )
-    check(not unknown, f"{root} holds the class {', '.join(unknown[:5])}, which is not in train/; remove or rename it")
+    check(not unknown, f"{root} holds the class {', '.join(unknown[:5])}, which is not in {named}; remove or rename it")
+    files.refuse_loose()
     paths: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        below = _pictures_below(root / name)
+        below = files.below(root / name)
         check(
             bool(below),
             f"{root / name} holds no images ({', '.join(SUFFIXES)}); add some or remove the class everywhere",
@@ -137,48 +151,9 @@ def _by_class_folder(root: Path, classes: tuple[str, ...]) -> tuple[list[str], N
     return paths, np.array(labels, dtype=np.int64)
 
 
-def _label_file(folder: Path, root: Path) -> Path | None:
-    """Find the list of labels of a split's folder: in it or beside it."""
+def _label_files(folder: Path, root: Path) -> list[Path]:
+    """Lists of labels of a split's folder, in it or beside it, the one that is read first."""
     if root.name == "train":
-        return None
-    names = (f"{root.name}.txt", *(_VAL_LABEL_FILES if root.name == "val" else ()))
-    return next((place / name for name in names for place in (folder, root) if (place / name).is_file()), None)
-
-
-def _by_list(root: Path, listed: Path, classes: tuple[str, ...]) -> tuple[list[str], NDArray[np.int64]]:
-    """Paths and labels of pictures whose classes a file lists: lines `NAME CLASS`, or `CLASS` in order of the names."""
-    lines = [line.replace(",", " ").split() for line in listed.read_text(encoding="utf-8").splitlines()]
-    lines = [words for words in lines if words and words[0] != "ImageId"]
-    paths = _pictures_below(root)
-    if all(len(words) == 1 for words in lines):
-        check(
-            len(lines) == len(paths),
-            f"{listed} has {len(lines)} labels, but {root} has {len(paths)} images; one a line, in the order of names",
-        )
-        named = {Path(path).stem: words[0] for path, words in zip(paths, lines, strict=True)}
-    else:
-        check(all(len(words) > 1 for words in lines), f"{listed} must hold lines NAME CLASS, or CLASS alone, not both")
-        named = {Path(words[0]).stem: words[1] for words in lines}
-    unlabelled = [path for path in paths if Path(path).stem not in named]
-    check(
-        not unlabelled,
-        f"{listed} has no label for {root / unlabelled[0] if unlabelled else ''} ({len(unlabelled)} such)",
-    )
-    check(
-        len(named) == len(paths),
-        f"{listed} labels {len(named)} images, but {root} holds {len(paths)}; fetch the missing ones",
-    )
-    numbers = {name: label for label, name in enumerate(classes)}
-    return paths, np.array([_label(named[Path(path).stem], numbers, listed) for path in paths], dtype=np.int64)
-
-
-def _label(word: str, numbers: dict[str, int], listed: Path) -> int:
-    """Label of a class by its name, or by its number (from 0) in the order of names."""
-    if word in numbers:
-        return numbers[word]
-    if word.isdecimal() and int(word) < len(numbers):
-        return int(word)
-    raise BivitError(
-        f"{listed} has the label {word!r}, which is neither a class folder of train/ nor a number of 0 to "
-        f"{len(numbers) - 1}"
-    )
+        return []
+    names = (f"{root.name}.txt", f"{root.name}.csv", *(_VAL_LABEL_FILES if root.name == "val" else ()))
+    return [place / name for name in names for place in (folder, root) if (place / name).is_file()]

@@ -8,10 +8,20 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
+from ..sim.errors import check
+
 Rules = tuple[tuple[str, str], ...]
 
 #: Buffers and parts that a model here computes anew or does not have, and that change no result.
-IGNORED = re.compile(r"relative_position_index$|attn_mask$|\.init_state$|\.signed$|(^|\.)pooler\.|position_ids$")
+IGNORED = re.compile(
+    r"relative_position_index$|attn_mask$|\.init_state$|\.signed$|(^|\.)pooler\.|position_ids$|mask_token$|^n_averaged$"
+)
+#: The first tensor of a model under any library's name; before it stands the prefix of what holds the model.
+MARK = re.compile(
+    r"((?:.+?\.)??)(?:patch_embed\.proj\.weight|(?:(?:deit|vit|swin)\.)?embeddings\.patch_embeddings\.projection\.weight)$"
+)
+#: A number in a name.
+LAYERS_OF = re.compile(r"[0-9]+(?=\.)")
 
 #: Inside a block of Hugging Face, names before and since version 5.
 _HF_BLOCK: Rules = (
@@ -94,16 +104,30 @@ def convert_names(tensors: Mapping[str, Tensor], format_name: str) -> tuple[dict
     -------
     renamed : dict of str to Tensor
     converted : list of [source, target]
+
+    Raises
+    ------
+    BivitError
+        When two names become the same, or q, k and v cannot be joined.
     """
     targets = {name: rename(name, RULES[format_name]) for name in tensors}
     if any(_DOWNSAMPLE.match(target) and target.startswith("layers.0.") for target in targets.values()):
         # Patch merging ends a stage there; here, as in timm today, it begins the next.
         targets = {name: _DOWNSAMPLE.sub(_next_stage, target) for name, target in targets.items()}
+    sources = {target: name for name, target in targets.items()}
+    twice = [f"{name} and {sources[target]}" for name, target in targets.items() if sources[target] != name]
+    check(not twice, f"two tensors of the file are one of the model: {', '.join(twice[:4])}; take one of them out")
     renamed = {target: tensors[name] for name, target in targets.items()}
     for query in [name for name in renamed if re.search(r"\.attn\.q\.(weight|bias)$", name)]:
         parts = [query.replace(".attn.q.", f".attn.{part}.") for part in "qkv"]
         if all(part in renamed for part in parts):
             joined = query.replace(".attn.q.", ".attn.qkv.")
+            check(joined not in renamed, f"the file holds q, k and v of {joined} both together and apart")
+            shapes = [list(renamed[part].shape) for part in parts]
+            check(
+                bool(shapes[0]) and shapes[0] == shapes[1] == shapes[2],
+                f"q, k and v of {joined} must have one shape, got {shapes}",
+            )
             renamed[joined] = torch.cat([renamed.pop(part) for part in parts])
             targets |= {name: joined for name, target in targets.items() if target in parts}
     return renamed, [[name, target] for name, target in targets.items()]

@@ -1,66 +1,61 @@
 """Import of checkpoints of timm, Hugging Face, Facebook (DeiT), Microsoft (Swin) and the Bi-ViT's published code.
 
-Nothing is guessed in silence: every tensor is converted, ignored by a rule, missing or unexpected, and named.
+Nothing is guessed in silence: every tensor is converted, ignored by a rule, missing or unexpected, and named; every
+setting of the model has a source, and every field that other programs write beside the tensors is used or refused.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import pickle
-import re
+import fnmatch
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from ..sim.config import ModelConfig, SwinConfig, ViTConfig
-from ..sim.errors import BivitError, check
-from .checkpoint import refuse_nonfinite
-from .import_names import IGNORED, RULES, convert_names, format_of
-from .official import OfficialBiViT
+from ..sim.config import ModelConfig
+from ..sim.errors import check
+from .checkpoint import refuse_nonfinite, some
+from .import_names import IGNORED, convert_names, format_of
+from .import_options import ImportOptions, Told, check_pixel_numbers
+from .import_shape import infer_config
+from .official import OfficialBiViT, published_config
+from .outside_fields import pixel_numbers, read_facts
+from .outside_file import read_outside
+from .outside_tensors import check_tensors, find_tensors
 from .patch import PixelNorm
 from .vit import RealViT
 
-#: Where training scripts put a state dict inside a file.
-_NESTED = ("model", "state_dict", "model_ema", "model_state_dict")
+__all__ = ["IMAGENET", "ImportOptions", "Imported", "import_checkpoint"]
+
 #: Normalisation of ImageNet's pixels, with which these models are trained.
 IMAGENET = PixelNorm((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-#: Eps of the LayerNorms where neither an option nor a config.json beside the file says it.
-_EPS = {"huggingface": 1e-12, "timm": 1e-6, "official": 1e-6}
-_SWIN_EPS = 1e-5
-_IMAGE_SIZE = 224
-#: Channels of a head in every published DeiT.
-_HEAD_DIM = 64
-
-
-@dataclass(frozen=True)
-class ImportOptions:
-    """What a file does not say; None takes it from the tensors, a config.json beside the file, or a default."""
-
-    image_size: int | None = None
-    num_heads: int | None = None
-    eps: float | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Imported:
     """An imported model, and what became of each tensor of the file."""
 
+    #: Without values, on torch's device `meta`, where the file is not `complete`.
     model: RealViT
     #: Key of `import_names.RULES`.
     format: str
-    #: Pairs of source and target names.
+    #: Pairs of source and target names, without what `where` says.
     converted: list[list[str]] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
+    #: Key and prefix under which the model was, and the other models of the file.
+    where: str = ""
+    others: list[str] = field(default_factory=list)
+    #: Tensors that a file beside says are not there, and that are 0.
+    zero: list[str] = field(default_factory=list)
+    #: Rows of setting, value and source.
+    settings: list[dict[str, Any]] = field(default_factory=list)
+    #: Fields and files beside the tensors that no rule knows.
+    unread: list[str] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -80,193 +75,122 @@ def import_checkpoint(path: str | Path, options: ImportOptions | None = None) ->
     Returns
     -------
     Imported
-        Its model is a `RealViT`, or an `OfficialBiViT`, in evaluation mode; where tensors are missing, random.
+        Its model is a `RealViT`, or an `OfficialBiViT`, in evaluation mode.
 
     Raises
     ------
     BivitError
         When the file cannot be read, is of an unknown format, does not tell its shape, holds NaN, or has a tensor of
-        another shape than its model; the message names it.
+        another shape or type than its model, or when a file beside it says what is not computed here; the message
+        names it.
     """
-    source = Path(path)
-    tensors, options = read_tensors(source), options or ImportOptions()
-    ignored = [name for name in tensors if IGNORED.search(name)]
-    kept = {name: tensor for name, tensor in tensors.items() if name not in ignored}
-    name = format_of(kept)
-    check(
-        name is not None,
-        f"{source} is of no known format: expected names of {', '.join(RULES)}, such as patch_embed.proj.weight, got "
-        f"{', '.join(list(kept)[:4]) or 'none'}",
+    source, options = Path(path), options or ImportOptions()
+    outside = read_outside(source)
+    found = find_tensors(outside.content, source, options.weights)
+    ignored = [name for name in found.tensors if IGNORED.search(name) or _matches(name, options.ignore)]
+    kept = {name: tensor for name, tensor in found.tensors.items() if name not in set(ignored)}
+    check_tensors(kept, source)
+    format_name = format_of(kept)
+    assert format_name is not None
+    _check_names(kept, source)
+    renamed, converted = convert_names(kept, format_name)
+    told = Told(read_facts(source, outside), options)
+    masks = {name: found.tensors[name] for name in ignored if name.endswith("attn_mask")}
+    config: ModelConfig = infer_config(masks | renamed, format_name, told)
+    if format_name == "official":
+        config = published_config(config, renamed)
+    pixels = _pixels(config, told)
+    zero = _without_bias(renamed, config, told)
+    model, missing = _build(OfficialBiViT if format_name == "official" else RealViT, config, pixels, renamed, source)
+    own = set(model.state_dict())
+    unexpected = sorted(pair[0] for pair in converted if pair[1] not in own)
+    converted = [pair for pair in converted if pair[1] in own]
+    return Imported(
+        model,
+        format_name,
+        converted,
+        [*ignored, *found.left_out],
+        missing,
+        unexpected,
+        found.where,
+        found.others,
+        zero,
+        told.settings,
+        told.facts.unread,
     )
-    assert name is not None
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _check_names(tensors: Mapping[str, Tensor], source: Path) -> None:
+    """Refuse classifiers that read what no model here gives them, as far as names tell."""
+    tokens, fc_norm = "cls_token" in tensors, "fc_norm.weight" in tensors
     check(
-        not {"fc_norm.weight", "cls_token"} <= set(kept),
+        not (tokens and fc_norm),
         f"{source} holds fc_norm beside cls_token: its classifier reads the mean of the patches although there is a "
         "class token, which no model here does; import one that reads its tokens, or has none",
     )
-    refuse_nonfinite({key: value for key, value in kept.items() if value.is_floating_point()}, str(source))
-    renamed, converted = convert_names(kept, name)
-    config = infer_config(renamed, name, options, _config_beside(source))
-    kind = OfficialBiViT if name == "official" else RealViT
-    model = kind(config, _pixels(config, options)).eval()
-    own = model.state_dict()
-    both = {key: value for key, value in renamed.items() if key in own}
-    for key, value in both.items():
-        check(
-            value.shape == own[key].shape,
-            f"{key} in {source} has shape {list(value.shape)}, and a model of image size {config.img_size}, patch size "
-            f"{config.patch_size} and {config.num_classes} classes needs {list(own[key].shape)}; give the size by "
-            "--image-size, or the heads by --heads",
-        )
-    model.load_state_dict(own | {key: value.to(own[key].dtype) for key, value in both.items()})
-    return Imported(
-        model,
-        name,
-        [pair for pair in converted if pair[1] in own],
-        ignored,
-        sorted(set(own) - set(renamed)),
-        sorted(pair[0] for pair in converted if pair[1] not in own),
-    )
-
-
-def read_tensors(source: Path) -> dict[str, Tensor]:
-    """Read the tensors of a .safetensors or torch file; a state dict inside it is found, prefixes are taken off.
-
-    Raises
-    ------
-    BivitError
-        When the file is missing, damaged, holds code, or no tensors.
-    """
-    check(source.is_file(), f"there is no file {source}; give a .safetensors, .pth or .bin file")
-    try:
-        if source.suffix == ".safetensors":
-            found: Any = load_file(source)
-        else:
-            found = torch.load(source, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise BivitError(
-            f"{source} is damaged or holds Python objects beside tensors, which are not loaded because they could run "
-            f"code; save its state_dict() alone, best as .safetensors ({str(error).splitlines()[0]})"
-        ) from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise BivitError(f"{source} cannot be read as a checkpoint: {error}; fetch it again") from error
-    for key in _NESTED:
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-    tensors = found if isinstance(found, dict) else {}
-    tensors = {str(key).removeprefix("module."): value for key, value in tensors.items() if isinstance(value, Tensor)}
-    check(bool(tensors), f"{source} holds no tensors by name; save a state_dict()")
-    return tensors
-
-
-def infer_config(
-    tensors: dict[str, Tensor], format_name: str, options: ImportOptions, beside: dict[str, Any]
-) -> ModelConfig:
-    """Tell the shape of a model from its tensors, under bivit's names.
-
-    Raises
-    ------
-    BivitError
-        When a tensor that tells it is missing, or sizes do not fit.
-    """
-    for key in ("patch_embed.proj.weight", "head.weight"):
-        check(key in tensors, f"the checkpoint has no {key}, which tells its shape; got {len(tensors)} other tensors")
-    embed_dim, in_chans, patch_size, _ = tensors["patch_embed.proj.weight"].shape
-    shared = {
-        "patch_size": patch_size,
-        "in_chans": in_chans,
-        "num_classes": len(tensors["head.weight"]),
-        "embed_dim": embed_dim,
-    }
-    if any(name.startswith("layers.") for name in tensors):
-        eps = options.eps or beside.get("layer_norm_eps") or _SWIN_EPS
-        return _infer_swin(tensors, options, beside, shared, eps)
-    return _infer_vit(
-        tensors, options, beside, shared, options.eps or beside.get("layer_norm_eps") or _EPS[format_name]
-    )
-
-
-def _infer_vit(
-    tensors: dict[str, Tensor], options: ImportOptions, beside: dict[str, Any], shared: dict[str, Any], eps: float
-) -> ViTConfig:
-    check("pos_embed" in tensors, "the checkpoint has no pos_embed, which tells the image size")
-    prefix = [name for name in ("cls_token", "dist_token") if name in tensors]
-    patches = tensors["pos_embed"].shape[1] - len(prefix)
-    grid = math.isqrt(patches)
-    check(grid * grid == patches, f"pos_embed has {patches} patches, which is no square image; only squares are read")
-    size = grid * shared["patch_size"]
     check(
-        options.image_size in (None, size),
-        f"pos_embed is that of {size}-pixel images, got --image-size {options.image_size}; resize the checkpoint first",
-    )
-    width = shared["embed_dim"]
-    heads = options.num_heads or beside.get("num_attention_heads") or _heads_of_norms(tensors, width)
-    check(
-        bool(heads) or width % _HEAD_DIM == 0,
-        f"the tensors do not tell the heads of {width} channels; give them by --heads",
-    )
-    return ViTConfig(
-        img_size=size,
-        depth=_count(tensors, r"^blocks\.(\d+)\."),
-        num_heads=heads or width // _HEAD_DIM,
-        mlp_ratio=_hidden(tensors, "blocks.0", width) / width,
-        class_token="cls_token" in prefix,
-        dist_token="dist_token" in prefix,
-        pool="token" if prefix else "mean",
-        eps=eps,
-        **shared,
+        tokens or fc_norm or not {"pos_embed", "norm.weight"} <= set(tensors),
+        f"{source} holds norm, not fc_norm, and no cls_token: its classifier reads the mean of normalised patches, and "
+        "the models here normalise the mean; import one with a class token, or with fc_norm",
     )
 
 
-def _infer_swin(
-    tensors: dict[str, Tensor], options: ImportOptions, beside: dict[str, Any], shared: dict[str, Any], eps: float
-) -> SwinConfig:
-    stages = _count(tensors, r"^layers\.(\d+)\.")
-    table = "attn.relative_position_bias_table"
-    tables = [tensors.get(f"layers.{stage}.blocks.0.{table}") for stage in range(stages)]
-    found = [value for value in tables if value is not None]
-    check(len(found) == stages, f"every stage needs a layers.S.blocks.0.{table}, got {len(found)} of {stages}")
-    return SwinConfig(
-        img_size=options.image_size or beside.get("image_size") or _IMAGE_SIZE,
-        depths=tuple(_count(tensors, rf"^layers\.{stage}\.blocks\.(\d+)\.") for stage in range(stages)),
-        num_heads=tuple(value.shape[1] for value in found),
-        window_size=max((math.isqrt(len(value)) + 1) // 2 for value in found),
-        mlp_ratio=_hidden(tensors, "layers.0.blocks.0", shared["embed_dim"]) / shared["embed_dim"],
-        eps=eps,
-        **shared,
-    )
-
-
-def _heads_of_norms(tensors: dict[str, Tensor], width: int) -> int | None:
-    """Heads by the LayerNorm of q, which published Bi-ViTs have."""
-    norm = tensors.get("blocks.0.attn.q_norm.norm.weight")
-    return None if norm is None else width // len(norm)
-
-
-def _count(tensors: dict[str, Tensor], pattern: str) -> int:
-    numbers = [int(match[1]) for name in tensors if (match := re.match(pattern, name))]
-    check(bool(numbers), f"the checkpoint has no tensors that begin as {pattern}, which tell its depth")
-    return max(numbers) + 1
-
-
-def _hidden(tensors: dict[str, Tensor], block: str, width: int) -> int:
-    name = f"{block}.mlp.fc1.weight"
-    check(name in tensors, f"the checkpoint has no {name}, which tells the size of its MLP for {width} channels")
-    return len(tensors[name])
-
-
-def _pixels(config: ModelConfig, options: ImportOptions) -> PixelNorm:
+def _pixels(config: ModelConfig, told: Told) -> PixelNorm:
     default = IMAGENET if config.in_chans == len(IMAGENET.mean) else PixelNorm.default(config)
-    return PixelNorm(options.mean or default.mean, options.std or default.std)
+    named = "default: ImageNet's" if default is IMAGENET else "default: pixels become -1 to 1"
+    values = {}
+    for name, given in (("mean", told.options.mean), ("std", told.options.std)):
+        said = (given, f"--{name}") if given is not None else pixel_numbers(told.facts, name, config.in_chans)
+        numbers, source = said or (getattr(default, name), named)
+        check(
+            len(numbers) == config.in_chans,
+            f"{source} must have {config.in_chans} numbers, one for each channel of the patches, got {len(numbers)}",
+        )
+        check_pixel_numbers(source if given is None else f"--{name}", numbers)
+        values[name] = told.note(name, numbers, source)
+    for name in ("interpolation", "crop_pct", "crop_mode"):
+        if (fact := told.facts.get(name)) is not None:
+            told.note(name, fact.value, f"{fact.source}; images are read as docs/data.md says")
+    return PixelNorm(values["mean"], values["std"])
 
 
-def _config_beside(source: Path) -> dict[str, Any]:
-    """Return Hugging Face's config.json in the file's folder; empty without one."""
-    path = source.parent / "config.json"
-    if not path.is_file():
-        return {}
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BivitError(f"{path} is no JSON: {error}; mend it or move it away") from error
-    return values if isinstance(values, dict) else {}
+def _without_bias(tensors: dict[str, Tensor], config: ModelConfig, told: Told) -> list[str]:
+    """Add biases of 0 where a file says that q, k and v have none, which is the same; return their names."""
+    fact = told.facts.get("qkv_bias")
+    names = [f"{block.name}.attn.qkv.bias" for block in config.blocks]
+    there = [name for name in names if name in tensors]
+    if fact is None or fact.value:
+        return []
+    check(not there, f"{fact.source} is false, and the file holds {some(there)}; take the file that belongs to it")
+    tensors |= {f"{block.name}.attn.qkv.bias": torch.zeros(3 * block.embed_dim) for block in config.blocks}
+    return names
+
+
+def _build(
+    kind: type[RealViT], config: ModelConfig, pixels: PixelNorm, tensors: Mapping[str, Tensor], source: Path
+) -> tuple[RealViT, list[str]]:
+    """Make the model with its tensors; return it and the names of those that are missing."""
+    # Without memory first, so that a size that is not in the file is refused before it is reserved.
+    with torch.device("meta"):
+        empty = kind(config, pixels).eval()
+    own = empty.state_dict()
+    used = {name: tensor for name, tensor in tensors.items() if name in own}
+    for name, tensor in used.items():
+        check(
+            tensor.shape == own[name].shape,
+            f"{name} in {source} has shape {list(tensor.shape)}, and a model of image size {config.img_size}, patch "
+            f"size {config.patch_size} and {config.num_classes} classes needs {list(own[name].shape)}; give the size "
+            "by --image-size, or the heads by --heads",
+        )
+    missing = sorted(set(own) - set(used))
+    if missing:
+        return empty, missing
+    values = {name: tensor.to(own[name].dtype) for name, tensor in used.items()}
+    refuse_nonfinite(values, str(source), "as float32, of which a model is made; take other weights")
+    model = kind(config, pixels).eval()
+    model.load_state_dict(values)
+    return model, []

@@ -1,12 +1,16 @@
-"""The float definition of the Bi-ViT's published code, as one more set of parts: what an imported checkpoint computes.
+"""The float definitions of the Bi-ViT's published code, as one more set of parts: what an imported checkpoint computes.
 
-It differs from the integer-aware `BiViT` (docs/official.md): torch.sign with sign(0) = 0, scales inside the products,
-zero points that are learned and rounded, a float softmax, GELU and a clip before fc2, biases that are never added.
+There are two: the published DeiT normalises q and k before it signs them (`qk_mode` "layernorm"), the published Swin
+signs them as they are ("threshold"). Both differ from the integer-aware `BiViT` (docs/official.md): torch.sign with
+sign(0) = 0, scales inside the products, zero points that are learned and rounded, a float softmax, GELU and a clip
+before fc2, biases that are never added.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -76,7 +80,7 @@ class OfficialReduction(nn.Linear):
 
 
 class OfficialHeadNorm(nn.Module):
-    """LayerNorm over the channels of a head, the same for all heads, and the binarizer of q or k.
+    """The binarizer of q or k; in mode `layernorm` after a LayerNorm over a head's channels, the same for all heads.
 
     Parameters
     ----------
@@ -87,7 +91,8 @@ class OfficialHeadNorm(nn.Module):
 
     def __init__(self, block: BlockShape) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(block.head_dim, eps=_HEAD_EPS)
+        normalised = block.qk_mode == "layernorm"
+        self.norm = nn.LayerNorm(block.head_dim, eps=_HEAD_EPS) if normalised else nn.Identity()
         self.act = ActBi(block.num_heads)
 
     def forward(self, x: Tensor, row_scale: Tensor) -> Tensor:
@@ -174,6 +179,21 @@ class OfficialBiViT(RealViT):
         VisionTransformer.__init__(self, config, parts)
 
 
+def published_config(config: ModelConfig, names: Iterable[str]) -> ModelConfig:
+    """Return the config of the definition that a checkpoint follows, by the names of its tensors.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        What the tensors' shapes tell.
+    names : iterable of str
+        Names of bivit. A Swin without any norm of q and k signs them directly, as published; in every other model a
+        norm that is not there is missing.
+    """
+    normalised = any(".attn.q_norm.norm." in name or ".attn.k_norm.norm." in name for name in names)
+    return config if normalised or config.family != "swin" else replace(config, qk_mode="threshold")
+
+
 @torch.no_grad()
 def to_bivit(
     official: OfficialBiViT, formats: Formats | None = None, binarization: Binarization | None = None
@@ -217,9 +237,11 @@ def _head_tensors(name: str, attn: Attention, differences: list[str]) -> dict[st
     tensors = {}
     for part in ("q_norm", "k_norm"):
         head_norm: OfficialHeadNorm = getattr(attn, part)
-        shape = (len(head_norm.act.alpha), len(head_norm.norm.weight))
-        tensors[f"{name}.{part}.weight"] = head_norm.norm.weight.expand(shape)
-        tensors[f"{name}.{part}.bias"] = head_norm.norm.bias.expand(shape)
+        if isinstance(head_norm.norm, nn.LayerNorm):
+            # Without one the Bi-ViT keeps its first thresholds, which are 0.
+            shape = (len(head_norm.act.alpha), len(head_norm.norm.weight))
+            tensors[f"{name}.{part}.weight"] = head_norm.norm.weight.expand(shape)
+            tensors[f"{name}.{part}.bias"] = head_norm.norm.bias.expand(shape)
         tensors[f"{name}.{part}.scale"] = head_norm.act.alpha.abs()
         tensors[f"{name}.{part}.zero_point"] = head_norm.act.zero_point.round()
     tensors[f"{name}.v_sign.zero_point"] = attn.v_sign.zero_point.round()

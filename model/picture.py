@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ..sim.errors import BivitError, check
 from .dataset import Dataset
@@ -24,8 +24,8 @@ from .source import Batch, Epoch, Source, check_on_broken
 _MODES = {1: "L", 3: "RGB"}
 #: Draws of a random part before the largest part of an allowed aspect ratio is taken instead.
 _ATTEMPTS = 10
-#: What Pillow raises on files that are cut short, damaged or no image; some of its decoders do not stop at OSError.
-_DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError)
+#: Pixels of a picture that is resized before its centre is taken; only a strip, far longer than wide, has more.
+_MOST_PIXELS = 1 << 27
 
 #: Opens one picture; called where its errors are handled.
 Opener = Callable[[], Image.Image]
@@ -96,6 +96,8 @@ class Framing:
     def _centre(self, picture: Image.Image) -> Image.Image:
         short, side = min(picture.size), int(self.size / self.centre)
         width, height = (side * length // short for length in picture.size)
+        if width * height > _MOST_PIXELS:
+            raise ValueError(f"it is a strip of {picture.width} x {picture.height} pixels; cut it")
         left, top = round((width - self.size) / 2), round((height - self.size) / 2)
         resized = picture.resize((width, height), Image.Resampling.BICUBIC)
         return resized.crop((left, top, left + self.size, top + self.size))
@@ -187,8 +189,10 @@ class PictureSource(Source):
         try:
             with opener() as picture:
                 width, height = picture.size
-        except _DECODE_ERRORS as error:
-            raise BivitError(f"{name} cannot be read as an image ({error}); give the size, or replace it") from error
+        except Exception as error:
+            raise BivitError(
+                f"{name} cannot be read as an image ({_why(error)}); give the size, or replace it"
+            ) from error
         check(width == height, f"{name} has {width} x {height} pixels, which is no square; give the size to resize to")
         self.framing = replace(self.framing, size=width)
 
@@ -205,9 +209,9 @@ class PictureSource(Source):
             for place, (index, (name, opener)) in enumerate(zip(chosen.tolist(), pictures, strict=False)):
                 try:
                     images[place] = self._decoded(opener, index, epoch)
-                except _DECODE_ERRORS as error:
+                except Exception as error:  # A damaged file can make its decoder raise anything.
                     check(self.on_broken == "skip", _broken_message(name, error))
-                    whole[place], broken[name] = False, str(error)
+                    whole[place], broken[name] = False, _why(error)
             if broken:
                 images, chosen = images[whole], chosen[whole]
             yield Batch(images, self.labels[chosen], broken)
@@ -219,9 +223,16 @@ class PictureSource(Source):
 
 def _broken_message(name: str, error: Exception) -> str:
     return (
-        f"{name} cannot be read as an image ({error}); replace it, or leave such images out with on_broken='skip' "
-        "(--on-broken skip)"
+        f"{name} cannot be read as an image ({_why(error)}); replace it, or leave such images out with "
+        "on_broken='skip' (--on-broken skip of train, eval, heads and export)"
     )
+
+
+def _why(error: Exception) -> str:
+    """What is wrong with a picture; Pillow's own words for no picture at all name an object in memory."""
+    if isinstance(error, UnidentifiedImageError):
+        return "it is empty, cut short or no picture"
+    return str(error) or type(error).__name__
 
 
 class ReframedDataset(PictureSource):

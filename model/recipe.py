@@ -8,7 +8,6 @@ of the classes below, and nothing else is read.
 from __future__ import annotations
 
 import copy
-import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import Any, Literal
 
 from ..sim.config import ModelConfig, config_from_dict
 from ..sim.errors import BivitError, check
-from ..sim.typed import build
+from ..sim.files import parse_toml, read_text
+from ..sim.typed import build, listed, shown
 from .augment import Augmentation
 from .binarize import Binarization
 from .distill import Distillation
@@ -25,6 +25,7 @@ from .precision import PRECISIONS
 #: Recipes that come with the package.
 FOLDER = Path(__file__).resolve().parent.parent / "recipes"
 _KINDS = ("weights", "binary")
+_MOST_THREADS = 1024
 _STARTS = ("teacher", "random")
 
 
@@ -68,7 +69,7 @@ class Recipe:
         for name in ("epochs", "batch_size", "evaluate_every"):
             value = getattr(self, name)
             check(isinstance(value, int) and value > 0, f"{name} must be a positive integer, got {value!r}")
-        check(isinstance(self.threads, int) and self.threads >= 0, f"threads must be 0 or more, got {self.threads!r}")
+        check(0 <= self.threads <= _MOST_THREADS, f"threads must be 0 or more, at most 1024, got {self.threads}")
         for name in ("lr", "grad_clip"):
             check(getattr(self, name) > 0, f"{name} must be above 0, got {getattr(self, name)}")
         check(0 <= self.warmup < 1, f"warmup is a share of the steps, 0 to below 1, got {self.warmup}")
@@ -175,10 +176,7 @@ def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipes:
         f"there is no recipe {name!r}; allowed are {', '.join(sorted(p.stem for p in FOLDER.glob('*.toml')))} "
         "or the path of a TOML file",
     )
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BivitError(f"{path} is not TOML: {error}") from error
+    values = parse_toml(read_text(path, "the recipe"), str(path))
     for setting in settings:
         _set(values, setting)
     return recipes_from_dict(values, f"recipe {path.name}")
@@ -194,11 +192,14 @@ def recipes_from_dict(values: dict[str, Any], what: str) -> Recipes:
     """
     known = ("all", "model", "teacher", "stages")
     unknown = sorted(set(values) - set(known))
-    check(not unknown, f"{what} has unknown tables {', '.join(unknown)}; allowed are {', '.join(known)}")
+    check(not unknown, f"{what} has unknown tables {listed(unknown)}; allowed are {', '.join(known)}")
     for name in known:
         kind = list if name == "stages" else dict
         example = "[[stages]]" if name == "stages" else f"[{name}]"
-        check(isinstance(values.get(name, kind()), kind), f"{name} in {what} must be a table {example}")
+        got = values.get(name, kind())
+        check(isinstance(got, kind), f"{name} in {what} must be a table {example}, got {shown(got)}")
+    for index, stage in enumerate(values.get("stages", [])):
+        check(isinstance(stage, dict), f"stages.{index} in {what} must be a table [[stages]], got {shown(stage)}")
     check("teacher" in values, f"{what} lacks the table [teacher]")
     shared = values.get("all", {})
     stages = values.get("stages", [])
@@ -213,33 +214,36 @@ def _merge(shared: dict[str, Any], own: Any) -> dict[str, Any]:
     """Return the tables as one, `own` winning; tables inside are merged likewise."""
     merged = copy.deepcopy(shared)
     for key, value in own.items():
-        merged[key] = _merge(merged[key], value) if isinstance(value, dict) and key in merged else value
+        tables = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if tables else value
     return merged
 
 
 def _set(values: dict[str, Any], setting: str) -> None:
     """Change one value of the tables by `key.key=value`."""
     path, equals, text = setting.partition("=")
-    check(bool(equals and path), f"a setting must be as teacher.lr=1e-3, got {setting!r}")
+    named = shown(setting)
+    check(bool(equals and path), f"a setting must be as teacher.lr=1e-3, got {named}")
     *parents, last = path.strip().split(".")
     table: Any = values
     for key in parents:
         if isinstance(table, list):
             check(
-                key.isdecimal() and int(key) < len(table),
-                f"{setting!r} names stage {key}; the recipe has the stages 0 to {len(table) - 1}",
+                key in map(str, range(len(table))),
+                f"{named} names stage {listed([key])}; the recipe has the stages 0 to {len(table) - 1}",
             )
             table = table[int(key)]
         else:
             table = table.setdefault(key, {})
-        check(isinstance(table, dict | list), f"{setting!r} goes into {key}, which is a value and no table")
-    check(isinstance(table, dict), f"{setting!r} must name a stage by its number, as stages.0.{last}")
+        check(isinstance(table, dict | list), f"{named} goes into {listed([key])}, which is a value and no table")
+    check(isinstance(table, dict), f"{named} must name a stage by its number, as stages.0.{listed([last])}")
     table[last] = _value(text.strip())
 
 
 def _value(text: str) -> Any:
     """What TOML reads in `text`, or the text itself."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        values = parse_toml(f"value = {text}", text)
+    except BivitError:
         return text
+    return values["value"] if len(values) == 1 else text

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..sim.errors import BivitError, check
+from ..sim.files import named_errors, parse_json, read_json, read_text, whole_file, write_json, write_text
 from .curves import draw_curves
 
 if TYPE_CHECKING:
@@ -80,21 +81,21 @@ class RunFolder:
     def result(self) -> dict[str, Any] | None:
         """What the run gave; None while it is not finished."""
         path = self.path / "result.json"
-        return _read_json(path) if path.exists() else None
+        return _read_object(path) if path.exists() else None
 
     def _start(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
         for name in _OWN:
             (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.path / _TENSORBOARD, ignore_errors=True)
-        write_atomic(self.path / "config.json", json.dumps(self.config, indent=2) + "\n")
+        write_json(self.path / "config.json", self.config)
 
     def _continue(self) -> None:
         check(
             (self.path / "config.json").is_file(),
             f"{self.path} holds no run to continue; start one without --resume",
         )
-        found = _differences(_read_json(self.path / "config.json"), self.config)
+        found = _differences(_read_object(self.path / "config.json"), self.config)
         check(
             not found,
             f"the run in {self.path} was started with other values: {'; '.join(found)}; "
@@ -111,29 +112,31 @@ class RunFolder:
         """Write `last.pt`: the state, and the metrics so far."""
         if not self.writes:
             return
-        partial = self.path / (STATE + ".partial")
-        with partial.open("wb") as file:
-            torch.save({**state, "rows": self.rows}, file)
+        with whole_file(self.path / STATE) as partial, partial.open("wb") as file:
+            try:
+                torch.save({**state, "rows": self.rows}, file)
+            except RuntimeError as error:  # what torch makes of a full disk
+                raise error.__context__ if isinstance(error.__context__, OSError) else error from None
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(self.path / STATE)
 
     def add_metrics(self, row: dict[str, Any]) -> None:
         """Take in the metrics of an epoch, `phase` and `epoch` among them; the picture follows within some seconds."""
         self.rows.append(row)
         if not self.writes:
             return
-        board = self._open_board()
-        for name, value in row.items():
-            if isinstance(value, int | float) and name not in _INDEX:
-                board.add_scalar(f"{row['phase']}/{name}", value, row["epoch"])
-        board.flush()
-        write_atomic(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in self.rows))
+        with named_errors(self.path / _TENSORBOARD):
+            board = self._open_board()
+            for name, value in row.items():
+                if isinstance(value, int | float) and name not in _INDEX:
+                    board.add_scalar(f"{row['phase']}/{name}", value, row["epoch"])
+            board.flush()
+        write_text(self.path / "metrics.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in self.rows))
         if time.monotonic() - self._drawn > _REDRAW_AFTER:
             self._draw()
 
     def _draw(self) -> None:
-        write_atomic(self.path / "curves.svg", draw_curves(self.rows))
+        write_text(self.path / "curves.svg", draw_curves(self.rows))
         self._drawn = time.monotonic()
 
     def finish(self, result: dict[str, Any]) -> None:
@@ -141,7 +144,7 @@ class RunFolder:
         if self.writes:
             if self.rows:
                 self._draw()
-            write_atomic(self.path / "result.json", json.dumps(result, indent=2) + "\n")
+            write_json(self.path / "result.json", result)
         self.close()
 
     def close(self) -> None:
@@ -160,24 +163,15 @@ class RunFolder:
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Return the metrics of a run, a row an epoch, from its `metrics.jsonl`."""
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    path = folder / "metrics.jsonl"
+    lines = read_text(path, "the metrics of a run").splitlines()
+    rows = [parse_json(line, f"line {number} of {path}") for number, line in enumerate(lines, 1)]
+    check(all(isinstance(row, dict) for row in rows), f"{path} must hold a JSON object a line; train again")
+    return rows
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BivitError(f"{path} is damaged: it is not JSON ({error}); start a new run in another folder") from error
+def _read_object(path: Path) -> dict[str, Any]:
+    values = read_json(path, "of a run; when it is damaged, start a new run in another folder")
     check(isinstance(values, dict), f"{path} is damaged: it holds no JSON object; start a new run in another folder")
     return dict(values)
 

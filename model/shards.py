@@ -9,6 +9,7 @@ shard has, that order is computed before anything is read, and is the same for a
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from io import BytesIO
@@ -21,11 +22,17 @@ from PIL import Image
 
 from ..sim.errors import BivitError, check
 from .picture import Framing, Opener, PictureSource
-from .shard_index import ShardIndex, index_shards, open_shard
-from .source import Epoch
+from .picture_files import some
+from .shard_index import ShardIndex, index_shards
+from .source import Epoch, PassedOverWarning
+from .tar_members import open_tar
 
 #: `train-0000.tar`, `imagenet1k-validation-07.tar.gz`
-_SHARD_NAME = re.compile(r"(?:.+-)?(?P<split>train|test|val|validation)-\d+\.(?:tar|tar\.gz|tgz)")
+_SHARD_NAME = re.compile(r"(?:[^.].*-)?(?P<split>train|test|val|validation)-\d+\.(?:tar|tar\.gz|tgz)")
+#: What may be a shard, also one that is packed in another way or was not fetched to its end; not what goes with one.
+_ARCHIVE = re.compile(
+    r"[^.].*\.(?:tar|tgz|tbz2?|txz|tzst)(?:\.(?!idx|index|json|md5|sha|sig|asc|txt)\w+)?", re.IGNORECASE
+)
 _SPLITS = {"train": ("train",), "test": ("test", "val", "validation")}
 #: Images among which a shuffled epoch draws the next; also the most that are held in packed form at a time.
 SHUFFLE_BUFFER = 4096
@@ -45,6 +52,46 @@ def find_shards(folder: Path, split: str) -> list[Path]:
         if match := _SHARD_NAME.fullmatch(path.name):
             found.setdefault(match["split"], []).append(path)
     return next((found[name] for name in _SPLITS[split] if name in found), [])
+
+
+def check_shards(folder: Path, split: str, shards: list[Path]) -> None:
+    """Refuse shards that are there twice, and others of the split that would not be read.
+
+    Parameters
+    ----------
+    folder : Path
+    split : str
+    shards : list of Path
+        Found by `find_shards`.
+
+    Raises
+    ------
+    BivitError
+        Naming two of the files, or one that would be left out.
+    """
+    stems: dict[str, Path] = {}
+    files: dict[Path, Path] = {}
+    for path in shards:
+        twin = stems.setdefault(path.name.partition(".tar")[0].removesuffix(".tgz"), path)
+        check(twin == path, f"{twin} and {path.name} are one shard, plain and packed; remove one of them")
+        twin = files.setdefault(path.resolve(), path)
+        check(twin == path, f"{twin} and {path.name} are one file, which would be counted twice; remove one of them")
+    others = [path.name for path in sorted(folder.iterdir()) if path not in shards and _is_shard_of(path, split)]
+    if others:
+        message = f"{folder} ({split}): passed over {len(others)} shards of another name of the split: {some(others)}"
+        warnings.warn(message, PassedOverWarning, stacklevel=4)
+    word = re.compile(rf"(?<![a-z])(?:{'|'.join(_SPLITS[split])})(?![a-z])", re.IGNORECASE)
+    for path in sorted(folder.iterdir()):
+        check(
+            _is_shard_of(path, split) or not (_ARCHIVE.fullmatch(path.name) and word.search(path.name)),
+            f"{path} would not be read: shards of the {split} split are tar files, plain or gzip, with one name and a "
+            f"number, as {shards[0].name}; rename it, unpack it or move it away",
+        )
+
+
+def _is_shard_of(path: Path, split: str) -> bool:
+    match = _SHARD_NAME.fullmatch(path.name)
+    return match is not None and match["split"] in _SPLITS[split]
 
 
 class ShardSource(PictureSource):
@@ -85,6 +132,8 @@ class ShardSource(PictureSource):
         classes = classes or tuple(str(label) for label in range(int(index.labels.max(initial=-1)) + 1))
         super().__init__(name, index.labels, classes, framing, on_broken)
         self.shards, self.index, self.buffer = shards, index, buffer
+        if str(index.passed):
+            warnings.warn(f"{name}: passed over {index.passed}", PassedOverWarning, stacklevel=3)
 
     def order(self, epoch: Epoch) -> NDArray[np.int64]:
         """Return the indices of all images, int64[n], in the order of one pass."""
@@ -117,7 +166,7 @@ class ShardSource(PictureSource):
         shard_of = self.index.shard_of(indices)
         for first, last in _runs(shard_of):
             path = self.shards[shard_of[first]]
-            with open_shard(path) as file:
+            with open_tar(path) as file:
                 for index in indices[first:last].tolist():
                     file.seek(int(self.index.offsets[index]))
                     content = file.read(int(self.index.sizes[index]))

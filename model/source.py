@@ -10,7 +10,6 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,8 +33,16 @@ def check_on_broken(choice: str) -> None:
     check(choice in ON_BROKEN, f"on_broken must be one of {', '.join(ON_BROKEN)}, got {choice!r}")
 
 
-class BrokenImageWarning(UserWarning):
+class DataWarning(UserWarning):
+    """Something of a data set is not in its images."""
+
+
+class BrokenImageWarning(DataWarning):
     """Images could not be read and were left out; the message counts them and names the first."""
+
+
+class PassedOverWarning(DataWarning):
+    """Files, members or arrays that are no images of the split were not read; the message counts and names them."""
 
 
 @dataclass(frozen=True)
@@ -232,13 +239,18 @@ def check_source(data: Source, config: ModelConfig) -> None:
     check(
         data.shape == shape,
         f"images must have shape {['B', *shape]}, got {[len(data), *data.shape]} in {data.name}; "
-        "choose a preset of this size, or ask for resizing with resized:NAME".replace("'", ""),
+        "choose a preset of this size, give it to a training by --image-size, or ask for resizing with resized:NAME, "
+        "which converts the channels too".replace("'", ""),
     )
-    classes = len(data.classes)
+    classes, largest = len(data.classes), int(data.labels.argmax())
+    label = int(data.labels[largest])
+    largest_named = f"; image {largest} has the label {label}" if label >= config.num_classes else ""
     check(
         classes == config.num_classes,
         f"{data.name} has {classes} classes, the model {config.num_classes}; "
-        f"set model.num_classes to {classes} in the recipe, or by --set model.num_classes={classes}",
+        f"set model.num_classes to {classes} in the recipe, or by --set model.num_classes={classes}; "
+        "where these images only lack the last classes, name all (classes.txt, or classes in an .npz file)"
+        f"{largest_named}",
     )
 
 
@@ -249,11 +261,3 @@ def _slices(
     end = len(order) - len(order) % batch_size if drop_last else len(order)
     batches = [order[start : start + batch_size] for start in range(0, end, batch_size)]
     return [batch[len(batch) * rank // world : len(batch) * (rank + 1) // world] for batch in batches]
-
-
-def read_names(path: Path) -> tuple[str, ...]:
-    """Read the names of classes, one a line; `BivitError` when there are none or one occurs twice."""
-    names = tuple(filter(None, map(str.strip, path.read_text(encoding="utf-8", errors="replace").splitlines())))
-    check(bool(names), f"{path} is empty; it must hold one name of a class a line")
-    check(len(set(names)) == len(names), f"{path} names a class twice; each line must be another name")
-    return names

@@ -45,11 +45,14 @@ def first_weights(student: VisionTransformer, source: RealViT) -> dict[str, Tens
             weights[f"{block.name}.mlp.act.bias"] = weights.pop(fc1)
     other = [name for name in weights if name not in own or own[name].shape != weights[name].shape]
     missing = [name for name, _ in student.named_parameters() if isinstance(student, RealViT) and name not in weights]
-    wrong = other + missing
+    heads = [[block.num_heads for block in model.config.blocks] for model in (student, source)]
+    # The products of all heads lie in one tensor, whose shape does not tell how many there are.
+    wrong = other + missing + (["num_heads"] if heads[0] != heads[1] else [])
     check(
         not wrong,
         f"the teacher is of another shape than the student: they differ in {', '.join(wrong[:4])}"
-        f"{' and others' if len(wrong) > 4 else ''}{_other_fields(student, source)}; take a teacher of the same preset",
+        f"{' and others' if len(wrong) > 4 else ''}{_other_fields(student, source)}; take a teacher of the "
+        "same preset, or leave --preset and these fields out: the student then has its teacher's shape",
     )
     return weights
 
@@ -57,5 +60,7 @@ def first_weights(student: VisionTransformer, source: RealViT) -> dict[str, Tens
 def _other_fields(student: VisionTransformer, source: RealViT) -> str:
     """Name the fields of the two configs that differ and that decide the shapes of tensors, with both values."""
     own, other = student.config.to_dict(), source.config.to_dict()
+    if own["family"] != other["family"]:
+        own, other = {"family": own["family"]}, {"family": other["family"]}
     names = [name for name in own | other if own.get(name) != other.get(name) and not name.endswith("_mode")]
     return "".join(f"; {name} is {other.get(name)} in the teacher, {own.get(name)} in the student" for name in names)

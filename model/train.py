@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from ..sim.config import ModelConfig
+from ..sim.errors import check
 from .calibrate import calibrate
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .distill import Distilled, Supervised, check_teacher, pair_agreement
@@ -37,8 +38,9 @@ def train_teacher(
     recipe: Recipe,
     seed: int = 0,
     session: Session | None = None,
+    first: RealViT | None = None,
 ) -> Trained:
-    """Train the real-valued twin from scratch with cross entropy.
+    """Train the real-valued twin with cross entropy.
 
     Parameters
     ----------
@@ -50,6 +52,8 @@ def train_teacher(
         Of first weights, order and augmentation; the same seed, machine and thread count give the same model.
     session : Session, optional
         By default one process that writes nothing.
+    first : RealViT, optional
+        Of this shape: its weights are the first ones, and it is changed. By default they are random.
 
     Returns
     -------
@@ -61,7 +65,7 @@ def train_teacher(
         When the images do not fit the config, or a loss is not finite.
     """
     torch.manual_seed(seed)
-    objective = Supervised(RealViT(config), recipe.label_smoothing)
+    objective = Supervised(first or RealViT(config), recipe.label_smoothing)
     return Fit(TEACHER, objective, train, test, recipe, seed, session or Session()).run()
 
 
@@ -175,11 +179,36 @@ def check_given(teacher: RealViT, config: ModelConfig, stages: Sequence[Stage]) 
         Naming what differs.
     """
     for stage in stages:
-        with torch.device("meta"):
-            student = make_student(replace(stage, start="random"), config, teacher)
-        check_teacher(teacher, student, stage.distillation)
+        check_teacher(teacher.config, config, stage.distillation)
         if stage.start == "teacher":
+            with torch.device("meta"):
+                student = make_student(replace(stage, start="random"), config, teacher)
             first_weights(student, teacher)
+
+
+def check_batches(data: Source, recipes: Recipes, teacher: bool) -> None:
+    """Refuse images that are too few for a step.
+
+    Parameters
+    ----------
+    data : Source
+        What is learnt from.
+    recipes : Recipes
+    teacher : bool
+        Whether a teacher is trained, too.
+
+    Raises
+    ------
+    BivitError
+        Naming the recipe's table.
+    """
+    tables: dict[str, Recipe] = {TEACHER: recipes.teacher} if teacher else {}
+    for name, recipe in (tables | {stage_name(i): stage for i, stage in enumerate(recipes.stages)}).items():
+        check(
+            data.count_batches(recipe.batch_size, drop_last=recipe.compile) > 0,
+            f"{data.name} has {len(data)} images, fewer than one batch of {recipe.batch_size}, and with compile = true "
+            f"a smaller batch is left out; set {name}.batch_size to {len(data)} or less, or {name}.compile to false",
+        )
 
 
 def make_student(stage: Stage, config: ModelConfig, start: RealViT) -> VisionTransformer:
@@ -210,6 +239,8 @@ class Run:
         For the checkpoints.
     teacher : Checkpoint, optional
         Of a `RealViT`, taken as it is; None trains one.
+    first : RealViT, optional
+        What the training of the teacher starts from (`finetune.adapt`); by default random weights.
     """
 
     config: ModelConfig
@@ -220,6 +251,7 @@ class Run:
     session: Session
     provenance: dict[str, Any] = field(default_factory=dict)
     teacher: Checkpoint | None = None
+    first: RealViT | None = None
 
     def run(self) -> dict[str, Checkpoint]:
         """Train what is not trained yet.
@@ -254,6 +286,10 @@ class Run:
         if self._is_done(name):
             return load_checkpoint(self.path(name))
         trained = train()
+        with self.session.watch(f"write {self.path(name).name}", None):
+            return self._write(name, trained)
+
+    def _write(self, name: str, trained: Trained) -> Checkpoint:
         checkpoint = Checkpoint(trained.model, self.seed, trained.metrics, self.provenance)
         if self.session.world.is_main:
             save_checkpoint(checkpoint, self.path(name))
@@ -266,7 +302,9 @@ class Run:
         return state is not None and phases.index(state["phase"]) > phases.index(name)
 
     def _train_teacher(self) -> Trained:
-        return train_teacher(self.config, self.train, self.test, self.recipes.teacher, self.seed, self.session)
+        config = self.config if self.first is None else self.first.config
+        recipe = self.recipes.teacher
+        return train_teacher(config, self.train, self.test, recipe, self.seed, self.session, self.first)
 
     def _train_stage(self, name: str, stage: Stage, start: RealViT, teacher: RealViT) -> Trained:
         return train_stage(name, start, teacher, self.train, self.test, stage, self.seed, self.session, self.config)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..sim.blocks import BlockShape, MergeShape, Stage
 from ..sim.config import Formats, ModelConfig, ViTConfig
-from ..sim.errors import check
+from ..sim.errors import BivitError, check
 from . import fold, operators
 from .attention import Attention
 from .binarize import Binarization, straight_through
@@ -154,6 +154,12 @@ class VisionTransformer(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """Return the residual that enters the first block, float32[B, N, D], for uint8[B, H, W, C]."""
+        size = (self.config.img_size, self.config.img_size, self.config.in_chans)
+        if images.ndim != 4 or images.shape[1:] != size:
+            wanted = f"[B, {', '.join(map(str, size))}]"
+            raise BivitError(
+                f"images must have shape {wanted}, got {list(images.shape)}; resize them, or take a model of this size"
+            )
         patches = self.patch_embed(images)
         if self.config.patch_norm:
             return self.grid(self.patch_embed.norm(self.grid(patches)))

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from . import timing
 from .commands import ColumnMemory, Epilogue, Matmul, OperandMemory, Preload
-from .engine import WORD, ceil_div
 from .layout import Group, Layout, Tile
 from .schedule import Op, Region, with_window
+from .words import WORD, ceil_div
 
 Regions = tuple[Region, ...]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,18 +12,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from .config import Formats, ModelConfig, config_from_dict
 from .errors import BivitError, check
+from .files import whole_file
 from .network import IntNetwork
+from .tensor_file import Format as FileFormat
+from .tensor_file import read_header
 from .tensors import check_names, tensor_specs
-from .typed import build
+from .typed import build, shown
 
 FORMAT = "bivit-network"
 VERSION = 1
-_KEYS = ("format", "version", "config", "formats", "provenance", "agreement", "sha256")
+_OBJECTS = ("config", "formats", "provenance", "agreement")
+_FILE = FileFormat(FORMAT, VERSION, "network", "export it again", (*_OBJECTS, "sha256"), _OBJECTS)
 
 
 def save_network(network: IntNetwork, path: str | os.PathLike[str]) -> None:
@@ -35,15 +37,14 @@ def save_network(network: IntNetwork, path: str | os.PathLike[str]) -> None:
     network : IntNetwork
         Checked again before it is written.
     path : path
-        Its folder must exist.
+        Its folder is made when it does not exist.
 
     Raises
     ------
     BivitError
-        When a tensor is out of range, the provenance is not JSON or the folder cannot be written.
+        When a tensor is out of range, the provenance is not JSON or the file cannot be written.
     """
     network.validate()
-    target = Path(path)
     header = {
         "format": FORMAT,
         "version": VERSION,
@@ -58,14 +59,9 @@ def save_network(network: IntNetwork, path: str | os.PathLike[str]) -> None:
     except (TypeError, ValueError) as error:
         raise BivitError(f"provenance and agreement must hold JSON values only: {error}") from error
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in network.tensors.items()}
-    try:
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
-            temporary = Path(folder) / "network"
-            # Not by save_file, whose files only their owner may read, whatever the umask.
-            temporary.write_bytes(save(tensors, metadata))
-            temporary.replace(target)
-    except (OSError, SafetensorError) as error:
-        raise BivitError(f"cannot write the network {target}: {error}; choose a folder that can be written") from error
+    # Not by save_file, whose files only their owner may read, whatever the umask.
+    with whole_file(path) as partial:
+        partial.write_bytes(save(tensors, metadata))
 
 
 def load_network(path: str | os.PathLike[str]) -> IntNetwork:
@@ -87,14 +83,14 @@ def load_network(path: str | os.PathLike[str]) -> IntNetwork:
     """
     source = Path(path)
     check(source.is_file(), f"there is no network file {source}; `bivit export` writes one")
-    header, tensors = _read(source)
+    header, tensors = _FILE.read(source, "numpy")
     config = config_from_dict(header["config"], f"config in {source}")
     formats = build(Formats, header["formats"], f"formats in {source}")
     check_names(tensors, tensor_specs(config, formats))
     found = _hash(header["config"], header["formats"], tensors)
     check(
         found == header["sha256"],
-        f"the network file {source} is damaged: its hash is {found}, the header says {header['sha256']}; "
+        f"the network file {source} is damaged: its hash is {found}, the header says {shown(header['sha256'])}; "
         "export it again",
     )
     return IntNetwork(config, formats, tensors, header["provenance"], header["agreement"])
@@ -119,14 +115,9 @@ def read_shape(path: str | os.PathLike[str]) -> tuple[ModelConfig, Formats]:
         When the file is missing, damaged, has no such header, or its config or formats do not fit.
     """
     source = Path(path)
-    check(source.is_file(), f"there is no file {source}; give an integer network or a checkpoint")
-    try:
-        with safe_open(source, framework="numpy") as file:
-            header = json.loads((file.metadata() or {}).get("bivit", "null"))
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise BivitError(f"{source} cannot be read as an integer network or a checkpoint: {error}") from error
+    header = read_header(source) or {}
     for key in ("config", "formats"):
-        found = header.get(key, {} if key == "formats" else None) if isinstance(header, dict) else None
+        found = header.get(key, {} if key == "formats" else None)
         check(
             isinstance(found, dict),
             f"{source} is neither a network nor a checkpoint of bivit: its header has no object {key!r}",
@@ -146,45 +137,14 @@ def file_format(path: str | os.PathLike[str]) -> str | None:
     source = Path(path)
     check(source.is_file(), f"there is no file {source}; give an integer network or a checkpoint")
     try:
-        with safe_open(source, framework="numpy") as file:
-            header = json.loads((file.metadata() or {}).get("bivit", "null"))
-    except (SafetensorError, OSError, json.JSONDecodeError):
+        return (read_header(source) or {}).get("format")
+    except BivitError:
         return None
-    return header.get("format") if isinstance(header, dict) else None
 
 
 def network_hash(network: IntNetwork) -> str:
     """SHA-256, in hexadecimal, over the config, the formats and every tensor in name order."""
     return _hash(network.config.to_dict(), asdict(network.formats), network.tensors)
-
-
-def _read(source: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    try:
-        with safe_open(source, framework="numpy") as file:
-            header = _parse_header(source, (file.metadata() or {}).get("bivit"))
-            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise BivitError(f"{source} is truncated or not a safetensors file: {error}; export it again") from error
-    except OSError as error:
-        raise BivitError(f"cannot read the network {source}: {error}") from error
-
-
-def _parse_header(source: Path, text: str | None) -> dict[str, Any]:
-    check(text is not None, f"{source} is not a bivit network: its metadata lacks the key 'bivit'")
-    try:
-        header = json.loads(text or "")
-    except json.JSONDecodeError as error:
-        raise BivitError(f"{source} is damaged: its header is not JSON: {error}; export it again") from error
-    check(isinstance(header, dict), f"{source} is damaged: its header is not a JSON object; export it again")
-    got = header.get("format")
-    check(got == FORMAT, f"{source} is not a bivit network: its format is {got!r}, allowed is {FORMAT!r}")
-    got = header.get("version")
-    check(got == VERSION, f"{source} is of version {got!r}, this bivit reads version {VERSION}; export it again")
-    missing = [key for key in _KEYS if key not in header]
-    check(not missing, f"the header of {source} lacks {', '.join(missing)}; export it again")
-    for key in ("config", "formats", "provenance", "agreement"):
-        check(isinstance(header[key], dict), f"{key} in the header of {source} must be an object, got {header[key]!r}")
-    return header
 
 
 def _hash(config: dict[str, Any], formats: dict[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:

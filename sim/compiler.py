@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from .commands import MIN_DELAY, End, Instruction, Loop, Matmul, Output
 from .config import Formats, ModelConfig, ViTConfig, vit_only
-from .engine import WORD, EngineConfig
+from .engine import EngineConfig
 from .errors import BivitError
 from .layout import Layout
 from .operations import Operations
 from .schedule import Op, Scheduled, check_schedule, length, schedule
+from .words import WORD
 
 if TYPE_CHECKING:  # compiling needs shapes only, and starts without the reference and its kernels
     from .network import IntNetwork
@@ -51,7 +52,7 @@ class Program:
 
     @property
     def logits_cycle(self) -> int:
-        """Cycle of the last logit's transfer, from the first issue of its image, if no stream ever stalls."""
+        """Cycle in which the last logit is queued, from the first issue of its image, if no stream ever stalls."""
         before, block, after = self.sections
         start = before.length_cycles * before.repeat + block.length_cycles * block.repeat
         output = next(entry for entry in after.entries if isinstance(entry.op.command, Output))

@@ -10,6 +10,15 @@ from .blocks import BlockShape, MergeShape, Stage
 from .errors import check
 from .typed import build, shown
 
+#: Largest sizes, far above any published model: what is built is bounded by them, wherever a config comes from.
+LARGEST = {"img_size": 1 << 16, "patch_size": 1 << 10, "in_chans": 1 << 10, "num_classes": 1 << 20, "depth": 1 << 10}
+#: Most patches along a side, and along the side of a window: the tables of indices grow with their fourth power.
+LARGEST_GRID, LARGEST_WINDOW = 256, 64
+#: Most pixels of a patch, all channels.
+LARGEST_PATCH_DIM = 1 << 18
+#: Widest format, in bits, and largest shift.
+_WIDEST = 64
+
 
 @dataclass(frozen=True, kw_only=True)
 class Formats:
@@ -27,6 +36,8 @@ class Formats:
     head_frac_bits: int = 8
 
     def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            check(not isinstance(value, int) or value <= _WIDEST, f"{name} must be at most {_WIDEST}, got {value}")
         check(8 <= self.residual_bits <= 24, f"residual_bits must be 8 to 24, got {self.residual_bits}")
         check(
             0 <= self.residual_frac_bits < self.residual_bits,
@@ -70,16 +81,25 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for name in ("img_size", "patch_size", "in_chans", "num_classes", "embed_dim"):
-            _check_positive(name, getattr(self, name))
-        for name in ("mlp_ratio", "eps"):
+            _check_positive(name, getattr(self, name), LARGEST.get(name))
+        for name, most in (("mlp_ratio", 1 << 16), ("eps", 1)):
             value = getattr(self, name)
             check(isinstance(value, int | float) and value > 0, f"{name} must be a positive number, got {value!r}")
+            check(value <= most, f"{name} must be at most {most}, got {value}")
         for name, allowed in _CHOICES.items():
             value = getattr(self, name)
             check(value in allowed, f"{name} must be one of {', '.join(allowed)}, got {value!r}")
         check(
             self.img_size % self.patch_size == 0,
             f"img_size {self.img_size} is not a multiple of patch_size {self.patch_size}; choose sizes that divide",
+        )
+        check(
+            self.grid_size <= LARGEST_GRID,
+            f"img_size / patch_size must be at most {LARGEST_GRID} patches, got {self.grid_size}",
+        )
+        check(
+            self.patch_dim <= LARGEST_PATCH_DIM,
+            f"a patch must have at most {LARGEST_PATCH_DIM:,} pixels, got {self.patch_dim:,}",
         )
 
     @cached_property
@@ -152,7 +172,7 @@ class ModelConfig:
             f"embed_dim / num_heads must be a multiple of 8 up to 64, got {head_dim}",
         )
         check(
-            int(embed_dim * self.mlp_ratio) % 8 == 0,
+            int(embed_dim * self.mlp_ratio) % 8 == 0 and int(embed_dim * self.mlp_ratio) > 0,
             f"embed_dim * mlp_ratio must be a multiple of 8, got {embed_dim * self.mlp_ratio}",
         )
         check(
@@ -186,7 +206,7 @@ class ViTConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_positive("depth", self.depth)
+        _check_positive("depth", self.depth, LARGEST["depth"])
         _check_positive("num_heads", self.num_heads)
         self._check_block(self.embed_dim, self.num_heads)
         check(self.pool in ("token", "mean"), f"pool must be one of token, mean, got {self.pool!r}")
@@ -275,6 +295,7 @@ class SwinConfig(ModelConfig):
         _check_positive("window_size", self.window_size)
         for index, heads in enumerate(self.num_heads):
             self._check_block(self.embed_dim << index, heads)
+        _check_positive("depth (sum of depths)", sum(self.depths), LARGEST["depth"])
         self._check_grids()
 
     def _check_grids(self) -> None:
@@ -289,6 +310,10 @@ class SwinConfig(ModelConfig):
                 grid <= self.window_size or grid % self.window_size == 0,
                 f"stage {index} has {grid} patches a side, which windows of {self.window_size} do not divide; "
                 "choose an img_size or window_size that divides",
+            )
+            check(
+                min(grid, self.window_size) <= LARGEST_WINDOW,
+                f"windows must be at most {LARGEST_WINDOW} patches a side, got {min(grid, self.window_size)}",
             )
 
     @property
@@ -349,8 +374,9 @@ _CHOICES = {
 _FAMILIES: dict[str, type[ModelConfig]] = {"vit": ViTConfig, "swin": SwinConfig}
 
 
-def _check_positive(name: str, value: object) -> None:
+def _check_positive(name: str, value: object, most: int | None = None) -> None:
     check(isinstance(value, int) and value > 0, f"{name} must be a positive integer, got {value!r}")
+    check(most is None or (isinstance(value, int) and value <= most), f"{name} must be 1 to {most}, got {value}")
 
 
 def config_from_dict(values: Any, what: str) -> ModelConfig:

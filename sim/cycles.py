@@ -22,7 +22,7 @@ class CycleEstimate:
     images : int
         Images of the run.
     cycles : int
-        From the cycle after the start to that of the last logit's transfer (register CYCLES).
+        From the cycle after the start to that in which the last logit goes into the queue (register CYCLES).
     stall_pixels : int
         Cycles of these that wait for pixels; a stream that never waits still needs time to bring a strip.
     array_busy : int
@@ -52,8 +52,8 @@ class CycleEstimate:
 def estimate_cycles(program: Program, images: int) -> CycleEstimate:
     """Predict the engine's counters for `images` images with streams that are never late.
 
-    The pixel source has a beat whenever the engine takes one, and the logits are taken at once. The program's times are
-    fixed; what is added is the time that a strip of pixels takes to come in, beat by beat.
+    The pixel source has a beat whenever the engine takes one, and the queue has room for the logits. The program's
+    times are fixed; what is added is the time that a strip of pixels takes to come in, beat by beat.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def estimate_cycles(program: Program, images: int) -> CycleEstimate:
     for _ in range(images):
         for entry in embeds:
             due = start + entry.issue
-            # The buffer counts from the first cycle of `enable`, which is that of the first look.
+            # The buffer counts from the cycle after the start, which is that of the first look.
             ready = _FIRST + strip_ready_times(beats, [release - _FIRST for release in releases])[-1]
             wait = max(0, ready - due)
             stalled += wait

@@ -11,25 +11,10 @@ from typing import Any, Literal
 from .config import Formats, ViTConfig
 from .errors import check, near
 from .files import read_json
+from .memories import ADDRESS_BITS, load_memories
 from .presets import vit_preset
 from .typed import build
-
-#: Bits of a dot product that the array takes in one cycle.
-WORD = 64
-
-
-@dataclass(frozen=True)
-class LoadMemory:
-    """A memory that the load stream fills: its id on the load bus, word width in bits, and words in one bank."""
-
-    id: int
-    width: int
-    depth: int
-
-    @property
-    def beats(self) -> int:
-        """64-bit beats of one word."""
-        return -(-self.width // 64)
+from .words import WORD, LoadMemory, ceil_div
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +39,9 @@ class EngineConfig:
         The largest model that fits.
     program_words : int
         Instructions that the program memory holds.
+    queue_logits : int
+        Logits that the queue at the output holds, 2 or more and at least `max_classes`: as many images can be answered
+        before anybody reads a logit as fit into it whole.
     formats : Formats
         Number formats; a network must have the same.
 
@@ -78,6 +66,7 @@ class EngineConfig:
     program_words: int
     pixel_bytes: int = 8
     fabric: Literal["lut6", "lut4"] = "lut6"
+    queue_logits: int = 4096
     formats: Formats = field(default_factory=Formats)
 
     def __post_init__(self) -> None:
@@ -105,10 +94,27 @@ class EngineConfig:
             most = 127 * self.lanes
             value = getattr(self, name)
             check(value <= most, f"{name} must be at most 127 * lanes ({most}), got {value}; choose more lanes")
+        least = max(2, self.max_classes)
+        check(
+            self.queue_logits >= least,
+            f"queue_logits must be at least {least}, so that the queue holds an image of max_classes, "
+            f"got {self.queue_logits}",
+        )
         check(
             self.max_strip_bytes % self.pixel_bytes == 0,
             f"max_strip_bytes must be a multiple of pixel_bytes ({self.pixel_bytes}), got {self.max_strip_bytes}",
         )
+        self._check_addresses()
+
+    def _check_addresses(self) -> None:
+        """Check that every word of a loadable memory has an address."""
+        for name, bits in ADDRESS_BITS.items():
+            words = self.load_memories[name].depth
+            check(
+                words <= 1 << bits,
+                f"the memory {name} would have {words} words, and its addresses have {bits} bits; choose more lanes "
+                "(dense_lanes for dense_weights) or lower limits",
+            )
 
     @property
     def chunks_per_word(self) -> int:
@@ -143,8 +149,6 @@ class EngineConfig:
     @property
     def load_memories(self) -> dict[str, LoadMemory]:
         """Loadable memories by name; ids are their positions."""
-        from .memories import load_memories
-
         return load_memories(self)
 
     def to_dict(self) -> dict[str, Any]:
@@ -167,12 +171,8 @@ _LIMITS = {
     "max_patch_dim": 1023,
     "max_strip_bytes": 65536,
     "program_words": 65536,
+    "queue_logits": 65536,
 }
-
-
-def ceil_div(a: int, b: int) -> int:
-    """Smallest integer not below a / b."""
-    return -(-a // b)
 
 
 def engine_for(
@@ -203,8 +203,13 @@ def engine_for(
         max_classes=config.num_classes,
         max_patch_dim=config.patch_dim,
         max_strip_bytes=config.img_size * config.patch_size * config.in_chans,
-        **more,
+        **{"queue_logits": _queue_logits(config.num_classes), **more},
     )
+
+
+def _queue_logits(classes: int) -> int:
+    """Room for four images or more: a power of two, and no less than half a block memory of UltraScale+ holds."""
+    return max(512, 1 << (4 * classes - 1).bit_length())
 
 
 #: Named engines. `digits` runs the demo; the others hold the paper's DeiT shapes.
@@ -219,9 +224,9 @@ ENGINES: dict[str, EngineConfig] = {
 }
 
 
-def engine_from_dict(values: Any) -> EngineConfig:
+def engine_from_dict(values: Any, what: str = "engine configuration") -> EngineConfig:
     """Build an engine from JSON values; `BivitError` names what is missing, unknown, mistyped or out of range."""
-    return build(EngineConfig, values, "engine configuration")
+    return build(EngineConfig, values, what)
 
 
 def load_engine(name_or_path: str) -> EngineConfig:
@@ -240,4 +245,5 @@ def load_engine(name_or_path: str) -> EngineConfig:
         f"there is no engine {name_or_path!r}: neither a file nor one of the names {', '.join(ENGINES)}"
         f"{near(name_or_path, ENGINES)}",
     )
-    return engine_from_dict(read_json(path, "an engine; write one with `bivit generate --engine NAME`"))
+    values = read_json(path, "an engine; write one with `bivit generate --engine NAME`")
+    return engine_from_dict(values, f"engine configuration {path}")

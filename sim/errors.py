@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+#: Characters that would act on a terminal, as they are written in Python; names from outside files may hold them.
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
+
 
 class BivitError(ValueError):
-    """Bad input: the message says what was wrong, what is allowed, what was got and what to do."""
+    """Bad input: the message says what was wrong, what is allowed, what was got and what to do.
+
+    Parameters
+    ----------
+    message : str
+        May hold text of outside files: control characters are shown, not sent.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.translate(_CONTROL))
 
 
 def check(condition: bool, message: str) -> None:
@@ -18,13 +30,8 @@ def check(condition: bool, message: str) -> None:
 def near(name: str, known: Iterable[str]) -> str:
     """Return a question for a message about an unknown name: the known one that is most like it; empty when none is.
 
-    Parameters
-    ----------
-    name : str
-        What a user wrote.
-    known : iterable of str
-        What there is.
-
+    Examples
+    --------
     >>> near("Diet_tiny", ["deit_tiny", "swin_tiny"])
     '; did you mean deit_tiny?'
     """

@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numba
-import platformdirs
+
+from .caches import cache_folder, writable
 
 _config: Any = numba.config
 
@@ -30,13 +32,11 @@ def sources_hash() -> str:
 
 def _cache_folder() -> Path | None:
     """Folder of compiled code; None where nothing can be written, which costs a compilation in each process."""
-    parent = Path(os.environ.get("NUMBA_CACHE_DIR") or platformdirs.user_cache_path("bivit") / "kernels")
-    folder = parent / sources_hash()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
+    named = os.environ.get("NUMBA_CACHE_DIR")
+    parent = Path(named).absolute() if named else cache_folder("kernels")
+    if parent is None or not writable(parent / sources_hash()):
         return None
-    return folder if os.access(folder, os.W_OK) else None
+    return parent / sources_hash()
 
 
 #: Where compiled code is kept; a folder that `NUMBA_CACHE_DIR` names holds it if there is one.
@@ -53,8 +53,24 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
         # numba reads the folder when it decorates. It is set for that moment only: others' functions keep theirs.
         before, _config.CACHE_DIR = _config.CACHE_DIR, str(CACHE or "")
         try:
-            return numba.njit(cache=CACHE is not None, nogil=True, **options)(function)
+            compiled = numba.njit(cache=CACHE is not None, nogil=True, **options)(function)
         finally:
             _config.CACHE_DIR = before
+        _keep_if_possible(compiled)
+        return compiled
 
     return compile_later
+
+
+def _keep_if_possible(compiled: Any) -> None:
+    """A cache that turns out to be full costs a compilation in each process, and no result."""
+    cache = getattr(compiled, "_cache", None)
+    if cache is None:
+        return
+    save = cache.save_overload
+
+    def save_or_not(*overload: Any) -> None:
+        with suppress(OSError):
+            save(*overload)
+
+    cache.save_overload = save_or_not

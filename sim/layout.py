@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from .config import Formats, ViTConfig
-from .engine import WORD, EngineConfig, ceil_div
+from .engine import EngineConfig
 from .errors import check
+from .words import WORD, ceil_div
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,9 @@ class Layout:
 
     def weights_addr(self, layer: str, group: int) -> int:
         """First weight word of a group of ``attn.qkv``, ``attn.proj``, ``mlp.fc1`` or ``mlp.fc2``."""
-        return self._weight_bases()[layer] + group * (self.hidden_words if layer == "mlp.fc2" else self.embed_words)
+        return self._weight_bases[layer] + group * (self.hidden_words if layer == "mlp.fc2" else self.embed_words)
 
+    @cached_property
     def _weight_bases(self) -> dict[str, int]:
         d_groups, m_groups = len(self.groups(self.config.embed_dim)), len(self.groups(self.config.hidden_dim))
         sizes = {
@@ -168,7 +171,7 @@ class Layout:
     def block_steps(self) -> dict[str, int]:
         """Words of one block in each parameter memory, under the names of the ``loop`` instruction's fields."""
         config = self.config
-        bases = self._weight_bases()
+        bases = self._weight_bases
         d_groups = len(self.groups(config.embed_dim))
         return {
             "weights_step": bases["mlp.fc2"] + d_groups * self.hidden_words,

@@ -8,11 +8,12 @@ import numpy as np
 
 from .artefact import network_hash
 from .compiler import Program
-from .engine import WORD, EngineConfig
+from .engine import EngineConfig
 from .fields import pack_field, pack_fields
 from .layout import Group, Layout
 from .memories import DENSE_WEIGHT_BITS, EPS_BITS, EXP_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS, SETTINGS
 from .network import IntNetwork
+from .words import WORD
 
 Words = dict[str, dict[int, list[int]]]
 Array = np.ndarray[Any, Any]

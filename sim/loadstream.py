@@ -6,8 +6,9 @@ import zlib
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
-from .engine import EngineConfig, LoadMemory
+from .engine import EngineConfig
 from .errors import BivitError, check
+from .words import LoadMemory
 
 #: First beat of every stream, the bytes ``BIVITNET``.
 MAGIC = int.from_bytes(b"BIVITNET", "little")

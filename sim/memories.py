@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from .engine import WORD, EngineConfig, LoadMemory, ceil_div
+from .words import WORD, LoadMemory, ceil_div
+
+if TYPE_CHECKING:
+    from .engine import EngineConfig
 
 #: Widths of parameters that no format names.
 PATCH_BIAS_BITS = 48
@@ -15,7 +19,23 @@ HEAD_BIAS_BITS = 32
 EPS_BITS = 48
 
 #: Settings by word of the memory `settings`: name and bits.
-SETTINGS = (("strip_beats", 16), ("strips", 8), ("network", 32))
+SETTINGS = (("strip_beats", 17), ("strips", 8), ("network", 32))
+
+#: Bits of the addresses of parameters that have one, in instructions and in the counters that walk on from there.
+ADDRESS_BITS = {
+    "program": 16,
+    "weights": 20,
+    "preload": 16,
+    "sign_norm": 16,
+    "head_norm": 16,
+    "residual": 16,
+    "tables": 16,
+    "dense_weights": 20,
+    "positions": 20,
+}
+
+#: Width of TUSER beside a logit, the number of the image modulo 2^16.
+TAG_BITS = 16
 
 
 def load_memories(engine: EngineConfig) -> dict[str, LoadMemory]:
@@ -36,13 +56,14 @@ def load_memories(engine: EngineConfig) -> dict[str, LoadMemory]:
     d, m, depth = engine.max_embed_dim, engine.max_hidden_dim, engine.max_depth
     words_d, words_m = ceil_div(d, WORD), ceil_div(m, WORD)
     groups_d, groups_m = max(ceil_div(d, columns), engine.max_heads), ceil_div(m, columns)
+    groups_h = value_groups(engine)  # of q, k or v
     dense_groups_d = ceil_div(d, engine.dense_lanes)
     dense_groups_c = ceil_div(engine.max_classes, engine.dense_lanes)
     shapes = {
         "settings": (64, 16),
         "program": (INSTRUCTION_BITS, engine.program_words),
-        "weights": (columns * WORD, depth * ((4 * groups_d + groups_m) * words_d + groups_d * words_m)),
-        "preload": (columns * engine.acc_bits, depth * (3 * groups_d + groups_m + engine.max_heads)),
+        "weights": (columns * WORD, depth * ((3 * groups_h + groups_d + groups_m) * words_d + groups_d * words_m)),
+        "preload": (columns * engine.acc_bits, depth * (3 * groups_h + groups_m + engine.max_heads)),
         "sign_norm": (lanes * f.theta_bits, depth * 2 * d // lanes),
         "head_norm": (lanes * (f.theta_bits + f.qk_scale_bits), depth * 2 * d // lanes),
         "residual": (lanes * (f.scale_bits + f.residual_bits), depth * 2 * d // lanes),
@@ -73,8 +94,14 @@ class BitMemory:
 
 
 def value_groups(engine: EngineConfig) -> int:
-    """Groups of C channels that v is kept in: never more than one head in a group."""
-    return max(ceil_div(engine.max_embed_dim, engine.columns), engine.max_heads)
+    """Groups of C channels of q, k or v: never more than one head in a group, which part of a group may thus end.
+
+    Heads of 24 channels take two groups of 16 columns each, so what counts is the head's width that wastes most.
+    """
+    widths = range(engine.lanes, min(WORD, engine.max_embed_dim) + 1, engine.lanes)
+    heads = {width: min(engine.max_heads, engine.max_embed_dim // width) for width in widths}
+    most = max(count * ceil_div(width, engine.columns) for width, count in heads.items())
+    return max(most, ceil_div(engine.max_embed_dim, engine.columns), engine.max_heads)
 
 
 def bit_memories(engine: EngineConfig) -> dict[str, BitMemory]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .commands import HeadNorm, SignNorm
-from .engine import WORD, EngineConfig
+from .engine import EngineConfig
 from .pipeline import MULTIPLY_CYCLES, isqrt_cycles, tree_cycles
+from .words import WORD
 
 NormKind = Literal["sign_norm", "head_norm"]
 

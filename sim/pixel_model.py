@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def strip_ready_times(strip_beats: int, releases: Sequence[int]) -> list[int]:
-    """Return the cycle from which each strip can be read, counted from the first cycle of `enable`.
+    """Return the cycle from which each strip can be read, counted from the cycle after the run's start.
 
     Strip k is filled, a beat a cycle, as soon as strip k - 1 is in and strip k - 2 has been released. It is the current
     strip, and `available` means it, once strip k - 1 has been released. Strips count on from image to image.

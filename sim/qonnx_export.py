@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -17,7 +15,8 @@ import onnx
 from .. import __version__
 from .artefact import network_hash
 from .blocks import BlockShape, MergeShape
-from .errors import BivitError, check
+from .errors import check
+from .files import whole_file
 from .fixed import signed_range
 from .network import IntNetwork
 from .onnx_operators import integer_linear, normalise, permute, reshape, saturate, shift, threshold_sign, to_int64
@@ -71,21 +70,15 @@ def save_qonnx(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
     ----------
     model : onnx.ModelProto
     path : path
-        Its folder must exist.
+        Its folder is made when it does not exist.
 
     Raises
     ------
     BivitError
-        When the folder cannot be written.
+        When the file cannot be written.
     """
-    target = Path(path)
-    try:
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
-            temporary = Path(folder) / "graph"
-            temporary.write_bytes(model.SerializeToString())
-            temporary.replace(target)
-    except OSError as error:
-        raise BivitError(f"cannot write the graph {target}: {error}; choose a folder that can be written") from error
+    with whole_file(path) as partial:
+        partial.write_bytes(model.SerializeToString())
 
 
 def _walk(graph: NetworkGraph) -> None:

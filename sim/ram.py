@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from .cost import Cost
 from .devices import Family
-from .engine import LoadMemory, ceil_div
+from .words import LoadMemory, ceil_div
 
 #: Points for one bit of a two-to-one multiplexer, and for a decoded write enable.
 _MUX_POINTS = 0.5

@@ -12,7 +12,7 @@ from .loadstream import LoadError
 #: Value of the ID register, the bytes ``BIVT``.
 ID = int.from_bytes(b"BIVT", "little")
 #: Version of this map.
-MAP_VERSION = 1
+MAP_VERSION = 2
 #: Bits of a byte address.
 ADDR_BITS = 8
 
@@ -47,7 +47,7 @@ ERROR_TEXTS: dict[ErrorCode, str] = {
     ErrorCode.START_WITHOUT_PROGRAM: "start refused: no load stream was taken since reset",
     ErrorCode.START_WHILE_BUSY: "start refused: the engine still works on the images before",
     ErrorCode.START_WITHOUT_IMAGES: "start refused: IMAGES is 0",
-    ErrorCode.PIXEL_FRAME: "pixel stream: TLAST was not at the last beat of an image",
+    ErrorCode.PIXEL_FRAME: "pixel stream: TLAST not at the last beat of an image; the run ended with the images before",
 }
 
 
@@ -131,20 +131,22 @@ _CONTROL = (
     Field("start", 0, 1, "w1s", "work on IMAGES images; clears ERROR"),
     Field("abort", 1, 1, "w1s", "give up an unfinished load stream"),
     Field("irq_enable", 2, 1, "rw", "let STATUS.irq drive the interrupt pin"),
+    Field("stop", 3, 1, "w1s", "take no more pixels and end the run; without a run, give up dropping"),
 )
 _STATUS = (
-    Field("busy", 0, 1, "ro", "images are being worked on"),
+    Field("busy", 0, 1, "ro", "a run goes on; when it ends, all its logits are in the queue or were taken"),
     Field("loaded", 1, 1, "ro", "a load stream was taken since reset"),
     Field("error", 2, 1, "w1c", "ERROR is not 0; writing 1 clears ERROR"),
     Field("irq", 3, 1, "w1c", "a run ended or an error came up; writing 1 clears it"),
+    Field("dropping", 4, 1, "ro", "pixels are taken and dropped, up to TLAST"),
 )
 
 #: 64-bit counters, named as in the map without `_LO` and `_HI`: what they count since the last start.
 COUNTERS = {
-    "CYCLES": "cycles from start to the last logit",
+    "CYCLES": "cycles from start to the last logit that went into the queue",
     "ARRAY_BUSY": "cycles in which the array took operands",
     "STALL_PIXELS": "cycles that waited for pixels",
-    "STALL_LOGITS": "cycles that waited for the receiver of the logits",
+    "STALL_LOGITS": "cycles that waited for room in the queue of logits",
 }
 
 #: Every register, in the order of the addresses.
@@ -157,13 +159,15 @@ REGISTERS: tuple[Register, ...] = (
     Register("CONTROL", 0x14, _CONTROL, "commands"),
     Register("STATUS", 0x18, _STATUS, "state"),
     Register("ERROR", 0x1C, (Field("code", 0, 8, "ro", "first error since it was cleared"),), "error code"),
-    _value("IMAGES", 0x20, "images to work on at the next start", "rw"),
-    _value("DONE", 0x24, "images finished since the last start"),
+    _value("IMAGES", 0x20, "images of the next run; a start copies it", "rw"),
+    _value("DONE", 0x24, "images since the last start whose logits all went into the queue"),
     *(half for i, (name, text) in enumerate(COUNTERS.items()) for half in _wide(name, 0x28 + 8 * i, text)),
     _value("SATURATIONS", 0x48, "values of the residual that were saturated since the last start"),
     _value("LOADS_OK", 0x4C, "load streams taken since reset"),
     _value("LOADS_BAD", 0x50, "load streams refused since reset"),
     _value("NETWORK", 0x54, "first 32 bits of the loaded network's SHA-256, as the load stream says"),
+    _value("QUEUE", 0x58, "logits in the queue"),
+    _value("QUEUE_SIZE", 0x5C, "logits that the queue can hold"),
 )
 
 #: Register by name.
@@ -184,6 +188,7 @@ def constants(engine: EngineConfig) -> dict[str, int]:
         "VERSION": MAP_VERSION,
         "ENGINE_LO": fingerprint & 0xFFFFFFFF,
         "ENGINE_HI": fingerprint >> 32,
+        "QUEUE_SIZE": engine.queue_logits,
         "SHAPE": sum(getattr(engine, field.name) << field.lsb for field in _SHAPE),
     }
 

@@ -10,10 +10,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from .commands import COMMANDS, DELAY_BITS, OPCODE_BITS
-from .engine import EngineConfig, ceil_div
-from .memories import EXP_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS, bit_memories, value_groups
+from .engine import EngineConfig
+from .memories import (
+    EXP_BITS,
+    HEAD_BIAS_BITS,
+    PATCH_BIAS_BITS,
+    PATCH_SCALE_BITS,
+    TAG_BITS,
+    bit_memories,
+    value_groups,
+)
 from .norm_params import NormKind, NormParams, norm_params
 from .ram import Ram, loadable
+from .words import ceil_div
 
 #: Largest signed operands of a product that the hardware writes as one (`hw.arithmetic.BLOCK_BITS`).
 LIMB_BITS = (27, 18)
@@ -233,6 +242,15 @@ def _logits_rams(engine: EngineConfig) -> dict[str, Ram]:
     return {"logits": Ram(engine.lanes * HEAD_BIAS_BITS, max(2, ceil_div(engine.max_classes, engine.lanes)))}
 
 
+def _queue_features(engine: EngineConfig) -> dict[str, float]:
+    return {"unit": 1, "level_bit": engine.queue_logits.bit_length()}
+
+
+def _queue_rams(engine: EngineConfig) -> dict[str, Ram]:
+    # The logit, its tag and TLAST; one word is in the register of the reader.
+    return {"queue": Ram(HEAD_BIAS_BITS + TAG_BITS + 1, engine.queue_logits - 1)}
+
+
 def _pixel_rams(engine: EngineConfig) -> dict[str, Ram]:
     beats = engine.max_strip_bytes // engine.pixel_bytes
     return {"strips": Ram(8 * engine.pixel_bytes, (1 << max(1, (beats - 1).bit_length())) + beats)}
@@ -286,4 +304,5 @@ UNIT_MODELS: dict[str, UnitModel] = {
     ),
     "head": UnitModel(_head_features, lambda engine: {"y": Ram(Y_BITS, 2 * engine.max_embed_dim)}, _head_products),
     "logits": UnitModel(lambda engine: {"unit": 1, "lane": engine.lanes}, _logits_rams),
+    "logits_queue": UnitModel(_queue_features, _queue_rams),
 }

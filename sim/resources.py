@@ -21,6 +21,8 @@ QUANTITIES: tuple[str, ...] = tuple(f.name for f in fields(Cost))
 #: Architectures that the constants were fitted to; for others they are taken over.
 CALIBRATED = ("ECP5", "UltraScale+")
 
+#: Clocks in MHz that an engine may be asked about, beyond those of any device.
+_CLOCKS = (1e-3, 1e4)
 _RULES = {
     "dsps": "multiplications of the unit, cut into the device's blocks",
     "brams": "the unit's memories, by the rule of sim.ram",
@@ -204,13 +206,14 @@ def images_per_s(cycles: float, clock_mhz: float) -> float:
     Raises
     ------
     BivitError
-        When either is not above 0.
+        When either is not above 0, or the clock is none of a device.
 
     >>> images_per_s(20_000, 250)
     12500.0
     """
     if cycles <= 0 or clock_mhz <= 0:
         raise BivitError(f"cycles and clock must be above 0, got {cycles} cycles and {clock_mhz} MHz")
+    check(_CLOCKS[0] <= clock_mhz <= _CLOCKS[1], f"clock must be 0.001 to 10,000 MHz, got {clock_mhz:g} MHz")
     return clock_mhz * 1e6 / cycles
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .engine import WORD, EngineConfig, ceil_div
+from .engine import EngineConfig
 from .norm_params import NormParams, norm_params
 from .pipeline import divide_cycles, tree_cycles
+from .words import WORD, ceil_div
 
 
 @dataclass(frozen=True)
@@ -141,12 +142,12 @@ def normalise(engine: EngineConfig, channels: int) -> Activity:
     return Activity(end, windows)
 
 
-#: Logits: offset of the first beat.
+#: Logits: offset of the first one that goes into the queue.
 OUTPUT_WRITE = 3
 
 
 def output(engine: EngineConfig, classes: int) -> Activity:
-    """Send the logits. Window: ``logits.write``, beats on the stream, in cycles that do not wait for its reader."""
+    """Send the logits. Window: ``logits.write``, logits into the queue, in cycles that do not wait for room there."""
     end = OUTPUT_WRITE + classes
     return Activity(end, {"logits.write": (OUTPUT_WRITE, end)})
 

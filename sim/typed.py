@@ -16,6 +16,8 @@ _T = TypeVar("_T")
 
 #: Characters of a wrong value that a message shows.
 _SHOWN = 60
+#: Names that a message lists.
+_LISTED = 10
 #: Largest magnitude of an integer: no size or count of this project needs more, and arithmetic on it stays fast.
 _MOST = 1 << 62
 _PLAIN = {int: "an integer", float: "a finite number", bool: "true or false", str: "a text"}
@@ -44,7 +46,7 @@ def build(kind: type[_T], values: Any, what: str) -> _T:
     check(isinstance(values, dict), f"{what} must be a table of names and values, got {shown(values)}")
     known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(str(name) for name in values if name not in known)
-    check(not unknown, f"{what} has unknown keys {', '.join(unknown)}; allowed are {', '.join(known)}")
+    check(not unknown, f"{what} has unknown keys {listed(unknown)}; allowed are {', '.join(known)}")
     missing = [
         name
         for name, field in known.items()
@@ -94,6 +96,12 @@ def shown(value: Any) -> str:
     except (ValueError, RecursionError):
         text = f"a {type(value).__name__} too large to show"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return untrusted names with commas between them: what is long or no plain text as a value, ten at most."""
+    texts = [name if name.isprintable() and 0 < len(name) <= _SHOWN else shown(name) for name in names[:_LISTED]]
+    return ", ".join(texts) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
 
 
 def _tuple(arguments: Sequence[Any], value: Any, name: str, what: str) -> tuple[Any, ...]:

@@ -1,6 +1,40 @@
 """Settings for every test: hypothesis tries the same examples on every run, and no slow machine fails a deadline."""
 
+import sys
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("bivit", deadline=None, derandomize=True, database=None)
 settings.load_profile("bivit")
+
+#: What timm imports of torchvision.
+STAND_INS = (
+    "torchvision",
+    "torchvision.datasets",
+    "torchvision.models",
+    "torchvision.models.feature_extraction",
+    "torchvision.ops",
+    "torchvision.ops.misc",
+    "torchvision.transforms",
+    "torchvision.transforms.functional",
+)
+
+
+@pytest.fixture(scope="session")
+def timm() -> Any:
+    """timm, which asks for torchvision, that its models do not use for what is tested here.
+
+    The Makefile installs timm without it, and a stand-in answers the imports.
+    """
+    before = {name: sys.modules[name] for name in STAND_INS if name in sys.modules}
+    sys.modules.update({name: MagicMock() for name in STAND_INS})
+    try:
+        import timm
+    finally:
+        for name in STAND_INS:
+            del sys.modules[name]
+        sys.modules.update(before)
+    return timm

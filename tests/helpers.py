@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bivit.sim.engine import LoadMemory
+from bivit.sim.words import LoadMemory
 
 #: Clock of every simulation, in seconds.
 CLK_PERIOD = 1e-8

@@ -157,7 +157,7 @@ def drop(*keys: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
     [
         (lambda h: h | {"format": "onnx"}, "not a bivit network: its format is 'onnx', allowed is 'bivit-network'"),
         (lambda h: h | {"version": 2}, "is of version 2, this bivit reads version 1"),
-        (drop("format"), "its format is None"),
+        (drop("format"), "its format is null"),
         (drop("agreement", "sha256"), "lacks agreement, sha256"),
         (lambda h: h | {"config": 3}, "config in the header of .* must be an object, got 3"),
         (lambda h: h | {"config": h["config"] | {"layers": 3}}, "unknown keys layers"),
@@ -216,12 +216,13 @@ def test_nothing_is_written_when_the_header_is_not_json(network: IntNetwork, sav
 
 
 def test_a_folder_that_cannot_be_written(network: IntNetwork, tmp_path: Path) -> None:
-    with pytest.raises(BivitError, match=r"cannot write the network .*choose a folder"):
-        save_network(network, tmp_path / "missing" / "net")
+    (tmp_path / "file").touch()
+    with pytest.raises(BivitError, match=r"cannot write .*net: .*file is no folder; .*choose a folder"):
+        save_network(network, tmp_path / "file" / "net")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(BivitError, match="cannot write the network"):
+    with pytest.raises(BivitError, match=r"cannot write .*folder: it is a folder"):
         save_network(network, tmp_path / "folder")
-    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
 def test_others_may_read_it_as_far_as_the_umask_lets_them(saved: Path) -> None:

@@ -7,8 +7,9 @@ from amaranth.sim import Simulator
 
 from bivit.hw.bit_store import SOURCES, BitStore
 from bivit.sim.commands import ROW_MEMORIES, ColumnMemory, OperandMemory
-from bivit.sim.engine import WORD, engine_for
+from bivit.sim.engine import engine_for
 from bivit.sim.presets import preset
+from bivit.sim.words import WORD
 from helpers import CLK_PERIOD
 
 ENGINE = engine_for(preset("digits"), rows=5, columns=16, lanes=8, dense_lanes=8, program_words=512)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ import pytest
 from program import COMMAND, assert_refused, bivit, invoke
 from shapes import TINY, tiny_engine
 
+from bivit.cosim.protocol import Violation
+from bivit.cosim.register_check import RegisterDifference
+from bivit.cosim.run import CosimResult
 from bivit.sim.artefact import load_network, save_network
 from bivit.sim.compiler import compile_network
 from bivit.sim.cycles import estimate_cycles
@@ -162,7 +166,7 @@ def test_ctrl_c_during_a_cosimulation(folder: Path, tmp_path: Path) -> None:
         [*COMMAND, *arguments], stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
     )
     deadline = time.monotonic() + 120
-    while not list((tmp_path / "cache").rglob(".build-*/objects")) and time.monotonic() < deadline:
+    while not list((tmp_path / "cache").rglob(".*.partial/work/objects")) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, errors = process.communicate(timeout=60)
@@ -219,3 +223,45 @@ def test_demo_and_report(tmp_path: Path) -> None:
     page = readme.read_text()
     assert "old" not in page
     assert f"{summary['cycles_estimated']:,} / {summary['cycles_simulated']:,}" in page
+
+
+def test_cosim_names_registers_and_bus_rules_that_are_wrong(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every tensor and every cycle agrees; a register and a port do not."""
+    estimate = estimate_cycles(compile_network(NETWORK, tiny_engine()), 1)
+    result = CosimResult(
+        images=1,
+        mismatches=0,
+        values=9,
+        first_mismatch=None,
+        cycles=estimate.cycles,
+        array_busy=estimate.array_busy,
+        stall_pixels=estimate.stall_pixels,
+        stall_logits=0,
+        saturations=4,
+        kcycles_per_s=1.0,
+        simulator="none",
+        stall=0.0,
+        seed=0,
+        build_seconds=0.0,
+        run_seconds=1.0,
+        waveform=None,
+        registers=(RegisterDifference("SATURATIONS", 5, 4),),
+        violations=(Violation("m_axis_logits", "WITHDRAWN", 77),),
+        logits=np.zeros((1, 3), np.int64),
+    )
+    monkeypatch.setattr("bivit.hw.emit.engine_verilog", lambda engine: "")
+    for broken in (result, replace(result, registers=()), replace(result, violations=())):
+        monkeypatch.setattr("bivit.cosim.run.run_cosim", lambda *args, broken=broken, **options: broken)
+        done = invoke(
+            *cosim_arguments(folder, "--images", "1", "--stall", "0", "--json"), cwd=tmp_path, monkeypatch=monkeypatch
+        )
+        assert done.returncode == 1
+        assert ("register SATURATIONS: expected 5" in done.stderr) == bool(broken.registers)
+        assert ("m_axis_logits breaks the bus rule WITHDRAWN in cycle 77" in done.stderr) == bool(broken.violations)
+        assert json.loads(done.stdout)["bus_violations"] == [str(violation) for violation in broken.violations]
+    right = replace(result, registers=(), violations=())
+    monkeypatch.setattr("bivit.cosim.run.run_cosim", lambda *args, **options: right)
+    arguments = cosim_arguments(folder, "--images", "1", "--stall", "0", "--json")
+    assert invoke(*arguments, cwd=tmp_path, monkeypatch=monkeypatch).returncode == 0

@@ -1,6 +1,6 @@
 """Configurations of both families: stages, blocks and refusals (sim/config.py, sim/presets.py, sim/blocks.py)."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -95,6 +95,18 @@ def test_a_config_without_a_family_is_a_deit() -> None:
         (SWIN, {"img_size": 6, "window_size": 4}, "a grid of 3 patches cannot be halved 1 times; .* multiple of 2"),
         (SWIN, {"eps": "small"}, "eps must be a positive number, got 'small'"),
         (TINY, {"mlp_ratio": -1.0}, "mlp_ratio must be a positive number, got -1.0"),
+        (TINY, {"img_size": 2**17}, "img_size must be 1 to 65536, got 131072"),
+        (TINY, {"img_size": 1024}, "at most 256 patches, got 512"),
+        (TINY, {"img_size": 1024, "patch_size": 1024}, "a patch must have at most 262,144 pixels, got 1,048,576"),
+        (TINY, {"in_chans": 10**30}, "in_chans must be 1 to 1024, got 1000"),
+        (TINY, {"num_classes": 2**31}, "num_classes must be 1 to 1048576"),
+        (TINY, {"depth": 2**31}, "depth must be 1 to 1024, got 2147483648"),
+        (TINY, {"mlp_ratio": float("inf")}, "mlp_ratio must be at most 65536, got inf"),
+        (TINY, {"mlp_ratio": float("nan")}, "mlp_ratio must be a positive number, got nan"),
+        (TINY, {"mlp_ratio": 1e-9}, "must be a multiple of 8"),
+        (TINY, {"eps": 2.0}, "eps must be at most 1, got 2.0"),
+        (SWIN, {"depths": (1000, 1000)}, r"depth \(sum of depths\) must be 1 to 1024, got 2000"),
+        (SWIN, {"img_size": 256, "window_size": 128}, "windows must be at most 64 patches a side, got 128"),
         (SWIN, {"num_heads": (1, 3)}, "embed_dim 32 is not a multiple of num_heads 3"),
         (SWIN, {"num_heads": (1, 1), "embed_dim": 40}, "multiple of 8 up to 64, got 80"),
     ],
@@ -102,6 +114,12 @@ def test_a_config_without_a_family_is_a_deit() -> None:
 def test_sizes_that_do_not_fit_are_named(config: ModelConfig, change: dict[str, Any], message: str) -> None:
     with pytest.raises(BivitError, match=message):
         replace(config, **change)
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Formats)])
+def test_formats_have_a_largest_width(name: str) -> None:
+    with pytest.raises(BivitError, match=f"{name} must be at most 64, got 1073741824"):
+        Formats(**{name: 1 << 30})
 
 
 def test_untrusted_configs_are_refused_by_name() -> None:

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,13 +17,14 @@ import numpy as np
 import pytest
 from amaranth.back import verilog
 from numpy.typing import NDArray
+from simulators import FASTEST_BUILD, NEEDS_ICARUS
 from tiny_engine import CLASSES, ENGINE, IMAGE_BEATS, TinyEngine, tiny_logits
 
 from bivit.cosim.compare import Mismatch
 from bivit.cosim.monitor import TOP, bench_top, ports_of, read_trace
 from bivit.cosim.run import WAVE_AFTER, WAVE_BEFORE, Session
 from bivit.cosim.runner import build
-from bivit.cosim.scenario import Load, Outcome, Run, play
+from bivit.cosim.scenario import Load, Outcome, Run, Step, play
 from bivit.cosim.toolchain import has_lz4
 from bivit.hw.lanes import Lane
 from bivit.sim.errors import BivitError
@@ -32,12 +32,6 @@ from bivit.sim.loadstream import LoadError, build_stream
 from bivit.sim.registers import ErrorCode, constants
 from bivit.sim.trace import Block
 
-NEEDS_ICARUS = pytest.mark.skipif(
-    shutil.which("iverilog") is None,
-    reason="Icarus Verilog, the second simulator, is not installed: apt-get install iverilog",
-)
-#: What is simulated once is cheaper to build with Icarus, where it is installed; all else is tested with Verilator.
-FASTEST_BUILD = "icarus" if shutil.which("iverilog") else "verilator"
 SLOW_SIMULATORS = [
     pytest.param("verilator", marks=pytest.mark.slow),
     pytest.param("icarus", marks=[pytest.mark.slow, NEEDS_ICARUS]),
@@ -110,7 +104,7 @@ def test_both_simulators_agree_on_every_cycle(tiny_verilog: str, cache_dir: Path
         folder = tmp_path / simulator
         folder.mkdir()
         built = build(sources(tiny_verilog), TOP, simulator=simulator, cache_dir=cache_dir)
-        steps: list[Load | Run] = [Load(stream(TABLE)), run_of(pixels(4))]
+        steps: list[Step] = [Load(stream(TABLE)), run_of(pixels(4))]
         outcomes.append([dataclasses.replace(o, seconds=0) for o in play(built, steps, folder, stall=0.4, seed=9)])
         traces.append((folder / "trace.txt").read_text())
     assert outcomes[0] == outcomes[1]
@@ -132,7 +126,7 @@ def test_refused_streams_leave_the_network_in_use(tiny_verilog: str, cache_dir: 
         LoadError.SECTION: Load(other[:24] + b"\xff" + other[25:]),
     }
     unfinished = Load(other[:-8], complete=False)
-    steps: list[Load | Run] = [run_of(images), Load(good)]
+    steps: list[Step] = [run_of(images), Load(good)]
     for load in (*broken.values(), unfinished):
         steps += [load, run_of(images)]
     outcomes = play(built, [*steps, Load(other), run_of(images)], tmp_path, stall=0.2)
@@ -151,7 +145,7 @@ def test_refused_streams_leave_the_network_in_use(tiny_verilog: str, cache_dir: 
 def test_a_reset_in_mid_image(cycles: int, tiny_verilog: str, cache_dir: Path, tmp_path: Path) -> None:
     images = pixels(3)
     built = build(sources(tiny_verilog), TOP, simulator=FASTEST_BUILD, cache_dir=cache_dir)
-    steps: list[Load | Run] = [
+    steps: list[Step] = [
         Load(stream(TABLE)),
         run_of(images, cycles),
         run_of(images),
@@ -176,7 +170,7 @@ def expected_of(images: NDArray[np.uint8]) -> list[list[Block]]:
 
 
 def session(text: str, images: NDArray[np.uint8], simulator: str, cache_dir: Path) -> Session:
-    steps: list[Load | Run] = [Load(stream(TABLE)), run_of(images)]
+    steps: list[Step] = [Load(stream(TABLE)), run_of(images)]
     return Session(sources(text), LANES, steps, simulator=simulator, stall=0.3, seed=2, cache_dir=cache_dir)
 
 
@@ -206,7 +200,7 @@ steps = [t.Load(t.stream(t.TABLE)), t.Run([i.tobytes() for i in images], 10**9)]
 text = text.replace("s_axis_pixels_tready = ", "s_axis_pixels_tready = 1'd0 & ")
 how = {"simulator": sys.argv[2], "stall": 0, "seed": 0, "cache_dir": Path(sys.argv[3])}
 session = t.Session(t.sources(text), t.LANES, steps, **how)
-session.verify(lambda i: [], t.tiny_logits(t.TABLE, images), out_dir=Path(sys.argv[4]))
+session.verify(lambda i: [], t.tiny_logits(t.TABLE, images), registers={}, out_dir=Path(sys.argv[4]))
 """
 
 
@@ -276,7 +270,11 @@ def test_a_right_engine_verifies(tiny_verilog: str, cache_dir: Path, tmp_path: P
     images = pixels(4)
     said: list[str] = []
     result = session(tiny_verilog, images, FASTEST_BUILD, cache_dir).verify(
-        lambda i: expected_of(images)[i], tiny_logits(TABLE, images), out_dir=tmp_path / "out", progress=said.append
+        lambda i: expected_of(images)[i],
+        tiny_logits(TABLE, images),
+        registers={"DONE": 4, "LOADS_OK": 1},
+        out_dir=tmp_path / "out",
+        progress=said.append,
     )
     assert (result.images, result.mismatches, result.first_mismatch, result.waveform) == (4, 0, None, None)
     assert result.values == 4 + 4 * CLASSES
@@ -292,7 +290,7 @@ def test_an_engine_that_refuses_its_program_is_an_error(tiny_verilog: str, cache
     broken = session(tiny_verilog, images, FASTEST_BUILD, cache_dir)
     broken.steps = [Load(stream(TABLE)[:-8]), run_of(images)]
     with pytest.raises(BivitError, match="error LOAD_LENGTH: load stream refused: cut short"):
-        broken.verify(lambda i: [], tiny_logits(TABLE, images))
+        broken.verify(lambda i: [], tiny_logits(TABLE, images), registers={})
 
 
 @pytest.mark.slow
@@ -301,7 +299,7 @@ def test_an_engine_that_hangs_misses_its_first_write(tiny_verilog: str, cache_di
     hanging = tiny_verilog.replace(line, "  assign s_axis_pixels_tready = 1'd0;")
     images = pixels(2)
     result = session(hanging, images, FASTEST_BUILD, cache_dir).verify(
-        lambda i: expected_of(images)[i], tiny_logits(TABLE, images)
+        lambda i: expected_of(images)[i], tiny_logits(TABLE, images), registers={}
     )
     assert result.mismatches == 2
     wanted = int(images[0].astype(np.int64).sum())
@@ -326,7 +324,7 @@ def test_a_stuck_wire_is_named_and_recorded(tiny_verilog: str, cache_dir: Path, 
     (line,) = re.findall(r"^    \.write__data\(.*\),?$", tiny_verilog, re.MULTILINE)
     broken = tiny_verilog.replace(line, line.replace(")", " | 32'd8)"))
     result = session(broken, images, FASTEST_BUILD, cache_dir).verify(
-        lambda i: expected_of(images)[i], tiny_logits(TABLE, images), out_dir=tmp_path / "out"
+        lambda i: expected_of(images)[i], tiny_logits(TABLE, images), registers={}, out_dir=tmp_path / "out"
     )
     mismatch = result.first_mismatch
     assert mismatch is not None
@@ -346,7 +344,7 @@ def test_a_waveform_around_the_first_difference(tiny_verilog: str, cache_dir: Pa
     expected, logits = expected_of(images), tiny_logits(TABLE, images)
     expected[100][0].values[0, 0] += 1
     result = session(tiny_verilog, images, "verilator", cache_dir).verify(
-        lambda i: expected[i], logits, out_dir=tmp_path
+        lambda i: expected[i], logits, registers={}, out_dir=tmp_path
     )
     assert result.first_mismatch is not None
     assert (result.mismatches, result.first_mismatch.image) == (1, 100)

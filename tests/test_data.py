@@ -1,9 +1,11 @@
 """Data sets: the digits' fixed split, files of users, and what is wrong with them (model/data.py)."""
 
 import gzip
+import io
 import struct
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from pictures import write_folder
 from sklearn.datasets import load_digits
 
 from bivit.model.data import Dataset, load_dataset, open_source
+from bivit.model.source import PassedOverWarning
 from bivit.sim.errors import BivitError
 from bivit.sim.network import check_images
 from bivit.sim.presets import PRESETS
@@ -101,11 +104,118 @@ def test_idx_folder(tmp_path: Path, zipped: bool) -> None:
         ({"images": IMAGES, "labels": LABELS / 2}, "must be integers"),
         ({"images": IMAGES, "labels": LABELS, "classes": ["one"]}, "must be 0 to 0, got 0 to 1"),
         ({"images": IMAGES, "labels": LABELS, "test_images": IMAGES}, "needs the array 'test_labels'"),
+        ({"images": IMAGES, "labels": LABELS, "test_labels": LABELS}, "holds test_labels but no test_images"),
+        ({"images": IMAGES, "labels": LABELS, "val_images": IMAGES}, "holds val_images, which would not be read"),
+        ({"x_train": IMAGES, "y_train": LABELS}, "needs the array 'images', got x_train, y_train"),
+        (
+            {"images": IMAGES.astype(object), "labels": LABELS},
+            "images in .* holds Python objects, which",
+        ),
+        ({"images": IMAGES, "labels": LABELS.astype(str)}, "must be integers"),
+        ({"images": IMAGES, "labels": LABELS == 1}, r"must be integers \[n\], got bool"),
+        ({"images": IMAGES, "labels": LABELS.astype("m8[s]")}, "must be integers"),
+        ({"images": IMAGES, "labels": LABELS.reshape(20, 1)}, r"must be integers \[n\], got int64 \[20, 1\]"),
+        ({"images": IMAGES, "labels": np.where(LABELS, np.nan, 0)}, "must be integers .* got float64"),
+        ({"images": IMAGES, "labels": LABELS, "classes": "cat"}, r"classes in .* must be names \[n\], got <U3 \[\]"),
+        ({"images": IMAGES, "labels": LABELS, "classes": [0.5, 1.5]}, "must be names .* got float64"),
+        ({"images": IMAGES, "labels": LABELS, "classes": ["a", "b", "a"]}, "names a class twice"),
+        (
+            {"images": IMAGES.reshape(20, 1, 3, 4), "labels": LABELS},
+            r"looks like \[n, C, H, W\]; .*transpose",
+        ),
+        ({"images": IMAGES.reshape(20, 3, 2, 2), "labels": LABELS}, r"looks like \[n, C, H, W\]"),
+        ({"images": IMAGES[:, :0], "labels": LABELS}, r"must have a pixel or more, got \[\d+, 0, 4, 1\]"),
     ],
 )
 def test_bad_npz_files_are_refused(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
     with pytest.raises(BivitError, match=message):
         load_dataset(write(tmp_path, **arrays), "train")
+
+
+@pytest.mark.parametrize("kind", ["u8", "i8", "<i4", ">u4", "u1"])
+def test_labels_of_any_integers(tmp_path: Path, kind: str) -> None:
+    train = load_dataset(write(tmp_path, images=IMAGES, labels=LABELS.astype(kind)), "train")
+    assert np.bincount(train.labels).tolist() == [8, 8]
+    assert train.labels.dtype == np.int64
+
+
+@pytest.mark.parametrize("label", [1 << 20, 2_000_000_000, (1 << 63) - 1, 1 << 63, (1 << 64) - 1, -1, -(1 << 63)])
+@pytest.mark.parametrize("classes", [None, ["even", "odd"]])
+@pytest.mark.parametrize("prefix", ["", "test_"])
+def test_labels_out_of_range_are_named(tmp_path: Path, label: int, classes: list[str] | None, prefix: str) -> None:
+    labels = LABELS.astype(np.uint64 if label > 0 else np.int64)
+    arrays = {"images": IMAGES, "labels": LABELS, "test_images": IMAGES, "test_labels": LABELS}
+    labels[7] = label
+    arrays |= {f"{prefix}labels": labels} | ({"classes": np.array(classes)} if classes else {})
+    found = rf"^{prefix}labels of .*data\.npz must be 0 to (1|1048575), got .*{label}.* image 7 \(from 0\), {label}$"
+    with pytest.raises(BivitError, match=found):
+        load_dataset(write(tmp_path, **arrays), "train")
+
+
+def test_too_few_images_for_a_test_split(tmp_path: Path) -> None:
+    spec = write(tmp_path, images=IMAGES[:8], labels=LABELS[:8])
+    with pytest.raises(BivitError, match=r"none of its classes has 5 images, .* \(8 images in all\); add test_images"):
+        load_dataset(spec, "test")
+    assert len(load_dataset(spec, "train")) == 8
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    "shape", [(1 << 40, 3, 4), (1 << 62, 1 << 62, 1 << 62), (10**30, 3, 4), (19, 3, 4), (21, 3, 4), (-20, -3, 4)]
+)
+def test_sizes_of_arrays_are_not_believed(tmp_path: Path, shape: tuple[int, ...], packed: bool) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    labels = io.BytesIO()
+    np.save(labels, LABELS)
+    with zipfile.ZipFile(tmp_path / "data.npz", "w", zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED) as file:
+        file.writestr("images.npy", header.getvalue() + IMAGES.tobytes())
+        file.writestr("labels.npy", labels.getvalue())
+    with pytest.raises(BivitError, match=r"images in .*data\.npz is damaged: it says uint8 .* its 240 bytes hold"):
+        load_dataset(str(tmp_path / "data.npz"), "train")
+
+
+def test_an_array_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    spec = write(tmp_path, images=IMAGES, labels=LABELS)
+    with zipfile.ZipFile(spec, "a") as file, pytest.warns(UserWarning, match="Duplicate name"):
+        file.writestr("labels.npy", b"")
+    with pytest.raises(BivitError, match="holds the array 'labels' twice"):
+        load_dataset(spec, "train")
+
+
+def test_other_arrays_are_named(tmp_path: Path) -> None:
+    spec = write(tmp_path, images=IMAGES, labels=LABELS, mean=[0.5], author="me")
+    with pytest.warns(PassedOverWarning, match="passed over 2 arrays that are not part of a data set: author, mean"):
+        assert len(load_dataset(spec, "train")) == 16
+
+
+def test_names_in_bytes(tmp_path: Path) -> None:
+    spec = write(tmp_path, images=IMAGES, labels=LABELS, classes=np.array([b"cat", b"dog"]))
+    assert load_dataset(spec, "train").classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("shape", [(0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF), (1 << 31, 4, 4), (4, 2, 2), (6, 2, 2)])
+def test_sizes_of_idx_files_are_not_believed(tmp_path: Path, shape: tuple[int, int, int], packed: bool) -> None:
+    content = struct.pack(">HBB3I", 0, 8, 3, *shape) + bytes(20)
+    path = tmp_path / f"train-images-idx3-ubyte{'.gz' * packed}"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(BivitError, match=rf"{path.name} is not an idx file .* cut short: its head says \[{shape[0]}, "):
+        load_dataset(str(tmp_path), "train")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("val-0.tar", "give the folder that holds it"),
+        ("a.PNG", "give the folder"),
+        ("a.npy", "into one file with numpy"),
+    ],
+)
+def test_files_of_other_kinds(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / name).write_bytes(b"something else")
+    with pytest.raises(BivitError, match=rf"{name} is not a readable \.npz file .*{message}"):
+        load_dataset(str(tmp_path / name), "train")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip file", b"PK\x03\x04 cut short", b"\x93NUMPY cut short"])

@@ -145,6 +145,11 @@ def test_only_what_builds_arrays_can_be_named(tmp_path: Path, content: bytes) ->
         (pickle.dumps({b"data": planes(0)[:, :5], b"labels": [0, 1]}, 2), "must hold 'data' uint8"),
         (pickle.dumps({b"data": planes(0).astype(float), b"labels": [0, 1]}, 2), "must hold 'data' uint8"),
         (pickle.dumps({b"data": planes(0), b"labels": [0, 3]}, 2), "must be 0 to 2, got 0 to 3"),
+        (
+            pickle.dumps({b"data": planes(0), b"labels": [0, 1 << 70]}, 2),
+            "labels of .*test_batch must be 0 to",
+        ),
+        (pickle.dumps({b"data": planes(0), b"labels": [0, True]}, 2), "one integer an image"),
     ],
 )
 def test_damaged_pickles_are_refused(tmp_path: Path, content: bytes, message: str) -> None:

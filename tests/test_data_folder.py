@@ -1,13 +1,15 @@
 """Image folders and ImageNet's layouts (model/image_folder.py), and what is found wrong with them."""
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
-from pictures import write_folder, write_picture
+from pictures import encoded, noise, write_folder, write_picture, write_shards
 
 from bivit.model.data import load_dataset, open_source
 from bivit.model.image_folder import FolderSource
+from bivit.model.source import PassedOverWarning
 from bivit.sim.errors import BivitError
 
 CLASSES = ("n01440764", "n01443537", "n02085620")
@@ -52,7 +54,9 @@ def test_only_pictures_are_counted(folder: Path) -> None:
     (folder / "train" / "readme.txt").write_text("no class")
     (folder / "train" / ".cache").mkdir()
     write_picture(folder / "train" / "dog" / "more" / "DOG.JPEG", 1)
-    train = open_source(str(folder), "train")
+    passed = r"passed over 4 .*: train/\.cache, train/cat/\._cat_00\.png, train/cat/Thumbs\.db, train/readme\.txt$"
+    with pytest.warns(PassedOverWarning, match=passed):
+        train = open_source(str(folder), "train")
     assert train.labels.tolist() == [0, 0, 0, 1, 1, 1, 1]
     assert names(train)[-1] == "dog/more/DOG.JPEG"
 
@@ -65,11 +69,13 @@ def test_names_of_any_bytes_are_kept(folder: Path) -> None:
 def test_the_evaluation_folder_may_have_either_name(folder: Path) -> None:
     shutil.copytree(folder / "val", folder / "test")
     write_picture(folder / "test" / "cat" / "third.png", 1)
-    assert len(open_source(str(folder), "test")) == 5
+    with pytest.warns(PassedOverWarning, match="passed over 1 files and folders .*: val$"):
+        assert len(open_source(str(folder), "test")) == 5
     # ImageNet's test images have no labels, so they cannot be meant.
     shutil.rmtree(folder / "test")
     write_picture(folder / "test" / "ILSVRC2012_test_00000001.JPEG", 1)
-    assert len(open_source(str(folder), "test")) == 4
+    with pytest.warns(PassedOverWarning, match=": test$"):
+        assert len(open_source(str(folder), "test")) == 4
     shutil.rmtree(folder / "val")
     with pytest.raises(
         BivitError, match=r"test has neither class folders nor a list of labels .* found ILSVRC2012_test"
@@ -110,7 +116,8 @@ def test_class_folders_come_before_a_list(imagenet: Path) -> None:
     shutil.rmtree(imagenet / "val")
     write_folder(imagenet, {"val": 1}, CLASSES)
     (imagenet / "val.txt").write_text("something else")
-    assert open_source(str(imagenet), "test").labels.tolist() == [0, 1, 2]
+    with pytest.warns(PassedOverWarning, match=r": val\.txt$"):
+        assert open_source(str(imagenet), "test").labels.tolist() == [0, 1, 2]
 
 
 def test_classes_can_be_named_in_a_file(imagenet: Path) -> None:
@@ -168,3 +175,91 @@ def test_the_size_of_the_first_is_the_default(tmp_path: Path) -> None:
     (tmp_path / "train" / "cat" / "cat_00.png").write_bytes(b"")
     with pytest.raises(BivitError, match=r"cat_00\.png cannot be read"):
         open_source(str(tmp_path), "train")
+
+
+@pytest.mark.parametrize("target", [".", "../cat", "more"])
+def test_a_folder_that_is_reached_again_is_counted_once(folder: Path, target: str) -> None:
+    write_picture(folder / "val" / "cat" / "more" / "a.png", 1)
+    (folder / "val" / "cat" / "again").symlink_to(target)
+    assert names(open_source(str(folder), "test"))[:3] == ["cat/cat_00.png", "cat/cat_01.png", "cat/more/a.png"]
+    assert len(open_source(str(folder), "test")) == 5
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "message"),
+    [
+        (
+            "val/cat/up",
+            "..",
+            r"val/cat/up is a link to .*val, above .*val/cat, and so to pictures that belong",
+        ),
+        ("val/cat/up", "../../..", "is a link to .*, above"),
+        ("val/cat/more", "../dog", r"val/dog is reached below .*val/cat too, .* counted in both"),
+        ("val/dog/more", "../cat", r"val/dog/more is reached below .*val/cat too"),
+        ("val/cat/b.png", "cat_00.png", r"val/cat/b\.png and .*val/cat/cat_00\.png are one file, .* counted twice"),
+        ("val/dog/b.png", "../cat/cat_00.png", r"val/dog/b\.png and .*val/cat/cat_00\.png are one file"),
+    ],
+)
+def test_links_to_what_belongs_elsewhere_are_refused(folder: Path, link: str, target: str, message: str) -> None:
+    (folder / link).symlink_to(target)
+    with pytest.raises(BivitError, match=message):
+        open_source(str(folder), "test")
+
+
+def test_one_file_under_two_names_is_refused(folder: Path) -> None:
+    store = folder / "store.png"
+    write_picture(store, 7)
+    (folder / "val" / "cat" / "x.png").symlink_to(store)
+    assert len(open_source(str(folder), "test")) == 5
+    (folder / "val" / "dog" / "y.png").symlink_to(store)
+    with pytest.raises(BivitError, match=r"val/dog/y\.png and .*val/cat/x\.png are one file"):
+        open_source(str(folder), "test")
+    (folder / "val" / "dog" / "y.png").unlink()
+    (folder / "val" / "dog" / "y.png").hardlink_to(folder / "val" / "dog" / "dog_00.png")
+    with pytest.raises(BivitError, match=r"dog/y\.png and .*dog/dog_00\.png are one file"):
+        open_source(str(folder), "test")
+
+
+def test_a_linked_class_is_read(folder: Path) -> None:
+    (folder / "val" / "dog").rename(folder / "elsewhere")
+    (folder / "val" / "dog").symlink_to(folder / "elsewhere")
+    assert names(open_source(str(folder), "test"))[2:] == ["dog/dog_00.png", "dog/dog_01.png"]
+    (folder / "val" / "dog").unlink()
+    (folder / "val" / "dog").symlink_to("cat")
+    with pytest.raises(BivitError, match=r"val/dog is reached below .*val/cat too"):
+        open_source(str(folder), "test")
+
+
+def test_pictures_that_would_be_left_out_are_refused(folder: Path) -> None:
+    (folder / "val" / "cat" / "a.AVIF").touch()
+    with pytest.raises(BivitError, match=r"cat/a\.AVIF is a picture of a kind that is not read .*; convert it"):
+        open_source(str(folder), "test")
+    (folder / "val" / "cat" / "a.AVIF").unlink()
+    for kind in ("png", "jpeg", "gif", "webp", "tiff"):
+        (folder / "val" / "cat" / "image 7").write_bytes(encoded(noise(1), kind))
+        with pytest.raises(BivitError, match="cat/image 7 is a picture by its content, but not by its name"):
+            open_source(str(folder), "test")
+    (folder / "val" / "cat" / "image 7").unlink()
+    write_picture(folder / "val" / "a.png", 1)
+    with pytest.raises(BivitError, match=r"val/a\.png lies beside the class folders, in none"):
+        open_source(str(folder), "test")
+    (folder / "val" / "a.png").unlink()
+    os.mkfifo(folder / "val" / "cat" / "pipe.png")
+    with pytest.raises(BivitError, match=r"cat/pipe\.png is no file"):
+        open_source(str(folder), "test")
+
+
+def test_one_layout_for_a_split(folder: Path) -> None:
+    write_shards(folder, (2,), split="val")
+    with pytest.raises(BivitError, match=r"holds the test split twice, as shards \(val-0000\.tar\) and as val/"):
+        open_source(str(folder), "test")
+    assert len(open_source(str(folder), "train")) == 6
+
+
+def test_one_layout_in_memory(folder: Path) -> None:
+    (folder / "t10k-labels-idx1-ubyte").touch()
+    with pytest.raises(BivitError, match="holds the test split twice, as idx files and as val/; move one of them"):
+        open_source(str(folder), "test")
+    (folder / "t10k-labels-idx1-ubyte").rename(folder / "test_batch")
+    with pytest.raises(BivitError, match="holds the train split twice, as CIFAR batches and as train/"):
+        open_source(str(folder), "train")

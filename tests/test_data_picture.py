@@ -1,5 +1,6 @@
 """Framing of pictures: which part of them is taken, at which size, and what happens to those that are broken."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +148,21 @@ def broken(tmp_path: Path) -> Path:
     for number, content in ((2, whole[: len(whole) // 2]), (3, b""), (7, b"<html>not found</html>")):
         (tmp_path / "val" / "only" / f"{number}.png").write_bytes(content)
     return tmp_path
+
+
+def test_a_strip_is_broken_rather_than_enlarged(tmp_path: Path) -> None:
+    write_picture(tmp_path / "val" / "only" / "a.png", 1, width=1, height=60_000)
+    with pytest.raises(BivitError, match=r"a\.png cannot be read .*it is a strip of 1 x 60000 pixels; cut it"):
+        open_source(str(tmp_path), "test", 224).take(1)
+
+
+def test_whatever_a_decoder_raises_is_a_broken_picture(broken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for error in (KeyError(274), ZeroDivisionError(), struct.error("short"), MemoryError()):
+        monkeypatch.setattr(Framing, "apply", lambda *given, error=error: (_ for _ in ()).throw(error))
+        with pytest.raises(
+            BivitError, match=r"0\.png cannot be read as an image \((274|ZeroDiv.*|short|MemoryError)\);"
+        ):
+            open_source(str(broken), "test", 8).take(1)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -1,5 +1,7 @@
 """Tar shards (model/shards.py): read from front to end, shuffled within bounded memory, checked before use."""
 
+import gzip
+import os
 import tarfile
 import tracemalloc
 from pathlib import Path
@@ -12,7 +14,7 @@ from bivit.model import shard_index
 from bivit.model.data import load_dataset, open_source
 from bivit.model.picture import Framing
 from bivit.model.shards import ShardSource, find_shards, shuffled_through
-from bivit.model.source import Epoch
+from bivit.model.source import Epoch, PassedOverWarning
 from bivit.sim.errors import BivitError
 
 REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "cifar10-jpeg"
@@ -48,7 +50,7 @@ def test_names_of_evaluation_shards(tmp_path: Path, name: str) -> None:
     assert [path.name for path in find_shards(tmp_path, "train")] == ["train-0000.tar"]
 
 
-def test_other_members_do_not_matter(tmp_path: Path) -> None:
+def test_other_members_are_counted_and_named(tmp_path: Path) -> None:
     members = {
         "x/1.cls": b"0",
         "x/1.json": b"{}",
@@ -56,9 +58,15 @@ def test_other_members_do_not_matter(tmp_path: Path) -> None:
         "x/2.png": PICTURE,
         "x/2.seg.png": b"",
         "README": b"",
+        ".git/3.png": PICTURE,
+        ".git/3.cls": b"0",
     }
     write_tar(tmp_path / "train-0.tar", members | {"x/1.PNG": encoded(noise(1)), "x/2.cls": b"1"})
-    train = load_dataset(str(tmp_path), "train")
+    # Also when the index is recalled.
+    for _ in range(2):
+        passed = r"over 6 members .*: x/1\.json in train-0\.tar, x/\.1\.png in .*, README .*/3\.cls .* and 1 more$"
+        with pytest.warns(PassedOverWarning, match=passed):
+            train = load_dataset(str(tmp_path), "train")
     assert train.labels.tolist() == [1, 0]
     assert np.array_equal(train.images, np.stack([noise(0), noise(1)]))
 
@@ -162,6 +170,19 @@ def test_the_index_is_remembered(tmp_path: Path, cache: Path, monkeypatch: pytes
             r"a\.cls in .*train-0\.tar must hold the number of a class .* got b'cat'",
         ),
         ({"a.png": PICTURE, "a.jpg": PICTURE, "a.cls": b"0"}, "two pictures named a"),
+        ({"a.png": PICTURE, "a.cls": b"0", "A.cls": b"0"}, r"holds A\.cls, but no picture of the same name; 1 members"),
+        ({"x/a.png": PICTURE, "x/a.cls": b"0", "./x/a.png": PICTURE}, r"holds two pictures named x/a; keep one"),
+        ({"a.png": PICTURE, "a.v1.cls": b"0"}, r"holds a\.png, but no label of the same name; 2 members"),
+        (
+            {"a.png": PICTURE, "a.cls": b"0", "b.heic": b"", "b.cls": b"0"},
+            r"b\.heic in .* is a picture of a kind that is",
+        ),
+        ({"a.png": PICTURE, "a.cls": b"1_0"}, r"a\.cls in .* must hold the number of a class as text, got b'1_0'"),
+        ({"a.png": PICTURE, "a.cls": b"1.0"}, "must hold the number of a class as text"),
+        ({"a.png": PICTURE, "a.cls": b""}, "must hold the number of a class as text, got b''"),
+        ({"a.png": PICTURE, "a.cls": b"1" * 5000}, "must hold the number of a class as text"),
+        ({"a.png": PICTURE, "a.cls": b"1700000000"}, r"a\.cls in .* holds the label 1700000000; .* at most 1048575"),
+        ({"a.png": PICTURE, "a.cls": b"9" * 40}, "holds the label 99999"),
         ({"notes.txt": b""}, r"holds no pictures; members must be named KEY\.jpg"),
         ({}, "holds no pictures"),
         ({"a.png": PICTURE, "a.cls": b"0", "b.png": PICTURE, "b.cls": b"2"}, "label of image 1 .* is 2; .* here 1"),
@@ -209,6 +230,143 @@ def test_wrong_lists_of_classes_are_refused(tmp_path: Path, text: str) -> None:
     (write_shards(tmp_path, (2,)) / "classes.txt").write_text(text)
     with pytest.raises(BivitError, match=r"classes\.txt (is empty|names a class twice)"):
         open_source(str(tmp_path), "train")
+
+
+def pairs(first: int, last: int, name: str = "{:04}") -> dict[str, bytes]:
+    """Members of pictures of these numbers."""
+    members = {}
+    for number in range(first, last):
+        members[f"{name.format(number)}.png"] = encoded(noise(number))
+        members[f"{name.format(number)}.cls"] = str(number % 3).encode()
+    return members
+
+
+@pytest.mark.parametrize("padding", [0, 512, 10240, 1 << 20])
+def test_archives_that_were_appended_are_read(tmp_path: Path, padding: int) -> None:
+    parts = [write_tar(tmp_path / f"{first}.tar", pairs(first, first + 3)) for first in (0, 3, 6)]
+    whole = bytes(padding).join(part.read_bytes() for part in parts)
+    for name, content in (("train-0.tar", whole), ("train-0.tgz", gzip.compress(whole))):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / name).write_bytes(content)
+        train = load_dataset(str(tmp_path / "data"), "train")
+        assert np.array_equal(train.images, np.stack([noise(seed) for seed in range(9)]))
+        (tmp_path / "data" / name).unlink()
+
+
+@pytest.mark.parametrize("place", [0, 512, 5000])
+def test_damage_after_the_end_of_an_archive_is_damage(tmp_path: Path, place: int) -> None:
+    path = write_tar(tmp_path / "train-0.tar", pairs(0, 3))
+    end = path.stat().st_size
+    path.write_bytes(path.read_bytes() + bytes(place) + b"appended by mistake")
+    with pytest.raises(BivitError, match=f"is cut short or damaged at byte {end + place - place % 512}"):
+        open_source(str(tmp_path), "train")
+    # The second of two archives lost its first block, or its last.
+    more = write_tar(tmp_path / "more.tar", pairs(3, 6)).read_bytes()
+    for lost in (more[512:], more[:2000]):
+        write_tar(path, pairs(0, 3))
+        path.write_bytes(path.read_bytes() + lost)
+        with pytest.raises(BivitError, match=r"is (cut short or damaged at byte|no whole tar file)"):
+            open_source(str(tmp_path), "train")
+
+
+def test_names_with_dots(tmp_path: Path) -> None:
+    write_tar(tmp_path / "train-0.tar", pairs(0, 2) | pairs(2, 4, "v1.0/photo.v{}") | pairs(4, 6, "n01.x/{}.tar"))
+    train = load_dataset(str(tmp_path), "train")
+    assert np.array_equal(train.images, np.stack([noise(seed) for seed in range(6)]))
+    assert train.labels.tolist() == [0, 1, 2, 0, 1, 2]
+
+
+@pytest.mark.parametrize("suffix", ["JPG", "jpeg", "PNG", "gif", "pgm", "tiff", "tif", "webp", "bmp"])
+def test_kinds_of_pictures(tmp_path: Path, suffix: str) -> None:
+    kind = {"jpg": "jpeg", "pgm": "ppm", "tif": "tiff"}.get(suffix.lower(), suffix.lower())
+    write_tar(tmp_path / "train-0.tar", {f"a.{suffix}": encoded(noise(0), kind), "a.CLS": b"\xef\xbb\xbf1\r\n"})
+    assert load_dataset(str(tmp_path), "train").labels.tolist() == [1]
+
+
+def test_one_name_in_many_shards_is_no_copy(tmp_path: Path) -> None:
+    # Keys that begin again in each shard are common; these pictures have one size in bytes too.
+    for shard in range(3):
+        pixels = {f"{number}.bmp": encoded(noise(10 * shard + number), "bmp") for number in range(3)}
+        write_tar(tmp_path / f"train-{shard}.tar", pixels | {f"{number}.cls": b"0" for number in range(3)})
+    assert len(open_source(str(tmp_path), "train")) == 9
+
+
+def test_a_shard_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    def refused(message: str, path: Path) -> None:
+        with pytest.raises(BivitError, match=message):
+            open_source(str(tmp_path), "train")
+        path.unlink()
+
+    plain = write_tar(tmp_path / "train-0.tar", pairs(0, 3))
+    for name in ("train-0.tar.gz", "train-0.tgz"):
+        path = write_tar(tmp_path / name, pairs(0, 3))
+        refused(rf"train-0\.tar and {name} are one shard, plain and packed", path)
+    for name in ("train-1.tar", "a-train-0.tar"):
+        (tmp_path / name).symlink_to(plain)
+        refused(r"are one file, which would be counted twice", tmp_path / name)
+    path = write_tar(tmp_path / "train-00.tgz", pairs(2, 5))
+    refused(
+        r"image 0002 is in .*train-0\.tar and again in .*train-00\.tgz \(1 such\), and would be counted twice", path
+    )
+    assert len(open_source(str(tmp_path), "train")) == 3
+
+
+def test_shards_of_two_evaluation_splits(tmp_path: Path) -> None:
+    write_tar(tmp_path / "val-0.tar", pairs(0, 3))
+    write_tar(tmp_path / "test-0.tar", pairs(3, 5))
+    with pytest.warns(PassedOverWarning, match=r"passed over 1 shards of another name of the split: val-0\.tar$"):
+        assert len(open_source(str(tmp_path), "test")) == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["train-a.tar", "train_0001.tar", "train.tar", "train-1.tar.xz", "train-1 (1).tar", "x.train-1.tar.part"]
+)
+def test_archives_that_would_be_left_out_are_refused(tmp_path: Path, name: str) -> None:
+    write_tar(tmp_path / "train-0.tar", pairs(0, 3))
+    write_tar(tmp_path / "val-0.tar", pairs(0, 3))
+    (tmp_path / name).touch()
+    for harmless in ("constraints.tar", "train-0.tar.md5", "train-0.tar.idx", "._train-0.tar", "._a-train-0.tar"):
+        (tmp_path / harmless).touch()
+    with pytest.raises(BivitError, match=r"would not be read: shards of the train split are tar files"):
+        open_source(str(tmp_path), "train")
+    assert len(open_source(str(tmp_path), "test")) == 3
+    (tmp_path / name).unlink()
+    assert len(open_source(str(tmp_path), "train")) == 3
+
+
+@pytest.mark.parametrize("kind", [tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.FIFOTYPE])
+def test_links_in_a_shard_are_refused(tmp_path: Path, kind: bytes) -> None:
+    path = write_tar(tmp_path / "train-0.tar", pairs(0, 2))
+    with tarfile.open(path, "a") as tar:
+        for name in ("0002.png", "0002.cls"):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, f"0001.{name[-3:]}"
+            tar.addfile(info)
+    with pytest.raises(BivitError, match=r"0002\.png in .* is a link or no file; pack the shard again with tar -h"):
+        open_source(str(tmp_path), "train")
+
+
+def test_a_shard_changed_within_a_moment_is_read_again(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "train-0.tar", pairs(0, 3))
+    before = path.stat()
+    for label in (b"1", b"2", b"0", b"1"):
+        assert len(open_source(str(tmp_path), "train")) == 3
+        write_tar(path, pairs(0, 3) | {"0000.cls": label})
+        # The same size, and by its own word the same age.
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert path.stat().st_size == before.st_size
+        assert open_source(str(tmp_path), "train").labels[0] == int(label)
+
+
+def test_an_index_that_is_not_one_is_made_again(tmp_path: Path, cache: Path) -> None:
+    write_tar(tmp_path / "train-0.tar", pairs(0, 3))
+    open_source(str(tmp_path), "train")
+    (kept,) = cache.iterdir()
+    with np.load(kept) as file:
+        arrays = dict(file)
+    for wrong in ({"labels": arrays["labels"][:2]}, {"sizes": arrays["sizes"] / 2}, {"starts": np.array([0, 2])}):
+        np.savez(kept, **(arrays | wrong))
+        assert open_source(str(tmp_path), "train").labels.tolist() == [0, 1, 2]
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"no real images at {REAL.parent.name}/{REAL.name} beside the repository")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.metadata
 import json
 import os
 import re
@@ -14,9 +15,12 @@ import pytest
 from shapes import TOKENS, tiny_engine
 
 from bivit.cosim.toolchain import find_simulator
-from bivit.hw.emit import TOP, engine_verilog, generate
+from bivit.hw import emit
+from bivit.hw.emit import TOP, convert_engine, engine_verilog, generate
 from bivit.hw.lanes import observation_lanes
-from bivit.sim.engine import engine_from_dict
+from bivit.hw.settings import Settings
+from bivit.sim import engine as sim_engine
+from bivit.sim.engine import EngineConfig, engine_from_dict
 from bivit.sim.errors import BivitError
 from bivit.sim.loadstream import parse_stream
 from bivit.sim.random_network import random_network
@@ -32,9 +36,59 @@ def verilog() -> str:
 
 
 def test_the_text_is_the_same_again_and_names_no_file():
-    assert engine_verilog(tiny_engine()) == verilog()
+    assert convert_engine(tiny_engine()) == verilog()
     assert str(Path.cwd()) not in verilog()
     assert "(* src" not in verilog()
+
+
+@pytest.fixture
+def conversions(tmp_path, monkeypatch) -> list[EngineConfig]:
+    """An empty cache, and the engines that are converted instead of found in it."""
+    converted = []
+
+    def convert(engine):
+        converted.append(engine)
+        return f"module of {engine.fabric}"
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("bivit.hw.emit.convert_engine", convert)
+    # The replacement above is no unit.
+    monkeypatch.setattr(emit, "_units_are_replaced", lambda: False)
+    return converted
+
+
+def test_an_engine_is_converted_once(conversions, monkeypatch):
+    lut6, lut4 = tiny_engine(), tiny_engine(fabric="lut4")
+    assert [engine_verilog(engine) for engine in (lut6, lut4, lut6, lut6)] == [
+        f"module of {fabric}" for fabric in ("lut6", "lut4", "lut6", "lut6")
+    ]
+    assert conversions == [lut6, lut4]
+    # Other sources, or another converter, make another text.
+    monkeypatch.setattr(emit, "_sources_hash", lambda: "other")
+    engine_verilog(lut6)
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0")
+    engine_verilog(lut6)
+    assert conversions == [lut6, lut4, lut6, lut6]
+
+
+def test_the_sources_of_all_units_count():
+    hashes, read = [], Path.read_bytes
+    for path in (Path(emit.__file__), Path(sim_engine.__file__)):
+        emit._sources_hash.cache_clear()
+        hashes.append(emit._sources_hash())
+        emit._sources_hash.cache_clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Path, "read_bytes", lambda self, path=path: read(self) + b"#" * (self == path))
+            hashes.append(emit._sources_hash())
+    emit._sources_hash.cache_clear()
+    assert hashes[0] == hashes[2]
+    assert len(set(hashes)) == 3
+
+
+def test_a_planted_fault_is_not_kept(monkeypatch):
+    assert not emit._units_are_replaced()
+    monkeypatch.setattr(Settings, "elaborate", lambda self, platform: None)
+    assert emit._units_are_replaced()
 
 
 @pytest.mark.slow

@@ -24,6 +24,13 @@ from bivit.sim.errors import BivitError
         ({"max_tokens": 0}, "max_tokens must be 1 to 4095, got 0"),
         ({"max_tokens": 1017}, "max_tokens must be at most 127 . lanes .1016., got 1017; choose more lanes"),
         ({"max_embed_dim": 12}, "max_embed_dim must be a multiple of lanes .8., got 12"),
+        ({"queue_logits": 10}, "queue_logits must be at least 11, so that the queue holds an image .*, got 10"),
+        ({"queue_logits": 65537}, "queue_logits must be 1 to 65536, got 65537"),
+        ({"max_classes": 1, "queue_logits": 1}, "queue_logits must be at least 2,"),
+        (
+            {"dense_lanes": 8, "max_embed_dim": 1016, "max_classes": 4095, "max_patch_dim": 1023, "queue_logits": 4096},
+            "memory dense_weights would have 1170305 words, and its addresses have 20 bits; choose more lanes",
+        ),
         ({"max_strip_bytes": 13}, "max_strip_bytes must be a multiple of pixel_bytes .4., got 13"),
     ],
 )
@@ -37,6 +44,22 @@ def test_json_there_and_back(tmp_path):
     path.write_text(json.dumps(tiny_engine().to_dict()))
     assert load_engine(str(path)) == tiny_engine()
     assert load_engine("digits") is ENGINES["digits"]
+
+
+def test_a_file_from_before_the_queue_is_read():
+    values = tiny_engine().to_dict()
+    del values["queue_logits"]
+    engine = engine_from_dict(values)
+    assert engine.queue_logits == 4096
+    assert engine.fingerprint() != tiny_engine().fingerprint()
+
+
+def test_named_engines_queue_four_images_or_more():
+    assert {name: engine.queue_logits for name, engine in ENGINES.items()} == {
+        "digits": 512,
+        "deit_tiny_6x32": 4096,
+        "deit_tiny_33x32": 4096,
+    }
 
 
 def test_fingerprints_tell_engines_apart():

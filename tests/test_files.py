@@ -34,8 +34,9 @@ def test_a_file_is_replaced_when_its_block_ends(tmp_path: Path) -> None:
 
 
 def test_a_file_of_a_block_that_fails_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        stop_within(tmp_path / "a.txt", KeyboardInterrupt())
+    for path in (tmp_path / "a.txt", tmp_path / "new" / "folder" / "a.txt"):
+        with pytest.raises(KeyboardInterrupt):
+            stop_within(path, KeyboardInterrupt())
     assert names(tmp_path) == []
 
 
@@ -122,3 +123,63 @@ def test_no_nan_is_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         files.write_json(tmp_path / "a.json", {"clock": float("nan")})
     assert names(tmp_path) == []
+
+
+def test_what_is_no_file_is_written_to_and_stays(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    files.write_text(tmp_path / "pipe", "through")
+    assert os.read(reader, 100) == b"through"
+    os.close(reader)
+    with pytest.raises(BivitError, match=r"cannot write /dev/full: No space left on device"):
+        files.write_text(Path("/dev/full"), "x")
+    assert names(tmp_path) == ["pipe"]
+
+
+def test_a_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("file")
+    files.write_text(tmp_path / "link", "x")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_text() == "x"
+
+
+@pytest.mark.parametrize("path", [".", "..", "/", "a/.."])
+def test_the_folder_one_works_in_is_not_replaced(path: str) -> None:
+    for write in (files.whole_file, files.whole_folder):
+        with pytest.raises(BivitError, match="give the name of a file or folder in it"):
+            write(path).__enter__()
+
+
+def test_scratch_folders_of_killed_processes_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / ".bivit-test.left.partial").mkdir()
+    (tmp_path / ".bivit-test.left.partial" / "trace.txt").touch()
+    with files.scratch_folder("bivit-test") as one, files.scratch_folder("bivit-test") as two:
+        assert names(tmp_path) == sorted([one.name, two.name])
+    assert names(tmp_path) == []
+
+
+def test_a_name_that_a_sweep_takes_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the making of a temporary name and its lock another process may sweep it."""
+    take, swept = files.take, []
+
+    def sweep_first(handle: int, *, wait: bool) -> bool:
+        if not swept:
+            swept.extend(tmp_path.iterdir())
+            swept[0].unlink()
+        return take(handle, wait=wait)
+
+    monkeypatch.setattr(files, "take", sweep_first)
+    files.write_text(tmp_path / "a.txt", "a")
+    assert names(tmp_path) == ["a.txt"]
+    assert len(swept) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a = [", "is not TOML"), ("a = " + "[" * 5000, "nested too deeply"), ("a = " + "9" * 5000, "is not TOML")],
+)
+def test_toml_that_is_none(text: str, message: str) -> None:
+    assert files.parse_toml("a = 1", "the file") == {"a": 1}
+    with pytest.raises(BivitError, match=f"the file {message}|the file is not used.*{message}"):
+        files.parse_toml(text, "the file")

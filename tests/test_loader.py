@@ -9,7 +9,7 @@ import pytest
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.sim import Simulator
+from bus import watched_simulator
 
 from bivit.hw.loader import Loader
 from bivit.hw.memory import LoadableMemory
@@ -81,8 +81,7 @@ def simulate(
                 record.counts = (ctx.get(dut.loads_ok), ctx.get(dut.loads_bad), ctx.get(dut.loaded))
                 return
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-8)
+    simulator = watched_simulator(dut)
     simulator.add_testbench(feed)
     simulator.add_testbench(watch)
     simulator.run()
@@ -243,7 +242,6 @@ def test_a_refused_stream_leaves_the_words_in_use() -> None:
         assert ctx.get(dut.loader.loads_ok) == 2
         assert ctx.get(dut.loader.loads_bad) == 1
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-8)
+    simulator = watched_simulator(dut)
     simulator.add_testbench(bench)
     simulator.run()

@@ -1,12 +1,16 @@
 """Words of the load stream: a weight bit has one place, and streams read back as what was written."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from shapes import MODES, TOKENS, tiny_engine
+from shapes import MODES, TINY, TOKENS, tiny_engine
 
 from bivit.sim.compiler import compile_network
+from bivit.sim.engine import engine_for
 from bivit.sim.loadimage import load_words
 from bivit.sim.loadstream import build_stream, parse_stream
+from bivit.sim.memories import bit_memories, value_groups
 from bivit.sim.network import IntNetwork
 from bivit.sim.random_network import random_network
 
@@ -52,3 +56,24 @@ def test_a_threshold_is_one_field_of_one_word():
     before, after = words_of(network)["sign_norm"][0], words_of(other)["sign_norm"][0]
     assert [k for k, (a, b) in enumerate(zip(before, after, strict=True)) if a != b] == [2 + 11 // 8]
     assert before[3] ^ after[3] == 1 << 16 * (11 % 8)
+
+
+@pytest.mark.parametrize(("columns", "lanes"), [(8, 8), (16, 8), (32, 8), (64, 8), (32, 16), (64, 32)])
+def test_an_engine_for_a_network_holds_it(columns, lanes):
+    """Also where a head ends within a group of columns, and the next one begins with a group of its own."""
+    for heads, head_dim in [(1, 8), (3, 8), (3, 24), (2, 40), (5, 16), (2, 64), (3, 32)]:
+        if head_dim % lanes:
+            continue
+        config = replace(TINY, embed_dim=heads * head_dim, num_heads=heads, depth=1, img_size=6)
+        engine = engine_for(
+            config, rows=2, columns=columns, lanes=lanes, dense_lanes=64, program_words=4096, pixel_bytes=4
+        )
+        network = random_network(config, seed=1)
+        program = compile_network(network, engine)
+        words = load_words(network, program)
+        assert parse_stream(engine, build_stream(engine, words))["weights"] == words["weights"]
+        last = program.layout.value_group(heads - 1, program.layout.head_groups - 1)
+        assert last < value_groups(engine)
+        assert (
+            program.layout.value_addr(heads - 1, program.layout.head_groups - 1) < bit_memories(engine)["value"].depth
+        )

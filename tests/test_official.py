@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from shapes import TINY, TOKENS
+from torch import nn
 
 from bivit.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from bivit.model.export import export_network, measure_agreement
@@ -18,6 +19,8 @@ from bivit.sim.errors import BivitError
 SWIN = SwinConfig(
     img_size=16, patch_size=2, in_chans=1, num_classes=3, embed_dim=16, depths=(2, 2), num_heads=(2, 4), window_size=4
 )
+#: The published Swin has no norm of q and k.
+PUBLISHED_SWIN = replace(SWIN, qk_mode="threshold")
 
 
 def random_official(config, seed: int = 0) -> OfficialBiViT:
@@ -36,6 +39,16 @@ def random_official(config, seed: int = 0) -> OfficialBiViT:
             block.attn.attn_sign.act.zero_point.fill_(-1.2)
             for part in (block.attn.q_norm.act, block.attn.k_norm.act, block.attn.v_sign):
                 part.zero_point.uniform_(-0.4, 0.4)
+    return model
+
+
+@torch.no_grad()
+def one_scale(model: OfficialBiViT) -> OfficialBiViT:
+    """Let patch mergings scale all channels alike, which is all that a product of bits can express."""
+    for module in model.modules():
+        if isinstance(module, OfficialReduction):
+            module.act.alpha.fill_(0.7)
+            module.act.zero_point.zero_()
     return model
 
 
@@ -67,7 +80,8 @@ def layer_norm(row: list[float], weight: list[float], bias: list[float], eps: fl
     return [(x - mean) / math.sqrt(variance + eps) * w + b for x, w, b in zip(row, weight, bias, strict=True)]
 
 
-def attention(rows: list[list[float]], tensors: dict, heads: int) -> list[list[float]]:
+def attention(rows: list[list[float]], tensors: dict, heads: int, window: int) -> list[list[float]]:
+    """Over one window of `window` x `window` patches, with a bias for each offset; 0 means no such bias."""
     width = len(rows[0])
     size = width // heads
     qkv = [linear(row, tensors["qkv.weight"]) for row in rows]
@@ -75,13 +89,18 @@ def attention(rows: list[list[float]], tensors: dict, heads: int) -> list[list[f
     for head in range(heads):
         part = [[row[p * width + head * size : p * width + (head + 1) * size] for row in qkv] for p in range(3)]
         for index, name in enumerate(("q_norm", "k_norm")):
-            weight, bias = tensors[f"{name}.norm.weight"], tensors[f"{name}.norm.bias"]
+            if f"{name}.norm.weight" in tensors:
+                weight, bias = tensors[f"{name}.norm.weight"], tensors[f"{name}.norm.bias"]
+                part[index] = [layer_norm(row, weight, bias, 1e-5) for row in part[index]]
             alpha, zero = tensors[f"{name}.act.alpha"][head], tensors[f"{name}.act.zero_point"][head]
-            part[index] = [[act(x, alpha, zero) for x in layer_norm(row, weight, bias, 1e-5)] for row in part[index]]
+            part[index] = [[act(x, alpha, zero) for x in row] for row in part[index]]
         alpha, zero = tensors["v_sign.alpha"][head], tensors["v_sign.zero_point"][head]
         part[2] = [[act(x, alpha, zero) for x in row] for row in part[2]]
         for i, q in enumerate(part[0]):
             scores = [sum(a * b for a, b in zip(q, k, strict=True)) / math.sqrt(size) for k in part[1]]
+            for j in range(len(scores) if window else 0):
+                down, right = i // window - j // window + window - 1, i % window - j % window + window - 1
+                scores[j] += tensors["relative_position_bias_table"][down * (2 * window - 1) + right][head]
             total = sum(math.exp(s - max(scores)) for s in scores)
             alpha, zero = tensors["attn_sign.act.alpha"][head], tensors["attn_sign.act.zero_point"][head]
             a = [act(math.exp(s - max(scores)) / total, alpha, zero) for s in scores]
@@ -94,23 +113,50 @@ def gelu(x: float) -> float:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_block_equals_the_definition_in_loops(seed: int) -> None:
-    model = random_official(TINY, seed).double()
-    block = model.blocks[0]
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [(TINY, "blocks.0"), (SWIN, "layers.1.blocks.0"), (PUBLISHED_SWIN, "layers.1.blocks.0")],
+    ids=["deit", "swin with norms", "swin"],
+)
+def test_a_block_equals_the_definition_in_loops(config, name: str, seed: int) -> None:
+    block = random_official(config, seed).double().get_submodule(name)
+    shape = block.attn.block
     tensors = {name: tensor.tolist() for name, tensor in block.state_dict().items()}
     attn = {name.removeprefix("attn."): tensor for name, tensor in tensors.items() if name.startswith("attn.")}
-    x = torch.randn(1, TINY.num_tokens, TINY.embed_dim, dtype=torch.float64)
+    x = torch.randn(1, shape.tokens, shape.embed_dim, dtype=torch.float64)
     rows = x[0].tolist()
-    normed = [layer_norm(row, tensors["norm1.weight"], tensors["norm1.bias"], TINY.eps) for row in rows]
-    update = attention(normed, attn, TINY.num_heads)
+    normed = [layer_norm(row, tensors["norm1.weight"], tensors["norm1.bias"], config.eps) for row in rows]
+    update = attention(normed, attn, shape.num_heads, shape.window or 0)
     rows = [[a + b for a, b in zip(row, new, strict=True)] for row, new in zip(rows, update, strict=True)]
     for row in rows:
         hidden = linear(
-            layer_norm(row, tensors["norm2.weight"], tensors["norm2.bias"], TINY.eps), tensors["mlp.fc1.weight"]
+            layer_norm(row, tensors["norm2.weight"], tensors["norm2.bias"], config.eps), tensors["mlp.fc1.weight"]
         )
         out = linear([gelu(value) for value in hidden], tensors["mlp.fc2.weight"])
         row[:] = [a + b for a, b in zip(row, out, strict=True)]
     torch.testing.assert_close(block(x)[0][0], torch.tensor(rows, dtype=torch.float64), rtol=1e-9, atol=1e-9)
+
+
+def test_the_swin_without_norms_is_that_with_norms_that_do_nothing() -> None:
+    published, normalised = random_official(PUBLISHED_SWIN), random_official(SWIN, seed=1)
+    own = {name: value for name, value in normalised.state_dict().items() if "_norm.norm." in name}
+    normalised.load_state_dict(published.state_dict() | own)
+    pixels = torch.from_numpy(images(SWIN, 8))
+    assert (published(pixels) - normalised(pixels)).abs().max() > 0.01
+    for _, block in normalised.named_blocks():
+        block.attn.q_norm.norm = block.attn.k_norm.norm = nn.Identity()
+    assert torch.equal(published(pixels), normalised(pixels))
+
+
+def test_a_student_of_the_swin_compares_with_zero() -> None:
+    model, differences = to_bivit(one_scale(random_official(PUBLISHED_SWIN)))
+    assert (differences, model.config) == ([], PUBLISHED_SWIN)
+    network = export_network(model, images(SWIN, 8))
+    thetas = {name: value for name, value in network.tensors.items() if name.endswith(("q_norm.theta", "k_norm.theta"))}
+    assert len(thetas) == 2 * len(SWIN.blocks)
+    assert not any(value.any() for value in thetas.values())
+    agreement = measure_agreement(model, network, images(SWIN, 8, seed=1))
+    assert min(agreement["equal_bits"].values()) == 1.0
 
 
 def test_the_sign_of_zero_is_zero() -> None:
@@ -142,15 +188,9 @@ def test_a_zero_point_of_zero_makes_attention_constant() -> None:
     )
 
 
-@pytest.mark.parametrize("config", [TINY, TOKENS, SWIN])
+@pytest.mark.parametrize("config", [TINY, TOKENS, SWIN, PUBLISHED_SWIN])
 def test_what_carries_over_agrees_up_to_ties_and_roundings(config) -> None:
-    official = random_official(config)
-    if isinstance(config, SwinConfig):
-        with torch.no_grad():
-            for module in official.modules():
-                if isinstance(module, OfficialReduction):
-                    module.act.alpha.fill_(0.7)
-                    module.act.zero_point.zero_()
+    official = one_scale(random_official(config))
     model, differences = to_bivit(official)
     assert differences == []
     pixels = torch.from_numpy(images(config))

@@ -290,7 +290,7 @@ def test_what_cannot_be_counted_is_refused(tmp_path: Path, monkeypatch: pytest.M
         (["noise"], "noise cannot be read as an integer network or a checkpoint"),
         (["pickle"], "pickle cannot be read as an integer network or a checkpoint"),
         (["digits", "--page", "page.md"], "--page needs the table of every preset; run `bivit ops all --page page.md`"),
-        (["all", "--page", "page.md"], "page.md: No such file"),
+        (["all", "--page", "page.md"], "there is no file page.md (the page)"),
     ):
         assert_refused(invoke("ops", *arguments, "--json", cwd=tmp_path, monkeypatch=monkeypatch), message)
     with pytest.raises(BivitError, match=r"there is no file .*nothing"):

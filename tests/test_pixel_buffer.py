@@ -1,16 +1,15 @@
-"""The pixel buffer: bytes, halves, TLAST, stalls, and the cycles that sim.pixel_model predicts."""
+"""The pixel buffer: bytes, halves, frames, stalls, and the cycles that sim.pixel_model predicts."""
 
 from collections.abc import Callable
 from random import Random
 from typing import Any
 
 import pytest
-from amaranth.sim import Simulator
+from bus import watched_simulator
 
 from bivit.hw.pixel_buffer import PixelBuffer
 from bivit.sim.engine import EngineConfig
 from bivit.sim.pixel_model import strip_ready_times
-from helpers import CLK_PERIOD
 
 READ_LATENCY = 2
 
@@ -22,7 +21,7 @@ def engine_of(pixel_bytes: int, max_strip_bytes: int) -> EngineConfig:
 
 
 class Bench:
-    """A stream of images on one side, a reader of strips on the other; cycle 0 is the first with `enable`.
+    """A stream of images on one side, a reader of strips on the other; cycle 0 is the one after `start`.
 
     `stall` is the chance of a cycle without valid data, `last_at` says for the number of a beat whether it has TLAST.
     """
@@ -37,10 +36,18 @@ class Bench:
         self.taken: list[int] = []  # cycle of every beat
         self.cycle = 0
 
-    def setup(self, ctx: Any) -> None:
-        ctx.set(self.dut.enable, 1)
+    async def start(self, ctx: Any, images: int) -> None:
+        """Start a run; be in the first cycle that can take a beat."""
         ctx.set(self.dut.strip_beats, self.strip_beats)
         ctx.set(self.dut.strips, self.strips)
+        ctx.set(self.dut.images, images)
+        await self.pulse(ctx, self.dut.start)
+        ctx.set(self.dut.images, 0)  # it is a copy
+
+    async def pulse(self, ctx: Any, signal: Any) -> None:
+        ctx.set(signal, 1)
+        await self.tick(ctx)
+        ctx.set(signal, 0)
 
     def source(self, stall: float = 0.0, last_at: Callable[[int], bool] | None = None) -> Any:
         image = self.strip_beats * self.strips
@@ -96,14 +103,14 @@ class Bench:
         return bytes(got)
 
     def run(self, source: Any, reader: Any) -> None:
-        simulator = Simulator(self.dut)
-        simulator.add_clock(CLK_PERIOD)
+        simulator = watched_simulator(self.dut)
 
-        async def start(ctx: Any) -> None:
-            self.setup(ctx)
+        async def run(ctx: Any) -> None:
+            await self.start(ctx, self.images)
+            self.cycle = 0
             await reader(ctx)
 
-        simulator.add_testbench(start)
+        simulator.add_testbench(run)
         simulator.add_testbench(source, background=True)
         simulator.run()
 
@@ -189,51 +196,135 @@ def test_ready_does_not_wait_for_valid() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "last_at", "expected"),
+    ("name", "last_at", "beats", "limit", "drops"),
     [
-        ("right", lambda beat: beat % 6 == 5, None),
-        ("early", lambda beat: beat in (2, 5), 2),
-        ("missing", lambda beat: False, 5),
-        ("late, in the second image", lambda beat: beat == 5, 11),
+        ("right", {5, 11, 17}, 18, 3, False),
+        ("early, in the first strip", {1}, 2, 0, False),
+        ("early, at a strip's end", {2}, 3, 0, False),
+        ("early, in the second image", {5, 6}, 7, 1, False),
+        ("late", {6}, 7, 0, True),
+        ("late by an image, in the second", {5, 17}, 18, 1, True),
+        ("late, in the last image", {5, 11, 20}, 21, 2, True),
+        ("missing", set(), 24, 0, True),
     ],
 )
-def test_tlast_only_at_the_end_of_an_image(name: str, last_at: Callable[[int], bool], expected: int | None) -> None:
-    bench = Bench(1, 3, 2, images=2)
-    errors: list[int] = []
+def test_a_broken_frame_ends_the_taking(name: str, last_at: set[int], beats: int, limit: int, drops: bool) -> None:
+    """Images before it stay, it is dropped up to TLAST, and what follows stays with the sender."""
+    bench = Bench(1, 3, 2, images=4)
+    dropped: list[int] = []
+    strips = 0
 
     async def reader(ctx: Any) -> None:
-        for _ in range(20):
-            if ctx.get(bench.dut.error):
-                errors.append(bench.cycle)
-            if ctx.get(bench.dut.available):
+        nonlocal strips
+        for _ in range(60):
+            dropping = ctx.get(bench.dut.dropping)
+            dropped.extend([bench.cycle] * dropping)
+            # An image's strips are available as long as it may be whole.
+            if ctx.get(bench.dut.available) and strips < 2 * ctx.get(bench.dut.limit):
                 ctx.set(bench.dut.release, 1)
+                strips += 1
             await bench.tick(ctx)
             ctx.set(bench.dut.release, 0)
+        assert ctx.get(bench.dut.limit) == limit
+        assert ctx.get(bench.dut.error) == (name != "right")
+        assert ctx.get(bench.dut.tready) == (name == "missing")
 
-    bench.run(bench.source(last_at=last_at), reader)
-    # It rises after the beat that is wrong, and stays.
-    assert errors == ([] if expected is None else list(range(bench.taken[expected] + 1, 20)))
+    bench.images = 3
+    bench.run(bench.source(last_at=lambda beat: beat in last_at), reader)
+    assert len(bench.taken) == beats
+    if drops:
+        first = bench.taken[6 * limit + 5] + 1  # after the beat where TLAST was due
+        assert dropped[0] == first
+        assert dropped[-1] == (59 if name == "missing" else bench.taken[-1])
+    else:
+        assert dropped == []
 
 
-def test_disable_drops_everything_and_clears_the_error() -> None:
-    bench = Bench(1, 4, 2, images=3)
+def test_nothing_is_taken_beyond_a_run() -> None:
+    """The sender has all images ready; each run takes its own, and the next one begins at its first beat."""
+    bench = Bench(1, 2, 1, images=6)
 
     async def reader(ctx: Any) -> None:
-        await bench.available(ctx)
-        for _ in range(2):
-            await bench.tick(ctx)
-        assert ctx.get(bench.dut.error)
-        ctx.set(bench.dut.enable, 0)
-        assert not ctx.get(bench.dut.tready)
-        for _ in range(2):
-            await bench.tick(ctx)
-        assert not ctx.get(bench.dut.available)
-        assert not ctx.get(bench.dut.error)
-        seen = len(bench.taken)
-        ctx.set(bench.dut.enable, 1)
-        assert await bench.available(ctx) == bench.taken[seen] + 4
-        assert not ctx.get(bench.dut.error)
-        assert await bench.read(ctx, [0, 1, 2, 3]) == bench.data[seen : seen + 4]
+        done = 0
+        for images in (1, 2, 3):
+            if done:
+                await bench.start(ctx, images)
+            for strip in bench.strip_data[done : done + images]:
+                await bench.available(ctx)
+                assert await bench.read(ctx, [0, 1], release=True) == strip
+            for _ in range(5):
+                assert not ctx.get(bench.dut.tready)
+                await bench.tick(ctx)
+            done += images
+            assert len(bench.taken) == 2 * done
+            await bench.pulse(ctx, bench.dut.finish)
 
-    # The first beat claims to be an image's last one.
-    bench.run(bench.source(last_at=lambda beat: beat == 0), reader)
+    first = bench.images
+    bench.images = 1
+    bench.run(bench.source(), reader)
+    assert len(bench.taken) == 2 * first
+
+
+@pytest.mark.parametrize(("beats", "limit", "partly"), [(0, 0, False), (3, 0, True), (6, 1, False), (8, 1, True)])
+def test_stop_leaves_whole_images_and_drops_a_part(beats: int, limit: int, partly: bool) -> None:
+    bench = Bench(1, 3, 2, images=3)
+    offered = [True] * beats
+
+    async def source(ctx: Any) -> None:
+        """Offer some beats, and the others when the run has ended."""
+        for beat in range(bench.beats):
+            while not offered:
+                await ctx.tick()
+            offered.pop()
+            ctx.set(bench.dut.tdata, bench.data[beat])
+            ctx.set(bench.dut.tlast, beat % 6 == 5)
+            ctx.set(bench.dut.tvalid, 1)
+            while not ctx.get(bench.dut.tready):
+                await ctx.tick()
+            bench.taken.append(bench.cycle)
+            await ctx.tick()
+            ctx.set(bench.dut.tvalid, 0)
+
+    async def reader(ctx: Any) -> None:
+        for _ in range(limit):
+            for _ in range(2):
+                await bench.available(ctx)
+                await bench.release(ctx)
+        for _ in range(12):
+            await bench.tick(ctx)
+        await bench.pulse(ctx, bench.dut.stop)
+        await bench.tick(ctx)
+        assert (ctx.get(bench.dut.limit), ctx.get(bench.dut.error)) == (limit, 0)
+        assert ctx.get(bench.dut.dropping) == ctx.get(bench.dut.tready) == partly
+        await bench.pulse(ctx, bench.dut.finish)
+        await bench.start(ctx, 1)  # waits for the end of the drop
+        offered.extend([True] * bench.beats)
+        await bench.available(ctx)
+        image = limit + partly
+        assert await bench.read(ctx, [0, 1, 2], release=True) == bench.strip_data[2 * image]
+
+    bench.run(source, reader)
+
+
+def test_dropping_can_be_given_up() -> None:
+    """For a sender that was reset: the next beat is an image's first."""
+    bench = Bench(1, 2, 2, images=2)
+
+    async def reader(ctx: Any) -> None:
+        for _ in range(8):
+            await bench.tick(ctx)
+            ctx.set(bench.dut.release, ctx.get(bench.dut.available))
+        assert ctx.get(bench.dut.dropping)
+        await bench.pulse(ctx, bench.dut.finish)
+        ctx.set(bench.dut.give_up, 1)
+        await bench.tick(ctx)
+        ctx.set(bench.dut.give_up, 0)
+        assert not ctx.get(bench.dut.tready)
+        seen = len(bench.taken)
+        await bench.start(ctx, 1)
+        await bench.available(ctx)
+        assert await bench.read(ctx, [0, 1]) == bench.data[seen : seen + 2]
+
+    bench.data += bytes(100)
+    bench.beats += 100
+    bench.run(bench.source(last_at=lambda beat: False), reader)

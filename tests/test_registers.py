@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from amaranth.sim import Simulator
+from bus import watched_simulator
 
 from bivit.hw.registers import OKAY, SLVERR, Registers
 from bivit.sim.engine import ENGINES
@@ -26,8 +26,10 @@ from bivit.sim.registers import (
 )
 
 ENGINE = ENGINES["digits"]
-START, ABORT, IRQ_ENABLE = (BY_NAME["CONTROL"].field(name).mask for name in ("start", "abort", "irq_enable"))
-BUSY, LOADED, ERROR, IRQ = (BY_NAME["STATUS"].field(name).mask for name in ("busy", "loaded", "error", "irq"))
+START, ABORT, IRQ_ENABLE, STOP = (BY_NAME["CONTROL"].field(n).mask for n in ("start", "abort", "irq_enable", "stop"))
+BUSY, LOADED, ERROR, IRQ, DROPPING = (
+    BY_NAME["STATUS"].field(name).mask for name in ("busy", "loaded", "error", "irq", "dropping")
+)
 
 
 def test_offsets_and_fields_do_not_overlap() -> None:
@@ -152,11 +154,11 @@ def run(bench: Bench, seed: int | None = None) -> list[str]:
         await bench(ctx, dut, Bus(ctx, dut, None if seed is None else random.Random(seed)))
 
     async def watch(ctx: Any) -> None:
-        async for _, _, start, abort in ctx.tick().sample(dut.start, dut.abort_load):
-            pulses.extend(["start"] * start + ["abort"] * abort)
+        commands = {"start": dut.start, "abort": dut.abort_load, "stop": dut.stop, "give_up": dut.give_up}
+        async for _, _, *values in ctx.tick().sample(*commands.values()):
+            pulses.extend(name for name, value in zip(commands, values, strict=True) if value)
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-8)
+    simulator = watched_simulator(dut)
     simulator.add_testbench(testbench)
     simulator.add_testbench(watch, background=True)
     simulator.run()
@@ -180,7 +182,7 @@ def test_reads_of_every_register(seed: int | None) -> None:
         expected = {**constants(ENGINE), "CONTROL": 0, "STATUS": BUSY | LOADED, "ERROR": 0, "IMAGES": 0}
         ctx.set(dut.busy, 1)
         ctx.set(dut.loaded, 1)
-        for name in ("DONE", "SATURATIONS", "LOADS_OK", "LOADS_BAD", "NETWORK"):
+        for name in ("DONE", "SATURATIONS", "LOADS_OK", "LOADS_BAD", "NETWORK", "QUEUE"):
             expected[name] = rng.getrandbits(32) | 1 << 31
             ctx.set(getattr(dut, name.lower()), expected[name])
         for name in COUNTERS:
@@ -278,6 +280,46 @@ def test_the_first_error_stays_until_it_is_cleared() -> None:
         assert await bus.read("ERROR") == 0
 
     assert run(bench) == ["start"]
+
+
+def test_stop_is_of_the_run_or_of_the_dropping() -> None:
+    """It is neither where a run ended with a broken frame that nobody has cleared: that run may be meant."""
+
+    async def bench(ctx: Any, dut: Registers, bus: Bus) -> None:
+        ctx.set(dut.loaded, 1)
+        ctx.set(dut.dropping, 1)
+        assert await bus.read("STATUS") == LOADED | DROPPING
+        await bus.write("CONTROL", STOP)
+        assert await bus.read("CONTROL") == 0
+        ctx.set(dut.busy, 1)
+        await bus.write("CONTROL", STOP | IRQ_ENABLE)
+        await pulse(ctx, dut.frame_error)
+        ctx.set(dut.busy, 0)
+        await bus.write("CONTROL", STOP)
+        await bus.write("STATUS", IRQ)
+        await bus.write("CONTROL", STOP)
+        await bus.write("STATUS", ERROR)
+        await bus.write("CONTROL", STOP)
+
+    assert run(bench) == ["give_up", "stop", "give_up"]
+
+
+def test_a_refused_start_does_not_hide_a_broken_frame() -> None:
+    """The start acts in the cycle in which the run ends."""
+
+    async def bench(ctx: Any, dut: Registers, bus: Bus) -> None:
+        ctx.set(dut.loaded, 1)
+        ctx.set(dut.busy, 1)
+        ctx.set(dut.awaddr, BY_NAME["CONTROL"].offset)
+        ctx.set(dut.wdata, START)
+        ctx.set(dut.wstrb, 1)
+        ctx.set(dut.wvalid, 1)
+        await pulse(ctx, dut.awvalid)
+        ctx.set(dut.wvalid, 0)
+        await pulse(ctx, dut.frame_error)
+        assert await bus.read("ERROR") == ErrorCode.PIXEL_FRAME
+
+    assert run(bench) == []
 
 
 def test_interrupt() -> None:

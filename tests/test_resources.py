@@ -10,12 +10,13 @@ from bivit.hw.synth import UNITS, count_cells, synthesise, synthesise_component
 from bivit.sim.config import Formats
 from bivit.sim.cost import NOTHING, Cost, total
 from bivit.sim.devices import DEVICES, device
-from bivit.sim.engine import ENGINES, LoadMemory
+from bivit.sim.engine import ENGINES
 from bivit.sim.errors import BivitError
 from bivit.sim.ram import Ram, loadable, ram_cost
 from bivit.sim.resource_constants import CONSTANTS
 from bivit.sim.resource_units import UNIT_MODELS
 from bivit.sim.resources import QUANTITIES, dsp_blocks, estimate, images_per_s, latency_us, unit_cost
+from bivit.sim.words import LoadMemory
 
 DIGITS = ENGINES["digits"]
 MEASUREMENTS = load_measurements()

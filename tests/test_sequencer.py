@@ -1,9 +1,10 @@
 """The sequencer: issue times, the block loop with its bases, images, and what the streams cost."""
 
+import pytest
 from amaranth.sim import Simulator
 
 from bivit.hw.sequencer import Sequencer
-from bivit.sim.commands import COMMANDS, Instruction
+from bivit.sim.commands import COMMANDS, ISSUED, Instruction
 from bivit.sim.engine import engine_for
 from bivit.sim.presets import preset
 from helpers import CLK_PERIOD, load_memory
@@ -51,7 +52,7 @@ def run(images, *, strip=lambda cycle: True, hold=lambda cycle: False, cycles=12
         await load_memory(ctx, unit.load, memories["program"], [i.encode() for i in PROGRAM])
         await load_memory(ctx, unit.load, memories["norm_eps"], EPS)
         ctx.set(unit.bank, 0)
-        ctx.set(unit.images, images)
+        ctx.set(unit.limit, images)
         ctx.set(unit.start, 1)
         for cycle in range(cycles):
             ctx.set(unit.strip, strip(cycle))
@@ -117,3 +118,51 @@ def test_streams_shift_everything_and_are_counted():
     assert shifts[0] == 7
     assert shifts[-1] == 11
     assert set(shifts) == {7, 11}
+
+
+def cut(lower_at, limit, images=3, cycles=130):
+    """Lower the limit in a cycle; return the cycle of `done`, whether it was a cut, and the issues."""
+    unit = Sequencer(ENGINE)
+    found, issues = [], []
+
+    async def bench(ctx):
+        ctx.set(unit.bank, 1)
+        await load_memory(ctx, unit.load, ENGINE.load_memories["program"], [i.encode() for i in PROGRAM])
+        ctx.set(unit.bank, 0)
+        ctx.set(unit.strip, 1)
+        ctx.set(unit.limit, images)
+        ctx.set(unit.start, 1)
+        for cycle in range(cycles):
+            if cycle == lower_at:
+                ctx.set(unit.limit, limit)
+            issues.extend(
+                (cycle, op) for op in (command.name for command in ISSUED) if ctx.get(getattr(unit, f"issue_{op}"))
+            )
+            if ctx.get(unit.done):
+                found.append((cycle, ctx.get(unit.cut)))
+            await ctx.tick()
+            ctx.set(unit.start, 0)
+
+    sim = Simulator(unit)
+    sim.add_clock(CLK_PERIOD)
+    sim.add_testbench(bench)
+    sim.run()
+    return found, issues
+
+
+@pytest.mark.parametrize(
+    ("lower_at", "limit", "ends"),
+    [
+        (20, 0, (21, 1)),  # the image at hand will not come
+        (20, 1, (45, 0)),  # the image at hand is the last one
+        (45, 1, (47, 1)),  # in the cycle of its end
+        (44, 1, (45, 0)),
+        (60, 1, (61, 1)),
+        (60, 2, (91, 0)),
+        (90, 2, (91, 0)),
+    ],
+)
+def test_a_lower_limit_ends_the_run(lower_at, limit, ends):
+    found, issues = cut(lower_at, limit)
+    assert found == [ends]
+    assert max(cycle for cycle, _ in issues) <= ends[0]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from pictures import write_folder
 from program import Done, assert_refused, invoke
-from shapes import TINY
+from shapes import SWIN, TINY
 from training import QUICK, QUICK_STAGE, write_quadrants, write_recipe
 
 from bivit.model.checkpoint import Checkpoint, save_checkpoint
@@ -30,7 +30,18 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
     recipe = write_recipe(tmp_path / "recipe.toml", SHORT, MODEL)
 
     def run(*arguments: str | Path) -> Done:
-        common = ("train", "--recipe", recipe, "--data", data, "--out", tmp_path / "out", "--json")
+        common = (
+            "train",
+            "--preset",
+            "digits",
+            "--recipe",
+            recipe,
+            "--data",
+            data,
+            "--out",
+            tmp_path / "out",
+            "--json",
+        )
         return invoke(*common, *arguments, cwd=tmp_path, monkeypatch=monkeypatch)
 
     return run
@@ -77,13 +88,15 @@ def test_a_checkpoint_that_is_not_finite(
         (lambda path: path, "there is no checkpoint"),
         (lambda path: teacher(path, kind=BiViT), "holds a model of kind 'binary', but 'float' is needed"),
         (
-            lambda path: teacher(path, replace(TINY, num_classes=4)),
-            "the teacher has num_classes 4, the student 3; take a teacher of the same num_classes",
+            lambda path: teacher(path, replace(TINY, in_chans=3)),
+            "the teacher has in_chans 3, the student 1; take a teacher of the same in_chans, or a student: without a",
         ),
-        (lambda path: teacher(path, replace(TINY, img_size=8)), "the teacher has img_size 8, the student 4"),
+        (lambda path: teacher(path, replace(TINY, num_heads=1)), "they differ in num_heads; num_heads is 1 in the"),
+        (lambda path: teacher(path, replace(TINY, patch_size=1)), "patch_size is 1 in the teacher, 2 in the student"),
+        (lambda path: teacher(path, SWIN), "family is swin in the teacher, vit in the student"),
         (lambda path: teacher(path, replace(TINY, embed_dim=32)), "embed_dim is 32 in the teacher, 16 in the student"),
     ],
-    ids=["missing", "student", "classes", "image size", "shape"],
+    ids=["missing", "student", "channels", "heads", "patches", "family", "shape"],
 )
 def test_a_teacher_that_does_not_fit(train: Train, tmp_path: Path, make: Callable[[Path], Path], message: str) -> None:
     assert_refused(train("--teacher", make(tmp_path / "teacher.safetensors")), message)

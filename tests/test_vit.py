@@ -209,3 +209,13 @@ def test_bad_parts_are_refused() -> None:
         RealViT(TINY, PixelNorm((0.5,) * 3, (0.5,) * 3))
     with pytest.raises(BivitError, match="std above 0"):
         PixelNorm((0.5,), (0.0,))
+
+
+@pytest.mark.parametrize("kind", [RealViT, BiViT])
+@pytest.mark.parametrize("shape", [(2, 5, 4, 1), (2, 4, 4, 3), (2, 1, 4, 4), (4, 4, 1), (2, 8, 8, 1)])
+def test_images_of_another_size_are_refused(kind: type[BiViT], shape: tuple[int, ...]) -> None:
+    model = kind(TINY)
+    with pytest.raises(
+        BivitError, match=r"images must have shape \[B, 4, 4, 1\], got \[.*; resize them, or take a model"
+    ):
+        model(torch.zeros(shape, dtype=torch.uint8))

@@ -1,0 +1,27 @@
+"""Words of an engine's memories: what the configuration and its memories both count in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Bits of a dot product that the array takes in one cycle.
+WORD = 64
+
+
+@dataclass(frozen=True)
+class LoadMemory:
+    """A memory that the load stream fills: its id on the load bus, word width in bits, and words in one bank."""
+
+    id: int
+    width: int
+    depth: int
+
+    @property
+    def beats(self) -> int:
+        """64-bit beats of one word."""
+        return -(-self.width // 64)
+
+
+def ceil_div(a: int, b: int) -> int:
+    """Smallest integer not below a / b."""
+    return -(-a // b)
