@@ -27,8 +27,8 @@ from .value_sums import ValueSums
 def datapath_ports(engine: EngineConfig) -> dict[str, wiring.Member]:
     """Return the ports of `Datapath`, by name."""
     return {
-        **{f"issue_{op}": In(1) for op in ISSUED},
-        **{f"command_{op}": In(command_layout(op)) for op in ISSUED},
+        **{f"issue_{command.name}": In(1) for command in ISSUED},
+        **{f"command_{command.name}": In(command_layout(command)) for command in ISSUED},
         "load": In(LOAD_BUS),
         "bank": In(1),
         "pixel_addr": Out(16),

@@ -141,8 +141,8 @@ class Engine(wiring.Component):
             connect(pixels.give_up, registers.give_up),
             connect(pixels.finish, sequencer.done),
         ]
-        for op in ISSUED:
-            for name in (f"issue_{op}", f"command_{op}"):
+        for command in ISSUED:
+            for name in (f"issue_{command.name}", f"command_{command.name}"):
                 m.d.comb += getattr(self._datapath, name).eq(getattr(sequencer, name))
 
     def _pixels_and_logits(self, m: Module) -> None:

@@ -135,9 +135,8 @@ def cut(lower_at, limit, images=3, cycles=130):
         for cycle in range(cycles):
             if cycle == lower_at:
                 ctx.set(unit.limit, limit)
-            issues.extend(
-                (cycle, op) for op in (command.name for command in ISSUED) if ctx.get(getattr(unit, f"issue_{op}"))
-            )
+            issued = (command.name for command in ISSUED)
+            issues.extend((cycle, op) for op in issued if ctx.get(getattr(unit, f"issue_{op}")))
             if ctx.get(unit.done):
                 found.append((cycle, ctx.get(unit.cut)))
             await ctx.tick()
