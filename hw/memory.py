@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from ..sim.words import LoadMemory
-from .connect import connect
+from .connect import connect, connect_address
 from .stream import LOAD_BUS
 
 
@@ -50,10 +50,14 @@ class WordMemory(wiring.Component):
         m = Module()
         m.submodules.store = store = memory.Memory(shape=self.width, depth=self.depth, init=[])
         write = store.write_port()
-        m.d.comb += [connect(write.en, self.w_en), connect(write.addr, self.w_addr), connect(write.data, self.w_data)]
+        m.d.comb += [
+            connect(write.en, self.w_en),
+            connect_address(write.addr, self.w_addr),
+            connect(write.data, self.w_data),
+        ]
         for addr, word in zip(self.r_addr, self.r_data, strict=True):
             read = store.read_port()
-            m.d.comb += [connect(read.addr, addr), connect(word, read.data)]
+            m.d.comb += [connect_address(read.addr, addr), connect(word, read.data)]
         return m
 
 
@@ -145,8 +149,8 @@ class SlotMemory(wiring.Component):
         write = store.write_port(granularity=self.slot_bits)
         read = store.read_port()
         m.d.comb += [
-            connect(write.addr, self.w_addr),
-            connect(read.addr, self.r_addr),
+            connect_address(write.addr, self.w_addr),
+            connect_address(read.addr, self.r_addr),
             connect(self.r_data, read.data),
         ]
         for slot in range(self.slots):

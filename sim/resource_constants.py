@@ -14,24 +14,24 @@ SOURCES: dict[Family, str] = {
 CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
     "lut6": {
         "registers": {
-            "luts": {"unit": 428.6},
-            "ffs": {"unit": 246.0},
+            "luts": {"unit": 443.7},
+            "ffs": {"unit": 247.0},
         },
         "loader": {
             "luts": {"unit": 784.2},
             "ffs": {"unit": 320.9},
         },
         "settings": {
-            "luts": {"unit": 73.0},
-            "ffs": {"unit": 112.0},
+            "luts": {"unit": 74.0},
+            "ffs": {"unit": 114.0},
         },
         "sequencer": {
-            "luts": {"unit": 493.0},
-            "ffs": {"unit": 423.0},
+            "luts": {"unit": 557.0},
+            "ffs": {"unit": 442.0},
         },
         "pixel_buffer": {
-            "luts": {"byte": 2.601, "unit": 58.59},
-            "ffs": {"byte": 0.25, "unit": 38.0},
+            "luts": {"byte": 4.399, "unit": 214.4},
+            "ffs": {"byte": 0.25, "unit": 131.0},
         },
         "dense": {
             "luts": {"dense_lane": 53.39, "dense_lane_bit": 0.0, "lane": 0.1584, "lane_bit": 7.76, "unit": 531.3},
@@ -108,30 +108,34 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"lane": 57.96, "lane_bit": 1.008, "row_bit": 5.853, "unit": 260.2},
         },
         "logits": {
-            "luts": {"lane": 32.0, "unit": 9.0},
-            "ffs": {"lane": 32.2, "unit": 33.54},
+            "luts": {"lane": 32.13, "unit": 20.98},
+            "ffs": {"lane": 32.5, "unit": 32.0},
+        },
+        "logits_queue": {
+            "luts": {"level_bit": 4.312, "unit": 0.0},
+            "ffs": {"level_bit": 2.689, "unit": 1.396},
         },
     },
     "lut4": {
         "registers": {
-            "luts": {"unit": 461.5},
-            "ffs": {"unit": 246.0},
+            "luts": {"unit": 497.5},
+            "ffs": {"unit": 247.0},
         },
         "loader": {
             "luts": {"unit": 1243.0},
             "ffs": {"unit": 320.9},
         },
         "settings": {
-            "luts": {"unit": 76.0},
-            "ffs": {"unit": 112.0},
+            "luts": {"unit": 77.0},
+            "ffs": {"unit": 114.0},
         },
         "sequencer": {
-            "luts": {"unit": 565.7},
-            "ffs": {"unit": 419.0},
+            "luts": {"unit": 651.3},
+            "ffs": {"unit": 438.0},
         },
         "pixel_buffer": {
-            "luts": {"byte": 7.408, "unit": 75.37},
-            "ffs": {"byte": 0.03645, "unit": 39.85},
+            "luts": {"byte": 7.954, "unit": 284.2},
+            "ffs": {"byte": 0.05225, "unit": 132.8},
         },
         "dense": {
             "luts": {"dense_lane": 26.14, "dense_lane_bit": 2.089, "lane": 0.1884, "lane_bit": 9.231, "unit": 561.4},
@@ -214,8 +218,12 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"lane": 58.08, "lane_bit": 1.003, "row_bit": 6.535, "unit": 227.7},
         },
         "logits": {
-            "luts": {"lane": 32.46, "unit": 18.54},
-            "ffs": {"lane": 32.2, "unit": 33.54},
+            "luts": {"lane": 32.34, "unit": 41.6},
+            "ffs": {"lane": 32.5, "unit": 32.0},
+        },
+        "logits_queue": {
+            "luts": {"level_bit": 9.267, "unit": 0.0},
+            "ffs": {"level_bit": 2.65, "unit": 3.803},
         },
     },
 }

@@ -20,7 +20,12 @@ from bivit.sim.engine import ENGINES
 from bivit.sim.errors import BivitError
 
 #: Shapes whose memories are deep and shallow, with one chunk a tile and several.
-ENGINES_TO_WATCH = [tiny_engine(), replace(tiny_engine(), columns=32, pixel_bytes=1), ENGINES["digits"]]
+ENGINES_TO_WATCH = [
+    tiny_engine(),
+    replace(tiny_engine(), columns=32, pixel_bytes=1),
+    replace(tiny_engine(), rows=1, max_depth=1, max_heads=1, program_words=2),
+    ENGINES["digits"],
+]
 
 
 def wired(value: Value) -> bool:

@@ -27,6 +27,8 @@ SHAPES = [
 ]
 SEEDS = 200
 PATIENCE = 5000
+#: More images than any run gets to before it is stopped.
+FAR = 20
 
 
 class Host:
@@ -39,7 +41,7 @@ class Host:
 
     def whole(self, count: int) -> tuple[int, bool]:
         """Return how many of the next `count` frames are whole before the first broken one, and if there is one."""
-        for i in range(count):
+        for i in range(min(count, FAR)):
             if len(self.sender.at(self.position + i).beats) != self.shape.image_beats:
                 return i, True
         return count, False
@@ -106,6 +108,7 @@ class Host:
             yield
         sender.silent = starved
         front.stopped_at = (-1, 0)
+        ended = front.ctx.get(front.dut.irq)
         yield from front.write("CONTROL", STOP | IRQ_ENABLE)
         found = yield from self.end()
         done = found["DONE"]
@@ -115,6 +118,7 @@ class Host:
         # An image that was taken is only given up where it had to wait for room.
         assert done == taken or (done < taken and found["STALL_LOGITS"])
         assert broken <= fault
+        assert not ended or broken or done == images
         assert found["ERROR"] == ErrorCode.PIXEL_FRAME * broken
         self.expect(done)
         self.position += taken + (broken or beat > 0)
@@ -154,7 +158,12 @@ def scenario(host: Host, seed: int) -> Generator[None, None, None]:
             if rng.random() < 0.3:
                 front.reading = 0.0  # the queue may be full, and stay so
             after, starved = rng.randint(0, 2 * shape.cycles(1)), rng.random() < 0.5
-            yield from host.stopped(rng.choice([1, 3, 20]), after, starved=starved, dma_reset=rng.random() < 0.3)
+            yield from host.stopped(
+                rng.choice([1, 3, 1 << 16, (1 << 16) + 1, (1 << 32) - 1]),
+                after,
+                starved=starved,
+                dma_reset=rng.random() < 0.3,
+            )
         elif rng.random() < 0.3:
             yield from host.drain()
             front.reading = 0.0  # who reads later gets what fits
