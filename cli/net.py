@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -110,8 +111,9 @@ def find_preset(name: str) -> ModelConfig | None:
     """Return the preset called `name`, if there is one; a line says so where a file has that name too."""
     from ..sim.presets import PRESETS
 
-    if name in PRESETS and Path(name).is_file():
-        say(f"{name} is the preset; ./{name} is the file of that name")
+    with suppress(OSError):  # nothing is needed of a folder that cannot be read
+        if name in PRESETS and Path(name).is_file():
+            say(f"{name} is the preset; ./{name} is the file of that name")
     return PRESETS.get(name)
 
 
