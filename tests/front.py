@@ -114,6 +114,7 @@ class Sender:
     frame: int = 0  # at hand
     beat: int = 0
     offering: bool = False
+    valid: bool = False
 
     def make(self) -> Frame:
         """Return a frame, right or broken."""
@@ -130,13 +131,19 @@ class Sender:
 
     def drive(self, ctx: Any, dut: Engine) -> None:
         """Before a clock edge: offer the next beat, or pause."""
-        if self.offering or self.silent or (self.pause and self.rng.random() < self.pause):
+        if self.offering:
+            return
+        if self.silent or (self.pause and self.rng.random() < self.pause):
+            if self.valid:
+                ctx.set(dut.s_axis_pixels_tvalid, 0)
+                self.valid = False
             return
         beats = self.at(self.frame).beats
         ctx.set(dut.s_axis_pixels_tdata, int.from_bytes(bytes(beats[self.beat]), "little"))
         ctx.set(dut.s_axis_pixels_tlast, self.beat == len(beats) - 1)
-        ctx.set(dut.s_axis_pixels_tvalid, 1)
-        self.offering = True
+        if not self.valid:
+            ctx.set(dut.s_axis_pixels_tvalid, 1)
+        self.offering = self.valid = True
 
     def taken(self, ctx: Any, dut: Engine) -> None:
         """Tell that the offered beat is taken at this edge."""
@@ -163,6 +170,7 @@ class Front:
         self.reading = 1.0  # chance of a ready reader in a cycle
         self.logits: list[tuple[int, int, int]] = []
         self.waiting: tuple[int, int, int] | None = None
+        self.ready = False
         self.stopped_at = (0, 0)  # frame and beat of the sender after the last stop
 
     def run(self, host: Generator[None, None, None]) -> None:
@@ -175,8 +183,6 @@ class Front:
             for _ in host:
                 self.cycle()
                 await ctx.tick()
-                if not self.sender.offering:
-                    ctx.set(self.dut.s_axis_pixels_tvalid, 0)
 
         simulator.add_testbench(bench)
         simulator.run()
@@ -190,8 +196,10 @@ class Front:
         if ctx.get(dut._registers.stop):
             self.stopped_at = (self.sender.frame, self.sender.beat)
         valid = ctx.get(dut.m_axis_logits_tvalid)
-        ready = self.reading == 1 or self.rng.random() < self.reading
-        ctx.set(dut.m_axis_logits_tready, ready)
+        ready = self.reading == 1 or (self.reading > 0 and self.rng.random() < self.reading)
+        if ready != self.ready:  # setting a signal costs as much as a cycle
+            ctx.set(dut.m_axis_logits_tready, ready)
+            self.ready = ready
         beat = None
         if valid:
             beat = (
