@@ -94,10 +94,8 @@ class Command(typer.core.TyperCommand):
             value = ctx.params.get(parameter.name)
             if isinstance(value, int | float):
                 name = parameter.opts[0] if parameter.opts[0].startswith("-") else str(parameter.name)
-                check(
-                    math.isfinite(value) and abs(value) <= LARGEST,
-                    f"{name} must be a number of at most {LARGEST}, got {shown(value)}",
-                )
+                check(math.isfinite(value), f"{name} must be a finite number, got {shown(value)}")
+                check(abs(value) <= LARGEST, f"{name} must be a number of at most {LARGEST}, got {shown(value)}")
         return super().invoke(ctx)
 
 

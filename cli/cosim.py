@@ -158,7 +158,7 @@ def cosim(
     data: DataOption = None,
     stall: Annotated[float, typer.Option(help="Probability of a pause before each beat, 0 to 0.9.")] = 0.2,
     seed: Annotated[
-        int, typer.Option(min=0, help="Of the pauses, of random pixels, and of the random weights of a preset.")
+        int, typer.Option(help="Of the pauses, of random pixels, and of the random weights of a preset.")
     ] = 0,
     simulator: Annotated[str, typer.Option(help="verilator or icarus.")] = "verilator",
     out: Annotated[Path, typer.Option(help="Folder for a waveform around the first difference.")] = Path("out/cosim"),

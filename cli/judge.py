@@ -155,7 +155,7 @@ def judge(
     net: NetArgument,
     data: Annotated[str | None, typer.Option(help="Data set of test images; random pixels when left out.")] = None,
     images: Annotated[int, typer.Option(help="Images to compare.")] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="Of random pixels, and of the random weights of a preset.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of random pixels, and of the random weights of a preset.")] = 0,
     judges: Annotated[
         list[str], typer.Option("--judge", help="onnxruntime, qonnx or torch; repeat for several.")
     ] = list(DEFAULT_JUDGES),  # noqa: B006

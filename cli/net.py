@@ -34,7 +34,7 @@ EngineOption = Annotated[
         help="Name of an engine, or a JSON file with its fields; the smallest that holds the network when left out.",
     ),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Of the random weights of a preset.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Of the random weights of a preset.")]
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,12 @@ def find_net(name: str, seed: int = 0) -> Net:
     Raises
     ------
     BivitError
-        When there is neither, or the file is no network: the presets, and the one that is most like `name`.
+        When there is neither, or the file is no network: the presets, and the one that is most like `name`; when the
+        seed is negative.
     """
     from ..sim.config import Formats
 
+    check(seed >= 0, f"seed must be 0 or more, got {seed}")
     shape = find_preset(name)
     if shape is not None:
         return Net(name, None, shape, Formats(), seed)

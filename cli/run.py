@@ -86,7 +86,7 @@ def run(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="CSV file for the prediction and the label of each image.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images in memory at a time.")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="Of random pixels, and of the random weights of a preset.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of random pixels, and of the random weights of a preset.")] = 0,
     scheduler: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="Dask scheduler whose workers classify; this machine by default."),

@@ -103,7 +103,10 @@ def train_pair(options: TrainOptions, *, command: str, progress: bool) -> dict[s
         from ..model.recipe import load_recipe
         from ..model.train import Run, check_batches
         from ..sim.locks import owned_folder
+        from ..sim.presets import preset
 
+    if options.preset is not None:
+        preset(options.preset)
     name = options.recipe or options.preset or FINETUNE
     recipes = load_recipe(name, options.settings)
     recipes = recipes if options.epochs is None else recipes.with_epochs(options.epochs)

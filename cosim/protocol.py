@@ -89,7 +89,7 @@ def read_violations(path: Path) -> list[Violation]:
     """Return what the checkers of a simulation wrote, in order; nothing when they wrote no file."""
     if not path.is_file():
         return []
-    found = (line.split() for line in path.read_text().splitlines())
+    found = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
     return [Violation(port, rule, int(cycle)) for port, rule, cycle in found]
 
 

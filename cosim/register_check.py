@@ -33,7 +33,9 @@ class RegisterDifference:
 
 
 def expected_registers(engine: EngineConfig, network: IntNetwork, images: int, saturations: int) -> dict[str, int]:
-    """Return what registers hold after one load and one run without errors; those that count cycles are left out.
+    """Return what registers hold after one load, one run without errors, and all of its logits read.
+
+    Those that count cycles are left out.
 
     Parameters
     ----------
@@ -56,6 +58,7 @@ def expected_registers(engine: EngineConfig, network: IntNetwork, images: int, s
         "LOADS_OK": 1,
         "LOADS_BAD": 0,
         "NETWORK": int(network_hash(network)[:8], 16),
+        "QUEUE": 0,
     }
 
 

@@ -1,4 +1,4 @@
-"""Packing of binary vectors into 64-bit words: the one bit order of bivit.
+"""Packing of binary vectors into 64-bit words, the one bit order of bivit; and the range of a number of bits.
 
 Element k of a row is bit k % 64 of word k // 64; the padding bits of the last word are 0. Weights in the artefact,
 operands of the numba kernels and words of the hardware's memories all follow it (docs/network.md, Bit order).
@@ -12,6 +12,17 @@ from numpy.typing import NDArray
 from .errors import check
 
 WORD_BITS = 64
+#: Largest argument of `isqrt`; the norms' variances are checked against it (`sim.tensors`).
+ISQRT_LIMIT = 2**62
+
+
+def signed_range(bits: int) -> tuple[int, int]:
+    """Lowest and highest two's-complement value of `bits` bits.
+
+    >>> signed_range(8)
+    (-128, 127)
+    """
+    return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
 
 
 def word_count(length: int) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .bits import signed_range
 from .errors import BivitError
-from .fixed import signed_range
 
 
 def field_range(bits: int, *, signed: bool = False) -> tuple[int, int]:

@@ -11,19 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .bits import signed_range
 from .jit import kernel
-
-#: Largest argument of `isqrt`; the norms' variances are checked against it (`sim.tensors`).
-ISQRT_LIMIT = 2**62
-
-
-def signed_range(bits: int) -> tuple[int, int]:
-    """Lowest and highest two's-complement value of `bits` bits.
-
-    >>> signed_range(8)
-    (-128, 127)
-    """
-    return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
 
 
 def saturate_signed(values: NDArray[np.int64], bits: int) -> tuple[NDArray[np.int64], int]:

@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import attention, context, kernels, norms, patches, sign_norms
-from .bits import unpack, word_count
+from .bits import signed_range, unpack, word_count
 from .blocks import BlockShape, MergeShape
 from .config import Formats, ModelConfig
-from .fixed import signed_range
 from .prepare import Heads, acc_type
 from .windows import merge_neighbours, to_raster, to_windows
 from .workspace import Workspace

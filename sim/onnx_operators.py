@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from .bits import signed_range
 from .config import Formats
 from .errors import check
-from .fixed import signed_range
 from .onnx_graph import OnnxGraph
 
 #: Longest row of bits whose products and thresholds float32 holds: all integers up to 2^24 are float32 numbers.

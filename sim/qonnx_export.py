@@ -14,10 +14,10 @@ import onnx
 
 from .. import __version__
 from .artefact import network_hash
+from .bits import signed_range
 from .blocks import BlockShape, MergeShape
 from .errors import check
 from .files import whole_file
-from .fixed import signed_range
 from .network import IntNetwork
 from .onnx_operators import integer_linear, normalise, permute, reshape, saturate, shift, threshold_sign, to_int64
 from .qonnx_attention import attention

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .bits import pack
+from .bits import pack, signed_range
 from .blocks import BlockShape, MergeShape
 from .config import Formats, ModelConfig
-from .fixed import signed_range
 from .network import IntNetwork
 
 Named = Iterator[tuple[str, NDArray[Any]]]

@@ -212,9 +212,10 @@ def _kind(begin: bytes) -> Kind | None:
 def _refuse_known(source: Path, begin: bytes, wanted: str) -> None:
     """Name what a file is that is not safetensors, where its first bytes tell."""
     kind = _kind(begin)
+    written = "a zip archive, as torch.save writes" if kind == "zip" else "a pickle, as torch.save wrote before 1.6"
     check(
         kind in (None, "safetensors"),
-        f"{source} cannot be read as {wanted} of bivit: it is what torch.save writes; a "
+        f"{source} cannot be read as {wanted} of bivit: it is {written}; a "
         f"checkpoint of another library becomes one by `bivit import {source} --out teacher.safetensors`",
     )
     if kind is None:

@@ -9,11 +9,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .bits import padding_is_zero, word_count
+from .bits import ISQRT_LIMIT, padding_is_zero, signed_range, word_count
 from .blocks import BlockShape, MergeShape
 from .config import Formats, ModelConfig
 from .errors import check
-from .fixed import ISQRT_LIMIT, signed_range
 from .memories import EPS_BITS, PATCH_BIAS_BITS
 
 

@@ -188,7 +188,7 @@ def test_ctrl_c_during_a_cosimulation(folder: Path, tmp_path: Path) -> None:
         (["train", "--epochs", "0"], "epochs must be a positive integer, got 0"),
         (["eval", "nothing.safetensors"], "there is no file nothing.safetensors"),
         (["export", "{folder}/tiny.safetensors"], "is an integer network already; give --qonnx FILE"),
-        (["export", "{folder}/images.npz"], "is truncated or not a safetensors file"),
+        (["export", "{folder}/images.npz"], "it is a zip archive, as torch.save writes"),
         (["export", "nothing.safetensors"], "there is no checkpoint nothing.safetensors"),
         (["report", "nothing"], "there is no nothing/report.json"),
     ],

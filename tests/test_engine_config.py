@@ -76,7 +76,7 @@ def test_wrong_files_are_named(tmp_path):
     with pytest.raises(BivitError, match="is not JSON"):
         load_engine(str(path))
     path.write_text("[1]")
-    with pytest.raises(BivitError, match="engine configuration must be a table"):
+    with pytest.raises(BivitError, match=r"engine configuration .* must be a table"):
         load_engine(str(path))
     values = tiny_engine().to_dict()
     with pytest.raises(BivitError, match="unknown keys colour"):

@@ -22,9 +22,9 @@ from bivit.cli.judges import JUDGES
 from bivit.model.checkpoint import Checkpoint, save_checkpoint
 from bivit.model.export import ConstantHeadWarning, export_network
 from bivit.sim.artefact import load_network, save_network
+from bivit.sim.bits import signed_range
 from bivit.sim.config import ModelConfig
 from bivit.sim.errors import BivitError
-from bivit.sim.fixed import signed_range
 from bivit.sim.network import IntNetwork, tap_names
 from bivit.sim.presets import preset
 from bivit.sim.qonnx_export import export_qonnx, save_qonnx
@@ -306,7 +306,9 @@ def test_a_network_is_exported_as_it_is(folder: Path, tmp_path: Path, monkeypatc
     )
     assert done.returncode == 0, done.stderr
     nodes, size = len(onnx.load(folder / "net.onnx").graph.node), (folder / "net.onnx").stat().st_size
+    source = str(folder / "net.safetensors")
     assert json.loads(done.stdout) == {
+        "network": source, "weights": source,
         "qonnx": "out/net.onnx", "nodes": nodes, "named_tensors": len(tap_names(TINY)), "bytes": size
     }  # fmt: skip
     assert (tmp_path / "out/net.onnx").read_bytes() == (folder / "net.onnx").read_bytes()
@@ -333,8 +335,11 @@ def test_a_student_is_exported_to_both_files(tmp_path: Path, monkeypatch: pytest
     ("arguments", "message"),
     [
         (["{folder}/net.safetensors"], "is an integer network already; give --qonnx FILE"),
-        (["{folder}/net.safetensors", "--qonnx", "a.onnx", "--out", "b"], "which --out would only copy"),
-        (["{folder}/net.safetensors", "--qonnx", "{folder}/text.onnx/a.onnx"], "text.onnx: File exists"),
+        (
+            ["{folder}/net.safetensors", "--qonnx", "a.onnx", "--out", "b"],
+            "is an integer network already; --out is for students, leave it out",
+        ),
+        (["{folder}/net.safetensors", "--qonnx", "{folder}/text.onnx/a.onnx"], "text.onnx is no folder"),
         (["{folder}/net.onnx", "--qonnx", "a.onnx"], "net.onnx"),
         (["x.safetensors", "--out", "a", "--qonnx", "a"], "--qonnx and --out are the same file a"),
     ],

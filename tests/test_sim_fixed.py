@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import naive
-from bivit.sim.fixed import isqrt, round_half_up_shift, saturate_signed, signed_range
+from bivit.sim.bits import signed_range
+from bivit.sim.fixed import isqrt, round_half_up_shift, saturate_signed
 
 INT48 = st.integers(-(2**47), 2**47 - 1)
 

@@ -48,7 +48,7 @@ def without_encoding(tree: ast.AST) -> Iterator[str]:
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         owner = getattr(getattr(node.func, "value", None), "id", "")
         encoded = any(keyword.arg == "encoding" for keyword in node.keywords)
-        if name not in TEXT or encoded or owner in ("os", "files", "gzip", "tarfile", "Image"):
+        if name not in TEXT or encoded or owner in ("os", "files", "gzip", "tarfile", "Image", "archive"):
             continue
         modes = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
         own = isinstance(node.func, ast.Name) and name != "open"  # a function of sim.files
