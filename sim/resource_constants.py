@@ -108,12 +108,12 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"lane": 57.96, "lane_bit": 1.008, "row_bit": 5.853, "unit": 260.2},
         },
         "logits": {
-            "luts": {"lane": 32.13, "unit": 20.98},
-            "ffs": {"lane": 32.5, "unit": 32.0},
+            "luts": {"lane": 32.16, "unit": 20.76},
+            "ffs": {"lane": 32.36, "unit": 33.42},
         },
         "logits_queue": {
-            "luts": {"level_bit": 4.312, "unit": 0.0},
-            "ffs": {"level_bit": 2.689, "unit": 1.396},
+            "luts": {"level_bit": 4.388, "unit": 0.0},
+            "ffs": {"level_bit": 2.768, "unit": 0.7053},
         },
     },
     "lut4": {
@@ -218,12 +218,12 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"lane": 58.08, "lane_bit": 1.003, "row_bit": 6.535, "unit": 227.7},
         },
         "logits": {
-            "luts": {"lane": 32.34, "unit": 41.6},
-            "ffs": {"lane": 32.5, "unit": 32.0},
+            "luts": {"lane": 32.36, "unit": 41.71},
+            "ffs": {"lane": 32.28, "unit": 33.95},
         },
         "logits_queue": {
-            "luts": {"level_bit": 9.267, "unit": 0.0},
-            "ffs": {"level_bit": 2.65, "unit": 3.803},
+            "luts": {"level_bit": 9.241, "unit": 0.0},
+            "ffs": {"level_bit": 2.72, "unit": 3.236},
         },
     },
 }
