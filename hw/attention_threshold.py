@@ -9,12 +9,13 @@ from amaranth.utils import ceil_log2, exact_log2
 
 from ..sim import commands
 from ..sim.engine import EngineConfig
+from ..sim.memories import EXP_BITS, z_bits
 from ..sim.pipeline import MULTIPLY_CYCLES, tree_cycles
 from ..sim.timing import ATTENTION_SUM, ATTENTION_TOP
 from ..sim.words import ceil_div
 from .arithmetic import Tree, delay_flag, delayed, product
 from .connect import connect, connect_address
-from .exp_tables import EXP_BITS, ExpTables
+from .exp_tables import ExpTables
 from .memory import WordMemory
 from .row_walk import RowWalk, lane_mask
 from .stream import LOAD_BUS, bits_port, command_layout
@@ -61,7 +62,7 @@ class AttentionThreshold(wiring.Component):
     def __init__(self, engine: EngineConfig):
         self.engine = engine
         self.lanes, self.score_bits = engine.lanes, engine.score_bits
-        self.z_bits = EXP_BITS + engine.max_tokens.bit_length()
+        self.z_bits = z_bits(engine)
         # The array drains whole tiles of columns, so the last chunks of a row may lie beyond the last key.
         self.row_chunks = ceil_div(engine.max_tokens, engine.columns) * engine.tile_chunks
         self.tree_cycles = tree_cycles(engine.lanes)

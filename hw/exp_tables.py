@@ -6,13 +6,12 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..sim.memories import EXP_BITS
 from ..sim.words import WORD, LoadMemory
 from .connect import connect, connect_address
 from .memory import LoadableMemory
 from .stream import LOAD_BUS
 
-#: Unsigned width of an entry.
-EXP_BITS = 16
 #: Exp[0], the same for every head, so it is not stored.
 EXP_ZERO = 1 << 15
 

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from ..sim import commands
 from ..sim.engine import EngineConfig
 from ..sim.errors import check
+from ..sim.memories import Y_BITS
 from ..sim.timing import NORMALISE_WRITE, POOL_WRITE
 from .arithmetic import delay_flag, product
 from .connect import connect, connect_address
@@ -16,9 +17,6 @@ from .divider import Divider
 from .memory import WordMemory
 from .row_walk import RowWalk
 from .stream import command_layout
-
-#: Signed width of y.
-Y_BITS = 16
 
 
 def check_y_range(engine: EngineConfig) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..sim.commands import OperandMemory
 from ..sim.engine import EngineConfig
-from ..sim.memories import HEAD_BIAS_BITS
+from ..sim.memories import HEAD_BIAS_BITS, Y_BITS, z_bits
 from ..sim.norm_params import norm_params
 
 
@@ -69,8 +69,7 @@ def observation_lanes(engine: EngineConfig) -> list[Lane]:
                 Lane(f"{unit}_{what}", f"{path}.stat_en", (f"{path}.stat_row",), f"{path}.stat_{what}", 1, bits, signed)
             )
     attention = "datapath.attention_threshold"
-    z_bits = 16 + engine.max_tokens.bit_length()
-    for what, bits in (("m", engine.score_bits), ("z", z_bits)):
+    for what, bits in (("m", engine.score_bits), ("z", z_bits(engine))):
         lanes.append(
             Lane(
                 f"attention_{what}",
@@ -85,7 +84,7 @@ def observation_lanes(engine: EngineConfig) -> list[Lane]:
     head, dense = "datapath.head", "datapath.dense"
     lanes += [
         Lane("norm_q", f"{head}.q_en", (), f"{head}.q_value", 1, engine.formats.head_m + 1, False),
-        Lane("y", f"{head}.y_w_en", (f"{head}.y_w_addr",), f"{head}.y_w_data", 1, 16, True),
+        Lane("y", f"{head}.y_w_en", (f"{head}.y_w_addr",), f"{head}.y_w_data", 1, Y_BITS, True),
         Lane(
             "logits",
             f"{dense}.logit_w_en",

@@ -49,7 +49,7 @@ class Sequencer(wiring.Component):
     strip : In(1)
         A strip of pixels is there.
     hold : In(1)
-        There is no room for an image's logits: time stands still.
+        There is no room for an image's logits: nothing is issued.
     busy, image : Out
         Running; number of the image at hand, from 0.
     image_done, done, cut : Out(1)

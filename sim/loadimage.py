@@ -11,7 +11,16 @@ from .compiler import Program
 from .engine import EngineConfig
 from .fields import pack_field, pack_fields
 from .layout import Group, Layout
-from .memories import DENSE_WEIGHT_BITS, EPS_BITS, EXP_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS, SETTINGS
+from .memories import (
+    DENSE_WEIGHT_BITS,
+    EPS_BITS,
+    EXP_BITS,
+    HEAD_BIAS_BITS,
+    PATCH_BIAS_BITS,
+    PATCH_SCALE_BITS,
+    SETTINGS,
+    TABLE_BITS,
+)
 from .network import IntNetwork
 from .words import WORD
 
@@ -111,7 +120,7 @@ class _Image:
         return words
 
     def preload(self) -> list[int]:
-        """Word: start of each column's sum, in halves of a dot product; see `sim.operations`."""
+        """Word: start of each column's sum, in halves of a dot product; see `sim.array_operations`."""
         layout, config = self.layout, self.config
         start = -(layout.embed_words * WORD - config.embed_dim) - config.embed_dim // 2
         words = []
@@ -182,7 +191,7 @@ class _Image:
             tau = self._tensor(block, "attn.attn_sign.tau")
             for head in range(self.config.num_heads):
                 rest = exp[head][1:]
-                words.append(pack_field(tau[head], EXP_BITS, f"{block}.attn.attn_sign.tau"))
+                words.append(pack_field(tau[head], TABLE_BITS, f"{block}.attn.attn_sign.tau"))
                 words += [pack_field(entry, EXP_BITS, f"{block}.attn.attn_sign.exp") for entry in rest]
                 words += [0] * (WORD - len(rest))
         return words

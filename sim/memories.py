@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 #: Widths of parameters that no format names.
 PATCH_BIAS_BITS = 48
 PATCH_SCALE_BITS = 16
-EXP_BITS = 17  # Exp needs 16; word 0 of a table holds Tau, up to 2^16
+EXP_BITS = 16
+TABLE_BITS = EXP_BITS + 1  # word 0 of a table holds Tau, up to 2^16
 DENSE_WEIGHT_BITS = 8
 HEAD_BIAS_BITS = 32
 EPS_BITS = 48
@@ -34,6 +35,8 @@ ADDRESS_BITS = {
     "positions": 20,
 }
 
+#: Signed width of y, the last norm's result; `hw.head` checks that it is enough.
+Y_BITS = 16
 #: Width of TUSER beside a logit, the number of the image modulo 2^16.
 TAG_BITS = 16
 
@@ -67,7 +70,7 @@ def load_memories(engine: EngineConfig) -> dict[str, LoadMemory]:
         "sign_norm": (lanes * f.theta_bits, depth * 2 * d // lanes),
         "head_norm": (lanes * (f.theta_bits + f.qk_scale_bits), depth * 2 * d // lanes),
         "residual": (lanes * (f.scale_bits + f.residual_bits), depth * 2 * d // lanes),
-        "tables": (EXP_BITS, depth * engine.max_heads * (WORD + 1)),
+        "tables": (TABLE_BITS, depth * engine.max_heads * (WORD + 1)),
         "dense_weights": (
             engine.dense_lanes * DENSE_WEIGHT_BITS,
             dense_groups_d * engine.max_patch_dim + dense_groups_c * 2 * d,
@@ -131,3 +134,8 @@ def bit_memories(engine: EngineConfig) -> dict[str, BitMemory]:
         WORD * engine.tile_chunks, value_groups(engine) * words["tokens"], engine.tile_chunks, "stride"
     )
     return memories
+
+
+def z_bits(engine: EngineConfig) -> int:
+    """Unsigned width of Z, the sum of Exp over a row of the attention."""
+    return EXP_BITS + engine.max_tokens.bit_length()

@@ -16,9 +16,12 @@ from .memories import (
     HEAD_BIAS_BITS,
     PATCH_BIAS_BITS,
     PATCH_SCALE_BITS,
+    TABLE_BITS,
     TAG_BITS,
+    Y_BITS,
     bit_memories,
     value_groups,
+    z_bits,
 )
 from .norm_params import NormKind, NormParams, norm_params
 from .ram import Ram, loadable
@@ -27,8 +30,6 @@ from .words import ceil_div
 #: Largest signed operands of a product that the hardware writes as one (`hw.arithmetic.BLOCK_BITS`).
 LIMB_BITS = (27, 18)
 
-#: Signed width of y (`hw.head.Y_BITS`).
-Y_BITS = 16
 
 #: Operands of a multiplication, as signed widths, the wider one first.
 Product = tuple[int, int]
@@ -185,7 +186,7 @@ def _norm(kind: NormKind) -> UnitModel:
 
 
 def _attention_features(engine: EngineConfig) -> dict[str, float]:
-    return {"unit": 1, "lane": engine.lanes, "sum_bit": EXP_BITS + engine.max_tokens.bit_length()}
+    return {"unit": 1, "lane": engine.lanes, "sum_bit": z_bits(engine) + 1}
 
 
 def _attention_rams(engine: EngineConfig) -> dict[str, Ram]:
@@ -194,12 +195,12 @@ def _attention_rams(engine: EngineConfig) -> dict[str, Ram]:
     return {
         "scores": Ram(engine.lanes * engine.score_bits, depth),
         "tops": Ram(engine.score_bits, engine.rows),
-        "limits": Ram(EXP_BITS, engine.rows),
+        "limits": Ram(EXP_BITS + 1, engine.rows),
     }
 
 
 def _attention_products(engine: EngineConfig) -> list[Product]:
-    return piecewise(EXP_BITS + engine.max_tokens.bit_length(), EXP_BITS + 1)
+    return piecewise(z_bits(engine) + 1, TABLE_BITS + 1)
 
 
 def _dense_features(engine: EngineConfig) -> dict[str, float]:
