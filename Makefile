@@ -12,6 +12,7 @@ TEST_JOBS ?= 2
 SINGLE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
 # The same tests on the vector units of a 2009 processor, for what must not depend on them (docs/reference.md).
+# torch's own compiler writes vector code for it all the same, which does not compile: that test is left out.
 OLD_PROCESSOR := OPENBLAS_CORETYPE=Nehalem NPY_DISABLE_CPU_FEATURES="X86_V3 X86_V4 AVX512_ICL AVX512_SPR" \
 	ATEN_CPU_CAPABILITY=default NUMBA_CPU_NAME=nehalem NUMBA_CPU_FEATURES=
 
@@ -37,7 +38,8 @@ pytest: $(STAMP)
 	$(SINGLE_THREAD) $(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal --durations 10
 
 test-old-processor: $(STAMP)
-	$(OLD_PROCESSOR) $(SINGLE_THREAD) $(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal
+	$(OLD_PROCESSOR) $(SINGLE_THREAD) $(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal \
+		--deselect 'tests/test_train.py::test_precisions_and_compilation_learn[bf16-True]'
 
 bench: $(STAMP)
 	$(BIN)/bivit bench --out out/bench

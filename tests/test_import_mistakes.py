@@ -206,7 +206,7 @@ def test_files_of_bivit_itself(model: RealViT, tensors: dict[str, Tensor], tmp_p
 def test_a_torch_file_where_bivits_own_is_expected_names_the_import(tensors: dict[str, Tensor], tmp_path: Path) -> None:
     torch.save(tensors, tmp_path / "x.pth")
     with pytest.raises(
-        BivitError, match=r"what torch.save writes; .* by `bivit import .*x\.pth --out teacher\.safetensors`"
+        BivitError, match=r"as torch.save writes; .* by `bivit import .*x\.pth --out teacher\.safetensors`"
     ):
         load_checkpoint(tmp_path / "x.pth")
     save_file(tensors, tmp_path / "x.safetensors")
