@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..sim.errors import check
+from ..sim.errors import check, some
 from .common import JsonFlag, messages, print_json, show, tool_versions
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ def import_file(
 
     Example: bivit import deit_tiny_distilled_patch16_224.pth --out teacher.safetensors
     """
-    from ..model.checkpoint import some
     from ..model.importer import ImportOptions, import_checkpoint
 
     check(role in ROLES, f"--as must be one of {', '.join(ROLES)}, got {role!r}")
@@ -57,8 +56,8 @@ def import_file(
         _print(report, str(file))
     check(
         imported.complete,
-        f"{file} does not hold the tensors of its model; missing: {some(imported.missing)}; "
-        f"unexpected: {some(imported.unexpected)}; nothing was written. Tensors that are no part of the "
+        f"{file} does not hold the tensors of its model; missing: {some(imported.missing) or 'none'}; "
+        f"unexpected: {some(imported.unexpected) or 'none'}; nothing was written. Tensors that are no part of the "
         "model may be left out by --ignore",
     )
 
@@ -99,8 +98,7 @@ def _print(report: dict[str, Any], title: str) -> None:
         ("not read, and no effect on results is known", report["unread"]),
     ):
         if values:
-            text = f"bivit: {what}: {', '.join(values[:20])}{f' and {len(values) - 20} others' * (len(values) > 20)}"
-            messages.print(text, markup=False, soft_wrap=True)
+            messages.print(f"bivit: {what}: {some(values, most=20)}", markup=False, soft_wrap=True)
 
 
 def _write(imported: Imported, out: Path, role: str, command: str) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..sim.config import Formats, config_from_dict
-from ..sim.errors import BivitError, check
+from ..sim.errors import BivitError, check, some
 from ..sim.files import whole_file
 from ..sim.tensor_file import Format as FileFormat
 from ..sim.typed import build, shown
@@ -34,8 +34,6 @@ VERSION = 2
 #: Kinds of models, and the objects that the header of each holds beside `OBJECTS`.
 KINDS = {"float": (), "official": (), "weights": ("binarization",), "binary": ("binarization", "formats")}
 OBJECTS = ("config", "pixels", "metrics", "provenance")
-#: Tensors that a message names at most.
-_NAMED = 8
 _FILE = FileFormat(FORMAT, VERSION, "checkpoint", "train again", ("kind", "seed", *OBJECTS), OBJECTS)
 
 
@@ -155,20 +153,14 @@ def _check_tensors(source: Path, got: dict[str, Tensor], expected: dict[str, Ten
     missing, unexpected = sorted(set(expected) - set(got)), sorted(set(got) - set(expected))
     check(
         not missing and not unexpected,
-        f"{source} does not hold the tensors of its config; missing: {some(missing)}; unexpected: {some(unexpected)}",
+        f"{source} does not hold the tensors of its config; missing: {some(missing) or 'none'}; "
+        f"unexpected: {some(unexpected) or 'none'}",
     )
     for name, tensor in got.items():
         shape, dtype = list(expected[name].shape), expected[name].dtype
         check(list(tensor.shape) == shape, f"{name} in {source} must have shape {shape}, got {list(tensor.shape)}")
         check(tensor.dtype == dtype, f"{name} in {source} must be {dtype}, got {tensor.dtype}")
     refuse_nonfinite(got, str(source))
-
-
-def some(names: Sequence[str]) -> str:
-    """Return names for a message: all of a few, else the first and how many there are."""
-    if len(names) > _NAMED:
-        return f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED} others"
-    return ", ".join(names) or "none"
 
 
 def refuse_nonfinite(
@@ -185,4 +177,4 @@ def refuse_nonfinite(
     """
     bad = {name: int((~torch.isfinite(tensor)).sum()) for name, tensor in tensors.items()}
     named = some([f"{name} ({count})" for name, count in bad.items() if count])
-    check(named == "none", f"{where} holds values that are NaN or infinite: {named}; {remedy}")
+    check(not named, f"{where} holds values that are NaN or infinite: {named}; {remedy}")

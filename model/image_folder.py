@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..sim.errors import BivitError, check
+from ..sim.errors import BivitError, check, some
 from .lists import read_labels, read_names
 from .picture import Framing, Opener, PictureSource
-from .picture_files import SUFFIXES, PictureFiles, some
+from .picture_files import SUFFIXES, PictureFiles, passed_over
 from .source import Epoch, PassedOverWarning
 
 #: Folders that may hold each split; of several, the first that is there.
@@ -94,14 +94,14 @@ def split_folder(folder: Path, split: str) -> Path:
 def found_in(folder: Path) -> str:
     """Return the first names in a folder, for messages."""
     names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "nothing"
+    return some(names) or "nothing"
 
 
 def _warn_of_passed(folder: Path, split: str, names: list[str]) -> None:
     """Say what is in a folder, but no image of the split."""
     if names:
         message = f"{folder} ({split}): passed over {len(names)} files and folders that are no images of it: "
-        warnings.warn(message + some(names), PassedOverWarning, stacklevel=4)
+        warnings.warn(message + passed_over(names), PassedOverWarning, stacklevel=4)
 
 
 def _class_folders(folder: Path) -> list[str]:

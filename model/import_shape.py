@@ -10,9 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from ..sim.config import SwinConfig, ViTConfig
-from ..sim.errors import check
+from ..sim.errors import check, some
 from ..sim.typed import shown
-from .checkpoint import some
 from .import_names import LAYERS_OF
 from .import_options import Told
 from .outside_fields import Facts

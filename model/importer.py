@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from ..sim.config import ModelConfig
-from ..sim.errors import check
-from .checkpoint import refuse_nonfinite, some
+from ..sim.errors import check, some
+from .checkpoint import refuse_nonfinite
 from .import_names import IGNORED, convert_names, format_of
 from .import_options import ImportOptions, Told, check_pixel_numbers
 from .import_shape import infer_config

@@ -20,9 +20,8 @@ from typing import IO, Any, BinaryIO
 import torch
 from safetensors import safe_open
 
-from ..sim.errors import BivitError, check
+from ..sim.errors import BivitError, check, some
 from ..sim.tensor_file import content_of
-from .checkpoint import some
 
 #: Classes that programs put beside tensors and that change no weight: options, places, times, numbers of NumPy.
 _PLAIN = re.compile(

@@ -15,8 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..sim.errors import check
-from .checkpoint import some
+from ..sim.errors import check, some
 from .import_names import MARK, RULES
 
 #: Names that wrappers of torch put into a name, anywhere.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..sim.errors import check
+from ..sim.errors import check, some
 
 #: Kinds of pictures that are read; their names may end in capitals.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".gif", ".tif", ".tiff")
@@ -31,10 +31,9 @@ def refuse_unread(name: str, where: object) -> None:
     )
 
 
-def some(names: list[str]) -> str:
-    """Return the first of many names, and how many more there are."""
-    rest = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+def passed_over(names: list[str]) -> str:
+    """Return the first of the names that are passed over, and how many more there are."""
+    return some(names, _NAMED)
 
 
 class PictureFiles:

@@ -21,7 +21,7 @@ from ..sim.caches import cache_folder
 from ..sim.errors import BivitError, check
 from ..sim.files import whole_file
 from .dataset import MOST_CLASSES
-from .picture_files import SUFFIXES, refuse_unread, some
+from .picture_files import SUFFIXES, passed_over, refuse_unread
 from .tar_members import damage_named, members, open_tar
 
 _LABEL = "cls"
@@ -140,7 +140,7 @@ def _join(parts: list[_Shard]) -> ShardIndex:
     rows = np.concatenate([part.rows for part in parts])
     starts = np.cumsum([0, *(len(part.rows) for part in parts)], dtype=np.int64)
     names = [name for part in parts for name in part.passed]
-    passed = f"{len(names)} members that are no picture with a label: {some(names)}" if names else ""
+    passed = f"{len(names)} members that are no picture with a label: {passed_over(names)}" if names else ""
     offsets, sizes, labels = (np.ascontiguousarray(column) for column in rows.T)
     return ShardIndex(starts, offsets, sizes, labels, np.array(passed))
 

@@ -22,7 +22,7 @@ from PIL import Image
 
 from ..sim.errors import BivitError, check
 from .picture import Framing, Opener, PictureSource
-from .picture_files import some
+from .picture_files import passed_over
 from .shard_index import ShardIndex, index_shards
 from .source import Epoch, PassedOverWarning
 from .tar_members import open_tar
@@ -78,7 +78,9 @@ def check_shards(folder: Path, split: str, shards: list[Path]) -> None:
         check(twin == path, f"{twin} and {path.name} are one file, which would be counted twice; remove one of them")
     others = [path.name for path in sorted(folder.iterdir()) if path not in shards and _is_shard_of(path, split)]
     if others:
-        message = f"{folder} ({split}): passed over {len(others)} shards of another name of the split: {some(others)}"
+        message = (
+            f"{folder} ({split}): passed over {len(others)} shards of another name of the split: {passed_over(others)}"
+        )
         warnings.warn(message, PassedOverWarning, stacklevel=4)
     word = re.compile(rf"(?<![a-z])(?:{'|'.join(_SPLITS[split])})(?![a-z])", re.IGNORECASE)
     for path in sorted(folder.iterdir()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 #: Characters that would act on a terminal, as they are written in Python; names from outside files may hold them.
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
@@ -25,6 +25,18 @@ def check(condition: bool, message: str) -> None:
     """Raise `BivitError` with `message` unless `condition` holds."""
     if not condition:
         raise BivitError(message)
+
+
+def some(names: Sequence[str], most: int = 8) -> str:
+    """Return names for a message, with commas between them: the first of many, and how many more there are.
+
+    Examples
+    --------
+    >>> some(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def near(name: str, known: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Literal, TypeVar
 
-from .errors import BivitError, check
+from .errors import BivitError, check, some
 
 _T = TypeVar("_T")
 
@@ -100,8 +100,7 @@ def shown(value: Any) -> str:
 
 def listed(names: Sequence[str]) -> str:
     """Return untrusted names with commas between them: what is long or no plain text as a value, ten at most."""
-    texts = [name if name.isprintable() and 0 < len(name) <= _SHOWN else shown(name) for name in names[:_LISTED]]
-    return ", ".join(texts) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
+    return some([name if name.isprintable() and 0 < len(name) <= _SHOWN else shown(name) for name in names], _LISTED)
 
 
 def _tuple(arguments: Sequence[Any], value: Any, name: str, what: str) -> tuple[Any, ...]:
