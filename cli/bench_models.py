@@ -22,6 +22,7 @@ from ..sim.files import scratch_folder
 from ..sim.network import IntNetwork
 from ..sim.presets import preset
 from ..sim.random_network import random_network
+from ..sim.reference import run_reference
 from .bench_job import ModelJob
 
 Engine = Callable[[], Any]
@@ -81,7 +82,7 @@ def network_and_images(job: ModelJob) -> tuple[IntNetwork, NDArray[np.uint8]]:
 
 def _engines(job: ModelJob, folder: Path) -> dict[str, Engine]:
     network, images = network_and_images(job)
-    engines: dict[str, Engine] = {OURS: lambda: network.run(images, threads=job.threads)}
+    engines: dict[str, Engine] = {OURS: lambda: run_reference(network, images, threads=job.threads)}
     if any(name.startswith("torch") for name in job.engines):
         engines |= _torch_engines(job, images)
     if any(name.startswith("ort") for name in job.engines):
@@ -144,7 +145,7 @@ def peak_memory_mib(job: ModelJob) -> float | None:
     """
     network, images = network_and_images(job)
     for _ in range(2):
-        network.run(images, threads=job.threads)
+        run_reference(network, images, threads=job.threads)
     return held_mib()
 
 

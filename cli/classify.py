@@ -26,7 +26,7 @@ class Classified:
     ----------
     predictions : int64[b]
     saturations, empty_rows : int
-        As in `sim.network.RunResult`.
+        As in `sim.run_result.RunResult`.
     """
 
     predictions: NDArray[np.int64]
@@ -87,7 +87,7 @@ class Tally:
 
 
 def classify(network: IntNetwork, images: NDArray[np.uint8], threads: int | None = None) -> Classified:
-    """Run one batch; parameters are those of `IntNetwork.run`.
+    """Run one batch; parameters are those of `sim.reference.run_reference`.
 
     Parameters
     ----------
@@ -95,8 +95,10 @@ def classify(network: IntNetwork, images: NDArray[np.uint8], threads: int | None
     images : uint8[b, img_size, img_size, in_chans]
     threads : int or None
     """
-    result = network.run(images, threads=threads)
-    return Classified(result.logits.argmax(axis=1), result.saturations, result.empty_rows)
+    from ..sim.reference import run_reference
+
+    result = run_reference(network, images, threads=threads)
+    return Classified(result.predictions, result.saturations, result.empty_rows)
 
 
 def on_this_machine(network: IntNetwork) -> Runner:
@@ -105,7 +107,7 @@ def on_this_machine(network: IntNetwork) -> Runner:
     def run(batches: Iterator[Batch]) -> Iterator[Done]:
         for number, batch in enumerate(batches):
             if number == 0:
-                network.predict(batch.images[:_WARM_UP])
+                classify(network, batch.images[:_WARM_UP])
             start = time.perf_counter()
             result = classify(network, batch.images)
             yield Done(batch.labels, result, time.perf_counter() - start)

@@ -182,10 +182,11 @@ def _compare(network: IntNetwork, student: Path) -> dict[str, Any]:
     from ..model.data import load_dataset
     from ..model.evaluate import predict
     from ..model.integer import run_integer
+    from ..sim.reference import run_reference
     from .compare import compare_taps
 
     test = load_dataset(_DATA, "test")
-    integer = network.predict(test.images)
+    integer = run_reference(network, test.images).predictions
     of_model = predict(load_checkpoint(student).model, test.images).numpy()
     return {
         "test": test,

@@ -174,15 +174,16 @@ def _samples(found: Gathered) -> tuple[list[dict[str, Any]], dict[str, list[str]
 
     from ..model.vit import forward_taps
     from ..sim.config import vit_only
+    from ..sim.reference import run_reference
 
     config = vit_only(found.network.config)
     names = [f"blocks.{block}.attn.attn_sign" for block in range(config.depth)]
     images, labels = found.test.images[:SAMPLES], found.test.labels[:SAMPLES]
     with torch.no_grad():
         _, softmax = forward_taps(found.teacher, torch.from_numpy(images), names)
-    result = found.network.run(images, taps=names)
+    result = run_reference(found.network, images, taps=names)
     real = {name: softmax[name].numpy() for name in names}
-    rows = sample_rows(images, labels, result.logits.argmax(axis=1), real[names[-1]], result.taps[names[-1]], config)
+    rows = sample_rows(images, labels, result.predictions, real[names[-1]], result.taps[names[-1]], config)
     return rows, attention_matrices([real[name][0] for name in names], [result.taps[name][0] for name in names])
 
 

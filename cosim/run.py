@@ -22,6 +22,7 @@ from ..sim.files import scratch_folder, whole_file
 from ..sim.loadimage import load_words
 from ..sim.loadstream import build_stream
 from ..sim.network import IntNetwork
+from ..sim.reference import run_reference
 from ..sim.registers import ERROR_TEXTS, ErrorCode
 from ..sim.trace import Block, expected_blocks
 from .bench import MAX_STALL_CYCLES
@@ -146,7 +147,7 @@ def run_cosim(
     """
     check(len(images) > 0, "co-simulation needs at least one image, got 0; choose a positive number of images")
     progress("running the reference; the first time its kernels are compiled")
-    reference = network.run(images, taps="all")
+    reference = run_reference(network, images, taps="all")
     program = compile_network(network, engine)
     lanes = observation_lanes(engine)
     text = verilog or engine_verilog(engine)

@@ -16,6 +16,7 @@ from bivit.sim.devices import device
 from bivit.sim.engine import load_engine
 from bivit.sim.presets import preset
 from bivit.sim.random_network import random_network
+from bivit.sim.reference import run_reference
 
 COSIM_IMAGES = 8
 TARGET = "ZCU102"
@@ -37,7 +38,7 @@ def bench_reference(name: str, images: int, repeat: int) -> float:
     network = random_network(preset(name), seed=1)
     shape = (images, network.config.img_size, network.config.img_size, network.config.in_chans)
     pixels = np.random.default_rng(2).integers(0, 256, shape, dtype=np.uint8)
-    speed = images / seconds_of(lambda: network.run(pixels), repeat)
+    speed = images / seconds_of(lambda: run_reference(network, pixels), repeat)
     print(f"reference, {name}: {speed:,.1f} images/s")
     return speed
 

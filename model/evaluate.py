@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..sim.errors import check
-from ..sim.network import check_images
+from ..sim.run_result import check_images
 from .source import Source, check_source
 from .vit import VisionTransformer
 

@@ -19,7 +19,9 @@ from torch import Tensor
 from ..sim.bits import pack
 from ..sim.errors import check
 from ..sim.memories import EPS_BITS
-from ..sim.network import IntNetwork, RunResult
+from ..sim.network import IntNetwork
+from ..sim.reference import run_reference
+from ..sim.run_result import RunResult
 from ..sim.windows import window_mask
 from . import fold
 from .attention import Attention
@@ -268,7 +270,7 @@ def measure_agreement(
     predictions: list[tuple[Tensor, Tensor]] = []
     for start in range(0, len(images), CHUNK):
         chunk = images[start : start + CHUNK]
-        result = network.run(chunk, taps=names)
+        result = run_reference(network, chunk, taps=names)
         logits, taps = forward_taps(model, torch.from_numpy(chunk), names)
         counts.add(taps, result)
         predictions.append((first_largest(logits), first_largest(torch.from_numpy(result.logits))))

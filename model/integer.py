@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..sim.blocks import BlockShape, MergeShape
-from ..sim.errors import check
-from ..sim.network import IntNetwork, RunResult, check_images
-from ..sim.taps import tap_names
+from ..sim.network import IntNetwork
+from ..sim.run_result import RunResult, check_images, wanted_taps
 from . import operators, windows
 
 #: Images that go through together.
@@ -40,7 +39,7 @@ def run_integer(
     Returns
     -------
     RunResult
-        Equal to that of ``network.run(images, taps)``.
+        Equal to that of ``sim.reference.run_reference``.
 
     Raises
     ------
@@ -48,15 +47,12 @@ def run_integer(
         When the images do not fit the network or a tap's name is unknown.
     """
     check_images(images, network.config)
-    known = tap_names(network.config)
-    wanted = set(known if taps == "all" else taps or ())
-    unknown = sorted(wanted - set(known))
-    check(not unknown, f"there are no taps {', '.join(unknown)}; `bivit.sim.taps.tap_names` lists the names")
+    wanted = wanted_taps(taps, network.config)
     passes = [_Pass(network) for _ in range(0, len(images), CHUNK)]
     logits = [one(torch.from_numpy(images[i * CHUNK : (i + 1) * CHUNK])) for i, one in enumerate(passes)]
     return RunResult(
         logits=torch.cat(logits).numpy(),
-        taps={name: torch.cat([one.taps[name] for one in passes]).numpy() for name in known if name in wanted},
+        taps={name: torch.cat([one.taps[name] for one in passes]).numpy() for name in wanted},
         saturations=sum(one.saturations for one in passes),
         empty_rows=sum(one.empty_rows for one in passes),
     )
@@ -198,5 +194,5 @@ class _Pass:
 def _signs(words: NDArray[Any], length: int) -> Tensor:
     """Unpack rows of bits (docs/network.md, Bit order) into int64 +1 and -1."""
     index = torch.arange(length)
-    bits = torch.from_numpy(words.view(np.int64))[:, index // 64] >> (index % 64) & 1
+    bits = torch.from_numpy(words.astype(np.int64))[:, index // 64] >> (index % 64) & 1
     return 2 * bits - 1

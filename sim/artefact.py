@@ -35,16 +35,14 @@ def save_network(network: IntNetwork, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     network : IntNetwork
-        Checked again before it is written.
     path : path
         Its folder is made when it does not exist.
 
     Raises
     ------
     BivitError
-        When a tensor is out of range, the provenance is not JSON or the file cannot be written.
+        When the provenance is not JSON or the file cannot be written.
     """
-    network.validate()
     header = {
         "format": FORMAT,
         "version": VERSION,

@@ -6,7 +6,7 @@ are kept in the narrowest type that holds them, all arithmetic is exact, and res
 summation.
 
 Kernels write into arrays that the caller owns (`sim.workspace`), hold no state and release the interpreter lock, so
-that `sim.network` can run images in parallel threads. `sim.sign_norms` and `sim.attention` follow the same rules.
+that `sim.reference` can run images in parallel threads. `sim.sign_norms` and `sim.attention` follow the same rules.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from engines import stream_of
 from bivit.cosim.scenario import Cycles, Load, Outcome, Queue, Reader, Reset, Start, Step, Wait, Write
 from bivit.sim.artefact import network_hash
 from bivit.sim.network import IntNetwork
+from bivit.sim.reference import run_reference
 from bivit.sim.registers import BY_NAME, ErrorCode
 
 START, IRQ_ENABLE, STOP = (BY_NAME["CONTROL"].field(name).mask for name in ("start", "irq_enable", "stop"))
@@ -144,7 +145,7 @@ class _Teller:
         for frame in story.frames:
             self.ends.append(self.ends[-1] + len(frame.data) // story.pixel_bytes)
         images = np.stack(story.images) if story.images else None
-        self.reference = [] if images is None else [network.run(images).logits for network in story.networks]
+        self.reference = [] if images is None else [run_reference(network, images).logits for network in story.networks]
 
     def tell(self, step: Step, outcome: Outcome, expected: Expected | None) -> None:
         self.beats = outcome.pixel_beats

@@ -17,6 +17,7 @@ from bivit.sim.config import Formats, ViTConfig, config_from_dict
 from bivit.sim.errors import BivitError
 from bivit.sim.network import IntNetwork
 from bivit.sim.random_network import random_network
+from bivit.sim.reference import run_reference
 
 CONFIG = ViTConfig(img_size=4, patch_size=2, in_chans=1, num_classes=3, embed_dim=16, depth=1, num_heads=2)
 MODES = [CONFIG, replace(CONFIG, dist_token=True, norm_mode="mean", qk_mode="threshold", attn_mode="score")]
@@ -55,7 +56,7 @@ def test_round_trip(config: ViTConfig, tmp_path: Path) -> None:
         assert loaded.tensors[name].dtype == tensor.dtype
         assert np.array_equal(loaded.tensors[name], tensor)
     images = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 1), dtype=np.uint8)
-    assert np.array_equal(loaded.run(images).logits, network.run(images).logits)
+    assert np.array_equal(run_reference(loaded, images).logits, run_reference(network, images).logits)
 
 
 def test_provenance_and_agreement_are_kept(network: IntNetwork, saved: Path) -> None:
@@ -196,9 +197,7 @@ def test_missing_and_unexpected_tensors(saved: Path) -> None:
 
 
 def test_values_out_of_range_are_refused_although_the_hash_is_right(network: IntNetwork, tmp_path: Path) -> None:
-    network.tensors["norm.eps"][0] = 0
-    with pytest.raises(BivitError, match=r"norm\.eps must be 1 to"):
-        save_network(network, tmp_path / "net")
+    network.tensors["norm.eps"] = np.zeros_like(network.tensors["norm.eps"])
     header = {"format": "bivit-network", "version": 1, "provenance": {}, "agreement": {}}
     header |= {"config": CONFIG.to_dict(), "formats": vars(network.formats), "sha256": network_hash(network)}
     write(tmp_path / "net", network.tensors, header)

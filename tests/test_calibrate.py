@@ -18,6 +18,7 @@ from bivit.model.vit import BiViT
 from bivit.sim.config import SwinConfig
 from bivit.sim.errors import BivitError
 from bivit.sim.presets import preset
+from bivit.sim.reference import run_reference
 
 SWIN = SwinConfig(
     img_size=16, patch_size=2, in_chans=1, num_classes=3, embed_dim=16, depths=(2,), num_heads=(2,), window_size=4
@@ -110,7 +111,7 @@ def test_report_against_the_integer_network(config) -> None:
     network = export_network(model, pixels)
     rows = {row["head"]: row for row in attention_report(model, pixels)}
     block = config.blocks[-1]
-    run = network.run(pixels, taps=[f"{block.name}.attn.attn_sign", f"{block.name}.attn.scores"])
+    run = run_reference(network, pixels, taps=[f"{block.name}.attn.attn_sign", f"{block.name}.attn.scores"])
     bits, scores = run.taps[f"{block.name}.attn.attn_sign"], run.taps[f"{block.name}.attn.scores"]
     for head in range(block.num_heads):
         of_head = np.take(bits, head, axis=-3)

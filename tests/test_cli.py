@@ -22,6 +22,7 @@ from bivit.model.data import load_dataset
 from bivit.sim.artefact import load_network, save_network
 from bivit.sim.presets import preset
 from bivit.sim.random_network import random_network
+from bivit.sim.reference import run_reference
 
 COMMANDS = tuple(cast(TyperGroup, get_command(app)).commands)
 
@@ -88,7 +89,7 @@ def test_run_prints_what_the_reference_predicts(net: Path) -> None:
     result = json.loads(done.stdout)
     test = load_dataset("digits", "test").take(24)
     assert result["images"] == 24
-    assert result["top1"] == (load_network(net).predict(test.images) == test.labels).mean()
+    assert result["top1"] == (run_reference(load_network(net), test.images).predictions == test.labels).mean()
     assert result["images_per_s"] > 0
 
 
@@ -100,7 +101,7 @@ def test_run_streams_and_writes_predictions(net: Path, tmp_path: Path, monkeypat
     test = load_dataset("digits", "test").take(20)
     head, *rows = table.read_text().splitlines()
     assert head == "image,label,prediction"
-    predictions = load_network(net).predict(test.images)
+    predictions = run_reference(load_network(net), test.images).predictions
     assert rows == [f"{i},{test.labels[i]},{predictions[i]}" for i in range(20)]
     assert [path.name for path in table.parent.iterdir()] == [table.name]
     whole = json.loads(invoke(*base, cwd=tmp_path, monkeypatch=monkeypatch).stdout)

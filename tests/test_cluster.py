@@ -27,16 +27,17 @@ from bivit.cli.classify import on_this_machine
 from bivit.cli.cluster import on_cluster
 from bivit.cli.cluster_task import Parcel, classify_task, identity
 from bivit.model.source import Batch
-from bivit.sim import network as network_module
+from bivit.sim import reference as reference_module
 from bivit.sim.artefact import network_hash, save_network
 from bivit.sim.errors import BivitError
 from bivit.sim.network import IntNetwork
+from bivit.sim.reference import run_reference
 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
     """Two workers, each a process with one thread."""
-    NETWORK.predict(IMAGES[:1])  # so that the workers find compiled kernels
+    run_reference(NETWORK, IMAGES[:1])  # so that the workers find compiled kernels
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
     with LocalCluster(**options) as workers, Client(workers, set_as_default=False) as client:
         yield client
@@ -338,11 +339,11 @@ def test_ctrl_c_takes_the_tasks_back(client: Client, address: str, folder: Path,
 
 
 def test_a_task_runs_in_the_one_thread_that_it_has(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = NETWORK.predict(IMAGES)
+    expected = run_reference(NETWORK, IMAGES).predictions
     parcel = Parcel((folder / "net.safetensors").read_bytes(), network_hash(NETWORK))
     monkeypatch.setattr(distributed, "get_worker", lambda: SimpleNamespace(address="here"))
-    monkeypatch.setattr(network_module, "ThreadPoolExecutor", None)
+    monkeypatch.setattr(reference_module, "ThreadPoolExecutor", None)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     assert np.array_equal(classify_task(parcel, IMAGES, identity()).predictions, expected)
     with pytest.raises(TypeError):
-        parcel.network.run(IMAGES)
+        run_reference(parcel.network, IMAGES)

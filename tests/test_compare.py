@@ -8,13 +8,14 @@ from bivit.cli.compare import Comparison, compare_taps
 from bivit.sim.errors import BivitError
 from bivit.sim.presets import preset
 from bivit.sim.random_network import random_network
+from bivit.sim.reference import run_reference
 
 NETWORK = random_network(preset("digits"), seed=5)
 IMAGES = np.random.default_rng(6).integers(0, 256, (20, 8, 8, 1), dtype=np.uint8)
 
 
 def taps_of(images: NDArray[np.uint8]) -> dict[str, NDArray[np.int64]]:
-    return NETWORK.run(images, taps="all").taps
+    return run_reference(NETWORK, images, taps="all").taps
 
 
 def test_equal_implementations_agree() -> None:

@@ -17,8 +17,8 @@ from sklearn.datasets import load_digits
 from bivit.model.data import Dataset, load_dataset, open_source
 from bivit.model.source import PassedOverWarning
 from bivit.sim.errors import BivitError
-from bivit.sim.network import check_images
 from bivit.sim.presets import PRESETS
+from bivit.sim.run_result import check_images
 
 FASHION = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "fashion-mnist"
 IMAGES = np.arange(20 * 3 * 4, dtype=np.uint8).reshape(20, 3, 4)

@@ -20,6 +20,7 @@ from bivit.sim.loadimage import load_words
 from bivit.sim.loadstream import LoadError, build_stream
 from bivit.sim.network import IntNetwork
 from bivit.sim.random_network import random_network
+from bivit.sim.reference import run_reference
 from bivit.sim.registers import ErrorCode
 
 pytestmark = pytest.mark.slow
@@ -144,12 +145,12 @@ def test_a_refused_load_leaves_the_network_that_runs(tmp_path):
     for data in broken.values():
         steps += [Load(data), run_of(network)]
     outcomes = play(tiny_build(), [*steps, Load(stream), run_of(other)], tmp_path, stall=0.2, seed=4)
-    expected = network.run(images_for(TOKENS)).logits.tolist()
+    expected = run_reference(network, images_for(TOKENS)).logits.tolist()
     assert [outcome.registers["ERROR"] for outcome in outcomes[2:-2:2]] == list(broken)
     for outcome in outcomes[1:-2:2]:
         assert logits_of(outcome, network) == expected
     assert outcomes[-1].registers["LOADS_BAD"] == len(broken)
-    assert logits_of(outcomes[-1], other) == other.run(images_for(TOKENS)).logits.tolist() != expected
+    assert logits_of(outcomes[-1], other) == run_reference(other, images_for(TOKENS)).logits.tolist() != expected
 
 
 @pytest.mark.parametrize("cycles", [40, 700, 2000])
@@ -159,7 +160,7 @@ def test_a_reset_in_mid_image_leaves_no_trace(cycles, tmp_path):
     outcomes = play(tiny_build(), [load, run_of(network, reset_after=cycles), load, run_of(network)], tmp_path)
     assert not outcomes[1].finished
     assert outcomes[1].registers["STATUS"] == 0
-    assert logits_of(outcomes[3], network) == network.run(images_for(TOKENS)).logits.tolist()
+    assert logits_of(outcomes[3], network) == run_reference(network, images_for(TOKENS)).logits.tolist()
 
 
 def test_a_wrong_pixel_frame_is_reported_and_forgotten(tmp_path):
@@ -170,4 +171,4 @@ def test_a_wrong_pixel_frame_is_reported_and_forgotten(tmp_path):
     outcomes = play(tiny_build(), [Load(stream_of(network)), broken, run_of(network)], tmp_path)
     assert outcomes[1].registers["ERROR"] == ErrorCode.PIXEL_FRAME
     assert outcomes[2].registers["ERROR"] == ErrorCode.NONE
-    assert logits_of(outcomes[2], network) == network.run(images_for(TOKENS)).logits.tolist()
+    assert logits_of(outcomes[2], network) == run_reference(network, images_for(TOKENS)).logits.tolist()

@@ -18,6 +18,7 @@ from bivit.sim.bits import unpack
 from bivit.sim.config import Formats
 from bivit.sim.errors import BivitError
 from bivit.sim.network import IntNetwork
+from bivit.sim.reference import run_reference
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_agreement_falls_when_the_network_is_another(model: BiViT) -> None:
     tensors["blocks.1.norm2.theta"] = tensors["blocks.1.norm2.theta"] + 300
     tensors["head.weight"] = -tensors["head.weight"]
     images = random_images(TINY, 70)
-    labels = network.predict(images)
+    labels = run_reference(network, images).predictions
     agreement = measure_agreement(model, replace(network, tensors=tensors), images, labels)
     assert agreement["equal_bits"]["blocks.1.attn.context"] == 1.0
     assert agreement["equal_bits"]["blocks.1.norm2"] < 0.95
@@ -82,7 +83,7 @@ def test_a_gamma_of_zero_is_the_sign_of_beta(model: BiViT) -> None:
         norm.bias[:3] = torch.tensor([0.5, -0.5, 0.0])
     network = exported(model)
     assert network.tensors["blocks.0.norm2.theta"][:3].tolist() == [-(2**15), 2**15 - 1, -(2**15)]
-    bits = network.run(random_images(TINY, 30, seed=9), taps=["blocks.0.norm2"]).taps["blocks.0.norm2"]
+    bits = run_reference(network, random_images(TINY, 30, seed=9), taps=["blocks.0.norm2"]).taps["blocks.0.norm2"]
     assert [bits[..., channel].mean() for channel in range(3)] == [1.0, 0.0, 1.0]
 
 
@@ -97,7 +98,7 @@ def test_the_artefact_keeps_agreement_and_provenance(model: BiViT, tmp_path: Pat
     assert network_hash(loaded) == network_hash(network)
     assert loaded.provenance == {"seed": 7}
     assert loaded.agreement == network.agreement
-    assert loaded.agreement["top1_integer"] == float((network.predict(images) == 0).mean())
+    assert loaded.agreement["top1_integer"] == float((run_reference(network, images).predictions == 0).mean())
     assert loaded.agreement["images"] == 10
 
 

@@ -17,6 +17,7 @@ from bivit.sim.loadstream import build_stream, parse_stream
 from bivit.sim.memories import EPS_BITS
 from bivit.sim.network import IntNetwork
 from bivit.sim.random_network import random_network
+from bivit.sim.reference import run_reference
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -113,7 +114,7 @@ def test_networks_at_the_ends_of_every_range_compile_and_load(mode: str, ends: s
 def test_both_references_agree_at_the_ends_of_every_range(mode: str, ends: str) -> None:
     config = (MODES | SWINS)[mode]
     network, images = extreme_network(config, ends, seed=2), random_images(config, 2)
-    numba, torch = network.run(images, taps="all"), run_integer(network, images, taps="all")
+    numba, torch = run_reference(network, images, taps="all"), run_integer(network, images, taps="all")
     assert numba.saturations > 0
     assert np.array_equal(numba.logits, torch.logits)
     assert [name for name in numba.taps if not np.array_equal(numba.taps[name], torch.taps[name])] == []
@@ -126,7 +127,8 @@ def test_a_tied_network_has_ties(name: str) -> None:
     raised = {key: t + 1 if key == f"blocks.0.{name}.theta" else t for key, t in network.tensors.items()}
     images, tap = random_images(TOKENS, 2), f"blocks.0.{name}"
     bits, strict = (
-        replace(network, tensors=tensors).run(images, taps=[tap]).taps[tap] for tensors in (network.tensors, raised)
+        run_reference(replace(network, tensors=tensors), images, taps=[tap]).taps[tap]
+        for tensors in (network.tensors, raised)
     )
     assert (bits > strict).mean() > 0.1
     # By no more than the tie: one step of Theta is far less than one of x.

@@ -12,8 +12,10 @@ from bivit.model import operators
 from bivit.model.integer import CHUNK, run_integer
 from bivit.sim.config import Formats
 from bivit.sim.errors import BivitError
-from bivit.sim.network import IntNetwork, RunResult
+from bivit.sim.network import IntNetwork
 from bivit.sim.random_network import random_network
+from bivit.sim.reference import run_reference
+from bivit.sim.run_result import RunResult
 
 
 def first_difference(one: RunResult, two: RunResult) -> str | None:
@@ -27,7 +29,7 @@ def first_difference(one: RunResult, two: RunResult) -> str | None:
 def test_equal_to_the_reference(mode: str, seed: int) -> None:
     network = random_network(MODES[mode], seed=seed)
     images = random_images(network.config, CHUNK + 3, seed)
-    expected, got = network.run(images, taps="all"), run_integer(network, images)
+    expected, got = run_reference(network, images, taps="all"), run_integer(network, images)
     assert first_difference(expected, got) is None
     assert all(tap.dtype == np.int64 for tap in got.taps.values())
     assert np.array_equal(got.logits, expected.logits)
@@ -39,7 +41,7 @@ def test_equal_where_the_residual_saturates() -> None:
     tensors = network.tensors | {"blocks.0.mlp.fc2.bias": np.full(16, 2000, dtype=np.int32)}
     network = replace(network, tensors=tensors)
     images = random_images(network.config, 4)
-    expected, got = network.run(images, taps="all"), run_integer(network, images)
+    expected, got = run_reference(network, images, taps="all"), run_integer(network, images)
     assert got.saturations == expected.saturations > 0
     assert first_difference(expected, got) is None
 
@@ -61,7 +63,7 @@ def test_a_changed_tensor_shows_at_its_tap(key: str, tap: str) -> None:
     changed[key] = changed[key].copy()
     changed[key].flat[0] ^= changed[key].dtype.type(1)
     other = IntNetwork(network.config, network.formats, changed)
-    assert first_difference(network.run(images, taps="all"), run_integer(other, images)) == tap
+    assert first_difference(run_reference(network, images, taps="all"), run_integer(other, images)) == tap
 
 
 def test_taps_can_be_chosen() -> None:

@@ -25,10 +25,12 @@ from bivit.sim.artefact import load_network, save_network
 from bivit.sim.bits import signed_range
 from bivit.sim.config import ModelConfig
 from bivit.sim.errors import BivitError
-from bivit.sim.network import IntNetwork, tap_names
+from bivit.sim.network import IntNetwork
 from bivit.sim.presets import preset
 from bivit.sim.qonnx_export import export_qonnx, save_qonnx
 from bivit.sim.random_network import random_network
+from bivit.sim.reference import run_reference
+from bivit.sim.taps import tap_names
 
 #: Every combination of modes; qonnx makes a session for every node, so its networks have one block of each kind.
 COMBINED = {
@@ -101,7 +103,7 @@ def test_a_residual_stream_that_saturates(config: ModelConfig) -> None:
     network, block = random_network(config, seed=6), config.blocks[0].name
     network = changed(network, f"{block}.attn.proj.scale", lambda scale: np.full_like(scale, signed_range(16)[1]))
     network = changed(network, f"{block}.attn.proj.bias", lambda bias: np.resize(signed_range(20), bias.shape))
-    run = network.run(judge_images(config, None, 1, seed=1), taps=[f"{block}.add1"])
+    run = run_reference(network, judge_images(config, None, 1, seed=1), taps=[f"{block}.add1"])
     assert run.saturations > 0
     assert set(signed_range(20)) <= set(run.taps[f"{block}.add1"].ravel().tolist())
     agree(network, GRAPH_JUDGES)
@@ -113,7 +115,7 @@ def test_the_ends_of_tau(tau: int) -> None:
     network, attn = random_network(SWIN, seed=7), f"{SWIN.blocks[1].name}.attn"
     network = changed(network, f"{attn}.attn_sign.tau", lambda values: np.full_like(values, tau))
     network = changed(network, f"{attn}.attn_sign.exp", lambda table: np.where(np.arange(table.shape[1]) < 2, table, 0))
-    taps = network.run(judge_images(SWIN, None, 1, seed=1), taps="all").taps
+    taps = run_reference(network, judge_images(SWIN, None, 1, seed=1), taps="all").taps
     if tau == 0:
         assert np.array_equal(taps[f"{attn}.attn_sign"], taps[f"{attn}.scores"] >= 0)
         assert (taps[f"{attn}.scores"] < 0).any()

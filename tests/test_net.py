@@ -22,6 +22,7 @@ from bivit.sim.engine import ENGINES
 from bivit.sim.loadstream import parse_stream
 from bivit.sim.presets import PRESETS, preset, vit_preset
 from bivit.sim.random_network import random_network
+from bivit.sim.reference import run_reference
 
 
 def run_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> dict:
@@ -130,7 +131,7 @@ def test_a_preset_is_run_on_random_pixels(tmp_path: Path, monkeypatch: pytest.Mo
     assert (result["weights"], result["seed"], result["data"]) == ("random", 2, "random pixels")
     assert (result["top1"], result["images"]) == (None, 3)
     pixels = np.random.default_rng(2).integers(0, 256, (3, 28, 28, 1), dtype=np.uint8)
-    predictions = random_network(preset("swin_fashion"), seed=2).predict(pixels)
+    predictions = run_reference(random_network(preset("swin_fashion"), seed=2), pixels).predictions
     rows = list(csv.reader((tmp_path / "t.csv").read_text().splitlines()))
     assert rows == [["image", "label", "prediction"], *([str(i), "", str(p)] for i, p in enumerate(predictions))]
     with_data = run_json(tmp_path, monkeypatch, "run", "digits", "--images", "4", "--data", "digits")

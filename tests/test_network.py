@@ -14,15 +14,16 @@ import pytest
 from naive_network import assert_equals_naive
 from shapes import SWIN, random_images
 
-from bivit.sim import network as network_module
+from bivit.sim import reference as reference_module
 from bivit.sim.artefact import load_network, save_network
 from bivit.sim.bits import unpack
 from bivit.sim.config import Formats, ViTConfig
 from bivit.sim.errors import BivitError
-from bivit.sim.network import CHUNK, IntNetwork
+from bivit.sim.network import IntNetwork
 from bivit.sim.prepare import prepare_heads
 from bivit.sim.presets import PRESETS, preset
 from bivit.sim.random_network import random_network
+from bivit.sim.reference import CHUNK, run_reference
 
 TINY = ViTConfig(img_size=8, patch_size=4, num_classes=5, embed_dim=24, depth=2, num_heads=3, mlp_ratio=3.0)
 CONFIGS = {
@@ -78,18 +79,18 @@ def test_flat_images(pixel: int) -> None:
 
 def test_only_the_taps_asked_for_are_returned_in_hardware_order() -> None:
     network, images = random_network(TINY), random_images(TINY, 3)
-    everything = network.run(images, taps="all").taps
-    some = network.run(images, taps={"head", "blocks.1.attn.scores", "patch_embed"}).taps
+    everything = run_reference(network, images, taps="all").taps
+    some = run_reference(network, images, taps={"head", "blocks.1.attn.scores", "patch_embed"}).taps
     assert list(some) == ["patch_embed", "blocks.1.attn.scores", "head"]
     assert all(np.array_equal(some[name], everything[name]) for name in some)
-    assert network.run(images).taps == {}
+    assert run_reference(network, images).taps == {}
 
 
 def test_a_batch_of_several_chunks_equals_its_images_one_by_one() -> None:
     network, images = random_network(TINY, seed=5), random_images(TINY, 2 * CHUNK + 3)
     network = with_tensor(network, "blocks.0.mlp.fc2.scale", np.full(24, 2**15 - 1, dtype=np.int32))
-    batch = network.run(images, taps=["blocks.1.add2"])
-    single = [network.run(images[i : i + 1], taps=["blocks.1.add2"]) for i in range(len(images))]
+    batch = run_reference(network, images, taps=["blocks.1.add2"])
+    single = [run_reference(network, images[i : i + 1], taps=["blocks.1.add2"]) for i in range(len(images))]
     assert batch.saturations == sum(result.saturations for result in single) > 0
     assert np.array_equal(batch.logits, np.concatenate([result.logits for result in single]))
     adds = [result.taps["blocks.1.add2"] for result in single]
@@ -99,17 +100,19 @@ def test_a_batch_of_several_chunks_equals_its_images_one_by_one() -> None:
 def test_prediction_is_the_lowest_index_of_the_largest_logit() -> None:
     network = random_network(TINY)
     images = random_images(TINY, 2)
-    assert network.predict(images).tolist() == [row.index(max(row)) for row in network.run(images).logits.tolist()]
+    assert run_reference(network, images).predictions.tolist() == [
+        row.index(max(row)) for row in run_reference(network, images).logits.tolist()
+    ]
     tied = with_tensor(network, "head.weight", np.zeros((5, 24), dtype=np.int8))
     tied = with_tensor(tied, "head.bias", np.array([1, 7, 3, 7, 7], dtype=np.int32))
-    assert tied.predict(images).tolist() == [1, 1]
+    assert run_reference(tied, images).predictions.tolist() == [1, 1]
 
 
 def test_images_that_are_not_contiguous() -> None:
     network, images = random_network(TINY), random_images(TINY, 4)
-    assert np.array_equal(network.run(images[::2]).logits, network.run(images[::2].copy()).logits)
+    assert np.array_equal(run_reference(network, images[::2]).logits, run_reference(network, images[::2].copy()).logits)
     turned = images.swapaxes(1, 2)
-    assert np.array_equal(network.run(turned).logits, network.run(turned.copy()).logits)
+    assert np.array_equal(run_reference(network, turned).logits, run_reference(network, turned.copy()).logits)
 
 
 @pytest.mark.parametrize(
@@ -126,50 +129,50 @@ def test_images_that_are_not_contiguous() -> None:
 )
 def test_bad_images_are_refused(images: Any, message: str) -> None:
     with pytest.raises(BivitError, match=message):
-        random_network(TINY).run(images)
+        run_reference(random_network(TINY), images)
 
 
 def test_the_conversion_that_the_message_names_works() -> None:
     network, images = random_network(TINY), random_images(TINY, 2)
     for given in (images.astype(np.float32), images / 255 * 255):
         converted = np.rint(given).clip(0, 255).astype(np.uint8)
-        assert np.array_equal(network.run(converted).logits, network.run(images).logits)
+        assert np.array_equal(run_reference(network, converted).logits, run_reference(network, images).logits)
 
 
 @pytest.mark.parametrize("count", [5, 2 * CHUNK + 3])
 def test_the_result_does_not_depend_on_the_threads(count: int) -> None:
     network, images = random_network(TINY), random_images(TINY, count)
-    expected = network.run(images, taps="all", threads=1)
+    expected = run_reference(network, images, taps="all", threads=1)
     for threads in (2, 4, None):
-        got = network.run(images, taps="all", threads=threads)
+        got = run_reference(network, images, taps="all", threads=threads)
         assert np.array_equal(got.logits, expected.logits)
         assert all(np.array_equal(got.taps[name], tap) for name, tap in expected.taps.items())
     with pytest.raises(BivitError, match="threads must be 1 or more, or None for one a core, got 0"):
-        network.run(images, threads=0)
+        run_reference(network, images, threads=0)
 
 
 def test_one_thread_is_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     network, images = random_network(TINY), random_images(TINY, 2 * CHUNK)
-    monkeypatch.setattr(network_module, "ThreadPoolExecutor", None)
+    monkeypatch.setattr(reference_module, "ThreadPoolExecutor", None)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    assert len(network.run(images, threads=1).logits) == 2 * CHUNK
+    assert len(run_reference(network, images, threads=1).logits) == 2 * CHUNK
     with pytest.raises(TypeError):
-        network.run(images)
+        run_reference(network, images)
 
 
 def test_bad_taps_are_refused() -> None:
     network, images = random_network(TINY), random_images(TINY, 1)
     with pytest.raises(BivitError, match=r"no taps blocks\.2\.add1, nonsense; .*tap_names"):
-        network.run(images, taps=["nonsense", "head", "blocks.2.add1"])
+        run_reference(network, images, taps=["nonsense", "head", "blocks.2.add1"])
     with pytest.raises(BivitError, match="got 'head'"):
-        network.run(images, taps="head")
+        run_reference(network, images, taps="head")
 
 
 def plain_python_digest() -> str:
     """SHA-256 of every tap of three networks on two images; also run with numba off, in a process of its own."""
     digest = hashlib.sha256()
     for config in (CONFIGS["class_and_distillation_token"], CONFIGS["all_thresholds"], SWIN):
-        for tap in random_network(config).run(random_images(config, 2), taps="all").taps.values():
+        for tap in run_reference(random_network(config), random_images(config, 2), taps="all").taps.values():
             digest.update(tap.tobytes())
     return digest.hexdigest()
 
@@ -212,7 +215,9 @@ def test_deit_tiny_at_full_size() -> None:
     network = random_network(config)
     blocks = ("blocks.0", "blocks.11")
     parts = ("norm1", "attn.qkv", "attn.v_sign", "attn.attn_sign", "attn.context.c", "mlp.act", "mlp.fc2")
-    result = network.run(random_images(config, 1), taps=[f"{block}.{part}" for block in blocks for part in parts])
+    result = run_reference(
+        network, random_images(config, 1), taps=[f"{block}.{part}" for block in blocks for part in parts]
+    )
     assert result.logits.shape == (1, 1000)
     assert result.saturations == 0
     for block in blocks:
@@ -230,7 +235,7 @@ def test_every_preset_is_saved_loaded_and_run(name: str, tmp_path: Path) -> None
     config = preset(name)
     save_network(random_network(config), tmp_path / "net")
     network, images = load_network(tmp_path / "net"), random_images(config, 2)
-    result = network.run(images)
+    result = run_reference(network, images)
     assert result.logits.shape == (2, config.num_classes)
     assert not np.array_equal(result.logits[0], result.logits[1])
     assert (result.saturations, result.empty_rows) == (0, 0)

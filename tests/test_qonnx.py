@@ -22,10 +22,11 @@ from bivit.sim import fixed, onnx_operators, qonnx_export
 from bivit.sim.artefact import network_hash
 from bivit.sim.config import ModelConfig
 from bivit.sim.errors import BivitError
-from bivit.sim.network import tap_shapes
 from bivit.sim.onnx_graph import OnnxGraph, datatypes, integer_datatype
 from bivit.sim.qonnx_export import export_qonnx, save_qonnx
 from bivit.sim.random_network import random_network
+from bivit.sim.reference import run_reference
+from bivit.sim.taps import tap_shapes
 
 SHAPES = MODES | {f"swin_{name}": config for name, config in SWINS.items()}
 #: Roots around which a float's root may be off: squares and their neighbours, up to the largest argument.
@@ -80,14 +81,14 @@ def test_the_file_as_it_is_gives_the_logits(config: ModelConfig, batch: int, tmp
     network, images = random_network(config, seed=3), random_images(config, batch, seed=4)
     save_qonnx(export_qonnx(network, batch), tmp_path / "net.onnx")
     logits = infer(onnx.load(tmp_path / "net.onnx"), {"images": images})
-    assert np.array_equal(logits, network.run(images).logits)
+    assert np.array_equal(logits, run_reference(network, images).logits)
     assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"]
 
 
 @pytest.mark.parametrize("config", [MODES["tokens"], SWIN])
 def test_datatypes_hold_every_value(config: ModelConfig) -> None:
     network, images = random_network(config, seed=5), random_images(config, 4, seed=6)
-    taps, stated = network.run(images, taps="all").taps, datatypes(export_qonnx(network))
+    taps, stated = run_reference(network, images, taps="all").taps, datatypes(export_qonnx(network))
     for name, values in taps.items():
         values = 2 * values - 1 if stated[name] == "BIPOLAR" else values
         assert DataType[stated[name]].allowed(values).all(), name
@@ -100,7 +101,7 @@ def test_qonnx_cleans_the_graph_up_and_runs_it_with_rounding(config: ModelConfig
         warnings.simplefilter("error")
         model = cleanup_model(ModelWrapper(export_qonnx(network)))
         logits = execute_onnx(model, {"global_in": images})["global_out"]
-    assert np.array_equal(logits, network.run(images).logits)
+    assert np.array_equal(logits, run_reference(network, images).logits)
     assert "BipolarQuant" in {node.op_type for node in model.graph.node}
 
 

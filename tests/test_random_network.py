@@ -11,6 +11,7 @@ from bivit.sim.artefact import network_hash
 from bivit.sim.config import Formats, SwinConfig, ViTConfig
 from bivit.sim.presets import preset
 from bivit.sim.random_network import random_network
+from bivit.sim.reference import run_reference
 
 SMALL = ViTConfig(img_size=16, patch_size=4, num_classes=7, embed_dim=64, depth=2, num_heads=2, mlp_ratio=2.0)
 TOKENS = [{"pool": "mean", "class_token": False}, {"pool": "mean"}, {}, {"dist_token": True}]
@@ -40,7 +41,7 @@ def test_the_same_seed_gives_the_same_network_and_another_seed_another() -> None
 @pytest.mark.parametrize(("norm_mode", "qk_mode", "attn_mode"), MODES)
 def test_every_stage_is_alive(tokens: dict, norm_mode: str, qk_mode: str, attn_mode: str) -> None:
     config = replace(SMALL, norm_mode=norm_mode, qk_mode=qk_mode, attn_mode=attn_mode, **tokens)
-    result = random_network(config).run(random_images(config, 6, seed=7), taps="all")
+    result = run_reference(random_network(config), random_images(config, 6, seed=7), taps="all")
     assert result.saturations == 0
     for block in range(config.depth):
         for sign in SIGNS:
@@ -54,7 +55,7 @@ def test_every_stage_is_alive(tokens: dict, norm_mode: str, qk_mode: str, attn_m
 @pytest.mark.parametrize(("norm_mode", "qk_mode", "attn_mode"), MODES)
 def test_every_stage_of_a_swin_is_alive(norm_mode: str, qk_mode: str, attn_mode: str) -> None:
     config = replace(SWIN, norm_mode=norm_mode, qk_mode=qk_mode, attn_mode=attn_mode)
-    result = random_network(config).run(random_images(config, 6, seed=7), taps="all")
+    result = run_reference(random_network(config), random_images(config, 6, seed=7), taps="all")
     assert result.saturations == 0
     for block in config.blocks:
         for sign in SIGNS:
@@ -69,7 +70,7 @@ def test_every_stage_of_a_swin_is_alive(norm_mode: str, qk_mode: str, attn_mode:
 @pytest.mark.parametrize("pixel", [0, 255])
 def test_flat_images_do_not_saturate(pixel: int) -> None:
     images = np.full((1, 8, 8, 1), pixel, dtype=np.uint8)
-    assert random_network(preset("digits")).run(images).saturations == 0
+    assert run_reference(random_network(preset("digits")), images).saturations == 0
 
 
 @pytest.mark.parametrize(
@@ -78,4 +79,4 @@ def test_flat_images_do_not_saturate(pixel: int) -> None:
 def test_other_formats_do_not_saturate(formats: Formats) -> None:
     network = random_network(preset("digits"), formats)
     assert network.formats == formats
-    assert network.run(random_images(network.config, 8, seed=7)).saturations == 0
+    assert run_reference(network, random_images(network.config, 8, seed=7)).saturations == 0

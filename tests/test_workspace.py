@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from shapes import MODES, SWIN, random_images
 
-from bivit.sim.network import CHUNK
 from bivit.sim.random_network import random_network
+from bivit.sim.reference import CHUNK, _prepared, run_reference
 from bivit.sim.workspace import Workspace
 
 
@@ -31,20 +31,20 @@ def test_arrays_of_a_name_share_memory_that_grows_when_it_must() -> None:
 def test_images_after_the_first_allocate_nothing() -> None:
     for config in (MODES["softmax"], SWIN):
         network, images = random_network(config), random_images(config, CHUNK)
-        one = network.run(images, threads=1).logits  # each thread has a workspace of its own
-        (workspace,) = network._workspaces
+        one = run_reference(network, images, threads=1).logits  # each thread has a workspace of its own
+        (workspace,) = _prepared(network).workspaces
         held, arrays = workspace.nbytes, dict(workspace._arrays)
-        assert np.array_equal(network.run(images, threads=1).logits, one)
-        assert network._workspaces == [workspace]
+        assert np.array_equal(run_reference(network, images, threads=1).logits, one)
+        assert _prepared(network).workspaces == [workspace]
         assert (workspace.nbytes, workspace._arrays) == (held, arrays)
 
 
 def test_what_one_run_leaves_in_memory_is_not_seen_by_the_next() -> None:
     network = random_network(SWIN, seed=4)
     images = random_images(SWIN, 5)
-    alone = [network.run(image[np.newaxis], taps="all") for image in images]
+    alone = [run_reference(network, image[np.newaxis], taps="all") for image in images]
     for count in (5, 3):
-        together = network.run(images[:count], taps="all")
+        together = run_reference(network, images[:count], taps="all")
         for name, tap in together.taps.items():
             assert np.array_equal(tap, np.concatenate([result.taps[name] for result in alone[:count]])), name
 
