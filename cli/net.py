@@ -14,9 +14,10 @@ from ..sim.errors import BivitError, check, near
 from .progress import say, step
 
 if TYPE_CHECKING:
-    from ..sim.config import Formats, ModelConfig
+    from ..sim.config import ModelConfig
     from ..sim.devices import Device
     from ..sim.engine import EngineConfig
+    from ..sim.formats import Formats
     from ..sim.network import IntNetwork
 
 NetArgument = Annotated[
@@ -96,7 +97,7 @@ def find_net(name: str, seed: int = 0) -> Net:
         When there is neither, or the file is no network: the presets, and the one that is most like `name`; when the
         seed is negative.
     """
-    from ..sim.config import Formats
+    from ..sim.formats import Formats
 
     check(seed >= 0, f"seed must be 0 or more, got {seed}")
     shape = find_preset(name)

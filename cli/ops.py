@@ -14,7 +14,8 @@ from .common import JsonFlag, format_value, output, print_json, rows_table, show
 from .net import check_file, find_preset
 
 if TYPE_CHECKING:
-    from ..sim.config import Formats, ModelConfig
+    from ..sim.config import ModelConfig
+    from ..sim.formats import Formats
 
 #: Name that stands for every preset.
 ALL = "all"
@@ -73,7 +74,7 @@ def arithmetic(tally: dict[str, Any]) -> str:
 
 def overview(names: Iterable[str]) -> list[dict[str, Any]]:
     """One row a preset: MACs, the ratio in every convention and the memory of the parameters in MB."""
-    from ..sim.config import Formats
+    from ..sim.formats import Formats
     from ..sim.presets import preset
 
     rows = []
@@ -124,7 +125,7 @@ def ops(
 
 def _shape(name: str) -> tuple[ModelConfig, Formats]:
     from ..sim.artefact import read_shape
-    from ..sim.config import Formats
+    from ..sim.formats import Formats
 
     shape = find_preset(name)
     if shape is not None:

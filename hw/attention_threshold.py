@@ -9,7 +9,8 @@ from amaranth.utils import ceil_log2, exact_log2
 
 from ..sim import commands
 from ..sim.engine import EngineConfig
-from ..sim.memories import EXP_BITS, z_bits
+from ..sim.formats import EXP_BITS
+from ..sim.memories import z_bits
 from ..sim.pipeline import MULTIPLY_CYCLES, tree_cycles
 from ..sim.timing import ATTENTION_SUM, ATTENTION_TOP
 from ..sim.words import ceil_div

@@ -10,7 +10,8 @@ from amaranth.lib.wiring import In, Out
 
 from ..sim.commands import ISSUED, Epilogue, OperandMemory
 from ..sim.engine import EngineConfig
-from ..sim.memories import HEAD_BIAS_BITS, value_groups
+from ..sim.formats import HEAD_BIAS_BITS
+from ..sim.memories import value_groups
 from .attention_threshold import AttentionThreshold
 from .bit_store import BitStore
 from .connect import connect, connect_address

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..sim import commands
 from ..sim.engine import EngineConfig
-from ..sim.memories import HEAD_BIAS_BITS
+from ..sim.formats import HEAD_BIAS_BITS
 from .connect import connect, connect_address
 from .dense_walk import DenseWalk
 from .memory import LoadableMemory

@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..sim.memories import EXP_BITS
+from ..sim.formats import EXP_BITS
 from ..sim.words import WORD, LoadMemory
 from .connect import connect, connect_address
 from .memory import LoadableMemory

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from ..sim.commands import OperandMemory
 from ..sim.engine import EngineConfig
-from ..sim.memories import HEAD_BIAS_BITS, Y_BITS, z_bits
+from ..sim.formats import HEAD_BIAS_BITS
+from ..sim.memories import Y_BITS, z_bits
 from ..sim.norm_params import norm_params
 
 

@@ -8,7 +8,8 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from ..sim.engine import EngineConfig
-from ..sim.memories import HEAD_BIAS_BITS, TAG_BITS
+from ..sim.formats import HEAD_BIAS_BITS
+from ..sim.memories import TAG_BITS
 from .connect import connect
 
 #: Width of a logit; also a lane of what `Dense` writes.

@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..sim.memories import PATCH_BIAS_BITS, PATCH_SCALE_BITS
+from ..sim.formats import PATCH_BIAS_BITS, PATCH_SCALE_BITS
 from .connect import connect
 from .fixed import saturate_signed
 

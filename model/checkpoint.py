@@ -19,9 +19,10 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from ..sim.config import Formats, config_from_dict
+from ..sim.config import config_from_dict
 from ..sim.errors import BivitError, check, some
 from ..sim.files import whole_file
+from ..sim.formats import Formats
 from ..sim.tensor_file import Format as FileFormat
 from ..sim.typed import build, shown
 from .binarize import Binarization

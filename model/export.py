@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..sim.bits import pack
 from ..sim.errors import check
-from ..sim.memories import EPS_BITS
+from ..sim.formats import EPS_BITS
 from ..sim.network import IntNetwork
 from ..sim.reference import run_reference
 from ..sim.run_result import RunResult

@@ -12,8 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..sim.config import Formats
-from ..sim.memories import EPS_BITS
+from ..sim.formats import EPS_BITS, Formats
 
 #: Largest patch multiplier S and largest right shift n of paragraph 1.
 PATCH_SCALE_MAX = 2**15 - 1

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..sim.blocks import BlockShape
-from ..sim.config import Formats
+from ..sim.formats import Formats
 from . import fold, operators
 from .binarize import (
     Binarization,

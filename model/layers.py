@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..sim.config import Formats
+from ..sim.formats import Formats
 from . import fold, operators
 from .binarize import fake_floor, fake_round, materialise, sign_ste, straight_through
 

@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..sim.blocks import BlockShape
-from ..sim.config import Formats, ModelConfig
+from ..sim.config import ModelConfig
+from ..sim.formats import Formats
 from .attention import Attention
 from .binarize import Binarization
 from .heads import MASKED

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..sim.config import Formats
+from ..sim.formats import Formats
 
 
 def isqrt(values: Tensor) -> Tensor:

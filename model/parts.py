@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..sim.blocks import BlockShape
-from ..sim.config import Formats, ModelConfig
+from ..sim.config import ModelConfig
+from ..sim.formats import Formats
 from .binarize import Binarization, sign_ste
 from .heads import MASKED, AttentionBinarizer, HeadNorm, ValueSign
 from .layers import BinaryLinear, ResidualGrid, ResidualLinear, Sign, SignNorm, ThresholdSign

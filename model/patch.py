@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..sim.config import Formats, ModelConfig
+from ..sim.config import ModelConfig
 from ..sim.errors import check
+from ..sim.formats import Formats
 from . import fold, operators
 from .binarize import fake_floor, fake_round, straight_through
 from .layers import standardise

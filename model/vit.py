@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from ..sim.blocks import BlockShape, MergeShape, Stage
-from ..sim.config import Formats, ModelConfig, ViTConfig
+from ..sim.config import ModelConfig, ViTConfig
 from ..sim.errors import BivitError, check
+from ..sim.formats import Formats
 from . import fold, operators
 from .attention import Attention
 from .binarize import Binarization, straight_through

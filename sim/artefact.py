@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from .config import Formats, ModelConfig, config_from_dict
+from .config import ModelConfig, config_from_dict
 from .errors import BivitError, check
 from .files import whole_file
+from .formats import Formats
 from .network import IntNetwork
 from .tensor_file import Format as FileFormat
 from .tensor_file import read_header

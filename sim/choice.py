@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .compiler import compile_program
-from .config import Formats, ModelConfig, ViTConfig, vit_only
+from .config import ModelConfig, ViTConfig, vit_only
 from .devices import Device
 from .engine import ENGINES, EngineConfig
 from .errors import BivitError
+from .formats import Formats
 from .layout import needs
 from .resources import estimate
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .commands import MIN_DELAY, End, Instruction, Loop, Matmul, Output
-from .config import Formats, ModelConfig, ViTConfig, vit_only
+from .config import ModelConfig, ViTConfig, vit_only
 from .engine import EngineConfig
 from .errors import BivitError
+from .formats import Formats
 from .layout import Layout
 from .operations import Operations
 from .schedule import Op, Scheduled, check_schedule, length, schedule

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from .config import Formats, ViTConfig
+from .config import ViTConfig
 from .errors import check, near
 from .files import read_json
+from .formats import Formats
 from .memories import ADDRESS_BITS, load_memories
 from .presets import vit_preset
 from .typed import build

@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterator
 
 from .blocks import BlockShape, MergeShape
-from .config import Formats, ModelConfig
+from .config import ModelConfig
+from .formats import Formats
 from .ops import HEAD, PATCH_EMBED
 from .tensors import TensorSpec, tensor_specs
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from . import attention, context, kernels, norms, patches, sign_norms
 from .bits import signed_range, unpack, word_count
 from .blocks import BlockShape, MergeShape
-from .config import Formats, ModelConfig
+from .config import ModelConfig
+from .formats import Formats
 from .prepare import Heads, acc_type
 from .windows import merge_neighbours, to_raster, to_windows
 from .workspace import Workspace

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from .config import Formats, ViTConfig
+from .config import ViTConfig
 from .engine import EngineConfig
 from .errors import check
+from .formats import Formats
 from .words import WORD, ceil_div
 
 

@@ -10,17 +10,9 @@ from .artefact import network_hash
 from .compiler import Program
 from .engine import EngineConfig
 from .fields import pack_field, pack_fields
+from .formats import DENSE_WEIGHT_BITS, EPS_BITS, EXP_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS
 from .layout import Group, Layout
-from .memories import (
-    DENSE_WEIGHT_BITS,
-    EPS_BITS,
-    EXP_BITS,
-    HEAD_BIAS_BITS,
-    PATCH_BIAS_BITS,
-    PATCH_SCALE_BITS,
-    SETTINGS,
-    TABLE_BITS,
-)
+from .memories import SETTINGS, TABLE_BITS
 from .network import IntNetwork
 from .words import WORD
 

@@ -5,19 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .formats import DENSE_WEIGHT_BITS, EPS_BITS, EXP_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS
 from .words import WORD, LoadMemory, ceil_div
 
 if TYPE_CHECKING:
     from .engine import EngineConfig
 
-#: Widths of parameters that no format names.
-PATCH_BIAS_BITS = 48
-PATCH_SCALE_BITS = 16
-EXP_BITS = 16
 TABLE_BITS = EXP_BITS + 1  # word 0 of a table holds Tau, up to 2^16
-DENSE_WEIGHT_BITS = 8
-HEAD_BIAS_BITS = 32
-EPS_BITS = 48
 
 #: Settings by word of the memory `settings`: name and bits.
 SETTINGS = (("strip_beats", 17), ("strips", 8), ("network", 32))

@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from .compiler import compile_program
-from .config import Formats, ViTConfig
+from .config import ViTConfig
 from .cost import Cost
 from .cycles import estimate_cycles
 from .engine import EngineConfig
+from .formats import Formats
 from .resources import estimate
 
 #: Units of the engine (`sim.resources`) that a mode does not use.

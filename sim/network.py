@@ -7,7 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .config import Formats, ModelConfig
+from .config import ModelConfig
+from .formats import Formats
 from .tensors import check_tensors
 
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import Formats
 from .fixed import root, round_half_up_shift
+from .formats import Formats
 from .jit import kernel
 
 Int64s = NDArray[np.int64]

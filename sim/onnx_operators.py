@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from .bits import signed_range
-from .config import Formats
 from .errors import check
+from .formats import Formats
 from .onnx_graph import OnnxGraph
 
 #: Longest row of bits whose products and thresholds float32 holds: all integers up to 2^24 are float32 numbers.

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from .bits import pack, signed_range
 from .blocks import BlockShape, MergeShape
-from .config import Formats, ModelConfig
+from .config import ModelConfig
+from .formats import Formats
 from .network import IntNetwork
 
 Named = Iterator[tuple[str, NDArray[Any]]]

@@ -11,18 +11,8 @@ from dataclasses import dataclass, replace
 
 from .commands import COMMANDS, DELAY_BITS, OPCODE_BITS
 from .engine import EngineConfig
-from .memories import (
-    EXP_BITS,
-    HEAD_BIAS_BITS,
-    PATCH_BIAS_BITS,
-    PATCH_SCALE_BITS,
-    TABLE_BITS,
-    TAG_BITS,
-    Y_BITS,
-    bit_memories,
-    value_groups,
-    z_bits,
-)
+from .formats import EXP_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS
+from .memories import TABLE_BITS, TAG_BITS, Y_BITS, bit_memories, value_groups, z_bits
 from .norm_params import NormKind, NormParams, norm_params
 from .ram import Ram, loadable
 from .words import ceil_div

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from .config import Formats
 from .cost import NOTHING, Cost, total
 from .devices import Device, Family, device
 from .engine import EngineConfig
 from .errors import BivitError, check
+from .formats import Formats
 from .ram import ram_cost
 from .resource_constants import CONSTANTS, SOURCES
 from .resource_units import UNIT_MODELS, Product, weighted_sum

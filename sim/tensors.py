@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from .bits import ISQRT_LIMIT, padding_is_zero, signed_range, word_count
 from .blocks import BlockShape, MergeShape
-from .config import Formats, ModelConfig
+from .config import ModelConfig
 from .errors import check
-from .memories import EPS_BITS, PATCH_BIAS_BITS
+from .formats import EPS_BITS, PATCH_BIAS_BITS, Formats
 
 
 @dataclass(frozen=True)

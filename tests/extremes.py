@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bivit.sim.bits import pack
-from bivit.sim.config import Formats, ModelConfig
+from bivit.sim.config import ModelConfig
+from bivit.sim.formats import Formats
 from bivit.sim.network import IntNetwork
 from bivit.sim.tensors import TensorSpec, tensor_specs
 

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from bivit.model.binarize import Binarization
 from bivit.model.vit import BiViT, VisionTransformer
-from bivit.sim.config import Formats, ModelConfig
+from bivit.sim.config import ModelConfig
+from bivit.sim.formats import Formats
 
 __all__ = ["images_of", "nasty_model", "random_images", "random_model", "randomise"]
 

@@ -5,7 +5,7 @@ import numpy as np
 from bivit.sim import attention, kernels, sign_norms
 from bivit.sim import context as context_kernels
 from bivit.sim.bits import pack, unpack, word_count
-from bivit.sim.config import Formats
+from bivit.sim.formats import Formats
 from bivit.sim.prepare import Heads, acc_type, exp_pairs, grouped, score_mask, score_start
 
 

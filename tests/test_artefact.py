@@ -13,8 +13,9 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from bivit.sim.artefact import load_network, network_hash, save_network
-from bivit.sim.config import Formats, ViTConfig, config_from_dict
+from bivit.sim.config import ViTConfig, config_from_dict
 from bivit.sim.errors import BivitError
+from bivit.sim.formats import Formats
 from bivit.sim.network import IntNetwork
 from bivit.sim.random_network import random_network
 from bivit.sim.reference import run_reference

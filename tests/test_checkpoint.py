@@ -15,8 +15,8 @@ from bivit.model.binarize import Binarization
 from bivit.model.checkpoint import Checkpoint, file_hash, load_checkpoint, save_checkpoint
 from bivit.model.patch import PixelNorm
 from bivit.model.vit import BiViT, RealViT
-from bivit.sim.config import Formats
 from bivit.sim.errors import BivitError
+from bivit.sim.formats import Formats
 
 
 @pytest.fixture

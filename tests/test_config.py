@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from shapes import SWIN, TINY
 
-from bivit.sim.config import Formats, ModelConfig, SwinConfig, ViTConfig, config_from_dict, vit_only
+from bivit.sim.config import ModelConfig, SwinConfig, ViTConfig, config_from_dict, vit_only
 from bivit.sim.errors import BivitError
+from bivit.sim.formats import Formats
 from bivit.sim.presets import PRESETS, preset, vit_preset
 from bivit.sim.tensors import check_formats, tensor_specs
 

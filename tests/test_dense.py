@@ -12,8 +12,8 @@ from amaranth.sim import Simulator
 from bivit.hw.dense import Dense, dense_acc_bits
 from bivit.sim import norms, timing
 from bivit.sim.bits import signed_range
-from bivit.sim.config import Formats
 from bivit.sim.engine import EngineConfig
+from bivit.sim.formats import Formats
 from bivit.sim.patches import patch_embed
 from helpers import CLK_PERIOD, join, load_memory
 

@@ -15,8 +15,8 @@ from bivit.model.integer import run_integer
 from bivit.model.vit import BiViT, forward_taps
 from bivit.sim.artefact import load_network, network_hash, save_network
 from bivit.sim.bits import unpack
-from bivit.sim.config import Formats
 from bivit.sim.errors import BivitError
+from bivit.sim.formats import Formats
 from bivit.sim.network import IntNetwork
 from bivit.sim.reference import run_reference
 

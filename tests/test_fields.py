@@ -12,9 +12,9 @@ from bivit.sim.commands import COMMANDS, Command, HeadNorm, Instruction, SignNor
 from bivit.sim.compiler import compile_network
 from bivit.sim.errors import BivitError
 from bivit.sim.fields import field_range, pack_field, pack_fields
+from bivit.sim.formats import EPS_BITS
 from bivit.sim.loadimage import load_words
 from bivit.sim.loadstream import build_stream, parse_stream
-from bivit.sim.memories import EPS_BITS
 from bivit.sim.network import IntNetwork
 from bivit.sim.random_network import random_network
 from bivit.sim.reference import run_reference

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bivit.model import fold
-from bivit.sim.config import Formats
+from bivit.sim.formats import Formats
 
 FORMATS = Formats()
 

@@ -11,9 +11,9 @@ from amaranth.sim import Simulator
 from bivit.hw.divider import Divider
 from bivit.hw.head import Head, check_y_range
 from bivit.sim import norms, timing
-from bivit.sim.config import Formats
 from bivit.sim.engine import EngineConfig
 from bivit.sim.errors import BivitError
+from bivit.sim.formats import Formats
 from bivit.sim.norm_params import norm_params
 from helpers import CLK_PERIOD, join
 

@@ -10,8 +10,8 @@ from shapes import MODES, TINY
 
 from bivit.model import operators
 from bivit.model.integer import CHUNK, run_integer
-from bivit.sim.config import Formats
 from bivit.sim.errors import BivitError
+from bivit.sim.formats import Formats
 from bivit.sim.network import IntNetwork
 from bivit.sim.random_network import random_network
 from bivit.sim.reference import run_reference

@@ -17,8 +17,9 @@ from shapes import SWIN, random_images
 from bivit.sim import reference as reference_module
 from bivit.sim.artefact import load_network, save_network
 from bivit.sim.bits import unpack
-from bivit.sim.config import Formats, ViTConfig
+from bivit.sim.config import ViTConfig
 from bivit.sim.errors import BivitError
+from bivit.sim.formats import Formats
 from bivit.sim.network import IntNetwork
 from bivit.sim.prepare import prepare_heads
 from bivit.sim.presets import PRESETS, preset

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import naive
 from bivit.sim import norms
-from bivit.sim.config import Formats
+from bivit.sim.formats import Formats
 from bivit.sim.patches import patch_embed
 
 FORMATS = Formats()

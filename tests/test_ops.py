@@ -17,7 +17,7 @@ from bivit.cli.report import BEGIN, END
 from bivit.model.checkpoint import Checkpoint, save_checkpoint
 from bivit.model.vit import BiViT, RealViT
 from bivit.sim.artefact import load_network, read_shape, save_network
-from bivit.sim.config import Formats, ModelConfig
+from bivit.sim.config import ModelConfig
 from bivit.sim.conventions import (
     CONVENTIONS,
     FLOAT_WEIGHTS,
@@ -31,6 +31,7 @@ from bivit.sim.conventions import (
 )
 from bivit.sim.errors import BivitError
 from bivit.sim.footprint import float_parameters, parameter_bits
+from bivit.sim.formats import Formats
 from bivit.sim.ops import BINARY_PRODUCTS, BLOCK_PRODUCTS, Work, float_work, integer_work, products
 from bivit.sim.presets import PRESETS, preset
 from bivit.sim.random_network import random_network

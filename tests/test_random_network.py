@@ -8,7 +8,8 @@ import pytest
 from shapes import random_images
 
 from bivit.sim.artefact import network_hash
-from bivit.sim.config import Formats, SwinConfig, ViTConfig
+from bivit.sim.config import SwinConfig, ViTConfig
+from bivit.sim.formats import Formats
 from bivit.sim.presets import preset
 from bivit.sim.random_network import random_network
 from bivit.sim.reference import run_reference

@@ -7,11 +7,11 @@ import pytest
 from bivit.hw.calibrate import FITTED_ENGINES, HELD_OUT_ENGINES, errors, fit, load_measurements
 from bivit.hw.memory import LoadableMemory, WordMemory
 from bivit.hw.synth import UNITS, count_cells, synthesise, synthesise_component
-from bivit.sim.config import Formats
 from bivit.sim.cost import NOTHING, Cost, total
 from bivit.sim.devices import DEVICES, device
 from bivit.sim.engine import ENGINES
 from bivit.sim.errors import BivitError
+from bivit.sim.formats import Formats
 from bivit.sim.ram import Ram, loadable, ram_cost
 from bivit.sim.resource_constants import CONSTANTS
 from bivit.sim.resource_units import UNIT_MODELS

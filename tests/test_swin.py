@@ -16,8 +16,9 @@ from bivit.sim import forward, prepare, windows
 from bivit.sim.artefact import save_network
 from bivit.sim.bits import unpack
 from bivit.sim.compiler import compile_network, compile_program
-from bivit.sim.config import Formats, SwinConfig
+from bivit.sim.config import SwinConfig
 from bivit.sim.errors import BivitError
+from bivit.sim.formats import Formats
 from bivit.sim.network import IntNetwork
 from bivit.sim.presets import preset
 from bivit.sim.random_network import random_network

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from bivit.sim.bits import pack
-from bivit.sim.config import Formats, ModelConfig, SwinConfig, ViTConfig
+from bivit.sim.config import ModelConfig, SwinConfig, ViTConfig
 from bivit.sim.errors import BivitError
+from bivit.sim.formats import Formats
 from bivit.sim.network import IntNetwork
 from bivit.sim.random_network import random_network
 from bivit.sim.tensors import check_formats, tensor_specs

@@ -14,8 +14,8 @@ from bivit.model.binarize import Binarization
 from bivit.model.layers import ResidualGrid, SignNorm
 from bivit.model.patch import PixelNorm
 from bivit.model.vit import BiViT, RealViT, forward_taps
-from bivit.sim.config import Formats
 from bivit.sim.errors import BivitError
+from bivit.sim.formats import Formats
 
 #: State-dict keys of timm's DeiT (VisionTransformerDistilled), a block's once.
 TIMM = ["cls_token", "dist_token", "pos_embed", "patch_embed.proj.weight", "patch_embed.proj.bias"]
