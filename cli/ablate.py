@@ -177,7 +177,7 @@ def _ablation(plan: Plan, recipe: str | None, variants: str | None) -> dict[str,
 def _savings(job: Job, variant: Variant) -> dict[str, Any] | None:
     """What the variant's modes save in hardware; None for shapes that the accelerator does not run."""
     from ..sim.config import ViTConfig, config_from_dict
-    from ..sim.engine import engine_for
+    from ..sim.engine_presets import engine_for
     from ..sim.mode_savings import mode_savings
 
     config = config_from_dict(job.config().to_dict() | variant.modes, variant.what)

@@ -73,7 +73,7 @@ class Demo:
         """Run all stages; write `summary.json`, `report.json`, `report.html` and `report.md`; return the summary."""
         from ..hw.emit import generate
         from ..sim.artefact import load_network
-        from ..sim.engine import load_engine
+        from ..sim.engine_presets import load_engine
         from .estimate import estimate_tables
 
         with self.stage("train teacher and student"):

@@ -162,7 +162,7 @@ def find_engine(engine: str | None, net: Net | None, target: Device | None = Non
     BivitError
         When there is no such engine, or none is named and none holds the network.
     """
-    from ..sim.engine import load_engine
+    from ..sim.engine_presets import load_engine
 
     if engine is not None or net is None:
         name = engine or "digits"

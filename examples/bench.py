@@ -13,7 +13,7 @@ from bivit.cosim.run import run_cosim
 from bivit.sim.compiler import compile_network
 from bivit.sim.cycles import estimate_cycles
 from bivit.sim.devices import device
-from bivit.sim.engine import load_engine
+from bivit.sim.engine_presets import load_engine
 from bivit.sim.presets import preset
 from bivit.sim.random_network import random_network
 from bivit.sim.reference import run_reference

@@ -23,7 +23,8 @@ from bivit.model.vit import BiViT
 from bivit.sim.artefact import load_network, save_network
 from bivit.sim.bits import WORD_BITS
 from bivit.sim.compiler import compile_network
-from bivit.sim.engine import EngineConfig, load_engine
+from bivit.sim.engine import EngineConfig
+from bivit.sim.engine_presets import load_engine
 from bivit.sim.loadimage import Words, load_words
 from bivit.sim.loadstream import BEAT_BYTES, build_stream
 from bivit.sim.network import IntNetwork

@@ -8,7 +8,8 @@ from typing import Any
 from .compiler import compile_program
 from .config import ModelConfig, ViTConfig, vit_only
 from .devices import Device
-from .engine import ENGINES, EngineConfig
+from .engine import EngineConfig
+from .engine_presets import ENGINES
 from .errors import BivitError
 from .formats import Formats
 from .layout import needs
@@ -25,7 +26,7 @@ class Choice:
     Attributes
     ----------
     name : str
-        In `sim.engine.ENGINES`.
+        In `sim.engine_presets.ENGINES`.
     engine : EngineConfig
     warning : str
         Why it does not fit the target; empty where it does.

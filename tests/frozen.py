@@ -19,7 +19,8 @@ from bivit.hw.emit import engine_verilog
 from bivit.sim.compiler import Program, compile_network
 from bivit.sim.config import ModelConfig
 from bivit.sim.cycles import estimate_cycles
-from bivit.sim.engine import ENGINES, EngineConfig
+from bivit.sim.engine import EngineConfig
+from bivit.sim.engine_presets import ENGINES
 from bivit.sim.loadimage import load_words
 from bivit.sim.loadstream import build_stream
 from bivit.sim.presets import preset

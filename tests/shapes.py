@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from bivit.sim.config import ModelConfig, SwinConfig, ViTConfig
-from bivit.sim.engine import EngineConfig, engine_for
+from bivit.sim.engine import EngineConfig
+from bivit.sim.engine_presets import engine_for
 
 TINY = ViTConfig(
     img_size=4,

@@ -13,7 +13,7 @@ from bivit.cli.ablation_job import Job
 from bivit.cli.main import app
 from bivit.cli.variants import VARIANTS, chosen_variants
 from bivit.model.recipe import load_recipe
-from bivit.sim.engine import engine_for
+from bivit.sim.engine_presets import engine_for
 from bivit.sim.errors import BivitError
 from bivit.sim.mode_savings import mode_savings
 from bivit.sim.presets import vit_preset

@@ -7,7 +7,7 @@ from amaranth.sim import Simulator
 
 from bivit.hw.bit_store import SOURCES, BitStore
 from bivit.sim.commands import ROW_MEMORIES, ColumnMemory, OperandMemory
-from bivit.sim.engine import engine_for
+from bivit.sim.engine_presets import engine_for
 from bivit.sim.presets import preset
 from bivit.sim.words import WORD
 from helpers import CLK_PERIOD

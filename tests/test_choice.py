@@ -8,7 +8,7 @@ import pytest
 from bivit.sim.choice import smallest_engine
 from bivit.sim.compiler import compile_program
 from bivit.sim.devices import ALIASES, DEVICES, device
-from bivit.sim.engine import ENGINES
+from bivit.sim.engine_presets import ENGINES
 from bivit.sim.errors import BivitError, near
 from bivit.sim.formats import Formats
 from bivit.sim.presets import PRESETS, preset, vit_preset

@@ -79,7 +79,7 @@ def test_estimate_prints_cycles_speed_and_kinds(folder: Path) -> None:
     done = bivit("estimate", net, "--engine", "digits", "--target", "ZCU102", "--clock", "200", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    from bivit.sim.engine import load_engine
+    from bivit.sim.engine_presets import load_engine
 
     program = compile_network(load_network(net), load_engine("digits"))
     assert result["cycles"] == estimate_cycles(program, 1).cycles

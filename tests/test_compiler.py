@@ -9,7 +9,7 @@ from bivit.sim import compiler
 from bivit.sim.commands import COMMANDS, MIN_DELAY, OPCODE_BITS, OPCODES, Instruction, Loop, Table
 from bivit.sim.compiler import array_steps, compile_program, peak_macs, useful_macs
 from bivit.sim.cycles import estimate_cycles
-from bivit.sim.engine import ENGINES
+from bivit.sim.engine_presets import ENGINES
 from bivit.sim.errors import BivitError
 from bivit.sim.formats import Formats
 from bivit.sim.presets import preset

@@ -16,7 +16,7 @@ from shapes import tiny_engine
 
 from bivit.hw.connect import connect, connect_address
 from bivit.hw.synth import UNITS
-from bivit.sim.engine import ENGINES
+from bivit.sim.engine_presets import ENGINES
 from bivit.sim.errors import BivitError
 
 #: Shapes whose memories are deep and shallow, with one chunk a tile and several.

@@ -20,7 +20,8 @@ from bivit.hw.emit import TOP, convert_engine, engine_verilog, generate
 from bivit.hw.lanes import observation_lanes
 from bivit.hw.settings import Settings
 from bivit.sim import engine as sim_engine
-from bivit.sim.engine import EngineConfig, engine_from_dict
+from bivit.sim.engine import EngineConfig
+from bivit.sim.engine_presets import engine_from_dict
 from bivit.sim.errors import BivitError
 from bivit.sim.loadstream import parse_stream
 from bivit.sim.random_network import random_network

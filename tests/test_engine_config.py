@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from shapes import tiny_engine
 
-from bivit.sim.engine import ENGINES, engine_from_dict, load_engine
+from bivit.sim.engine_presets import ENGINES, engine_from_dict, load_engine
 from bivit.sim.errors import BivitError
 
 

@@ -13,7 +13,7 @@ from bivit.cosim.run import CosimResult, run_cosim
 from bivit.cosim.scenario import Outcome
 from bivit.hw.emit import engine_verilog
 from bivit.sim.compiler import compile_network
-from bivit.sim.engine import engine_for
+from bivit.sim.engine_presets import engine_for
 from bivit.sim.loadimage import load_words
 from bivit.sim.loadstream import build_stream
 from bivit.sim.network import IntNetwork

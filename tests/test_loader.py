@@ -13,7 +13,7 @@ from bus import watched_simulator
 
 from bivit.hw.loader import Loader
 from bivit.hw.memory import LoadableMemory
-from bivit.sim.engine import ENGINES
+from bivit.sim.engine_presets import ENGINES
 from bivit.sim.loadstream import LoadError, LoadRefused, build_stream, parse_stream
 
 ENGINE = ENGINES["digits"]

@@ -7,7 +7,7 @@ import pytest
 from shapes import MODES, TINY, TOKENS, tiny_engine
 
 from bivit.sim.compiler import compile_network
-from bivit.sim.engine import engine_for
+from bivit.sim.engine_presets import engine_for
 from bivit.sim.loadimage import load_words
 from bivit.sim.loadstream import build_stream, parse_stream
 from bivit.sim.memories import bit_memories, value_groups

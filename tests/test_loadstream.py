@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from bivit.sim.engine import ENGINES, EngineConfig
+from bivit.sim.engine import EngineConfig
+from bivit.sim.engine_presets import ENGINES
 from bivit.sim.errors import BivitError
 from bivit.sim.loadstream import LoadError, LoadRefused, build_stream, parse_stream
 

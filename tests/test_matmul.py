@@ -6,7 +6,8 @@ from amaranth.sim import Simulator
 
 from bivit.hw.matmul import Matmul
 from bivit.sim import commands, timing
-from bivit.sim.engine import EngineConfig, engine_for
+from bivit.sim.engine import EngineConfig
+from bivit.sim.engine_presets import engine_for
 from bivit.sim.presets import preset
 from helpers import CLK_PERIOD, signed
 

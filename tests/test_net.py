@@ -17,7 +17,7 @@ from shapes import TINY, tiny_engine
 from bivit.sim.artefact import load_network, network_hash, save_network
 from bivit.sim.compiler import compile_network, compile_program
 from bivit.sim.cycles import estimate_cycles
-from bivit.sim.engine import ENGINES
+from bivit.sim.engine_presets import ENGINES
 from bivit.sim.formats import Formats
 from bivit.sim.loadstream import parse_stream
 from bivit.sim.presets import PRESETS, preset, vit_preset

@@ -12,7 +12,7 @@ import pytest
 from bus import watched_simulator
 
 from bivit.hw.registers import OKAY, SLVERR, Registers
-from bivit.sim.engine import ENGINES
+from bivit.sim.engine_presets import ENGINES
 from bivit.sim.loadstream import LoadError
 from bivit.sim.registers import (
     BY_NAME,

@@ -5,7 +5,7 @@ import random
 from amaranth.sim import Simulator
 
 from bivit.hw.residual_add import ResidualAdd
-from bivit.sim.engine import engine_for
+from bivit.sim.engine_presets import engine_for
 from bivit.sim.presets import preset
 from bivit.sim.timing import RESIDUAL_WRITE
 from helpers import CLK_PERIOD, join, load_memory, signed

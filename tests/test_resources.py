@@ -9,7 +9,7 @@ from bivit.hw.memory import LoadableMemory, WordMemory
 from bivit.hw.synth import UNITS, count_cells, synthesise, synthesise_component
 from bivit.sim.cost import NOTHING, Cost, total
 from bivit.sim.devices import DEVICES, device
-from bivit.sim.engine import ENGINES
+from bivit.sim.engine_presets import ENGINES
 from bivit.sim.errors import BivitError
 from bivit.sim.formats import Formats
 from bivit.sim.ram import Ram, loadable, ram_cost

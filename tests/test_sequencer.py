@@ -5,7 +5,7 @@ from amaranth.sim import Simulator
 
 from bivit.hw.sequencer import Sequencer
 from bivit.sim.commands import COMMANDS, ISSUED, Instruction
-from bivit.sim.engine import engine_for
+from bivit.sim.engine_presets import engine_for
 from bivit.sim.presets import preset
 from helpers import CLK_PERIOD, load_memory
 

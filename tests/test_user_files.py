@@ -16,7 +16,7 @@ from program import assert_refused, invoke
 from bivit.cli.ablation_job import read_measured
 from bivit.cli.publish import _teacher_top1
 from bivit.model.recipe import FOLDER, load_recipe
-from bivit.sim.engine import ENGINES, load_engine
+from bivit.sim.engine_presets import ENGINES, load_engine
 from bivit.sim.errors import BivitError
 from bivit.sim.presets import preset
 

@@ -5,7 +5,7 @@ import random
 from amaranth.sim import Simulator
 
 from bivit.hw.value_sums import ValueSums
-from bivit.sim.engine import engine_for
+from bivit.sim.engine_presets import engine_for
 from bivit.sim.presets import preset
 from helpers import CLK_PERIOD
 

@@ -8,7 +8,8 @@ from amaranth.sim import Simulator
 
 from bivit.hw.popcount import PAIRS, Features
 from bivit.hw.xnor_array import XnorArray
-from bivit.sim.engine import ENGINES, EngineConfig, engine_for
+from bivit.sim.engine import EngineConfig
+from bivit.sim.engine_presets import ENGINES, engine_for
 from bivit.sim.presets import preset
 from helpers import CLK_PERIOD, signed
 

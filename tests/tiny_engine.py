@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from bivit.hw.loader import Loader
 from bivit.hw.memory import LoadableMemory, WordMemory
 from bivit.hw.registers import Registers
-from bivit.sim.engine import ENGINES, EngineConfig
+from bivit.sim.engine import EngineConfig
+from bivit.sim.engine_presets import ENGINES
 
 ENGINE = ENGINES["digits"]
 IMAGE_BEATS = 4
