@@ -145,6 +145,7 @@ def read_measured(path: Path, names: set[str]) -> dict[str, Any]:
 def _measure(job: Job) -> dict[str, Any]:
     from ..model.attention_report import attention_report
     from ..model.checkpoint import load_checkpoint
+    from ..model.dataset import take
     from ..model.export import ConstantHeadWarning, export_network, measure_agreement
     from ..model.run_folder import read_metrics
     from ..model.vit import BiViT
@@ -154,14 +155,14 @@ def _measure(job: Job) -> dict[str, Any]:
     assert isinstance(student.model, BiViT)
     train = open_images(job.data, "train", student.model.config)
     source = open_images(job.data, "test", student.model.config)
-    test = source.take(len(source))
+    test = take(source, len(source))
     with warnings.catch_warnings():
         # Constant heads are among the results.
         warnings.simplefilter("ignore", ConstantHeadWarning)
-        network = export_network(student.model, train.take(min(_CALIBRATION, len(train)), seed=0).images)
+        network = export_network(student.model, take(train, min(_CALIBRATION, len(train)), seed=0).images)
     save_network(network, job.folder / "network.safetensors")
     agreement = measure_agreement(student.model, network, test.images, test.labels)
-    heads = attention_report(student.model, test.take(min(_CALIBRATION, len(test))).images)
+    heads = attention_report(student.model, take(test, min(_CALIBRATION, len(test))).images)
     return {
         "seed": job.seed,
         "top1": agreement["top1_integer"],

@@ -175,6 +175,7 @@ def cosim(
     Example: bivit cosim zoo/digits/network.safetensors --engine digits --images 4
     """
     from ..cosim.toolchain import find_simulator
+    from ..model.dataset import take
     from ..sim.config import vit_only
 
     check(0 <= stall <= MAX_STALL, f"stall must be a probability of 0 to {MAX_STALL}, got {stall}")
@@ -184,7 +185,7 @@ def cosim(
     name, shape = find_engine(engine, chosen)
     with step("open the images"):
         source = test_source(chosen, data, images, seed)
-        pixels = source.take(images).images
+        pixels = take(source, images).images
     result = {**chosen.facts, "engine": name, "data": source.name, "seed": seed}
     result |= simulate_runs(chosen.network, shape, pixels, stall=stall, seed=seed, simulator=simulator, out_dir=out)
     show(result if as_json else _in_brief(result), as_json, f"{net} on engine {name}")

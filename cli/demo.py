@@ -72,6 +72,7 @@ class Demo:
     def run(self) -> dict[str, Any]:
         """Run all stages; write `summary.json`, `report.json`, `report.html` and `report.md`; return the summary."""
         from ..hw.emit import generate
+        from ..model.dataset import take
         from ..sim.artefact import load_network
         from ..sim.engine_presets import load_engine
         from .estimate import estimate_tables
@@ -93,7 +94,7 @@ class Demo:
             cosim = simulate_runs(
                 network,
                 engine,
-                compared["test"].take(self.images).images,
+                take(compared["test"], self.images).images,
                 stall=_STALL,
                 seed=self.seed,
                 simulator="verilator",
@@ -134,6 +135,7 @@ class Demo:
     ) -> None:
         from ..model.attention_report import attention_report
         from ..model.checkpoint import load_checkpoint
+        from ..model.dataset import take
         from ..model.run_folder import read_metrics
         from ..model.vit import BiViT, RealViT
         from .gather import Gathered, gather
@@ -168,7 +170,7 @@ class Demo:
                 cosim=cosim,
                 estimates=estimates,
                 training=read_metrics(self.out),
-                heads=attention_report(student, test.take(_REPORT_IMAGES).images),
+                heads=attention_report(student, take(test, _REPORT_IMAGES).images),
                 facts={"command": self.command},
             )
         )

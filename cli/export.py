@@ -62,6 +62,7 @@ def export_checkpoint(
         When the checkpoint is not a student, or cannot be expressed in integers.
     """
     from ..model.checkpoint import file_hash, load_checkpoint
+    from ..model.dataset import take
     from ..model.export import export_network
     from ..model.vit import BiViT
     from ..sim.artefact import save_network
@@ -70,7 +71,7 @@ def export_checkpoint(
     assert isinstance(loaded.model, BiViT)
     train = open_images(data, "train", loaded.model.config, on_broken)
     with broken_images_named():
-        images = train.take(min(calibration, len(train)), seed=0)
+        images = take(train, min(calibration, len(train)), seed=0)
     provenance = {
         "command": command,
         "checkpoint_sha256": file_hash(checkpoint),

@@ -25,13 +25,14 @@ def heads(
     """
     from ..model.attention_report import attention_report
     from ..model.checkpoint import load_checkpoint
+    from ..model.dataset import take
     from ..model.vit import BiViT
 
     model = load_checkpoint(checkpoint, kind="binary").model
     assert isinstance(model, BiViT)
     source = open_images(data, "test", model.config, on_broken)
     with step("read the images"), broken_images_named():
-        chosen = source.take(min(images, len(source))).images
+        chosen = take(source, min(images, len(source))).images
     check(len(chosen) > 0, f"none of the first {images} images of {source.name} can be read")
     with step(f"attention of {len(chosen)} images"):
         rows = attention_report(model, chosen)

@@ -148,7 +148,9 @@ def judge_images(config: ModelConfig, data: str | None, count: int, seed: int) -
     """
     if data is None:
         return random_pixels(config, count, seed)
-    return open_images(data, "test", config).take(count).images
+    from ..model.dataset import take
+
+    return take(open_images(data, "test", config), count).images
 
 
 def judge(

@@ -44,6 +44,7 @@ def publish_run(run: Path, data: str, out: Path, command: str) -> dict[str, Any]
         When the folder holds no finished run, or the data do not fit the model.
     """
     from ..model.checkpoint import load_checkpoint
+    from ..model.dataset import take
     from ..model.export import measure_agreement
     from ..model.vit import BiViT
     from ..sim.artefact import load_network
@@ -54,7 +55,7 @@ def publish_run(run: Path, data: str, out: Path, command: str) -> dict[str, Any]
     checkpoint, network = load_checkpoint(student, kind="binary"), load_network(out / NETWORK)
     assert isinstance(checkpoint.model, BiViT)
     source = open_images(data, "test", network.config)
-    test = source.take(len(source))
+    test = take(source, len(source))
     measured = measure_agreement(checkpoint.model, network, test.images, test.labels)
     metrics = {key: value for key, value in measured.items() if key not in ("equal_bits", "top1_integer")}
     metrics |= {"top1": measured["top1_integer"], "top1_teacher": _teacher_top1(run)}

@@ -17,6 +17,7 @@ from amaranth.back import verilog
 from bivit.hw.memory import LoadableMemory
 from bivit.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from bivit.model.data import load_dataset
+from bivit.model.dataset import take
 from bivit.model.export import export_network
 from bivit.model.fold import flips
 from bivit.model.vit import BiViT
@@ -55,7 +56,7 @@ def in_torch(model: BiViT, folder: Path) -> tuple[list[str], IntNetwork]:
     latent = float(loaded.state_dict()[f"{LAYER}.weight"][OUTPUT, INPUT])
     sign = 1 if latent >= 0 else -1
     flip = int(flips(loaded.get_submodule(f"blocks.{BLOCK}.norm1").weight)[INPUT])
-    network = export_network(loaded, load_dataset("digits", "train").take(16).images)
+    network = export_network(loaded, take(load_dataset("digits", "train"), 16).images)
     stops = [
         f"`model/checkpoint.py` reads `{LAYER}.weight`, float32. Row {OUTPUT}, column {INPUT} holds the latent weight "
         f"**{latent:.6f}**.",

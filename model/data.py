@@ -2,7 +2,7 @@
 
 A data set is named by a string: `digits` (scikit-learn's bundled 8x8 digits, nothing is downloaded), the path of an
 `.npz` file, or a folder: idx files of MNIST or Fashion-MNIST, CIFAR batches, tar shards, or image folders. docs/data.md
-describes each. Nothing here needs torch, so that tools without it can load images; only `Source.batches` does.
+describes each. Nothing here needs torch, so that tools without it can load images; only `loader.batches` does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..sim.errors import BivitError, check
 from .cifar import is_cifar_folder, read_cifar
-from .dataset import Dataset, check_labels, numbered_classes, stratified
+from .dataset import Dataset, check_labels, numbered_classes, stratified, take
 from .idx import is_idx_folder, read_idx
 from .lists import read_names
 from .npz import read_npz
@@ -65,7 +65,7 @@ def load_dataset(spec: str, split: str, img_size: int | None = None) -> Dataset:
         f"the {len(source)} images of {source.name} take {size / 2**30:.1f} GiB at {source.shape[0]} pixels, above the "
         f"{MEMORY_LIMIT >> 30} GiB that are loaded into memory; give a smaller size or read in batches (open_source)",
     )
-    return source.take(len(source))
+    return take(source, len(source))
 
 
 def open_source(

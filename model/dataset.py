@@ -97,6 +97,33 @@ class Dataset(Source):
         return Dataset(f"{self.name}, {what}", self.images[chosen], self.labels[chosen], self.classes)
 
 
+def take(source: Source, count: int, seed: int | None = None) -> Dataset:
+    """Read some images into memory, framed as in evaluation.
+
+    Parameters
+    ----------
+    source : Source
+    count : int
+    seed : int or None
+        The first `count` images when None, else a random choice; both in the source's order.
+
+    Returns
+    -------
+    Dataset
+        Of `count` images, or fewer where broken ones are left out.
+
+    Raises
+    ------
+    BivitError
+        Unless `count` is 1 to the number of images; when an image is broken.
+    """
+    check(0 < count <= len(source), f"{source.name} can give 1 to {len(source)} images, got {count}")
+    chosen = np.arange(count) if seed is None else np.sort(np.random.default_rng(seed).permutation(len(source))[:count])
+    (batch,) = source.read([chosen], Epoch(0, 0, shuffle=False))
+    source.warn_of(batch.broken)
+    return Dataset(source.name, batch.images, batch.labels, source.classes)
+
+
 def check_labels(labels: NDArray[Any], classes: int | None, what: str) -> NDArray[np.int64]:
     """Return labels of any integer type as int64, once they are known to number classes.
 

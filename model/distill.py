@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from ..sim.config import ModelConfig
 from ..sim.errors import check
+from .loader import batches
 from .ranking import EXACT_LENGTH, ranking_loss
 from .source import Source
 from .vit import RealViT, VisionTransformer
@@ -226,7 +227,7 @@ def pair_agreement(
     teacher.eval()
     device, generator = next(student.parameters()).device, torch.Generator().manual_seed(0)
     sums, seen = [0.0] * len(student.config.blocks), 0
-    for batch, _ in data.batches(batch_size, shuffle=False):
+    for batch, _ in batches(data, batch_size, shuffle=False):
         batch = batch[: images - seen].to(device)
         if seen == images:
             break

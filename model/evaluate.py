@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..sim.errors import check
 from ..sim.run_result import check_images
+from .loader import batches
 from .source import Source, check_source
 from .vit import VisionTransformer
 
@@ -63,7 +64,7 @@ def count_right(
     """
     model.eval()
     device, right, seen = next(model.parameters()).device, 0, 0
-    for images, labels in data.batches(batch_size, shuffle=False, rank=rank, world=world):
+    for images, labels in batches(data, batch_size, shuffle=False, rank=rank, world=world):
         if len(images):
             right += int((first_largest(model(images.to(device))) == labels.to(device)).sum())
         seen += len(images)

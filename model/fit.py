@@ -26,6 +26,7 @@ from .distill import Batch, Supervised
 from .distributed import World
 from .ema import Ema
 from .evaluate import count_right
+from .loader import batches
 from .optimizer import learning_rate, make_optimizer, set_learning_rate
 from .precision import check_exact, precision
 from .progress import EpochProgress, Watch, unseen
@@ -147,7 +148,8 @@ class Fit:
         self.model.train()
         before, seconds = self.sums.get("images", 0.0), self.seconds
         self.clock = time.perf_counter()
-        batches = self.train.batches(
+        read = batches(
+            self.train,
             self.recipe.batch_size,
             seed=self.seed,
             epoch=self.epoch,
@@ -158,7 +160,7 @@ class Fit:
             # A last batch of another size would be compiled for itself.
             drop_last=self.recipe.compile,
         )
-        for images, labels in batches:
+        for images, labels in read:
             self._run_step(parallel, images, labels)
             self.step += 1
             if self.session.save_steps and self.step % self.session.save_steps == 0:

@@ -11,36 +11,87 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from ..sim.errors import BivitError
+from ..sim.errors import BivitError, check
 from .source import Epoch, Source
 
 #: What a worker sends: images, labels and broken images of one batch, or the error that ended it.
 _Item = tuple[Tensor, Tensor, dict[str, str]] | BivitError
 
 
-def load(
-    source: Source, slices: Sequence[NDArray[np.int64]], epoch: Epoch, workers: int
+def batches(
+    source: Source,
+    batch_size: int,
+    *,
+    seed: int = 0,
+    epoch: int = 0,
+    shuffle: bool = True,
+    rank: int = 0,
+    world: int = 1,
+    workers: int = 0,
+    skip: int = 0,
+    drop_last: bool = False,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Read batches in order.
+    """Read one epoch, or the part of it that belongs to one of several processes.
+
+    Global batch k is the same for every `world`; process `rank` gets a contiguous slice of it, so that the slices
+    of all processes, one after the other, are the batch. Every process gets equally many slices. A slice is
+    empty where the last batch has fewer images than there are processes, or where all its images are broken and
+    are left out.
 
     Parameters
     ----------
     source : Source
-    slices : sequence of int64[b]
-        Indices of the images of each batch.
-    epoch : Epoch
+    batch_size : int
+        Images of a global batch.
+    seed, epoch : int
+        What order and random crops follow from, 0 or more.
+    shuffle : bool
+        See `Epoch`.
+    rank, world : int
+        Number of this process and count of processes.
     workers : int
-        Worker processes; worker w reads every batch k with k % workers == w. With 0 this process reads.
+        Processes that read ahead; 0 reads in this one. The batches are the same.
+    skip : int
+        Global batches that are passed over, without reading their images.
+    drop_last : bool
+        Leave out the last batch where it is smaller than the others.
 
-    Yields
-    ------
-    images, labels : uint8[b, H, W, C], int64[b]
+    Returns
+    -------
+    iterator of (uint8[b, H, W, C], int64[b])
+        Torch tensors, images and labels.
 
     Raises
     ------
     BivitError
-        When an image is broken and none may be left out.
+        When a number is out of its range; while reading, when an image is broken and none may be left out. Where
+        they may, `BrokenImageWarning` at the end of the epoch counts them.
     """
+    check(batch_size > 0, f"batch_size must be 1 or more, got {batch_size}")
+    check(0 <= rank < world, f"rank must be 0 to world - 1, got rank {rank} of world {world}")
+    for name, value in (("seed", seed), ("epoch", epoch), ("workers", workers), ("skip", skip)):
+        check(value >= 0, f"{name} must be 0 or more, got {value}")
+    check(
+        not drop_last or len(source) >= batch_size,
+        f"{source.name} has {len(source)} images, which is no whole batch of {batch_size}; take a smaller batch",
+    )
+    one = Epoch(seed, epoch, shuffle)
+    return _load(source, _slices(source.order(one), batch_size, rank, world, drop_last)[skip:], one, workers)
+
+
+def _slices(
+    order: NDArray[np.int64], batch_size: int, rank: int, world: int, drop_last: bool
+) -> list[NDArray[np.int64]]:
+    """Indices of one process, an array for each global batch."""
+    end = len(order) - len(order) % batch_size if drop_last else len(order)
+    whole = [order[start : start + batch_size] for start in range(0, end, batch_size)]
+    return [batch[len(batch) * rank // world : len(batch) * (rank + 1) // world] for batch in whole]
+
+
+def _load(
+    source: Source, slices: Sequence[NDArray[np.int64]], epoch: Epoch, workers: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Read batches in order, and warn at the end of what was left out."""
     left_out: dict[str, str] = {}
     for item in _items(source, slices, epoch, workers):
         if isinstance(item, BivitError):
@@ -65,7 +116,7 @@ def _unchanged(item: Any) -> Any:
 
 
 class _Stream(IterableDataset[_Item]):
-    """The batches of one process, or of one of its workers."""
+    """The batches of one process, or of one of its workers: worker w reads every batch k with k % workers == w."""
 
     def __init__(self, source: Source, slices: Sequence[NDArray[np.int64]], epoch: Epoch) -> None:
         self.source, self.slices, self.epoch = source, slices, epoch

@@ -18,10 +18,7 @@ from numpy.typing import NDArray
 from ..sim.errors import check
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from ..sim.config import ModelConfig
-    from .dataset import Dataset
 
 
 #: What may become of an image that cannot be read.
@@ -125,99 +122,9 @@ class Source(ABC):
         """Return the indices of all images, int64[n], in the order of one pass."""
         return epoch.rng().permutation(len(self)) if epoch.shuffle else np.arange(len(self))
 
-    def batches(
-        self,
-        batch_size: int,
-        *,
-        seed: int = 0,
-        epoch: int = 0,
-        shuffle: bool = True,
-        rank: int = 0,
-        world: int = 1,
-        workers: int = 0,
-        skip: int = 0,
-        drop_last: bool = False,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Read one epoch, or the part of it that belongs to one of several processes.
-
-        Global batch k is the same for every `world`; process `rank` gets a contiguous slice of it, so that the slices
-        of all processes, one after the other, are the batch. Every process gets equally many slices. A slice is
-        empty where the last batch has fewer images than there are processes, or where all its images are broken and
-        are left out.
-
-        Parameters
-        ----------
-        batch_size : int
-            Images of a global batch.
-        seed, epoch : int
-            What order and random crops follow from, 0 or more.
-        shuffle : bool
-            See `Epoch`.
-        rank, world : int
-            Number of this process and count of processes.
-        workers : int
-            Processes that read ahead; 0 reads in this one. The batches are the same.
-        skip : int
-            Global batches that are passed over, without reading their images.
-        drop_last : bool
-            Leave out the last batch where it is smaller than the others.
-
-        Returns
-        -------
-        iterator of (uint8[b, H, W, C], int64[b])
-            Torch tensors, images and labels.
-
-        Raises
-        ------
-        BivitError
-            When a number is out of its range; while reading, when an image is broken and none may be left out. Where
-            they may, `BrokenImageWarning` at the end of the epoch counts them.
-        """
-        check(batch_size > 0, f"batch_size must be 1 or more, got {batch_size}")
-        check(0 <= rank < world, f"rank must be 0 to world - 1, got rank {rank} of world {world}")
-        for name, value in (("seed", seed), ("epoch", epoch), ("workers", workers), ("skip", skip)):
-            check(value >= 0, f"{name} must be 0 or more, got {value}")
-        check(
-            not drop_last or len(self) >= batch_size,
-            f"{self.name} has {len(self)} images, which is no whole batch of {batch_size}; take a smaller batch",
-        )
-        from .loader import load
-
-        one = Epoch(seed, epoch, shuffle)
-        return load(self, _slices(self.order(one), batch_size, rank, world, drop_last)[skip:], one, workers)
-
     def count_batches(self, batch_size: int, *, drop_last: bool = False) -> int:
         """Return the number of global batches of an epoch."""
         return len(self) // batch_size if drop_last else -(-len(self) // batch_size)
-
-    def take(self, count: int, seed: int | None = None) -> Dataset:
-        """Read some images into memory, framed as in evaluation.
-
-        Parameters
-        ----------
-        count : int
-        seed : int or None
-            The first `count` images when None, else a random choice; both in the source's order.
-
-        Returns
-        -------
-        Dataset
-            Of `count` images, or fewer where broken ones are left out.
-
-        Raises
-        ------
-        BivitError
-            Unless `count` is 1 to the number of images; when an image is broken.
-        """
-        from .dataset import Dataset
-
-        check(0 < count <= len(self), f"{self.name} can give 1 to {len(self)} images, got {count}")
-        chosen = (
-            np.arange(count) if seed is None else np.sort(np.random.default_rng(seed).permutation(len(self))[:count])
-        )
-        (batch,) = self.read([chosen], Epoch(0, 0, shuffle=False))
-        self.warn_of(batch.broken)
-        return Dataset(self.name, batch.images, batch.labels, self.classes)
 
     def warn_of(self, broken: dict[str, str]) -> None:
         """Warn (`BrokenImageWarning`) of images that were left out: names, and why each could not be read."""
@@ -252,12 +159,3 @@ def check_source(data: Source, config: ModelConfig) -> None:
         "where these images only lack the last classes, name all (classes.txt, or classes in an .npz file)"
         f"{largest_named}",
     )
-
-
-def _slices(
-    order: NDArray[np.int64], batch_size: int, rank: int, world: int, drop_last: bool
-) -> list[NDArray[np.int64]]:
-    """Indices of one process, an array for each global batch."""
-    end = len(order) - len(order) % batch_size if drop_last else len(order)
-    batches = [order[start : start + batch_size] for start in range(0, end, batch_size)]
-    return [batch[len(batch) * rank // world : len(batch) * (rank + 1) // world] for batch in batches]

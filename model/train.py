@@ -21,6 +21,7 @@ from .calibrate import calibrate
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .distill import Distilled, Supervised, check_teacher, pair_agreement
 from .fit import Fit, Session, Trained
+from .loader import batches
 from .recipe import Recipe, Recipes, Stage
 from .source import Source, check_source
 from .start import first_weights, start_from
@@ -159,7 +160,7 @@ def train_stage(
     check_source(train, model.config)
     if isinstance(model, BiViT):
         # Every process takes whole batches, so that all start with the same scales.
-        first = islice(train.batches(_CALIBRATION_BATCH, seed=seed), _CALIBRATION_BATCHES)
+        first = islice(batches(train, _CALIBRATION_BATCH, seed=seed), _CALIBRATION_BATCHES)
         calibrate(model, (images.to(session.world.device) for images, _ in first))
     teacher = teacher.to(session.world.device)
     objective = Distilled(model, teacher, stage.distillation, stage.label_smoothing)

@@ -19,6 +19,7 @@ from typer.main import get_command
 from bivit.cli import doctor
 from bivit.cli.main import app
 from bivit.model.data import load_dataset
+from bivit.model.dataset import take
 from bivit.sim.artefact import load_network, save_network
 from bivit.sim.presets import preset
 from bivit.sim.random_network import random_network
@@ -87,7 +88,7 @@ def test_run_prints_what_the_reference_predicts(net: Path) -> None:
     done = bivit("run", net, "--data", "digits", "--images", "24", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    test = load_dataset("digits", "test").take(24)
+    test = take(load_dataset("digits", "test"), 24)
     assert result["images"] == 24
     assert result["top1"] == (run_reference(load_network(net), test.images).predictions == test.labels).mean()
     assert result["images_per_s"] > 0
@@ -98,7 +99,7 @@ def test_run_streams_and_writes_predictions(net: Path, tmp_path: Path, monkeypat
     base = ("run", net, "--data", "digits", "--images", "20", "--json")
     done = invoke(*base, "--out", table, "--batch", "7", cwd=tmp_path, monkeypatch=monkeypatch)
     assert done.returncode == 0, done.stderr
-    test = load_dataset("digits", "test").take(20)
+    test = take(load_dataset("digits", "test"), 20)
     head, *rows = table.read_text().splitlines()
     assert head == "image,label,prediction"
     predictions = run_reference(load_network(net), test.images).predictions

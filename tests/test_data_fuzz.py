@@ -12,6 +12,7 @@ import pytest
 from pictures import encoded, noise, write_picture, write_shards
 
 from bivit.model.data import open_source
+from bivit.model.dataset import take
 from bivit.model.source import DataWarning
 from bivit.sim.errors import BivitError
 
@@ -121,7 +122,7 @@ def read(path: Path, folder: Path) -> str:
             warnings.simplefilter("ignore", DataWarning)
             warnings.simplefilter("ignore", UserWarning)
             source = open_source(str(path if path.suffix == ".npz" else folder), "test", 8)
-            source.take(len(source))
+            take(source, len(source))
     except BivitError as error:
         return str(error)
     return "read"

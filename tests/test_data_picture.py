@@ -8,7 +8,9 @@ import pytest
 from pictures import encoded, noise, write_folder, write_picture
 from PIL import Image
 
+from bivit.model import loader
 from bivit.model.data import open_source
+from bivit.model.dataset import take
 from bivit.model.picture import Framing, random_part
 from bivit.model.source import BrokenImageWarning, Epoch, Source
 from bivit.sim.errors import BivitError
@@ -95,7 +97,7 @@ def test_deep_pixels_are_broken_rather_than_cut_off(tmp_path: Path) -> None:
     path.parent.mkdir(parents=True)
     Image.fromarray(np.full((4, 4), 40_000, dtype=np.uint16)).save(path)
     with pytest.raises(BivitError, match=r"deep\.png cannot .* have more than 8 bits"):
-        open_source(str(tmp_path), "train", 4).take(1)
+        take(open_source(str(tmp_path), "train", 4), 1)
 
 
 @pytest.mark.parametrize(
@@ -120,9 +122,9 @@ def test_training_takes_random_parts_and_evaluation_the_centre(tmp_path: Path) -
     assert not any(np.array_equal(*pair) for pair in zip(_epoch(train, 0), _epoch(train, 1), strict=True))
     for source in (train, test):
         expected = [source.framing.apply(Image.open(path), None) for path in sorted(source.root.rglob("*.png"))]  # type: ignore[attr-defined]
-        assert np.array_equal(source.take(4).images, np.stack(expected))
+        assert np.array_equal(take(source, 4).images, np.stack(expected))
     # A shuffled test split is in another order, but framed the same.
-    assert np.array_equal(_epoch(test, 0), test.take(4).images)
+    assert np.array_equal(_epoch(test, 0), take(test, 4).images)
 
 
 def test_options_reach_the_framing(tmp_path: Path) -> None:
@@ -130,12 +132,12 @@ def test_options_reach_the_framing(tmp_path: Path) -> None:
     whole = open_source(str(tmp_path), "train", 8, scale=(1.0, 1.0), ratio=(1.25, 1.25))
     assert np.array_equal(_epoch(whole, 0), _epoch(whole, 1))
     close = open_source(str(tmp_path), "test", 8, centre=0.5)
-    assert not np.array_equal(close.take(4).images, open_source(str(tmp_path), "test", 8).take(4).images)
+    assert not np.array_equal(take(close, 4).images, take(open_source(str(tmp_path), "test", 8), 4).images)
 
 
 def _epoch(source: Source, epoch: int) -> np.ndarray:
     """Images of a shuffled epoch, back in the source's order."""
-    (batch,) = source.batches(len(source), epoch=epoch)
+    (batch,) = loader.batches(source, len(source), epoch=epoch)
     return batch[0].numpy()[np.argsort(source.order(Epoch(0, epoch, shuffle=True)))]
 
 
@@ -153,7 +155,7 @@ def broken(tmp_path: Path) -> Path:
 def test_a_strip_is_broken_rather_than_enlarged(tmp_path: Path) -> None:
     write_picture(tmp_path / "val" / "only" / "a.png", 1, width=1, height=60_000)
     with pytest.raises(BivitError, match=r"a\.png cannot be read .*it is a strip of 1 x 60000 pixels; cut it"):
-        open_source(str(tmp_path), "test", 224).take(1)
+        take(open_source(str(tmp_path), "test", 224), 1)
 
 
 def test_whatever_a_decoder_raises_is_a_broken_picture(broken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +164,7 @@ def test_whatever_a_decoder_raises_is_a_broken_picture(broken: Path, monkeypatch
         with pytest.raises(
             BivitError, match=r"0\.png cannot be read as an image \((274|ZeroDiv.*|short|MemoryError)\);"
         ):
-            open_source(str(broken), "test", 8).take(1)
+            take(open_source(str(broken), "test", 8), 1)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -170,7 +172,7 @@ def test_whatever_a_decoder_raises_is_a_broken_picture(broken: Path, monkeypatch
 def test_a_broken_picture_stops_by_default(broken: Path, workers: int) -> None:
     source = open_source(str(broken), "test", 8)
     with pytest.raises(BivitError, match=r"val/only/2\.png cannot be read as an image .*on_broken='skip'") as caught:
-        list(source.batches(4, shuffle=False, workers=workers))
+        list(loader.batches(source, 4, shuffle=False, workers=workers))
     assert "Traceback" not in str(caught.value)
 
 
@@ -179,18 +181,18 @@ def test_a_broken_picture_stops_by_default(broken: Path, workers: int) -> None:
 def test_broken_pictures_can_be_left_out(broken: Path, workers: int) -> None:
     source = open_source(str(broken), "test", 8, on_broken="skip")
     with pytest.warns(BrokenImageWarning, match=r"3 images could not .* first: .*/2\.png \(.*/3\.png .*/7\.png"):
-        batches = list(source.batches(4, shuffle=False, workers=workers))
+        batches = list(loader.batches(source, 4, shuffle=False, workers=workers))
     assert [len(images) for images, _ in batches] == [2, 3, 2]
     assert np.array_equal(batches[0][0].numpy(), np.stack([noise(0), noise(1)]))
     assert np.array_equal(batches[1][0].numpy(), np.stack([noise(4), noise(5), noise(6)]))
     with pytest.warns(BrokenImageWarning, match="1 images"):
-        assert len(source.take(3)) == 2
+        assert len(take(source, 3)) == 2
 
 
 def test_a_batch_of_broken_pictures_is_empty(broken: Path) -> None:
     source = open_source(str(broken), "test", 8, on_broken="skip")
     with pytest.warns(BrokenImageWarning):
-        batches = list(source.batches(1, shuffle=False))
+        batches = list(loader.batches(source, 1, shuffle=False))
     assert [len(images) for images, _ in batches] == [1, 1, 0, 0, 1, 1, 1, 0, 1, 1]
     assert batches[2][0].shape == (0, 8, 8, 3)
 
@@ -199,7 +201,7 @@ def test_a_picture_that_disappears_is_broken(broken: Path) -> None:
     source = open_source(str(broken), "test", 8)
     (broken / "val" / "only" / "0.png").unlink()
     with pytest.raises(BivitError, match=r"0\.png cannot be read"):
-        source.take(1)
+        take(source, 1)
 
 
 def test_the_option_is_checked(broken: Path) -> None:

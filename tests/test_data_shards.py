@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from pictures import encoded, noise, write_shards, write_tar
 
-from bivit.model import shard_index
+from bivit.model import loader, shard_index
 from bivit.model.data import load_dataset, open_source
+from bivit.model.dataset import take
 from bivit.model.picture import Framing
 from bivit.model.shards import ShardSource, find_shards, shuffled_through
 from bivit.model.source import Epoch, PassedOverWarning
@@ -114,7 +115,7 @@ def test_memory_stays_bounded(tmp_path: Path, suffix: str, monkeypatch: pytest.M
             yield item
 
     monkeypatch.setattr(ShardSource, "_contents", counted)
-    batches = source.batches(8, seed=1)
+    batches = loader.batches(source, 8, seed=1)
     next(batches)  # what is only imported or computed once
     given = 8
     tracemalloc.start()
@@ -135,7 +136,7 @@ def test_a_process_reads_only_its_own_images(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(
         ShardSource, "_contents", lambda self, indices: (wanted.extend(indices.tolist()), contents(self, indices))[1]
     )
-    list(source.batches(5, rank=1, world=5, skip=2))
+    list(loader.batches(source, 5, rank=1, world=5, skip=2))
     assert len(wanted) == 2
 
 
@@ -217,7 +218,7 @@ def test_a_broken_picture_is_named(tmp_path: Path) -> None:
     members = {"a.png": PICTURE, "a.cls": b"0", "b.png": PICTURE[:60], "b.cls": b"0"}
     write_tar(tmp_path / "train-0.tar", members)
     with pytest.raises(BivitError, match=r"image 1 \(from 0\) of .*train-0\.tar cannot be read"):
-        open_source(str(tmp_path), "train").take(2)
+        take(open_source(str(tmp_path), "train"), 2)
 
 
 def test_a_missing_split_is_named(tmp_path: Path) -> None:
@@ -374,7 +375,7 @@ def test_real_shards() -> None:
     test = open_source(str(REAL), "test")
     assert (len(test), test.shape, len(test.classes)) == (10_000, (32, 32, 3), 10)
     assert np.bincount(test.labels).tolist() == [1000] * 10
-    images, labels = next(test.batches(256, seed=1))
+    images, labels = next(loader.batches(test, 256, seed=1))
     # Natural images: bright and dark ones of several classes.
     assert images.float().mean(dim=(1, 2, 3)).std() > 20
     assert len(labels.unique()) > 3

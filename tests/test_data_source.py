@@ -10,7 +10,9 @@ import torch
 from pictures import noise, write_folder, write_shards
 from torch import Tensor
 
+from bivit.model import loader
 from bivit.model.data import Dataset, open_source
+from bivit.model.dataset import take
 from bivit.model.source import Epoch, Source
 from bivit.sim.errors import BivitError
 
@@ -60,7 +62,7 @@ def joined(batches: Batches) -> tuple[Tensor, Tensor]:
 
 
 def test_batches_have_the_documented_form(source: Source) -> None:
-    batches = list(source.batches(8))
+    batches = list(loader.batches(source, 8))
     assert [len(images) for images, _ in batches] == [8, 8, 6]
     assert source.count_batches(8) == 3
     for images, labels in batches:
@@ -77,51 +79,51 @@ def test_an_epoch_holds_every_image_once(source: Source) -> None:
 
 
 def test_unshuffled_batches_are_in_order(source: Source) -> None:
-    images, labels = joined(list(source.batches(8, shuffle=False)))
+    images, labels = joined(list(loader.batches(source, 8, shuffle=False)))
     assert labels.tolist() == source.labels.tolist()
-    taken = source.take(COUNT)
+    taken = take(source, COUNT)
     assert np.array_equal(taken.images, images.numpy())
     assert np.array_equal(taken.labels, labels.numpy())
 
 
 def test_seed_and_epoch_determine_the_batches(source: Source) -> None:
-    first = list(source.batches(8, seed=3, epoch=1))
-    assert equal(first, list(source.batches(8, seed=3, epoch=1)))
-    assert not equal(first, list(source.batches(8, seed=4, epoch=1)))
-    assert not equal(first, list(source.batches(8, seed=3, epoch=2)))
-    assert not equal(first, list(source.batches(8, shuffle=False)))
+    first = list(loader.batches(source, 8, seed=3, epoch=1))
+    assert equal(first, list(loader.batches(source, 8, seed=3, epoch=1)))
+    assert not equal(first, list(loader.batches(source, 8, seed=4, epoch=1)))
+    assert not equal(first, list(loader.batches(source, 8, seed=3, epoch=2)))
+    assert not equal(first, list(loader.batches(source, 8, shuffle=False)))
     # The size of a batch changes neither order nor crops.
-    assert equal([joined(first)], [joined(list(source.batches(5, seed=3, epoch=1)))])
+    assert equal([joined(first)], [joined(list(loader.batches(source, 5, seed=3, epoch=1)))])
 
 
 @pytest.mark.parametrize("world", [2, 3, 8])
 def test_slices_of_all_processes_make_the_global_batch(source: Source, world: int) -> None:
-    whole = list(source.batches(8, seed=5))
-    parts = [list(source.batches(8, seed=5, rank=rank, world=world)) for rank in range(world)]
+    whole = list(loader.batches(source, 8, seed=5))
+    parts = [list(loader.batches(source, 8, seed=5, rank=rank, world=world)) for rank in range(world)]
     assert {len(part) for part in parts} == {len(whole)}
     assert equal(whole, [joined(list(slices)) for slices in zip(*parts, strict=True)])
     assert max(len(slices[0][0]) for slices in parts) - min(len(slices[0][0]) for slices in parts) <= 1
 
 
 def test_skipped_batches_are_not_read(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = list(source.batches(8, seed=5))
-    assert equal(whole[2:], list(source.batches(8, seed=5, skip=2)))
-    assert list(source.batches(8, skip=3)) == []
+    whole = list(loader.batches(source, 8, seed=5))
+    assert equal(whole[2:], list(loader.batches(source, 8, seed=5, skip=2)))
+    assert list(loader.batches(source, 8, skip=3)) == []
     read: list[int] = []
     plain = type(source).read
     monkeypatch.setattr(
         type(source), "read", lambda self, slices, epoch: (read.extend(map(len, slices)), plain(self, slices, epoch))[1]
     )
-    list(source.batches(8, seed=5, skip=2))
+    list(loader.batches(source, 8, seed=5, skip=2))
     assert read == [6]
 
 
 def test_the_last_batch_can_be_left_out(source: Source) -> None:
-    whole = list(source.batches(8, seed=5))
-    assert equal(whole[:2], list(source.batches(8, seed=5, drop_last=True)))
+    whole = list(loader.batches(source, 8, seed=5))
+    assert equal(whole[:2], list(loader.batches(source, 8, seed=5, drop_last=True)))
     assert source.count_batches(8, drop_last=True) == 2
     with pytest.raises(BivitError, match="no whole batch of 23"):
-        source.batches(23, drop_last=True)
+        loader.batches(source, 23, drop_last=True)
 
 
 @forks
@@ -129,22 +131,24 @@ def test_workers_change_nothing(source: Source) -> None:
     before = torch.random.get_rng_state()
     for workers in (1, 2):
         options = {"seed": 7, "epoch": 1, "rank": 1, "world": 2, "skip": 1}
-        assert equal(list(source.batches(4, **options)), list(source.batches(4, workers=workers, **options)))
+        assert equal(
+            list(loader.batches(source, 4, **options)), list(loader.batches(source, 4, workers=workers, **options))
+        )
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_sources_can_be_sent_to_a_process(source: Source) -> None:
     again = pickle.loads(pickle.dumps(source))
-    assert equal(list(again.batches(8)), list(source.batches(8)))
+    assert equal(list(loader.batches(again, 8)), list(loader.batches(source, 8)))
 
 
 def test_a_random_choice_can_be_taken(source: Source) -> None:
-    some, other = source.take(6, seed=1), source.take(6, seed=2)
+    some, other = take(source, 6, seed=1), take(source, 6, seed=2)
     assert len(some) == 6
     assert not np.array_equal(some.images, other.images)
-    assert np.array_equal(some.images, source.take(6, seed=1).images)
+    assert np.array_equal(some.images, take(source, 6, seed=1).images)
     with pytest.raises(BivitError, match="can give 1 to 22 images, got 23"):
-        source.take(23)
+        take(source, 23)
 
 
 @pytest.mark.parametrize(
@@ -160,4 +164,4 @@ def test_a_random_choice_can_be_taken(source: Source) -> None:
 )
 def test_wrong_numbers_are_refused_at_once(tmp_path: Path, options: dict[str, int], message: str) -> None:
     with pytest.raises(BivitError, match=message):
-        memory(tmp_path).batches(**{"batch_size": 4, **options})  # type: ignore[arg-type]
+        loader.batches(memory(tmp_path), **{"batch_size": 4, **options})  # type: ignore[arg-type]
