@@ -39,7 +39,7 @@ pytest: $(STAMP)
 
 test-old-processor: $(STAMP)
 	$(OLD_PROCESSOR) $(SINGLE_THREAD) $(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal \
-		--deselect 'tests/test_train.py::test_precisions_and_compilation_learn[bf16-True]'
+		--deselect 'tests/model/train/test_train.py::test_precisions_and_compilation_learn[bf16-True]'
 
 bench: $(STAMP)
 	$(BIN)/bivit bench --out out/bench

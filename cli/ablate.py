@@ -15,13 +15,13 @@ from typing import Annotated, Any
 import typer
 
 from ..sim.errors import check
-from ..sim.files import write_json, write_text
-from ..sim.locks import owned_folder
+from ..sim.system.files import write_json, write_text
+from ..sim.system.locks import owned_folder
 from .ablation_job import Job, run_student, run_teacher
-from .common import DataOption, JsonFlag, messages, show, tool_versions
-from .process import end_on_signals
-from .progress import step
-from .variants import Variant, chosen_variants
+from .runs.variants import Variant, chosen_variants
+from .shared.common import DataOption, JsonFlag, messages, show, tool_versions
+from .shared.process import end_on_signals
+from .shared.progress import step
 
 #: Engine and device that the savings of a mode are stated for.
 _ENGINE = {"rows": 8, "columns": 16, "lanes": 16, "dense_lanes": 16, "program_words": 4096}
@@ -176,9 +176,9 @@ def _ablation(plan: Plan, recipe: str | None, variants: str | None) -> dict[str,
 
 def _savings(job: Job, variant: Variant) -> dict[str, Any] | None:
     """What the variant's modes save in hardware; None for shapes that the accelerator does not run."""
-    from ..sim.config import ViTConfig, config_from_dict
-    from ..sim.engine_presets import engine_for
-    from ..sim.mode_savings import mode_savings
+    from ..sim.engine.presets import engine_for
+    from ..sim.estimate.mode_savings import mode_savings
+    from ..sim.network.config import ViTConfig, config_from_dict
 
     config = config_from_dict(job.config().to_dict() | variant.modes, variant.what)
     if not isinstance(config, ViTConfig):

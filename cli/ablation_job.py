@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..sim.errors import check
-from ..sim.files import read_json, write_json
-from ..sim.locks import owned_folder
-from .common import open_images
-from .variants import Variant
+from ..sim.system.files import read_json, write_json
+from ..sim.system.locks import owned_folder
+from .runs.variants import Variant
+from .shared.common import open_images
 
 if TYPE_CHECKING:
-    from ..model.recipe import Recipes
-    from ..sim.config import ModelConfig
+    from ..model.train.recipe import Recipes
+    from ..sim.network.config import ModelConfig
 
 #: Calibration images of the export, from the train split.
 _CALIBRATION = 256
@@ -55,7 +55,7 @@ class Job:
 
     def recipes(self, variant: Variant | None = None) -> Recipes:
         """Return the recipe with the variant's changes."""
-        from ..model.recipe import load_recipe
+        from ..model.train.recipe import load_recipe
 
         plain = load_recipe(self.recipe)
         recipes = load_recipe(self.recipe, self.settings(plain, variant))
@@ -69,17 +69,17 @@ class Job:
 
     def config(self) -> ModelConfig:
         """Shape of the teacher."""
-        from ..sim.presets import preset
+        from ..sim.network.presets import preset
 
         return self.recipes().shape(preset(self.preset))
 
 
 def run_teacher(job: Job) -> dict[str, Any]:
     """Train the teacher of a seed, or read what it gave; return `top1`, `seed`, `seconds` and `images_per_s`."""
-    from ..model.checkpoint import Checkpoint, save_checkpoint
-    from ..model.fit import Session
-    from ..model.run_folder import RunFolder
-    from ..model.train import train_teacher
+    from ..model.files.checkpoint import Checkpoint, save_checkpoint
+    from ..model.train.fit import Session
+    from ..model.train.run_folder import RunFolder
+    from ..model.train.train import train_teacher
 
     recipe, config = job.recipes().teacher, job.config()
     asked = {"preset": job.preset, "data": job.data, "seed": job.seed, "recipe": job.recipes().to_dict()["teacher"]}
@@ -144,12 +144,12 @@ def read_measured(path: Path, names: set[str]) -> dict[str, Any]:
 
 def _measure(job: Job) -> dict[str, Any]:
     from ..model.attention_report import attention_report
-    from ..model.checkpoint import load_checkpoint
-    from ..model.dataset import take
-    from ..model.export import ConstantHeadWarning, export_network, measure_agreement
-    from ..model.run_folder import read_metrics
-    from ..model.vit import BiViT
-    from ..sim.artefact import save_network
+    from ..model.data.dataset import take
+    from ..model.files.checkpoint import load_checkpoint
+    from ..model.files.export import ConstantHeadWarning, export_network, measure_agreement
+    from ..model.train.run_folder import read_metrics
+    from ..model.vit.vit import BiViT
+    from ..sim.network.file import save_network
 
     student = load_checkpoint(job.folder / "student.safetensors", kind="binary")
     assert isinstance(student.model, BiViT)

@@ -11,14 +11,14 @@ from typing import Annotated, Any
 
 import typer
 
-from ..sim.children import run_program
 from ..sim.errors import BivitError, check
-from ..sim.files import read_text, write_json, write_text
-from ..sim.locks import owned_folder
-from ..sim.typed import shown
-from .bench_job import ModelJob
-from .common import JsonFlag, show, tool_versions
-from .progress import step
+from ..sim.system.children import run_program
+from ..sim.system.files import read_text, write_json, write_text
+from ..sim.system.locks import owned_folder
+from ..sim.system.typed import shown
+from .benches.job import ModelJob
+from .shared.common import JsonFlag, show, tool_versions
+from .shared.progress import step
 
 #: Engines that every model is compared with.
 ENGINES = ("torch_float32", "torch_compiled", "ort_float32", "ort_int8")
@@ -67,7 +67,7 @@ def _run_child(arguments: list[str], threads: int) -> str:
 
 def _model_row(job: ModelJob) -> dict[str, Any]:
     """Times of one job, and what its integer network adds to the memory of a bare interpreter."""
-    module = ["-m", "bivit.cli.bench_models"]
+    module = ["-m", "bivit.cli.benches.models"]
     row: dict[str, Any] = json.loads(_run_child([*module, "time", job.argument], job.threads))
     held = json.loads(_run_child([*module, "memory", job.argument], job.threads))
     bare = None if held is None else int(_run_child(["-c", _BARE], 1)) / 1024
@@ -75,7 +75,7 @@ def _model_row(job: ModelJob) -> dict[str, Any]:
 
 
 def _jobs(models: list[str], batches: list[int], threads: list[int], rounds: int) -> list[ModelJob]:
-    from ..sim.presets import preset
+    from ..sim.network.presets import preset
 
     for name in models:
         preset(name)
@@ -124,8 +124,8 @@ def bench(
 
 def _measure(jobs: list[ModelJob], names: list[str], rounds: int) -> dict[str, Any]:
     """Measure kernels, whole networks and the units of each."""
-    from .bench_kernels import bench_kernels
-    from .bench_units import bench_units
+    from .benches.kernels import bench_kernels
+    from .benches.units import bench_units
 
     with step("measure", 1 + len(jobs) + len(names)) as bar:
         bar("the kernels")
@@ -152,7 +152,7 @@ def _measure(jobs: list[ModelJob], names: list[str], rounds: int) -> dict[str, A
 
 def _write(report: dict[str, Any], out: Path, page: Path | None) -> None:
     """Write what was measured, as JSON, as a page and as a picture; and into a page that is kept."""
-    from .bench_page import bench_page, roofline
+    from .benches.page import bench_page, roofline
     from .report import replace_between_markers
 
     write_json(out / "bench.json", report)

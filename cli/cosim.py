@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..sim.errors import check
-from .common import JsonFlag, messages, show
-from .net import EngineOption, NetArgument, find_engine, find_net
-from .pixels import DataOption, test_source
-from .progress import step
+from .shared.common import JsonFlag, messages, show
+from .shared.net import EngineOption, NetArgument, find_engine, find_net
+from .shared.pixels import DataOption, test_source
+from .shared.progress import step
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from ..cosim.run import CosimResult
-    from ..sim.cycles import CycleEstimate
-    from ..sim.engine import EngineConfig
-    from ..sim.network import IntNetwork
+    from ..sim.engine.config import EngineConfig
+    from ..sim.network.network import IntNetwork
+    from ..sim.program.cycles import CycleEstimate
 
 #: Exit code when the hardware and the reference differ.
 EXIT_MISMATCH = 1
@@ -69,8 +69,8 @@ def simulate_runs(
         say("loading Amaranth and cocotb")
         from ..cosim.run import run_cosim
         from ..hw.emit import engine_verilog
-        from ..sim.compiler import compile_network
-        from ..sim.cycles import estimate_cycles
+        from ..sim.program.compiler import compile_network
+        from ..sim.program.cycles import estimate_cycles
 
         say("compiling the network")
         estimate = estimate_cycles(compile_network(network, engine), len(images))
@@ -175,8 +175,8 @@ def cosim(
     Example: bivit cosim zoo/digits/network.safetensors --engine digits --images 4
     """
     from ..cosim.toolchain import find_simulator
-    from ..model.dataset import take
-    from ..sim.config import vit_only
+    from ..model.data.dataset import take
+    from ..sim.network.config import vit_only
 
     check(0 <= stall <= MAX_STALL, f"stall must be a probability of 0 to {MAX_STALL}, got {stall}")
     chosen = find_net(net, seed)

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..sim.files import write_json
-from ..sim.locks import owned_folder
-from .common import JsonFlag, format_value, messages, show
+from ..sim.system.files import write_json
+from ..sim.system.locks import owned_folder
 from .cosim import EXIT_MISMATCH, agrees, simulate_runs
 from .export import CALIBRATION_IMAGES, export_checkpoint
-from .progress import step
+from .shared.common import JsonFlag, format_value, messages, show
+from .shared.progress import step
 from .train import EpochsOption, TrainOptions, train_pair
 
 if TYPE_CHECKING:
-    from ..sim.compiler import Program
-    from ..sim.network import IntNetwork
-    from .compare import Comparison
+    from ..sim.network.network import IntNetwork
+    from ..sim.program.compiler import Program
+    from .runs.compare import Comparison
 
 _PRESET = _DATA = _ENGINE = "digits"
 #: Share of beats that wait, in the run with stalls.
@@ -72,9 +72,9 @@ class Demo:
     def run(self) -> dict[str, Any]:
         """Run all stages; write `summary.json`, `report.json`, `report.html` and `report.md`; return the summary."""
         from ..hw.emit import generate
-        from ..model.dataset import take
-        from ..sim.artefact import load_network
-        from ..sim.engine_presets import load_engine
+        from ..model.data.dataset import take
+        from ..sim.engine.presets import load_engine
+        from ..sim.network.file import load_network
         from .estimate import estimate_tables
 
         with self.stage("train teacher and student"):
@@ -134,12 +134,12 @@ class Demo:
         program: Program,
     ) -> None:
         from ..model.attention_report import attention_report
-        from ..model.checkpoint import load_checkpoint
-        from ..model.dataset import take
-        from ..model.run_folder import read_metrics
-        from ..model.vit import BiViT, RealViT
-        from .gather import Gathered, gather
-        from .page import render
+        from ..model.data.dataset import take
+        from ..model.files.checkpoint import load_checkpoint
+        from ..model.train.run_folder import read_metrics
+        from ..model.vit.vit import BiViT, RealViT
+        from .pages.gather import Gathered, gather
+        from .pages.page import render
 
         teacher = load_checkpoint(trained["teacher"], kind="float").model
         student = load_checkpoint(trained["student"], kind="binary").model
@@ -180,12 +180,12 @@ class Demo:
 
 def _compare(network: IntNetwork, student: Path) -> dict[str, Any]:
     """Compare the trained student and torch's integer mode with the reference on the whole test split."""
-    from ..model.checkpoint import load_checkpoint
-    from ..model.data import load_dataset
+    from ..model.data.open import load_dataset
     from ..model.evaluate import predict
-    from ..model.integer import run_integer
-    from ..sim.reference import run_reference
-    from .compare import compare_taps
+    from ..model.files.checkpoint import load_checkpoint
+    from ..model.integer.run import run_integer
+    from ..sim.reference.run import run_reference
+    from .runs.compare import compare_taps
 
     test = load_dataset(_DATA, "test")
     integer = run_reference(network, test.images).predictions

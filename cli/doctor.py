@@ -17,9 +17,9 @@ from typing import Any
 
 import typer
 
-from ..sim.caches import cache_folder, private_folder, writable
-from ..sim.children import run_program
-from .common import EXIT_BAD_INPUT, JsonFlag, output, rows_table, show
+from ..sim.system.caches import cache_folder, private_folder, writable
+from ..sim.system.children import run_program
+from .shared.common import EXIT_BAD_INPUT, JsonFlag, output, rows_table, show
 
 _TIMEOUT_S = 60
 #: Bytes that a demo needs on a disk, with room.

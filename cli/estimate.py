@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import JsonFlag, show
-from .net import EngineOption, NetArgument, SeedOption, find_engine, find_net
+from .shared.common import JsonFlag, show
+from .shared.net import EngineOption, NetArgument, SeedOption, find_engine, find_net
 
 if TYPE_CHECKING:
-    from ..sim.compiler import Program
-    from ..sim.resources import ResourceReport
+    from ..sim.estimate.resources import ResourceReport
+    from ..sim.program.compiler import Program
 
 #: Device whose units the report lists one by one.
 UNIT_TARGET = "zu9eg"
-#: Quantities of `bivit.sim.cost.Cost` and their names in tables.
+#: Quantities of `bivit.sim.estimate.cost.Cost` and their names in tables.
 _QUANTITIES = {"luts": "LUT", "ffs": "FF", "dsps": "DSP", "brams": "BRAM"}
 
 
@@ -34,8 +34,8 @@ def timing_of(program: Program, clock_mhz: float) -> dict[str, Any]:
         `cycles` of one image, start to last logit; `interval_cycles` from image to image; `array_utilisation`;
         `latency_us`, `images_per_s` (one after the other, without a pause) and `clock_mhz`.
     """
-    from ..sim.cycles import estimate_cycles
-    from ..sim.resources import images_per_s, latency_us
+    from ..sim.estimate.resources import images_per_s, latency_us
+    from ..sim.program.cycles import estimate_cycles
 
     single = estimate_cycles(program, 1)
     return {
@@ -112,8 +112,8 @@ def estimate_tables(program: Program) -> dict[str, Any]:
     dict
         `unit_target`, `units`, `unit_columns`, `devices`, `device_columns`.
     """
-    from ..sim.devices import DEVICES
-    from ..sim.resources import estimate as estimate_resources
+    from ..sim.estimate.devices import DEVICES
+    from ..sim.estimate.resources import estimate as estimate_resources
 
     engine = program.layout.engine
     devices = []
@@ -171,9 +171,9 @@ def estimate(
 
     Example: bivit estimate zoo/digits/network.safetensors --engine digits --target ZCU102
     """
-    from ..sim.compiler import compile_program
-    from ..sim.devices import device
-    from ..sim.resources import estimate as estimate_resources
+    from ..sim.estimate.devices import device
+    from ..sim.estimate.resources import estimate as estimate_resources
+    from ..sim.program.compiler import compile_program
 
     found, chosen = device(target), find_net(net, seed)
     name, shape = find_engine(engine, chosen, found)

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from ..sim.errors import check
-from .classify import Tally, classify_stream, on_this_machine
-from .common import BrokenOption, DataOption, JsonFlag, broken_images_named, open_images, show
-from .progress import step
+from .runs.classify import Tally, classify_stream, on_this_machine
+from .shared.common import BrokenOption, DataOption, JsonFlag, broken_images_named, open_images, show
+from .shared.progress import step
 
 #: Images of an integer network's run that are in memory at a time.
 _BATCH = 256
@@ -25,7 +25,7 @@ def evaluate_file(path: Path, data: str, on_broken: str = "stop") -> dict[str, A
         A checkpoint or an integer network.
     data : str
     on_broken : str
-        `stop` or `skip`, see `bivit.model.data.open_source`.
+        `stop` or `skip`, see `bivit.model.data.open.open_source`.
 
     Returns
     -------
@@ -38,12 +38,12 @@ def evaluate_file(path: Path, data: str, on_broken: str = "stop") -> dict[str, A
     BivitError
         When the file is neither, or the images do not fit it.
     """
-    from ..sim.artefact import FORMAT, file_format, load_network
+    from ..sim.network.file import FORMAT, file_format, load_network
 
     if file_format(path) == FORMAT:
         return _evaluate_network(load_network(path), data, on_broken)
-    from ..model.checkpoint import load_checkpoint
     from ..model.evaluate import count_right
+    from ..model.files.checkpoint import load_checkpoint
 
     model = load_checkpoint(path).model
     with step("open the images"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..sim.errors import check
-from .common import (
+from .shared.common import (
     BrokenOption,
     DataOption,
     JsonFlag,
@@ -19,11 +19,11 @@ from .common import (
     show,
     tool_versions,
 )
-from .net import SeedOption, find_net, find_preset
-from .progress import step
+from .shared.net import SeedOption, find_net, find_preset
+from .shared.progress import step
 
 if TYPE_CHECKING:
-    from ..sim.network import IntNetwork
+    from ..sim.network.network import IntNetwork
 
 #: Calibration images of an export, from the train split: enough for shares of equal bits to four digits.
 CALIBRATION_IMAGES = 256
@@ -49,23 +49,23 @@ def export_checkpoint(
     command : str
         For the provenance.
     on_broken : str
-        `stop` or `skip`, see `bivit.model.data.open_source`.
+        `stop` or `skip`, see `bivit.model.data.open.open_source`.
 
     Returns
     -------
     dict
-        `agreement` as `bivit.model.export.export_network` stores it, and `warnings`, a list of messages.
+        `agreement` as `bivit.model.files.export.export_network` stores it, and `warnings`, a list of messages.
 
     Raises
     ------
     BivitError
         When the checkpoint is not a student, or cannot be expressed in integers.
     """
-    from ..model.checkpoint import file_hash, load_checkpoint
-    from ..model.dataset import take
-    from ..model.export import export_network
-    from ..model.vit import BiViT
-    from ..sim.artefact import save_network
+    from ..model.data.dataset import take
+    from ..model.files.checkpoint import file_hash, load_checkpoint
+    from ..model.files.export import export_network
+    from ..model.vit.vit import BiViT
+    from ..sim.network.file import save_network
 
     loaded = load_checkpoint(checkpoint, kind="binary")
     assert isinstance(loaded.model, BiViT)
@@ -105,8 +105,8 @@ def export_graph(network: IntNetwork, path: Path) -> dict[str, Any]:
     BivitError
         When the network has no graph, or the file cannot be written.
     """
-    from ..sim.qonnx_export import export_qonnx, save_qonnx
-    from ..sim.taps import tap_names
+    from ..sim.network.taps import tap_names
+    from ..sim.qonnx.export import export_qonnx, save_qonnx
 
     model = export_qonnx(network)
     save_qonnx(model, path)
@@ -142,7 +142,7 @@ def export(
 
     Example: bivit export out/digits/network.safetensors --qonnx out/digits/network.onnx
     """
-    from ..sim.artefact import FORMAT, file_format, load_network
+    from ..sim.network.file import FORMAT, file_format, load_network
 
     preset = find_preset(source) is not None
     if preset or (Path(source).is_file() and file_format(source) == FORMAT):

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from .common import JsonFlag, show
-from .net import EngineOption, SeedOption, find_engine, find_net
-from .progress import step
+from .shared.common import JsonFlag, show
+from .shared.net import EngineOption, SeedOption, find_engine, find_net
+from .shared.progress import step
 
 
 def generate(
@@ -39,7 +39,7 @@ def generate(
 
     Example: bivit generate --net deit_tiny --engine deit_tiny_33x32 --out out/verilog
     """
-    from ..sim.devices import device
+    from ..sim.estimate.devices import device
 
     found = None if target is None else device(target)
     chosen = None if net is None else find_net(net, seed)

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from ..sim.errors import check
-from .common import BrokenOption, DataOption, JsonFlag, broken_images_named, open_images, show
-from .progress import step
+from .shared.common import BrokenOption, DataOption, JsonFlag, broken_images_named, open_images, show
+from .shared.progress import step
 
 
 def heads(
@@ -24,9 +24,9 @@ def heads(
     Example: bivit heads out/digits/student.safetensors --data digits
     """
     from ..model.attention_report import attention_report
-    from ..model.checkpoint import load_checkpoint
-    from ..model.dataset import take
-    from ..model.vit import BiViT
+    from ..model.data.dataset import take
+    from ..model.files.checkpoint import load_checkpoint
+    from ..model.vit.vit import BiViT
 
     model = load_checkpoint(checkpoint, kind="binary").model
     assert isinstance(model, BiViT)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..sim.errors import check, some
-from .common import JsonFlag, messages, print_json, show, tool_versions
+from .shared.common import JsonFlag, messages, print_json, show, tool_versions
 
 if TYPE_CHECKING:
-    from ..model.importer import Imported
+    from ..model.importing.importer import Imported
 
 #: What an imported model may become.
 ROLES = ("teacher", "student")
@@ -38,7 +38,7 @@ def import_file(
 
     Example: bivit import deit_tiny_distilled_patch16_224.pth --out teacher.safetensors
     """
-    from ..model.importer import ImportOptions, import_checkpoint
+    from ..model.importing.importer import ImportOptions, import_checkpoint
 
     check(role in ROLES, f"--as must be one of {', '.join(ROLES)}, got {role!r}")
     check(out is None or not out.is_dir(), f"--out {out} is a folder; give the name of a file in it")
@@ -63,7 +63,7 @@ def import_file(
 
 
 def _report(imported: Imported) -> dict[str, Any]:
-    from ..sim.presets import PRESETS
+    from ..sim.network.presets import PRESETS
 
     config = imported.model.config
     same = [name for name, shape in PRESETS.items() if replace(shape, qk_mode=config.qk_mode) == config]
@@ -103,10 +103,10 @@ def _print(report: dict[str, Any], title: str) -> None:
 
 def _write(imported: Imported, out: Path, role: str, command: str) -> list[str]:
     """Write the checkpoint; return what of a published Bi-ViT does not carry over to a student."""
-    from ..model.checkpoint import Checkpoint, save_checkpoint
-    from ..model.official import OfficialBiViT, to_bivit
-    from ..model.start import start_from
-    from ..model.vit import BiViT, VisionTransformer
+    from ..model.files.checkpoint import Checkpoint, save_checkpoint
+    from ..model.train.start import start_from
+    from ..model.vit.official import OfficialBiViT, to_bivit
+    from ..model.vit.vit import BiViT, VisionTransformer
 
     model: VisionTransformer = imported.model
     differences: list[str] = []

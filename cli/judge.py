@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..sim.errors import check
-from .common import JsonFlag, messages, open_images, show
-from .net import NetArgument, find_net
-from .pixels import RANDOM, random_pixels
-from .progress import step
+from .shared.common import JsonFlag, messages, open_images, show
+from .shared.net import NetArgument, find_net
+from .shared.pixels import RANDOM, random_pixels
+from .shared.progress import step
 
 if TYPE_CHECKING:
     import numpy as np
     import onnx
     from numpy.typing import NDArray
 
-    from ..sim.config import ModelConfig
-    from ..sim.network import IntNetwork
-    from .compare import Comparison, TapsOf
+    from ..sim.network.config import ModelConfig
+    from ..sim.network.network import IntNetwork
+    from .runs.compare import Comparison, TapsOf
 
 #: Exit code when a judge and the reference differ.
 EXIT_MISMATCH = 1
@@ -78,7 +78,7 @@ def judge_network(
     network : IntNetwork
     images : uint8[B, H, W, C]
     judges : tuple of str
-        Names of `cli.judges.JUDGES`.
+        Names of `cli.runs.judges.JUDGES`.
     model : onnx.ModelProto, optional
         The graph to run; exported from the network when left out.
 
@@ -93,10 +93,10 @@ def judge_network(
     BivitError
         When the network has no graph, or the graph lacks a tap or does not run.
     """
-    from .judges import GRAPH_JUDGES, not_expressed, torch_judge
+    from .runs.judges import GRAPH_JUDGES, not_expressed, torch_judge
 
     if model is None and not GRAPH_JUDGES.keys().isdisjoint(judges):
-        from ..sim.qonnx_export import export_qonnx
+        from ..sim.qonnx.export import export_qonnx
 
         with step("export the graph"):
             model = export_qonnx(network)
@@ -123,7 +123,7 @@ def judge_network(
 def _verdict(
     name: str, network: IntNetwork, taps_of: TapsOf, images: NDArray[np.uint8], at: Callable[[float], None]
 ) -> Verdict:
-    from .compare import compare_taps
+    from .runs.compare import compare_taps
 
     done = 0
 
@@ -148,7 +148,7 @@ def judge_images(config: ModelConfig, data: str | None, count: int, seed: int) -
     """
     if data is None:
         return random_pixels(config, count, seed)
-    from ..model.dataset import take
+    from ..model.data.dataset import take
 
     return take(open_images(data, "test", config), count).images
 
@@ -174,7 +174,7 @@ def judge(
 
     Example: bivit judge zoo/digits/network.safetensors --data digits --images 4
     """
-    from .judges import JUDGES, load_graph
+    from .runs.judges import JUDGES, load_graph
 
     unknown = [name for name in judges if name not in JUDGES]
     check(not unknown, f"judge must be one of {', '.join(JUDGES)}, got {', '.join(unknown)}")

@@ -10,7 +10,6 @@ import typer
 from .. import __version__
 from .ablate import ablate
 from .bench import bench
-from .common import Group
 from .cosim import cosim
 from .demo import demo
 from .doctor import doctor
@@ -22,11 +21,12 @@ from .heads import heads
 from .import_ import import_file
 from .judge import judge
 from .ops import ops
-from .process import prepare
-from .progress import Command
 from .publish import publish
 from .report import report
 from .run import run
+from .shared.common import Group
+from .shared.process import prepare
+from .shared.progress import Command
 from .train import train
 
 app = typer.Typer(

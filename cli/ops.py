@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..sim.errors import check
-from ..sim.files import read_text, write_text
-from .common import JsonFlag, format_value, output, print_json, rows_table, show
-from .net import check_file, find_preset
+from ..sim.system.files import read_text, write_text
+from .shared.common import JsonFlag, format_value, output, print_json, rows_table, show
+from .shared.net import check_file, find_preset
 
 if TYPE_CHECKING:
-    from ..sim.config import ModelConfig
-    from ..sim.formats import Formats
+    from ..sim.network.config import ModelConfig
+    from ..sim.network.formats import Formats
 
 #: Name that stands for every preset.
 ALL = "all"
@@ -38,9 +38,9 @@ def count(config: ModelConfig, formats: Formats) -> dict[str, Any]:
         `family`; `conventions`, by name as `Tally.to_dict`; `layers`, rows with the MACs, the operations in each
         convention and the bits of the parameters; `memory_bits` in all.
     """
-    from ..sim.conventions import CONVENTIONS
-    from ..sim.footprint import parameter_bits
-    from ..sim.ops import products
+    from ..sim.counts.conventions import CONVENTIONS
+    from ..sim.counts.footprint import parameter_bits
+    from ..sim.counts.work import products
 
     tallies = {name: convention(config) for name, convention in CONVENTIONS.items()}
     bits = parameter_bits(config, formats)
@@ -74,8 +74,8 @@ def arithmetic(tally: dict[str, Any]) -> str:
 
 def overview(names: Iterable[str]) -> list[dict[str, Any]]:
     """One row a preset: MACs, the ratio in every convention and the memory of the parameters in MB."""
-    from ..sim.formats import Formats
-    from ..sim.presets import preset
+    from ..sim.network.formats import Formats
+    from ..sim.network.presets import preset
 
     rows = []
     for name in names:
@@ -106,7 +106,7 @@ def ops(
 
     Example: bivit ops deit_tiny
     """
-    from ..sim.presets import PRESETS
+    from ..sim.network.presets import PRESETS
     from .report import replace_between_markers
 
     check(page is None or name == ALL, f"--page needs the table of every preset; run `bivit ops {ALL} --page {page}`")
@@ -124,8 +124,8 @@ def ops(
 
 
 def _shape(name: str) -> tuple[ModelConfig, Formats]:
-    from ..sim.artefact import read_shape
-    from ..sim.formats import Formats
+    from ..sim.network.file import read_shape
+    from ..sim.network.formats import Formats
 
     shape = find_preset(name)
     if shape is not None:

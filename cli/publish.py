@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from ..sim.errors import check
-from ..sim.files import read_json, write_json, write_text
-from ..sim.locks import owned_folder
-from .common import DataOption, JsonFlag, format_value, open_images, show, tool_versions
+from ..sim.system.files import read_json, write_json, write_text
+from ..sim.system.locks import owned_folder
 from .export import CALIBRATION_IMAGES, export_checkpoint
-from .progress import step
+from .shared.common import DataOption, JsonFlag, format_value, open_images, show, tool_versions
+from .shared.progress import step
 
 #: Files of a published model.
 NETWORK, METRICS, CARD = "network.safetensors", "metrics.json", "README.md"
@@ -43,11 +43,11 @@ def publish_run(run: Path, data: str, out: Path, command: str) -> dict[str, Any]
     BivitError
         When the folder holds no finished run, or the data do not fit the model.
     """
-    from ..model.checkpoint import load_checkpoint
-    from ..model.dataset import take
-    from ..model.export import measure_agreement
-    from ..model.vit import BiViT
-    from ..sim.artefact import load_network
+    from ..model.data.dataset import take
+    from ..model.files.checkpoint import load_checkpoint
+    from ..model.files.export import measure_agreement
+    from ..model.vit.vit import BiViT
+    from ..sim.network.file import load_network
 
     student = run / "student.safetensors"
     check(student.is_file(), f"{run} holds no finished training: there is no {student}; `bivit train --out` makes one")
@@ -79,7 +79,7 @@ def _teacher_top1(run: Path) -> float | None:
 
 
 def _write_card(out: Path, config: Any, metrics: dict[str, Any], data: str) -> None:
-    from .page import environment
+    from .pages.page import environment
 
     blocks = config.blocks
     shape = f"{config.img_size} x {config.img_size} x {config.in_chans} pixels, {config.num_tokens} tokens, "

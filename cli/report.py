@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from ..sim import files
 from ..sim.errors import BivitError, check
-from ..sim.locks import owned_folder
-from .common import JsonFlag, format_value, show
+from ..sim.system import files
+from ..sim.system.locks import owned_folder
 from .estimate import UNIT_TARGET
+from .shared.common import JsonFlag, format_value, show
 
 #: Between these lines of the README stands the table.
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
@@ -46,7 +46,7 @@ def results_table(summary: dict[str, Any], report: dict[str, Any]) -> str:
     str
         A table, and a line that says when and with what it was made.
     """
-    from .page import percent
+    from .pages.page import percent
 
     device = next(row for row in report["devices"] if row["target"] == UNIT_TARGET)
     stalled = summary["runs"][-1]
@@ -138,7 +138,7 @@ def report(
 
     Example: bivit report out/demo --readme README.md
     """
-    from .page import render
+    from .pages.page import render
 
     found = read_json(folder / "report.json")
     with owned_folder(folder):

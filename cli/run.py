@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from ..sim.errors import BivitError, check
-from ..sim.files import whole_file
-from .classify import Runner, Tally, classify_stream, on_this_machine
-from .common import JsonFlag, show
-from .net import NetArgument, find_net
-from .pixels import RANDOM, DataOption, test_source
-from .progress import step
+from ..sim.system.files import whole_file
+from .runs.classify import Runner, Tally, classify_stream, on_this_machine
+from .shared.common import JsonFlag, show
+from .shared.net import NetArgument, find_net
+from .shared.pixels import RANDOM, DataOption, test_source
+from .shared.progress import step
 
 if TYPE_CHECKING:
-    from ..model.source import Source
-    from ..sim.network import IntNetwork
+    from ..model.data.source import Source
+    from ..sim.network.network import IntNetwork
 
 #: Images of random pixels to run, where no number is given.
 _RANDOM_IMAGES = 64
@@ -32,7 +32,7 @@ def _runner(network: IntNetwork, scheduler: str | None) -> Iterator[tuple[Runner
     if scheduler is None:
         yield on_this_machine(network), {}
         return
-    from .cluster import on_cluster
+    from .runs.cluster import on_cluster
 
     with on_cluster(scheduler, network) as cluster:
         yield cluster, {"scheduler": scheduler, "workers": cluster.workers}

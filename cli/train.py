@@ -11,17 +11,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..sim.errors import check
-from .common import BrokenOption, DataOption, JsonFlag, broken_images_named, messages, open_images, show, tool_versions
-from .progress import step
+from .shared.common import (
+    BrokenOption,
+    DataOption,
+    JsonFlag,
+    broken_images_named,
+    messages,
+    open_images,
+    show,
+    tool_versions,
+)
+from .shared.progress import step
 
 if TYPE_CHECKING:
-    from ..model.checkpoint import Checkpoint
-    from ..model.distributed import World
-    from ..model.finetune import Adapted
-    from ..model.recipe import Recipes
-    from ..model.run_folder import RunFolder
-    from ..model.source import Source
-    from ..sim.config import ModelConfig
+    from ..model.data.source import Source
+    from ..model.files.checkpoint import Checkpoint
+    from ..model.train.distributed import World
+    from ..model.train.finetune import Adapted
+    from ..model.train.recipe import Recipes
+    from ..model.train.run_folder import RunFolder
+    from ..sim.network.config import ModelConfig
 
 #: What is trained when neither a preset nor a teacher is named.
 DEFAULT_PRESET = "digits"
@@ -70,7 +79,7 @@ class TrainOptions:
 
 
 def train_pair(options: TrainOptions, *, command: str, progress: bool) -> dict[str, Any]:
-    """Train a teacher and the Bi-ViT that learns from it, into a folder (`bivit.model.run_folder`).
+    """Train a teacher and the Bi-ViT that learns from it, into a folder (`bivit.model.train.run_folder`).
 
     Parameters
     ----------
@@ -93,17 +102,17 @@ def train_pair(options: TrainOptions, *, command: str, progress: bool) -> dict[s
         When preset, recipe, teacher and data do not fit each other, when the folder's run cannot be continued or
         another process writes it, or when a loss is not finite.
     """
-    from ..model.progress import unseen
+    from ..model.train.progress import unseen
 
     show_step = step if progress else unseen
     with show_step("load torch", None):
-        from ..model.checkpoint import file_hash, load_checkpoint
-        from ..model.distributed import join_world
-        from ..model.fit import Session
-        from ..model.recipe import load_recipe
-        from ..model.train import Run, check_batches
-        from ..sim.locks import owned_folder
-        from ..sim.presets import preset
+        from ..model.files.checkpoint import file_hash, load_checkpoint
+        from ..model.train.distributed import join_world
+        from ..model.train.fit import Session
+        from ..model.train.recipe import load_recipe
+        from ..model.train.train import Run, check_batches
+        from ..sim.network.presets import preset
+        from ..sim.system.locks import owned_folder
 
     if options.preset is not None:
         preset(options.preset)
@@ -152,8 +161,8 @@ def _open_train(options: TrainOptions, recipes: Recipes, given: Checkpoint | Non
 
     With a teacher, the shape follows the data where the recipe does not say otherwise: its number of classes.
     """
-    from ..model.finetune import changed_shape
-    from ..sim.presets import preset
+    from ..model.train.finetune import changed_shape
+    from ..sim.network.presets import preset
 
     if given is None:
         check(options.preset is not None, "a training without --teacher needs a --preset")
@@ -169,8 +178,8 @@ def _open_train(options: TrainOptions, recipes: Recipes, given: Checkpoint | Non
 
 def _adapt(options: TrainOptions, recipes: Recipes, given: Checkpoint, config: ModelConfig) -> Adapted:
     """Fit the given teacher to the student; refuse one that cannot be, before anything is written."""
-    from ..model.finetune import adapt
-    from ..model.train import TEACHER, as_real, check_given
+    from ..model.train.finetune import adapt
+    from ..model.train.train import TEACHER, as_real, check_given
 
     adapted = adapt(as_real(given), config, options.new_head, options.seed)
     check_given(adapted.model, config, recipes.stages)
@@ -209,7 +218,7 @@ def _result(
 
 def _open_folder(options: TrainOptions, asked: dict[str, Any], world: World) -> RunFolder:
     """Open the run's folder: the main process first, which makes it, then those that only read."""
-    from ..model.run_folder import RunFolder
+    from ..model.train.run_folder import RunFolder
 
     if not world.is_main:
         world.barrier()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..hw.lanes import Lane
 from ..sim.errors import check
-from ..sim.trace import Block
+from ..sim.program.expected import Block
 from .monitor import LaneTrace
 
 

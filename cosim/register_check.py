@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ..sim.artefact import network_hash
-from ..sim.engine import EngineConfig
-from ..sim.network import IntNetwork
-from ..sim.registers import BY_NAME, ErrorCode, constants
+from ..sim.engine.config import EngineConfig
+from ..sim.engine.registers import BY_NAME, ErrorCode, constants
+from ..sim.network.file import network_hash
+from ..sim.network.network import IntNetwork
 from .scenario import Outcome
 
 

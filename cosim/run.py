@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from ..hw.emit import TOP as ENGINE_TOP
 from ..hw.emit import engine_verilog
 from ..hw.lanes import Lane, observation_lanes
-from ..sim.compiler import Program, compile_network
-from ..sim.engine import EngineConfig
+from ..sim.engine.config import EngineConfig
+from ..sim.engine.loadstream import build_stream
+from ..sim.engine.registers import ERROR_TEXTS, ErrorCode
 from ..sim.errors import check
-from ..sim.files import scratch_folder, whole_file
-from ..sim.loadimage import load_words
-from ..sim.loadstream import build_stream
-from ..sim.network import IntNetwork
-from ..sim.reference import run_reference
-from ..sim.registers import ERROR_TEXTS, ErrorCode
-from ..sim.trace import Block, expected_blocks
+from ..sim.network.network import IntNetwork
+from ..sim.program.compiler import Program, compile_network
+from ..sim.program.expected import Block, expected_blocks
+from ..sim.program.load_words import load_words
+from ..sim.reference.run import run_reference
+from ..sim.system.files import scratch_folder, whole_file
 from .bench import MAX_STALL_CYCLES
 from .compare import Comparison, Mismatch
 from .monitor import TOP, bench_top, ports_of, read_trace

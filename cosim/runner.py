@@ -23,11 +23,11 @@ from typing import Any, TextIO
 import cocotb_tools.config
 import cocotb_tools.runner
 
-from ..sim.caches import PLAIN_MARKS, cache_folder, is_plain
-from ..sim.children import child_environment
 from ..sim.errors import BivitError, check
-from ..sim.files import sweep, whole_folder, write_text
-from ..sim.locks import locked
+from ..sim.system.caches import PLAIN_MARKS, cache_folder, is_plain
+from ..sim.system.children import child_environment
+from ..sim.system.files import sweep, whole_folder, write_text
+from ..sim.system.locks import locked
 from .toolchain import Simulator, find_simulator, has_lz4, verilator_make_variables
 
 TIMESCALE = ("1ns", "1ps")
@@ -63,7 +63,7 @@ class Build:
 
 
 def default_cache_dir() -> Path:
-    """Return the folder of built simulations: in the cache folder (`sim.caches`) where make can build there.
+    """Return the folder of built simulations: in the cache folder (`sim.system.caches`) where make can build there.
 
     Raises
     ------

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..sim.errors import BivitError, check
-from ..sim.files import read_json, write_json
+from ..sim.system.files import read_json, write_json
 from .protocol import Violation, read_violations
 from .runner import Build, log_tail, simulate
 

@@ -16,8 +16,8 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, First, RisingEdge, Timer, with_timeout
 from cocotb.utils import get_sim_time
 
-from ..sim.files import read_json, write_json
-from ..sim.registers import BY_NAME, COUNTERS, REGISTERS
+from ..sim.engine.registers import BY_NAME, COUNTERS, REGISTERS
+from ..sim.system.files import read_json, write_json
 from .bench import MAX_STALL_CYCLES, LogitsSink, RegisterMaster, Stalls, StreamSource
 
 PERIOD_NS = 10

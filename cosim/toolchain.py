@@ -13,8 +13,8 @@ from pathlib import Path
 
 import find_libpython
 
-from ..sim.children import run_program
 from ..sim.errors import BivitError, check
+from ..sim.system.children import run_program
 
 #: Simulators by the name that users give, and how to get each.
 SIMULATORS = {

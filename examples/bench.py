@@ -10,13 +10,13 @@ import time
 import numpy as np
 
 from bivit.cosim.run import run_cosim
-from bivit.sim.compiler import compile_network
-from bivit.sim.cycles import estimate_cycles
-from bivit.sim.devices import device
-from bivit.sim.engine_presets import load_engine
-from bivit.sim.presets import preset
-from bivit.sim.random_network import random_network
-from bivit.sim.reference import run_reference
+from bivit.sim.engine.presets import load_engine
+from bivit.sim.estimate.devices import device
+from bivit.sim.network.presets import preset
+from bivit.sim.network.random import random_network
+from bivit.sim.program.compiler import compile_network
+from bivit.sim.program.cycles import estimate_cycles
+from bivit.sim.reference.run import run_reference
 
 COSIM_IMAGES = 8
 TARGET = "ZCU102"

@@ -7,11 +7,11 @@ import numpy as np
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.sim import Simulator
 
-from bivit.hw.popcount import Features
-from bivit.hw.xnor_dot import XnorDot
+from bivit.hw.parts.popcount import Features
+from bivit.hw.units.xnor_dot import XnorDot
 from bivit.sim.bits import pack
-from bivit.sim.kernels import binary_linear
-from bivit.sim.prepare import grouped
+from bivit.sim.reference.prepare import grouped
+from bivit.sim.reference.products import binary_linear
 
 STEPS = 3
 LENGTH = 64 * STEPS

@@ -14,22 +14,22 @@ from pathlib import Path
 import torch
 from amaranth.back import verilog
 
-from bivit.hw.memory import LoadableMemory
-from bivit.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from bivit.model.data import load_dataset
-from bivit.model.dataset import take
-from bivit.model.export import export_network
-from bivit.model.fold import flips
-from bivit.model.vit import BiViT
-from bivit.sim.artefact import load_network, save_network
+from bivit.hw.parts.memory import LoadableMemory
+from bivit.model.data.dataset import take
+from bivit.model.data.open import load_dataset
+from bivit.model.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from bivit.model.files.export import export_network
+from bivit.model.vit.fold import flips
+from bivit.model.vit.vit import BiViT
 from bivit.sim.bits import WORD_BITS
-from bivit.sim.compiler import compile_network
-from bivit.sim.engine import EngineConfig
-from bivit.sim.engine_presets import load_engine
-from bivit.sim.loadimage import Words, load_words
-from bivit.sim.loadstream import BEAT_BYTES, build_stream
-from bivit.sim.network import IntNetwork
-from bivit.sim.presets import preset
+from bivit.sim.engine.config import EngineConfig
+from bivit.sim.engine.loadstream import BEAT_BYTES, build_stream
+from bivit.sim.engine.presets import load_engine
+from bivit.sim.network.file import load_network, save_network
+from bivit.sim.network.network import IntNetwork
+from bivit.sim.network.presets import preset
+from bivit.sim.program.compiler import compile_network
+from bivit.sim.program.load_words import Words, load_words
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "walkthrough.md"
 
@@ -58,12 +58,12 @@ def in_torch(model: BiViT, folder: Path) -> tuple[list[str], IntNetwork]:
     flip = int(flips(loaded.get_submodule(f"blocks.{BLOCK}.norm1").weight)[INPUT])
     network = export_network(loaded, take(load_dataset("digits", "train"), 16).images)
     stops = [
-        f"`model/checkpoint.py` reads `{LAYER}.weight`, float32. Row {OUTPUT}, column {INPUT} holds the latent weight "
-        f"**{latent:.6f}**.",
-        f"`model/layers.py`: in the forward pass `BinaryLinear` uses its sign, sign(0) = +1: **{sign:+d}**.",
-        f"`model/export.py`: gamma of `blocks.{BLOCK}.norm1` in channel {INPUT} is negative here, so the norm's sign "
-        f"turns round and the column is negated with it: {sign:+d} times {flip:+d} is **{sign * flip:+d}**, the bit "
-        f"**{int(sign * flip > 0)}**.",
+        f"`model/files/checkpoint.py` reads `{LAYER}.weight`, float32. Row {OUTPUT}, column {INPUT} holds the "
+        f"latent weight **{latent:.6f}**.",
+        f"`model/vit/layers.py`: in the forward pass `BinaryLinear` uses its sign, sign(0) = +1: **{sign:+d}**.",
+        f"`model/files/export.py`: gamma of `blocks.{BLOCK}.norm1` in channel {INPUT} is negative here, so the norm's "
+        f"sign turns round and the column is negated with it: {sign:+d} times {flip:+d} is **{sign * flip:+d}**, the "
+        f"bit **{int(sign * flip > 0)}**.",
     ]
     return stops, network
 
@@ -89,13 +89,13 @@ def in_sim(network: IntNetwork, folder: Path) -> tuple[list[str], int]:
     assert data == int(row[word])
     stops = [
         f"`sim/bits.py`: input channel {INPUT} is bit {INPUT} % 64 = {place} of word {INPUT} // 64 = {word} of a row.",
-        f"`sim/artefact.py`: in the network file `{LAYER}.weight[{OUTPUT}, {word}]` is `0x{int(row[word]):016x}`; "
+        f"`sim/network/file.py`: in the network file `{LAYER}.weight[{OUTPUT}, {word}]` is `0x{int(row[word]):016x}`; "
         f"its bit {place} is **{bit}**.",
-        f"`sim/layout.py`: on the engine `{ENGINE}` a word of the memory `weights` holds 64 bits of each of "
+        f"`sim/program/layout.py`: on the engine `{ENGINE}` a word of the memory `weights` holds 64 bits of each of "
         f"{engine.columns} output channels. Channel {OUTPUT} of q is column {column} of group {group}; "
         f"word {word} of block {BLOCK} is address **{address}**, bit {column}*64 + {place} = **{place_in_word}**.",
-        f"`sim/loadstream.py`: the word travels as {memory.beats} beats of 64 bits. Beat **{beat:,}** of the section "
-        f"`weights` is `0x{data:016x}`; its bit {place} is **{data >> place & 1}**.",
+        f"`sim/engine/loadstream.py`: the word travels as {memory.beats} beats of 64 bits. Beat **{beat:,}** of the "
+        f"section `weights` is `0x{data:016x}`; its bit {place} is **{data >> place & 1}**.",
     ]
     return stops, bit
 
@@ -116,10 +116,10 @@ def in_hardware() -> list[str]:
     text = verilog.convert(LoadableMemory(engine.load_memories["weights"]), emit_src=False, strip_internal_attrs=True)
     (declaration,) = re.findall(r"reg \[\d+:0\] \w+ \[\d+:0\];", text)
     return [
-        "`hw/memory.py`: the loader writes the word into the bank that is not in use; `hw/emit.py` writes it to "
+        "`hw/parts/memory.py`: the loader writes the word into the bank that is not in use; `hw/emit.py` writes it to "
         f"the module `bivit_engine.datapath.weights` as `{declaration}`, both banks in one. The same word is a line of "
         "`memories/weights.hex`.",
-        f"`hw/xnor_dot.py`: when the sequencer issues this tile, the word is read, and the dot units of column "
+        f"`hw/units/xnor_dot.py`: when the sequencer issues this tile, the word is read, and the dot units of column "
         f"{OUTPUT % engine.columns}, one for each of {engine.rows} tokens, compare it with the token's 64 activation "
         "bits: equal bits count.",
     ]

@@ -8,21 +8,21 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..sim.commands import ISSUED, Epilogue, OperandMemory
-from ..sim.engine import EngineConfig
-from ..sim.formats import HEAD_BIAS_BITS
-from ..sim.memories import value_groups
-from .attention_threshold import AttentionThreshold
-from .bit_store import BitStore
-from .connect import connect, connect_address
-from .dense import Dense
-from .head import Head
-from .matmul import Matmul
-from .memory import LoadableMemory, WordMemory
-from .norm import Norm
-from .residual_add import ResidualAdd
-from .stream import LOAD_BUS, command_layout
-from .value_sums import ValueSums
+from ..sim.engine.commands import ISSUED, Epilogue, OperandMemory
+from ..sim.engine.config import EngineConfig
+from ..sim.engine.memories import value_groups
+from ..sim.network.formats import HEAD_BIAS_BITS
+from .parts.connect import connect, connect_address
+from .parts.memory import LoadableMemory, WordMemory
+from .parts.stream import LOAD_BUS, command_layout
+from .units.attention_threshold import AttentionThreshold
+from .units.bit_store import BitStore
+from .units.dense import Dense
+from .units.last_norm import Head
+from .units.matmul import Matmul
+from .units.norm import Norm
+from .units.residual_add import ResidualAdd
+from .units.value_sums import ValueSums
 
 
 def datapath_ports(engine: EngineConfig) -> dict[str, wiring.Member]:
@@ -46,7 +46,7 @@ def datapath_ports(engine: EngineConfig) -> dict[str, wiring.Member]:
 class Datapath(wiring.Component):
     """Everything that computes: commands and pixels in, logits out.
 
-    Timing: each unit as `sim.timing` says; nothing here waits for anything.
+    Timing: each unit as `sim.engine.timing` says; nothing here waits for anything.
 
     Parameters
     ----------

@@ -17,17 +17,17 @@ from amaranth.back import verilog
 from amaranth.hdl import Shape
 from amaranth.lib.wiring import In
 
-from ..sim.artefact import network_hash
-from ..sim.children import environment_of_children
-from ..sim.compiler import Program, compile_network
-from ..sim.engine import EngineConfig
+from ..sim.engine.config import EngineConfig
+from ..sim.engine.loadstream import build_stream
+from ..sim.engine.registers import render_c_header, render_markdown
 from ..sim.errors import check
-from ..sim.files import whole_folder, write_json, write_text
-from ..sim.kept_text import cached_text
-from ..sim.loadimage import Words, load_words
-from ..sim.loadstream import build_stream
-from ..sim.network import IntNetwork
-from ..sim.registers import render_c_header, render_markdown
+from ..sim.network.file import network_hash
+from ..sim.network.network import IntNetwork
+from ..sim.program.compiler import Program, compile_network
+from ..sim.program.load_words import Words, load_words
+from ..sim.system.children import environment_of_children
+from ..sim.system.files import whole_folder, write_json, write_text
+from ..sim.system.kept_text import cached_text
 from .engine import Engine, engine_ports
 from .lanes import observation_lanes
 from .verilog_text import compact
@@ -70,8 +70,8 @@ def _sources_hash() -> str:
     """SHA-256 over all that an engine is described by: the sources of `hw` and of `sim`."""
     digest = hashlib.sha256()
     for folder in (_HERE, _HERE.parent / "sim"):
-        for path in sorted(folder.glob("*.py")):
-            digest.update(f"{folder.name}/{path.name}\n".encode() + path.read_bytes())
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(f"{path.relative_to(_HERE.parent).as_posix()}\n".encode() + path.read_bytes())
     return digest.hexdigest()
 
 

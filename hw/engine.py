@@ -6,18 +6,18 @@ from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..sim.commands import ISSUED
-from ..sim.engine import EngineConfig
-from ..sim.memories import TAG_BITS
-from .connect import connect
+from ..sim.engine.commands import ISSUED
+from ..sim.engine.config import EngineConfig
+from ..sim.engine.memories import TAG_BITS
 from .datapath import Datapath
 from .loader import Loader
-from .logits import Logits
-from .logits_queue import LOGIT_BITS, LogitsQueue
-from .pixel_buffer import PixelBuffer
+from .parts.connect import connect
 from .registers import AXI_LITE, Registers
 from .sequencer import Sequencer
 from .settings import Settings
+from .units.logits import Logits
+from .units.logits_queue import LOGIT_BITS, LogitsQueue
+from .units.pixel_buffer import PixelBuffer
 
 #: Signals of the streams that the engine takes.
 _STREAM_IN = ("tdata", "tlast", "tvalid", "tready")
@@ -49,7 +49,8 @@ def engine_ports(engine: EngineConfig) -> dict[str, wiring.Member]:
 class Engine(wiring.Component):
     """One accelerator: loads a network, takes images, gives logits (docs/accelerator.md).
 
-    Timing: an image takes `sim.compiler.Program.image_cycles`, plus the cycles that its streams keep it waiting, which
+    Timing: an image takes `sim.program.compiler.Program.image_cycles`, plus the cycles that its streams keep it
+    waiting, which
         the stall counters give. CYCLES counts from the cycle after the start to that in which the last logit went into
         the queue.
     Numerics: docs/semantics.md, to the bit.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..sim.commands import OperandMemory
-from ..sim.engine import EngineConfig
-from ..sim.formats import HEAD_BIAS_BITS
-from ..sim.memories import Y_BITS, z_bits
-from ..sim.norm_params import norm_params
+from ..sim.engine.commands import OperandMemory
+from ..sim.engine.config import EngineConfig
+from ..sim.engine.memories import Y_BITS, z_bits
+from ..sim.engine.norm_params import norm_params
+from ..sim.network.formats import HEAD_BIAS_BITS
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Lane:
     Parameters
     ----------
     name : str
-        As in `sim.trace.Block`.
+        As in `sim.program.expected.Block`.
     enable : str
         Signal that is high when a write happens.
     keys : tuple of str

@@ -9,10 +9,10 @@ from amaranth.lib import wiring
 from amaranth.lib.crc.catalog import CRC32_ETHERNET
 from amaranth.lib.wiring import In, Out
 
-from ..sim.engine import EngineConfig
-from ..sim.loadstream import MAGIC, VERSION, LoadError
-from .connect import connect
-from .stream import LOAD_BUS
+from ..sim.engine.config import EngineConfig
+from ..sim.engine.loadstream import MAGIC, VERSION, LoadError
+from .parts.connect import connect
+from .parts.stream import LOAD_BUS
 
 
 class State(IntEnum):
@@ -33,7 +33,7 @@ class State(IntEnum):
 
 
 class Loader(wiring.Component):
-    """Receiver of the load stream (docs/accelerator.md), the hardware twin of `sim.loadstream.parse_stream`.
+    """Receiver of the load stream (docs/accelerator.md), the hardware twin of `sim.engine.loadstream.parse_stream`.
 
     Every word goes to the bank that is not read, so a refused stream changes nothing that the engine uses. A beat's
     TLAST is judged before what the beat holds. After an error the rest of the stream is taken and dropped up to TLAST.

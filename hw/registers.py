@@ -1,4 +1,4 @@
-"""The control registers behind AXI4-Lite, built from the map in `sim.registers`."""
+"""The control registers behind AXI4-Lite, built from the map in `sim.engine.registers`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..sim.engine import EngineConfig
-from ..sim.registers import ADDR_BITS, BY_NAME, COUNTERS, REGISTERS, ErrorCode, Register, constants
-from .connect import connect
+from ..sim.engine.config import EngineConfig
+from ..sim.engine.registers import ADDR_BITS, BY_NAME, COUNTERS, REGISTERS, ErrorCode, Register, constants
+from .parts.connect import connect
 
 OKAY, SLVERR = 0, 2
 

@@ -6,22 +6,11 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..sim.commands import (
-    DELAY_BITS,
-    ISSUED,
-    OPCODE_BITS,
-    OPCODES,
-    Base,
-    Embed,
-    End,
-    HeadNorm,
-    Loop,
-    SignNorm,
-)
-from ..sim.engine import EngineConfig
-from .connect import connect, connect_address
-from .memory import LoadableMemory
-from .stream import LOAD_BUS, command_layout
+from ..sim.engine.commands import DELAY_BITS, ISSUED, OPCODE_BITS, OPCODES, Base, Embed, End, HeadNorm, Loop, SignNorm
+from ..sim.engine.config import EngineConfig
+from .parts.connect import connect, connect_address
+from .parts.memory import LoadableMemory
+from .parts.stream import LOAD_BUS, command_layout
 
 
 class Sequencer(wiring.Component):

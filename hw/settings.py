@@ -6,15 +6,15 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..sim.engine import EngineConfig
-from ..sim.memories import SETTINGS
-from .stream import LOAD_BUS
+from ..sim.engine.config import EngineConfig
+from ..sim.engine.memories import SETTINGS
+from .parts.stream import LOAD_BUS
 
 
 class Settings(wiring.Component):
     """Registers in two banks that the load bus writes; `bank` chooses the ones on the outputs.
 
-    A setting's word has 64 bits; those above the setting are 0 in every stream (`sim.loadimage`).
+    A setting's word has 64 bits; those above the setting are 0 in every stream (`sim.program.load_words`).
 
     Timing: outputs follow `bank` at once.
 

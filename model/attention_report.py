@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..sim.windows import window_mask
-from .vit import BiViT, forward_taps
+from ..sim.network.windows import window_mask
+from .vit.vit import BiViT, forward_taps
 
 #: Images that go through the model together.
 CHUNK = 64

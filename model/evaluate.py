@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..sim.errors import check
-from ..sim.run_result import check_images
-from .loader import batches
-from .source import Source, check_source
-from .vit import VisionTransformer
+from ..sim.network.run_result import check_images
+from .data.loader import batches
+from .data.source import Source, check_source
+from .vit.vit import VisionTransformer
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .errors import check
 
 WORD_BITS = 64
-#: Largest argument of `isqrt`; the norms' variances are checked against it (`sim.tensors`).
+#: Largest argument of `isqrt`; the norms' variances are checked against it (`sim.network.tensors`).
 ISQRT_LIMIT = 2**62
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from helpers import ROOT
+
 #: Each compares what it computes and fails when it differs.
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 #: The others take no arguments; the whole bench takes minutes.

@@ -5,21 +5,51 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from helpers import ROOT
+
 FOLDERS = ("sim", "model", "hw", "cosim", "cli")
 
-#: What a folder may import from bivit, and from outside the standard library.
-INTERNAL = {
-    "sim": {"sim"},
-    "model": {"model", "sim"},
-    "hw": {"hw", "sim"},
-    "cosim": {"cosim", "hw", "sim"},
-    "cli": {"cli", "cosim", "hw", "model", "sim"},
+#: What each room may import from the other rooms of bivit, besides itself: a room is a folder with modules, and a
+#: package's own row is for its modules outside of rooms. No row may lead back to itself.
+NETWORK = {"sim", "sim.system", "sim.network"}
+ENGINE = NETWORK | {"sim.engine"}
+PROGRAM = ENGINE | {"sim.program"}
+SIM = PROGRAM | {"sim.reference", "sim.estimate", "sim.counts", "sim.qonnx"}
+MODEL = {"model", "model.data", "model.files", "model.importing", "model.integer", "model.train", "model.vit"}
+ROOMS = {
+    "sim": set(),
+    "sim.system": {"sim"},
+    "sim.network": {"sim", "sim.system"},
+    "sim.reference": NETWORK,
+    "sim.engine": NETWORK,
+    "sim.program": ENGINE,
+    "sim.estimate": PROGRAM,
+    "sim.counts": NETWORK,
+    "sim.qonnx": NETWORK,
+    "model.vit": NETWORK,
+    "model.data": NETWORK,
+    "model": NETWORK | {"model.data", "model.vit"},
+    "model.integer": NETWORK | {"model.vit"},
+    "model.files": NETWORK | {"sim.reference", "model", "model.vit"},
+    "model.importing": NETWORK | {"model.files", "model.vit"},
+    "model.train": NETWORK | {"model", "model.data", "model.files", "model.vit"},
+    "hw.parts": {"sim", "sim.engine"},
+    "hw.units": ENGINE | {"hw.parts"},
+    "hw": PROGRAM | {"hw.parts", "hw.units"},
+    "hw.synthesis": PROGRAM | {"sim.estimate", "hw", "hw.parts", "hw.units"},
+    "cosim": PROGRAM | {"sim.reference", "hw"},
+    "cli.shared": SIM | MODEL,
+    "cli.runs": SIM | MODEL | {"cli.shared"},
+    "cli.benches": SIM | MODEL | {"cli.shared"},
+    "cli.pages": SIM | MODEL | {"cli.shared", "cli.runs"},
+    "cli": SIM | MODEL | {"hw", "cosim", "cli.shared", "cli.runs", "cli.benches", "cli.pages"},
 }
+#: What a package may import from outside the standard library.
 EXTERNAL = {
     "sim": {"numpy", "numba", "onnx", "platformdirs", "safetensors"},
     "model": {"PIL", "kornia", "matplotlib", "numpy", "safetensors", "sklearn", "torch"},
@@ -46,6 +76,8 @@ EXTERNAL = {
 #: What the command line imports only inside the command that needs it.
 HEAVY = set().union(*EXTERNAL.values()) - {"rich", "typer"}
 
+#: Modules of a room, and rooms of a package: what one takes in at a glance.
+MAX_MODULES, MAX_ROOMS = 20, 10
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 #: A generated or unrolled description may be longer than ordinary code.
@@ -54,31 +86,46 @@ MAX_ELABORATE_LINES = 80
 
 def sources(folders: tuple[str, ...] = FOLDERS) -> list[Path]:
     """Every module of the package, in a stable order."""
-    return [path for folder in folders for path in sorted((ROOT / folder).glob("*.py"))]
+    return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
-def imported_modules(tree: ast.AST, folder: str) -> Iterator[str]:
-    """Absolute names of what `tree`, a module of `bivit.<folder>`, imports anywhere below it."""
+def room_of(path: Path) -> str:
+    """The room of a module: the folder it is in, dotted."""
+    return ".".join(path.relative_to(ROOT).parent.parts)
+
+
+def imported_rooms(tree: ast.AST, room: str) -> Iterator[tuple[str, str]]:
+    """What `tree`, a module of a room, imports anywhere below it: its room (bivit's) or package, and its name."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from (_placed(alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = {0: "", 1: f"bivit.{folder}.", 2: "bivit."}[node.level] + (node.module or "")
-            yield base.rstrip(".")
-            if node.module is None:
-                yield from (base + alias.name for alias in node.names)
+            above = ["bivit", *room.split(".")][: len(room.split(".")) + 2 - node.level] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (_placed(f"{base}.{alias.name}" if base else alias.name) for alias in node.names)
 
 
-def forbidden_imports(tree: ast.AST, folder: str) -> list[str]:
-    """Imports that the dependency direction does not allow for a module of `folder`."""
+def _placed(name: str) -> tuple[str, str]:
+    """Room or package of something imported, and its name without what is imported of a module."""
+    parts = name.split(".")
+    if parts[0] != "bivit":
+        return parts[0], name
+    folders = 1
+    while folders < len(parts) and (ROOT / Path(*parts[1 : folders + 1])).is_dir():
+        folders += 1
+    return ".".join(parts[1:folders]), ".".join(parts[: folders + 1])
+
+
+def forbidden_imports(tree: ast.AST, room: str) -> list[str]:
+    """Imports that the table of rooms, or that of outside packages, does not allow for a module of `room`."""
+    package = room.split(".")[0]
+    outside = set(sys.stdlib_module_names) | EXTERNAL[package]
     found = []
-    for name in imported_modules(tree, folder):
-        parts = name.split(".")
-        if parts[0] == "bivit":
-            allowed = len(parts) == 1 or parts[1] in INTERNAL[folder] or parts[1:] == ["__version__"]
-        else:
-            allowed = parts[0] in sys.stdlib_module_names or parts[0] in EXTERNAL[folder]
-        if not allowed:
+    for place, name in imported_rooms(tree, room):
+        inside = name.split(".")[0] == "bivit"
+        if inside and place not in ROOMS[room] | {room} and name != "bivit.__version__":
+            found.append(name)
+        if not inside and place not in outside:
             found.append(name)
     return found
 
@@ -93,35 +140,56 @@ def module_id(path: Path) -> str:
 
 def test_packages_are_the_folders_with_modules() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    found = {"bivit"} | {f"bivit.{path.parent.name}" for path in ROOT.glob("[a-z]*/__init__.py")}
-    assert set(listed) == found
-    assert found == {"bivit"} | {f"bivit.{folder}" for folder in FOLDERS}
+    assert set(listed) == {"bivit"} | {f"bivit.{room}" for room in ROOMS}
+    assert {room_of(path) for path in sources()} == set(ROOMS)
+    assert {room.split(".")[0] for room in ROOMS} == set(FOLDERS)
 
 
-def test_packages_are_flat() -> None:
-    for folder in FOLDERS:
-        nested = [path for path in (ROOT / folder).iterdir() if path.is_dir() and any(path.glob("*.py"))]
-        assert nested == []
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_is_taken_in_at_a_glance(room: str) -> None:
+    folder = ROOT / room.replace(".", "/")
+    assert room.count(".") < 2
+    assert (folder / "__init__.py").is_file()
+    assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= MAX_MODULES
+    assert len([path for path in folder.iterdir() if path.is_dir() and any(path.glob("*.py"))]) <= MAX_ROOMS
+
+
+def test_arrows_between_rooms_go_one_way() -> None:
+    graph = TopologicalSorter({room: allowed - {room} for room, allowed in ROOMS.items()})
+    assert set(graph.static_order()) == set(ROOMS)  # CycleError names the rooms of a circle
+
+
+def test_every_arrow_of_the_table_is_used() -> None:
+    """A row that allows more than is needed says less of the house than it could; sets of a package's rooms may."""
+    for room in ("sim.reference", "sim.engine", "sim.program", "sim.estimate", "hw", "model.train", "model.files"):
+        folder = ROOT / room.replace(".", "/")
+        used = {place for path in folder.glob("*.py") for place, _ in imported_rooms(parse(path), room)}
+        assert ROOMS[room] - used <= {"sim", "sim.system"}, room
 
 
 @pytest.mark.parametrize("path", sources(), ids=module_id)
 def test_dependency_direction(path: Path) -> None:
-    assert forbidden_imports(parse(path), path.parent.name) == []
+    assert forbidden_imports(parse(path), room_of(path)) == []
 
 
 @pytest.mark.parametrize(
-    ("folder", "source", "expected"),
+    ("room", "source", "expected"),
     [
-        ("sim", "import torch", ["torch"]),
-        ("sim", "def f():\n    from amaranth.lib import wiring", ["amaranth.lib"]),
+        ("sim.network", "import torch", ["torch"]),
+        ("sim.network", "def f():\n    from amaranth.lib import wiring", ["amaranth.lib.wiring"]),
+        ("sim.network", "from ..engine.config import EngineConfig", ["bivit.sim.engine.config"]),
+        ("sim.engine", "from ..program import compiler", ["bivit.sim.program.compiler"]),
         ("model", "from ..hw.engine import Engine", ["bivit.hw.engine"]),
+        ("model.vit", "from ...hw.engine import Engine", ["bivit.hw.engine"]),
         ("hw", "from .. import model", ["bivit.model"]),
+        ("hw.units", "from ..engine import Engine", ["bivit.hw.engine"]),
         ("cosim", "from bivit.cli.main import app", ["bivit.cli.main"]),
-        ("model", "from ..sim.bits import pack\nimport torch", []),
+        ("model.vit", "from ...sim.bits import pack\nimport torch\nfrom .parts import Parts", []),
+        ("cli.shared", "from ... import __version__", []),
     ],
 )
-def test_a_wrong_import_is_found(folder: str, source: str, expected: list[str]) -> None:
-    assert forbidden_imports(ast.parse(source), folder) == expected
+def test_a_wrong_import_is_found(room: str, source: str, expected: list[str]) -> None:
+    assert forbidden_imports(ast.parse(source), room) == expected
 
 
 def test_the_command_line_starts_without_heavy_imports() -> None:
@@ -136,7 +204,7 @@ def test_libraries_do_not_print(path: Path) -> None:
     assert [node.lineno for node in calls if isinstance(node.func, ast.Name) and node.func.id == "print"] == []
 
 
-@pytest.mark.parametrize("path", sources() + sorted((ROOT / "tests").glob("*.py")), ids=module_id)
+@pytest.mark.parametrize("path", sources() + sorted((ROOT / "tests").rglob("*.py")), ids=module_id)
 def test_files_are_one_idea_long(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_FILE_LINES
 

@@ -1,13 +1,12 @@
 """The trained models of the repository give the accuracy that their cards state."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from bivit.cli.evaluate import evaluate_file
+from helpers import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 ZOO = ROOT / "zoo"
 FASHION = ROOT.parent / "shared" / "data" / "fashion-mnist"
 

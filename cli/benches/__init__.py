@@ -1,0 +1,1 @@
+"""What `bivit bench` measures and writes."""

@@ -1,0 +1,1 @@
+"""The report: gathered, drawn, rendered."""

@@ -1,0 +1,1 @@
+"""Work of several commands: batches over machines, comparisons, judges, variants."""

@@ -1,0 +1,1 @@
+"""What every command shares: output, errors, progress, the choice of networks and images."""

@@ -1,0 +1,178 @@
+"""Finds the network that a command is asked for: a file of `bivit export`, or a preset with random weights."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...sim.errors import BivitError, check, near
+from .progress import say, step
+
+if TYPE_CHECKING:
+    from ...sim.engine.config import EngineConfig
+    from ...sim.estimate.devices import Device
+    from ...sim.network.config import ModelConfig
+    from ...sim.network.formats import Formats
+    from ...sim.network.network import IntNetwork
+
+NetArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="NET",
+        help="Integer network, as written by `bivit export`; or a preset, such as deit_tiny, with random weights. A "
+        "preset goes before a file of its name, which ./NAME means.",
+    ),
+]
+EngineOption = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        help="Name of an engine, or a JSON file with its fields; the smallest that holds the network when left out.",
+    ),
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Of the random weights of a preset.")]
+
+
+@dataclass(frozen=True)
+class Net:
+    """A network that a command was given.
+
+    Attributes
+    ----------
+    name : str
+        As it was given.
+    path : Path or None
+        Its file; None for a preset.
+    config, formats : ModelConfig, Formats
+        Its shape, known without any weights.
+    seed : int
+        Of a preset's weights.
+    loaded : IntNetwork or None
+        What the file holds.
+    """
+
+    name: str
+    path: Path | None
+    config: ModelConfig
+    formats: Formats
+    seed: int
+    loaded: IntNetwork | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a result says of it: `network`, `weights` (``random``, or the file) and, if they are random, `seed`."""
+        if self.path is None:
+            return {"network": self.name, "weights": "random", "seed": self.seed}
+        return {"network": self.name, "weights": str(self.path)}
+
+    @cached_property
+    def network(self) -> IntNetwork:
+        """The network with its weights."""
+        if self.loaded is not None:
+            return self.loaded
+        from ...sim.network.random import random_network
+
+        with step(f"draw the weights of {self.name} from seed {self.seed}"):
+            return random_network(self.config, self.formats, self.seed)
+
+
+def find_net(name: str, seed: int = 0) -> Net:
+    """Return the preset or the file called `name`; a file is read and checked at once.
+
+    Parameters
+    ----------
+    name : str
+        A preset goes before a file of its name.
+    seed : int
+        Of a preset's weights.
+
+    Raises
+    ------
+    BivitError
+        When there is neither, or the file is no network: the presets, and the one that is most like `name`; when the
+        seed is negative.
+    """
+    from ...sim.network.formats import Formats
+
+    check(seed >= 0, f"seed must be 0 or more, got {seed}")
+    shape = find_preset(name)
+    if shape is not None:
+        return Net(name, None, shape, Formats(), seed)
+    check_file(name)
+    from ...sim.network.file import load_network
+
+    network = load_network(name)
+    return Net(name, Path(name), network.config, network.formats, seed, network)
+
+
+def find_preset(name: str) -> ModelConfig | None:
+    """Return the preset called `name`, if there is one; a line says so where a file has that name too."""
+    from ...sim.network.presets import PRESETS
+
+    with suppress(OSError):  # nothing is needed of a folder that cannot be read
+        if name in PRESETS and Path(name).is_file():
+            say(f"{name} is the preset; ./{name} is the file of that name")
+    return PRESETS.get(name)
+
+
+def check_file(name: str, more: str = "") -> None:
+    """Refuse what is no file, as a name that is no preset either.
+
+    Parameters
+    ----------
+    name : str
+        As a user gave it.
+    more : str
+        More about the presets, for the message.
+
+    Raises
+    ------
+    BivitError
+        With the presets, and the one that is most like `name`.
+    """
+    from ...sim.network.presets import PRESETS
+
+    presets = f"presets are {', '.join(PRESETS)}{', and ' if more else ''}{more}{near(name, PRESETS)}"
+    path = Path(name)
+    check(not path.is_dir(), f"{name} is a folder; give the network file in it, or a preset: {presets}")
+    if path.suffix or path.parent.name:
+        check(path.is_file(), f"there is no network file {name}; `bivit export` writes one, and {presets}")
+    check(path.is_file(), f"there is no preset and no file {name!r}; {presets}")
+
+
+def find_engine(engine: str | None, net: Net | None, target: Device | None = None) -> tuple[str, EngineConfig]:
+    """Return the name and the configuration of an engine: the one that is named, else the smallest for a network.
+
+    Parameters
+    ----------
+    engine : str or None
+        A name or a JSON file.
+    net : Net or None
+        What it is to hold.
+    target : Device, optional
+        What it is to fit; where none does, a line says by how much.
+
+    Raises
+    ------
+    BivitError
+        When there is no such engine, or none is named and none holds the network.
+    """
+    from ...sim.engine.presets import load_engine
+
+    if engine is not None or net is None:
+        name = engine or "digits"
+        return name, load_engine(name)
+    from ...sim.estimate.choice import smallest_engine
+
+    try:
+        choice = smallest_engine(net.config, net.formats, target)
+    except BivitError as error:
+        raise BivitError(f"{net.name}: {error}") from error
+    if choice.warning:
+        say(choice.warning)
+    return choice.name, choice.engine

@@ -1,0 +1,14 @@
+"""Fixed-point helpers with the names of `sim.reference.fixed`."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Const, Mux, Value
+
+
+def saturate_signed(value: Value, bits: int) -> tuple[Value, Value]:
+    """Return `value` (signed) limited to two's complement of `bits`, and whether it had to be limited."""
+    sign = value[-1]
+    upper = value[bits - 1 :]
+    overflow = upper != sign.replicate(len(upper))
+    limit = Mux(sign, Const(1 << bits - 1, bits), Const((1 << bits - 1) - 1, bits))
+    return Mux(overflow, limit, value[:bits]), overflow

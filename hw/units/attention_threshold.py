@@ -1,0 +1,230 @@
+"""AttentionThreshold: the softmax of the scores compared with a threshold, without a division (docs/semantics.md 8)."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2, exact_log2
+
+from ...sim.engine import commands
+from ...sim.engine.config import EngineConfig
+from ...sim.engine.memories import z_bits
+from ...sim.engine.pipeline import MULTIPLY_CYCLES, tree_cycles
+from ...sim.engine.timing import ATTENTION_SUM, ATTENTION_TOP
+from ...sim.engine.words import ceil_div
+from ...sim.network.formats import EXP_BITS
+from ..parts.arithmetic import Tree, delay_flag, delayed, product
+from ..parts.connect import connect, connect_address
+from ..parts.memory import WordMemory
+from ..parts.row_walk import RowWalk, lane_mask
+from ..parts.stream import LOAD_BUS, bits_port, command_layout
+from .exp_tables import ExpTables
+
+#: The passes over the scores.
+PASS_TOP, PASS_SUM, PASS_COMPARE = range(3)
+
+
+class AttentionThreshold(wiring.Component):
+    """Attention bits of a tile and head: ``(Exp[m - p] << 16) >= Tau * Z``, m a row's largest score, Z its sum of Exp.
+
+    Three passes over the score memory: m of each row, then Z and from it the limit that Exp is compared with, then the
+    bits. Exp and Tau are those of the last command `table`. Lanes beyond `keys` in the last chunk add nothing, give 0.
+
+    Timing: one chunk a cycle, the first address at offset 1; a pass follows the one before without a gap, or as soon as
+    the first row is through, see `sim.engine.timing.attention`. Either command may be issued when the last one is not
+    busy.
+
+    Numerics: exact; Z has 16 bits and the bits of `max_tokens`. Exp is an integer, so it is at least Tau*Z / 2^16 just
+    when it is at least the ceiling of that, the row's *limit*: a lane compares 17 bits and not the whole product. The
+    limit saturates at 2^17 - 1, above every Exp.
+
+    Parameters
+    ----------
+    engine : EngineConfig
+
+    Members
+    -------
+    score_en, score_row, score_chunk, score_data : In
+        Write of one chunk of scores; `score_chunk` counts over all keys of the row.
+    table_start, table_command : In
+        Issue cycle and fields of `table`: load Exp and Tau of a head.
+    attention_start, attention_command : In
+        Issue cycle and fields of `attention`; `dst_addr` is for the receiver of the bits.
+    load, bank : In
+        Load bus and bank of the tables.
+    bits : Out(bits_port(lanes))
+        Result; `chunk` counts over all keys of the row.
+    m_en, m_row, m_value : Out
+        A row's largest score.
+    z_en, z_row, z_value : Out
+        A row's sum of Exp.
+    """
+
+    def __init__(self, engine: EngineConfig):
+        self.engine = engine
+        self.lanes, self.score_bits = engine.lanes, engine.score_bits
+        self.z_bits = z_bits(engine)
+        # The array drains whole tiles of columns, so the last chunks of a row may lie beyond the last key.
+        self.row_chunks = ceil_div(engine.max_tokens, engine.columns) * engine.tile_chunks
+        self.tree_cycles = tree_cycles(engine.lanes)
+        self.tables = ExpTables(engine.load_memories["tables"], engine.lanes)
+        self.fields = command_layout(commands.Attention)
+        row_bits = self.fields["rows"].width
+        super().__init__(
+            {
+                "score_en": In(1),
+                "score_row": In(row_bits),
+                "score_chunk": In(7),
+                "score_data": In(engine.lanes * engine.score_bits),
+                "table_start": In(1),
+                "table_command": In(command_layout(commands.Table)),
+                "attention_start": In(1),
+                "attention_command": In(self.fields),
+                "load": In(LOAD_BUS),
+                "bank": In(1),
+                "bits": Out(bits_port(engine.lanes)),
+                "m_en": Out(1),
+                "m_row": Out(row_bits),
+                "m_value": Out(engine.score_bits),
+                "z_en": Out(1),
+                "z_row": Out(row_bits),
+                "z_value": Out(self.z_bits),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Address (stage 0), scores (1, 2), index (3), Exp (4); the trees and what follows them."""
+        m = Module()
+        m.submodules.tables = tables = self.tables
+        m.d.comb += [
+            connect(tables.start, self.table_start),
+            connect(tables.param_addr, self.table_command.param_addr),
+            connect(tables.load, self.load),
+            connect(tables.bank, self.bank),
+        ]
+        walk, number, keys = self._stage_address(m)
+        mask = Signal(self.lanes, reset_less=True)
+        m.d.sync += mask.eq(lane_mask(keys, walk.row_end, self.lanes))
+        scores = self._stage_scores(m, walk, mask)
+
+        first = walk.chunk == 0
+        top = self._tops(m, walk, number, scores, first)
+        index = Signal(data.ArrayLayout(self.score_bits, self.lanes), reset_less=True)
+        exp = Signal(data.ArrayLayout(EXP_BITS, self.lanes), reset_less=True)
+        exp_mask = delayed(m, mask, 2, "mask_delay")
+        m.d.comb += connect(tables.index, index)
+        for lane in range(self.lanes):
+            # m - p - 1, the address of Exp[m - p] in a table without Exp[0].
+            m.d.sync += index[lane].eq(top + ~scores[lane])
+            m.d.sync += exp[lane].eq(tables.exp[lane] & exp_mask[lane].replicate(EXP_BITS))
+        limit = self._limits(m, walk, number, exp, first)
+
+        compare_mask = Signal(self.lanes, reset_less=True)
+        m.d.sync += [
+            compare_mask.eq(exp_mask),
+            self.bits.data.eq(Cat(exp[lane] >= limit for lane in range(self.lanes)) & compare_mask),
+        ]
+        m.d.comb += [
+            self.bits.en.eq(delay_flag(m, walk.active & (number == PASS_COMPARE), 5, "bits_valid")),
+            Cat(self.bits.row, self.bits.chunk).eq(delayed(m, Cat(walk.row, walk.chunk[:7]), 5, "place_delay")),
+        ]
+        return m
+
+    def _stage_address(self, m: Module) -> tuple[RowWalk, Signal, Signal]:
+        """Stage 0: walk the tile three times; return the walk, the pass and the number of keys.
+
+        The first row of the next pass follows the end of this row here by no less than `gap` cycles. Every row takes
+        the same time in both passes, so the rows after it are in time too.
+        """
+        shift = exact_log2(self.lanes)
+        m.submodules.walk = walk = RowWalk(len(self.attention_command.rows), 8)
+        rows = Signal.like(self.attention_command.rows, reset_less=True)
+        keys = Signal.like(self.attention_command.keys, reset_less=True)
+        chunks = Signal(8, reset_less=True)
+        number = Signal(range(3))
+        walked, again = Signal(), Signal()
+        gaps = {PASS_TOP: ATTENTION_TOP + self.tree_cycles, PASS_SUM: ATTENTION_SUM + self.tree_cycles}
+        wait = Signal(range(gaps[PASS_SUM]))
+        first_row_end = walk.row_end & (walk.row == 0)
+        m.d.comb += [
+            walk.start.eq(self.attention_start | again),
+            connect(walk.rows, rows),
+            connect(walk.chunks, chunks),
+            again.eq((walk.end | walked) & ~first_row_end & (wait == 0) & (number != PASS_COMPARE)),
+        ]
+        with m.If(first_row_end):
+            # The next pass is decided one cycle before its first address, and this count is seen one cycle late.
+            m.d.sync += wait.eq(Mux(number == PASS_TOP, gaps[PASS_TOP] - 2, gaps[PASS_SUM] - 2))
+        with m.Elif(wait != 0):
+            m.d.sync += wait.eq(wait - 1)
+        with m.If(again):
+            m.d.sync += [walked.eq(0), number.eq(number + 1)]
+        with m.Elif(walk.end):
+            m.d.sync += walked.eq(number != PASS_COMPARE)
+        with m.If(self.attention_start):
+            command = self.attention_command
+            m.d.sync += [
+                number.eq(PASS_TOP),
+                connect(rows, command.rows),
+                connect(keys, command.keys),
+                chunks.eq((command.keys + self.lanes - 1) >> shift),
+            ]
+        return walk, number, keys
+
+    def _stage_scores(self, m: Module, walk: RowWalk, mask: Signal) -> list[Value]:
+        """Read the scores at the walk's place; return them in stage 2, 0 beyond the last key."""
+        # A power of two of chunks a row: the address needs no multiplication.
+        chunk_bits = ceil_log2(self.row_chunks)
+        m.submodules.scores = store = WordMemory(self.lanes * self.score_bits, self.engine.rows << chunk_bits)
+        scores = Signal(self.lanes * self.score_bits, reset_less=True)
+        m.d.comb += [
+            connect(store.w_en, self.score_en),
+            connect_address(store.w_addr, Cat(self.score_chunk[:chunk_bits], self.score_row)),
+            connect(store.w_data, self.score_data),
+            connect_address(store.r_addr[0], Cat(walk.chunk[:chunk_bits], walk.row)),
+        ]
+        full_mask = Cat(mask[lane].replicate(self.score_bits) for lane in range(self.lanes))
+        m.d.sync += scores.eq(store.r_data[0] & full_mask)
+        return [scores.word_select(lane, self.score_bits) for lane in range(self.lanes)]
+
+    def _tops(self, m: Module, walk: RowWalk, number: Signal, scores: list[Value], first: Value) -> Value:
+        """First pass: each row's largest score; return that of the row of `scores`."""
+        m.submodules.top_tree = tree = Tree(self.score_bits, self.lanes, "max")
+        m.submodules.tops = tops = WordMemory(self.score_bits, self.engine.rows)
+        begins = delay_flag(m, first, 2 + self.tree_cycles, "top_first")
+        done = walk.row_end & (number == PASS_TOP)
+        m.d.sync += self.m_value.eq(Mux(begins | (tree.o > self.m_value), tree.o, self.m_value))
+        m.d.comb += [
+            *(connect(tree.i[lane], score) for lane, score in enumerate(scores)),
+            self.m_en.eq(delay_flag(m, done, 3 + self.tree_cycles, "top_done")),
+            self.m_row.eq(delayed(m, walk.row, 3 + self.tree_cycles, "top_row")),
+            connect(tops.w_en, self.m_en),
+            connect_address(tops.w_addr, self.m_row),
+            connect(tops.w_data, self.m_value),
+            connect_address(tops.r_addr[0], delayed(m, walk.row, 1, "row_delay")),
+        ]
+        return tops.r_data[0]
+
+    def _limits(self, m: Module, walk: RowWalk, number: Signal, exp: data.View, first: Value) -> Value:
+        """Second pass: each row's Z and limit; return the limit of the row of `exp`."""
+        m.submodules.sum_tree = tree = Tree(EXP_BITS, self.lanes, "sum")
+        m.submodules.limits = limits = WordMemory(EXP_BITS + 1, self.engine.rows)
+        begins = delay_flag(m, first, 4 + self.tree_cycles, "sum_first")
+        done = walk.row_end & (number == PASS_SUM)
+        m.d.sync += self.z_value.eq(Mux(begins, 0, self.z_value) + tree.o)
+        m.d.comb += [
+            *(connect(tree.i[lane], exp[lane]) for lane in range(self.lanes)),
+            self.z_en.eq(delay_flag(m, done, 5 + self.tree_cycles, "sum_done")),
+            self.z_row.eq(delayed(m, walk.row, 5 + self.tree_cycles, "sum_row")),
+        ]
+        ceiling = (product(m, self.z_value, self.tables.tau, "scaled_sum") + (1 << 16) - 1) >> 16
+        limit = Signal(EXP_BITS + 1, reset_less=True)
+        m.d.sync += limit.eq(Mux(ceiling[len(limit) :].any(), ~0, ceiling))
+        m.d.comb += [
+            limits.w_en.eq(delay_flag(m, self.z_en, MULTIPLY_CYCLES + 1, "limit_done")),
+            connect_address(limits.w_addr, delayed(m, self.z_row, MULTIPLY_CYCLES + 1, "limit_row")),
+            connect(limits.w_data, limit),
+            connect_address(limits.r_addr[0], delayed(m, walk.row, 3, "limit_row_delay")),
+        ]
+        return limits.r_data[0]

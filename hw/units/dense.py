@@ -1,0 +1,263 @@
+"""The dense unit: patch embedding and classifier in int8 (docs/semantics.md, paragraphs 1 and 11)."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ...sim.engine import commands
+from ...sim.engine.config import EngineConfig
+from ...sim.network.formats import HEAD_BIAS_BITS
+from ..parts.connect import connect, connect_address
+from ..parts.memory import LoadableMemory
+from ..parts.stream import LOAD_BUS, command_layout
+from .dense_walk import DenseWalk
+from .requantize import Requantizer
+
+#: What the unit carries out.
+COMMANDS = (commands.Embed, commands.Prefix, commands.Logits)
+#: Signed widths of a multiplier's operands: y or a pixel, and a weight.
+INPUT_BITS = 16
+WEIGHT_BITS = 8
+
+
+def dense_acc_bits(engine: EngineConfig) -> int:
+    """Signed width that no sum of the patch embedding or the classifier leaves.
+
+    A patch gives at most 255 * 128 * K. For the classifier, let d[c] = N_c*x[c] - S1. Its squares add up to
+    N_c * (V - Eps), so by Cauchy sum |d[c]| <= N_c * sqrt(V - Eps), and sqrt(V - Eps) / R <= sqrt(2) for R = isqrt(V)
+    and Eps >= 1. Hence sum |y[c]| <= N_c * (sqrt(2) * 2^head_frac_bits + 1), for each of two rows at most; 3/2 stands
+    for the root of 2.
+    """
+    weight = 1 << (WEIGHT_BITS - 1)
+    patch = 255 * weight * engine.max_patch_dim
+    row = engine.max_embed_dim * ((3 << engine.formats.head_frac_bits) // 2 + 2)
+    classifier = 2 * weight * row
+    return max(patch, classifier).bit_length() + 1
+
+
+class Dense(wiring.Component):
+    """`dense_lanes` multiply-accumulators that embed patches, copy prefix tokens and classify.
+
+    The sums of a group of `dense_lanes` outputs are moved to a shadow register, from where they leave chunk by chunk
+    while the next group is summed: through the requantizer to x, or with the bias to the logits.
+
+    Timing: `sim.engine.timing.embed`, `prefix` and `logits`; one multiplication a lane and cycle, a group every
+        max(inputs, dense_lanes / lanes) cycles. Only one command at a time.
+    Numerics: exact. Sums fit `dense_acc_bits`; see `Requantizer` for x. A logit is the sum plus the bias modulo 2^32,
+        so a network's biases must leave room for its sums.
+
+    Parameters
+    ----------
+    engine : EngineConfig
+        Shape of the engine.
+
+    Members
+    -------
+    embed_start, embed_command, prefix_start, prefix_command, logits_start, logits_command : In
+        Issue of a command.
+    pixel_en, pixel_addr, pixel_data : Out, Out, In
+        Reader of the strip of pixels, two cycles of latency; the address counts while `pixel_en`.
+    strip_done : Out(1)
+        The last pixel of the strip is being read; the strip can be released in this cycle.
+    y_en, y_addr, y_data : Out, Out, In
+        Reader of the normalised rows, one cycle of latency.
+    x_w_en, x_w_addr, x_w_data : Out
+        Writer of the residual.
+    saturations : Out
+        Lanes that were clamped in the word of x written one cycle ago.
+    logit_w_en, logit_w_addr, logit_w_data : Out
+        Writer of the logits, one chunk a word. The last group writes all its chunks, also those beyond the last class.
+    load, bank : In
+        Load bus, and the bank in use.
+    """
+
+    def __init__(self, engine: EngineConfig):
+        self.engine = engine
+        self.acc_bits = dense_acc_bits(engine)
+        self.group_chunks = engine.dense_lanes // engine.lanes
+        starts = {f"{each.name}_start": In(1) for each in COMMANDS}
+        starts |= {f"{each.name}_command": In(command_layout(each)) for each in COMMANDS}
+        super().__init__(
+            {
+                **starts,
+                "pixel_en": Out(1),
+                "pixel_addr": Out(16),
+                "pixel_data": In(8),
+                "strip_done": Out(1),
+                "y_en": Out(1),
+                "y_addr": Out(12),
+                "y_data": In(signed(INPUT_BITS)),
+                "x_w_en": Out(1),
+                "x_w_addr": Out(20),
+                "x_w_data": Out(engine.lanes * engine.formats.residual_bits),
+                "saturations": Out(range(engine.lanes + 1)),
+                "logit_w_en": Out(1),
+                "logit_w_addr": Out(12),
+                "logit_w_data": Out(engine.lanes * HEAD_BIAS_BITS),
+                "load": In(LOAD_BUS),
+                "bank": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the walk over the weights, the multipliers, the shadow register and its two ways out."""
+        m = Module()
+        m.submodules.walk = walk = DenseWalk(self.group_chunks)
+        memories = {name: self._memory(m, name) for name in ("dense_weights", "patch_params", "positions", "head_bias")}
+
+        embed, logits = self.embed_command, self.logits_command
+        classify = Signal()  # the running command is `logits`
+        prefix = Signal()  # the running command is `prefix`
+        with m.If(self.embed_start | self.prefix_start | self.logits_start):
+            m.d.sync += [connect(classify, self.logits_start), connect(prefix, self.prefix_start)]
+        m.d.comb += [
+            walk.start.eq(self.embed_start | self.logits_start),
+            walk.rows.eq(Mux(self.logits_start, 1, embed.patch_rows)),
+            walk.row_length.eq(Mux(self.logits_start, logits.inputs, embed.patch_row_bytes)),
+            connect(walk.row_step, embed.row_bytes),
+            walk.patches.eq(Mux(self.logits_start, 1, embed.patches)),
+            walk.groups.eq(Mux(self.logits_start, logits.groups, embed.groups)),
+            walk.weight_start.eq(Mux(self.logits_start, logits.weight_addr, 0)),
+            self.pixel_en.eq(walk.en & ~classify),
+            self.strip_done.eq(walk.strip_last & ~classify),
+            connect(self.pixel_addr, walk.pixel_addr),
+        ]
+        sums = self._stage_sums(m, walk, classify, memories["dense_weights"])
+        chunk_en, chunk, chunk_1 = self._stage_chunks(m, sums, classify, prefix)
+        m.d.comb += [connect_address(memories[name].r_addr, chunk) for name in ("patch_params", "head_bias")]
+        self._stage_residual(m, chunk_en & ~classify, chunk_1, prefix, memories)
+        self._stage_logits(m, chunk_en & classify, chunk, chunk_1, memories["head_bias"].r_data)
+        return m
+
+    def _memory(self, m: Module, name: str) -> LoadableMemory:
+        """Add a loadable memory."""
+        memory = LoadableMemory(self.engine.load_memories[name])
+        m.submodules[name] = memory
+        m.d.comb += [connect(memory.load, self.load), connect(memory.bank, self.bank)]
+        return memory
+
+    def _stage_sums(
+        self, m: Module, walk: DenseWalk, classify: Signal, weights: LoadableMemory
+    ) -> tuple[Signal, list[Signal]]:
+        """Multiply and add; return the strobe of a group's complete sums, and the sums of all lanes."""
+        # Weights and y answer a cycle sooner than pixels, so they are addressed a cycle later.
+        y_addr_1 = Signal(12, reset_less=True)
+        weight_addr_1 = Signal(len(weights.r_addr), reset_less=True)
+        en, first, last = Signal(4), Signal(4), Signal(5)  # bit k: the step is in the registers of stage k + 1
+        input_3 = Signal(signed(INPUT_BITS), reset_less=True)
+        m.d.sync += [
+            connect(y_addr_1, walk.offset),
+            connect_address(weight_addr_1, walk.weight_addr),
+            en.eq(Cat(walk.en, en[:-1])),
+            first.eq(Cat(walk.first, first[:-1])),
+            last.eq(Cat(walk.last, last[:-1])),
+            input_3.eq(Mux(classify, self.y_data, self.pixel_data)),
+        ]
+        m.d.comb += [
+            self.y_en.eq(en[0] & classify),
+            connect(self.y_addr, y_addr_1),
+            connect(weights.r_addr, weight_addr_1),
+        ]
+        sums = []
+        for lane in range(self.engine.dense_lanes):
+            weight_3 = Signal(signed(WEIGHT_BITS), name=f"weight_3_{lane}", reset_less=True)
+            product_4 = Signal(signed(INPUT_BITS + WEIGHT_BITS), name=f"product_4_{lane}", reset_less=True)
+            acc_5 = Signal(signed(self.acc_bits), name=f"acc_5_{lane}", reset_less=True)
+            with m.If(en[1]):
+                m.d.sync += weight_3.eq(weights.r_data.word_select(lane, WEIGHT_BITS))
+            with m.If(en[2]):
+                m.d.sync += product_4.eq(input_3 * weight_3)
+            with m.If(en[3]):
+                m.d.sync += acc_5.eq(Mux(first[3], 0, acc_5) + product_4)
+            sums.append(acc_5)
+        return last[4], sums
+
+    def _stage_chunks(
+        self, m: Module, sums: tuple[Signal, list[Signal]], classify: Signal, prefix: Signal
+    ) -> tuple[Signal, Signal, Signal]:
+        """Shift a group's chunks out of the shadow register; return enable, number and, a cycle later, the chunk."""
+        captured, accs = sums
+        chunk_bits = self.engine.lanes * self.acc_bits
+        shadow = Signal(len(accs) * self.acc_bits, reset_less=True)
+        chunk_1 = Signal(chunk_bits, reset_less=True)
+        chunk = Signal(12, reset_less=True)
+        last_chunk = Signal(7, reset_less=True)
+        remaining = Signal(14)  # of the group, or words of the prefix tokens
+        chunk_en = Signal()
+        m.d.comb += chunk_en.eq(remaining.any())
+
+        with m.If(chunk_en):
+            m.d.sync += [
+                remaining.eq(remaining - 1),
+                chunk.eq(chunk + 1),
+                chunk_1.eq(shadow[:chunk_bits]),
+                shadow.eq(shadow >> chunk_bits),
+            ]
+            with m.If(~classify & ~prefix & (chunk == last_chunk)):
+                m.d.sync += [remaining.eq(0), chunk.eq(0)]
+        with m.If(captured):
+            m.d.sync += [shadow.eq(Cat(*accs)), connect(remaining, self.group_chunks)]
+        with m.If(self.embed_start | self.prefix_start | self.logits_start):
+            m.d.sync += [chunk.eq(0), last_chunk.eq(self.embed_command.chunks - 1)]
+        with m.If(self.prefix_start):
+            m.d.sync += connect(remaining, self.prefix_command.words)
+        return chunk_en, chunk, chunk_1
+
+    def _stage_residual(
+        self, m: Module, en: Value, chunk_1: Signal, prefix: Signal, memories: dict[str, LoadableMemory]
+    ) -> None:
+        """Requantize chunks, and count through the words of the positions and of x."""
+        engine, command = self.engine, self.embed_command
+        m.submodules.requantizer = requantizer = Requantizer(
+            lanes=engine.lanes, acc_bits=self.acc_bits, residual_bits=engine.formats.residual_bits
+        )
+        started, en_1 = Signal(), Signal()
+        held = Signal(command_layout(commands.Embed), reset_less=True)
+        token = Signal(12, reset_less=True)
+        shift_less_one = Signal(6, reset_less=True)
+        position = Signal(20, reset_less=True)
+        x_row, x_chunk = Signal(20, reset_less=True), Signal(14, reset_less=True)
+        m.d.sync += [en_1.eq(en), started.eq(self.embed_start | self.prefix_start)]
+        with m.If(self.embed_start | self.prefix_start):
+            # Prefix tokens come first, and are copied word by word: token 0, and no end of a row.
+            m.d.sync += [
+                *(held.eq(command), shift_less_one.eq(command.shift - 1)),
+                token.eq(Mux(self.prefix_start, 0, command.token)),
+            ]
+        with m.If(started):
+            m.d.sync += [position.eq(token * held.chunks), x_row.eq(token * held.stride), x_chunk.eq(0)]
+        with m.If(requantizer.position_en):
+            m.d.sync += position.eq(position + 1)
+        with m.If(requantizer.x_en):
+            m.d.sync += x_chunk.eq(x_chunk + 1)
+            with m.If(~prefix & (x_chunk + 1 == held.chunks)):
+                m.d.sync += [x_chunk.eq(0), x_row.eq(x_row + held.stride)]
+        m.d.comb += [
+            connect(requantizer.en, en_1),
+            connect(requantizer.acc, chunk_1),
+            connect(requantizer.params, memories["patch_params"].r_data),
+            connect(requantizer.shift_less_one, shift_less_one),
+            connect(requantizer.bypass, prefix),
+            connect(requantizer.position, memories["positions"].r_data),
+            connect_address(memories["positions"].r_addr, position),
+            connect(self.x_w_en, requantizer.x_en),
+            self.x_w_addr.eq(x_row + x_chunk),
+            connect(self.x_w_data, requantizer.x),
+            connect(self.saturations, requantizer.saturations),
+        ]
+
+    def _stage_logits(self, m: Module, en: Value, chunk: Signal, chunk_1: Signal, bias: Value) -> None:
+        """Add the bias and write."""
+        en_1, number_1 = Signal(), Signal(12, reset_less=True)
+        m.d.sync += [
+            en_1.eq(en),
+            connect(self.logit_w_en, en_1),
+            number_1.eq(chunk),
+            connect(self.logit_w_addr, number_1),
+        ]
+        for lane in range(self.engine.lanes):
+            acc_1 = chunk_1.word_select(lane, self.acc_bits).as_signed()
+            logit = acc_1 + bias.word_select(lane, HEAD_BIAS_BITS).as_signed()
+            m.d.sync += self.logit_w_data.word_select(lane, HEAD_BIAS_BITS).eq(logit)

@@ -1,0 +1,140 @@
+"""The order in which the dense unit goes through patches, groups of outputs and inputs."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..parts.connect import connect
+
+
+class DenseWalk(wiring.Component):
+    """For every patch, for every group of outputs, go through the rows of the patch and the bytes of a row.
+
+    Timing: the first step is one cycle after `start`, then one step a cycle. A group takes as many cycles as it has
+        steps, but `group_chunks` at least: the sums of the group before are still leaving.
+    Numerics: counters and addresses are as wide as the command's fields.
+
+    Parameters
+    ----------
+    group_chunks : int
+        Fewest cycles of a group, 1 or more.
+
+    Members
+    -------
+    start : In(1)
+        Begin; the fields below count in this cycle only.
+    patches, groups, rows, row_length : In
+        Counts, 1 or more: patches, groups of a patch, rows of a patch, steps of a row.
+    row_step : In(16)
+        Bytes from one row of the strip to the next.
+    weight_start : In(20)
+        Weight of the first step; those of the other steps and groups follow, the same for every patch.
+    en : Out(1)
+        A step.
+    first, last, strip_last : Out(1)
+        The step is a group's first or last, or the last of all.
+    offset, pixel_addr, weight_addr : Out
+        Position in the row, address of the pixel in the strip, address of the weight.
+    """
+
+    def __init__(self, group_chunks: int):
+        self.group_chunks = group_chunks
+        super().__init__(
+            {
+                "start": In(1),
+                "patches": In(8),
+                "groups": In(12),
+                "rows": In(6),
+                "row_length": In(12),
+                "row_step": In(16),
+                "weight_start": In(20),
+                "en": Out(1),
+                "first": Out(1),
+                "last": Out(1),
+                "strip_last": Out(1),
+                "offset": Out(12),
+                "pixel_addr": Out(16),
+                "weight_addr": Out(20),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the four nested counters; inner ones first, so that an outer one's step overrides them."""
+        m = Module()
+        active = Signal()
+        ends = self._ends(m, active)
+        row_start = Signal(16, reset_less=True)  # address of the row's first byte
+        patch_start = Signal(16, reset_less=True)
+        row_step, row_length = Signal(16, reset_less=True), Signal(12, reset_less=True)
+        weight_start = Signal(20, reset_less=True)
+        next_row, next_patch = Signal(16), Signal(16)
+        m.d.comb += [next_row.eq(row_start + row_step), next_patch.eq(patch_start + row_length)]
+
+        with m.If(self.en):
+            m.d.sync += [
+                self.first.eq(0),
+                self.offset.eq(self.offset + 1),
+                self.pixel_addr.eq(self.pixel_addr + 1),
+                self.weight_addr.eq(self.weight_addr + 1),
+            ]
+        with m.If(ends["row"]):
+            m.d.sync += [self.offset.eq(0), row_start.eq(next_row), connect(self.pixel_addr, next_row)]
+        with m.If(self.last):
+            m.d.sync += [self.en.eq(0), row_start.eq(patch_start), connect(self.pixel_addr, patch_start)]
+        with m.If(ends["group"]):
+            m.d.sync += [self.en.eq(1), self.first.eq(1)]
+        with m.If(ends["patch"]):
+            m.d.sync += [
+                connect(self.weight_addr, weight_start),
+                patch_start.eq(next_patch),
+                row_start.eq(next_patch),
+                connect(self.pixel_addr, next_patch),
+            ]
+        with m.If(ends["strip"]):
+            m.d.sync += [active.eq(0), self.en.eq(0)]
+        with m.If(self.start):
+            m.d.sync += [
+                *(active.eq(1), self.en.eq(1), self.first.eq(1), self.offset.eq(0)),
+                *(self.pixel_addr.eq(0), row_start.eq(0), patch_start.eq(0)),
+                *(connect(self.weight_addr, self.weight_start), connect(weight_start, self.weight_start)),
+                *(connect(row_step, self.row_step), connect(row_length, self.row_length)),
+            ]
+        return m
+
+    def _ends(self, m: Module, active: Signal) -> dict[str, Signal]:
+        """Count down rows, groups, patches and the group's cycles; return the strobes of their last steps."""
+        ends = {name: Signal(name=f"{name}_end") for name in ("row", "group", "patch", "strip")}
+        last_offset = Signal(12, reset_less=True)
+        rows, rows_left = Signal(6, reset_less=True), Signal(6, reset_less=True)
+        groups, groups_left = Signal(12, reset_less=True), Signal(12, reset_less=True)
+        patches_left = Signal(8, reset_less=True)
+        age = Signal(
+            max(1, (self.group_chunks - 1).bit_length())
+        )  # cycles since the group's first step, until the next may come
+        old = Signal()
+        m.d.comb += [
+            old.eq(age == self.group_chunks - 1),
+            ends["row"].eq(self.en & (self.offset == last_offset)),
+            self.last.eq(ends["row"] & (rows_left == 1)),
+            ends["group"].eq(active & (self.last | ~self.en) & old),
+            ends["patch"].eq(ends["group"] & (groups_left == 1)),
+            ends["strip"].eq(ends["patch"] & (patches_left == 1)),
+            self.strip_last.eq(self.last & (groups_left == 1) & (patches_left == 1)),
+        ]
+        with m.If(active & ~old):
+            m.d.sync += age.eq(age + 1)
+        with m.If(ends["row"]):
+            m.d.sync += rows_left.eq(rows_left - 1)
+        with m.If(ends["group"]):
+            m.d.sync += [age.eq(0), rows_left.eq(rows), groups_left.eq(groups_left - 1)]
+        with m.If(ends["patch"]):
+            m.d.sync += [groups_left.eq(groups), patches_left.eq(patches_left - 1)]
+        with m.If(self.start):
+            m.d.sync += [
+                *(age.eq(0), last_offset.eq(self.row_length - 1), connect(patches_left, self.patches)),
+                *(connect(rows, self.rows), connect(rows_left, self.rows)),
+                *(connect(groups, self.groups), connect(groups_left, self.groups)),
+            ]
+        return ends

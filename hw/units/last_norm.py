@@ -1,0 +1,216 @@
+"""The head unit: mean over the tokens and the last LayerNorm (docs/semantics.md, paragraph 11)."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ...sim.engine import commands
+from ...sim.engine.config import EngineConfig
+from ...sim.engine.memories import Y_BITS
+from ...sim.engine.timing import NORMALISE_WRITE, POOL_WRITE
+from ...sim.errors import check
+from ..parts.arithmetic import delay_flag, product
+from ..parts.connect import connect, connect_address
+from ..parts.divider import Divider
+from ..parts.memory import WordMemory
+from ..parts.row_walk import RowWalk
+from ..parts.stream import command_layout
+
+
+def check_y_range(engine: EngineConfig) -> None:
+    """Check that y fits `Y_BITS` for every row of the engine's largest model; see `Head` for the bound.
+
+    Raises
+    ------
+    BivitError
+        When the format of y has too many fraction bits for so many channels.
+    """
+    frac_bits, channels = engine.formats.head_frac_bits, engine.max_embed_dim
+    check(
+        2 * (channels - 1) << 2 * frac_bits < ((1 << Y_BITS - 1) - 1) ** 2,
+        f"y has {Y_BITS} bits: sqrt(2 * (max_embed_dim - 1)) * 2^head_frac_bits must be below 2^{Y_BITS - 1} - 1, "
+        f"got max_embed_dim {channels} and head_frac_bits {frac_bits}; lower head_frac_bits",
+    )
+
+
+class Head(wiring.Component):
+    """Pool the tokens, and normalise pooled rows for the classifier.
+
+    `pool` writes ``(sum over tokens of X) >> shift`` back to x, a chunk at a time. `normalise` takes S1 and R of a row,
+    divides ``Q = floor(2^head_m / R)`` and writes ``y[c] = ((N_c*x[c] - S1)*Q) >> (head_m - head_frac_bits)``, one
+    channel a cycle, to the memory that the classifier reads.
+
+    Timing: `sim.engine.timing.pool` and `normalise`; only one command at a time. Reader of y: one cycle of latency.
+    Numerics: exact. A sum of N tokens has ceil(log2 N) bits more than X, as many as the shift takes away again.
+        y fits 16 bits: d[c] = N_c*x[c] - S1 adds up to 0 and its squares to N_c * (V - Eps), so d[c]^2 is at most
+        (N_c - 1) * (V - Eps), and Eps >= 1 gives V - Eps <= 2*R^2. Hence |d[c]|*Q / 2^head_m is at most
+        sqrt(2*(N_c - 1)), whatever the row.
+
+    Parameters
+    ----------
+    engine : EngineConfig
+        Shape of the engine.
+    s1_bits, r_bits : int
+        Widths of S1 (signed, enough for N_c*x as well) and R (unsigned, 1 or more).
+
+    Members
+    -------
+    pool_start, pool_command, normalise_start, normalise_command : In
+        Issue of a command.
+    x_en, x_addr, x_data : Out, Out(20), In
+        Reader of the residual; the address counts while `x_en`.
+    x_w_en, x_w_addr, x_w_data : Out
+        Writer of the residual.
+    stat_en, stat_addr, stat_s1, stat_r : Out, Out(7), In, In
+        Reader of the row memory of SignNorm; the address counts while `stat_en`.
+    q_en, q_value : Out
+        Q, when it is known; for observation.
+    y_w_en, y_w_addr, y_w_data : Out
+        What is written to the memory of y; for observation.
+    y_addr, y_data : In(12), Out
+        Reader of y.
+
+    Raises
+    ------
+    BivitError
+        When y would not fit; see `check_y_range`.
+    """
+
+    def __init__(self, engine: EngineConfig, *, s1_bits: int, r_bits: int):
+        check_y_range(engine)
+        f = engine.formats
+        self.engine, self.s1_bits, self.r_bits = engine, s1_bits, r_bits
+        word = engine.lanes * f.residual_bits
+        super().__init__(
+            {
+                "pool_start": In(1),
+                "pool_command": In(command_layout(commands.Pool)),
+                "normalise_start": In(1),
+                "normalise_command": In(command_layout(commands.Normalise)),
+                "x_en": Out(1),
+                "x_addr": Out(20),
+                "x_data": In(word),
+                "x_w_en": Out(1),
+                "x_w_addr": Out(20),
+                "x_w_data": Out(word),
+                "stat_en": Out(1),
+                "stat_addr": Out(7),
+                "stat_s1": In(signed(s1_bits)),
+                "stat_r": In(r_bits),
+                "q_en": Out(1),
+                "q_value": Out(f.head_m + 1),
+                "y_w_en": Out(1),
+                "y_w_addr": Out(12),
+                "y_w_data": Out(signed(Y_BITS)),
+                "y_addr": In(12),
+                "y_data": Out(signed(Y_BITS)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the two commands, the reader of x that they share, and the memory of y."""
+        m = Module()
+        m.submodules.y = y = WordMemory(Y_BITS, 2 * self.engine.max_embed_dim)
+        m.d.comb += [
+            connect(y.w_en, self.y_w_en),
+            connect_address(y.w_addr, self.y_w_addr),
+            connect(y.w_data, self.y_w_data),
+            connect_address(y.r_addr[0], self.y_addr),
+            connect(self.y_data, y.r_data[0]),
+        ]
+        pool_en, pool_addr = self._pool(m)
+        normalise_en, normalise_addr = self._normalise(m)
+        m.d.comb += [
+            self.x_en.eq(pool_en | normalise_en),
+            self.x_addr.eq(Mux(pool_en, pool_addr, normalise_addr)),
+        ]
+        return m
+
+    def _pool(self, m: Module) -> tuple[Signal, Signal]:
+        """Add the tokens of one chunk after the other; return the reader's enable and address."""
+        x_bits = self.engine.formats.residual_bits
+        sum_bits = x_bits + (self.engine.max_tokens - 1).bit_length()
+        held = Signal(command_layout(commands.Pool), reset_less=True)
+        address, w_addr = Signal(20, reset_less=True), Signal(20, reset_less=True)
+        m.submodules.pool_walk = walk = RowWalk(row_bits=7, chunk_bits=12)  # rows are chunks, chunks are tokens
+        m.d.comb += [
+            connect(walk.start, self.pool_start),
+            connect(walk.rows, held.chunks),
+            connect(walk.chunks, held.tokens),
+        ]
+        with m.If(walk.row_end):
+            m.d.sync += address.eq(walk.row + 1)
+        with m.Else():
+            m.d.sync += address.eq(address + held.stride)
+        with m.If(self.x_w_en):
+            m.d.sync += w_addr.eq(w_addr + 1)
+        with m.If(self.pool_start):
+            m.d.sync += [connect(held, self.pool_command), address.eq(0), connect(w_addr, self.pool_command.dst_addr)]
+
+        first_2 = delay_flag(m, walk.active & (walk.chunk == 0), 2, "first_2")
+        m.d.comb += [
+            self.x_w_en.eq(delay_flag(m, walk.row_end, POOL_WRITE, "row_end_4")),
+            connect(self.x_w_addr, w_addr),
+        ]
+        for lane in range(self.engine.lanes):
+            x_2 = Signal(signed(x_bits), name=f"pool_x_2_{lane}", reset_less=True)
+            sum_3 = Signal(signed(sum_bits), name=f"pool_sum_3_{lane}", reset_less=True)
+            mean_4 = Signal(signed(x_bits), name=f"pool_mean_4_{lane}", reset_less=True)
+            m.d.sync += [
+                x_2.eq(self.x_data.word_select(lane, x_bits)),
+                sum_3.eq(Mux(first_2, 0, sum_3) + x_2),
+                mean_4.eq(sum_3 >> held.shift),
+            ]
+            m.d.comb += self.x_w_data.word_select(lane, x_bits).eq(mean_4)
+        return walk.active, address
+
+    def _normalise(self, m: Module) -> tuple[Signal, Signal]:
+        """Divide, then walk over the channels; return the reader's enable and address."""
+        lanes, f = self.engine.lanes, self.engine.formats
+        m.submodules.divider = divider = Divider(f.head_m, self.r_bits)
+        held = Signal(command_layout(commands.Normalise), reset_less=True)
+        s1 = Signal(signed(self.s1_bits), reset_less=True)
+        address, y_w_addr = Signal(20, reset_less=True), Signal(12, reset_less=True)
+        left, lane = Signal(11), Signal(range(lanes))  # channels that follow, and the next one's lane
+        read_en = Signal()
+        m.d.sync += [connect(self.stat_en, self.normalise_start), connect(divider.start, self.stat_en)]
+        m.d.comb += [
+            connect(self.stat_addr, held.row),
+            connect(divider.divisor, self.stat_r),
+            connect(self.q_en, divider.done),
+            connect(self.q_value, divider.quotient),
+            read_en.eq((left != 0) & (lane == 0)),
+        ]
+        with m.If(divider.start):
+            m.d.sync += connect(s1, self.stat_s1)
+        with m.If(divider.done):
+            m.d.sync += [connect(left, held.channels), lane.eq(0)]
+        with m.Elif(left != 0):
+            m.d.sync += [left.eq(left - 1), lane.eq(lane + 1)]
+        with m.If(read_en):
+            m.d.sync += address.eq(address + 1)
+        with m.If(self.y_w_en):
+            m.d.sync += y_w_addr.eq(y_w_addr + 1)
+        with m.If(self.normalise_start):
+            command = self.normalise_command
+            m.d.sync += [held.eq(command), connect(address, command.x_addr), connect(y_w_addr, command.y_addr)]
+
+        # Stage 2: the word of x, whose lowest lane is the channel. 5: times N_c. 6: minus S1. 9: times Q.
+        word_2 = Signal(len(self.x_data), reset_less=True)
+        load_1 = delay_flag(m, read_en, 1, "load_1")
+        x_2 = word_2[f.norm_shift : f.residual_bits].as_signed()
+        channels = held.channels[: self.engine.max_embed_dim.bit_length()]
+        scaled_5 = product(m, x_2, channels, "scaled")
+        centred_6 = Signal(signed(self.s1_bits + 1), reset_less=True)
+        m.d.sync += [
+            word_2.eq(Mux(load_1, self.x_data, word_2 >> f.residual_bits)),
+            centred_6.eq(scaled_5 - s1),
+        ]
+        m.d.comb += [
+            self.y_w_en.eq(delay_flag(m, left != 0, NORMALISE_WRITE, "channel_9")),
+            connect(self.y_w_addr, y_w_addr),
+            self.y_w_data.eq(product(m, centred_6, divider.quotient, "normalised") >> (f.head_m - f.head_frac_bits)),
+        ]
+        return read_en, address

@@ -1,0 +1,199 @@
+"""Control of the array: walks the steps of a tile, and drains its sums with the tile's epilogue fields."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ...sim.engine import commands
+from ...sim.engine.commands import Preload
+from ...sim.engine.config import EngineConfig
+from ...sim.engine.timing import MATMUL_DRAIN, MATMUL_PRELOAD, MATMUL_READ
+from ..parts.connect import connect
+from ..parts.stream import command_layout
+from .xnor_array import XnorArray
+
+_FIELDS = commands.Matmul.layout()
+#: Fields that travel with a tile to its drain.
+_EPILOGUE = (
+    "epilogue",
+    "rows",
+    "chunks",
+    "columns",
+    "dst_mem",
+    "dst_addr",
+    "dst_chunk",
+    "token",
+    "stride",
+    "param_addr",
+    "first",
+)
+EPILOGUE_LAYOUT = data.StructLayout({name: _FIELDS[name].width for name in _EPILOGUE})
+_PRELOAD = ("preload", "preload_addr", "preload_const")
+_PRELOAD_LAYOUT = data.StructLayout({name: _FIELDS[name].width for name in _PRELOAD})
+
+#: Cycles from the address of a step to its operands on the array's inputs.
+_FETCH = 1
+
+
+class Matmul(wiring.Component):
+    """Sequence one tile: `steps` reads of both operands, then `rows` x `chunks` drained chunks.
+
+    Timing: `sim.engine.timing.matmul`; a new tile may start `steps` cycles after the last one, if its drain does not
+    meet the other's.
+
+    Parameters
+    ----------
+    engine : EngineConfig
+        Shape of the engine.
+
+    Members
+    -------
+    start, command : In
+        Issue of a tile.
+    active : Out(1)
+        A step is being read in this cycle.
+    a_mem, w_mem, a_addr, w_addr : Out
+        Memories and addresses of the operands in this cycle.
+    a, w : In
+        Operands, one cycle later.
+    preload_addr : Out(16)
+        Address in both preload memories.
+    preload_data, sums_data : In(C * acc_bits)
+        Their words, one cycle later.
+    capture : Out(1)
+        The next cycle is the first of a drain.
+    captured : Out(EPILOGUE_LAYOUT)
+        The tile's fields, while `capture`.
+    drain_en, drain_row, drain_chunk, drain_data : Out
+        A chunk of `lanes` sums of `acc_bits`.
+    fields : Out(EPILOGUE_LAYOUT)
+        The tile's fields, while it drains.
+    """
+
+    def __init__(self, engine: EngineConfig):
+        self.engine = engine
+        sums_bits = engine.columns * engine.acc_bits
+        super().__init__(
+            {
+                "start": In(1),
+                "command": In(command_layout(commands.Matmul)),
+                "active": Out(1),
+                "a_mem": Out(_FIELDS["a_mem"].width),
+                "w_mem": Out(_FIELDS["w_mem"].width),
+                "a_addr": Out(_FIELDS["a_addr"].width),
+                "w_addr": Out(_FIELDS["w_addr"].width),
+                "a": In(engine.rows * 64),
+                "w": In(engine.columns * 64),
+                "preload_addr": Out(16),
+                "preload_data": In(sums_bits),
+                "sums_data": In(sums_bits),
+                "capture": Out(1),
+                "captured": Out(EPILOGUE_LAYOUT),
+                "drain_en": Out(1),
+                "drain_row": Out(7),
+                "drain_chunk": Out(7),
+                "drain_data": Out(engine.lanes * engine.acc_bits),
+                "fields": Out(EPILOGUE_LAYOUT),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build step counter, pipelines beside the array, and drain counter."""
+        m = Module()
+        m.submodules.xnor_array = array = XnorArray(self.engine)
+        first, last, epilogue, preload = self._steps(m)
+        m.d.comb += [connect(array.a, self.a), connect(array.w, self.w)]
+
+        # The preload memories are read so that their word, with the constant added, meets the first step in the
+        # accumulator.
+        firsts = _delay(m, first, _FETCH + XnorArray.LATENCY - 1, "first")
+        preloads = _delay(m, preload, MATMUL_PRELOAD - MATMUL_READ + 1, "preload")
+        fetch, select = preloads[MATMUL_PRELOAD - MATMUL_READ], preloads[-1]
+        start_of_sums = Signal(len(array.preload), reset_less=True)
+        bits = self.engine.acc_bits
+        m.d.comb += [
+            connect(self.preload_addr, fetch.preload_addr),
+            connect(array.preload, start_of_sums),
+            array.first.eq(firsts[-1]),
+        ]
+        for c in range(self.engine.columns):
+            word = Signal(bits, name=f"preload_{c}")
+            with m.If(select.preload == Preload.PRELOAD):
+                m.d.comb += word.eq(self.preload_data.word_select(c, bits))
+            with m.If(select.preload == Preload.VALUE_SUMS):
+                m.d.comb += word.eq(self.sums_data.word_select(c, bits))
+            m.d.sync += start_of_sums.word_select(c, bits).eq(word + select.preload_const.as_signed())
+
+        m.d.comb += [
+            self.capture.eq(_delay(m, last, _FETCH + XnorArray.LATENCY, "last")[-1]),
+            self.captured.eq(_delay(m, epilogue, _FETCH + XnorArray.LATENCY, "epilogue")[-1]),
+            connect(array.capture, self.capture),
+        ]
+        self._drain(m, array)
+        return m
+
+    def _steps(self, m: Module) -> tuple[Signal, Signal, data.View, data.View]:
+        """Count the steps; return first, last and the fields of the tile in the cycle of the read."""
+        held = Signal(command_layout(commands.Matmul), reset_less=True)
+        step = Signal(8, reset_less=True)
+        first, last = Signal(), Signal()
+        epilogue, preload = Signal(EPILOGUE_LAYOUT), Signal(_PRELOAD_LAYOUT)
+        m.d.comb += [
+            first.eq(self.active & (step == 0)),
+            last.eq(self.active & (step == held.steps - 1)),
+            connect(self.a_mem, held.a_mem),
+            connect(self.w_mem, held.w_mem),
+            self.a_addr.eq(held.a_addr + step),
+            self.w_addr.eq(held.w_addr + step),
+            *(connect(epilogue[name], held[name]) for name in _EPILOGUE),
+            *(connect(preload[name], held[name]) for name in _PRELOAD),
+        ]
+        with m.If(self.start):
+            m.d.sync += [connect(held, self.command), step.eq(0), self.active.eq(1)]
+        with m.Elif(self.active):
+            m.d.sync += [step.eq(step + 1), self.active.eq(~last)]
+        return first, last, epilogue, preload
+
+    def _drain(self, m: Module, array: XnorArray) -> None:
+        """Walk rows and chunks of the captured tile."""
+        lanes_bits = self.engine.lanes * self.engine.acc_bits
+        last_chunk = Signal()
+        m.d.comb += [
+            last_chunk.eq(self.drain_chunk == self.fields.chunks - 1),
+            array.shift.eq(self.drain_en & last_chunk),
+            self.drain_data.eq(array.o.word_select(self.drain_chunk[: _bits(self.engine.tile_chunks)], lanes_bits)),
+        ]
+        with m.If(self.drain_en):
+            m.d.sync += self.drain_chunk.eq(Mux(last_chunk, 0, self.drain_chunk + 1))
+            with m.If(last_chunk):
+                m.d.sync += self.drain_row.eq(self.drain_row + 1)
+                with m.If(self.drain_row == self.fields.rows - 1):
+                    m.d.sync += self.drain_en.eq(0)
+        with m.If(self.capture):
+            m.d.sync += [
+                self.drain_en.eq(1),
+                self.drain_row.eq(0),
+                self.drain_chunk.eq(0),
+                connect(self.fields, self.captured),
+            ]
+
+
+def _bits(choices: int) -> int:
+    """Width of an index that tells `choices` apart; at least one bit."""
+    return max(1, (choices - 1).bit_length())
+
+
+def _delay(m: Module, value: Signal | data.View, cycles: int, name: str) -> list[Signal]:
+    """Return `value` and its copies 1 to `cycles` cycles later."""
+    flag = isinstance(value, Signal)
+    stages = [value]
+    for k in range(1, cycles + 1):
+        # Flags must be known from reset on; fields are only looked at beside a flag.
+        stages.append(Signal.like(value, name=f"{name}_{k}", reset_less=not flag))
+        m.d.sync += stages[-1].eq(stages[-2])
+    return stages
+
+
+assert MATMUL_DRAIN == MATMUL_READ + _FETCH + XnorArray.LATENCY

@@ -1,0 +1,125 @@
+"""Requantizer: from the patch embedding's sums to the residual grid (docs/semantics.md, paragraph 1)."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ...sim.network.formats import PATCH_BIAS_BITS, PATCH_SCALE_BITS
+from ..parts.connect import connect
+from ..parts.fixed import saturate_signed
+
+#: Distance of the steps of the first of the two stages that shift.
+COARSE_BITS = 3
+
+
+def patch_params_layout(lanes: int) -> data.ArrayLayout:
+    """Layout of a word of the memory `patch_params`: B, then S, a lane."""
+    lane = data.StructLayout({"bias": signed(PATCH_BIAS_BITS), "scale": signed(PATCH_SCALE_BITS)})
+    return data.ArrayLayout(lane, lanes)
+
+
+class Requantizer(wiring.Component):
+    """Multiply, shift with rounding, add the position and saturate: ``X = saturate(((acc*S + B + half) >> n) + P)``.
+
+    Timing: one chunk a cycle. A chunk that comes in cycle t wants its word of P in cycle t + 5 (`position_en` is high
+        one cycle before, when a memory needs the address) and leaves in cycle t + `latency` (7); its saturations
+        are counted one cycle after it left.
+    Numerics: exact. ``(z + half) >> n`` is computed as ``((z >> (n - 1)) + 1) >> 1``, which is the same floor and
+        needs no constant half; P joins in the same addition as ``2*P + 1``. |acc*S| < 2^(acc_bits - 1 + 15) and
+        |B| <= 2^47, so z has one bit more than the wider of the two, and the last sum one more.
+
+    Parameters
+    ----------
+    lanes : int
+        Elements a cycle.
+    acc_bits : int
+        Signed width of the sums.
+    residual_bits : int
+        Signed width of X and P.
+
+    Members
+    -------
+    en, acc, params : In
+        A chunk of sums with its word of `patch_params`.
+    shift_less_one : In(6)
+        n - 1, 0 to 39; constant while chunks are in flight.
+    bypass : In(1)
+        X = P, whatever the sums; constant while chunks are in flight.
+    position_en : Out(1)
+        The word of P is due in the next cycle.
+    position : In
+        Word of P.
+    x_en, x : Out
+        A chunk of X.
+    saturations : Out
+        How many lanes of the chunk of one cycle ago were clamped.
+    """
+
+    #: Cycles from a chunk of sums to the chunk of X.
+    latency = 7
+
+    def __init__(self, *, lanes: int, acc_bits: int, residual_bits: int):
+        self.lanes, self.acc_bits, self.residual_bits = lanes, acc_bits, residual_bits
+        self.product_bits = acc_bits + PATCH_SCALE_BITS - 1
+        self.sum_bits = max(self.product_bits, PATCH_BIAS_BITS) + 1
+        super().__init__(
+            {
+                "en": In(1),
+                "acc": In(data.ArrayLayout(signed(acc_bits), lanes)),
+                "params": In(patch_params_layout(lanes)),
+                "shift_less_one": In(6),
+                "bypass": In(1),
+                "position_en": Out(1),
+                "position": In(data.ArrayLayout(signed(residual_bits), lanes)),
+                "x_en": Out(1),
+                "x": Out(data.ArrayLayout(signed(residual_bits), lanes)),
+                "saturations": Out(range(lanes + 1)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the chain of enables and the lanes."""
+        m = Module()
+        stages = Signal(self.latency)  # bit k: a chunk is in the registers of stage k + 1
+        m.d.sync += stages.eq(Cat(self.en, stages[:-1]))
+        m.d.comb += [connect(self.position_en, stages[3]), connect(self.x_en, stages[6])]
+        clamped = Signal(self.lanes)
+        for lane in range(self.lanes):
+            m.d.comb += clamped[lane].eq(self._lane(m, lane))
+        m.d.sync += self.saturations.eq(Mux(self.x_en, sum(clamped), 0))
+        return m
+
+    def _lane(self, m: Module, lane: int) -> Value:
+        """Build one lane; return whether its element of X was clamped."""
+
+        def register(stage: str, bits: int) -> Signal:
+            return Signal(signed(bits), name=f"{stage}_{lane}", reset_less=True)
+
+        params, x_bits = self.params[lane], self.residual_bits
+        acc_1, scale_1 = register("acc_1", self.acc_bits), register("scale_1", PATCH_SCALE_BITS)
+        bias_1, bias_2 = register("bias_1", PATCH_BIAS_BITS), register("bias_2", PATCH_BIAS_BITS)
+        product_2 = register("product_2", self.product_bits)
+        sum_3 = register("sum_3", self.sum_bits)
+        coarse_4, fine_5 = register("coarse_4", self.sum_bits), register("fine_5", self.sum_bits)
+        sum_6 = register("sum_6", self.sum_bits + 1)
+        x_7 = register("x_7", x_bits)
+        clamped_7 = Signal(name=f"clamped_7_{lane}", reset_less=True)
+        coarse = Cat(Const(0, COARSE_BITS), self.shift_less_one[COARSE_BITS:])
+        m.d.sync += [
+            connect(acc_1, self.acc[lane]),
+            connect(scale_1, params.scale),
+            connect(bias_1, params.bias),
+            product_2.eq(acc_1 * scale_1),
+            bias_2.eq(bias_1),
+            sum_3.eq(product_2 + bias_2),
+            coarse_4.eq(sum_3 >> coarse),
+            # The position's sum is (0 + 2*P + 1) >> 1 = P when the chunk is bypassed.
+            fine_5.eq(Mux(self.bypass, 0, coarse_4 >> self.shift_less_one[:COARSE_BITS])),
+            sum_6.eq(fine_5 + Cat(Const(1, 1), self.position[lane]).as_signed()),
+        ]
+        value, clamped = saturate_signed(sum_6[1:], x_bits)
+        m.d.sync += [x_7.eq(value), clamped_7.eq(clamped)]
+        m.d.comb += connect(self.x[lane], x_7)
+        return clamped_7

@@ -1,0 +1,87 @@
+"""Column sums of v over all tokens: what turns the array's xnor counts into sums of {0, 1} x {+1, -1} products."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In
+
+from ...sim.engine.config import EngineConfig
+from ..parts.connect import connect, connect_address
+from ..parts.memory import WordMemory
+from ..parts.stream import read_port
+
+
+class ValueSums(wiring.Component):
+    """Count the ones of every column of v, tile by tile, for one group of C columns at a time.
+
+    With a in {0, 1}, L products (padding included) and V ones in column d of v, ``2*popcount(a & v) - popcount(a)`` is
+    ``popcount(xnor(a, v)) + V - L``: the array starts at V - L (semantics.md, 9).
+
+    Timing: the group's old sums are read while `capture`; the new ones are written `sim.engine.timing.SUMS_WRITE`
+    cycles after the
+        last chunk of the tile; one chunk a cycle.
+    Numerics: sums of 0 .. max_tokens in `acc_bits`.
+
+    Parameters
+    ----------
+    engine : EngineConfig
+        Shape of the engine.
+    groups : int
+        Groups of C columns that are kept.
+
+    Members
+    -------
+    capture, capture_group, capture_first : In
+        A tile of v starts to drain in the next cycle; its group; whether its sums start at 0.
+    en, last, chunk, bits : In
+        A drained chunk of bits of v; whether it is the tile's last.
+    read : In(read_port)
+        Reader for the array's preload: group in, C sums out one cycle later.
+    """
+
+    def __init__(self, engine: EngineConfig, groups: int):
+        self.engine, self.groups = engine, groups
+        width = engine.columns * engine.acc_bits
+        super().__init__(
+            {
+                "capture": In(1),
+                "capture_group": In(16),
+                "capture_first": In(1),
+                "en": In(1),
+                "last": In(1),
+                "chunk": In(7),
+                "bits": In(engine.lanes),
+                "read": In(read_port(16, width)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the memory of sums and the registers of the group at hand."""
+        m = Module()
+        bits, lanes = self.engine.acc_bits, self.engine.lanes
+        width = self.engine.columns * bits
+        m.submodules.sums = sums = WordMemory(width, self.groups, readers=2)
+        group, zero, fresh = Signal(16), Signal(), Signal()
+        held, base, total = Signal(width, reset_less=True), Signal(width), Signal(width)
+        m.d.comb += [
+            connect_address(sums.r_addr[0], self.read.addr),
+            connect(self.read.data, sums.r_data[0]),
+            connect_address(sums.r_addr[1], self.capture_group),
+            # The first chunk meets the word as it leaves the memory; later ones the registers.
+            base.eq(Mux(fresh, Mux(zero, 0, sums.r_data[1]), held)),
+        ]
+        for c in range(self.engine.columns):
+            counted = self.bits[c % lanes] & (self.chunk == c // lanes)
+            m.d.comb += total.word_select(c, bits).eq(base.word_select(c, bits) + counted)
+        m.d.sync += sums.w_en.eq(self.en & self.last)
+        with m.If(self.capture):
+            m.d.sync += [connect(group, self.capture_group), connect(zero, self.capture_first), fresh.eq(1)]
+        with m.If(self.en):
+            m.d.sync += held.eq(total)
+            with m.If(~self.capture):
+                m.d.sync += fresh.eq(0)
+            with m.If(self.last):
+                m.d.sync += connect_address(sums.w_addr, group)
+        m.d.comb += connect(sums.w_data, held)
+        return m

@@ -1,0 +1,102 @@
+"""The R x C grid of dot units: operand registers, broadcast features, and the drain register."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ...sim.engine.config import EngineConfig
+from ...sim.engine.words import WORD
+from ..parts.connect import connect
+from ..parts.popcount import Features
+from .xnor_dot import XnorDot
+
+
+class XnorArray(wiring.Component):
+    """Output-stationary array: every cycle one 64-bit step of R x C dot products.
+
+    Timing: the sums include a step `LATENCY` (7) cycles after its operands are on `a` and `w`; one step a cycle.
+        `capture` copies all sums into the drain register; the next cycle its first row is on `o`.
+    Numerics: as `XnorDot`.
+
+    Parameters
+    ----------
+    engine : EngineConfig
+        Shape of the array.
+
+    Members
+    -------
+    a : In(R * 64)
+        A 64-bit word a row, row 0 least significant.
+    w : In(C * 64)
+        A 64-bit word a column.
+    first : In(1)
+        The sums start at `preload`, `LATENCY - 1` cycles after the operands of the first step.
+    preload : In(C * acc_bits)
+        Start of the sums, a column each.
+    capture : In(1)
+        Copy the sums into the drain register.
+    shift : In(1)
+        Move the drain register on by one row.
+    o : Out(C * acc_bits)
+        The drain register's first row.
+    """
+
+    #: Cycles from operands to the sums that include them: one register, two of features, the dot unit.
+    LATENCY = 3 + XnorDot.LATENCY
+
+    def __init__(self, engine: EngineConfig):
+        self.engine = engine
+        self.features = Features(engine.fabric)
+        super().__init__(
+            {
+                "a": In(engine.rows * WORD),
+                "w": In(engine.columns * WORD),
+                "first": In(1),
+                "preload": In(engine.columns * engine.acc_bits),
+                "capture": In(1),
+                "shift": In(1),
+                "o": Out(engine.columns * engine.acc_bits),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build features, dot units and drain."""
+        m = Module()
+        rows, columns, bits = self.engine.rows, self.engine.columns, self.engine.acc_bits
+        a = [self._features(m, self.a.word_select(r, WORD), f"a{r}", weights=False) for r in range(rows)]
+        w = [self._features(m, self.w.word_select(c, WORD), f"w{c}", weights=True) for c in range(columns)]
+        sums = []
+        for r in range(rows):
+            for c in range(columns):
+                m.submodules[f"dot_{r}_{c}"] = dot = XnorDot(self.engine.fabric, bits)
+                m.d.comb += [
+                    connect(dot.a, a[r]),
+                    connect(dot.w, w[c]),
+                    connect(dot.first, self.first),
+                    dot.preload.eq(self.preload.word_select(c, bits)),
+                ]
+                sums.append(dot.o)
+        drain = [Signal(columns * bits, name=f"drain_{r}", reset_less=True) for r in range(rows)]
+        with m.If(self.capture | self.shift):
+            for r in range(rows):
+                below = drain[r + 1] if r + 1 < rows else drain[r]
+                m.d.sync += drain[r].eq(Mux(self.capture, Cat(*sums[r * columns : (r + 1) * columns]), below))
+        m.d.comb += connect(self.o, drain[0])
+        return m
+
+    def _features(self, m: Module, operand: Value, name: str, *, weights: bool) -> Signal:
+        """Register an operand and its features in three stages."""
+        stage_1 = Signal(WORD, name=f"{name}_operand", reset_less=True)
+        levels01, level2 = self.features.first_stage(m, stage_1, name, weights=weights)
+        stage_2 = Signal(len(levels01), name=f"{name}_levels01", reset_less=True)
+        stage_2_top = Signal(len(level2), name=f"{name}_level2", reset_less=True)
+        stage_3 = Signal(self.features.width, name=f"{name}_features", reset_less=True)
+        m.d.sync += [
+            stage_1.eq(operand),
+            stage_2.eq(levels01),
+            stage_2_top.eq(level2),
+            stage_3.eq(self.features.second_stage(m, stage_2, stage_2_top, name, weights=weights)),
+        ]
+        return stage_3

@@ -1,0 +1,1 @@
+"""Checkpoints, and the export to an integer network."""

@@ -1,0 +1,1 @@
+"""The integer network in plain torch, beside the reference."""

@@ -1,0 +1,1 @@
+"""Operations and parameter memory of a network, counted."""

@@ -1,0 +1,1 @@
+"""What an engine is: configuration, memories, commands, timing, registers, load stream. `hw` knows little else."""

@@ -1,0 +1,1 @@
+"""Resources and devices: what an engine takes of an FPGA, and which one to choose."""

@@ -1,0 +1,195 @@
+"""The FPGAs that estimates can be made for: what they hold, from the vendors' data sheets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import BivitError, near
+
+Family = Literal["lut6", "lut4"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """One FPGA; None is a number that is not known.
+
+    Parameters
+    ----------
+    name : str
+        Name on the command line, lower case.
+    part : str
+        The vendor's part, and a board that carries it.
+    architecture : {"ECP5", "7-series", "UltraScale+", "Versal"}
+        Generation of the fabric.
+    luts, ffs, dsps, brams, urams : int, optional
+        Look-up tables, flip-flops, multiplier blocks, block memories, UltraRAM blocks.
+    lut_inputs : int
+        Inputs of a look-up table.
+    dsp_bits : tuple of int
+        Signed operands of a multiplier block, the wider one first.
+    bram_kbits, uram_kbits : int
+        Kilobits (1024 bits) of one block memory with its parity bits, and of one UltraRAM.
+    clock_mhz : float
+        Default clock: an assumption, no timing analysis of an engine stands behind it.
+    source : str
+        Where the numbers come from.
+    """
+
+    name: str
+    part: str
+    architecture: Literal["ECP5", "7-series", "UltraScale+", "Versal"]
+    luts: int | None
+    ffs: int | None
+    dsps: int | None
+    brams: int | None
+    urams: int | None
+    lut_inputs: int
+    dsp_bits: tuple[int, int]
+    bram_kbits: int
+    uram_kbits: int
+    clock_mhz: float
+    source: str
+
+    @property
+    def clock_kind(self) -> Literal["assumed"]:
+        """How `clock_mhz` is known."""
+        return "assumed"
+
+    @property
+    def family(self) -> Family:
+        """Fabric that an engine for this device is best generated for; also the family of `sim.estimate.resources`."""
+        return "lut4" if self.lut_inputs == 4 else "lut6"
+
+
+def _ecp5(name: str, part: str, *, luts: int, dsps: int, brams: int) -> Device:
+    return Device(
+        name=name,
+        part=part,
+        architecture="ECP5",
+        luts=luts,
+        ffs=luts,  # one for each LUT
+        dsps=dsps,
+        brams=brams,
+        urams=0,
+        lut_inputs=4,
+        dsp_bits=(18, 18),
+        bram_kbits=18,
+        uram_kbits=288,
+        clock_mhz=100.0,
+        source="ECP5 and ECP5-5G Family Data Sheet, FPGA-DS-02012, table 1.1; LUTs as nextpnr-ecp5 counts them",
+    )
+
+
+def _amd(
+    name: str,
+    part: str,
+    architecture: Literal["7-series", "UltraScale+", "Versal"],
+    source: str,
+    *,
+    luts: int,
+    dsps: int,
+    brams: int,
+    urams: int = 0,
+) -> Device:
+    dsp_bits, clock_mhz = {
+        "7-series": ((25, 18), 125.0),
+        "UltraScale+": ((27, 18), 250.0),
+        "Versal": ((27, 24), 300.0),
+    }[architecture]
+    return Device(
+        name=name,
+        part=part,
+        architecture=architecture,
+        luts=luts,
+        ffs=2 * luts,  # two for each LUT
+        dsps=dsps,
+        brams=brams,
+        urams=urams,
+        lut_inputs=6,
+        dsp_bits=dsp_bits,
+        bram_kbits=36,
+        uram_kbits=288,
+        clock_mhz=clock_mhz,
+        source=source,
+    )
+
+
+_MPSOC = "Zynq UltraScale+ MPSoC Data Sheet: Overview, DS891, programmable logic table"
+
+#: Devices by name.
+DEVICES: dict[str, Device] = {
+    device.name: device
+    for device in (
+        _ecp5("lfe5u-25f", "LFE5U-25F", luts=24_288, dsps=28, brams=56),
+        _ecp5("lfe5u-45f", "LFE5U-45F", luts=43_848, dsps=72, brams=108),
+        _ecp5("lfe5u-85f", "LFE5U-85F", luts=83_640, dsps=156, brams=208),
+        _amd(
+            "xc7a100t", "XC7A100T (Arty A7-100)", "7-series",
+            "7 Series FPGAs Data Sheet: Overview, DS180, table of Artix-7 devices",
+            luts=63_400, dsps=240, brams=135,
+        ),
+        _amd(
+            "xc7z020", "XC7Z020 (PYNQ-Z2)", "7-series",
+            "Zynq-7000 SoC Data Sheet: Overview, DS190, table of Zynq-7000 devices",
+            luts=53_200, dsps=220, brams=140,
+        ),
+        _amd("zu3eg", "XCZU3EG (Ultra96)", "UltraScale+", _MPSOC, luts=70_560, dsps=360, brams=216),
+        _amd("zu9eg", "XCZU9EG (ZCU102)", "UltraScale+", _MPSOC, luts=274_080, dsps=2_520, brams=912),
+        _amd(
+            "k26", "XCK26 (Kria KV260)", "UltraScale+",
+            "Kria K26 SOM Data Sheet, DS987, programmable logic table",
+            luts=117_120, dsps=1_248, brams=144, urams=64,
+        ),
+        _amd(
+            "xcvc1902", "XCVC1902 (VCK190)", "Versal",
+            "Versal Architecture and Product Data Sheet: Overview, DS950, table of the AI Core series",
+            luts=899_840, dsps=1_968, brams=967, urams=463,
+        ),
+    )
+}  # fmt: skip
+
+#: Boards and other spellings.
+ALIASES: dict[str, str] = {
+    "ecp5-25f": "lfe5u-25f",
+    "ecp5-45f": "lfe5u-45f",
+    "ecp5-85f": "lfe5u-85f",
+    "arty-a7-100": "xc7a100t",
+    "pynq-z2": "xc7z020",
+    "zynq-7020": "xc7z020",
+    "ultra96": "zu3eg",
+    "xczu3eg": "zu3eg",
+    "zcu102": "zu9eg",
+    "xczu9eg": "zu9eg",
+    "kv260": "k26",
+    "xck26": "k26",
+    "vck190": "xcvc1902",
+    "vc1902": "xcvc1902",
+}
+
+
+def device(name: str) -> Device:
+    """Return a device by its name or that of its board, in any case, with or without dashes and blanks.
+
+    Raises
+    ------
+    BivitError
+        When there is no such device: the names that there are.
+
+    >>> device("ZCU102").luts, device("Arty A7-100").name
+    (274080, 'xc7a100t')
+    """
+    spelled = {_plain(alias): target for alias, target in ALIASES.items()}
+    spelled |= {_plain(own): own for own in DEVICES}
+    found = spelled.get(_plain(name))
+    if found is None:
+        raise BivitError(
+            f"there is no device {name!r}; devices are {', '.join(DEVICES)}, also known as {', '.join(ALIASES)}"
+            f"{near(name, [*DEVICES, *ALIASES])}"
+        )
+    return DEVICES[found]
+
+
+def _plain(name: str) -> str:
+    """Letters and digits of a name, lower case."""
+    return "".join(character for character in name.lower() if character.isalnum())

@@ -1,0 +1,165 @@
+"""What a memory takes: the choice between block memory and memory in LUTs, and the layout of blocks.
+
+The rule is that of Yosys' pass `memory_libmap`: of all organisations the one with the lowest sum of the primitives'
+costs and half a point for each bit of the multiplexers behind them, the costs being those of its libraries for
+UltraScale+ (`xilinx/brams_xc4v.txt`, `xilinx/lutrams_xcu.txt`) and ECP5 (`lattice/brams_16kd.txt`,
+`lattice/lutrams_trellis.txt`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..engine.words import LoadMemory, ceil_div
+from .cost import Cost
+from .devices import Family
+
+#: Points for one bit of a two-to-one multiplexer, and for a decoded write enable.
+_MUX_POINTS = 0.5
+#: Points, above those of memory in LUTs, for what stands in for the word being written where a block gives no old one.
+_EMULATION_POINTS = 12
+#: Extra bits of a block's nine-bit bytes hold data only when a write covers whole bytes.
+_BYTE = 9
+#: Widths that block memories can have.
+_WIDTHS = (72, 36, 18, 9, 4, 2, 1)
+
+
+@dataclass(frozen=True)
+class Ram:
+    """A memory with one write port and synchronous readers.
+
+    Parameters
+    ----------
+    width, depth : int
+        Bits of a word, words.
+    write_bits : int, optional
+        Bits that are written together; all of a word by default.
+    readers : int
+        Read ports.
+    read_bits : int, optional
+        Bits of a word that are read; all by default.
+    shared_data : bool
+        Whether the groups of bits that are written together all take the same data.
+    """
+
+    width: int
+    depth: int
+    write_bits: int | None = None
+    readers: int = 1
+    read_bits: int | None = None
+    shared_data: bool = False
+
+    @property
+    def granule(self) -> int:
+        """Bits that are written together."""
+        return self.width if self.write_bits is None else self.write_bits
+
+    @property
+    def granules(self) -> int:
+        """Groups of bits that are written together."""
+        return ceil_div(self.width, self.granule)
+
+    @property
+    def used_bits(self) -> int:
+        """Bits of a word that are read."""
+        return self.width if self.read_bits is None else self.read_bits
+
+
+@dataclass(frozen=True)
+class _Primitive:
+    """One organisation of a memory primitive: bits, words, points, and what it takes."""
+
+    bits: int
+    words: int
+    points: float
+    luts: float = 0.0
+    brams: float = 0.0
+
+
+def _data_bits(width: int) -> int:
+    """Bits of a block's word without those that only whole bytes have."""
+    return width - width // _BYTE
+
+
+def _blocks(kbits: int, widest: int, points: float, brams: float) -> tuple[_Primitive, ...]:
+    """Organisations of a block memory of `kbits` without parity: from `widest` bits a word down to one."""
+    widths = [width for width in _WIDTHS if width <= widest]
+    return tuple(_Primitive(width, kbits * 1024 // _data_bits(width), points, brams=brams) for width in widths)
+
+
+_PRIMITIVES: dict[Family, tuple[_Primitive, ...]] = {
+    "lut6": (
+        _Primitive(14, 32, 16, luts=8),
+        _Primitive(7, 64, 16, luts=8),
+        *_blocks(16, 36, 129, 0.5),
+        *_blocks(32, 72, 257, 1.0),
+    ),
+    "lut4": (_Primitive(4, 16, 4, luts=6), *_blocks(16, 36, 128, 1.0)),
+}
+
+
+def loadable(memory: LoadMemory) -> Ram:
+    """Return the memory of an `hw.parts.memory.LoadableMemory`: two banks of 2^n words, written in 64-bit beats."""
+    bank = 1 << max(1, (memory.depth - 1).bit_length())
+    return Ram(64 * memory.beats, 2 * bank, write_bits=64, read_bits=memory.width, shared_data=True)
+
+
+def ram_cost(ram: Ram, family: Family) -> Cost:
+    """Return what a memory takes.
+
+    Parameters
+    ----------
+    ram : Ram
+    family : {"lut6", "lut4"}
+    """
+    layouts = ((primitive, ceil_div(ram.depth, primitive.words)) for primitive in _PRIMITIVES[family])
+    primitive, rows = min(layouts, key=lambda layout: _points(ram, family, *layout))
+    primitives = ram.readers * _primitives(ram, primitive)
+    mux_inputs = 3 if family == "lut6" else 1  # further words that one LUT a bit chooses from
+    luts = ram.readers * (ram.used_bits * ceil_div(rows - 1, mux_inputs) + (rows if rows > 1 else 0))
+    if not primitive.brams:
+        # The reader's register is made of flip-flops.
+        return Cost(luts=luts + primitives * primitive.luts, ffs=ram.readers * ram.used_bits, dsps=0, brams=0)
+    ffs = ram.readers * (rows - 1).bit_length()
+    if family == "lut4":
+        # The block gives no defined word when the one being written is read: a copy of the written bits stands in.
+        luts += ram.readers * (ram.used_bits + ram.depth.bit_length())
+        copied = min(ram.granule if ram.shared_data else ram.width, ram.used_bits)
+        enables = ram.granules if ram.granules > 1 else 0
+        ffs += ram.readers * (2 * (copied + enables) + ram.depth.bit_length())
+    return Cost(luts=luts, ffs=ffs, dsps=0, brams=primitives * primitive.brams)
+
+
+def _primitives(ram: Ram, primitive: _Primitive) -> int:
+    """Primitives that hold the bits which are read.
+
+    Bits that are written separately share a block by bytes, and never a memory in LUTs.
+    """
+    rows = ceil_div(ram.depth, primitive.words)
+    granules, rest = divmod(ram.used_bits, ram.granule)
+    together = (primitive.bits // _BYTE) // ceil_div(ram.granule, _BYTE) if primitive.brams else 0
+    if together > 1:
+        return rows * ceil_div(granules + (rest > 0), together)
+    return granules * _slice(ram.granule, ram.depth, primitive) + _slice(rest, ram.depth, primitive)
+
+
+def _slice(bits: int, depth: int, primitive: _Primitive) -> int:
+    """Primitives for `bits` side by side; a last block with few bytes in use is narrower and deeper."""
+    columns, rest = divmod(bits, primitive.bits)
+    rows = ceil_div(depth, primitive.words)
+    if not rest:
+        return columns * rows
+    if not primitive.brams:
+        return (columns + 1) * rows
+    narrow = min(width for width in _WIDTHS if width >= min(primitive.bits, max(rest, _BYTE)))
+    words = primitive.words * _data_bits(primitive.bits) // _data_bits(narrow)
+    return columns * rows + ceil_div(depth, words)
+
+
+def _points(ram: Ram, family: Family, primitive: _Primitive, rows: int) -> float:
+    """Cost by which an organisation is chosen; memory in LUTs of UltraScale+ is charged by the bits in use."""
+    scaled = family == "lut6" and not primitive.brams
+    number = rows * ram.width / primitive.bits if scaled else _primitives(replace(ram, read_bits=None), primitive)
+    emulated = _EMULATION_POINTS if family == "lut4" and primitive.brams else 0
+    multiplexed = _MUX_POINTS * (ram.width * (rows - 1) + ram.granules * rows) if rows > 1 else 0
+    return ram.readers * (number * primitive.points + multiplexed + emulated)

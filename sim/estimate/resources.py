@@ -1,0 +1,226 @@
+"""Resources of an engine on a device: unit by unit, their total, and whether it fits."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from ..engine.config import EngineConfig
+from ..errors import BivitError, check
+from ..network.formats import Formats
+from .constants import CONSTANTS, SOURCES
+from .cost import NOTHING, Cost, total
+from .devices import Device, Family, device
+from .ram import ram_cost
+from .units import UNIT_MODELS, Product, weighted_sum
+
+Kind = Literal["estimated", "synthesised", "assumed"]
+
+#: Quantities of a `Cost`, in the order of the tables.
+QUANTITIES: tuple[str, ...] = tuple(f.name for f in fields(Cost))
+#: Architectures that the constants were fitted to; for others they are taken over.
+CALIBRATED = ("ECP5", "UltraScale+")
+
+#: Clocks in MHz that an engine may be asked about, beyond those of any device.
+_CLOCKS = (1e-3, 1e4)
+_RULES = {
+    "dsps": "multiplications of the unit, cut into the device's blocks",
+    "brams": "the unit's memories, by the rule of sim.estimate.ram",
+}
+
+
+@dataclass(frozen=True)
+class ResourceRow:
+    """One number of a report: `value` is None when it is unknown; `kind` and `source` say where it comes from."""
+
+    unit: str
+    quantity: str
+    value: float | None
+    kind: Kind
+    source: str
+
+
+@dataclass(frozen=True)
+class ResourceReport:
+    """Resources of an engine on one device.
+
+    Parameters
+    ----------
+    device : Device
+        What the engine is to fit.
+    rows : tuple of ResourceRow
+        A row for each unit and quantity.
+    """
+
+    device: Device
+    rows: tuple[ResourceRow, ...]
+
+    @property
+    def units(self) -> dict[str, Cost]:
+        """Cost of each unit."""
+        values: dict[str, dict[str, float | None]] = {}
+        for row in self.rows:
+            values.setdefault(row.unit, {})[row.quantity] = row.value
+        return {unit: Cost(**cost) for unit, cost in values.items()}
+
+    @property
+    def totals(self) -> Cost:
+        """Cost of the engine.
+
+        Raises
+        ------
+        BivitError
+            When a quantity of a unit is unknown.
+        """
+        return total(self.units)
+
+    @property
+    def available(self) -> Cost:
+        """What the device has."""
+        return Cost(**{name: getattr(self.device, name) for name in QUANTITIES})
+
+    def total_of(self, quantity: str) -> float | None:
+        """Return the total of one quantity, or None when that of a unit is unknown."""
+        values = [row.value for row in self.rows if row.quantity == quantity]
+        known = [value for value in values if value is not None]
+        return sum(known) if len(known) == len(values) else None
+
+    @property
+    def utilisation(self) -> dict[str, float | None]:
+        """Percent of the device by quantity; None when one of the two numbers is unknown."""
+        percent: dict[str, float | None] = {}
+        for name in QUANTITIES:
+            used, available = self.total_of(name), getattr(self.device, name)
+            percent[name] = None if used is None or available is None else 100 * used / available
+        return percent
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether nothing exceeds the device; None when that cannot be told."""
+        percents = self.utilisation.values()
+        if any(percent is not None and percent > 100 for percent in percents):
+            return False
+        return None if None in percents else True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary for JSON: device, rows, totals, available, utilisation_percent, fits."""
+        return {
+            "device": asdict(self.device),
+            "rows": [asdict(row) for row in self.rows],
+            "totals": {name: self.total_of(name) for name in QUANTITIES},
+            "available": asdict(self.available),
+            "utilisation_percent": self.utilisation,
+            "fits": self.fits,
+        }
+
+
+def estimate(engine: EngineConfig, target: Device | str) -> ResourceReport:
+    """Estimate the resources of an engine without synthesis.
+
+    Numbers are cells before packing, as Yosys emits them (docs/resources.md has their errors). They are marked
+    "assumed" where the constants were not fitted to the architecture, or not to the engine's number formats.
+
+    Parameters
+    ----------
+    engine : EngineConfig
+    target : Device or str
+        Device, or its name in `sim.estimate.devices`.
+
+    Raises
+    ------
+    BivitError
+        When there is no such device.
+    """
+    found = device(target) if isinstance(target, str) else target
+    fitted = found.architecture in CALIBRATED and engine.formats == Formats()
+    rows = []
+    for unit in UNIT_MODELS:
+        cost = unit_cost(unit, engine, found.family, found.dsp_bits)
+        for name in QUANTITIES:
+            rule = _RULES.get(name)
+            kind: Kind = "estimated" if fitted or rule else "assumed"
+            rows.append(ResourceRow(unit, name, getattr(cost, name), kind, rule or SOURCES[found.family]))
+    return ResourceReport(found, tuple(rows))
+
+
+def unit_cost(unit: str, engine: EngineConfig, family: Family, dsp_bits: tuple[int, int]) -> Cost:
+    """Return the estimated cost of one unit.
+
+    Parameters
+    ----------
+    unit : str
+        Name in `sim.estimate.units.UNIT_MODELS`.
+    engine : EngineConfig
+    family : {"lut6", "lut4"}
+        Fabric of the device.
+    dsp_bits : tuple of int
+        Signed operands of a multiplier block, the wider one first.
+
+    Raises
+    ------
+    BivitError
+        When the unit is unknown.
+    """
+    check(unit in UNIT_MODELS, f"there is no unit {unit!r}; there are {', '.join(UNIT_MODELS)}")
+    model = UNIT_MODELS[unit]
+    memories = NOTHING
+    for ram in model.all_rams(engine).values():
+        memories += ram_cost(ram, family)
+    features = model.features(engine)
+    constants = CONSTANTS[family].get(unit, {})
+    logic = Cost(
+        luts=weighted_sum(features, constants.get("luts")),
+        ffs=weighted_sum(features, constants.get("ffs")),
+        dsps=sum(dsp_blocks(product, dsp_bits) for product in model.all_products(engine)),
+        brams=0,
+    )
+    return rounded(logic + memories)
+
+
+def dsp_blocks(product: Product, dsp_bits: tuple[int, int]) -> int:
+    """Multiplier blocks of one product of signed operands, cut as Yosys' `mul2dsp` does.
+
+    All parts but the top one are unsigned, which takes a bit of blocks that only know signed operands; ECP5's, the ones
+    with equal operands, know both. A top part of a single bit is made of LUTs.
+
+    >>> dsp_blocks((27, 18), (27, 18)), dsp_blocks((27, 18), (25, 18)), dsp_blocks((19, 18), (18, 18))
+    (1, 2, 1)
+    """
+    step = dsp_bits[1] - (dsp_bits[0] != dsp_bits[1])
+    blocks = 1
+    for bits, limit in zip(sorted(product, reverse=True), dsp_bits, strict=True):
+        lower = max(0, -(-(bits - limit) // step))
+        blocks *= lower + (bits - lower * step > 1)
+    return blocks
+
+
+def rounded(cost: Cost) -> Cost:
+    """Round to whole cells; block memories come in halves and are exact already."""
+    values = {name: None if (v := getattr(cost, name)) is None else round(v) for name in ("luts", "ffs", "dsps")}
+    return Cost(**values, brams=cost.brams)
+
+
+def images_per_s(cycles: float, clock_mhz: float) -> float:
+    """Images a second of an engine that takes `cycles` an image at a clock in MHz.
+
+    Raises
+    ------
+    BivitError
+        When either is not above 0, or the clock is none of a device.
+
+    >>> images_per_s(20_000, 250)
+    12500.0
+    """
+    if cycles <= 0 or clock_mhz <= 0:
+        raise BivitError(f"cycles and clock must be above 0, got {cycles} cycles and {clock_mhz} MHz")
+    check(_CLOCKS[0] <= clock_mhz <= _CLOCKS[1], f"clock must be 0.001 to 10,000 MHz, got {clock_mhz:g} MHz")
+    return clock_mhz * 1e6 / cycles
+
+
+def latency_us(cycles: float, clock_mhz: float) -> float:
+    """Microseconds that `cycles` take at a clock in MHz; errors as `images_per_s`.
+
+    >>> latency_us(20_000, 250)
+    80.0
+    """
+    return 1e6 / images_per_s(cycles, clock_mhz)

@@ -1,0 +1,1 @@
+"""An integer network as one QONNX graph."""

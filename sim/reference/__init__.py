@@ -1,0 +1,1 @@
+"""The bit-accurate reference of docs/semantics.md: numba kernels over images."""

@@ -1,0 +1,77 @@
+"""How kernels are compiled: on first use by numba, without the interpreter lock, kept for the user's next process.
+
+numba keeps compiled code by the file of a function and does not see edits of the functions that it calls from other
+files. So the folder of compiled code is named after the content of all sources of `sim`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+
+from ..system.caches import cache_folder, writable
+
+_config: Any = numba.config
+
+
+@cache
+def sources_hash() -> str:
+    """SHA-256 over the sources of `sim` as they are at the first call, its first 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    folder = Path(__file__).resolve().parents[1]
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _cache_folder() -> Path | None:
+    """Folder of compiled code; None where nothing can be written, which costs a compilation in each process."""
+    named = os.environ.get("NUMBA_CACHE_DIR")
+    parent = Path(named).absolute() if named else cache_folder("kernels")
+    if parent is None or not writable(parent / sources_hash()):
+        return None
+    return parent / sources_hash()
+
+
+#: Where compiled code is kept; a folder that `NUMBA_CACHE_DIR` names holds it if there is one.
+CACHE = _cache_folder()
+
+
+def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Decorate a function that numba compiles; `options` are those of `numba.njit`.
+
+    With `NUMBA_DISABLE_JIT=1` the function runs as it is.
+    """
+
+    def compile_later(function: Callable[..., Any]) -> Any:
+        # numba reads the folder when it decorates. It is set for that moment only: others' functions keep theirs.
+        before, _config.CACHE_DIR = _config.CACHE_DIR, str(CACHE or "")
+        try:
+            compiled = numba.njit(cache=CACHE is not None, nogil=True, **options)(function)
+        finally:
+            _config.CACHE_DIR = before
+        _keep_if_possible(compiled)
+        return compiled
+
+    return compile_later
+
+
+def _keep_if_possible(compiled: Any) -> None:
+    """A cache that turns out to be full costs a compilation in each process, and no result."""
+    cache = getattr(compiled, "_cache", None)
+    if cache is None:
+        return
+    save = cache.save_overload
+
+    def save_or_not(*overload: Any) -> None:
+        with suppress(OSError):
+            save(*overload)
+
+    cache.save_overload = save_or_not

@@ -1,0 +1,205 @@
+"""A preset wherever a network is expected: weights from a seed, the engine that is taken, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from program import assert_refused, bivit, invoke
+from shapes import TINY, tiny_engine
+
+from bivit.sim.engine.loadstream import parse_stream
+from bivit.sim.engine.presets import ENGINES
+from bivit.sim.network.file import load_network, network_hash, save_network
+from bivit.sim.network.formats import Formats
+from bivit.sim.network.presets import PRESETS, preset, vit_preset
+from bivit.sim.network.random import random_network
+from bivit.sim.program.compiler import compile_network, compile_program
+from bivit.sim.program.cycles import estimate_cycles
+from bivit.sim.reference.run import run_reference
+
+
+def run_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> dict:
+    done = invoke(*arguments, "--json", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(("name", "target"), [("digits", "Pynq Z2"), ("deit_tiny", "zcu102"), ("cifar", "VCK190")])
+def test_a_preset_is_estimated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, target: str) -> None:
+    result = run_json(tmp_path, monkeypatch, "estimate", name, "--target", target)
+    assert (result["network"], result["weights"], result["seed"]) == (name, "random", 0)
+    program = compile_program(vit_preset(name), Formats(), ENGINES[result["engine"]])
+    assert result["cycles"] == estimate_cycles(program, 1).cycles
+    assert result["interval_cycles"] == program.image_cycles
+    # The weights do not count, and a file of the same shape gives the same.
+    save_network(random_network(preset(name), seed=7), tmp_path / "net")
+    of_file = run_json(tmp_path, monkeypatch, "estimate", "net", "--target", target)
+    assert of_file.pop("weights") == "net"
+    assert {key: value for key, value in result.items() if key not in ("network", "weights", "seed")} == {
+        key: value for key, value in of_file.items() if key != "network"
+    }
+
+
+def test_an_estimate_of_a_preset_needs_no_weights_and_no_kernels() -> None:
+    script = (
+        "import sys; from bivit.cli.main import app; app(sys.argv[1:], standalone_mode=False); "
+        "assert not {'torch', 'numba', 'amaranth', 'sklearn', 'onnx'} & set(sys.modules)"
+    )
+    command = [sys.executable, "-c", script, "estimate", "deit_tiny", "--target", "zcu102"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "random" in done.stdout
+    assert re.search(r"takes BRAM 12\d %", done.stderr)
+
+
+@pytest.mark.parametrize("command", [["estimate"], ["cosim"], ["run"], ["judge"], ["ops"], ["generate", "--net"]])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("deit_tinny", "did you mean deit_tiny?"),
+        ("none.safetensors", "there is no network file none.safetensors"),
+        ("here", "here is a folder"),
+    ],
+)
+def test_what_is_no_network_is_refused_the_same_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], name: str, message: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    done = invoke(*command, name, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert_refused(done, message)
+    assert ", ".join(PRESETS) in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
+@pytest.mark.parametrize("command", [["estimate"], ["cosim"], ["generate", "--net"]])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("deit_base", "deit_base: no shipped engine holds this network"),
+        ("swin_tiny", "`bivit run` runs every family"),
+    ],
+)
+def test_what_no_engine_holds_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], name: str, message: str
+) -> None:
+    assert_refused(invoke(*command, name, cwd=tmp_path, monkeypatch=monkeypatch), message)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_preset_goes_before_a_file_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_network(random_network(preset("fashion"), seed=3), tmp_path / "digits")
+    done = invoke("estimate", "digits", "--json", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert json.loads(done.stdout)["weights"] == "random"
+    assert "digits is the preset; ./digits is the file of that name" in done.stderr
+    of_file = run_json(tmp_path, monkeypatch, "estimate", "./digits")
+    assert of_file["weights"] == "digits"
+    assert of_file["engine"] != "digits"
+
+
+def test_the_seed_gives_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bivit.hw.emit.engine_verilog", lambda engine: "module bivit_engine ();\nendmodule\n")
+    streams = []
+    for seed in (0, 5, 5):
+        result = run_json(tmp_path, monkeypatch, "generate", "--net", "digits", "--seed", str(seed), "--out", "out")
+        assert (result["weights"], result["seed"], result["engine"]) == ("random", seed, "digits")
+        network = random_network(preset("digits"), seed=seed)
+        manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+        assert manifest["network"]["sha256"] == network_hash(network)
+        assert result["image_cycles"] == compile_network(network, ENGINES["digits"]).image_cycles
+        streams.append((tmp_path / result["load_stream"]).read_bytes())
+        parse_stream(ENGINES["digits"], streams[-1])
+    assert streams[0] != streams[1] == streams[2]
+
+
+def test_without_a_network_digits_is_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bivit.hw.emit.engine_verilog", lambda engine: "module bivit_engine ();\nendmodule\n")
+    result = run_json(tmp_path, monkeypatch, "generate")
+    assert result["engine"] == "digits"
+    assert "weights" not in result
+    assert Path(tmp_path / result["engine_file"]).is_file()
+
+
+def test_a_preset_is_run_on_random_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run_json(tmp_path, monkeypatch, "run", "swin_fashion", "--images", "3", "--seed", "2", "--out", "t.csv")
+    assert (result["weights"], result["seed"], result["data"]) == ("random", 2, "random pixels")
+    assert (result["top1"], result["images"]) == (None, 3)
+    pixels = np.random.default_rng(2).integers(0, 256, (3, 28, 28, 1), dtype=np.uint8)
+    predictions = run_reference(random_network(preset("swin_fashion"), seed=2), pixels).predictions
+    rows = list(csv.reader((tmp_path / "t.csv").read_text().splitlines()))
+    assert rows == [["image", "label", "prediction"], *([str(i), "", str(p)] for i, p in enumerate(predictions))]
+    with_data = run_json(tmp_path, monkeypatch, "run", "digits", "--images", "4", "--data", "digits")
+    assert with_data["top1"] is not None
+    assert with_data["data"] == "digits (test)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--images", "0"], "images must be 1 or more, got 0"),
+        (["--images", "99999999"], "at most"),
+        (["--seed", "-1"], ""),
+        (["--data", "digits"], "images must have shape"),
+    ],
+)
+def test_random_pixels_have_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    for command in ("run", "cosim", "judge"):
+        done = invoke(command, "fashion", *arguments, cwd=tmp_path, monkeypatch=monkeypatch)
+        assert done.returncode == 2
+        assert done.stdout == ""
+        assert message in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_preset_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run_json(tmp_path, monkeypatch, "judge", "digits", "--images", "1", "--judge", "onnxruntime")
+    assert (result["weights"], result["data"], result["mismatches"]) == ("random", "random pixels", 0)
+
+
+def test_a_preset_is_exported_as_a_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run_json(tmp_path, monkeypatch, "export", "digits", "--qonnx", "net.onnx", "--seed", "3")
+    assert (result["weights"], result["seed"]) == ("random", 3)
+    save_network(random_network(preset("digits"), seed=3), tmp_path / "net")
+    run_json(tmp_path, monkeypatch, "export", "net", "--qonnx", "other.onnx")
+    assert (tmp_path / "net.onnx").read_bytes() == (tmp_path / "other.onnx").read_bytes()
+    assert_refused(
+        invoke("export", "digits", cwd=tmp_path, monkeypatch=monkeypatch),
+        "digits is a preset, whose weights are random; give --qonnx FILE to write its graph",
+    )
+
+
+@pytest.mark.slow
+def test_a_preset_is_co_simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small preset of the test's own: the shipped ones take minutes to build."""
+    (tmp_path / "engine.json").write_text(json.dumps(tiny_engine().to_dict()))
+    monkeypatch.setitem(PRESETS, "tiny", TINY)
+    monkeypatch.setitem(ENGINES, "tiny", tiny_engine())
+    base = ("cosim", "tiny", "--images", "2", "--seed", "4")
+    named = run_json(tmp_path, monkeypatch, *base, "--engine", "engine.json")
+    chosen = run_json(tmp_path, monkeypatch, *base)
+    assert (named["engine"], chosen["engine"]) == ("engine.json", "tiny")
+    for result in (named, chosen):
+        assert (result["weights"], result["seed"], result["data"]) == ("random", 4, "random pixels")
+        assert result["cosim_mismatches"] == 0
+        network = random_network(TINY, seed=4)
+        assert result["cycles_simulated"] == estimate_cycles(compile_network(network, tiny_engine()), 2).cycles
+    assert {key: value for key, value in named.items() if key.startswith("cycles")} == {
+        key: value for key, value in chosen.items() if key.startswith("cycles")
+    }
+
+
+def test_steps_are_said_on_standard_error(tmp_path: Path) -> None:
+    save_network(random_network(preset("digits"), seed=1), tmp_path / "net")
+    done = bivit("judge", tmp_path / "net", "--images", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    json.loads(done.stdout)
+    assert "bivit: " in done.stderr
+    assert load_network(tmp_path / "net").config == preset("digits")

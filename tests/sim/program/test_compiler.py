@@ -1,0 +1,127 @@
+"""The compiler: programs that fit, schedules that hold, and refusals that name what is too small."""
+
+from dataclasses import replace
+
+import pytest
+from shapes import MODES, TINY, TOKENS, tiny_engine
+
+from bivit.sim.engine.commands import COMMANDS, MIN_DELAY, OPCODE_BITS, OPCODES, Instruction, Loop, Table
+from bivit.sim.engine.presets import ENGINES
+from bivit.sim.errors import BivitError
+from bivit.sim.network.formats import Formats
+from bivit.sim.network.presets import preset
+from bivit.sim.program import compiler
+from bivit.sim.program.compiler import array_steps, compile_program, peak_macs, useful_macs
+from bivit.sim.program.cycles import estimate_cycles
+from bivit.sim.program.schedule import check_schedule
+
+REAL = [("digits", "digits"), ("deit_tiny", "deit_tiny_6x32"), ("deit_tiny", "deit_tiny_33x32")]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_schedules_of_every_mode_hold(mode):
+    program = compile_program(MODES[mode], Formats(), tiny_engine())
+    for section in program.sections:
+        check_schedule(list(section.entries))
+        assert max(entry.end for entry in section.entries) <= section.length_cycles
+
+
+@pytest.mark.parametrize("nth", [1, 9, 20])
+def test_a_program_whose_schedule_is_wrong_is_refused(nth, monkeypatch):
+    """One operation that had to wait is issued a cycle too early: it meets a port or an operand that is not free."""
+    in_order = compiler.schedule
+
+    def early(ops):
+        placed = in_order(ops)
+        waiting = [k for k in range(1, len(placed)) if placed[k].issue > placed[k - 1].issue + MIN_DELAY]
+        if len(waiting) > nth:
+            entry = placed[waiting[nth]]
+            placed[waiting[nth]] = replace(entry, issue=entry.issue - 1)
+        return placed
+
+    monkeypatch.setattr(compiler, "schedule", early)
+    with pytest.raises(BivitError, match=r"schedule: .* (use|uses|writes) "):
+        compile_program(TINY, Formats(), tiny_engine())
+
+
+@pytest.mark.parametrize(("network", "engine"), REAL)
+def test_named_engines_run_their_networks(network, engine):
+    program = compile_program(preset(network), Formats(), ENGINES[engine])
+    for section in program.sections:
+        check_schedule(list(section.entries))
+    assert len(program.words()) <= ENGINES[engine].program_words
+    # The issue times of the unrolled image and the delays of the instructions say the same.
+    total = sum(entry.delay for entry in program.instructions[:-1])
+    block = program.sections[1]
+    assert total + block.length_cycles * (block.repeat - 1) == program.image_cycles - 2
+
+
+def test_full_array_does_deit_tiny_in_the_steps_of_its_shape():
+    """6 tiles of 33 of 198 tokens; groups of 32 channels; a step for 64 products: summed by hand."""
+    per_tile = 6 * (18 * 3 + 6 * 3 + 24 * 3 + 6 * 12 + 3 * 7 + 3 * 2 * 4)
+    program = compile_program(preset("deit_tiny"), Formats(), ENGINES["deit_tiny_33x32"])
+    assert array_steps(program) == 12 * per_tile == 18_792
+
+
+def test_utilisation_counts_only_what_the_network_needs():
+    program = compile_program(TINY, Formats(), tiny_engine())
+    n, d, m = 4, 16, 32
+    assert useful_macs(TINY) == 2 * (n * (3 * d * d + d * d + 2 * d * m) + 2 * n * n * d)
+    estimate = estimate_cycles(program, 3)
+    assert estimate.peak_macs == peak_macs(tiny_engine()) == 3 * 8 * 64
+    assert estimate.array_utilisation == pytest.approx(3 * useful_macs(TINY) / (estimate.cycles * 1536))
+
+
+def test_images_add_up():
+    program = compile_program(TOKENS, Formats(), tiny_engine())
+    one, three = estimate_cycles(program, 1), estimate_cycles(program, 3)
+    assert three.cycles == one.cycles + 2 * program.image_cycles + three.stall_pixels - one.stall_pixels
+    assert three.array_busy == 3 * one.array_busy
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"max_tokens": 10}, "tokens at most 10 .max_tokens., the network has 11"),
+        ({"max_embed_dim": 8}, "embed_dim at most 8"),
+        ({"max_hidden_dim": 24}, "MLP hidden dim at most 24"),
+        ({"max_heads": 1}, "num_heads at most 1"),
+        ({"max_depth": 1}, "depth at most 1"),
+        ({"max_classes": 3}, "num_classes at most 3"),
+        ({"max_patch_dim": 7}, "pixels a patch at most 7"),
+        ({"max_strip_bytes": 20}, "bytes a row of patches at most 20"),
+        ({"program_words": 16}, "the engine holds 16"),
+        ({"formats": Formats(residual_bits=18)}, "number formats"),
+    ],
+)
+def test_an_engine_that_is_too_small_says_where(change, message):
+    with pytest.raises(BivitError, match=message):
+        compile_program(TOKENS, Formats(), replace(tiny_engine(), **change))
+
+
+def test_lanes_must_divide_a_head():
+    with pytest.raises(BivitError, match="head_dim must be a multiple of the engine's lanes"):
+        compile_program(TOKENS, Formats(), tiny_engine(columns=16, lanes=16, max_embed_dim=32))
+
+
+def test_rows_of_patches_must_be_whole_beats():
+    with pytest.raises(BivitError, match="a row of patches has 12 bytes, no multiple of the engine's pixel_bytes"):
+        compile_program(replace(TINY, img_size=6), Formats(), replace(tiny_engine(), pixel_bytes=8))
+
+
+def test_instructions_refuse_what_their_fields_cannot_hold():
+    assert Instruction(Table(param_addr=0)).encode() & 15 == OPCODES[Table]
+    with pytest.raises(BivitError, match=r"table.param_addr has 16 bits and cannot hold 65536"):
+        Instruction(Table(param_addr=65536)).encode()
+    with pytest.raises(BivitError, match="delay must be 2"):
+        Instruction(Table(param_addr=0), 1).encode()
+    with pytest.raises(TypeError, match="param_addr"):
+        Table()
+
+
+def test_every_command_has_a_name_an_opcode_and_bases_that_the_loop_moves_on():
+    assert len({command.name for command in COMMANDS}) == len(COMMANDS) <= 1 << OPCODE_BITS
+    for command in COMMANDS:
+        for bits in command.layout().values():
+            assert bits.base is None or bits.base.step in Loop.layout()
+            assert bits.base is None or not bits.base.chooser or bits.base.chooser in command.layout()

@@ -1,0 +1,34 @@
+"""The Verilog of the small engine that tests of whole networks share, so that it is written and built once."""
+
+import functools
+
+from shapes import tiny_engine
+
+from bivit.cosim.monitor import TOP as BENCH
+from bivit.cosim.monitor import bench_top, ports_of
+from bivit.cosim.runner import Build, build
+from bivit.hw.emit import TOP, engine_verilog
+from bivit.hw.lanes import observation_lanes
+from bivit.sim.engine.loadstream import build_stream
+from bivit.sim.network.network import IntNetwork
+from bivit.sim.program.compiler import compile_network
+from bivit.sim.program.load_words import load_words
+
+
+@functools.cache
+def tiny_verilog() -> str:
+    """Verilog of `shapes.tiny_engine`."""
+    return engine_verilog(tiny_engine())
+
+
+def tiny_build() -> Build:
+    """Its simulation under Verilator."""
+    text = tiny_verilog()
+    sources = {f"{BENCH}.sv": bench_top(TOP, ports_of(text, TOP), observation_lanes(tiny_engine()))}
+    return build(sources | {f"{TOP}.v": text}, BENCH, simulator="verilator")
+
+
+def stream_of(network: IntNetwork) -> bytes:
+    """The load stream of a network for `shapes.tiny_engine`."""
+    engine = tiny_engine()
+    return build_stream(engine, load_words(network, compile_network(network, engine)))
