@@ -8,13 +8,13 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..sim.engine.commands import ISSUED, Epilogue, OperandMemory
+from ..sim.engine.commands import ISSUED, Attention, Command, Epilogue, HeadNorm, OperandMemory, Output, SignNorm
 from ..sim.engine.config import EngineConfig
 from ..sim.engine.memories import value_groups
 from ..sim.network.formats import HEAD_BIAS_BITS
 from .parts.connect import connect, connect_address
 from .parts.memory import LoadableMemory, WordMemory
-from .parts.stream import LOAD_BUS, command_layout
+from .parts.stream import LOAD_BUS, command_port, given, takers
 from .units.attention_threshold import AttentionThreshold
 from .units.bit_store import BitStore
 from .units.dense import Dense
@@ -24,12 +24,14 @@ from .units.norm import Norm
 from .units.residual_add import ResidualAdd
 from .units.value_sums import ValueSums
 
+#: What the units carry out; the logits leave outside of them.
+COMMANDS = tuple(command for command in ISSUED if command is not Output)
+
 
 def datapath_ports(engine: EngineConfig) -> dict[str, wiring.Member]:
     """Return the ports of `Datapath`, by name."""
     return {
-        **{f"issue_{command.name}": In(1) for command in ISSUED},
-        **{f"command_{command.name}": In(command_layout(command)) for command in ISSUED},
+        "command": In(command_port(*COMMANDS)),
         "load": In(LOAD_BUS),
         "bank": In(1),
         "pixel_addr": Out(16),
@@ -55,8 +57,8 @@ class Datapath(wiring.Component):
 
     Members
     -------
-    issue_<op>, command_<op> : In
-        As `Sequencer`; `output` is none of the datapath's.
+    command : In
+        As of `Sequencer`.
     load, bank : In
         Load bus, and the bank in use.
     pixel_addr, pixel_data, strip_done : Out, In, Out
@@ -68,6 +70,8 @@ class Datapath(wiring.Component):
     saturations : Out
         Residuals limited in this cycle.
     """
+
+    commands = COMMANDS
 
     def __init__(self, engine: EngineConfig):
         self.engine = engine
@@ -101,14 +105,9 @@ class Datapath(wiring.Component):
         return m
 
     def _commands(self, m: Module) -> None:
-        """Give every unit its issues."""
-        for op in (command.name for command in ISSUED):
-            issue, command = getattr(self, f"issue_{op}"), getattr(self, f"command_{op}")
-            for unit in self.units.values():
-                if hasattr(unit, f"{op}_start"):
-                    m.d.comb += [getattr(unit, f"{op}_start").eq(issue), getattr(unit, f"{op}_command").eq(command)]
-            if op in self.units and hasattr(self.units[op], "start"):
-                m.d.comb += [connect(self.units[op].start, issue), connect(self.units[op].command, command)]
+        """Give every unit its commands."""
+        for command, unit in takers(COMMANDS, self.units).items():
+            wiring.connect(m, wiring.flipped(given(self.command, command)), given(unit.command, command))
 
     def _streams(self, m: Module) -> None:
         """Pixels in, logits out."""
@@ -216,9 +215,9 @@ class Datapath(wiring.Component):
             connect(attention.score_chunk, chunk),
             connect(attention.score_data, scores),
         ]
-        self._unit_bits(m, "sign_norm", "sign_norm")
-        self._unit_bits(m, "head_norm", "head_norm")
-        self._unit_bits(m, "attention", "attention_threshold")
+        self._unit_bits(m, SignNorm, "sign_norm")
+        self._unit_bits(m, HeadNorm, "head_norm")
+        self._unit_bits(m, Attention, "attention_threshold")
 
     def _thresholded(self, matmul: Matmul) -> Value:
         """Bits of a drained chunk: sums of 0 or more, and 0 beyond the tile's columns."""
@@ -229,19 +228,19 @@ class Datapath(wiring.Component):
         ]
         return Cat(columns)
 
-    def _unit_bits(self, m: Module, source: str, unit_name: str) -> None:
+    def _unit_bits(self, m: Module, kind: type[Command], unit_name: str) -> None:
         """Send a unit's bits where its last command said."""
-        unit, port = self.units[unit_name], getattr(self.units["bit_store"], f"from_{source}")
-        command = getattr(self, f"command_{source}")
+        unit, source = self.units[unit_name], kind.name
+        port, command = self.units["bit_store"].sources[source], given(self.command, kind).fields
         held = {name: Signal(bits, name=f"{source}_{name}") for name, bits in (("mem", 3), ("addr", 16), ("token", 12))}
-        attention = source == "attention"
+        attention = kind is Attention
         sources = {
             "mem": Const(OperandMemory.ATTENTION, 3) if attention else command.dst_mem,
             "addr": command.dst_addr,
             "token": Const(0, 12) if attention else command.token,
         }
         # A norm's first pass has no destination, and must not touch that of the second pass before it.
-        with m.If(getattr(self, f"issue_{source}") & (1 if attention else command.apply)):
+        with m.If(given(self.command, kind).issue & (1 if attention else command.apply)):
             m.d.sync += [connect(held[name], value) for name, value in sources.items()]
         m.d.comb += [
             connect(port.en, unit.bits.en),

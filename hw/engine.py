@@ -12,6 +12,7 @@ from ..sim.engine.memories import TAG_BITS
 from .datapath import Datapath
 from .loader import Loader
 from .parts.connect import connect
+from .parts.stream import given, takers
 from .registers import AXI_LITE, Registers
 from .sequencer import Sequencer
 from .settings import Settings
@@ -142,9 +143,9 @@ class Engine(wiring.Component):
             connect(pixels.give_up, registers.give_up),
             connect(pixels.finish, sequencer.done),
         ]
-        for command in ISSUED:
-            for name in (f"issue_{command.name}", f"command_{command.name}"):
-                m.d.comb += getattr(self._datapath, name).eq(getattr(sequencer, name))
+        units = {"datapath": self._datapath, "logits": self._logits}
+        for command, unit in takers(ISSUED, units).items():
+            wiring.connect(m, given(sequencer.command, command), given(unit.command, command))
 
     def _pixels_and_logits(self, m: Module) -> None:
         """Strips to the datapath, logits from there to the queue."""
@@ -159,8 +160,6 @@ class Engine(wiring.Component):
             connect(logits.w_en, datapath.logit_w_en),
             connect(logits.w_addr, datapath.logit_w_addr),
             connect(logits.w_data, datapath.logit_w_data),
-            connect(logits.start, sequencer.issue_output),
-            connect(logits.command, sequencer.command_output),
             connect(logits.tag, sequencer.image[:TAG_BITS]),
             connect(logits.cancel, sequencer.cut),
             connect(logits.level, queue.level),

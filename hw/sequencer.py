@@ -10,7 +10,7 @@ from ..sim.engine.commands import DELAY_BITS, ISSUED, OPCODE_BITS, OPCODES, Base
 from ..sim.engine.config import EngineConfig
 from .parts.connect import connect, connect_address
 from .parts.memory import LoadableMemory
-from .parts.stream import LOAD_BUS, command_layout
+from .parts.stream import LOAD_BUS, command_layout, command_port, given
 
 
 class Sequencer(wiring.Component):
@@ -45,8 +45,8 @@ class Sequencer(wiring.Component):
         Strobes: `end` of an image; the run ends; it ends within an image, whose operations must be forgotten.
     stall_pixels, stall_logits : Out(1)
         This cycle is lost to the pixel or logits stream.
-    issue_<op>, command_<op> : Out
-        Issue strobe and fields of each operation of `ISSUED`.
+    command : Out
+        Issue and fields of each command of `ISSUED`.
     load, bank : In
         Load bus, and the bank in use.
     """
@@ -67,8 +67,7 @@ class Sequencer(wiring.Component):
                 "cut": Out(1),
                 "stall_pixels": Out(1),
                 "stall_logits": Out(1),
-                **{f"issue_{command.name}": Out(1) for command in ISSUED},
-                **{f"command_{command.name}": Out(command_layout(command)) for command in ISSUED},
+                "command": Out(command_port(*ISSUED)),
                 "load": In(LOAD_BUS),
                 "bank": In(1),
             }
@@ -148,23 +147,23 @@ class Sequencer(wiring.Component):
         for kind in ISSUED:
             plain = Signal(command_layout(kind), name=f"{kind.name}_fields")
             based = Signal(command_layout(kind), name=f"{kind.name}_based")
-            command = getattr(self, f"command_{kind.name}")
+            command = given(self.command, kind)
             chosen = Signal(name=f"{kind.name}_chosen")
             issued = Signal(command_layout(kind), name=f"{kind.name}_issued", reset_less=True)
             m.d.comb += [
                 connect(plain.as_value(), fields[: len(plain.as_value())]),
                 chosen.eq(issue & (opcode == OPCODES[kind])),
                 based.eq(plain),
-                command.eq(issued),
+                command.fields.eq(issued),
             ]
-            m.d.sync += [getattr(self, f"issue_{kind.name}").eq(chosen & ~self.cut), issued.eq(based)]
+            m.d.sync += [command.issue.eq(chosen & ~self.cut), issued.eq(based)]
             for name, bits in kind.layout().items():
                 if bits.base is not None:
                     m.d.comb += based[name].eq(plain[name] + self._base(bits.base, plain, bases))
             if kind in (SignNorm, HeadNorm):
                 with m.If(chosen):
                     m.d.comb += connect_address(eps.r_addr, based.eps)
-                m.d.comb += connect(command.eps, eps.r_data)
+                m.d.comb += connect(command.fields.eps, eps.r_data)
 
     @staticmethod
     def _base(base: Base, plain: data.View, bases: dict[str, Signal]) -> Value:

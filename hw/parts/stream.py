@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.commands import Command
+from ...sim.errors import check
 
 #: Payload of one 64-bit beat for a loadable memory; `hw.parts.memory.LoadableMemory` listens to its own id.
 LOAD_BUS = data.StructLayout({"en": 1, "memory": 8, "addr": 24, "beat": 6, "data": 64})
@@ -19,6 +23,47 @@ def read_port(addr_bits: int, width: int) -> wiring.Signature:
 def bits_port(lanes: int, row_bits: int = 7, chunk_bits: int = 7) -> wiring.Signature:
     """Signature of a producer of bits: one chunk of `lanes` bits of one row of a tile, when `en`."""
     return wiring.Signature({"en": Out(1), "row": Out(row_bits), "chunk": Out(chunk_bits), "data": Out(lanes)})
+
+
+def command_port(*commands: type[Command]) -> wiring.Signature:
+    """Signature of who gives commands: by the name of each, `issue` for one cycle and its `fields` beside it."""
+    return wiring.Signature(
+        {
+            command.name: Out(wiring.Signature({"issue": Out(1), "fields": Out(command_layout(command))}))
+            for command in commands
+        }
+    )
+
+
+def given(port: Any, command: type[Command]) -> Any:
+    """Return the part of a `command_port` that gives one command: `issue` and `fields`."""
+    return getattr(port, command.name)
+
+
+def takers(commands: Iterable[type[Command]], units: Mapping[str, Any]) -> dict[type[Command], Any]:
+    """Return the unit that carries out each command.
+
+    Parameters
+    ----------
+    commands : iterable of command classes
+        Those that are given.
+    units : mapping of str to component
+        By name; the `commands` of a unit, where it has them, are what it carries out.
+
+    Raises
+    ------
+    BivitError
+        When a command has no taker, or two.
+    """
+    found = {}
+    for command in commands:
+        names = [name for name, unit in units.items() if command in getattr(unit, "commands", ())]
+        check(
+            len(names) == 1,
+            f"the command {command.name} must have one unit that carries it out, got {', '.join(names) or 'none'}",
+        )
+        found[command] = units[names[0]]
+    return found
 
 
 def command_layout(command: type[Command]) -> data.StructLayout:

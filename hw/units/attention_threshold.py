@@ -18,7 +18,7 @@ from ..parts.arithmetic import Tree, delay_flag, delayed, product
 from ..parts.connect import connect, connect_address
 from ..parts.memory import WordMemory
 from ..parts.row_walk import RowWalk, lane_mask
-from ..parts.stream import LOAD_BUS, bits_port, command_layout
+from ..parts.stream import LOAD_BUS, bits_port, command_layout, command_port
 from .exp_tables import ExpTables
 
 #: The passes over the scores.
@@ -47,10 +47,8 @@ class AttentionThreshold(wiring.Component):
     -------
     score_en, score_row, score_chunk, score_data : In
         Write of one chunk of scores; `score_chunk` counts over all keys of the row.
-    table_start, table_command : In
-        Issue cycle and fields of `table`: load Exp and Tau of a head.
-    attention_start, attention_command : In
-        Issue cycle and fields of `attention`; `dst_addr` is for the receiver of the bits.
+    command : In
+        `table` loads Exp and Tau of a head; `attention`, whose `dst_addr` is for the receiver of the bits.
     load, bank : In
         Load bus and bank of the tables.
     bits : Out(bits_port(lanes))
@@ -60,6 +58,8 @@ class AttentionThreshold(wiring.Component):
     z_en, z_row, z_value : Out
         A row's sum of Exp.
     """
+
+    commands = (commands.Table, commands.Attention)
 
     def __init__(self, engine: EngineConfig):
         self.engine = engine
@@ -77,10 +77,7 @@ class AttentionThreshold(wiring.Component):
                 "score_row": In(row_bits),
                 "score_chunk": In(7),
                 "score_data": In(engine.lanes * engine.score_bits),
-                "table_start": In(1),
-                "table_command": In(command_layout(commands.Table)),
-                "attention_start": In(1),
-                "attention_command": In(self.fields),
+                "command": In(command_port(*self.commands)),
                 "load": In(LOAD_BUS),
                 "bank": In(1),
                 "bits": Out(bits_port(engine.lanes)),
@@ -98,8 +95,8 @@ class AttentionThreshold(wiring.Component):
         m = Module()
         m.submodules.tables = tables = self.tables
         m.d.comb += [
-            connect(tables.start, self.table_start),
-            connect(tables.param_addr, self.table_command.param_addr),
+            connect(tables.start, self.command.table.issue),
+            connect(tables.param_addr, self.command.table.fields.param_addr),
             connect(tables.load, self.load),
             connect(tables.bank, self.bank),
         ]
@@ -138,9 +135,9 @@ class AttentionThreshold(wiring.Component):
         the same time in both passes, so the rows after it are in time too.
         """
         shift = exact_log2(self.lanes)
-        m.submodules.walk = walk = RowWalk(len(self.attention_command.rows), 8)
-        rows = Signal.like(self.attention_command.rows, reset_less=True)
-        keys = Signal.like(self.attention_command.keys, reset_less=True)
+        m.submodules.walk = walk = RowWalk(len(self.command.attention.fields.rows), 8)
+        rows = Signal.like(self.command.attention.fields.rows, reset_less=True)
+        keys = Signal.like(self.command.attention.fields.keys, reset_less=True)
         chunks = Signal(8, reset_less=True)
         number = Signal(range(3))
         walked, again = Signal(), Signal()
@@ -148,7 +145,7 @@ class AttentionThreshold(wiring.Component):
         wait = Signal(range(gaps[PASS_SUM]))
         first_row_end = walk.row_end & (walk.row == 0)
         m.d.comb += [
-            walk.start.eq(self.attention_start | again),
+            walk.start.eq(self.command.attention.issue | again),
             connect(walk.rows, rows),
             connect(walk.chunks, chunks),
             again.eq((walk.end | walked) & ~first_row_end & (wait == 0) & (number != PASS_COMPARE)),
@@ -162,8 +159,8 @@ class AttentionThreshold(wiring.Component):
             m.d.sync += [walked.eq(0), number.eq(number + 1)]
         with m.Elif(walk.end):
             m.d.sync += walked.eq(number != PASS_COMPARE)
-        with m.If(self.attention_start):
-            command = self.attention_command
+        with m.If(self.command.attention.issue):
+            command = self.command.attention.fields
             m.d.sync += [
                 number.eq(PASS_TOP),
                 connect(rows, command.rows),

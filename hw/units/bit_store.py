@@ -69,6 +69,13 @@ class BitStore(wiring.Component):
                 "w": Out(engine.columns * WORD),
             }
         )
+        #: Sources of bits by name.
+        self.sources = {
+            "drain": self.from_drain,
+            "sign_norm": self.from_sign_norm,
+            "head_norm": self.from_head_norm,
+            "attention": self.from_attention,
+        }
 
     def elaborate(self, platform: object) -> Module:
         """Build the memories, their write ports and the operand multiplexers."""
@@ -96,7 +103,7 @@ class BitStore(wiring.Component):
         for source, targets in SOURCES.items():
             if memory not in targets:
                 continue
-            port = getattr(self, f"from_{source}")
+            port = self.sources[source]
             addr, slot, clear = self._place(memory, port)
             with m.If(port.en & (port.mem == memory)):
                 m.d.comb += en.eq(1)

@@ -11,12 +11,10 @@ from ...sim.engine.config import EngineConfig
 from ...sim.network.formats import HEAD_BIAS_BITS
 from ..parts.connect import connect, connect_address
 from ..parts.memory import LoadableMemory
-from ..parts.stream import LOAD_BUS, command_layout
+from ..parts.stream import LOAD_BUS, command_layout, command_port
 from .dense_walk import DenseWalk
 from .requantize import Requantizer
 
-#: What the unit carries out.
-COMMANDS = (commands.Embed, commands.Prefix, commands.Logits)
 #: Signed widths of a multiplier's operands: y or a pixel, and a weight.
 INPUT_BITS = 16
 WEIGHT_BITS = 8
@@ -55,8 +53,8 @@ class Dense(wiring.Component):
 
     Members
     -------
-    embed_start, embed_command, prefix_start, prefix_command, logits_start, logits_command : In
-        Issue of a command.
+    command : In
+        `embed`, `prefix` and `logits`.
     pixel_en, pixel_addr, pixel_data : Out, Out, In
         Reader of the strip of pixels, two cycles of latency; the address counts while `pixel_en`.
     strip_done : Out(1)
@@ -73,15 +71,15 @@ class Dense(wiring.Component):
         Load bus, and the bank in use.
     """
 
+    commands = (commands.Embed, commands.Prefix, commands.Logits)
+
     def __init__(self, engine: EngineConfig):
         self.engine = engine
         self.acc_bits = dense_acc_bits(engine)
         self.group_chunks = engine.dense_lanes // engine.lanes
-        starts = {f"{each.name}_start": In(1) for each in COMMANDS}
-        starts |= {f"{each.name}_command": In(command_layout(each)) for each in COMMANDS}
         super().__init__(
             {
-                **starts,
+                "command": In(command_port(*self.commands)),
                 "pixel_en": Out(1),
                 "pixel_addr": Out(16),
                 "pixel_data": In(8),
@@ -107,19 +105,19 @@ class Dense(wiring.Component):
         m.submodules.walk = walk = DenseWalk(self.group_chunks)
         memories = {name: self._memory(m, name) for name in ("dense_weights", "patch_params", "positions", "head_bias")}
 
-        embed, logits = self.embed_command, self.logits_command
+        embed, logits = self.command.embed.fields, self.command.logits.fields
         classify = Signal()  # the running command is `logits`
         prefix = Signal()  # the running command is `prefix`
-        with m.If(self.embed_start | self.prefix_start | self.logits_start):
-            m.d.sync += [connect(classify, self.logits_start), connect(prefix, self.prefix_start)]
+        with m.If(self.command.embed.issue | self.command.prefix.issue | self.command.logits.issue):
+            m.d.sync += [connect(classify, self.command.logits.issue), connect(prefix, self.command.prefix.issue)]
         m.d.comb += [
-            walk.start.eq(self.embed_start | self.logits_start),
-            walk.rows.eq(Mux(self.logits_start, 1, embed.patch_rows)),
-            walk.row_length.eq(Mux(self.logits_start, logits.inputs, embed.patch_row_bytes)),
+            walk.start.eq(self.command.embed.issue | self.command.logits.issue),
+            walk.rows.eq(Mux(self.command.logits.issue, 1, embed.patch_rows)),
+            walk.row_length.eq(Mux(self.command.logits.issue, logits.inputs, embed.patch_row_bytes)),
             connect(walk.row_step, embed.row_bytes),
-            walk.patches.eq(Mux(self.logits_start, 1, embed.patches)),
-            walk.groups.eq(Mux(self.logits_start, logits.groups, embed.groups)),
-            walk.weight_start.eq(Mux(self.logits_start, logits.weight_addr, 0)),
+            walk.patches.eq(Mux(self.command.logits.issue, 1, embed.patches)),
+            walk.groups.eq(Mux(self.command.logits.issue, logits.groups, embed.groups)),
+            walk.weight_start.eq(Mux(self.command.logits.issue, logits.weight_addr, 0)),
             self.pixel_en.eq(walk.en & ~classify),
             self.strip_done.eq(walk.strip_last & ~classify),
             connect(self.pixel_addr, walk.pixel_addr),
@@ -199,17 +197,17 @@ class Dense(wiring.Component):
                 m.d.sync += [remaining.eq(0), chunk.eq(0)]
         with m.If(captured):
             m.d.sync += [shadow.eq(Cat(*accs)), connect(remaining, self.group_chunks)]
-        with m.If(self.embed_start | self.prefix_start | self.logits_start):
-            m.d.sync += [chunk.eq(0), last_chunk.eq(self.embed_command.chunks - 1)]
-        with m.If(self.prefix_start):
-            m.d.sync += connect(remaining, self.prefix_command.words)
+        with m.If(self.command.embed.issue | self.command.prefix.issue | self.command.logits.issue):
+            m.d.sync += [chunk.eq(0), last_chunk.eq(self.command.embed.fields.chunks - 1)]
+        with m.If(self.command.prefix.issue):
+            m.d.sync += connect(remaining, self.command.prefix.fields.words)
         return chunk_en, chunk, chunk_1
 
     def _stage_residual(
         self, m: Module, en: Value, chunk_1: Signal, prefix: Signal, memories: dict[str, LoadableMemory]
     ) -> None:
         """Requantize chunks, and count through the words of the positions and of x."""
-        engine, command = self.engine, self.embed_command
+        engine, command = self.engine, self.command.embed.fields
         m.submodules.requantizer = requantizer = Requantizer(
             lanes=engine.lanes, acc_bits=self.acc_bits, residual_bits=engine.formats.residual_bits
         )
@@ -219,12 +217,12 @@ class Dense(wiring.Component):
         shift_less_one = Signal(6, reset_less=True)
         position = Signal(20, reset_less=True)
         x_row, x_chunk = Signal(20, reset_less=True), Signal(14, reset_less=True)
-        m.d.sync += [en_1.eq(en), started.eq(self.embed_start | self.prefix_start)]
-        with m.If(self.embed_start | self.prefix_start):
+        m.d.sync += [en_1.eq(en), started.eq(self.command.embed.issue | self.command.prefix.issue)]
+        with m.If(self.command.embed.issue | self.command.prefix.issue):
             # Prefix tokens come first, and are copied word by word: token 0, and no end of a row.
             m.d.sync += [
                 *(held.eq(command), shift_less_one.eq(command.shift - 1)),
-                token.eq(Mux(self.prefix_start, 0, command.token)),
+                token.eq(Mux(self.command.prefix.issue, 0, command.token)),
             ]
         with m.If(started):
             m.d.sync += [position.eq(token * held.chunks), x_row.eq(token * held.stride), x_chunk.eq(0)]

@@ -16,7 +16,7 @@ from ..parts.connect import connect, connect_address
 from ..parts.divider import Divider
 from ..parts.memory import WordMemory
 from ..parts.row_walk import RowWalk
-from ..parts.stream import command_layout
+from ..parts.stream import command_layout, command_port
 
 
 def check_y_range(engine: EngineConfig) -> None:
@@ -57,8 +57,8 @@ class Head(wiring.Component):
 
     Members
     -------
-    pool_start, pool_command, normalise_start, normalise_command : In
-        Issue of a command.
+    command : In
+        `pool` and `normalise`.
     x_en, x_addr, x_data : Out, Out(20), In
         Reader of the residual; the address counts while `x_en`.
     x_w_en, x_w_addr, x_w_data : Out
@@ -78,6 +78,8 @@ class Head(wiring.Component):
         When y would not fit; see `check_y_range`.
     """
 
+    commands = (commands.Pool, commands.Normalise)
+
     def __init__(self, engine: EngineConfig, *, s1_bits: int, r_bits: int):
         check_y_range(engine)
         f = engine.formats
@@ -85,10 +87,7 @@ class Head(wiring.Component):
         word = engine.lanes * f.residual_bits
         super().__init__(
             {
-                "pool_start": In(1),
-                "pool_command": In(command_layout(commands.Pool)),
-                "normalise_start": In(1),
-                "normalise_command": In(command_layout(commands.Normalise)),
+                "command": In(command_port(*self.commands)),
                 "x_en": Out(1),
                 "x_addr": Out(20),
                 "x_data": In(word),
@@ -134,9 +133,10 @@ class Head(wiring.Component):
         sum_bits = x_bits + (self.engine.max_tokens - 1).bit_length()
         held = Signal(command_layout(commands.Pool), reset_less=True)
         address, w_addr = Signal(20, reset_less=True), Signal(20, reset_less=True)
+        pool = self.command.pool
         m.submodules.pool_walk = walk = RowWalk(row_bits=7, chunk_bits=12)  # rows are chunks, chunks are tokens
         m.d.comb += [
-            connect(walk.start, self.pool_start),
+            connect(walk.start, pool.issue),
             connect(walk.rows, held.chunks),
             connect(walk.chunks, held.tokens),
         ]
@@ -146,8 +146,8 @@ class Head(wiring.Component):
             m.d.sync += address.eq(address + held.stride)
         with m.If(self.x_w_en):
             m.d.sync += w_addr.eq(w_addr + 1)
-        with m.If(self.pool_start):
-            m.d.sync += [connect(held, self.pool_command), address.eq(0), connect(w_addr, self.pool_command.dst_addr)]
+        with m.If(pool.issue):
+            m.d.sync += [connect(held, pool.fields), address.eq(0), connect(w_addr, pool.fields.dst_addr)]
 
         first_2 = delay_flag(m, walk.active & (walk.chunk == 0), 2, "first_2")
         m.d.comb += [
@@ -175,7 +175,7 @@ class Head(wiring.Component):
         address, y_w_addr = Signal(20, reset_less=True), Signal(12, reset_less=True)
         left, lane = Signal(11), Signal(range(lanes))  # channels that follow, and the next one's lane
         read_en = Signal()
-        m.d.sync += [connect(self.stat_en, self.normalise_start), connect(divider.start, self.stat_en)]
+        m.d.sync += [connect(self.stat_en, self.command.normalise.issue), connect(divider.start, self.stat_en)]
         m.d.comb += [
             connect(self.stat_addr, held.row),
             connect(divider.divisor, self.stat_r),
@@ -193,8 +193,8 @@ class Head(wiring.Component):
             m.d.sync += address.eq(address + 1)
         with m.If(self.y_w_en):
             m.d.sync += y_w_addr.eq(y_w_addr + 1)
-        with m.If(self.normalise_start):
-            command = self.normalise_command
+        with m.If(self.command.normalise.issue):
+            command = self.command.normalise.fields
             m.d.sync += [held.eq(command), connect(address, command.x_addr), connect(y_w_addr, command.y_addr)]
 
         # Stage 2: the word of x, whose lowest lane is the channel. 5: times N_c. 6: minus S1. 9: times Q.

@@ -12,7 +12,7 @@ from ...sim.engine.memories import TAG_BITS
 from ...sim.engine.words import ceil_div
 from ..parts.connect import connect, connect_address
 from ..parts.memory import WordMemory
-from ..parts.stream import command_layout
+from ..parts.stream import command_port
 from .logits_queue import LOGIT_BITS
 
 
@@ -34,10 +34,10 @@ class Logits(wiring.Component):
     -------
     w_en, w_addr, w_data : In
         Write a chunk of logits. Chunks beyond `max_classes`, which the classifier's last group may have, are dropped.
-    start, command, tag : In
+    command, tag : In
         Send the first `classes` logits, `tag` beside them.
     cancel : In(1)
-        Forget a start that still waits for room.
+        Forget an `output` that still waits for room.
     level : In
         Logits in the queue.
     en, data, out_tag, last : Out
@@ -48,6 +48,8 @@ class Logits(wiring.Component):
         The last logit goes to the queue in this cycle.
     """
 
+    commands = (Output,)
+
     def __init__(self, engine: EngineConfig):
         self.engine = engine
         super().__init__(
@@ -55,8 +57,7 @@ class Logits(wiring.Component):
                 "w_en": In(1),
                 "w_addr": In(12),
                 "w_data": In(engine.lanes * LOGIT_BITS),
-                "start": In(1),
-                "command": In(command_layout(Output)),
+                "command": In(command_port(*self.commands)),
                 "tag": In(TAG_BITS),
                 "cancel": In(1),
                 "level": In(range(engine.queue_logits + 1)),
@@ -90,8 +91,12 @@ class Logits(wiring.Component):
             go.eq(waiting & room),
             self.done.eq(self.en & self.last),
         ]
+        output = self.command.output
         # Nothing comes in while an image waits: room that was there a cycle ago is there.
-        m.d.sync += [connect(started, self.start), room.eq(self.level + left <= self.engine.queue_logits)]
+        m.d.sync += [
+            connect(started, output.issue),
+            room.eq(self.level + left <= self.engine.queue_logits),
+        ]
         with m.If(self.en):
             m.d.sync += [left.eq(left - 1), lane.eq(lane + 1), word.eq(word >> LOGIT_BITS)]
         with m.If(self.done):
@@ -102,10 +107,10 @@ class Logits(wiring.Component):
             m.d.sync += [waiting.eq(0), self.en.eq(1)]
         with m.If(go | (self.en & (lane == lanes - 1))):
             m.d.sync += [connect(word, words.r_data[0]), chunk.eq(chunk + 1)]
-        with m.If(self.start):
+        with m.If(output.issue):
             m.d.sync += [
                 *(chunk.eq(0), lane.eq(0)),
-                *(connect(left, self.command.classes), connect(self.out_tag, self.tag)),
+                *(connect(left, output.fields.classes), connect(self.out_tag, self.tag)),
             ]
         with m.If(self.cancel):
             m.d.sync += [started.eq(0), waiting.eq(0)]

@@ -11,7 +11,7 @@ from ...sim.engine.commands import Preload
 from ...sim.engine.config import EngineConfig
 from ...sim.engine.timing import MATMUL_DRAIN, MATMUL_PRELOAD, MATMUL_READ
 from ..parts.connect import connect
-from ..parts.stream import command_layout
+from ..parts.stream import command_layout, command_port
 from .xnor_array import XnorArray
 
 _FIELDS = commands.Matmul.layout()
@@ -50,8 +50,8 @@ class Matmul(wiring.Component):
 
     Members
     -------
-    start, command : In
-        Issue of a tile.
+    command : In
+        A tile.
     active : Out(1)
         A step is being read in this cycle.
     a_mem, w_mem, a_addr, w_addr : Out
@@ -72,13 +72,14 @@ class Matmul(wiring.Component):
         The tile's fields, while it drains.
     """
 
+    commands = (commands.Matmul,)
+
     def __init__(self, engine: EngineConfig):
         self.engine = engine
         sums_bits = engine.columns * engine.acc_bits
         super().__init__(
             {
-                "start": In(1),
-                "command": In(command_layout(commands.Matmul)),
+                "command": In(command_port(*self.commands)),
                 "active": Out(1),
                 "a_mem": Out(_FIELDS["a_mem"].width),
                 "w_mem": Out(_FIELDS["w_mem"].width),
@@ -150,8 +151,9 @@ class Matmul(wiring.Component):
             *(connect(epilogue[name], held[name]) for name in _EPILOGUE),
             *(connect(preload[name], held[name]) for name in _PRELOAD),
         ]
-        with m.If(self.start):
-            m.d.sync += [connect(held, self.command), step.eq(0), self.active.eq(1)]
+        command = self.command.matmul
+        with m.If(command.issue):
+            m.d.sync += [connect(held, command.fields), step.eq(0), self.active.eq(1)]
         with m.Elif(self.active):
             m.d.sync += [step.eq(step + 1), self.active.eq(~last)]
         return first, last, epilogue, preload

@@ -14,7 +14,7 @@ from ..parts.connect import connect, connect_address
 from ..parts.isqrt import Isqrt
 from ..parts.memory import LoadableMemory, WordMemory
 from ..parts.row_walk import RowWalk, lane_mask
-from ..parts.stream import LOAD_BUS, bits_port, command_layout
+from ..parts.stream import LOAD_BUS, bits_port, command_layout, command_port, given
 
 
 class NormRoot(wiring.Component):
@@ -103,8 +103,8 @@ class Norm(wiring.Component):
 
     Members
     -------
-    start, command : In
-        Issue cycle, and fields of `sim.engine.commands.SignNorm` or `HeadNorm`.
+    command : In
+        `SignNorm` or `HeadNorm` of `sim.engine.commands`.
     x_addr, x_data : Out(20), In
         Memory of x, data one cycle after the address.
     load, bank : In
@@ -121,11 +121,11 @@ class Norm(wiring.Component):
         self.params = params = norm_params(engine, kind)
         self.rows, self.lanes = engine.rows, engine.lanes
         self.spec = engine.load_memories[kind]
+        self.commands = (params.command,)
         self.fields = command_layout(params.command)
         row_bits = self.fields["rows"].width
         members = {
-            "start": In(1),
-            "command": In(self.fields),
+            "command": In(command_port(*self.commands)),
             "x_addr": Out(self.fields["x_addr"].width),
             "x_data": In(params.lanes * params.word_bits),
             "load": In(LOAD_BUS),
@@ -143,12 +143,13 @@ class Norm(wiring.Component):
                 "stat_r_r": Out(params.r_bits),
             }
         super().__init__(members)
+        self._command = given(self.command, params.command)
 
     def elaborate(self, platform: object) -> Module:
         """Address (stage 0), memories (1), word (2), Scale, then the product that both passes share."""
         m = Module()
         p = self.params
-        m.submodules.walk = walk = RowWalk(len(self.command.rows), len(self.command.chunks))
+        m.submodules.walk = walk = RowWalk(len(self._command.fields.rows), len(self._command.fields.chunks))
         m.submodules.parameters = parameters = LoadableMemory(self.spec)
         held = self._stage_address(m, walk, parameters)
         mask = Signal(self.lanes, reset_less=True)
@@ -187,14 +188,15 @@ class Norm(wiring.Component):
         m.d.sync += addr.eq(addr + 1)
         with m.If(walk.row_end):
             m.d.sync += [addr.eq(row_addr + held.stride), row_addr.eq(row_addr + held.stride)]
-        with m.If(self.start):
+        command = self._command
+        with m.If(command.issue):
             m.d.sync += [
-                connect(held, self.command),
-                connect(addr, self.command.x_addr),
-                connect(row_addr, self.command.x_addr),
+                connect(held, command.fields),
+                connect(addr, command.fields.x_addr),
+                connect(row_addr, command.fields.x_addr),
             ]
         m.d.comb += [
-            connect(walk.start, self.start),
+            connect(walk.start, command.issue),
             connect(walk.rows, held.rows),
             connect(walk.chunks, held.chunks),
             connect(self.x_addr, addr),

@@ -3,6 +3,7 @@
 import pytest
 from amaranth.sim import Simulator
 
+from bivit.hw.parts.stream import given
 from bivit.hw.sequencer import Sequencer
 from bivit.sim.engine.commands import COMMANDS, ISSUED, Instruction
 from bivit.sim.engine.presets import engine_for
@@ -58,8 +59,9 @@ def run(images, *, strip=lambda cycle: True, hold=lambda cycle: False, cycles=12
             ctx.set(unit.strip, strip(cycle))
             ctx.set(unit.hold, hold(cycle))
             for op in WATCHED:
-                if ctx.get(getattr(unit, f"issue_{op}")):
-                    issues.append((cycle, op, ctx.get(getattr(unit, f"command_{op}"))))
+                command = getattr(unit.command, op)
+                if ctx.get(command.issue):
+                    issues.append((cycle, op, ctx.get(command.fields)))
             stalls[0] += ctx.get(unit.stall_pixels)
             stalls[1] += ctx.get(unit.stall_logits)
             if ctx.get(unit.done):
@@ -135,8 +137,7 @@ def cut(lower_at, limit, images=3, cycles=130):
         for cycle in range(cycles):
             if cycle == lower_at:
                 ctx.set(unit.limit, limit)
-            issued = (command.name for command in ISSUED)
-            issues.extend((cycle, op) for op in issued if ctx.get(getattr(unit, f"issue_{op}")))
+            issues.extend((cycle, kind.name) for kind in ISSUED if ctx.get(given(unit.command, kind).issue))
             if ctx.get(unit.done):
                 found.append((cycle, ctx.get(unit.cut)))
             await ctx.tick()

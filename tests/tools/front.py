@@ -11,7 +11,7 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from bus import watched_simulator
 
-from bivit.hw.datapath import datapath_ports
+from bivit.hw.datapath import Datapath, datapath_ports
 from bivit.hw.engine import Engine
 from bivit.sim.engine.commands import COMMANDS, Instruction
 from bivit.sim.engine.config import EngineConfig
@@ -68,6 +68,8 @@ class Shape:
 class Stub(wiring.Component):
     """A datapath that reads strips byte by byte into one hash, and answers with it, a class more by one each."""
 
+    commands = Datapath.commands
+
     def __init__(self, shape: Shape):
         super().__init__(datapath_ports(shape.engine))
 
@@ -79,9 +81,9 @@ class Stub(wiring.Component):
         m.d.sync += fetched.eq(Cat(reading, fetched[0]))
         with m.If(reading):
             m.d.sync += [left.eq(left - 1), self.pixel_addr.eq(self.pixel_addr + 1)]
-        with m.If(self.issue_embed):
-            m.d.sync += [left.eq(self.command_embed.row_bytes), self.pixel_addr.eq(0)]
-            with m.If(self.command_embed.token == 0):
+        with m.If(self.command.embed.issue):
+            m.d.sync += [left.eq(self.command.embed.fields.row_bytes), self.pixel_addr.eq(0)]
+            with m.If(self.command.embed.fields.token == 0):
                 m.d.sync += total.eq(0)
         with m.If(fetched[1]):
             m.d.sync += total.eq(total * 5 + self.pixel_data + 1)
@@ -91,8 +93,8 @@ class Stub(wiring.Component):
         ]
         with m.If(chunks != 0):
             m.d.sync += [chunks.eq(chunks - 1), self.logit_w_addr.eq(self.logit_w_addr + 1)]
-        with m.If(self.issue_logits):
-            m.d.sync += [chunks.eq(self.command_logits.groups), self.logit_w_addr.eq(0)]
+        with m.If(self.command.logits.issue):
+            m.d.sync += [chunks.eq(self.command.logits.fields.groups), self.logit_w_addr.eq(0)]
         return m
 
 

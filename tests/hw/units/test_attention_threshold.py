@@ -82,10 +82,10 @@ class Bench:
             await self._prepare(ctx, dut)
             for cycle in range(cycles):
                 rows, keys = starts.get(cycle, (0, 0))
-                ctx.set(dut.attention_start, cycle in starts)
-                ctx.set(dut.attention_command, {"rows": rows, "keys": keys})
-                ctx.set(dut.table_start, cycle in loads)
-                ctx.set(dut.table_command, {"param_addr": 65 * loads.get(cycle, 0)})
+                ctx.set(dut.command.attention.issue, cycle in starts)
+                ctx.set(dut.command.attention.fields, {"rows": rows, "keys": keys})
+                ctx.set(dut.command.table.issue, cycle in loads)
+                ctx.set(dut.command.table.fields, {"param_addr": 65 * loads.get(cycle, 0)})
                 self._write(ctx, dut, writes.get(cycle))
                 if ctx.get(dut.m_en):
                     trace.m[cycle] = (ctx.get(dut.m_row), ctx.get(dut.m_value))
@@ -117,9 +117,9 @@ class Bench:
                 self._write(ctx, dut, [row, chunk, word])
                 await ctx.tick()
         self._write(ctx, dut, None)
-        ctx.set(dut.table_start, 1)
+        ctx.set(dut.command.table.issue, 1)
         await ctx.tick()
-        ctx.set(dut.table_start, 0)
+        ctx.set(dut.command.table.issue, 0)
         await ctx.tick().repeat(70)
 
     @staticmethod

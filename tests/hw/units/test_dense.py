@@ -84,11 +84,11 @@ def run(
         ctx.set(dut.bank, 1)
         pixel_1 = 0
         for trace, (op, fields) in zip(traces, commands, strict=True):
-            start = getattr(dut, f"{op}_start")
+            command = getattr(dut.command, op)
             for offset in range(activity(engine, op, fields).busy):
-                ctx.set(start, offset == 0)
+                ctx.set(command.issue, offset == 0)
                 # The fields are gone after the issue cycle.
-                ctx.set(getattr(dut, f"{op}_command"), fields if offset == 0 else dict.fromkeys(fields, 0))
+                ctx.set(command.fields, fields if offset == 0 else dict.fromkeys(fields, 0))
                 reads = ((dut.pixel_en, trace.pixels), (dut.y_en, trace.y), (dut.strip_done, trace.strip_done))
                 for used, seen in reads:
                     if ctx.get(used):

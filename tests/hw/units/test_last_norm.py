@@ -103,8 +103,8 @@ def run(
     async def bench(ctx: Any) -> None:
         for trace, (op, fields) in zip(traces, commands, strict=True):
             for offset in range(activity(engine, op, fields).busy):
-                ctx.set(getattr(dut, f"{op}_start"), offset == 0)
-                ctx.set(getattr(dut, f"{op}_command"), fields if offset == 0 else dict.fromkeys(fields, 0))
+                ctx.set(getattr(dut.command, op).issue, offset == 0)
+                ctx.set(getattr(dut.command, op).fields, fields if offset == 0 else dict.fromkeys(fields, 0))
                 s1, r, word = noise.randrange(99), noise.randrange(1, 99), noise.randrange(1 << 99)
                 if ctx.get(dut.stat_en):
                     trace.stats_read.append(offset)

@@ -96,12 +96,12 @@ class Bench:
 
     async def start(self, ctx: Any, classes: int, tag: int) -> None:
         self.offset = 0
-        ctx.set(self.dut.start, 1)
-        ctx.set(self.dut.command, {"classes": classes})
+        ctx.set(self.dut.command.output.issue, 1)
+        ctx.set(self.dut.command.output.fields, {"classes": classes})
         ctx.set(self.dut.tag, tag)
         await self.tick(ctx)
-        ctx.set(self.dut.start, 0)
-        ctx.set(self.dut.command, {"classes": 0})
+        ctx.set(self.dut.command.output.issue, 0)
+        ctx.set(self.dut.command.output.fields, {"classes": 0})
         ctx.set(self.dut.tag, tag ^ 0xFFFF)
 
     async def send(self, ctx: Any, classes: int, tag: int) -> None:

@@ -45,9 +45,9 @@ class Bench:
                 ctx.set(unit.w, pack(self.w[w_addr % 64], 64))
                 ctx.set(unit.preload_data, pack(self.preloads[p_addr % 16], bits))
                 ctx.set(unit.sums_data, pack(self.sums[p_addr % 16], bits))
-                ctx.set(unit.start, cycle in issues)
+                ctx.set(unit.command.matmul.issue, cycle in issues)
                 if cycle in issues:
-                    ctx.set(unit.command, issues[cycle])
+                    ctx.set(unit.command.matmul.fields, issues[cycle])
                 pending = (ctx.get(unit.a_addr), ctx.get(unit.w_addr), ctx.get(unit.preload_addr))
                 if ctx.get(unit.active):
                     self.reads.append((cycle, *pending[:2]))

@@ -165,8 +165,8 @@ def run(
         ctx.set(dut.bank, 0)
         previous = 0
         for cycle in range(cycles):
-            ctx.set(dut.start, cycle in issue)
-            ctx.set(dut.command, issue.get(cycle, {}))
+            ctx.set(dut._command.issue, cycle in issue)
+            ctx.set(dut._command.fields, issue.get(cycle, {}))
             ctx.set(dut.x_data, memory.get(previous, 0))
             previous = ctx.get(dut.x_addr)
             trace.x_addr.append(previous)
