@@ -67,10 +67,21 @@ class ArrayTasks:
 
     def __init__(self, layout: Layout, shape: BlockShape):
         self.layout, self.shape, self.engine = layout, shape, layout.engine
-        tiles = layout.tiles()
-        self._tiles_of_keys = [
-            [tile.index for tile in tiles if _overlap(tile.tokens, keys.channels)] for keys in layout.key_groups()
-        ]
+        self.tiles = layout.tiles()
+        heads = range(shape.num_heads)
+        #: What the array reads as columns: keys by head and group of keys, values by head and group of channels.
+        self._keys = {
+            (head, keys.index): tuple(
+                Value("attn.k_norm", (t.index, head)) for t in self.tiles if _overlap(t.tokens, keys.channels)
+            )
+            for head in heads
+            for keys in layout.key_groups()
+        }
+        self._values = {
+            (head, group): tuple(Value("attn.v_sign", (head, group, t.index)) for t in self.tiles)
+            for head in heads
+            for group in range(layout.head_groups)
+        }
 
     # Attention.
 
@@ -116,7 +127,7 @@ class ArrayTasks:
         query, padding = Value("attn.q_norm", (tile.index, head)), -(WORD - shape.head_dim)
         tasks = []
         for keys in self.layout.key_groups():
-            covering = tuple(Value("attn.k_norm", (t, head)) for t in self._tiles_of_keys[keys.index])
+            covering = self._keys[head, keys.index]
             chunk = keys.index * self.engine.tile_chunks
             start = Start(padding)
             if shape.attn_mode == "score":
@@ -135,13 +146,13 @@ class ArrayTasks:
 
     def context(self, tile: Tile, head: int) -> list[Task]:
         """Bits of one tile of the context of one head."""
-        steps, tiles, bits = self.layout.token_words, self.layout.tiles(), Value("attn.attn_sign", (tile.index, head))
+        steps, bits = self.layout.token_words, Value("attn.attn_sign", (tile.index, head))
         tasks = []
         for group in self.layout.groups_of_head(head):
             at = (head, group.index)
-            values = tuple(Value("attn.v_sign", (*at, t.index)) for t in tiles)
+            values = self._values[at]
             # The array counts xnor over all padded tokens: less their number, plus the ones of v, it is c.
-            start = Start(-steps * WORD, Preload.VALUE_SUMS, At(Value("value_sums", (*at, tiles[-1].index))))
+            start = Start(-steps * WORD, Preload.VALUE_SUMS, At(Value("value_sums", (*at, self.tiles[-1].index))))
             made = Piece("attn.context", (tile.tokens, group.channels))
             target = to_bits(Value("attn.context", (tile.index,)), made, group.column // self.engine.lanes)
             where = Where("attn.context", tile.index, tile.token, head, group.column)

@@ -69,7 +69,7 @@ def check_schedule(placed: Sequence[Scheduled], *, may_stall: bool = True, liste
     for number, entry in enumerate(placed):
         op, issue = entry.op, entry.issue
         index = order.get(id(op.task), number)
-        for port, first, end in op.uses.each():
+        for port, first, end in op.uses.each:
             ports[port].append(_Use(issue + first, issue + end, issue, index, entry, number))
         for by_window, into in ((op.reads, reads), (op.writes, writes)):
             for window, accesses in by_window.items():

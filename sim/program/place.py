@@ -146,11 +146,11 @@ class Place:
         def by_tile(memory: OperandMemory, words: int) -> Lives:
             return Lives(memory=str(memory), slots=tiles, words=words, index=lambda at: at[0])
 
-        def ring(memory: str, words: int, slots: int = 1) -> Lives:
+        def ring(memory: str, words: int, slots: int) -> Lives:
             return Lives(memory=memory, slots=slots, words=words, index=lambda at: at[0] % slots, resident=False)
 
-        def one(memory: str) -> Lives:
-            return Lives(memory=memory, slots=1, index=lambda at: 0, resident=False)
+        def one(memory: str, words: int = 1) -> Lives:
+            return Lives(memory=memory, slots=1, words=words, index=lambda at: 0, resident=False)
 
         pooled = config.num_tokens  # the row behind the tokens
         x = Lives(memory="x", slots=pooled + 1, words=chunks, index=lambda at: at[0] if at else pooled)
@@ -171,7 +171,7 @@ class Place:
             **dict.fromkeys(("x", "add1", "add2", "pool"), x),
             **dict.fromkeys(("norm1", "norm2"), norm),
             **dict.fromkeys(("norm1.stats", "norm2.stats", "norm.stats"), stats),
-            "head_sums": one("head_buffer"),
+            "head_sums": one("head_buffer", engine.rows * engine.chunks_per_word),
             **dict.fromkeys(("attn.q_norm.stats", "attn.k_norm.stats"), head_stats),
             "attn.q_norm": query,
             "attn.k_norm": key,

@@ -103,7 +103,7 @@ class Reservations:
 
     def fits(self, op: Op, issue: int) -> int:
         """Return the first cycle, `issue` or later, in which an operation finds all its ports free."""
-        uses = op.uses.each()
+        uses = op.uses.each
         while True:
             moved = issue
             for port, first, end in uses:
@@ -128,7 +128,7 @@ class Reservations:
 
     def take(self, op: Op, issue: int) -> None:
         """Enter the ports of an operation."""
-        for port, first, end in op.uses.each():
+        for port, first, end in op.uses.each:
             if end > first:
                 bisect.insort(self._taken.setdefault(port, []), (issue + first, issue + end))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ..engine import timing
@@ -45,10 +47,11 @@ class Uses:
     activity: Activity
     ports: Mapping[str, str] = field(default_factory=dict)
 
-    def each(self) -> list[tuple[str, int, int]]:
+    @cached_property
+    def each(self) -> tuple[tuple[str, int, int], ...]:
         """Unit and ports, with the cycles in which they are used."""
         windows = self.activity.windows
-        return [(self.unit, 0, self.activity.busy), *((port, *windows[window]) for window, port in self.ports.items())]
+        return (self.unit, 0, self.activity.busy), *((port, *windows[window]) for window, port in self.ports.items())
 
 
 def uses_of(engine: EngineConfig, command: Command) -> Uses:
@@ -77,11 +80,18 @@ def _bits_to(memory: OperandMemory, unit: str) -> dict[str, str]:
 
 
 def _matmul(engine: EngineConfig, command: Matmul) -> Uses:
-    activity = timing.matmul(command.steps, command.rows, command.chunks)
+    bits_to = command.dst_mem if command.epilogue == Epilogue.BITS else None
+    return _tile(command.steps, command.rows, command.chunks, command.epilogue, bits_to)
+
+
+@functools.cache
+def _tile(steps: int, rows: int, chunks: int, epilogue: Epilogue, bits_to: OperandMemory | None) -> Uses:
+    """What a tile occupies; thousands of tiles are one of a few kinds."""
+    activity = timing.matmul(steps, rows, chunks)
     ports = {"array": "array", "preload.read": "preload.read", "drain": "drain"}
-    if command.epilogue == Epilogue.BITS:
-        ports["bits.write"] = f"{command.dst_mem}.write"
-    if command.epilogue == Epilogue.RESIDUAL:
+    if bits_to is not None:
+        ports["bits.write"] = f"{bits_to}.write"
+    if epilogue == Epilogue.RESIDUAL:
         ports |= {"x.read": "x.read", "x.write": "x.write"}
     return Uses("xnor_array", _with(activity, "x.read", activity.windows["drain"]), ports)
 

@@ -13,6 +13,7 @@ from bivit.sim.network.presets import preset
 from bivit.sim.program.check import check_schedule
 from bivit.sim.program.compiler import compile_program
 from bivit.sim.program.cycles import array_steps, estimate_cycles, peak_macs, useful_macs
+from bivit.sim.program.schedule import EarliestFirst, InOrder
 
 REAL = [("digits", "digits"), ("deit_tiny", "deit_tiny_6x32"), ("deit_tiny", "deit_tiny_33x32")]
 
@@ -23,6 +24,36 @@ def test_schedules_of_every_mode_hold(mode):
     for section in program.sections:
         check_schedule(list(section.entries))
         assert max(entry.end for entry in section.entries) <= section.length_cycles
+
+
+#: Cycles of an image in the order of the list, and with whichever operation can start first.
+POLICIES = {
+    "digits": (7_319, 5_663),
+    "deit_tiny_6x32": (792_774, 636_690),
+    "deit_tiny_33x32": (627_654, 536_370),
+}
+
+
+@pytest.mark.parametrize(("network", "engine"), REAL)
+def test_another_policy_gives_another_program_that_holds(network, engine):
+    compiled = [
+        compile_program(preset(network), Formats(), ENGINES[engine], policy=policy)
+        for policy in (InOrder(), EarliestFirst())
+    ]
+    assert tuple(program.image_cycles for program in compiled) == POLICIES[engine]
+    assert len({array_steps(program) for program in compiled}) == 1
+
+
+@pytest.mark.parametrize("may_stall", [True, False])
+@pytest.mark.parametrize("mode", MODES)
+def test_another_policy_holds_in_every_mode(mode, may_stall):
+    in_order, other = (
+        compile_program(MODES[mode], Formats(), tiny_engine(), policy=policy, may_stall=may_stall)
+        for policy in (InOrder(), EarliestFirst())
+    )
+    assert other.image_cycles < in_order.image_cycles
+    for section in other.sections:
+        check_schedule(section.entries, may_stall=may_stall, listed=section.graph.tasks)
 
 
 @pytest.mark.parametrize(("network", "engine"), REAL)
