@@ -8,7 +8,7 @@
   comes later at whatever both use, they are further apart then, and nothing else changes. If it comes earlier, since
   a gap before the other was filled, the pause moves it into the other one's time. Only sections that cannot be
   stalled may therefore fill gaps.
-- **Room**: see `sim.program.capacity`.
+- **Room**: every word that a command touches is in its memory.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from ..engine.config import EngineConfig
 from ..errors import BivitError
 from .graph import Value
-from .place import Access, Slot
+from .place import Access, Op, Slot, memory_depths
 from .schedule import Scheduled
+from .uses import extents
 
 
 class _Use(NamedTuple):
@@ -172,3 +174,33 @@ def _check_stall(what: str, one: _Use, two: _Use) -> None:
             f"schedule: {two.name} is issued in cycle {two.issue}, before {one.name}, and uses {what} after it, in "
             f"cycle {two.first}: a stall between the two issues would make them collide"
         )
+
+
+def check_capacity(engine: EngineConfig, ops: Iterable[Op], steps: dict[str, int], repeat: int = 1) -> None:
+    """Check that every word that operations touch is in its memory, in the last of `repeat` blocks too.
+
+    Parameters
+    ----------
+    engine : EngineConfig
+        The engine.
+    ops : iterable of Op
+        Operations of a section.
+    steps : dict of str to int
+        Words of one block in the memories of parameters.
+    repeat : int
+        How often the section runs.
+
+    Raises
+    ------
+    BivitError
+        Naming the operation, the memory, the words and how many it has.
+    """
+    depths = memory_depths(engine)
+    for op in ops:
+        for memory, first, words in extents(engine, op.command):
+            moved = steps.get(memory, 0) * (repeat - 1)
+            end = first + moved + words
+            if first < 0 or end > depths[memory]:
+                raise BivitError(
+                    f"program: {op} uses words {first + moved} to {end - 1} of {memory}, which has {depths[memory]}"
+                )

@@ -15,8 +15,7 @@ from ..engine.config import EngineConfig
 from ..errors import check
 from ..network.config import ModelConfig, vit_only
 from ..network.formats import Formats
-from .capacity import check_capacity
-from .check import check_schedule
+from .check import check_capacity, check_schedule
 from .encode import Section, Sections, encode
 from .graph import Graph
 from .layout import Layout

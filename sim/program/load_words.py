@@ -19,7 +19,8 @@ from ..network.network import IntNetwork
 from .compiler import Program
 from .graph import Param
 from .layout import Layout
-from .place import TABLE_WORDS, Place
+from .place import Place
+from .uses import TABLE_WORDS
 
 Words = dict[str, dict[int, list[int]]]
 Array = np.ndarray[Any, Any]

@@ -18,10 +18,7 @@ from ..engine.words import WORD, ceil_div
 from ..errors import BivitError
 from .graph import At, Param, Task, Value
 from .layout import Layout
-from .uses import Uses, uses_of
-
-#: Words of one table: Tau, then Exp[1] to Exp[64].
-TABLE_WORDS = WORD + 1
+from .uses import TABLE_WORDS, Uses, uses_of
 
 
 class Slot(NamedTuple):

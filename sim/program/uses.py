@@ -1,12 +1,15 @@
-"""What a command occupies: its unit, the ports of each window, and when; the compiler's only look at the timing."""
+"""What a command occupies: its unit and ports, and when; and the words of memories that it touches.
+
+The compiler's only look at `sim.engine.timing`.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..engine import timing
 from ..engine.commands import (
@@ -22,11 +25,16 @@ from ..engine.commands import (
     Output,
     Pool,
     Prefix,
+    Preload,
     SignNorm,
     Table,
 )
 from ..engine.config import EngineConfig
 from ..engine.timing import Activity
+from ..engine.words import WORD, ceil_div
+
+#: Words of one table: Tau, then Exp[1] to Exp[64].
+TABLE_WORDS = WORD + 1
 
 
 @dataclass(frozen=True)
@@ -54,14 +62,27 @@ class Uses:
         return (self.unit, 0, self.activity.busy), *((port, *windows[window]) for window, port in self.ports.items())
 
 
+class Extent(NamedTuple):
+    """Words of a memory that a command touches."""
+
+    memory: str
+    first: int
+    words: int
+
+
 def uses_of(engine: EngineConfig, command: Command) -> Uses:
     """Return what `command` occupies in `engine`."""
-    return _USES[type(command)](engine, command)
+    return _KINDS[type(command)].uses(engine, command)
+
+
+def extents(engine: EngineConfig, command: Command) -> list[Extent]:
+    """Return the words that a command's fields point at, in every memory that has addresses."""
+    return [each for each in _KINDS[type(command)].reach(engine, command) if each.words]
 
 
 def commands_with_uses() -> set[type[Command]]:
     """Return the commands of which this module says what they occupy."""
-    return set(_USES)
+    return set(_KINDS)
 
 
 def _with(activity: Activity, name: str, window: tuple[int, int]) -> Activity:
@@ -149,16 +170,99 @@ def _output(engine: EngineConfig, command: Output) -> Uses:
     return Uses("logits", _with(activity, "logits.read", (1, activity.windows["logits.write"][1])))
 
 
-_USES: dict[type[Command], Callable[[EngineConfig, Any], Uses]] = {
-    Matmul: _matmul,
-    SignNorm: _sign_norm,
-    HeadNorm: _head_norm,
-    Table: _table,
-    Attention: _attention,
-    Embed: _embed,
-    Prefix: _prefix,
-    Logits: _logits,
-    Pool: _pool,
-    Normalise: _normalise,
-    Output: _output,
+# Words that commands touch.
+
+
+def _bits_reach(engine: EngineConfig, memory: OperandMemory, addr: int, token: int, rows: int, chunks: int) -> Extent:
+    """Words that bits of a tile go to: rows of one word, or words by token."""
+    if memory not in (OperandMemory.KEY, OperandMemory.VALUE):
+        return Extent(str(memory), addr, ceil_div(chunks, engine.chunks_per_word))
+    per_word = engine.columns if memory == OperandMemory.KEY else WORD
+    first = token // per_word
+    return Extent(str(memory), addr + first, (token + rows - 1) // per_word - first + 1)
+
+
+def _rows(rows: int, stride: int, chunks: int) -> int:
+    """Words from the first of a rectangle to its last."""
+    return (rows - 1) * stride + chunks
+
+
+def _matmul_reach(engine: EngineConfig, command: Matmul) -> Iterator[Extent]:
+    yield Extent(str(OperandMemory(command.a_mem)), command.a_addr, command.steps)
+    yield Extent(command.w_mem.name.lower(), command.w_addr, command.steps)
+    if command.preload != Preload.NONE:
+        yield Extent("preload" if command.preload == Preload.PRELOAD else "value_sums", command.preload_addr, 1)
+    chunks = command.dst_chunk + command.chunks
+    if command.epilogue == Epilogue.BITS:
+        yield _bits_reach(engine, command.dst_mem, command.dst_addr, command.token, command.rows, chunks)
+        if command.dst_mem == OperandMemory.VALUE:
+            yield Extent("value_sums", command.param_addr, 1)
+    if command.epilogue == Epilogue.RESIDUAL:
+        yield Extent("x", command.dst_addr, _rows(command.rows, command.stride, command.chunks))
+        yield Extent("residual", command.param_addr, command.chunks)
+    if command.epilogue == Epilogue.HEAD_NORM:
+        yield Extent("head_buffer", 0, _rows(command.rows, engine.chunks_per_word, chunks))
+
+
+def _norm_reach(source: str) -> Callable[[EngineConfig, Any], Iterator[Extent]]:
+    """How far a norm reaches that reads `source`."""
+
+    def reach(engine: EngineConfig, command: SignNorm | HeadNorm) -> Iterator[Extent]:
+        yield Extent(source, command.x_addr, _rows(command.rows, command.stride, command.chunks))
+        yield Extent("norm_eps", command.eps, 1)
+        if command.apply:
+            yield Extent(command.name, command.param_addr, command.chunks)
+            yield _bits_reach(engine, command.dst_mem, command.dst_addr, command.token, command.rows, command.chunks)
+
+    return reach
+
+
+def _attention_reach(engine: EngineConfig, command: Attention) -> Iterator[Extent]:
+    chunks = ceil_div(command.keys, engine.lanes)
+    yield _bits_reach(engine, OperandMemory.ATTENTION, command.dst_addr, 0, command.rows, chunks)
+
+
+def _embed_reach(engine: EngineConfig, command: Embed) -> Iterator[Extent]:
+    first, words = command.token * command.stride, _rows(command.patches, command.stride, command.chunks)
+    yield Extent("x", first, words)
+    yield Extent("positions", first, words)
+    yield Extent("dense_weights", 0, command.groups * command.patch_rows * command.patch_row_bytes)
+    yield Extent("patch_params", 0, command.chunks)
+
+
+def _pool_reach(engine: EngineConfig, command: Pool) -> Iterator[Extent]:
+    yield Extent("x", 0, _rows(command.tokens, command.stride, command.chunks))
+    yield Extent("x", command.dst_addr, command.chunks)
+
+
+def _normalise_reach(engine: EngineConfig, command: Normalise) -> Iterator[Extent]:
+    yield Extent("x", command.x_addr, ceil_div(command.channels, engine.lanes))
+    yield Extent("y", command.y_addr, command.channels)
+
+
+def _logits_reach(engine: EngineConfig, command: Logits) -> Iterator[Extent]:
+    yield Extent("y", 0, command.inputs)
+    yield Extent("dense_weights", command.weight_addr, command.groups * command.inputs)
+    yield Extent("head_bias", 0, command.groups * (engine.dense_lanes // engine.lanes))
+
+
+class _Kind(NamedTuple):
+    """What a command occupies, and how far it reaches."""
+
+    uses: Callable[[EngineConfig, Any], Uses]
+    reach: Callable[[EngineConfig, Any], Iterable[Extent]]
+
+
+_KINDS: dict[type[Command], _Kind] = {
+    Matmul: _Kind(_matmul, _matmul_reach),
+    SignNorm: _Kind(_sign_norm, _norm_reach("x")),
+    HeadNorm: _Kind(_head_norm, _norm_reach("head_buffer")),
+    Table: _Kind(_table, lambda engine, command: [Extent("tables", command.param_addr, TABLE_WORDS)]),
+    Attention: _Kind(_attention, _attention_reach),
+    Embed: _Kind(_embed, _embed_reach),
+    Prefix: _Kind(_prefix, lambda engine, command: [Extent(each, 0, command.words) for each in ("x", "positions")]),
+    Logits: _Kind(_logits, _logits_reach),
+    Pool: _Kind(_pool, _pool_reach),
+    Normalise: _Kind(_normalise, _normalise_reach),
+    Output: _Kind(_output, lambda engine, command: []),
 }
