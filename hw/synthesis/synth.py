@@ -11,6 +11,7 @@ from pathlib import Path
 from amaranth.back import rtlil
 from amaranth.lib import wiring
 
+from ...sim.engine.commands import CORE, EDGE
 from ...sim.engine.config import EngineConfig
 from ...sim.engine.memories import value_groups
 from ...sim.engine.norm_params import norm_params
@@ -22,6 +23,7 @@ from ..engine import Engine
 from ..loader import Loader
 from ..parts.memory import LoadableMemory, WordMemory
 from ..registers import Registers
+from ..run import Run
 from ..sequencer import Sequencer
 from ..settings import Settings
 from ..units.attention_threshold import AttentionThreshold
@@ -78,7 +80,9 @@ UNITS: dict[str, Callable[[EngineConfig], wiring.Component]] = {
     "registers": Registers,
     "loader": Loader,
     "settings": Settings,
-    "sequencer": Sequencer,
+    "run": lambda engine: Run(),
+    "edge": lambda engine: Sequencer(engine, EDGE),
+    "core": lambda engine: Sequencer(engine, CORE),
     "pixel_buffer": PixelBuffer,
     "dense": Dense,
     "sign_norm": lambda engine: Norm(engine, "sign_norm"),

@@ -17,6 +17,7 @@ from .resources import estimate
 
 #: A program memory that no program of a network within the limits of `EngineConfig` exceeds.
 _MOST_WORDS = 65536
+_MOST_EDGE_WORDS = 1024
 
 
 @dataclass(frozen=True)
@@ -93,11 +94,13 @@ def _larger(name: str, config: ViTConfig, formats: Formats) -> str:
     base = ENGINES[name]
     raised: dict[str, Any] = {limit: size for limit, (_, size) in needs(config).items() if size > getattr(base, limit)}
     try:
-        words = len(compile_program(config, formats, replace(base, **raised, program_words=_MOST_WORDS)).instructions)
+        large = replace(base, **raised, program_words=_MOST_WORDS, edge_words=_MOST_EDGE_WORDS)
+        program = compile_program(config, formats, large)
     except BivitError as error:
         return f"Larger limits alone do not help: {error}"
-    if words > base.program_words:
-        raised["program_words"] = words
+    for field, found in (("program_words", program.instructions), ("edge_words", program.edge_instructions)):
+        if len(found) > getattr(base, field):
+            raised[field] = len(found)
     fields = ", ".join(f"{limit} {size}" for limit, size in raised.items())
     return (
         f"Write one: `bivit generate --engine {name} --out out/larger` leaves engine.json; in a copy of it set "

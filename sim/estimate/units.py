@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from ..engine.commands import COMMANDS, DELAY_BITS, OPCODE_BITS
+from ..engine.commands import CORE, DELAY_BITS, EDGE, OPCODE_BITS, Process
 from ..engine.config import EngineConfig
 from ..engine.memories import TABLE_BITS, TAG_BITS, Y_BITS, bit_memories, value_groups, z_bits
 from ..engine.norm_params import NormKind, NormParams, norm_params
@@ -99,10 +99,10 @@ def _unit(engine: EngineConfig) -> dict[str, float]:
     return {"unit": 1}
 
 
-def _sequencer_rams(engine: EngineConfig) -> dict[str, Ram]:
+def _program_ram(engine: EngineConfig, process: Process) -> dict[str, Ram]:
     # The longest operation does not fill its word.
-    bits = OPCODE_BITS + DELAY_BITS + max(command.width() for command in COMMANDS)
-    return {"program": replace(loadable(engine.load_memories["program"]), read_bits=bits)}
+    bits = OPCODE_BITS + DELAY_BITS + max(command.width() for command in (*process.issued, *process.own))
+    return {"program": replace(loadable(engine.load_memories[process.memory]), read_bits=bits)}
 
 
 def _matmul_features(engine: EngineConfig) -> dict[str, float]:
@@ -269,7 +269,9 @@ UNIT_MODELS: dict[str, UnitModel] = {
     "registers": UnitModel(_unit),
     "loader": UnitModel(_unit),
     "settings": UnitModel(_unit),
-    "sequencer": UnitModel(_unit, _sequencer_rams, loadables=("norm_eps",)),
+    "run": UnitModel(_unit),
+    "edge": UnitModel(_unit, lambda engine: _program_ram(engine, EDGE)),
+    "core": UnitModel(_unit, lambda engine: _program_ram(engine, CORE), loadables=("norm_eps",)),
     "pixel_buffer": UnitModel(lambda engine: {"unit": 1, "byte": engine.pixel_bytes}, _pixel_rams),
     "dense": UnitModel(
         _dense_features,
