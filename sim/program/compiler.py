@@ -77,10 +77,13 @@ class Program:
         return "\n\n".join([f"{len(self.instructions)} instructions, {self.image_cycles} cycles", *map(str, stages)])
 
 
-def compile_network(network: IntNetwork, engine: EngineConfig, *, policy: Policy | None = None) -> Program:
+def compile_network(
+    network: IntNetwork, engine: EngineConfig, *, policy: Policy | None = None, may_stall: bool = True
+) -> Program:
     """Compile an integer network for `engine`; see `compile_program`."""
     shift = int(network.tensors["patch_embed.proj.shift"][0])
-    return compile_program(network.config, network.formats, engine, patch_shift=shift, policy=policy)
+    config, formats = network.config, network.formats
+    return compile_program(config, formats, engine, patch_shift=shift, policy=policy, may_stall=may_stall)
 
 
 def compile_program(
