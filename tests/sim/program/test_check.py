@@ -1,6 +1,8 @@
 """The check of schedules and addresses: it takes what the compiler makes, and finds every kind of fault by name."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from fake_ops import op
@@ -9,6 +11,7 @@ from shapes import MODES, TINY, TOKENS, tiny_engine
 from bivit.sim.engine.commands import ISSUED, MIN_DELAY, Matmul
 from bivit.sim.errors import BivitError
 from bivit.sim.network.formats import Formats
+from bivit.sim.program import check as check_module
 from bivit.sim.program import compiler
 from bivit.sim.program.check import check_capacity, check_schedule
 from bivit.sim.program.compiler import compile_program
@@ -178,3 +181,14 @@ def test_operands_of_the_whole_block_fill_what_place_says_that_they_take(mode):
 
 def test_it_is_said_of_every_command_what_it_occupies():
     assert commands_with_uses() == set(ISSUED)
+
+
+def test_the_compiler_looks_at_the_timing_in_one_place():
+    """So that a unit's description can take its place by one edit; `cycles` knows how pixels come in."""
+    folder = Path(check_module.__file__).parent
+    users = [
+        path.stem
+        for path in folder.glob("*.py")
+        if re.search(r"^from .*engine(\.| import )timing", path.read_text(), re.MULTILINE)
+    ]
+    assert users == ["uses"]
