@@ -15,20 +15,12 @@ import torch
 from amaranth.back import verilog
 
 from bivit.hw.parts.memory import LoadableMemory
+from bivit.model import BiViT, Checkpoint, export_network, load_checkpoint, load_dataset, save_checkpoint
 from bivit.model.data.dataset import take
-from bivit.model.data.open import load_dataset
-from bivit.model.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from bivit.model.files.export import export_network
 from bivit.model.vit.fold import flips
-from bivit.model.vit.vit import BiViT
+from bivit.sim import EngineConfig, IntNetwork, compile_network, load_engine, load_network, preset, save_network
 from bivit.sim.bits import WORD_BITS
-from bivit.sim.engine.config import EngineConfig
 from bivit.sim.engine.loadstream import BEAT_BYTES, build_stream
-from bivit.sim.engine.presets import load_engine
-from bivit.sim.network.file import load_network, save_network
-from bivit.sim.network.network import IntNetwork
-from bivit.sim.network.presets import preset
-from bivit.sim.program.compiler import compile_network
 from bivit.sim.program.load_words import Words, load_words
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "walkthrough.md"

@@ -114,7 +114,7 @@ class ResourceReport:
         }
 
 
-def estimate(engine: EngineConfig, target: Device | str) -> ResourceReport:
+def estimate_resources(engine: EngineConfig, target: Device | str) -> ResourceReport:
     """Estimate the resources of an engine without synthesis.
 
     Numbers are cells before packing, as Yosys emits them (docs/resources.md has their errors). They are marked
