@@ -17,7 +17,7 @@ from ...sim.reference.workspace import aligned
 #: Rows of an image, K and outputs: qkv, fc2, fc1 and proj of DeiT-Tiny.
 SHAPES = ((198, 192, 576), (198, 768, 192), (198, 192, 768), (198, 192, 192))
 #: Images together.
-BATCH = 8
+_BATCH = 8
 #: Words of one measurement of the peak, and calls of a kernel in one.
 _PEAK_WORDS, _CALLS = 1 << 26, 20
 #: Kernels take milliseconds: each of the rounds measures them so many times.
@@ -93,17 +93,17 @@ def _case(rows: int, length: int, outputs: int) -> dict[str, Any]:
     import torch
 
     random, words = np.random.default_rng(0), length // 64
-    a = aligned((BATCH * rows, words), np.uint64)
+    a = aligned((_BATCH * rows, words), np.uint64)
     a[...] = random.integers(0, 1 << 63, a.shape, dtype=np.uint64)
     w = grouped(random.integers(0, 1 << 63, (outputs, words), dtype=np.uint64))
-    acc = aligned((BATCH * rows, outputs), acc_type(length))
-    x, y = torch.randn(BATCH * rows, length), torch.randn(length, outputs)
-    out = torch.empty(BATCH * rows, outputs)
+    acc = aligned((_BATCH * rows, outputs), acc_type(length))
+    x, y = torch.randn(_BATCH * rows, length), torch.randn(length, outputs)
+    out = torch.empty(_BATCH * rows, outputs)
     return {
         "name": f"kernel.{rows}x{length}x{outputs}",
         "run": lambda: binary_linear(a, w, length, acc),
         "float32": lambda: torch.matmul(x, y, out=out),
-        "macs": BATCH * rows * length * outputs,
+        "macs": _BATCH * rows * length * outputs,
         "bytes": a.nbytes + w.nbytes + acc.nbytes,
     }
 

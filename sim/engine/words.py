@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Bits of a dot product that the array takes in one cycle.
-WORD = 64
+from ..bits import WORD_BITS
+
+#: Bits of a dot product that the array takes in one cycle: a packed word, as the network file has them.
+WORD = WORD_BITS
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import numpy as np
 from shapes import MODES, SWIN, random_images
 
 from bivit.sim.network.random import random_network
-from bivit.sim.reference.run import CHUNK, _prepared, run_reference
+from bivit.sim.reference.run import IMAGES_A_GROUP, _prepared, run_reference
 from bivit.sim.reference.workspace import Workspace
 
 
@@ -25,7 +25,7 @@ def test_arrays_of_a_name_share_memory_that_grows_when_it_must() -> None:
 
 def test_images_after_the_first_allocate_nothing() -> None:
     for config in (MODES["softmax"], SWIN):
-        network, images = random_network(config), random_images(config, CHUNK)
+        network, images = random_network(config), random_images(config, IMAGES_A_GROUP)
         one = run_reference(network, images, threads=1).logits  # each thread has a workspace of its own
         (workspace,) = _prepared(network).workspaces
         held, arrays = workspace.nbytes, dict(workspace._arrays)
