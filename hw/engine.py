@@ -50,9 +50,8 @@ class Engine(wiring.Component):
     """One accelerator: loads a network, takes images, gives logits (docs/accelerator.md).
 
     Timing: an image takes `sim.program.compiler.Program.image_cycles`, plus the cycles that its streams keep it
-    waiting, which
-        the stall counters give. CYCLES counts from the cycle after the start to that in which the last logit went into
-        the queue.
+        waiting, which the stall counters give. CYCLES counts from the cycle after the start to that in which the last
+        logit went into the queue.
     Numerics: docs/semantics.md, to the bit.
 
     Parameters
