@@ -111,6 +111,27 @@ def test_pages_show_public_names_only(path: Path) -> None:
     assert [name for code in shown_code(path.read_text(encoding="utf-8")) for name in deep_imports(code)] == []
 
 
+def deep_names(page: str) -> list[str]:
+    """Names of bivit in a page's text that are not public; a program is called by its module, `python -m ...`."""
+    found = []
+    for name in re.findall(r"(?<!-m )(?<![\w./-])bivit((?:\.\w+)+)", page):
+        package, *rest = name[1:].split(".")
+        if rest and not (package in FACES and rest[0] in public_homes(source_of(package))):
+            found.append(f"bivit{name}")
+    return found
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_pages_speak_of_public_names_only(path: Path) -> None:
+    assert deep_names(path.read_text(encoding="utf-8")) == []
+
+
+def test_a_deep_name_is_found() -> None:
+    page = "`bivit.sim`, `bivit.sim.preset(x)`, run python -m bivit.hw.synthesis.calibrate fit"
+    assert deep_names(page) == []
+    assert deep_names("`bivit.sim.network.preset`, (bivit.cli.main)") == ["bivit.sim.network.preset", "bivit.cli.main"]
+
+
 def test_examples_use_public_names_only() -> None:
     deep = {path.name for path in (ROOT / "examples").glob("*.py") if deep_imports(path.read_text(encoding="utf-8"))}
     assert deep == INSIDE

@@ -154,6 +154,17 @@ def test_packages_are_the_folders_with_modules() -> None:
     assert {room.split(".")[0] for room in ROOMS} == set(FOLDERS)
 
 
+def test_the_readme_names_every_room() -> None:
+    rows = [line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    missing = [room for room in ROOMS if "." in room and not _names_room(rows, *room.split("."))]
+    assert missing == []
+
+
+def _names_room(rows: list[str], package: str, room: str) -> bool:
+    """Whether the row of a package names a room of it."""
+    return any(row.startswith(f"| `{package}/`") and f"`{room}`" in row for row in rows)
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_is_taken_in_at_a_glance(room: str) -> None:
     folder = ROOT / room.replace(".", "/")
