@@ -42,7 +42,7 @@ def lazy(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
         return value
 
     def names() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *homes()})
+        return sorted(homes())
 
     return get, names
 

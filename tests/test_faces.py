@@ -55,7 +55,7 @@ def test_every_public_name_is_there(package: str) -> None:
     face = importlib.import_module(f"bivit.{package}")
     homes = public_homes(source_of(package))
     assert face.__all__ == sorted(homes, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
-    assert set(homes) <= set(dir(face))
+    assert dir(face) == sorted(homes)
     for name, home in homes.items():
         value = getattr(importlib.import_module(home, face.__name__), name)
         assert getattr(face, name) is value

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...sim.bits import WORD_BITS
 from ...sim.reference.peak import popcount_peak
 from ...sim.reference.prepare import acc_type, grouped
 from ...sim.reference.products import binary_linear
@@ -52,7 +53,7 @@ def bench_kernels(rounds: int) -> dict[str, Any]:
     for _ in range(_REPEATS * rounds):
         for case in cases:
             # Each kernel is measured next to the peak, as the clock of a shared machine wanders.
-            peak = _PEAK_WORDS * 64 / _seconds(_peak, 1) / 1e9
+            peak = _PEAK_WORDS * WORD_BITS / _seconds(_peak, 1) / 1e9
             rate = case["macs"] / _seconds(case["run"], _CALLS) / 1e9
             peaks.append(peak)
             rates[case["name"]].append(rate)
@@ -92,7 +93,7 @@ def _peak() -> int:
 def _case(rows: int, length: int, outputs: int) -> dict[str, Any]:
     import torch
 
-    random, words = np.random.default_rng(0), length // 64
+    random, words = np.random.default_rng(0), length // WORD_BITS
     a = aligned((_BATCH * rows, words), np.uint64)
     a[...] = random.integers(0, 1 << 63, a.shape, dtype=np.uint64)
     w = grouped(random.integers(0, 1 << 63, (outputs, words), dtype=np.uint64))

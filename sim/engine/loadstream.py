@@ -8,14 +8,14 @@ from enum import IntEnum
 
 from ..errors import BivitError, check
 from .config import EngineConfig
-from .words import LoadMemory
+from .words import BEAT_BITS, LoadMemory
 
 #: First beat of every stream, the bytes ``BIVITNET``.
 MAGIC = int.from_bytes(b"BIVITNET", "little")
 #: Version of the stream format, bits 31:0 of the second beat.
 STREAM_VERSION = 1
 #: Bytes of one beat.
-BEAT_BYTES = 8
+BEAT_BYTES = BEAT_BITS // 8
 #: Most words in one section and most beats in one stream: 32-bit fields.
 _FIELD_LIMIT = 1 << 32
 
