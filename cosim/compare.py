@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -35,6 +35,8 @@ class Mismatch:
         Where it was observed.
     cycle : int
         When, in clock edges since the simulation's start; for a missing write, when the last write at all came.
+    axes : tuple of str
+        What each number of the index counts; empty for a tensor that is no tap of a network.
     """
 
     image: int
@@ -45,6 +47,7 @@ class Mismatch:
     got: int | tuple[int, ...] | None
     lane: str
     cycle: int
+    axes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def block(self) -> int | None:
@@ -53,8 +56,9 @@ class Mismatch:
         return int(rest.partition(".")[0]) if head == "blocks" else None
 
     def where(self) -> dict[str, int]:
-        """Return the index with the names of its axes, such as token and channel."""
-        return dict(zip(axis_names(self.tensor, len(self.index)), self.index, strict=True))
+        """Return the index with the names of its axes, such as token and channel; numbers where they have none."""
+        axes = self.axes or [f"axis {axis}" for axis in range(len(self.index))]
+        return dict(zip(axes, self.index, strict=True))
 
     def __str__(self) -> str:
         place = ", ".join(f"{name} {value}" for name, value in self.where().items())
@@ -67,32 +71,6 @@ class Mismatch:
         return f"image {self.image}, {self.tensor} ({place}): {what}; port {self.lane}, cycle {self.cycle}"
 
 
-def axis_names(tensor: str, rank: int) -> tuple[str, ...]:
-    """Return what the axes of a tap count.
-
-    Examples
-    --------
-    >>> axis_names("blocks.0.attn.scores", 3), axis_names("blocks.0.mlp.fc1", 2)
-    (('head', 'token', 'key'), ('token', 'channel'))
-    """
-    if rank == 3:
-        last = "key" if tensor.endswith(("scores", "attn_sign")) else "channel"
-        return ("head", "token", last)
-    if rank == 2:
-        if tensor in ("pool", "norm"):
-            return ("row", "channel")
-        return (
-            ("head", "token")
-            if ".attn." in tensor and tensor.endswith((".s1", ".r", ".m", ".z"))
-            else ("token", "channel")
-        )
-    if rank == 1:
-        return (
-            ("row",) if tensor.startswith("norm.") else ("class",) if not tensor.startswith("blocks.") else ("token",)
-        )
-    return tuple(f"axis {axis}" for axis in range(rank))
-
-
 class Comparison:
     """Goes through the writes of each lane, image after image.
 
@@ -102,11 +80,15 @@ class Comparison:
         What was observed.
     traces : mapping of str to LaneTrace
         The writes.
+    axes : mapping of str to tuple of str
+        Axes of each tensor that is a tap (`sim.network.taps.Tap`).
     """
 
-    def __init__(self, lanes: Sequence[Lane], traces: Mapping[str, LaneTrace]):
+    def __init__(
+        self, lanes: Sequence[Lane], traces: Mapping[str, LaneTrace], axes: Mapping[str, tuple[str, ...]] | None = None
+    ):
         self.lanes = {lane.name: lane for lane in lanes}
-        self.traces = traces
+        self.traces, self.axes = traces, axes or {}
         #: Elements compared so far.
         self.values = 0
         self._next = dict.fromkeys(self.lanes, 0)
@@ -155,26 +137,25 @@ class Comparison:
         """Describe write `write` of `block`, whose address or data is wrong."""
         lane, trace = self.lanes[block.lane], self.traces[block.lane]
         at = self._next[block.lane] + write
-        cycle = int(trace.cycles[at])
+        cycle, axes = int(trace.cycles[at]), self.axes.get(block.tap, ())
         if wrong_key:
             index = block.index(write, int(np.argmax(block.valid[write])))
             expected, got = (tuple(int(key) for key in keys) for keys in (block.keys[write], trace.keys[at]))
-            return Mismatch(image, block.tap, index, "address", expected, got, lane.name, cycle)
+            return Mismatch(image, block.tap, index, "address", expected, got, lane.name, cycle, axes)
         elements = _unpack(trace.data[at], lane)
-        wrong = [
+        element = next(
             e for e in range(lane.elements) if block.valid[write, e] and elements[e] != int(block.values[write, e])
-        ]
-        element = wrong[0]
+        )
         wanted, seen = int(block.values[write, element]), elements[element]
         expected_value, got_value = (block.to_tap(write, element, value) for value in (wanted, seen))
         index = block.index(write, element)
-        return Mismatch(image, block.tap, index, "value", expected_value, got_value, lane.name, cycle)
+        return Mismatch(image, block.tap, index, "value", expected_value, got_value, lane.name, cycle, axes)
 
     def _missing(self, image: int, block: Block, write: int) -> Mismatch:
         element = int(np.argmax(block.valid[write]))
         wanted = block.to_tap(write, element, int(block.values[write, element]))
-        index = block.index(write, element)
-        return Mismatch(image, block.tap, index, "missing", wanted, None, block.lane, self.last_cycle)
+        index, axes = block.index(write, element), self.axes.get(block.tap, ())
+        return Mismatch(image, block.tap, index, "missing", wanted, None, block.lane, self.last_cycle, axes)
 
 
 def _pack(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:

@@ -11,8 +11,9 @@ from engines import stream_of, tiny_build, tiny_verilog
 from shapes import MODES, TINY, TOKENS, tiny_engine
 from simulators import FASTEST_BUILD
 
-from bivit.cosim.run import CosimResult, run_cosim
+from bivit.cosim.run import run_cosim
 from bivit.cosim.scenario import Load, Outcome, Run, Step, play
+from bivit.cosim.session import CosimResult
 from bivit.sim.engine.commands import Matmul
 from bivit.sim.engine.loadstream import LoadError, build_stream
 from bivit.sim.engine.registers import ErrorCode
