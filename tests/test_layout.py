@@ -44,9 +44,9 @@ ROOMS = {
     "hw.synthesis": PROGRAM | {"sim.estimate", "hw", "hw.parts", "hw.units"},
     "cosim": PROGRAM | {"sim.reference", "hw"},
     "cli.shared": SIM | MODEL,
-    "cli.runs": SIM | MODEL | {"cli.shared"},
+    "cli.runs": SIM | MODEL | {"cosim", "cli.shared"},
     "cli.benches": SIM | MODEL | {"cli.shared"},
-    "cli.pages": SIM | MODEL | {"cli.shared", "cli.runs"},
+    "cli.pages": SIM | MODEL | {"cosim", "cli.shared", "cli.runs"},
     "cli": SIM | MODEL | {"hw", "cosim", "cli.shared", "cli.runs", "cli.benches", "cli.pages"},
 }
 #: What a package may import from outside the standard library.
