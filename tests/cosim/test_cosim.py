@@ -211,7 +211,8 @@ def start_endless(text: str, simulator: str, folder: Path) -> subprocess.Popen[s
     """Start a co-simulation that would not end, all of whose files are in `folder`."""
     (folder / "tiny.v").write_text(text)
     arguments = [str(folder / "tiny.v"), simulator, str(folder / "cache"), str(folder / "out")]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests" / "tools"), "TMPDIR": str(folder)}
+    modules = os.pathsep.join(map(str, (ROOT / "tests" / "tools", Path(__file__).parent)))
+    environment = {**os.environ, "PYTHONPATH": modules, "TMPDIR": str(folder)}
     command = [sys.executable, "-c", ENDLESS, *arguments]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
 
