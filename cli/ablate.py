@@ -5,23 +5,27 @@ from __future__ import annotations
 import os
 import shlex
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from multiprocessing import active_children, get_context
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..sim.errors import check
 from ..sim.system.files import write_json, write_text
 from ..sim.system.locks import owned_folder
-from .ablation_job import Job, run_student, run_teacher
+from ..sim.system.result import INLINE, Result
+from .ablation_job import Job, Measured, run_student, run_teacher
 from .runs.variants import Variant, chosen_variants
 from .shared.common import DataOption, JsonFlag, messages, show, tool_versions
 from .shared.process import end_on_signals
 from .shared.progress import step
+
+if TYPE_CHECKING:
+    from ..sim.estimate.mode_savings import ModeSavings
 
 #: Engine and device that the savings of a mode are stated for.
 _ENGINE = {"rows": 8, "columns": 16, "lanes": 16, "dense_lanes": 16, "program_words": 4096}
@@ -49,12 +53,53 @@ class Plan:
     jobs: int
 
 
-def run_plan(plan: Plan) -> dict[str, list[dict[str, Any]]]:
+@dataclass(frozen=True)
+class Savings(Result):
+    """What the modes of a variant save in hardware; None for shapes that the accelerator does not run."""
+
+    hardware: ModeSavings | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(Result):
+    """One row of the table, over all seeds; variants without modes have no savings."""
+
+    variant: str
+    what: str
+    top1_mean: float
+    top1_spread: float | None
+    seeds: tuple[int, ...]
+    top1: tuple[float, ...]
+    top1_torch: float | None
+    same_predictions: float | None
+    pair_agreement: float | None
+    ones: float | None
+    empty_rows: float | None
+    images_per_s: float
+    seconds: float
+    constant_heads: int
+    savings: Savings | None = field(default=None, metadata=INLINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablation(Result):
+    """What `bivit ablate` writes; `top1` says of what it is."""
+
+    command: str
+    data: str
+    preset: str
+    epochs: int | None
+    rows: tuple[Row, ...]
+    top1: str
+    versions: dict[str, str]
+
+
+def run_plan(plan: Plan) -> dict[str, list[Measured]]:
     """Train every variant with every seed, teachers first; what an earlier call has finished is read.
 
     Returns
     -------
-    dict of str to list of dict
+    dict of str to list of Measured
         By variant, and `teacher`, one result a seed.
 
     Raises
@@ -64,7 +109,7 @@ def run_plan(plan: Plan) -> dict[str, list[dict[str, Any]]]:
     """
     teachers = [plan.job.of("teacher", seed) for seed in range(plan.seeds)]
     students = [plan.job.of(name, seed) for name in plan.variants for seed in range(plan.seeds)]
-    results: dict[str, dict[int, dict[str, Any]]] = {}
+    results: dict[str, dict[int, Measured]] = {}
     failed: list[str] = []
     done = 0
     with step("ablation, trainings", len(teachers) + len(students)) as bar:
@@ -76,14 +121,14 @@ def run_plan(plan: Plan) -> dict[str, list[dict[str, Any]]]:
                     failed.append(f"{job.variant} seed {job.seed}: {outcome}")
                 else:
                     results.setdefault(job.variant, {})[job.seed] = outcome
-                    messages.print(f"{job.variant} seed {job.seed}: Top-1 {100 * outcome['top1']:.2f} %")
+                    messages.print(f"{job.variant} seed {job.seed}: Top-1 {100 * outcome.top1:.2f} %")
             check(
                 not failed, f"jobs of the ablation failed: {'; '.join(failed)}; the same command runs only these again"
             )
     return {name: [rows[seed] for seed in sorted(rows)] for name, rows in results.items()}
 
 
-def _run_jobs(jobs: Sequence[Job], plan: Plan) -> Iterator[tuple[Job, dict[str, Any] | BaseException]]:
+def _run_jobs(jobs: Sequence[Job], plan: Plan) -> Iterator[tuple[Job, Measured | BaseException]]:
     """Run jobs in processes of their own, each anew, and give what they return or raise as they finish."""
     context = get_context("spawn")
     with ProcessPoolExecutor(plan.jobs, context, end_on_signals, max_tasks_per_child=1) as pool:
@@ -103,22 +148,31 @@ def _run_jobs(jobs: Sequence[Job], plan: Plan) -> Iterator[tuple[Job, dict[str, 
             raise
 
 
-def summary_row(name: str, what: str, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One row of the table: means over the seeds, and the standard deviation of Top-1 (None with one seed)."""
-    top1 = [result["top1"] for result in results]
-    row: dict[str, Any] = {
-        "variant": name,
-        "what": what,
-        "top1_mean": statistics.fmean(top1),
-        "top1_spread": statistics.stdev(top1) if len(top1) > 1 else None,
-        "seeds": [result["seed"] for result in results],
-        "top1": top1,
-    }
-    for key in ("top1_torch", "same_predictions", "pair_agreement", "ones", "empty_rows", "images_per_s", "seconds"):
-        values = [result[key] for result in results if result.get(key) is not None]
-        row[key] = statistics.fmean(values) if values else None
-    row["constant_heads"] = sum(len(result.get("constant_heads", ())) for result in results)
-    return row
+def summary_row(name: str, what: str, results: Sequence[Measured], savings: Savings | None = None) -> Row:
+    """Take means over the seeds, and the standard deviation of Top-1 (None with one seed)."""
+
+    def mean(key: str) -> float | None:
+        values = [value for result in results if (value := getattr(result, key)) is not None]
+        return statistics.fmean(values) if values else None
+
+    top1 = [result.top1 for result in results]
+    return Row(
+        variant=name,
+        what=what,
+        top1_mean=statistics.fmean(top1),
+        top1_spread=statistics.stdev(top1) if len(top1) > 1 else None,
+        seeds=tuple(result.seed for result in results),
+        top1=tuple(top1),
+        top1_torch=mean("top1_torch"),
+        same_predictions=mean("same_predictions"),
+        pair_agreement=mean("pair_agreement"),
+        ones=mean("ones"),
+        empty_rows=mean("empty_rows"),
+        images_per_s=statistics.fmean(result.images_per_s for result in results),
+        seconds=statistics.fmean(result.seconds for result in results),
+        constant_heads=sum(len(result.constant_heads) for result in results),
+        savings=savings,
+    )
 
 
 def ablate(
@@ -148,33 +202,39 @@ def ablate(
     job.recipes()
     with owned_folder(out):
         report = _ablation(plan, recipe, variants)
-    rows = report["rows"]
-    shown = [{key: row[key] for key in ("variant", "what", "top1_mean", "top1_spread")} for row in rows]
+    columns = ("variant", "what", "top1_mean", "top1_spread")
+    shown = [{column: getattr(row, column) for column in columns} for row in report.rows]
     show(report if as_json else {"report": str(out / "ablation.md"), "rows": shown}, as_json, f"ablation on {data}")
 
 
-def _ablation(plan: Plan, recipe: str | None, variants: str | None) -> dict[str, Any]:
+def _ablation(plan: Plan, recipe: str | None, variants: str | None) -> Ablation:
     """Run the plan, and write what it gave with the command that repeats it."""
     job, out = plan.job, plan.job.out
     results = run_plan(plan)
     rows = [summary_row("teacher", "real-valued teacher", results["teacher"])]
     for name, variant in plan.variants.items():
-        row = summary_row(name, variant.what, results[name])
-        rows.append(row | ({"hardware": _savings(job, variant)} if variant.modes else {}))
+        savings = Savings(_savings(job, variant)) if variant.modes else None
+        rows.append(summary_row(name, variant.what, results[name], savings))
     command = f"bivit ablate --preset {job.preset} --data {job.data} --seeds {plan.seeds}"
     command += f" --recipe {shlex.quote(recipe)}" if recipe else ""
     command += f" --epochs {job.epochs}" if job.epochs else ""
     command += f" --variants {','.join(plan.variants)}" if variants else ""
     command += "".join(f" --set {shlex.quote(setting)}" for setting in job.changes)
-    report: dict[str, Any] = {"command": command, "data": job.data, "preset": job.preset, "epochs": job.epochs}
-    report |= {"rows": rows}
-    report |= {"top1": "of integer networks; of the torch model for the teacher", "versions": tool_versions()}
-    write_json(out / "ablation.json", report)
-    write_text(out / "ablation.md", markdown(report))
+    report = Ablation(
+        command=command,
+        data=job.data,
+        preset=job.preset,
+        epochs=job.epochs,
+        rows=tuple(rows),
+        top1="of integer networks; of the torch model for the teacher",
+        versions=tool_versions(),
+    )
+    write_json(out / "ablation.json", report.to_dict())
+    write_text(out / "ablation.md", markdown(command, rows))
     return report
 
 
-def _savings(job: Job, variant: Variant) -> dict[str, Any] | None:
+def _savings(job: Job, variant: Variant) -> ModeSavings | None:
     """What the variant's modes save in hardware; None for shapes that the accelerator does not run."""
     from ..sim.engine.presets import engine_for
     from ..sim.estimate.mode_savings import mode_savings
@@ -183,25 +243,28 @@ def _savings(job: Job, variant: Variant) -> dict[str, Any] | None:
     config = config_from_dict(job.config().to_dict() | variant.modes, variant.what)
     if not isinstance(config, ViTConfig):
         return None
-    return mode_savings(config, engine_for(config, **_ENGINE), _DEVICE).to_dict()
+    return mode_savings(config, engine_for(config, **_ENGINE), _DEVICE)
 
 
-def markdown(report: dict[str, Any]) -> str:
+def markdown(command: str, rows: Sequence[Row]) -> str:
     """Return the table as Markdown, with the command that made it."""
     head = ("row", "what", *(f"{title} %" for title in _SHARES.values()), "s a run")
-    lines = [f"`{report['command']}`", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for row in report["rows"]:
-        shares = " | ".join(_percent(row[key]) for key in _SHARES)
-        lines.append(f"| {row['variant']} | {row['what']} | {shares} | {row['seconds']:.0f} |")
-    hardware = [row for row in report["rows"] if row.get("hardware")]
-    if hardware:
-        lines += ["", "| modes | cycles an image | saved | idle units, estimated |", "|---|---|---|---|"]
-    for row in hardware:
-        saved = row["hardware"]
-        idle = "; ".join(f"{unit}: {_cost(cost)}" for unit, cost in saved["idle_units"].items()) or "none"
-        cycles = f"{saved['cycles']:,} of {saved['default_cycles']:,}"
-        lines.append(f"| {row['variant']} | {cycles} | {100 * saved['cycles_saved']:.1f} % | {idle} |")
+    lines = [f"`{command}`", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for row in rows:
+        shares = " | ".join(_percent(getattr(row, key)) for key in _SHARES)
+        lines.append(f"| {row.variant} | {row.what} | {shares} | {row.seconds:.0f} |")
+    hardware = {row.variant: row.savings.hardware for row in rows if row.savings is not None}
+    lines += _hardware_lines({name: saved for name, saved in hardware.items() if saved is not None})
     return "\n".join(lines) + "\n"
+
+
+def _hardware_lines(hardware: Mapping[str, ModeSavings]) -> list[str]:
+    lines = ["", "| modes | cycles an image | saved | idle units, estimated |", "|---|---|---|---|"] if hardware else []
+    for name, saved in hardware.items():
+        idle = "; ".join(f"{unit}: {_cost(asdict(cost))}" for unit, cost in saved.idle.items()) or "none"
+        cycles = f"{saved.cycles:,} of {saved.default_cycles:,}"
+        lines.append(f"| {name} | {cycles} | {100 * (1 - saved.cycles / saved.default_cycles):.1f} % | {idle} |")
+    return lines
 
 
 def _percent(share: float | None) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..sim.errors import check
 from ..sim.system.files import read_json, write_json
 from ..sim.system.locks import owned_folder
+from ..sim.system.result import OPTIONAL, Result
+from ..sim.system.typed import build
 from .runs.variants import Variant
 from .shared.common import open_images
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 #: Calibration images of the export, from the train split.
 _CALIBRATION = 256
 #: What a student's job measures beside that of a teacher's.
-_SHARES = ("top1_torch", "same_predictions", "pair_agreement", "ones", "empty_rows")
+_OF_STUDENTS = ("top1_torch", "same_predictions", "pair_agreement", "ones", "empty_rows", "command")
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,41 @@ class Job:
         return self.recipes().shape(preset(self.preset))
 
 
-def run_teacher(job: Job) -> dict[str, Any]:
-    """Train the teacher of a seed, or read what it gave; return `top1`, `seed`, `seconds` and `images_per_s`."""
+@dataclass(frozen=True, kw_only=True)
+class Measured(Result):
+    """What one training gave; a teacher has the first ones only.
+
+    Parameters
+    ----------
+    seed : int
+    top1 : float
+        Of the integer network; of the torch model for a teacher.
+    top1_torch, same_predictions, ones, empty_rows : float or None
+        Of the student, of both, and of its attention.
+    constant_heads : tuple of str
+    images_per_s, seconds : float
+        Of the training.
+    pair_agreement : float or None
+        Of attention scores with the teacher's, mean over the blocks.
+    command : str or None
+        What repeats the training.
+    """
+
+    seed: int
+    top1: float
+    top1_torch: float | None = field(default=None, metadata=OPTIONAL)
+    same_predictions: float | None = field(default=None, metadata=OPTIONAL)
+    ones: float | None = field(default=None, metadata=OPTIONAL)
+    empty_rows: float | None = field(default=None, metadata=OPTIONAL)
+    constant_heads: tuple[str, ...] = ()
+    images_per_s: float
+    seconds: float
+    pair_agreement: float | None = field(default=None, metadata=OPTIONAL)
+    command: str | None = field(default=None, metadata=OPTIONAL)
+
+
+def run_teacher(job: Job) -> Measured:
+    """Train the teacher of a seed, or read what it gave."""
     from ..model.files.checkpoint import Checkpoint, save_checkpoint
     from ..model.train.fit import Session
     from ..model.train.run_folder import RunFolder
@@ -92,19 +128,12 @@ def run_teacher(job: Job) -> dict[str, Any]:
             images = len(train) * recipe.epochs
             seconds = trained.metrics["seconds"]
             folder.finish({"top1": trained.metrics["top1"], "seconds": seconds, "images_per_s": images / seconds})
-        return read_measured(job.folder / "result.json", {"top1", "seconds", "images_per_s"}) | {"seed": job.seed}
+        return read_measured(job.folder / "result.json", job.seed)
 
 
-def run_student(job: Job, variant: Variant) -> dict[str, Any]:
-    """Train a student, export it and measure its integer network on the whole test split, or read what that gave.
-
-    Returns
-    -------
-    dict
-        `top1` of the integer network, `top1_torch`, `same_predictions`, `pair_agreement`, `ones`, `empty_rows`,
-        `constant_heads`, `images_per_s`, `seconds`, `seed`.
-    """
-    from .train import TrainOptions, train_pair
+def run_student(job: Job, variant: Variant) -> Measured:
+    """Train a student, export it and measure its integer network on the whole test split, or read what that gave."""
+    from .runs.training import TrainOptions, train_pair
 
     options = TrainOptions(
         preset=job.preset,
@@ -117,32 +146,47 @@ def run_student(job: Job, variant: Variant) -> dict[str, Any]:
         settings=tuple(job.settings(job.recipes(), variant)),
         resume=(job.folder / "config.json").exists(),
     )
-    measured = job.folder / "measured.json"
-    if measured.exists():
-        values = read_measured(measured, {"top1", "seconds", "images_per_s", "command", *_SHARES})
+    kept = job.folder / "measured.json"
+    if kept.exists():
+        found = read_measured(kept, job.seed, _OF_STUDENTS)
         check(
-            values["command"] == options.command,
-            f"{job.folder} holds the result of another command, {values['command']!r}; got {options.command!r}; "
+            found.command == options.command,
+            f"{job.folder} holds the result of another command, {found.command!r}; got {options.command!r}; "
             "give another --out",
         )
-        return values
-    result = train_pair(options, command=options.command, progress=False)
-    values = _measure(job) | {"pair_agreement": _mean(result["agreement"]), "command": options.command}
-    write_json(measured, values)
-    return values
+        return found
+    trained = train_pair(options, command=options.command, progress=False)
+    assert trained is not None  # this is the only process of the training
+    measured = _measure(job, _mean(trained.agreement), options.command)
+    write_json(kept, measured.to_dict())
+    return measured
 
 
-def read_measured(path: Path, names: set[str]) -> dict[str, Any]:
-    """Read what a finished job wrote."""
+def read_measured(path: Path, seed: int, names: Collection[str] = ()) -> Measured:
+    """Read what a finished job wrote.
+
+    Parameters
+    ----------
+    path : Path
+    seed : int
+        Of the job.
+    names : collection of str
+        What it must hold beside that of a teacher.
+
+    Raises
+    ------
+    BivitError
+        When something is missing or of another type.
+    """
     values = read_json(path, "what a job gave")
-    lacks = sorted(names - set(values)) if isinstance(values, dict) else ["an object"]
-    check(not lacks, f"{path} is damaged: it lacks {', '.join(lacks)}; remove it to run the job again")
-    wrong = [name for name in names - {"command"} if type(values[name]) not in (int, float)]
-    check(not wrong, f"{path} is damaged: {', '.join(sorted(wrong))} must be numbers; remove it to run the job again")
-    return dict(values)
+    damaged = f"{path} is damaged; remove it to run the job again"
+    measured = build(Measured, values | {"seed": seed} if isinstance(values, dict) else values, damaged)
+    lacks = sorted(name for name in names if getattr(measured, name) is None)
+    check(not lacks, f"{damaged}: it lacks {', '.join(lacks)}")
+    return measured
 
 
-def _measure(job: Job) -> dict[str, Any]:
+def _measure(job: Job, pair_agreement: float, command: str) -> Measured:
     from ..model.attention_report import attention_report
     from ..model.data.dataset import take
     from ..model.files.checkpoint import load_checkpoint
@@ -163,18 +207,20 @@ def _measure(job: Job) -> dict[str, Any]:
     save_network(network, job.folder / "network.safetensors")
     agreement = measure_agreement(student.model, network, test.images, test.labels)
     heads = attention_report(student.model, take(test, min(_CALIBRATION, len(test))).images)
-    return {
-        "seed": job.seed,
-        "top1": agreement["top1_integer"],
-        "top1_torch": agreement["top1_model"],
-        "same_predictions": agreement["same_predictions"],
-        "ones": _mean([head["ones"] for head in heads]),
-        "empty_rows": agreement["empty_rows"],
-        "constant_heads": agreement["constant_heads"],
-        "images_per_s": read_metrics(job.folder)[-1]["images_per_s"],
-        "seconds": student.metrics["seconds"],
-    }
+    return Measured(
+        seed=job.seed,
+        top1=agreement["top1_integer"],
+        top1_torch=agreement["top1_model"],
+        same_predictions=agreement["same_predictions"],
+        ones=_mean([head["ones"] for head in heads]),
+        empty_rows=agreement["empty_rows"],
+        constant_heads=tuple(agreement["constant_heads"]),
+        images_per_s=read_metrics(job.folder)[-1]["images_per_s"],
+        seconds=student.metrics["seconds"],
+        pair_agreement=pair_agreement,
+        command=command,
+    )
 
 
-def _mean(values: list[float]) -> float:
+def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)

@@ -15,8 +15,9 @@ from ..sim.errors import BivitError, check
 from ..sim.system.children import run_program
 from ..sim.system.files import read_text, write_json, write_text
 from ..sim.system.locks import owned_folder
-from ..sim.system.typed import shown
+from ..sim.system.typed import build, shown
 from .benches.job import ModelJob
+from .benches.results import BenchReport, Machine, ModelRow, ModelTimes
 from .shared.common import JsonFlag, show, tool_versions
 from .shared.progress import step
 
@@ -31,20 +32,20 @@ _UNITS_BATCH = 8
 _BARE = "print([l.split()[1] for l in open('/proc/self/status', encoding='ascii') if l.startswith('VmHWM:')][0])"
 
 
-def describe_machine() -> dict[str, Any]:
+def describe_machine() -> Machine:
     """Processor, cores, vector instructions, memory and system; None for what the system does not tell."""
     import llvmlite.binding as llvm
 
     features = llvm.get_host_cpu_features()
     vectors = ("avx2", "avx512f", "avx512vpopcntdq", "avx512vnni", "neon", "sve")
-    return {
-        "processor": _processor(),
-        "target": llvm.get_host_cpu_name(),
-        "vectors": [name for name in vectors if features.get(name)],
-        "cores": os.cpu_count(),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "system": platform.platform(terse=True),
-    }
+    return Machine(
+        processor=_processor(),
+        target=llvm.get_host_cpu_name(),
+        vectors=tuple(name for name in vectors if features.get(name)),
+        cores=os.cpu_count(),
+        memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        system=platform.platform(terse=True),
+    )
 
 
 def _processor() -> str | None:
@@ -65,13 +66,13 @@ def _run_child(arguments: list[str], threads: int) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
-def _model_row(job: ModelJob) -> dict[str, Any]:
+def _model_row(job: ModelJob) -> ModelRow:
     """Times of one job, and what its integer network adds to the memory of a bare interpreter."""
     module = ["-m", "bivit.cli.benches.models"]
-    row: dict[str, Any] = json.loads(_run_child([*module, "time", job.argument], job.threads))
+    times = build(ModelTimes, json.loads(_run_child([*module, "time", job.argument], job.threads)), "a measurement")
     held = json.loads(_run_child([*module, "memory", job.argument], job.threads))
     bare = None if held is None else int(_run_child(["-c", _BARE], 1)) / 1024
-    return row | {"peak_mib": None if held is None or bare is None else held - bare}
+    return ModelRow(times=times, peak_mib=None if held is None or bare is None else held - bare)
 
 
 def _jobs(models: list[str], batches: list[int], threads: list[int], rounds: int) -> list[ModelJob]:
@@ -115,14 +116,13 @@ def bench(
     jobs = _jobs(names, _numbers(batches, "batches"), counts, rounds)
     command = f"bivit bench --models {models} --batches {batches} --threads {','.join(map(str, counts))}"
     with owned_folder(out):
-        report = {"command": f"{command} --rounds {rounds}"} | _measure(jobs, names, rounds)
+        report = _measure(f"{command} --rounds {rounds}", jobs, names, rounds)
         _write(report, out, page)
-    rows: list[dict[str, Any]] = report["rows"]
-    brief = [_short(row) for row in rows if "batch" in row] or rows
+    brief = [_short(row) for row in report.models] or [row.to_dict() for row in report.kernels]
     show(report if as_json else {"report": str(out / "bench.md"), "rows": brief}, as_json, "measured on this machine")
 
 
-def _measure(jobs: list[ModelJob], names: list[str], rounds: int) -> dict[str, Any]:
+def _measure(command: str, jobs: list[ModelJob], names: list[str], rounds: int) -> BenchReport:
     """Measure kernels, whole networks and the units of each."""
     from .benches.kernels import bench_kernels
     from .benches.units import bench_units
@@ -130,32 +130,32 @@ def _measure(jobs: list[ModelJob], names: list[str], rounds: int) -> dict[str, A
     with step("measure", 1 + len(jobs) + len(names)) as bar:
         bar("the kernels")
         kernels = bench_kernels(rounds)
-        rows: list[dict[str, Any]] = kernels["rows"]
+        models, units = [], []
         for done, job in enumerate(jobs, 1):
             bar.at(done)
             bar(f"{job.preset}, batch {job.batch}, {job.threads} threads")
-            rows = [*rows, _model_row(job)]
-        units = []
+            models.append(_model_row(job))
         for done, name in enumerate(names, 1 + len(jobs)):
             bar.at(done)
             bar(f"units of {name}")
             units += bench_units(name, _UNITS_BATCH, rounds)
-    return {
-        "machine": describe_machine(),
-        "peak_gmacs": kernels["peak_gmacs"],
-        "copy_gbytes": kernels["copy_gbytes"],
-        "rows": rows,
-        "units": units,
-        "versions": tool_versions(),
-    }
+    return BenchReport(
+        command=command,
+        machine=describe_machine(),
+        peak_gmacs=kernels.peak_gmacs,
+        copy_gbytes=kernels.copy_gbytes,
+        rows=(*kernels.rows, *models),
+        units=tuple(units),
+        versions=tool_versions(),
+    )
 
 
-def _write(report: dict[str, Any], out: Path, page: Path | None) -> None:
+def _write(report: BenchReport, out: Path, page: Path | None) -> None:
     """Write what was measured, as JSON, as a page and as a picture; and into a page that is kept."""
     from .benches.page import bench_page, roofline
     from .report import replace_between_markers
 
-    write_json(out / "bench.json", report)
+    write_json(out / "bench.json", report.to_dict())
     write_text(out / "bench.md", bench_page(report))
     write_text(out / "roofline.svg", roofline(report))
     if page is not None:
@@ -163,6 +163,7 @@ def _write(report: dict[str, Any], out: Path, page: Path | None) -> None:
         write_text(page.with_name("roofline.svg"), roofline(report))
 
 
-def _short(row: dict[str, Any]) -> dict[str, Any]:
+def _short(row: ModelRow) -> dict[str, Any]:
     keys = ("name", "batch", "threads", "ms_per_image", "ratio_torch_float32", "ratio_ort_int8", "peak_mib")
-    return {key: row[key] for key in keys}
+    values = row.to_dict()
+    return {key: values[key] for key in keys}

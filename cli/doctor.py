@@ -9,16 +9,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import typer
 
 from ..sim.system.caches import cache_folder, private_folder, writable
 from ..sim.system.children import run_program
+from ..sim.system.result import Result
 from .shared.common import EXIT_BAD_INPUT, JsonFlag, output, rows_table, show
 
 _TIMEOUT_S = 60
@@ -53,7 +53,7 @@ class Need:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Finding(Result):
     """The answer to one `Need`, ready to be printed."""
 
     name: str
@@ -209,6 +209,14 @@ def needs() -> list[Need]:
     ]
 
 
+@dataclass(frozen=True)
+class Examination(Result):
+    """What `bivit doctor` prints; `complete` when everything required is there."""
+
+    complete: bool
+    checks: tuple[Finding, ...]
+
+
 def examine(wanted: list[Need]) -> tuple[list[Finding], bool]:
     """Look for each need; also return whether all required ones are there."""
     findings, complete = [], True
@@ -228,12 +236,12 @@ def doctor(as_json: JsonFlag = False) -> None:
     Example: bivit doctor
     """
     findings, complete = examine(needs())
-    rows: list[dict[str, Any]] = [asdict(finding) for finding in findings]
     if as_json:
-        show({"complete": complete, "checks": rows}, True, "")
+        show(Examination(complete, tuple(findings)), True, "")
     else:
         out = output()
-        out.print(rows_table([{k: v for k, v in row.items() if k != "hint"} for row in rows], "bivit doctor"))
+        rows = [{k: v for k, v in finding.to_dict().items() if k != "hint"} for finding in findings]
+        out.print(rows_table(rows, "bivit doctor"))
         for finding in findings:
             if finding.hint:
                 out.print(f"{finding.name}: {finding.hint}", markup=False, soft_wrap=True)

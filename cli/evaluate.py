@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..sim.errors import check
+from ..sim.system.result import Result
 from .runs.classify import Tally, classify_stream, on_this_machine
 from .shared.common import BrokenOption, DataOption, JsonFlag, broken_images_named, open_images, show
 from .shared.progress import step
+
+if TYPE_CHECKING:
+    from ..sim.network.network import IntNetwork
 
 #: Images of an integer network's run that are in memory at a time.
 _BATCH = 256
 
 
-def evaluate_file(path: Path, data: str, on_broken: str = "stop") -> dict[str, Any]:
+@dataclass(frozen=True)
+class Evaluation(Result):
+    """Top-1 of a file.
+
+    Parameters
+    ----------
+    kind : str
+        ``float``, ``weights`` or ``binary`` for checkpoints, ``integer`` for networks.
+    top1 : float
+    images : int
+        Those that were left out are not counted.
+    """
+
+    kind: str
+    top1: float
+    images: int
+
+
+def evaluate_file(path: Path, data: str, on_broken: str = "stop") -> Evaluation:
     """Measure Top-1 on the whole test split.
 
     Parameters
@@ -26,12 +49,6 @@ def evaluate_file(path: Path, data: str, on_broken: str = "stop") -> dict[str, A
     data : str
     on_broken : str
         `stop` or `skip`, see `bivit.model.data.open.open_source`.
-
-    Returns
-    -------
-    dict
-        `kind` ("float", "weights", "binary" for checkpoints, "integer" for networks), `top1`, `images`, those that were
-        left out not counted.
 
     Raises
     ------
@@ -51,10 +68,10 @@ def evaluate_file(path: Path, data: str, on_broken: str = "stop") -> dict[str, A
     with step(f"classify {len(test)} images", len(test)) as bar:
         right, seen = count_right(model, test, advance=bar.at)
     check(seen > 0, f"none of the {len(test)} images of {test.name} can be read")
-    return {"kind": model.kind, "top1": right / seen, "images": seen}
+    return Evaluation(model.kind, right / seen, seen)
 
 
-def _evaluate_network(network: Any, data: str, on_broken: str) -> dict[str, Any]:
+def _evaluate_network(network: IntNetwork, data: str, on_broken: str) -> Evaluation:
     with step("open the images"):
         test = open_images(data, "test", network.config, on_broken)
     tally = Tally()
@@ -62,7 +79,7 @@ def _evaluate_network(network: Any, data: str, on_broken: str) -> dict[str, Any]
         for _ in classify_stream(on_this_machine(network), test, len(test), _BATCH, tally):
             bar.at(tally.images)
     check(tally.images > 0, f"none of the {len(test)} images of {test.name} can be read")
-    return {"kind": "integer", "top1": tally.right / tally.images, "images": tally.images}
+    return Evaluation("integer", tally.right / tally.images, tally.images)
 
 
 def evaluate(

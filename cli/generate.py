@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..sim.system.result import INLINE, Result
 from .shared.common import JsonFlag, show
-from .shared.net import EngineOption, SeedOption, find_engine, find_net
+from .shared.net import EngineOption, NetFacts, SeedOption, find_engine, find_net
 from .shared.progress import step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files(Result):
+    """What `bivit generate` wrote; the last two say so where there is no network."""
+
+    facts: NetFacts | None = field(metadata=INLINE)
+    engine: str
+    verilog: Path
+    verilog_lines: int
+    manifest: Path
+    engine_file: Path
+    load_stream: Path | str
+    image_cycles: int | str
 
 
 def generate(
@@ -43,22 +59,23 @@ def generate(
 
     found = None if target is None else device(target)
     chosen = None if net is None else find_net(net, seed)
-    name, shape = find_engine(engine, chosen, found)
-    with step(f"generate engine {name}") as say:
+    engine_name, engine_config = find_engine(engine, chosen, found)
+    with step(f"generate engine {engine_name}") as say:
         say("loading Amaranth")
         from ..hw.emit import generate as write
 
         network = None if chosen is None else chosen.network
         say("converting it to Verilog; the first time takes a while")
-        written = write(shape, network, out)
-    result = {
-        **({} if chosen is None else chosen.facts),
-        "engine": name,
-        "verilog": str(written.verilog),
-        "verilog_lines": len(written.verilog.read_text(encoding="utf-8").splitlines()),
-        "manifest": str(written.manifest),
-        "engine_file": str(written.engine),
-        "load_stream": str(written.load_stream) if written.load_stream else "none, no network was given",
-        "image_cycles": written.program.image_cycles if written.program else "none, no network was given",
-    }
-    show(result, as_json, f"engine {name} in {out}")
+        written = write(engine_config, network, out)
+    none = "none, no network was given"
+    report = Files(
+        facts=None if chosen is None else chosen.facts,
+        engine=engine_name,
+        verilog=written.verilog,
+        verilog_lines=len(written.verilog.read_text(encoding="utf-8").splitlines()),
+        manifest=written.manifest,
+        engine_file=written.engine,
+        load_stream=written.load_stream or none,
+        image_cycles=written.program.image_cycles if written.program else none,
+    )
+    show(report, as_json, f"engine {engine_name} in {out}")

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..sim.errors import check
+from ..sim.system.result import Result
 from .shared.common import BrokenOption, DataOption, JsonFlag, broken_images_named, open_images, show
 from .shared.progress import step
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadsReport(Result):
+    """What `bivit heads` prints; rows are those of `bivit.model.attention_report`."""
+
+    images: int
+    heads: int
+    constant: int
+    rows: tuple[dict[str, Any], ...]
 
 
 def heads(
@@ -37,5 +49,8 @@ def heads(
     with step(f"attention of {len(chosen)} images"):
         rows = attention_report(model, chosen)
     constant = sum(row["constant"] for row in rows)
-    result = {"images": len(chosen), "heads": len(rows), "constant": constant, "rows": rows}
-    show(result, as_json, f"attention heads of {checkpoint} on {data}")
+    show(
+        HeadsReport(images=len(chosen), heads=len(rows), constant=constant, rows=tuple(rows)),
+        as_json,
+        f"attention heads of {checkpoint} on {data}",
+    )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..sim.errors import check, some
+from ..sim.system.result import INLINE, Result
 from .shared.common import JsonFlag, messages, print_json, show, tool_versions
 
 if TYPE_CHECKING:
@@ -17,6 +19,37 @@ if TYPE_CHECKING:
 
 #: What an imported model may become.
 ROLES = ("teacher", "student")
+
+
+@dataclass(frozen=True)
+class Written(Result):
+    """The checkpoint that was written, and what of a published Bi-ViT does not carry over to it."""
+
+    out: Path
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportReport(Result):
+    """What `bivit import` found; lists are of names of tensors, but for those of other weights and settings."""
+
+    format: str
+    kind: str
+    weights: str
+    other_weights: Sequence[str]
+    preset: str | None
+    image_size: int
+    classes: int
+    eps: float
+    config: dict[str, Any]
+    settings: Sequence[dict[str, Any]]
+    unread: Sequence[str]
+    missing: Sequence[str]
+    unexpected: Sequence[str]
+    zero: Sequence[str]
+    ignored: Sequence[str]
+    converted: Sequence[Sequence[str]]
+    written: Written | None = field(metadata=INLINE)
 
 
 def import_file(
@@ -47,11 +80,12 @@ def import_file(
         image_size, heads, eps, _numbers("--mean", mean), _numbers("--std", std), weights, tuple(ignore or ())
     )
     imported = import_checkpoint(file, options)
-    report = _report(imported)
+    written = None
     if out is not None and imported.complete:
-        report |= {"out": str(out), "differences": _write(imported, out, role, f"bivit import {file} --as {role}")}
+        written = Written(out, tuple(_write(imported, out, role, f"bivit import {file} --as {role}")))
+    report = _report(imported, written)
     if as_json:
-        print_json(report)
+        print_json(report.to_dict())
     else:
         _print(report, str(file))
     check(
@@ -62,40 +96,42 @@ def import_file(
     )
 
 
-def _report(imported: Imported) -> dict[str, Any]:
+def _report(imported: Imported, written: Written | None) -> ImportReport:
     from ..sim.network.presets import PRESETS
 
     config = imported.model.config
     same = [name for name, shape in PRESETS.items() if replace(shape, qk_mode=config.qk_mode) == config]
-    return {
-        "format": imported.format,
-        "kind": imported.model.kind,
-        "weights": imported.where,
-        "other_weights": imported.others,
-        "preset": same[0] if same else None,
-        "image_size": config.img_size,
-        "classes": config.num_classes,
-        "eps": config.eps,
-        "config": config.to_dict(),
-        "settings": imported.settings,
-        "unread": imported.unread,
-        "missing": imported.missing,
-        "unexpected": imported.unexpected,
-        "zero": imported.zero,
-        "ignored": imported.ignored,
-        "converted": imported.converted,
-    }
+    return ImportReport(
+        format=imported.format,
+        kind=imported.model.kind,
+        weights=imported.where,
+        other_weights=imported.others,
+        preset=same[0] if same else None,
+        image_size=config.img_size,
+        classes=config.num_classes,
+        eps=config.eps,
+        config=config.to_dict(),
+        settings=imported.settings,
+        unread=imported.unread,
+        missing=imported.missing,
+        unexpected=imported.unexpected,
+        zero=imported.zero,
+        ignored=imported.ignored,
+        converted=imported.converted,
+        written=written,
+    )
 
 
-def _print(report: dict[str, Any], title: str) -> None:
+def _print(report: ImportReport, title: str) -> None:
     """Print the report as tables, lists of tensors by their length; what was left aside goes to standard error."""
-    plain = {key: value for key, value in report.items() if not isinstance(value, list | dict)}
-    counts = {key: len(report[key]) for key in ("converted", "ignored", "zero") if report[key]}
-    settings = [row | {"value": json.dumps(row["value"])} for row in report["settings"]]
+    plain = {key: value for key, value in report.to_dict().items() if not isinstance(value, list | dict)}
+    lists = {"converted": report.converted, "ignored": report.ignored, "zero": report.zero}
+    counts = {name: len(names) for name, names in lists.items() if names}
+    settings = [row | {"value": json.dumps(row["value"])} for row in report.settings]
     show(plain | counts | {"settings": settings}, False, title)
     for what, values in (
-        ("other weights in the file, taken by --weights", report["other_weights"]),
-        ("not read, and no effect on results is known", report["unread"]),
+        ("other weights in the file, taken by --weights", report.other_weights),
+        ("not read, and no effect on results is known", report.unread),
     ):
         if values:
             messages.print(f"bivit: {what}: {some(values, most=20)}", markup=False, soft_wrap=True)

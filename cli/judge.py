@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..sim.errors import check
+from ..sim.system.result import INLINE, Result
 from .shared.common import JsonFlag, messages, open_images, show
-from .shared.net import NetArgument, find_net
+from .shared.net import NetArgument, NetFacts, find_net
 from .shared.pixels import RANDOM, random_pixels
 from .shared.progress import step
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from ..sim.network.config import ModelConfig
     from ..sim.network.network import IntNetwork
-    from .runs.compare import Comparison, TapsOf
+    from .runs.compare import TapsOf
 
 #: Exit code when a judge and the reference differ.
 EXIT_MISMATCH = 1
@@ -31,46 +32,75 @@ EXIT_MISMATCH = 1
 DEFAULT_JUDGES = ("onnxruntime", "qonnx")
 
 
-@dataclass(frozen=True)
-class Verdict:
+@dataclass(frozen=True, kw_only=True)
+class Verdict(Result):
     """What one judge found.
 
-    Attributes
+    Parameters
     ----------
     judge, version : str
-    comparison : Comparison
+    images, tensors : int
+        Images compared, and tensors of each.
+    mismatches : int
+        Elements that differ, in all tensors and images.
+    first : str or None
+        The first tensor in hardware order that differs.
+    differing : dict of str to int
+        Elements that differ, by tensor; tensors without any are left out.
     """
 
     judge: str
     version: str
-    comparison: Comparison
+    images: int
+    tensors: int
+    mismatches: int
+    first: str | None
+    differing: dict[str, int]
 
-    @property
-    def mismatches(self) -> int:
-        """Elements that differ, in all tensors and images."""
-        return sum(self.comparison.differing.values())
+    def __str__(self) -> str:
+        if self.first is None:
+            return f"{self.judge} agrees with the reference in all {self.tensors} tensors"
+        return (
+            f"{self.judge} differs from the reference in {len(self.differing)} of {self.tensors} "
+            f"tensors, first in {self.first}: {self.differing[self.first]:,} elements"
+        )
 
-    @property
-    def first(self) -> str | None:
-        """The first tensor in hardware order that differs."""
-        return next(iter(self.comparison.differing), None)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary for JSON."""
-        return {
-            "judge": self.judge,
-            "version": self.version,
-            "images": self.comparison.images,
-            "tensors": self.comparison.tensors,
-            "mismatches": self.mismatches,
-            "first": self.first,
-            "differing": self.comparison.differing,
-        }
+@dataclass(frozen=True, kw_only=True)
+class Verdicts(Result):
+    """What all judges found.
+
+    Parameters
+    ----------
+    tensors_compared : int
+        Of all images and judges.
+    mismatches : int
+        Elements that differ.
+    images : int
+    not_expressed : tuple of str
+        Taps that the graph lacks.
+    judges : tuple of Verdict
+    """
+
+    tensors_compared: int
+    mismatches: int
+    images: int
+    not_expressed: tuple[str, ...]
+    judges: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeReport(Result):
+    """What `bivit judge` prints."""
+
+    facts: NetFacts = field(metadata=INLINE)
+    data: str
+    found: Verdicts = field(metadata=INLINE)
 
 
 def judge_network(
     network: IntNetwork, images: NDArray[np.uint8], judges: tuple[str, ...], model: onnx.ModelProto | None = None
-) -> dict[str, Any]:
+) -> Verdicts:
     """Compare every tap of a network with those of each judge, on each image.
 
     Parameters
@@ -81,12 +111,6 @@ def judge_network(
         Names of `cli.runs.judges.JUDGES`.
     model : onnx.ModelProto, optional
         The graph to run; exported from the network when left out.
-
-    Returns
-    -------
-    dict
-        `tensors_compared` (of all images and judges), `mismatches` (elements that differ), `images`, `not_expressed`
-        (taps that the graph lacks) and `judges`, one row each (`Verdict`).
 
     Raises
     ------
@@ -111,13 +135,13 @@ def judge_network(
             else:
                 taps_of = torch_judge(network)
             verdicts.append(_verdict(name, network, taps_of, images, bar.at))
-    return {
-        "tensors_compared": sum(one.comparison.tensors * one.comparison.images for one in verdicts),
-        "mismatches": sum(one.mismatches for one in verdicts),
-        "images": len(images),
-        "not_expressed": missing,
-        "judges": [one.to_dict() for one in verdicts],
-    }
+    return Verdicts(
+        tensors_compared=sum(one.tensors * one.images for one in verdicts),
+        mismatches=sum(one.mismatches for one in verdicts),
+        images=len(images),
+        not_expressed=tuple(missing),
+        judges=tuple(verdicts),
+    )
 
 
 def _verdict(
@@ -135,7 +159,16 @@ def _verdict(
         return taps
 
     # One image at a time: all tensors of an ImageNet model are some hundred megabytes.
-    return Verdict(name, metadata.version(name), compare_taps(network, counted, images, batch=1))
+    compared = compare_taps(network, counted, images, batch=1)
+    return Verdict(
+        judge=name,
+        version=metadata.version(name),
+        images=compared.images,
+        tensors=compared.tensors,
+        mismatches=sum(compared.differing.values()),
+        first=next(iter(compared.differing), None),
+        differing=compared.differing,
+    )
 
 
 def judge_images(config: ModelConfig, data: str | None, count: int, seed: int) -> NDArray[np.uint8]:
@@ -181,24 +214,18 @@ def judge(
     chosen = find_net(net, seed)
     pixels = judge_images(chosen.config, data, images, seed)
     model = None if qonnx is None else load_graph(qonnx, chosen.network)
-    result = {**chosen.facts, "data": data or RANDOM}
-    result |= judge_network(chosen.network, pixels, tuple(dict.fromkeys(judges)), model)
-    show(result if as_json else _in_brief(result), as_json, f"{net} before {len(result['judges'])} judges")
-    if result["mismatches"]:
-        for row in result["judges"]:
-            if row["first"] is not None:
-                messages.print(
-                    f"{row['judge']} differs from the reference in {len(row['differing'])} of {row['tensors']} "
-                    f"tensors, first in {row['first']}: {row['differing'][row['first']]:,} elements",
-                    markup=False,
-                    soft_wrap=True,
-                )
+    found = judge_network(chosen.network, pixels, tuple(dict.fromkeys(judges)), model)
+    report = JudgeReport(facts=chosen.facts, data=data or RANDOM, found=found)
+    show(report if as_json else _in_brief(report), as_json, f"{net} before {len(found.judges)} judges")
+    if found.mismatches:
+        for verdict in found.judges:
+            if verdict.first is not None:
+                messages.print(str(verdict), markup=False, soft_wrap=True)
         raise typer.Exit(EXIT_MISMATCH)
 
 
-def _in_brief(result: dict[str, Any]) -> dict[str, Any]:
-    """The result for a terminal: rows without the counts of each tensor."""
-    rows = [{key: value for key, value in row.items() if key != "differing"} for row in result["judges"]]
-    for row in rows:
-        row["first"] = row["first"] or "none"
-    return {key: value for key, value in result.items() if key != "not_expressed"} | {"judges": rows}
+def _in_brief(report: JudgeReport) -> dict[str, Any]:
+    """The report for a terminal: rows without the counts of each tensor."""
+    brief = {key: value for key, value in report.to_dict().items() if key != "not_expressed"}
+    rows = [one.to_dict() | {"first": one.first or "none"} for one in report.found.judges]
+    return brief | {"judges": [{key: value for key, value in row.items() if key != "differing"} for row in rows]}

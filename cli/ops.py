@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,10 +11,12 @@ import typer
 
 from ..sim.errors import check
 from ..sim.system.files import read_text, write_text
+from ..sim.system.result import Result
 from .shared.common import JsonFlag, format_value, output, print_json, rows_table, show
 from .shared.net import check_file, find_preset
 
 if TYPE_CHECKING:
+    from ..sim.counts.conventions import Tally, Term
     from ..sim.network.config import ModelConfig
     from ..sim.network.formats import Formats
 
@@ -24,20 +27,39 @@ ALL = "all"
 UNIT = 1e8
 
 
-def count(config: ModelConfig, formats: Formats) -> dict[str, Any]:
-    """Count one model in every convention.
+@dataclass(frozen=True, kw_only=True)
+class LayerRow(Result):
+    """One layer: MACs, operations of the Bi-ViT by convention, and bits of the parameters by kind of network."""
+
+    layer: str
+    macs: int
+    ops: dict[str, float]
+    memory_bits: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted(Result):
+    """One model in every convention.
 
     Parameters
     ----------
-    config : ModelConfig
-    formats : Formats
-
-    Returns
-    -------
-    dict
-        `family`; `conventions`, by name as `Tally.to_dict`; `layers`, rows with the MACs, the operations in each
-        convention and the bits of the parameters; `memory_bits` in all.
+    name : str
+    family : str
+    conventions : dict of str to Tally
+    layers : tuple of LayerRow
+    memory_bits : dict of str to int
+        Of all parameters, by kind of network.
     """
+
+    name: str
+    family: str
+    conventions: dict[str, Tally]
+    layers: tuple[LayerRow, ...]
+    memory_bits: dict[str, int]
+
+
+def count(name: str, config: ModelConfig, formats: Formats) -> Counted:
+    """Count the model called `name` in every convention."""
     from ..sim.counts.conventions import CONVENTIONS
     from ..sim.counts.footprint import parameter_bits
     from ..sim.counts.work import products
@@ -45,30 +67,31 @@ def count(config: ModelConfig, formats: Formats) -> dict[str, Any]:
     tallies = {name: convention(config) for name, convention in CONVENTIONS.items()}
     bits = parameter_bits(config, formats)
     works = products(config)
-    layers = [
-        {
-            "layer": layer,
-            "macs": sum(work.count for work in works if work.layer == layer),
-            "ops": {name: sum(t.cost for t in tally.binary if t.layer == layer) for name, tally in tallies.items()},
-            "memory_bits": memory,
-        }
+    layers = tuple(
+        LayerRow(
+            layer=layer,
+            macs=sum(work.count for work in works if work.layer == layer),
+            ops={name: sum(t.cost for t in tally.binary if t.layer == layer) for name, tally in tallies.items()},
+            memory_bits=memory,
+        )
         for layer, memory in bits.items()
-    ]
-    return {
-        "family": config.family,
-        "conventions": {name: tally.to_dict() for name, tally in tallies.items()},
-        "layers": layers,
-        "memory_bits": {kind: sum(memory[kind] for memory in bits.values()) for kind in bits["head"]},
-    }
+    )
+    return Counted(
+        name=name,
+        family=config.family,
+        conventions=tallies,
+        layers=layers,
+        memory_bits={kind: sum(memory[kind] for memory in bits.values()) for kind in bits["head"]},
+    )
 
 
-def arithmetic(tally: dict[str, Any]) -> str:
+def arithmetic(tally: Tally) -> str:
     """The division behind a convention's ratio, as text."""
-    table = tally["table"]
-    exact = f"{tally['real_ops'] / UNIT:.5g} / {tally['ops'] / UNIT:.4g} = {tally['exact_ratio']:.2f}"
-    if tally["table_ratio"] is None:
+    exact = f"{tally.real_ops / UNIT:.5g} / {tally.ops / UNIT:.4g} = {tally.exact_ratio:.2f}"
+    if tally.table_ratio is None:
         return f"{exact} (1e8 OPs)"
-    rounded = f"{table['real_ops']:.1f} / {table['ops']:.1f} = {tally['table_ratio']:.1f}"
+    real, binary = tally.table
+    rounded = f"{real:.1f} / {binary:.1f} = {tally.table_ratio:.1f}"
     return f"{exact} (1e8 OPs); rounded to the paper's one decimal {rounded}"
 
 
@@ -79,10 +102,10 @@ def overview(names: Iterable[str]) -> list[dict[str, Any]]:
 
     rows = []
     for name in names:
-        counted = count(preset(name), Formats())
-        row: dict[str, Any] = {"preset": name, "MACs, 1e8": counted["conventions"]["matmul"]["real_ops"] / UNIT}
-        row |= {convention: tally["ratio"] for convention, tally in counted["conventions"].items()}
-        row |= {f"{kind}, MB": bits / 8e6 for kind, bits in counted["memory_bits"].items()}
+        counted = count(name, preset(name), Formats())
+        row: dict[str, Any] = {"preset": name, "MACs, 1e8": counted.conventions["matmul"].real_ops / UNIT}
+        row |= {convention: tally.ratio for convention, tally in counted.conventions.items()}
+        row |= {f"{kind}, MB": bits / 8e6 for kind, bits in counted.memory_bits.items()}
         rows.append(row)
     return rows
 
@@ -111,9 +134,9 @@ def ops(
 
     check(page is None or name == ALL, f"--page needs the table of every preset; run `bivit ops {ALL} --page {page}`")
     if name != ALL:
-        counted = {"name": name} | count(*_shape(name))
+        counted = count(name, *_shape(name))
         if as_json:
-            print_json(counted)
+            print_json(counted.to_dict())
         else:
             _print(counted)
         return
@@ -135,48 +158,50 @@ def _shape(name: str) -> tuple[ModelConfig, Formats]:
     return read_shape(name)
 
 
-def _print(counted: dict[str, Any]) -> None:
+def _print(counted: Counted) -> None:
     """Terms of every convention, then layers and memory, then one line a convention with its division."""
     out = output()
-    out.print(f"{counted['name']}: operations of one image, OPs = BOPs / 64 + FLOPs, a MAC one operation", style="bold")
-    for name, tally in counted["conventions"].items():
-        out.print(f"\n[bold]{name}[/]: {tally['description']}", soft_wrap=True)
+    out.print(f"{counted.name}: operations of one image, OPs = BOPs / 64 + FLOPs, a MAC one operation", style="bold")
+    for name, tally in counted.conventions.items():
+        out.print(f"\n[bold]{name}[/]: {tally.description}", soft_wrap=True)
         out.print(rows_table(_term_rows(tally), ""))
     out.print()
     layers = [
-        {"layer": row["layer"], "MACs": row["macs"]}
-        | {f"{name}, 1e6": row["ops"][name] / 1e6 for name in counted["conventions"]}
-        | {f"{kind}, kB": bits / 8e3 for kind, bits in row["memory_bits"].items()}
-        for row in counted["layers"]
+        {"layer": row.layer, "MACs": row.macs}
+        | {f"{name}, 1e6": row.ops[name] / 1e6 for name in counted.conventions}
+        | {f"{kind}, kB": bits / 8e3 for kind, bits in row.memory_bits.items()}
+        for row in counted.layers
     ]
     out.print(rows_table(layers, "layers: operations of the Bi-ViT and memory of the parameters"))
     out.print()
-    memory = [{"network": kind, "bits": bits, "MB": bits / 8e6} for kind, bits in counted["memory_bits"].items()]
+    memory = [{"network": kind, "bits": bits, "MB": bits / 8e6} for kind, bits in counted.memory_bits.items()]
     out.print(rows_table(memory, "memory of all parameters"))
     out.print()
-    for name, tally in counted["conventions"].items():
-        out.print(f"[bold]{name:9}{tally['ratio']:6.1f}x[/]   {arithmetic(tally)}", soft_wrap=True)
+    for name, tally in counted.conventions.items():
+        out.print(f"[bold]{name:9}{tally.ratio:6.1f}x[/]   {arithmetic(tally)}", soft_wrap=True)
 
 
-def _term_rows(tally: dict[str, Any]) -> list[dict[str, Any]]:
+def _term_rows(tally: Tally) -> list[dict[str, Any]]:
     """One row a term, with its weight and cost in the real-valued twin and in the Bi-ViT; then the totals."""
-    sides = {"twin": "real_terms", "Bi-ViT": "terms"}
-    found = {side: {term["name"]: term for term in tally[key]} for side, key in sides.items()}
+    from ..sim.counts.conventions import summed
+
+    sides = {"twin": (tally.real, tally.real_ops), "Bi-ViT": (tally.binary, tally.ops)}
+    found = {side: {term.name: term for term in summed(terms)} for side, (terms, _) in sides.items()}
     rows = []
     for name in found["twin"] | found["Bi-ViT"]:
-        row = {"term": name, "count": (found["Bi-ViT"].get(name) or found["twin"][name])["count"]}
+        row = {"term": name, "count": (found["Bi-ViT"].get(name) or found["twin"][name]).count}
         for side in sides:
             row |= _cells(side, found[side].get(name))
         rows.append(row)
     total = {"term": "total", "count": ""}
-    for side, key in (("twin", "real_ops"), ("Bi-ViT", "ops")):
-        total |= {f"{side}, each": "", f"{side}, 1e6": f"{tally[key] / 1e6:10,.3f}"}
+    for side, (_, ops) in sides.items():
+        total |= {f"{side}, each": "", f"{side}, 1e6": f"{ops / 1e6:10,.3f}"}
     return [*rows, total]
 
 
-def _cells(side: str, term: dict[str, Any] | None) -> dict[str, str]:
+def _cells(side: str, term: Term | None) -> dict[str, str]:
     """Weight and cost of a term as text; blank where it does not count."""
     if term is None:
         return {f"{side}, each": "", f"{side}, 1e6": ""}
-    each = str(term["weight"]) if term["divisor"] == 1 else f"{term['weight']}/{term['divisor']}"
-    return {f"{side}, each": each, f"{side}, 1e6": f"{term['cost'] / 1e6:10,.3f}"}
+    each = str(term.weight) if term.divisor == 1 else f"{term.weight}/{term.divisor}"
+    return {f"{side}, each": each, f"{side}, 1e6": f"{term.cost / 1e6:10,.3f}"}

@@ -2,24 +2,59 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..sim.errors import check
 from ..sim.system.files import read_json, write_json, write_text
 from ..sim.system.locks import owned_folder
-from .export import CALIBRATION_IMAGES, export_checkpoint
+from ..sim.system.result import INLINE, Result
+from .runs.exporting import CALIBRATION_IMAGES, export_checkpoint
 from .shared.common import DataOption, JsonFlag, format_value, open_images, show, tool_versions
 from .shared.progress import step
+
+if TYPE_CHECKING:
+    from ..sim.network.config import ModelConfig
 
 #: Files of a published model.
 NETWORK, METRICS, CARD = "network.safetensors", "metrics.json", "README.md"
 
 
-def publish_run(run: Path, data: str, out: Path, command: str) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Metrics(Result):
+    """The numbers of a card, as `METRICS` holds them.
+
+    Parameters
+    ----------
+    measured : dict
+        The other numbers of `bivit.model.files.export.measure_agreement`.
+    top1 : float
+        Of the integer network.
+    top1_teacher : float or None
+        As the training reports it.
+    lowest_equal_bits : float
+        Of the tensor of bits that differs most.
+    seed : int
+        Of the training.
+    commands : tuple of str
+        That of the training, and that of the export.
+    versions : dict of str to str
+    """
+
+    measured: dict[str, Any] = field(metadata=INLINE)
+    top1: float
+    top1_teacher: float | None
+    lowest_equal_bits: float
+    seed: int
+    commands: tuple[str, ...]
+    versions: dict[str, str]
+
+
+def publish_run(run: Path, data: str, out: Path, command: str) -> Metrics:
     """Export the student of a run, measure its network on the whole test split, and describe it.
 
     Parameters
@@ -31,12 +66,6 @@ def publish_run(run: Path, data: str, out: Path, command: str) -> dict[str, Any]
         Gets `NETWORK`, `METRICS` and `CARD`.
     command : str
         For the card.
-
-    Returns
-    -------
-    dict
-        `top1` of the integer network, `top1_model`, `top1_teacher`, `same_predictions`, `images` and the other numbers
-        of the card.
 
     Raises
     ------
@@ -57,11 +86,17 @@ def publish_run(run: Path, data: str, out: Path, command: str) -> dict[str, Any]
     source = open_images(data, "test", network.config)
     test = take(source, len(source))
     measured = measure_agreement(checkpoint.model, network, test.images, test.labels)
-    metrics = {key: value for key, value in measured.items() if key not in ("equal_bits", "top1_integer")}
-    metrics |= {"top1": measured["top1_integer"], "top1_teacher": _teacher_top1(run)}
-    metrics |= {"lowest_equal_bits": min(measured["equal_bits"].values()), "seed": checkpoint.seed}
-    metrics |= {"commands": [checkpoint.provenance.get("command", "unknown"), command], "versions": tool_versions()}
-    write_json(out / METRICS, metrics)
+    equal_bits = measured.pop("equal_bits").values()
+    metrics = Metrics(
+        top1=measured.pop("top1_integer"),
+        measured=measured,
+        top1_teacher=_teacher_top1(run),
+        lowest_equal_bits=min(equal_bits),
+        seed=checkpoint.seed,
+        commands=(checkpoint.provenance.get("command", "unknown"), command),
+        versions=tool_versions(),
+    )
+    write_json(out / METRICS, metrics.to_dict())
     _write_card(out, network.config, metrics, data)
     return metrics
 
@@ -78,7 +113,7 @@ def _teacher_top1(run: Path) -> float | None:
     return top1
 
 
-def _write_card(out: Path, config: Any, metrics: dict[str, Any], data: str) -> None:
+def _write_card(out: Path, config: ModelConfig, metrics: Metrics, data: str) -> None:
     from .pages.page import environment
 
     blocks = config.blocks
@@ -90,11 +125,11 @@ def _write_card(out: Path, config: Any, metrics: dict[str, Any], data: str) -> N
         "shape": shape,
         "modes": (blocks[0].norm_mode, blocks[0].qk_mode, blocks[0].attn_mode),
         "data": Path(data).name,
-        "metrics": metrics,
-        "seed": metrics["seed"],
-        "commands": metrics["commands"],
+        "metrics": metrics.to_dict(),
+        "seed": metrics.seed,
+        "commands": metrics.commands,
         "path": (out / NETWORK).as_posix(),
-        "made": f"{datetime.now(UTC):%Y-%m-%d}, {', '.join(f'{k} {v}' for k, v in metrics['versions'].items())}",
+        "made": f"{datetime.now(UTC):%Y-%m-%d}, {', '.join(f'{k} {v}' for k, v in metrics.versions.items())}",
     }
     write_text(out / CARD, environment().get_template("card.md.j2").render(context) + "\n")
 
@@ -111,5 +146,5 @@ def publish(
     """
     with owned_folder(out), step(f"publish {run}"):
         metrics = publish_run(run, data, out, f"bivit publish {run} --data {data} --out {out}")
-    plain = {key: value for key, value in metrics.items() if not isinstance(value, dict | list)}
+    plain = {key: value for key, value in metrics.to_dict().items() if not isinstance(value, dict | list)}
     show(metrics if as_json else plain, as_json, f"{out} from {run}")

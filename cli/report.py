@@ -12,7 +12,7 @@ import typer
 from ..sim.errors import BivitError, check
 from ..sim.system import files
 from ..sim.system.locks import owned_folder
-from .estimate import UNIT_TARGET
+from .runs.estimates import UNIT_TARGET
 from .shared.common import JsonFlag, format_value, show
 
 #: Between these lines of the README stands the table.
@@ -31,6 +31,21 @@ def read_json(path: Path) -> dict[str, Any]:
     values = files.read_json(path, f"of a demo; run `bivit demo --out {path.parent}` again if it is damaged")
     check(isinstance(values, dict), f"{path} must hold a JSON object; run `bivit demo --out {path.parent}` again")
     return values
+
+
+def write_pages(folder: Path) -> list[Path]:
+    """Write the pages of a demo's folder from its `report.json`; return the two files.
+
+    Raises
+    ------
+    BivitError
+        When the file is missing or is none of a demo.
+    """
+    from .pages.page import render
+
+    found = read_json(folder / "report.json")
+    with _as_of_a_demo(folder):
+        return render(found, folder)
 
 
 def results_table(summary: dict[str, Any], report: dict[str, Any]) -> str:
@@ -138,14 +153,11 @@ def report(
 
     Example: bivit report out/demo --readme README.md
     """
-    from .pages.page import render
-
-    found = read_json(folder / "report.json")
+    read_json(folder / "report.json")
     with owned_folder(folder):
-        with _as_of_a_demo(folder):
-            written = [str(path) for path in render(found, folder)]
+        written = [str(path) for path in write_pages(folder)]
         if readme is not None:
-            summary = read_json(folder / "summary.json")
+            summary, found = (read_json(folder / name) for name in ("summary.json", "report.json"))
             with _as_of_a_demo(folder):
                 table = results_table(summary, found)
             files.write_text(readme, replace_between_markers(files.read_text(readme, "the page"), table))

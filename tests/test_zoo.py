@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bivit.cli.evaluate import evaluate_file
+from bivit.cli.evaluate import Evaluation, evaluate_file
 from helpers import ROOT
 
 ZOO = ROOT / "zoo"
@@ -14,7 +14,7 @@ FASHION = ROOT.parent / "shared" / "data" / "fashion-mnist"
 def measured(name: str, data: str) -> None:
     metrics = json.loads((ZOO / name / "metrics.json").read_text())
     found = evaluate_file(ZOO / name / "network.safetensors", data)
-    assert found == {"kind": "integer", "top1": metrics["top1"], "images": metrics["images"]}
+    assert found == Evaluation("integer", metrics["top1"], metrics["images"])
     assert metrics["same_predictions"] >= 0.99
     assert abs(metrics["top1"] - metrics["top1_model"]) <= 0.005
     assert f"{100 * metrics['top1']:.2f}%" in (ZOO / name / "README.md").read_text()

@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from ...sim.network.random import random_network
 from ...sim.reference.run import run_reference
 from ...sim.system.files import scratch_folder
 from .job import ModelJob
+from .results import ModelTimes
 
 Engine = Callable[[], Any]
 
@@ -33,16 +35,8 @@ OURS = "bivit"
 _IMAGES, _PAUSE = 8, 0.2
 
 
-def run_job(job: ModelJob) -> dict[str, Any]:
-    """Time every engine in each round, in turns: after a pause, its median over a few runs.
-
-    Returns
-    -------
-    dict
-        `name`, `batch`, `threads`, `ms_per_image`, `ms_low`, `ms_high` of the integer network, and for each other
-        engine `ms_ENGINE` and `ratio_ENGINE`: medians over the rounds of its time an image and of its time over the
-        integer network's in the same round.
-    """
+def run_job(job: ModelJob) -> ModelTimes:
+    """Time every engine in each round, in turns: after a pause, its median over a few runs."""
     with scratch_folder("bivit-bench") as folder, warnings.catch_warnings():
         # Exporters and compilers warn of what concerns their own future.
         warnings.simplefilter("ignore")
@@ -54,12 +48,19 @@ def run_job(job: ModelJob) -> dict[str, Any]:
             for name, run in engines.items():
                 times[name].append(1e3 * _turn(run, max(1, _IMAGES // job.batch)) / job.batch)
     own = times.pop(OURS)
-    row: dict[str, Any] = {"name": job.preset, "batch": job.batch, "threads": job.threads}
-    row |= {"ms_per_image": statistics.median(own), "ms_low": min(own), "ms_high": max(own)}
+    found: dict[str, float] = {}
     for name, others in times.items():
-        row[f"ms_{name}"] = statistics.median(others)
-        row[f"ratio_{name}"] = statistics.median(other / mine for other, mine in zip(others, own, strict=True))
-    return row
+        found[f"ms_{name}"] = statistics.median(others)
+        found[f"ratio_{name}"] = statistics.median(other / mine for other, mine in zip(others, own, strict=True))
+    return ModelTimes(
+        name=job.preset,
+        batch=job.batch,
+        threads=job.threads,
+        ms_per_image=statistics.median(own),
+        ms_low=min(own),
+        ms_high=max(own),
+        others=found,
+    )
 
 
 def _turn(run: Engine, runs: int) -> float:
@@ -162,7 +163,7 @@ def held_mib() -> float | None:
 def main() -> None:
     """Run the job of the first argument, or measure its memory; print JSON after whatever other engines print."""
     job = ModelJob(**json.loads(sys.argv[2]))
-    result = run_job(job) if sys.argv[1] == "time" else peak_memory_mib(job)
+    result = asdict(run_job(job)) if sys.argv[1] == "time" else peak_memory_mib(job)
     sys.stdout.write("\n" + json.dumps(result) + "\n")
 
 

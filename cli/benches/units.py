@@ -14,6 +14,7 @@ from ...sim.reference import products as kernels
 from ...sim.reference.run import run_reference
 from .job import ModelJob
 from .models import network_and_images
+from .results import UnitRow
 
 #: What `sim.reference.forward` calls, by the module that it finds it in.
 _UNITS: tuple[tuple[ModuleType, tuple[str, ...]], ...] = (
@@ -51,7 +52,7 @@ def _timed(spent: dict[str, float]) -> Iterator[None]:
             setattr(module, name, function)
 
 
-def bench_units(name: str, batch: int, rounds: int) -> list[dict[str, Any]]:
+def bench_units(name: str, batch: int, rounds: int) -> list[UnitRow]:
     """Split the time of a preset's integer network by units.
 
     Parameters
@@ -63,8 +64,8 @@ def bench_units(name: str, batch: int, rounds: int) -> list[dict[str, Any]]:
 
     Returns
     -------
-    list of dict
-        `name`, `unit`, `ms_per_image` and `share`, the largest first; `rest` is what no unit took.
+    list of UnitRow
+        The largest first.
     """
     network, images = network_and_images(ModelJob(name, batch, 1, rounds, ()))
     run_reference(network, images, threads=1)
@@ -79,6 +80,6 @@ def bench_units(name: str, batch: int, rounds: int) -> list[dict[str, Any]]:
     total = best.pop("total")
     best["rest"] = total - sum(best.values())
     return [
-        {"name": name, "unit": unit, "ms_per_image": 1e3 * seconds / batch, "share": seconds / total}
+        UnitRow(name=name, unit=unit, ms_per_image=1e3 * seconds / batch, share=seconds / total)
         for unit, seconds in sorted(best.items(), key=lambda item: -item[1])
     ]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import base64
-import struct
-import zlib
 from collections.abc import Sequence
 from html import escape
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -115,8 +114,13 @@ def _svg_open(width: int, height: int, title: str) -> str:
 
 
 def picture(pixels: NDArray[np.uint8]) -> str:
-    """PNG data URI of a grey [h, w] or colour [h, w, 3] uint8 image."""
-    return _png(pixels, 0 if pixels.ndim == 2 else 2)
+    """PNG data URI of a uint8 image: grey [h, w], colour [h, w, 3], or colour with opacity [h, w, 4]."""
+    from PIL import Image
+
+    data = BytesIO()
+    # Nothing but the pixels goes into the file, so that equal pixels are equal files.
+    Image.fromarray(np.ascontiguousarray(pixels)).save(data, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
 
 
 def drawing(svg: str) -> str:
@@ -129,20 +133,4 @@ def heat(values: NDArray[np.float64], rgb: tuple[int, int, int]) -> str:
     peak = float(values.max(initial=0.0))
     alpha = np.rint(values / peak * 255 if peak > 0 else np.zeros_like(values)).astype(np.uint8)
     colour = np.broadcast_to(np.array(rgb, np.uint8), (*values.shape, 3))
-    return _png(np.concatenate([colour, alpha[..., None]], axis=-1), 6)
-
-
-def _png(pixels: NDArray[np.uint8], colour_type: int) -> str:
-    """Encode uint8 pixels, row by row without filters; colour type 0 grey, 2 RGB, 6 RGBA (PNG specification, 11.2)."""
-    height, width = pixels.shape[:2]
-    rows = np.ascontiguousarray(pixels).reshape(height, -1)
-    raw = b"".join(b"\0" + row.tobytes() for row in rows)
-    header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
-    data = (
-        b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(raw, 9)) + _chunk(b"IEND", b"")
-    )
-    return "data:image/png;base64," + base64.b64encode(data).decode()
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    return picture(np.concatenate([colour, alpha[..., None]], axis=-1))

@@ -1,25 +1,32 @@
-"""The report as one dictionary: everything the page shows, from networks, runs and estimates. JSON can hold it."""
+"""The report as one value: everything the page shows, from networks, runs and estimates. JSON can hold it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ...sim.system.result import INLINE, Result
 from ..shared.common import format_value, tool_versions
 from .page import percent
-from .samples import attention_matrices, sample_rows
-from .timeline import schedule_rows
+from .samples import Sample, attention_matrices, sample_rows
+from .timeline import Timeline, timeline_of
 
 if TYPE_CHECKING:
-    from ...model.data.open import Dataset
-    from ...model.vit.vit import RealViT
+    from pathlib import Path
+
+    from ...cosim.summary import CosimSummary, RunRow
     from ...sim.network.network import IntNetwork
     from ...sim.program.compiler import Program
-    from ..runs.compare import Comparison
+    from ..runs.compare import ComparedStudent
+    from ..runs.estimates import EstimateTables
+    from ..runs.exporting import Exported
+    from ..runs.training import TrainedPair
 
 #: Sample images on the page.
 SAMPLES = 8
+#: Test images that the attention heads are measured on.
+_HEAD_IMAGES = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,164 +37,238 @@ class Gathered:
     ----------
     name, engine_name : str
         Of the network's preset and of the engine.
-    teacher : RealViT
-        The real-valued twin.
+    command : str
+        What repeats the demo.
     network : IntNetwork
         The folded student.
     program : Program
         Compiled for the engine.
-    test : Dataset
-        Test split.
-    accuracy : list of dict
-        `model`, `arithmetic`, `images`, `top1`.
-    same_predictions : float
-        Share of the test images on which the trained student and the integer network predict the same.
-    integer_mode : Comparison
-        Torch integer mode with the reference.
-    warnings : list of str
-        Of the export.
-    cosim : dict
-        Result of `bivit.cli.cosim.simulate_runs`.
-    estimates : dict
-        Result of `bivit.cli.estimate.estimate_tables`.
-    training : list of dict
-        Metrics of the teacher's and the student's epochs (`bivit.model.train.run_folder`).
-    heads : list of dict
-        A row an attention head of the trained student (`bivit.model.attention_report`).
-    facts : dict
-        Names and values for the page's last part.
+    trained : TrainedPair
+    exported : Exported
+    compared : ComparedStudent
+    cosim : CosimSummary
+    estimates : EstimateTables
     """
 
     name: str
     engine_name: str
-    teacher: RealViT
+    command: str
     network: IntNetwork
     program: Program
-    test: Dataset
-    accuracy: list[dict[str, Any]]
-    same_predictions: float
-    integer_mode: Comparison
-    warnings: list[str]
-    cosim: dict[str, Any]
-    estimates: dict[str, Any]
+    trained: TrainedPair
+    exported: Exported
+    compared: ComparedStudent
+    cosim: CosimSummary
+    estimates: EstimateTables
+
+
+@dataclass(frozen=True)
+class Named(Result):
+    """A network or an engine on the page."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Tile(Result):
+    """A figure at the top of the page."""
+
+    label: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Accuracy(Result):
+    """Top-1 of one model; None where a teacher was given without."""
+
+    model: str
+    arithmetic: str
+    images: int
+    top1: float | None
+
+
+@dataclass(frozen=True)
+class Compared(Result):
+    """Which implementations were compared, on how many images and tensors, and what came out."""
+
+    compared: str
+    images: int
+    tensors: int
+    result: str
+    good: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement(Result):
+    """Comparisons, and the share of equal bits by tensor on the images of the export."""
+
+    comparisons: tuple[Compared, ...]
+    calibration_images: int
+    tensors: dict[str, float]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Stall(Result):
+    """Cycles that the engine waited in one run for one cause."""
+
+    run: str
+    cause: str
+    cycles: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(Result):
+    """The page (`bivit.cli.pages.page.render`), as a demo's `report.json` holds it."""
+
+    made: str
+    network: Named
+    engine: Named
+    tiles: tuple[Tile, ...]
+    accuracy: tuple[Accuracy, ...]
     training: list[dict[str, Any]]
     heads: list[dict[str, Any]]
-    facts: dict[str, Any]
+    agreement: Agreement
+    cosim: tuple[RunRow, ...]
+    stalls: tuple[Stall, ...]
+    schedule: Timeline
+    estimates: EstimateTables = field(metadata=INLINE)
+    samples: tuple[Sample, ...]
+    attention: dict[str, list[str]]
+    facts: dict[str, str]
+    versions: dict[str, str]
 
 
-def gather(found: Gathered) -> dict[str, Any]:
-    """Arrange what the stages found as `bivit.cli.pages.page.render` takes it.
+def gather(found: Gathered, folder: Path) -> Report:
+    """Arrange what the stages found.
 
     Parameters
     ----------
     found : Gathered
-
-    Returns
-    -------
-    dict
-        Plain values, lists and dictionaries only.
+    folder : Path
+        Of the training.
     """
+    from ...model.train.run_folder import read_metrics
+
     samples, attention = _samples(found)
-    agreement = found.network.agreement
-    return {
-        "made": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "network": {"name": found.name},
-        "engine": {"name": found.engine_name},
-        "tiles": _tiles(found),
-        "accuracy": found.accuracy,
-        "training": found.training,
-        "heads": [{**row, "state": "constant" if row["constant"] else "alive"} for row in found.heads],
-        "agreement": {
-            "comparisons": _comparisons(found),
-            "calibration_images": agreement["images"],
-            "tensors": agreement["equal_bits"],
-            "warnings": found.warnings,
-        },
-        "cosim": found.cosim["runs"],
-        "stalls": _stalls(found.cosim["runs"]),
-        "schedule": schedule_rows(found.program),
-        **found.estimates,
-        "samples": samples,
-        "attention": attention,
-        "facts": _facts(found),
-        "versions": tool_versions(),
-    }
+    agreement = found.exported.agreement
+    return Report(
+        made=datetime.now(UTC).strftime("%Y-%m-%d"),
+        network=Named(found.name),
+        engine=Named(found.engine_name),
+        tiles=_tiles(found),
+        accuracy=_accuracy(found),
+        training=read_metrics(folder),
+        heads=_heads(found),
+        agreement=Agreement(
+            comparisons=_comparisons(found),
+            calibration_images=agreement["images"],
+            tensors=agreement["equal_bits"],
+            warnings=found.exported.warnings,
+        ),
+        cosim=found.cosim.runs,
+        stalls=_stalls(found.cosim.runs),
+        schedule=timeline_of(found.program),
+        estimates=found.estimates,
+        samples=samples,
+        attention=attention,
+        facts=_facts(found),
+        versions=tool_versions(),
+    )
 
 
-def _tiles(found: Gathered) -> list[dict[str, str]]:
-    """The figures at the top of the page."""
+def _tiles(found: Gathered) -> tuple[Tile, ...]:
     cosim = found.cosim
-    exact = cosim["cosim_images"] * len(cosim["runs"]) - cosim["cosim_mismatches"]
-    cycles = cosim["cycles_simulated"] / cosim["cosim_images"]
-    tiles = {
-        "Top-1, real-valued teacher": percent(found.accuracy[0]["top1"]),
-        "Top-1, integer network": percent(found.accuracy[-1]["top1"]),
-        "predictions equal to the trained model's": percent(found.same_predictions),
-        "image runs bit-exact in RTL": f"{exact} of {cosim['cosim_images'] * len(cosim['runs'])}",
-        "cycles an image": format_value(round(cycles)),
-        "array utilisation": percent(cosim["array_utilisation"]),
-    }
-    return [{"label": label, "value": value} for label, value in tiles.items()]
+    runs = cosim.cosim_images * len(cosim.runs)
+    return (
+        Tile("Top-1, real-valued teacher", percent(found.trained.top1_teacher)),
+        Tile("Top-1, integer network", percent(found.compared.top1_integer)),
+        Tile("predictions equal to the trained model's", percent(found.compared.same_predictions)),
+        Tile("image runs bit-exact in RTL", f"{runs - cosim.cosim_mismatches} of {runs}"),
+        Tile("cycles an image", format_value(round(cosim.cycles_simulated / cosim.cosim_images))),
+        Tile("array utilisation", percent(cosim.array_utilisation)),
+    )
 
 
-def _comparisons(found: Gathered) -> list[dict[str, Any]]:
-    """Rows of the agreement table: which implementations, on how many images and tensors, and what came out."""
-    mode, tensors = found.integer_mode, found.integer_mode.tensors
-    rows = [
-        {
-            "compared": "trained torch model and integer network, predictions",
-            "images": len(found.test),
-            "tensors": 1,
-            "result": f"{percent(found.same_predictions, 2)} equal",
-            "good": found.same_predictions >= 0.99,
-        },
-        {
-            "compared": "torch integer mode and numba reference, every tensor",
-            "images": mode.images,
-            "tensors": tensors,
-            "result": "all equal" if not mode.differing else f"{len(mode.differing)} tensors differ",
-            "good": not mode.differing,
-        },
-    ]
-    for run in found.cosim["runs"]:
-        rows.append(
-            {
-                "compared": f"Verilog and numba reference, every tensor, {run['run']}",
-                "images": run["images"],
-                "tensors": tensors,
-                "result": "all equal" if not run["mismatches"] else f"{run['mismatches']} images differ",
-                "good": not run["mismatches"],
-            }
+def _accuracy(found: Gathered) -> tuple[Accuracy, ...]:
+    images, trained = len(found.compared.test), found.trained
+    return (
+        Accuracy("real-valued teacher", "float32", images, trained.top1_teacher),
+        Accuracy("Bi-ViT student, as trained", "single bits and roundings, in torch", images, trained.top1_student),
+        Accuracy("integer network", "integers only, as the hardware", images, found.compared.top1_integer),
+    )
+
+
+def _heads(found: Gathered) -> list[dict[str, Any]]:
+    """A row an attention head of the trained student (`bivit.model.attention_report`)."""
+    from ...model.attention_report import attention_report
+    from ...model.data.dataset import take
+    from ...model.files.checkpoint import load_checkpoint
+    from ...model.vit.vit import BiViT
+
+    student = load_checkpoint(found.trained.student, kind="binary").model
+    assert isinstance(student, BiViT)
+    rows = attention_report(student, take(found.compared.test, _HEAD_IMAGES).images)
+    return [{**row, "state": "constant" if row["constant"] else "alive"} for row in rows]
+
+
+def _comparisons(found: Gathered) -> tuple[Compared, ...]:
+    mode, same = found.compared.integer_mode, found.compared.same_predictions
+    trained = "trained torch model and integer network, predictions"
+    result = "all equal" if not mode.differing else f"{len(mode.differing)} tensors differ"
+    implementations = "torch integer mode and numba reference, every tensor"
+    runs = (
+        Compared(
+            f"Verilog and numba reference, every tensor, {run.run}",
+            run.images,
+            mode.tensors,
+            "all equal" if not run.mismatches else f"{run.mismatches} images differ",
+            not run.mismatches,
         )
-    return rows
+        for run in found.cosim.runs
+    )
+    return (
+        Compared(trained, len(found.compared.test), 1, f"{percent(same, 2)} equal", same >= 0.99),
+        Compared(implementations, mode.images, mode.tensors, result, not mode.differing),
+        *runs,
+    )
 
 
-def _stalls(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _stalls(runs: tuple[RunRow, ...]) -> tuple[Stall, ...]:
     """One row for each run and cause."""
-    causes = {"stall_pixels": "pixels not there yet", "stall_logits": "logits not taken yet"}
-    return [{"run": run["run"], "cause": text, "cycles": run[name]} for run in runs for name, text in causes.items()]
+    return tuple(
+        Stall(run.run, cause, cycles)
+        for run in runs
+        for cause, cycles in (
+            ("pixels not there yet", run.stall_pixels),
+            ("logits not taken yet", run.stall_logits),
+        )
+    )
 
 
-def _samples(found: Gathered) -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
+def _samples(found: Gathered) -> tuple[tuple[Sample, ...], dict[str, list[str]]]:
     """Sample images with the last block's attention, and every attention matrix of the first one."""
     import torch
 
-    from ...model.vit.vit import forward_taps
+    from ...model.files.checkpoint import load_checkpoint
+    from ...model.vit.vit import RealViT, forward_taps
     from ...sim.network.config import vit_only
     from ...sim.reference.run import run_reference
 
-    config = vit_only(found.network.config)
+    teacher = load_checkpoint(found.trained.teacher, kind="float").model
+    assert isinstance(teacher, RealViT)
+    config, test = vit_only(found.network.config), found.compared.test
     names = [f"blocks.{block}.attn.attn_sign" for block in range(config.depth)]
-    images, labels = found.test.images[:SAMPLES], found.test.labels[:SAMPLES]
+    images, labels = test.images[:SAMPLES], test.labels[:SAMPLES]
     with torch.no_grad():
-        _, softmax = forward_taps(found.teacher, torch.from_numpy(images), names)
+        _, softmax = forward_taps(teacher, torch.from_numpy(images), names)
     result = run_reference(found.network, images, taps=names)
     real = {name: softmax[name].numpy() for name in names}
     rows = sample_rows(images, labels, result.predictions, real[names[-1]], result.taps[names[-1]], config)
     return rows, attention_matrices([real[name][0] for name in names], [result.taps[name][0] for name in names])
 
 
-def _facts(found: Gathered) -> dict[str, Any]:
+def _facts(found: Gathered) -> dict[str, str]:
     """What the page says of network and engine."""
     from ...sim.network.file import network_hash
 
@@ -200,6 +281,6 @@ def _facts(found: Gathered) -> dict[str, Any]:
         "engine": f"{engine.rows} x {engine.columns} dot units of 64 products, {engine.lanes} lanes, "
         f"{engine.dense_lanes} int8 multipliers, fabric {engine.fabric}",
         "program": f"{len(found.program.instructions)} instructions",
-        "simulator": found.cosim["simulator"],
-        **found.facts,
+        "simulator": found.cosim.simulator,
+        "command": found.command,
     }

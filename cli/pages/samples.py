@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...sim.network.config import ViTConfig
+from ...sim.system.result import Result
 from . import figures
 
 #: The report's accent colour, for attention from transparent to opaque.
 _SHADE = (31, 111, 235)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample(Result):
+    """One test image; pictures are data URIs: of the image, and of the attention that its patches receive."""
+
+    label: int
+    prediction: int
+    image: str
+    received_float: str
+    received_binary: str
 
 
 def received_attention(attention: NDArray[Any], config: ViTConfig) -> NDArray[np.float64]:
@@ -39,8 +52,8 @@ def sample_rows(
     softmax: NDArray[Any],
     bits: NDArray[Any],
     config: ViTConfig,
-) -> list[dict[str, Any]]:
-    """One dictionary an image: label, prediction and three pictures.
+) -> tuple[Sample, ...]:
+    """Return the label, the prediction and three pictures of each image.
 
     Parameters
     ----------
@@ -51,24 +64,17 @@ def sample_rows(
     bits : int[B, H, N, N]
         Of the integer network's last block.
     config : ViTConfig
-
-    Returns
-    -------
-    list[dict]
-        `label`, `prediction`, and the data URIs `image`, `received_float`, `received_binary`.
     """
-    rows = []
-    for image, label, prediction, real, binary in zip(images, labels, predictions, softmax, bits, strict=True):
-        rows.append(
-            {
-                "label": int(label),
-                "prediction": int(prediction),
-                "image": figures.picture(_stretched(image)),
-                "received_float": figures.heat(received_attention(real, config), _SHADE),
-                "received_binary": figures.heat(received_attention(binary, config), _SHADE),
-            }
+    return tuple(
+        Sample(
+            label=int(label),
+            prediction=int(prediction),
+            image=figures.picture(_stretched(image)),
+            received_float=figures.heat(received_attention(real, config), _SHADE),
+            received_binary=figures.heat(received_attention(binary, config), _SHADE),
         )
-    return rows
+        for image, label, prediction, real, binary in zip(images, labels, predictions, softmax, bits, strict=True)
+    )
 
 
 def attention_matrices(softmax: list[NDArray[Any]], bits: list[NDArray[Any]]) -> dict[str, list[str]]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ...sim.system.result import Result
 
 if TYPE_CHECKING:
     from ...sim.program.compiler import Program
@@ -12,37 +15,56 @@ if TYPE_CHECKING:
 _MATMUL_PORTS = {"drain": "drain"}
 
 
-def schedule_rows(program: Program) -> dict[str, Any]:
-    """Arrange a program's schedule by unit.
+@dataclass(frozen=True)
+class Span(Result):
+    """Work of a unit: cycles, half open, what it works on, and a number whose parity chooses the shade."""
+
+    unit: str
+    start: int
+    end: int
+    what: str
+    stage: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeline(Result):
+    """One image on the engine.
 
     Parameters
     ----------
-    program : Program
-
-    Returns
-    -------
-    dict
-        `cycles` of one image, `units` in the order of their first use, `spans` as `figures.timeline` takes them,
-        and `busy`, the share of the cycles in which each unit works.
+    cycles : int
+    units : tuple of str
+        In the order of their first use.
+    spans : tuple of Span
+    busy : dict of str to float
+        Share of the cycles in which each unit works.
     """
-    spans: list[dict[str, Any]] = []
+
+    cycles: int
+    units: tuple[str, ...]
+    spans: tuple[Span, ...]
+    busy: dict[str, float]
+
+
+def timeline_of(program: Program) -> Timeline:
+    """Arrange a program's schedule by unit."""
+    spans: list[Span] = []
     for entry in program.unrolled():
-        uses, layer = entry.op.uses, entry.op.task.where.layer
-        block = -1 if entry.block is None else entry.block
-        what = layer if entry.block is None else f"blocks.{entry.block}.{layer}"
-        common: dict[str, Any] = {"what": what, "stage": block + 1}
-        spans.append({"unit": uses.unit, "start": entry.issue, "end": entry.issue + uses.activity.busy, **common})
+        uses, layer, block = entry.op.uses, entry.op.task.where.layer, entry.block
+        stage = 0 if block is None else block + 1
+        what = layer if block is None else f"blocks.{block}.{layer}"
+        spans.append(Span(uses.unit, entry.issue, entry.issue + uses.activity.busy, what, stage))
         for window, unit in _MATMUL_PORTS.items():
             if window in uses.activity.windows:
                 first, end = uses.activity.windows[window]
-                spans.append({"unit": unit, "start": entry.issue + first, "end": entry.issue + end, **common})
+                spans.append(Span(unit, entry.issue + first, entry.issue + end, what, stage))
     busy: dict[str, int] = defaultdict(int)
     for span in spans:
-        busy[span["unit"]] += span["end"] - span["start"]
+        busy[span.unit] += span.end - span.start
     cycles = program.image_cycles
-    return {
-        "cycles": cycles,
-        "units": list(busy),
-        "spans": spans,
-        "busy": {unit: used / cycles for unit, used in busy.items()},
-    }
+    return Timeline(
+        cycles=cycles,
+        units=tuple(busy),
+        spans=tuple(spans),
+        busy={unit: used / cycles for unit, used in busy.items()},
+    )

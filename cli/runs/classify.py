@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ...sim.system.result import Result
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,6 +58,17 @@ class Done:
 Runner = Callable[[Iterator["Batch"]], Iterator[Done]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Summary(Result):
+    """What a run of images gave; no Top-1 of images without labels."""
+
+    top1: float | None
+    images: int
+    images_per_s: float
+    saturations: int
+    empty_attention_rows: int
+
+
 @dataclass
 class Tally:
     """What the images so far gave."""
@@ -75,15 +88,15 @@ class Tally:
         self.empty_rows += done.result.empty_rows
         self.seconds += done.seconds
 
-    def summary(self) -> dict[str, Any]:
-        """Plain dictionary for JSON."""
-        return {
-            "top1": self.right / self.images,
-            "images": self.images,
-            "images_per_s": self.images / self.seconds,
-            "saturations": self.saturations,
-            "empty_attention_rows": self.empty_rows,
-        }
+    def summary(self) -> Summary:
+        """What the images gave together."""
+        return Summary(
+            top1=self.right / self.images,
+            images=self.images,
+            images_per_s=self.images / self.seconds,
+            saturations=self.saturations,
+            empty_attention_rows=self.empty_rows,
+        )
 
 
 def classify(network: IntNetwork, images: NDArray[np.uint8], threads: int | None = None) -> Classified:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from ...sim.errors import check
 from ...sim.network.network import IntNetwork
 from ...sim.network.taps import tap_names
 from ...sim.reference.run import run_reference
+
+if TYPE_CHECKING:
+    from ...model.data.open import Dataset
 
 #: Images compared together.
 _BATCH = 16
@@ -77,3 +81,42 @@ def compare_taps(network: IntNetwork, taps_of: TapsOf, images: NDArray[np.uint8]
                 differing[name] = differing.get(name, 0) + wrong
     names = tap_names(network.config)
     return Comparison(len(images), len(names), {name: differing[name] for name in names if name in differing})
+
+
+@dataclass(frozen=True)
+class ComparedStudent:
+    """A student, as trained, beside its integer network on a whole test split.
+
+    Parameters
+    ----------
+    test : Dataset
+    top1_integer : float
+        Of the integer network.
+    same_predictions : float
+        Share of the images on which both predict the same.
+    integer_mode : Comparison
+        Torch integer mode with the reference, every tensor.
+    """
+
+    test: Dataset
+    top1_integer: float
+    same_predictions: float
+    integer_mode: Comparison
+
+
+def compare_student(network: IntNetwork, student: Path, data: str) -> ComparedStudent:
+    """Compare a trained student and torch's integer mode with the reference on the test split of a data set."""
+    from ...model.data.open import load_dataset
+    from ...model.evaluate import predict
+    from ...model.files.checkpoint import load_checkpoint
+    from ...model.integer.run import run_integer
+
+    test = load_dataset(data, "test")
+    integer = run_reference(network, test.images).predictions
+    of_model = predict(load_checkpoint(student).model, test.images).numpy()
+    return ComparedStudent(
+        test=test,
+        top1_integer=float((integer == test.labels).mean()),
+        same_predictions=float((integer == of_model).mean()),
+        integer_mode=compare_taps(network, lambda images: run_integer(network, images).taps, test.images),
+    )

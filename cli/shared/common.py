@@ -19,6 +19,7 @@ from rich.table import Table
 
 from ... import __version__
 from ...sim.errors import BivitError, check
+from ...sim.system.result import Result
 from ...sim.system.typed import shown
 
 if TYPE_CHECKING:
@@ -148,18 +149,19 @@ def _fail(message: str, code: int, cause: BaseException) -> None:
     raise typer.Exit(code) from cause
 
 
-def show(result: dict[str, Any], as_json: bool, title: str) -> None:
+def show(result: Result | dict[str, Any], as_json: bool, title: str) -> None:
     """Print a command's result: JSON, or a table of its plain values and one table for each list of rows.
 
     Parameters
     ----------
-    result : dict
-        Names and values that JSON can hold; a list of dictionaries becomes a table of its own.
+    result : Result or dict
+        A result, or what is to be seen of one; a list of dictionaries becomes a table of its own.
     as_json : bool
         Print one JSON object and nothing else.
     title : str
         Heading, printed above.
     """
+    result = result.to_dict() if isinstance(result, Result) else result
     if as_json:
         print_json(result)
         return

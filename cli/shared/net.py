@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...sim.errors import BivitError, check, near
+from ...sim.system.result import OPTIONAL, Result
 from .progress import say, step
 
 if TYPE_CHECKING:
@@ -39,6 +40,15 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Of the random weights o
 
 
 @dataclass(frozen=True)
+class NetFacts(Result):
+    """What a result says of its network: `weights` are ``random``, or the file; those that are random have a seed."""
+
+    network: str
+    weights: str
+    seed: int | None = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True)
 class Net:
     """A network that a command was given.
 
@@ -64,11 +74,11 @@ class Net:
     loaded: IntNetwork | None = None
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """What a result says of it: `network`, `weights` (``random``, or the file) and, if they are random, `seed`."""
+    def facts(self) -> NetFacts:
+        """What a result says of it."""
         if self.path is None:
-            return {"network": self.name, "weights": "random", "seed": self.seed}
-        return {"network": self.name, "weights": str(self.path)}
+            return NetFacts(self.name, "random", self.seed)
+        return NetFacts(self.name, str(self.path))
 
     @cached_property
     def network(self) -> IntNetwork:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from ..network.blocks import BlockShape, MergeShape
+from ..network.blocks import HEAD, PATCH_EMBED, BlockShape, MergeShape
 from ..network.config import ModelConfig
 from ..network.formats import Formats
-from ..network.tensors import TensorSpec, tensor_specs
-from .work import HEAD, PATCH_EMBED
+from ..network.tensors import TensorSpec, layer_specs
 
 FLOAT_BITS = 32
 
@@ -38,11 +37,23 @@ def float_parameters(config: ModelConfig, binary: bool) -> Shapes:
     dict[str, tuple[int, ...]]
         Without buffers and zero points, which a trained model does not need.
     """
-    return dict(_parameters(config, binary))
+    return {name: shape for shapes in _layers(config, binary).values() for name, shape in shapes.items()}
 
 
-def _parameters(config: ModelConfig, binary: bool) -> Named:
-    width, features = config.embed_dim, config.num_features
+def _layers(config: ModelConfig, binary: bool) -> dict[str, Shapes]:
+    """Shapes of the parameters of each layer, in hardware order."""
+    layers = {PATCH_EMBED: dict(_patch_embed(config))}
+    for stage in config.stages:
+        if stage.merge is not None:
+            layers[stage.merge.name] = dict(_merge(stage.merge, binary))
+        for block in stage.blocks:
+            layers[block.name] = dict(_block(block, binary))
+    layers[HEAD] = dict(_head(config))
+    return layers
+
+
+def _patch_embed(config: ModelConfig) -> Named:
+    width = config.embed_dim
     if not config.patch_norm:
         for token in ("cls_token", "dist_token")[: config.num_prefix_tokens]:
             yield token, (1, 1, width)
@@ -51,14 +62,12 @@ def _parameters(config: ModelConfig, binary: bool) -> Named:
     yield "patch_embed.proj.bias", (width,)
     if config.patch_norm:
         yield from _affine("patch_embed.norm", width)
-    for stage in config.stages:
-        if stage.merge is not None:
-            yield from _merge(stage.merge, binary)
-        for block in stage.blocks:
-            yield from _block(block, binary)
-    yield from _affine("norm", features)
+
+
+def _head(config: ModelConfig) -> Named:
+    yield from _affine("norm", config.num_features)
     for head in ("head", "head_dist")[: config.head_rows]:
-        yield f"{head}.weight", (config.num_classes, features)
+        yield f"{head}.weight", (config.num_classes, config.num_features)
         yield f"{head}.bias", (config.num_classes,)
 
 
@@ -128,25 +137,12 @@ def parameter_bits(config: ModelConfig, formats: Formats) -> dict[str, dict[str,
         Layer, in hardware order, to `float32` (the twin), `binary` (the Bi-ViT with one-bit weights, the rest float32)
         and `integer` (the integer network).
     """
-    layers = [PATCH_EMBED]
-    for stage in config.stages:
-        layers += [stage.merge.name] if stage.merge is not None else []
-        layers += [block.name for block in stage.blocks]
-    bits = {layer: {"float32": 0, "binary": 0, "integer": 0} for layer in [*layers, HEAD]}
-    for name, shape in float_parameters(config, binary=False).items():
-        bits[_layer(name)]["float32"] += math.prod(shape) * FLOAT_BITS
-    for name, shape in float_parameters(config, binary=True).items():
-        bits[_layer(name)]["binary"] += _one_bit(name, shape)
-    for name, spec in tensor_specs(config, formats).items():
-        bits[_layer(name)]["integer"] += _integer(spec)
-    return bits
-
-
-def _layer(name: str) -> str:
-    """Layer that the parameter of a state dict or a network file belongs to."""
-    parts = name.split(".")
-    if parts[0] == "blocks":
-        return ".".join(parts[:2])
-    if parts[0] == "layers":
-        return ".".join(parts[:3] if parts[2] == "downsample" else parts[:4])
-    return HEAD if parts[0] in ("norm", "head", "head_dist") else PATCH_EMBED
+    twin, binary, integer = _layers(config, False), _layers(config, True), layer_specs(config, formats)
+    return {
+        layer: {
+            "float32": sum(math.prod(shape) * FLOAT_BITS for shape in twin[layer].values()),
+            "binary": sum(_one_bit(name, shape) for name, shape in binary[layer].items()),
+            "integer": sum(_integer(spec) for spec in specs.values()),
+        }
+        for layer, specs in integer.items()
+    }

@@ -9,11 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..network.blocks import BlockShape, MergeShape
+from ..network.blocks import HEAD, PATCH_EMBED, BlockShape, MergeShape
 from ..network.config import ModelConfig
-
-#: Layers outside the blocks and mergings.
-PATCH_EMBED, HEAD = "patch_embed", "head"
 
 #: Products of +-1 or 0/1 operands in a Bi-ViT; the others are the patch embedding and the classifier.
 BLOCK_PRODUCTS = ("qkv", "scores", "context", "proj", "fc1", "fc2")

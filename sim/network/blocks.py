@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+#: Layers outside the blocks and mergings, which have names of their own.
+PATCH_EMBED, HEAD = "patch_embed", "head"
+
 
 @dataclass(frozen=True, kw_only=True)
 class BlockShape:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..bits import ISQRT_LIMIT, padding_is_zero, signed_range, word_count
 from ..errors import check
-from .blocks import BlockShape, MergeShape
+from .blocks import HEAD, PATCH_EMBED, BlockShape, MergeShape
 from .config import ModelConfig
 from .formats import EPS_BITS, PATCH_BIAS_BITS, Formats
 
@@ -123,6 +123,13 @@ def _patch_embed_specs(config: ModelConfig, formats: Formats) -> Named:
         yield "pos_embed", TensorSpec(np.int32, (config.num_tokens, width), *signed_range(formats.residual_bits))
 
 
+def _head_specs(config: ModelConfig, formats: Formats) -> Named:
+    width = config.num_features
+    yield "norm.eps", _residual_norm_eps(width, formats)
+    yield "head.weight", TensorSpec(np.int8, (config.num_classes, config.head_rows * width), -128, 127)
+    yield "head.bias", TensorSpec(np.int32, (config.num_classes,), *signed_range(31))
+
+
 def tensor_specs(config: ModelConfig, formats: Formats) -> dict[str, TensorSpec]:
     """Every tensor of a network of this shape, in hardware order.
 
@@ -140,18 +147,20 @@ def tensor_specs(config: ModelConfig, formats: Formats) -> dict[str, TensorSpec]
     BivitError
         When the formats are too wide for this shape.
     """
+    return {name: spec for specs in layer_specs(config, formats).values() for name, spec in specs.items()}
+
+
+def layer_specs(config: ModelConfig, formats: Formats) -> dict[str, dict[str, TensorSpec]]:
+    """`tensor_specs` by the layer that they belong to: patch embedding, each merging and block, head."""
     check_formats(config, formats)
-    specs = dict(_patch_embed_specs(config, formats))
+    layers = {PATCH_EMBED: dict(_patch_embed_specs(config, formats))}
     for stage in config.stages:
         if stage.merge is not None:
-            specs.update(_merge_specs(stage.merge, formats))
+            layers[stage.merge.name] = dict(_merge_specs(stage.merge, formats))
         for block in stage.blocks:
-            specs.update(_block_specs(block, formats))
-    width = config.num_features
-    specs["norm.eps"] = _residual_norm_eps(width, formats)
-    specs["head.weight"] = TensorSpec(np.int8, (config.num_classes, config.head_rows * width), -128, 127)
-    specs["head.bias"] = TensorSpec(np.int32, (config.num_classes,), *signed_range(31))
-    return specs
+            layers[block.name] = dict(_block_specs(block, formats))
+    layers[HEAD] = dict(_head_specs(config, formats))
+    return layers
 
 
 def check_formats(config: ModelConfig, formats: Formats) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bivit.cli.ablate import markdown, summary_row
-from bivit.cli.ablation_job import Job
+from bivit.cli.ablate import Savings, markdown, summary_row
+from bivit.cli.ablation_job import Job, Measured
 from bivit.cli.main import app
 from bivit.cli.runs.variants import VARIANTS, chosen_variants
 from bivit.model.train.recipe import load_recipe
@@ -57,14 +57,18 @@ def test_unknown_variants_are_refused() -> None:
 
 
 def test_a_summary_has_mean_and_spread() -> None:
-    results = [{"seed": seed, "top1": top1, "seconds": 2.0} for seed, top1 in enumerate((0.7, 0.8, 0.9))]
+    results = [
+        Measured(seed=seed, top1=top1, seconds=2.0, images_per_s=1.0) for seed, top1 in enumerate((0.7, 0.8, 0.9))
+    ]
     row = summary_row("lsf", "text", results)
-    assert row["top1_mean"] == pytest.approx(0.8)
-    assert row["top1_spread"] == pytest.approx(0.1)
-    assert row["seeds"] == [0, 1, 2]
-    assert row["ones"] is None
-    assert summary_row("lsf", "text", results[:1])["top1_spread"] is None
-    assert "| lsf | text | 80.00 | 10.00 |" in markdown({"command": "c", "rows": [row]})
+    assert row.top1_mean == pytest.approx(0.8)
+    assert row.top1_spread == pytest.approx(0.1)
+    assert row.seeds == (0, 1, 2)
+    assert row.ones is None
+    assert summary_row("lsf", "text", results[:1]).top1_spread is None
+    assert "| lsf | text | 80.00 | 10.00 |" in markdown("c", [row])
+    assert "hardware" not in row.to_dict()
+    assert summary_row("lsf", "text", results, Savings(None)).to_dict()["hardware"] is None
 
 
 def test_savings_of_modes() -> None:

@@ -11,40 +11,34 @@ from bivit.cli.benches import models as bench_models
 from bivit.cli.benches.job import ModelJob
 from bivit.cli.benches.models import held_mib, run_job
 from bivit.cli.benches.page import bench_page, roofline
+from bivit.cli.benches.results import BenchReport, KernelRow, Machine, ModelRow, ModelTimes, UnitRow
 from bivit.cli.benches.units import bench_units
 from bivit.cli.main import app
 from bivit.sim.errors import BivitError
 from bivit.sim.reference import products as kernels
 from bivit.sim.reference.peak import popcount_peak
 
-KERNEL = {
-    "name": "kernel.198x192x576",
-    "gmacs": 2000.0,
-    "peak_ratio": 0.8,
-    "peak_ratio_low": 0.7,
-    "peak_ratio_high": 0.9,
-    "float32_ratio": 36.0,
-    "macs": 1_000_000,
-    "bytes": 10_000,
-}
-MODEL = {"name": "digits", "batch": 2, "threads": 1, "ms_per_image": 0.5, "ms_low": 0.4, "ms_high": 0.7}
-MODEL |= {"ms_torch_float32": 4.0, "ratio_torch_float32": 8.0, "ms_ort_int8": 2.0, "ratio_ort_int8": 4.0}
-REPORT = {
-    "command": "bivit bench",
-    "machine": {
-        "processor": "P",
-        "target": "t",
-        "vectors": ["avx2"],
-        "cores": 2,
-        "memory_gib": 24.0,
-        "system": "s",
-    },
-    "peak_gmacs": 2500.0,
-    "copy_gbytes": 20.0,
-    "rows": [KERNEL, MODEL | {"peak_mib": None}],
-    "units": [{"name": "digits", "unit": "binary_linear", "ms_per_image": 0.1, "share": 0.25}],
-    "versions": {"bivit": "0.1.0"},
-}
+KERNEL = KernelRow(
+    name="kernel.198x192x576",
+    gmacs=2000.0,
+    peak_ratio=0.8,
+    peak_ratio_low=0.7,
+    peak_ratio_high=0.9,
+    float32_ratio=36.0,
+    macs=1_000_000,
+    bytes=10_000,
+)
+OTHERS = {"ms_torch_float32": 4.0, "ratio_torch_float32": 8.0, "ms_ort_int8": 2.0, "ratio_ort_int8": 4.0}
+TIMES = ModelTimes(name="digits", batch=2, threads=1, ms_per_image=0.5, ms_low=0.4, ms_high=0.7, others=OTHERS)
+REPORT = BenchReport(
+    command="bivit bench",
+    machine=Machine(processor="P", target="t", vectors=("avx2",), cores=2, memory_gib=24.0, system="s"),
+    peak_gmacs=2500.0,
+    copy_gbytes=20.0,
+    rows=(KERNEL, ModelRow(times=TIMES, peak_mib=None)),
+    units=(UnitRow(name="digits", unit="binary_linear", ms_per_image=0.1, share=0.25),),
+    versions={"bivit": "0.1.0"},
+)
 
 
 def test_the_peak_counts_what_it_claims() -> None:
@@ -73,11 +67,12 @@ def test_kernels_alone_as_json(tmp_path: Path) -> None:
 def test_a_network_beside_all_engines(tmp_path: Path) -> None:
     """Each engine runs, in a process of its own; the integer network's memory is above the interpreter's."""
     row = bench._model_row(ModelJob("digits", 2, 1, 2, bench.RUNTIMES))
-    assert (row["name"], row["batch"], row["threads"]) == ("digits", 2, 1)
-    assert row["ms_low"] <= row["ms_per_image"] <= row["ms_high"]
+    times = row.times
+    assert (times.name, times.batch, times.threads) == ("digits", 2, 1)
+    assert times.ms_low <= times.ms_per_image <= times.ms_high
     for engine in bench.RUNTIMES:
-        assert row[f"ratio_{engine}"] > 0
-    assert row["peak_mib"] is None or row["peak_mib"] > 1
+        assert times.others[f"ratio_{engine}"] > 0
+    assert row.peak_mib is None or row.peak_mib > 1
 
 
 def test_engines_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,18 +80,18 @@ def test_engines_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     engines = {name: (lambda name=name: turns.append(name)) for name in ("bivit", "torch_float32")}
     monkeypatch.setattr(bench_models, "_engines", lambda job, folder: engines)
     monkeypatch.setattr(bench_models.time, "sleep", lambda _: turns.append("pause"))
-    row = run_job(ModelJob("digits", 2, 1, 3, ("torch_float32",)))
+    times = run_job(ModelJob("digits", 2, 1, 3, ("torch_float32",)))
     assert turns[:2] == ["bivit", "torch_float32"]
     # Four runs of two images are the eight of a turn.
     assert turns[2:] == ["pause", *["bivit"] * 4, "pause", *["torch_float32"] * 4] * 3
-    assert set(row) >= {"ms_per_image", "ms_torch_float32", "ratio_torch_float32"}
+    assert list(times.others) == ["ms_torch_float32", "ratio_torch_float32"]
 
 
 def test_units_are_all_of_the_time() -> None:
     before = kernels.binary_linear
     rows = bench_units("digits", 2, 1)
-    assert sum(row["share"] for row in rows) == pytest.approx(1.0)
-    assert {"binary_linear", "attention", "context", "sign_norm", "head_norm", "rest"} <= {row["unit"] for row in rows}
+    assert sum(row.share for row in rows) == pytest.approx(1.0)
+    assert {"binary_linear", "attention", "context", "sign_norm", "head_norm", "rest"} <= {row.unit for row in rows}
     assert kernels.binary_linear is before, "the clock is still there"
 
 

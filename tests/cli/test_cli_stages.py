@@ -16,7 +16,8 @@ from shapes import TINY, tiny_engine
 
 from bivit.cosim.protocol import Violation
 from bivit.cosim.register_check import RegisterDifference
-from bivit.cosim.run import CosimResult
+from bivit.cosim.session import CosimResult
+from bivit.sim.errors import BivitError
 from bivit.sim.network.file import load_network, save_network
 from bivit.sim.network.presets import preset
 from bivit.sim.network.random import random_network
@@ -251,9 +252,9 @@ def test_cosim_names_registers_and_bus_rules_that_are_wrong(
         violations=(Violation("m_axis_logits", "WITHDRAWN", 77),),
         logits=np.zeros((1, 3), np.int64),
     )
-    monkeypatch.setattr("bivit.hw.emit.engine_verilog", lambda engine: "")
+    monkeypatch.setattr("bivit.cosim.run.engine_verilog", lambda engine: "")
     for broken in (result, replace(result, registers=()), replace(result, violations=())):
-        monkeypatch.setattr("bivit.cosim.run.run_cosim", lambda *args, broken=broken, **options: broken)
+        monkeypatch.setattr("bivit.cosim.run.Case.run", lambda case, broken=broken, **options: broken)
         done = invoke(
             *cosim_arguments(folder, "--images", "1", "--stall", "0", "--json"), cwd=tmp_path, monkeypatch=monkeypatch
         )
@@ -262,6 +263,32 @@ def test_cosim_names_registers_and_bus_rules_that_are_wrong(
         assert ("m_axis_logits breaks the bus rule WITHDRAWN in cycle 77" in done.stderr) == bool(broken.violations)
         assert json.loads(done.stdout)["bus_violations"] == [str(violation) for violation in broken.violations]
     right = replace(result, registers=(), violations=())
-    monkeypatch.setattr("bivit.cosim.run.run_cosim", lambda *args, **options: right)
+    monkeypatch.setattr("bivit.cosim.run.Case.run", lambda case, **options: right)
     arguments = cosim_arguments(folder, "--images", "1", "--stall", "0", "--json")
     assert invoke(*arguments, cwd=tmp_path, monkeypatch=monkeypatch).returncode == 0
+
+
+def test_two_runs_of_a_case_share_all_but_the_simulation(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compiled, packed and run through the reference once; each run is loaded with the same stream."""
+    from bivit.cosim import run
+
+    made: list[str] = []
+    for name in ("compile_network", "load_words", "build_stream", "engine_verilog", "run_reference"):
+        plain = getattr(run, name)
+        monkeypatch.setattr(
+            run, name, lambda *args, name=name, plain=plain, **more: made.append(name) or plain(*args, **more)
+        )
+    loaded: list[bytes] = []
+
+    def verify(session: run.Session, expected: run.Expected, **more: object) -> None:
+        loaded.append(session.steps[0].stream)
+        assert expected.axes["blocks.0.attn.scores"] == ("head", "token", "key")
+        if len(loaded) == 2:
+            raise BivitError("enough")
+
+    monkeypatch.setattr(run.Session, "verify", verify)
+    assert_refused(invoke(*cosim_arguments(folder), cwd=tmp_path, monkeypatch=monkeypatch), "enough")
+    assert sorted(made) == ["build_stream", "compile_network", "engine_verilog", "load_words", "run_reference"]
+    assert loaded[0] == loaded[1]

@@ -46,10 +46,10 @@ def agree(network: IntNetwork, judges: tuple[str, ...], images: int = 1) -> None
     pixels = judge_images(network.config, None, images, seed=1)
     result = judge_network(network, pixels, judges)
     tensors = len(tap_names(network.config))
-    rows = [{key: row[key] for key in ("judge", "images", "tensors", "differing")} for row in result["judges"]]
-    assert rows == [{"judge": name, "images": images, "tensors": tensors, "differing": {}} for name in judges]
-    assert (result["tensors_compared"], result["mismatches"]) == (tensors * images * len(judges), 0)
-    assert result["not_expressed"] == []
+    rows = [(row.judge, row.images, row.tensors, row.differing) for row in result.judges]
+    assert rows == [(name, images, tensors, {}) for name in judges]
+    assert (result.tensors_compared, result.mismatches) == (tensors * images * len(judges), 0)
+    assert result.not_expressed == ()
 
 
 @pytest.mark.parametrize("name", COMBINED)
@@ -165,10 +165,10 @@ def test_a_planted_fault_is_named(name: str, judge: str) -> None:
     model = export_qonnx(network)
     plant(model, constant, change)
     result = judge_network(network, judge_images(TINY, None, 2, seed=1), (judge,), model)
-    (row,) = result["judges"]
-    assert row["first"] == first
-    assert result["mismatches"] == row["mismatches"] == sum(row["differing"].values()) > 0
-    assert list(row["differing"]) == [tap for tap in tap_names(TINY) if tap in row["differing"]]
+    (row,) = result.judges
+    assert row.first == first
+    assert result.mismatches == row.mismatches == sum(row.differing.values()) > 0
+    assert list(row.differing) == [tap for tap in tap_names(TINY) if tap in row.differing]
 
 
 def test_a_fault_of_a_window_is_named() -> None:
@@ -180,7 +180,7 @@ def test_a_fault_of_a_window_is_named() -> None:
         model = export_qonnx(network)
         plant(model, constant, change)
         result = judge_network(network, judge_images(SWIN, None, 1, seed=1), ("onnxruntime",), model)
-        assert [row["first"] for row in result["judges"]] == [f"{block}.attn.scores"]
+        assert [row.first for row in result.judges] == [f"{block}.attn.scores"]
 
 
 def test_a_shift_that_rounds_to_zero_is_found() -> None:
@@ -190,7 +190,7 @@ def test_a_shift_that_rounds_to_zero_is_found() -> None:
         if node.op_type == "Mod":
             node.attribute.add(name="fmod", i=1, type=onnx.AttributeProto.INT)
     result = judge_network(network, judge_images(TINY, None, 1, seed=1), GRAPH_JUDGES, model)
-    assert [row["first"] for row in result["judges"]] == ["patch_embed"] * 2
+    assert [row.first for row in result.judges] == ["patch_embed"] * 2
 
 
 def test_no_rounding_hides_a_bit_that_is_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +200,7 @@ def test_no_rounding_hides_a_bit_that_is_no_bit(monkeypatch: pytest.MonkeyPatch)
     model = export_qonnx(network)
     plant(model, "number_float32_1.0", lambda values: values.fill(np.nextafter(np.float32(1), np.float32(2))))
     result = judge_network(network, judge_images(TINY, None, 1, seed=1), GRAPH_JUDGES, model)
-    assert [row["first"] for row in result["judges"]] == ["blocks.0.norm1"] * 2
+    assert [row.first for row in result.judges] == ["blocks.0.norm1"] * 2
     assert os.environ["SANITIZE_QUANT_TENSORS"] == "1"
 
 
@@ -258,7 +258,7 @@ def test_the_command_names_a_fault(folder: Path, tmp_path: Path, monkeypatch: py
     done = invoke(*arguments, "--json", cwd=tmp_path, monkeypatch=monkeypatch)
     assert done.returncode == 1
     result = json.loads(done.stdout)
-    assert [row["first"] for row in result["judges"]] == ["blocks.1.attn.proj"] * 2
+    assert [row.first for row in result.judges] == ["blocks.1.attn.proj"] * 2
     for name in GRAPH_JUDGES:
         assert f"{name} differs from the reference in " in done.stderr
     assert "first in blocks.1.attn.proj: " in done.stderr
@@ -330,7 +330,7 @@ def test_a_student_is_exported_to_both_files(tmp_path: Path, monkeypatch: pytest
     assert result["same_predictions"] == 1.0
     network = load_network(tmp_path / "net.safetensors")
     pixels = judge_images(network.config, None, 2, seed=0)
-    assert judge_network(network, pixels, GRAPH_JUDGES, onnx.load(tmp_path / "net.onnx"))["mismatches"] == 0
+    assert judge_network(network, pixels, GRAPH_JUDGES, onnx.load(tmp_path / "net.onnx")).mismatches == 0
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,14 @@
 import base64
 import json
 import re
-import struct
 import xml.etree.ElementTree as ET
-import zlib
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bivit.cli.pages import figures, page
 from bivit.model.train.curves import draw_curves
@@ -209,7 +209,7 @@ def test_bars_draw_nothing_for_unknown() -> None:
     assert [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")][3] == "unknown"
 
 
-@pytest.mark.parametrize("shape", [(3, 5), (3, 5, 3)])
+@pytest.mark.parametrize("shape", [(3, 5), (3, 5, 3), (3, 5, 4)])
 def test_picture_is_a_png_with_the_same_pixels(shape: tuple[int, ...]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     assert np.array_equal(decode(figures.picture(pixels)), pixels)
@@ -223,14 +223,13 @@ def test_heat_scales_to_the_largest_value() -> None:
     assert decode(figures.heat(np.zeros((2, 2)), (1, 2, 3)))[..., 3].max() == 0
 
 
+def test_equal_pixels_are_equal_files() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
+    assert figures.picture(pixels) == figures.picture(np.asfortranarray(pixels))
+
+
 def decode(uri: str) -> np.ndarray:
-    """Pixels of a PNG without filters, as figures writes it."""
-    data = base64.b64decode(uri.removeprefix("data:image/png;base64,"))
-    width, height, depth, kind = struct.unpack(">IIBB", data[16:26])
-    assert depth == 8
-    start = data.index(b"IDAT") + 4
-    raw = zlib.decompress(data[start : start + struct.unpack(">I", data[start - 8 : start - 4])[0]])
-    rows = np.frombuffer(raw, np.uint8).reshape(height, -1)
-    assert not rows[:, 0].any()
-    channels = {0: (), 2: (3,), 6: (4,)}[kind]
-    return rows[:, 1:].reshape(height, width, *channels)
+    """Pixels of a PNG."""
+    with Image.open(BytesIO(base64.b64decode(uri.removeprefix("data:image/png;base64,")))) as image:
+        assert (image.format, image.info) == ("PNG", {})
+        return np.asarray(image)

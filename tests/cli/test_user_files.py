@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from program import assert_refused, invoke
 
-from bivit.cli.ablation_job import read_measured
+from bivit.cli.ablation_job import Measured, read_measured
 from bivit.cli.publish import _teacher_top1
 from bivit.model.train.recipe import FOLDER, load_recipe
 from bivit.sim.engine.presets import ENGINES, load_engine
@@ -151,12 +151,14 @@ def test_a_report_of_anything_else(text: str, tmp_path: Path, monkeypatch: pytes
     "text", ["{}", "[]", '{"top1": "0.5", "seconds": 1, "images_per_s": 1}', '{"top1": true}', "{"]
 )
 def test_results_of_a_job_that_are_none(text: str, tmp_path: Path) -> None:
-    names = {"top1", "seconds", "images_per_s"}
-    (tmp_path / "result.json").write_text('{"top1": 0.5, "seconds": 1, "images_per_s": 2.0}')
-    assert names <= set(read_measured(tmp_path / "result.json", names))
-    (tmp_path / "result.json").write_text(text)
+    path = tmp_path / "result.json"
+    path.write_text('{"top1": 0.5, "seconds": 1, "images_per_s": 2.0}')
+    assert read_measured(path, seed=3) == Measured(seed=3, top1=0.5, seconds=1, images_per_s=2.0)
+    with pytest.raises(BivitError, match=r"result\.json.*lacks ones"):
+        read_measured(path, 3, ("ones",))
+    path.write_text(text)
     with pytest.raises(BivitError, match=r"result\.json"):
-        read_measured(tmp_path / "result.json", names)
+        read_measured(path, seed=3)
 
 
 @pytest.mark.parametrize("text", ["[]", '{"top1_teacher": "high"}', '{"top1_teacher": true}'])

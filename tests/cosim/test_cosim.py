@@ -22,9 +22,9 @@ from tiny_engine import CLASSES, ENGINE, IMAGE_BEATS, TinyEngine, tiny_logits
 
 from bivit.cosim.compare import Mismatch
 from bivit.cosim.monitor import BENCH_TOP, bench_top, ports_of, read_trace
-from bivit.cosim.run import WAVE_AFTER, WAVE_BEFORE, Session
 from bivit.cosim.runner import build
 from bivit.cosim.scenario import Load, Outcome, Run, Step, play
+from bivit.cosim.session import WAVE_AFTER, WAVE_BEFORE, Expected, Session
 from bivit.cosim.toolchain import has_lz4
 from bivit.hw.probes import Probe
 from bivit.sim.engine.loadstream import LoadError, build_stream
@@ -160,14 +160,15 @@ def test_a_reset_in_mid_image(cycles: int, tiny_verilog: str, cache_dir: Path, t
     assert logits_of(outcomes[4]) == tiny_logits(TABLE, images).tolist()
 
 
-def expected_of(images: NDArray[np.uint8]) -> list[list[Writes]]:
+def expected_of(images: NDArray[np.uint8], **registers: int) -> Expected:
     """Expected writes of each image: its sum, as tensor `pool` with one element."""
-    sums = images.astype(np.int64).sum(axis=1)
     ones = np.ones((1, 1), bool)
-    return [
+    writes = [
         [Writes("x", "pool", np.array([[i]]), np.array([[value]]), ones, lambda w, e: (0, 7))]
-        for i, value in enumerate(sums)
+        for i, value in enumerate(images.astype(np.int64).sum(axis=1))
     ]
+    logits = tiny_logits(TABLE, images)
+    return Expected(lambda image: writes[image], logits, registers, {"pool": ("row", "channel")})
 
 
 def session(text: str, images: NDArray[np.uint8], simulator: str, cache_dir: Path) -> Session:
@@ -201,7 +202,8 @@ steps = [t.Load(t.stream(t.TABLE)), t.Run([i.tobytes() for i in images], 10**9)]
 text = text.replace("s_axis_pixels_tready = ", "s_axis_pixels_tready = 1'd0 & ")
 how = {"simulator": sys.argv[2], "stall": 0, "seed": 0, "cache_dir": Path(sys.argv[3])}
 session = t.Session(t.sources(text), t.PROBES, steps, **how)
-session.verify(lambda i: [], t.tiny_logits(t.TABLE, images), registers={}, out_dir=Path(sys.argv[4]))
+expected = t.Expected(lambda i: [], t.tiny_logits(t.TABLE, images), {})
+session.verify(expected, out_dir=Path(sys.argv[4]))
 """
 
 
@@ -209,7 +211,8 @@ def start_endless(text: str, simulator: str, folder: Path) -> subprocess.Popen[s
     """Start a co-simulation that would not end, all of whose files are in `folder`."""
     (folder / "tiny.v").write_text(text)
     arguments = [str(folder / "tiny.v"), simulator, str(folder / "cache"), str(folder / "out")]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests" / "tools"), "TMPDIR": str(folder)}
+    modules = os.pathsep.join(map(str, (ROOT / "tests" / "tools", Path(__file__).parent)))
+    environment = {**os.environ, "PYTHONPATH": modules, "TMPDIR": str(folder)}
     command = [sys.executable, "-c", ENDLESS, *arguments]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
 
@@ -272,11 +275,7 @@ def test_a_right_engine_verifies(tiny_verilog: str, cache_dir: Path, tmp_path: P
     images = pixels(4)
     said: list[str] = []
     result = session(tiny_verilog, images, FASTEST_BUILD, cache_dir).verify(
-        lambda i: expected_of(images)[i],
-        tiny_logits(TABLE, images),
-        registers={"DONE": 4, "LOADS_OK": 1},
-        out_dir=tmp_path / "out",
-        progress=said.append,
+        expected_of(images, DONE=4, LOADS_OK=1), out_dir=tmp_path / "out", progress=said.append
     )
     assert (result.images, result.mismatches, result.first_mismatch, result.waveform) == (4, 0, None, None)
     assert result.values == 4 + 4 * CLASSES
@@ -292,7 +291,7 @@ def test_an_engine_that_refuses_its_program_is_an_error(tiny_verilog: str, cache
     broken = session(tiny_verilog, images, FASTEST_BUILD, cache_dir)
     broken.steps = [Load(stream(TABLE)[:-8]), run_of(images)]
     with pytest.raises(BivitError, match="error LOAD_LENGTH: load stream refused: cut short"):
-        broken.verify(lambda i: [], tiny_logits(TABLE, images), registers={})
+        broken.verify(Expected(lambda i: [], tiny_logits(TABLE, images), {}))
 
 
 @pytest.mark.slow
@@ -300,9 +299,7 @@ def test_an_engine_that_hangs_misses_its_first_write(tiny_verilog: str, cache_di
     (line,) = re.findall(r"^  assign s_axis_pixels_tready = .*$", tiny_verilog, re.MULTILINE)
     hanging = tiny_verilog.replace(line, "  assign s_axis_pixels_tready = 1'd0;")
     images = pixels(2)
-    result = session(hanging, images, FASTEST_BUILD, cache_dir).verify(
-        lambda i: expected_of(images)[i], tiny_logits(TABLE, images), registers={}
-    )
+    result = session(hanging, images, FASTEST_BUILD, cache_dir).verify(expected_of(images))
     assert result.mismatches == 2
     wanted = int(images[0].astype(np.int64).sum())
     assert result.first_mismatch == Mismatch(0, "pool", (0, 7), "missing", wanted, None, "x", 0)
@@ -325,9 +322,7 @@ def test_a_stuck_wire_is_named_and_recorded(tiny_verilog: str, cache_dir: Path, 
     first = next(i for i, value in enumerate(sums) if not value & 8)
     (line,) = re.findall(r"^    \.write__data\(.*\),?$", tiny_verilog, re.MULTILINE)
     broken = tiny_verilog.replace(line, line.replace(")", " | 32'd8)"))
-    result = session(broken, images, FASTEST_BUILD, cache_dir).verify(
-        lambda i: expected_of(images)[i], tiny_logits(TABLE, images), registers={}, out_dir=tmp_path / "out"
-    )
+    result = session(broken, images, FASTEST_BUILD, cache_dir).verify(expected_of(images), out_dir=tmp_path / "out")
     mismatch = result.first_mismatch
     assert mismatch is not None
     assert result.mismatches == sum(not value & 8 for value in sums)
@@ -343,11 +338,9 @@ def test_a_stuck_wire_is_named_and_recorded(tiny_verilog: str, cache_dir: Path, 
 def test_a_waveform_around_the_first_difference(tiny_verilog: str, cache_dir: Path, tmp_path: Path) -> None:
     """Verilator, with a wrong expectation for the third image, so that the engine itself is built before."""
     images = pixels(120)
-    expected, logits = expected_of(images), tiny_logits(TABLE, images)
-    expected[100][0].values[0, 0] += 1
-    result = session(tiny_verilog, images, "verilator", cache_dir).verify(
-        lambda i: expected[i], logits, registers={}, out_dir=tmp_path
-    )
+    expected = expected_of(images)
+    next(iter(expected.writes(100))).values[0, 0] += 1
+    result = session(tiny_verilog, images, "verilator", cache_dir).verify(expected, out_dir=tmp_path)
     assert result.first_mismatch is not None
     assert (result.mismatches, result.first_mismatch.image) == (1, 100)
     assert result.waveform is not None

@@ -10,7 +10,7 @@ import pytest
 from amaranth.back import verilog
 from tiny_engine import PORTS, TinyEngine
 
-from bivit.cosim.compare import Comparison, Mismatch, axis_names
+from bivit.cosim.compare import Comparison, Mismatch
 from bivit.cosim.monitor import ProbeTrace, ports_of, read_trace
 from bivit.cosim.toolchain import find_simulator
 from bivit.hw.probes import Probe
@@ -36,7 +36,7 @@ def writes_of(values: list[list[int]], keys: list[int], tap: str = "blocks.2.mlp
 
 def compared(seen: list[tuple[int, int, int]], wanted: Writes) -> tuple[Mismatch | None, Mismatch | None, int]:
     probes, traces = traced(seen)
-    comparison = Comparison(probes, traces)
+    comparison = Comparison(probes, traces, {"blocks.2.mlp.fc1": ("token", "channel")})
     return comparison.image(3, [wanted]), comparison.rest(3), comparison.values
 
 
@@ -81,22 +81,11 @@ def test_differences_come_in_the_order_of_the_hardware_not_of_time() -> None:
     assert comparison.rest(0) is None
 
 
-@pytest.mark.parametrize(
-    ("tensor", "axes"),
-    [
-        ("patch_embed", ("token", "channel")),
-        ("blocks.0.attn.qkv", ("token", "channel")),
-        ("blocks.11.attn.attn_sign", ("head", "token", "key")),
-        ("blocks.1.attn.q_norm", ("head", "token", "channel")),
-        ("blocks.1.attn.q_norm.s1", ("head", "token")),
-        ("blocks.1.norm1.r", ("token",)),
-        ("norm.q", ("row",)),
-        ("norm", ("row", "channel")),
-        ("head", ("class",)),
-    ],
-)
-def test_names_of_axes(tensor: str, axes: tuple[str, ...]) -> None:
-    assert axis_names(tensor, len(axes)) == axes
+def test_a_tensor_that_is_no_tap_has_numbered_axes() -> None:
+    probes, traces = traced([(10, 0, 0x0201)])
+    found = Comparison(probes, traces).image(0, [writes_of([[1, 3]], [0], "another")])
+    assert found is not None
+    assert found.where() == {"axis 0": 5, "axis 1": 9}
 
 
 def test_a_trace_with_an_unknown_value_is_refused(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from engines import stream_of, tiny_build, tiny_verilog
 from shapes import MODES, TINY, TOKENS, tiny_engine
 from simulators import FASTEST_BUILD
 
-from bivit.cosim.run import CosimResult, run_cosim
+from bivit.cosim.run import Case, run_cosim
 from bivit.cosim.scenario import Load, Outcome, Run, Step, play
+from bivit.cosim.session import CosimResult
 from bivit.sim.engine.commands import Matmul
 from bivit.sim.engine.loadstream import LoadError, build_stream
 from bivit.sim.engine.registers import ErrorCode
@@ -51,8 +52,8 @@ def test_every_tap_and_cycle_is_as_predicted(mode):
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_stalls_change_no_number_and_are_accounted_for(seed):
-    network = random_network(TOKENS, seed=5)
-    plain, stalled = cosim(network, count=3), cosim(network, count=3, stall=0.5, seed=seed)
+    case = Case(random_network(TOKENS, seed=5), tiny_engine(), images_for(TOKENS, 3), verilog=tiny_verilog())
+    plain, stalled = case.run(stall=0.0), case.run(stall=0.5, seed=seed)
     assert plain.mismatches == stalled.mismatches == 0
     assert stalled.stall_logits == 0  # the queue takes what the reader leaves
     assert stalled.cycles == plain.cycles + stalled.stall_pixels - plain.stall_pixels

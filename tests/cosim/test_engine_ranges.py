@@ -9,8 +9,9 @@ from extremes import extreme_network, tied_network
 from shapes import MODES, TINY, TOKENS, random_images, tiny_engine
 
 from bivit.cosim.register_check import RegisterDifference, compare_registers, expected_registers
-from bivit.cosim.run import CosimResult, run_cosim
+from bivit.cosim.run import run_cosim
 from bivit.cosim.scenario import Outcome
+from bivit.cosim.session import CosimResult
 from bivit.hw.emit import engine_verilog
 from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.engine.presets import engine_for

@@ -9,7 +9,7 @@ import pytest
 from shapes import TINY
 from training import EVERYTHING, QUICK, write_recipe
 
-from bivit.cli.train import FINETUNE
+from bivit.cli.runs.training import FINETUNE
 from bivit.model.train.recipe import FOLDER, load_recipe
 from bivit.sim.errors import BivitError
 from bivit.sim.network.presets import PRESETS

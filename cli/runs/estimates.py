@@ -1,0 +1,190 @@
+"""Cycles, latency and resources of a compiled network: one device's numbers, and the tables of all devices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ...sim.system.result import INLINE, Result
+
+if TYPE_CHECKING:
+    from ...sim.estimate.devices import Device
+    from ...sim.estimate.resources import ResourceReport
+    from ...sim.program.compiler import Program
+
+#: Device whose units the report lists one by one.
+UNIT_TARGET = "zu9eg"
+#: Quantities of `bivit.sim.estimate.cost.Cost` and their names in tables.
+_QUANTITIES = {"luts": "LUT", "ffs": "FF", "dsps": "DSP", "brams": "BRAM"}
+
+#: Keys of rows and the headings of their columns, in order.
+Columns = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing(Result):
+    """Cycles, latency and throughput at a clock.
+
+    Parameters
+    ----------
+    cycles : int
+        Of one image, start to last logit.
+    interval_cycles : int
+        From image to image.
+    array_utilisation : float
+    clock_mhz, latency_us : float
+    images_per_s : float
+        One after the other, without a pause.
+    """
+
+    cycles: int
+    interval_cycles: int
+    array_utilisation: float
+    clock_mhz: float
+    latency_us: float
+    images_per_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResourceRow(Result):
+    """One resource of a device; None is unknown. A total is `assumed` as soon as one unit's number is."""
+
+    resource: str
+    used: float | None
+    available: float | None
+    share: float | None
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitRow(Result):
+    """What one unit takes; `kind` is `unknown` where a quantity is None."""
+
+    unit: str
+    luts: float | None
+    ffs: float | None
+    dsps: float | None
+    brams: float | None
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceRow(Result):
+    """An engine with its network on one device, numbers as text where they are read only; `shares` by resource."""
+
+    target: str
+    part: str
+    shares: dict[str, str] = field(metadata=INLINE)
+    fits: bool | None
+    kind: str
+    clock: str
+    latency_us: float
+    images_per_s: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimateTables(Result):
+    """Tables of the report: the units on one device, and every device."""
+
+    unit_target: str
+    units: tuple[UnitRow, ...]
+    unit_columns: Columns
+    devices: tuple[DeviceRow, ...]
+    device_columns: Columns
+
+
+def timing_of(program: Program, clock_mhz: float) -> Timing:
+    """Estimate the times of one image and of many.
+
+    Parameters
+    ----------
+    program : Program
+    clock_mhz : float
+        Above 0.
+    """
+    from ...sim.estimate.resources import images_per_s, latency_us
+    from ...sim.program.cycles import estimate_cycles
+
+    single = estimate_cycles(program, 1)
+    return Timing(
+        cycles=single.cycles,
+        interval_cycles=program.image_cycles,
+        array_utilisation=single.array_utilisation,
+        clock_mhz=clock_mhz,
+        latency_us=latency_us(single.cycles, clock_mhz),
+        images_per_s=images_per_s(program.image_cycles, clock_mhz),
+    )
+
+
+def resource_rows(resources: ResourceReport) -> tuple[ResourceRow, ...]:
+    """One row a resource: used, available, share and kind."""
+    rows = []
+    for name, title in _QUANTITIES.items():
+        percent = resources.utilisation[name]
+        rows.append(
+            ResourceRow(
+                resource=title,
+                used=resources.total_of(name),
+                available=getattr(resources.available, name),
+                share=None if percent is None else percent / 100,
+                kind=_kind({row.kind for row in resources.rows if row.quantity == name}),
+            )
+        )
+    return tuple(rows)
+
+
+def unit_rows(resources: ResourceReport) -> tuple[UnitRow, ...]:
+    """One row a unit: its quantities and their kind."""
+    rows = []
+    for unit, cost in resources.units.items():
+        kind = "unknown" if cost.unknown else _kind({row.kind for row in resources.rows if row.unit == unit})
+        rows.append(UnitRow(unit=unit, luts=cost.luts, ffs=cost.ffs, dsps=cost.dsps, brams=cost.brams, kind=kind))
+    return tuple(rows)
+
+
+def _kind(kinds: set[str]) -> str:
+    """The weakest of some kinds."""
+    return next(kind for kind in ("assumed", "estimated", "synthesised") if kind in kinds)
+
+
+def estimate_tables(program: Program) -> EstimateTables:
+    """Tables of the report: the units of one device, and every device."""
+    from ...sim.estimate.devices import DEVICES
+    from ...sim.estimate.resources import estimate_resources
+
+    return EstimateTables(
+        unit_target=DEVICES[UNIT_TARGET].part,
+        units=unit_rows(estimate_resources(program.layout.engine, UNIT_TARGET)),
+        unit_columns=(("unit", "unit"), *_QUANTITIES.items(), ("kind", "kind")),
+        devices=tuple(_device_row(program, name, device) for name, device in DEVICES.items()),
+        device_columns=(
+            ("part", "device"),
+            *((title, title) for title in _QUANTITIES.values()),
+            ("fits", "fits"),
+            ("kind", "resources"),
+            ("clock", "clock"),
+            ("latency_us", "latency, µs"),
+            ("images_per_s", "images/s"),
+        ),
+    )
+
+
+def _device_row(program: Program, name: str, device: Device) -> DeviceRow:
+    from ...sim.estimate.resources import estimate_resources
+
+    timing = timing_of(program, device.clock_mhz)
+    resources = estimate_resources(program.layout.engine, device)
+    return DeviceRow(
+        target=name,
+        part=device.part,
+        shares={row.resource: _percent(row.share) for row in resource_rows(resources)},
+        fits=resources.fits,
+        kind=_kind({row.kind for row in resources.rows}),
+        clock=f"{device.clock_mhz:g} MHz, {device.clock_kind}",
+        latency_us=round(timing.latency_us, 1),
+        images_per_s=round(timing.images_per_s),
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "unknown" if share is None else f"{share:.1%}"

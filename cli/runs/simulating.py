@@ -1,0 +1,63 @@
+"""Co-simulation of images with and without stalls, as `bivit cosim` and `demo` run it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..shared.progress import step
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ...cosim.session import CosimResult
+    from ...cosim.summary import CosimSummary
+    from ...sim.engine.config import EngineConfig
+    from ...sim.network.network import IntNetwork
+
+
+def simulate_runs(
+    network: IntNetwork,
+    engine: EngineConfig,
+    images: NDArray[np.uint8],
+    *,
+    stall: float,
+    seed: int,
+    simulator: str,
+    out_dir: Path,
+    verilog: str | None = None,
+) -> CosimSummary:
+    """Simulate the images twice: with streams that never stall, and with random stalls.
+
+    Parameters
+    ----------
+    network : IntNetwork
+    engine : EngineConfig
+    images : uint8[B, H, W, C]
+    stall : float
+        Probability of a pause before each beat in the second run; 0 leaves that run out.
+    seed : int
+        Of the pauses.
+    simulator : str
+        ``verilator`` or ``icarus``.
+    out_dir : Path
+        Where a waveform around the first difference goes.
+    verilog : str, optional
+        The engine's Verilog where it was generated already.
+    """
+    with step("prepare the co-simulation") as say:
+        say("loading Amaranth and cocotb")
+        from ...cosim.run import Case
+        from ...cosim.summary import summarise
+
+        case = Case(network, engine, images, verilog=verilog, progress=say)
+    names = {"streams never stall": 0.0, f"random stalls, {stall:.0%} of beats": stall}
+    results: dict[str, CosimResult] = {}
+    for name, probability in names.items():
+        if probability or not results:
+            with step(f"co-simulate {len(images)} images, {name}") as say:
+                results[name] = case.run(
+                    simulator=simulator, stall=probability, seed=seed, out_dir=out_dir, progress=say
+                )
+    return summarise(results, case.estimate)

@@ -1,0 +1,150 @@
+"""What runs of one case say together: values, registers, bus rules, and cycles beside their estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..sim.program.cycles import CycleEstimate
+from ..sim.system.result import Result
+from .session import CosimResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRow(Result):
+    """One run beside its estimate.
+
+    Parameters
+    ----------
+    run : str
+        Names it.
+    images, values, mismatches : int
+        As in `CosimResult`.
+    cycles_estimated, cycles_simulated : int
+        With streams that never stall, and as counted.
+    cycles_stalled : int
+        Cycles that the engine waited for its ports beyond the estimate.
+    stall_pixels, stall_logits : int
+        All cycles that it waited.
+    array_utilisation : float
+        Useful products over those that the array could have done, 0 to 1.
+    kcycles_per_s : float
+    """
+
+    run: str
+    images: int
+    values: int
+    mismatches: int
+    cycles_estimated: int
+    cycles_stalled: int
+    cycles_simulated: int
+    stall_pixels: int
+    stall_logits: int
+    array_utilisation: float
+    kcycles_per_s: float
+
+    @property
+    def explained(self) -> bool:
+        """Whether the stall counters account for every cycle beyond the estimate."""
+        return self.cycles_estimated + self.cycles_stalled == self.cycles_simulated
+
+
+@dataclass(frozen=True, kw_only=True)
+class CosimSummary(Result):
+    """All runs; cycles, utilisation and speed are those of the first, whose streams never stall.
+
+    Parameters
+    ----------
+    cosim_images, cosim_mismatches : int
+        Images of a run, and those with any difference, over all runs.
+    cycles_estimated, cycles_simulated : int
+    cycles_explained : bool
+        The stall counters account for every cycle of every run.
+    array_utilisation, kcycles_per_s : float
+    simulator : str
+    first_mismatch : str or None
+    register_differences : tuple of str
+        Registers that do not hold what they must.
+    bus_violations : tuple of str
+        Rules of the ports that were broken.
+    waveform : Path or None
+        Around the first difference.
+    runs : tuple of RunRow
+    """
+
+    cosim_images: int
+    cosim_mismatches: int
+    cycles_estimated: int
+    cycles_simulated: int
+    cycles_explained: bool
+    array_utilisation: float
+    kcycles_per_s: float
+    simulator: str
+    first_mismatch: str | None
+    register_differences: tuple[str, ...]
+    bus_violations: tuple[str, ...]
+    waveform: Path | None
+    runs: tuple[RunRow, ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether no difference was found, in values, registers, bus rules or cycles."""
+        return (
+            self.cosim_mismatches == 0
+            and not self.register_differences
+            and not self.bus_violations
+            and self.cycles_estimated == self.cycles_simulated
+            and self.cycles_explained
+        )
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """One line for the first value that differs, for each register, and for the first broken rule."""
+        first = () if self.first_mismatch is None else (self.first_mismatch,)
+        return (*first, *self.register_differences, *self.bus_violations[:1])
+
+
+def summarise(results: Mapping[str, CosimResult], estimate: CycleEstimate) -> CosimSummary:
+    """Put runs of the same images beside their estimate.
+
+    Parameters
+    ----------
+    results : mapping of str to CosimResult
+        By the name of the run; the streams of the first never stall.
+    estimate : CycleEstimate
+    """
+    rows = tuple(_row(name, result, estimate) for name, result in results.items())
+    runs = tuple(results.values())
+    return CosimSummary(
+        cosim_images=runs[0].images,
+        cosim_mismatches=sum(run.mismatches for run in runs),
+        cycles_estimated=estimate.cycles,
+        cycles_simulated=runs[0].cycles,
+        cycles_explained=all(row.explained for row in rows),
+        array_utilisation=rows[0].array_utilisation,
+        kcycles_per_s=rows[0].kcycles_per_s,
+        simulator=runs[0].simulator,
+        first_mismatch=next((str(run.first_mismatch) for run in runs if run.first_mismatch is not None), None),
+        register_differences=tuple(str(difference) for run in runs for difference in run.registers),
+        bus_violations=tuple(str(violation) for run in runs for violation in run.violations),
+        waveform=next((run.waveform for run in runs if run.waveform is not None), None),
+        runs=rows,
+    )
+
+
+def _row(name: str, result: CosimResult, estimate: CycleEstimate) -> RunRow:
+    return RunRow(
+        run=name,
+        images=result.images,
+        values=result.values,
+        mismatches=result.mismatches,
+        cycles_estimated=estimate.cycles,
+        # The estimate holds the time that a stream needs to bring the pixels even when it never stalls.
+        cycles_stalled=result.stall_pixels + result.stall_logits - estimate.stall_pixels,
+        cycles_simulated=result.cycles,
+        stall_pixels=result.stall_pixels,
+        stall_logits=result.stall_logits,
+        array_utilisation=estimate.useful_macs / (result.cycles * estimate.peak_macs),
+        kcycles_per_s=result.kcycles_per_s,
+    )
