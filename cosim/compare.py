@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hw.lanes import Lane
+from ..hw.probes import Probe
 from ..sim.errors import check
-from ..sim.program.expected import Block
-from .monitor import LaneTrace
+from ..sim.program.expected import Writes
+from .monitor import ProbeTrace
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Mismatch:
         A wrong value; a write to a wrong address; a write that never came; a write that nothing expects.
     expected, got : int, tuple of int, or None
         Values in the tensor's units, or addresses; None where there is none.
-    lane : str
+    probe : str
         Where it was observed.
     cycle : int
         When, in clock edges since the simulation's start; for a missing write, when the last write at all came.
@@ -43,7 +43,7 @@ class Mismatch:
     kind: Literal["value", "address", "missing", "extra"]
     expected: int | tuple[int, ...] | None
     got: int | tuple[int, ...] | None
-    lane: str
+    probe: str
     cycle: int
 
     @property
@@ -64,7 +64,7 @@ class Mismatch:
             "missing": f"expected {self.expected}, never written",
             "extra": f"nothing more expected, got {self.got}",
         }[self.kind]
-        return f"image {self.image}, {self.tensor} ({place}): {what}; port {self.lane}, cycle {self.cycle}"
+        return f"image {self.image}, {self.tensor} ({place}): {what}; port {self.probe}, cycle {self.cycle}"
 
 
 def axis_names(tensor: str, rank: int) -> tuple[str, ...]:
@@ -94,31 +94,31 @@ def axis_names(tensor: str, rank: int) -> tuple[str, ...]:
 
 
 class Comparison:
-    """Goes through the writes of each lane, image after image.
+    """Goes through the writes of each probe, image after image.
 
     Parameters
     ----------
-    lanes : sequence of Lane
+    probes : sequence of Probe
         What was observed.
-    traces : mapping of str to LaneTrace
+    traces : mapping of str to ProbeTrace
         The writes.
     """
 
-    def __init__(self, lanes: Sequence[Lane], traces: Mapping[str, LaneTrace]):
-        self.lanes = {lane.name: lane for lane in lanes}
+    def __init__(self, probes: Sequence[Probe], traces: Mapping[str, ProbeTrace]):
+        self.probes = {probe.name: probe for probe in probes}
         self.traces = traces
         #: Elements compared so far.
         self.values = 0
-        self._next = dict.fromkeys(self.lanes, 0)
+        self._next = dict.fromkeys(self.probes, 0)
         #: Cycle of the last write of all.
         self.last_cycle = max((int(trace.cycles[-1]) for trace in traces.values() if len(trace.cycles)), default=0)
 
-    def image(self, image: int, blocks: Iterable[Block]) -> Mismatch | None:
-        """Compare the writes of one image, in the order of `blocks`; return the first difference."""
+    def image(self, image: int, expected: Iterable[Writes]) -> Mismatch | None:
+        """Compare the writes of one image, in the order of `expected`; return the first difference."""
         first = None
-        for block in blocks:
-            found = self._block(image, block) if first is None else None
-            self._next[block.lane] += len(block.values)
+        for writes in expected:
+            found = self._compare(image, writes) if first is None else None
+            self._next[writes.probe] += len(writes.values)
             first = first or found
         return first
 
@@ -135,46 +135,46 @@ class Comparison:
         data = int.from_bytes(self.traces[name].data[self._next[name]].tobytes(), "little")
         return Mismatch(image, name, (), "extra", None, data, name, cycle)
 
-    def _block(self, image: int, block: Block) -> Mismatch | None:
-        lane, trace, start = self.lanes[block.lane], self.traces[block.lane], self._next[block.lane]
-        check(block.values.shape[1] == lane.elements, f"lane {lane.name} has {lane.elements} elements")
-        keys, data = trace.keys[start : start + len(block.values)], trace.data[start : start + len(block.values)]
+    def _compare(self, image: int, writes: Writes) -> Mismatch | None:
+        probe, trace, start = self.probes[writes.probe], self.traces[writes.probe], self._next[writes.probe]
+        check(writes.values.shape[1] == probe.elements, f"probe {probe.name} has {probe.elements} elements")
+        keys, data = trace.keys[start : start + len(writes.values)], trace.data[start : start + len(writes.values)]
         count = len(keys)
-        wrong_key = (keys != block.keys[:count]).any(axis=1)
-        mask = _pack(np.where(block.valid[:count], -1, 0), lane.bits)
-        wrong_data = ((data ^ _pack(block.values[:count], lane.bits)) & mask).any(axis=1)
-        self.values += int(block.valid[:count].sum())
+        wrong_key = (keys != writes.keys[:count]).any(axis=1)
+        mask = _pack(np.where(writes.valid[:count], -1, 0), probe.bits)
+        wrong_data = ((data ^ _pack(writes.values[:count], probe.bits)) & mask).any(axis=1)
+        self.values += int(writes.valid[:count].sum())
         bad = np.flatnonzero(wrong_key | wrong_data)
         if len(bad):
-            return self._difference(image, block, int(bad[0]), bool(wrong_key[bad[0]]))
-        if count < len(block.values):
-            return self._missing(image, block, count)
+            return self._difference(image, writes, int(bad[0]), bool(wrong_key[bad[0]]))
+        if count < len(writes.values):
+            return self._missing(image, writes, count)
         return None
 
-    def _difference(self, image: int, block: Block, write: int, wrong_key: bool) -> Mismatch:
-        """Describe write `write` of `block`, whose address or data is wrong."""
-        lane, trace = self.lanes[block.lane], self.traces[block.lane]
-        at = self._next[block.lane] + write
+    def _difference(self, image: int, writes: Writes, write: int, wrong_key: bool) -> Mismatch:
+        """Describe the write `write` of `writes`, whose address or data is wrong."""
+        probe, trace = self.probes[writes.probe], self.traces[writes.probe]
+        at = self._next[writes.probe] + write
         cycle = int(trace.cycles[at])
         if wrong_key:
-            index = block.index(write, int(np.argmax(block.valid[write])))
-            expected, got = (tuple(int(key) for key in keys) for keys in (block.keys[write], trace.keys[at]))
-            return Mismatch(image, block.tap, index, "address", expected, got, lane.name, cycle)
-        elements = _unpack(trace.data[at], lane)
+            index = writes.index(write, int(np.argmax(writes.valid[write])))
+            expected, got = (tuple(int(key) for key in keys) for keys in (writes.keys[write], trace.keys[at]))
+            return Mismatch(image, writes.tap, index, "address", expected, got, probe.name, cycle)
+        elements = _unpack(trace.data[at], probe)
         wrong = [
-            e for e in range(lane.elements) if block.valid[write, e] and elements[e] != int(block.values[write, e])
+            e for e in range(probe.elements) if writes.valid[write, e] and elements[e] != int(writes.values[write, e])
         ]
         element = wrong[0]
-        wanted, seen = int(block.values[write, element]), elements[element]
-        expected_value, got_value = (block.to_tap(write, element, value) for value in (wanted, seen))
-        index = block.index(write, element)
-        return Mismatch(image, block.tap, index, "value", expected_value, got_value, lane.name, cycle)
+        wanted, seen = int(writes.values[write, element]), elements[element]
+        expected_value, got_value = (writes.to_tap(write, element, value) for value in (wanted, seen))
+        index = writes.index(write, element)
+        return Mismatch(image, writes.tap, index, "value", expected_value, got_value, probe.name, cycle)
 
-    def _missing(self, image: int, block: Block, write: int) -> Mismatch:
-        element = int(np.argmax(block.valid[write]))
-        wanted = block.to_tap(write, element, int(block.values[write, element]))
-        index = block.index(write, element)
-        return Mismatch(image, block.tap, index, "missing", wanted, None, block.lane, self.last_cycle)
+    def _missing(self, image: int, writes: Writes, write: int) -> Mismatch:
+        element = int(np.argmax(writes.valid[write]))
+        wanted = writes.to_tap(write, element, int(writes.values[write, element]))
+        index = writes.index(write, element)
+        return Mismatch(image, writes.tap, index, "missing", wanted, None, writes.probe, self.last_cycle)
 
 
 def _pack(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:
@@ -184,9 +184,9 @@ def _pack(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:
     return np.packbits(rows, axis=1, bitorder="little")
 
 
-def _unpack(data: NDArray[np.uint8], lane: Lane) -> list[int]:
+def _unpack(data: NDArray[np.uint8], probe: Probe) -> list[int]:
     """Return the elements of one write."""
-    word, mask = int.from_bytes(data.tobytes(), "little"), (1 << lane.bits) - 1
-    elements = [word >> element * lane.bits & mask for element in range(lane.elements)]
-    sign = 1 << lane.bits - 1
-    return [(value ^ sign) - sign if lane.signed else value for value in elements]
+    word, mask = int.from_bytes(data.tobytes(), "little"), (1 << probe.bits) - 1
+    elements = [word >> element * probe.bits & mask for element in range(probe.elements)]
+    sign = 1 << probe.bits - 1
+    return [(value ^ sign) - sign if probe.signed else value for value in elements]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hw.lanes import Lane
+from ..hw.probes import Probe
 from ..sim.errors import BivitError
 from .protocol import MODULE as RULES_MODULE
 from .protocol import rules_module
@@ -41,8 +41,8 @@ def ports_of(verilog: str, module: str) -> dict[str, tuple[str, int]]:
     return {name: (direction, int(top or 0) + 1) for direction, top, name in declared}
 
 
-def bench_top(engine: str, ports: Ports, lanes: Sequence[Lane]) -> str:
-    """Return Verilog of a top level with the engine's ports and its instance, which observes `lanes`.
+def bench_top(engine: str, ports: Ports, probes: Sequence[Probe]) -> str:
+    """Return Verilog of a top level with the engine's ports and its instance, which observes `probes`.
 
     The module takes ``+trace_file=PATH`` and writes a line there for each write. Built with BIVIT_WAVES defined, it
     also takes ``+wave_file=PATH``, ``+wave_from=CYCLE`` and ``+wave_to=CYCLE``: it records that window and then ends
@@ -54,12 +54,12 @@ def bench_top(engine: str, ports: Ports, lanes: Sequence[Lane]) -> str:
         Name of the engine's module.
     ports : mapping of str to (str, int)
         As `ports_of`.
-    lanes : sequence of Lane
+    probes : sequence of Probe
         What to observe.
     """
     declared = ",\n".join(f"  {direction} wire [{bits - 1}:0] {name}" for name, (direction, bits) in ports.items())
     connected = ", ".join(f".{name}({name})" for name in ports)
-    writes = "\n".join(_write(number, lane) for number, lane in enumerate(lanes))
+    writes = "\n".join(_write(number, probe) for number, probe in enumerate(probes))
     return f"""module {TOP} (
 {declared}
 );
@@ -81,11 +81,11 @@ def bench_top(engine: str, ports: Ports, lanes: Sequence[Lane]) -> str:
 {rules_module(ports)}"""
 
 
-def _write(number: int, lane: Lane) -> str:
-    """Return the statement that writes a line for a write: lane number, cycle, keys and data, all hexadecimal."""
-    signals = ["cycle", *(_reference(path) for path in (*lane.keys, lane.data))]
+def _write(number: int, probe: Probe) -> str:
+    """Return the statement that writes a line for a write: probe number, cycle, keys and data, all hexadecimal."""
+    signals = ["cycle", *(_reference(path) for path in (*probe.keys, probe.data))]
     form = " ".join([f"{number:x}", *["%h"] * len(signals)])
-    return f'      if ({_reference(lane.enable)}) $fwrite(trace, "{form}\\n", {", ".join(signals)});'
+    return f'      if ({_reference(probe.enable)}) $fwrite(trace, "{form}\\n", {", ".join(signals)});'
 
 
 def _reference(path: str) -> str:
@@ -107,8 +107,8 @@ _WAVES = f"""`ifdef BIVIT_WAVES
 
 
 @dataclass(frozen=True)
-class LaneTrace:
-    """All writes of one lane, in order.
+class ProbeTrace:
+    """All writes of one probe, in order.
 
     Parameters
     ----------
@@ -125,28 +125,28 @@ class LaneTrace:
     data: NDArray[np.uint8]
 
 
-def read_trace(path: Path, lanes: Sequence[Lane]) -> dict[str, LaneTrace]:
-    """Return the writes that a `bench_top` for `lanes` put into a file, by name of the lane.
+def read_trace(path: Path, probes: Sequence[Probe]) -> dict[str, ProbeTrace]:
+    """Return the writes that a `bench_top` for `probes` put into a file, by name of the probe.
 
     Raises
     ------
     BivitError
         When a written value was unknown (X) in the simulation.
     """
-    lines: list[list[list[str]]] = [[] for _ in lanes]
+    lines: list[list[list[str]]] = [[] for _ in probes]
     with path.open(encoding="ascii") as file:
         for line in file:
             number, *words = line.split()
             if "x" in line:
-                message = f"lane {lanes[int(number, 16)].name} writes an unknown value: {line.strip()}"
+                message = f"probe {probes[int(number, 16)].name} writes an unknown value: {line.strip()}"
                 raise BivitError(f"{message}; the design reads something that was never set")
             lines[int(number, 16)].append(words)
-    return {lane.name: _lane_trace(lane, rows) for lane, rows in zip(lanes, lines, strict=True)}
+    return {probe.name: _probe_trace(probe, rows) for probe, rows in zip(probes, lines, strict=True)}
 
 
-def _lane_trace(lane: Lane, rows: list[list[str]]) -> LaneTrace:
-    size = -(-lane.elements * lane.bits // 8)
+def _probe_trace(probe: Probe, rows: list[list[str]]) -> ProbeTrace:
+    size = -(-probe.elements * probe.bits // 8)
     numbers = np.array([[int(word, 16) for word in row[:-1]] for row in rows], np.int64)
-    numbers = numbers.reshape(len(rows), 1 + len(lane.keys))
+    numbers = numbers.reshape(len(rows), 1 + len(probe.keys))
     data = b"".join(int(row[-1], 16).to_bytes(size, "little") for row in rows)
-    return LaneTrace(numbers[:, 0], numbers[:, 1:], np.frombuffer(data, np.uint8).reshape(len(rows), size))
+    return ProbeTrace(numbers[:, 0], numbers[:, 1:], np.frombuffer(data, np.uint8).reshape(len(rows), size))

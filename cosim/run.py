@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from ..hw.emit import TOP as ENGINE_TOP
 from ..hw.emit import engine_verilog
-from ..hw.lanes import Lane, observation_lanes
+from ..hw.probes import Probe, probes
 from ..sim.engine.config import EngineConfig
 from ..sim.engine.loadstream import build_stream
 from ..sim.engine.registers import ERROR_TEXTS, ErrorCode
 from ..sim.errors import check
 from ..sim.network.network import IntNetwork
 from ..sim.program.compiler import Program, compile_network
-from ..sim.program.expected import Block, expected_blocks
+from ..sim.program.expected import Writes, expected_writes
 from ..sim.program.load_words import load_words
 from ..sim.reference.run import run_reference
 from ..sim.system.files import scratch_folder, whole_file
@@ -149,18 +149,18 @@ def run_cosim(
     progress("running the reference; the first time its kernels are compiled")
     reference = run_reference(network, images, taps="all")
     program = compile_network(network, engine)
-    lanes = observation_lanes(engine)
+    observed = probes(engine)
     text = verilog or engine_verilog(engine)
-    sources = {f"{TOP}.sv": bench_top(ENGINE_TOP, ports_of(text, ENGINE_TOP), lanes), f"{ENGINE_TOP}.v": text}
+    sources = {f"{TOP}.sv": bench_top(ENGINE_TOP, ports_of(text, ENGINE_TOP), observed), f"{ENGINE_TOP}.v": text}
     steps: list[Step] = [
         Load(stream or build_stream(engine, load_words(network, program))),
         Run([image.tobytes() for image in images], _patience(program, images)),
     ]
 
-    def expected(image: int) -> Iterator[Block]:
-        return expected_blocks(network, program, reference.taps, image)
+    def expected(image: int) -> Iterator[Writes]:
+        return expected_writes(network, program, reference.taps, image)
 
-    session = Session(sources, lanes, steps, simulator=simulator, stall=stall, seed=seed, cache_dir=cache_dir)
+    session = Session(sources, observed, steps, simulator=simulator, stall=stall, seed=seed, cache_dir=cache_dir)
     registers = expected_registers(engine, network, len(images), reference.saturations)
     return session.verify(expected, reference.logits, registers=registers, out_dir=out_dir, progress=progress)
 
@@ -179,7 +179,7 @@ class Session:
     ----------
     sources : dict of str to str
         Verilog files: the bench's top level and the engine.
-    lanes : sequence of Lane
+    probes : sequence of Probe
         What the bench observes.
     steps : sequence of Step
         The last one is the run that is verified.
@@ -190,7 +190,7 @@ class Session:
     def __init__(
         self,
         sources: dict[str, str],
-        lanes: Sequence[Lane],
+        probes: Sequence[Probe],
         steps: Sequence[Step],
         *,
         simulator: str,
@@ -198,12 +198,12 @@ class Session:
         seed: int,
         cache_dir: Path | None,
     ):
-        self.sources, self.lanes, self.steps = sources, lanes, steps
+        self.sources, self.probes, self.steps = sources, probes, steps
         self.simulator, self.stall, self.seed, self.cache_dir = simulator, stall, seed, cache_dir
 
     def verify(
         self,
-        expected: Callable[[int], Iterable[Block]],
+        expected: Callable[[int], Iterable[Writes]],
         logits: NDArray[np.int64],
         *,
         registers: Mapping[str, int],
@@ -234,7 +234,7 @@ class Session:
             for outcome in outcomes:
                 _check_accepted(outcome)
             progress("comparing")
-            comparison = Comparison(self.lanes, read_trace(folder / "trace.txt", self.lanes))
+            comparison = Comparison(self.probes, read_trace(folder / "trace.txt", self.probes))
             found = [
                 comparison.image(i, expected(i)) or _compare_logits(i, row, outcome, comparison.last_cycle)
                 for i, row in enumerate(logits)

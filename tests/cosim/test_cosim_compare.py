@@ -11,45 +11,45 @@ from amaranth.back import verilog
 from tiny_engine import PORTS, TinyEngine
 
 from bivit.cosim.compare import Comparison, Mismatch, axis_names
-from bivit.cosim.monitor import LaneTrace, ports_of, read_trace
+from bivit.cosim.monitor import ProbeTrace, ports_of, read_trace
 from bivit.cosim.toolchain import find_simulator
-from bivit.hw.lanes import Lane
+from bivit.hw.probes import Probe
 from bivit.sim.errors import BivitError
-from bivit.sim.program.expected import Block
+from bivit.sim.program.expected import Writes
 
 
-def traced(writes: list[tuple[int, int, int]]) -> tuple[list[Lane], dict[str, LaneTrace]]:
-    """A lane of two signed bytes, and a trace of (cycle, address, data)."""
-    lane = Lane("a", "en", ("addr",), "data", 2, 8, True)
-    table = np.array(writes, np.int64).reshape(-1, 3)
+def traced(seen: list[tuple[int, int, int]]) -> tuple[list[Probe], dict[str, ProbeTrace]]:
+    """A probe of two signed bytes, and a trace of (cycle, address, data)."""
+    probe = Probe("a", "en", ("addr",), "data", 2, 8, True)
+    table = np.array(seen, np.int64).reshape(-1, 3)
     data = np.frombuffer(b"".join(int(d).to_bytes(2, "little") for d in table[:, 2]), np.uint8)
-    return [lane], {"a": LaneTrace(table[:, 0], table[:, 1:2], data.reshape(len(table), 2))}
+    return [probe], {"a": ProbeTrace(table[:, 0], table[:, 1:2], data.reshape(len(table), 2))}
 
 
-def block_of(values: list[list[int]], keys: list[int], tap: str = "blocks.2.mlp.fc1") -> Block:
+def writes_of(values: list[list[int]], keys: list[int], tap: str = "blocks.2.mlp.fc1") -> Writes:
     """Values of tokens 5, 6, ... in channels 8 and 9; the wire carries the tap's value less 100."""
     table = np.array(values, np.int64)
     valid = np.ones(table.shape, bool)
     index = lambda w, e: (5 + w, 8 + e)  # noqa: E731
-    return Block("a", tap, np.array(keys)[:, None], table, valid, index, lambda w, e, value: value + 100)
+    return Writes("a", tap, np.array(keys)[:, None], table, valid, index, lambda w, e, value: value + 100)
 
 
-def compared(writes: list[tuple[int, int, int]], block: Block) -> tuple[Mismatch | None, Mismatch | None, int]:
-    lanes, traces = traced(writes)
-    comparison = Comparison(lanes, traces)
-    return comparison.image(3, [block]), comparison.rest(3), comparison.values
+def compared(seen: list[tuple[int, int, int]], wanted: Writes) -> tuple[Mismatch | None, Mismatch | None, int]:
+    probes, traces = traced(seen)
+    comparison = Comparison(probes, traces)
+    return comparison.image(3, [wanted]), comparison.rest(3), comparison.values
 
 
 def test_equal_writes_compare_equal_whatever_their_sign_and_padding() -> None:
-    block = block_of([[-1, 2], [3, -128]], [0, 1])
-    assert compared([(10, 0, 0x02FF), (11, 1, 0x8003)], block) == (None, None, 4)
-    padded = dataclasses.replace(block, valid=np.array([[True, True], [True, False]]))
+    wanted = writes_of([[-1, 2], [3, -128]], [0, 1])
+    assert compared([(10, 0, 0x02FF), (11, 1, 0x8003)], wanted) == (None, None, 4)
+    padded = dataclasses.replace(wanted, valid=np.array([[True, True], [True, False]]))
     assert compared([(10, 0, 0x02FF), (11, 1, 0x5503)], padded) == (None, None, 3)
     assert compared([(10, 0, 0x02FF), (11, 1, 0x5504)], padded)[0] is not None
 
 
 def test_the_first_difference_is_described() -> None:
-    found, rest, _ = compared([(10, 0, 0x02FF), (11, 1, 0x8103)], block_of([[-1, 2], [3, -128]], [0, 1]))
+    found, rest, _ = compared([(10, 0, 0x02FF), (11, 1, 0x8103)], writes_of([[-1, 2], [3, -128]], [0, 1]))
     assert rest is None
     assert found == Mismatch(3, "blocks.2.mlp.fc1", (6, 9), "value", -28, -27, "a", 11)
     assert found.block == 2
@@ -58,23 +58,23 @@ def test_the_first_difference_is_described() -> None:
 
 
 def test_addresses_missing_and_extra_writes() -> None:
-    block = block_of([[1, 2], [3, 4]], [0, 1])
-    address = compared([(10, 0, 0x0201), (11, 2, 0x0403)], block)[0]
+    wanted = writes_of([[1, 2], [3, 4]], [0, 1])
+    address = compared([(10, 0, 0x0201), (11, 2, 0x0403)], wanted)[0]
     assert address == Mismatch(3, "blocks.2.mlp.fc1", (6, 8), "address", (1,), (2,), "a", 11)
-    missing = compared([(10, 0, 0x0201)], block)[0]
+    missing = compared([(10, 0, 0x0201)], wanted)[0]
     assert missing == Mismatch(3, "blocks.2.mlp.fc1", (6, 8), "missing", 103, None, "a", 10)
-    found, extra, _ = compared([(10, 0, 0x0201), (11, 1, 0x0403), (15, 7, 0x0605)], block)
+    found, extra, _ = compared([(10, 0, 0x0201), (11, 1, 0x0403), (15, 7, 0x0605)], wanted)
     assert (found, extra) == (None, Mismatch(3, "a", (), "extra", None, 0x0605, "a", 15))
-    assert compared([], block)[0] == Mismatch(3, "blocks.2.mlp.fc1", (5, 8), "missing", 101, None, "a", 0)
+    assert compared([], wanted)[0] == Mismatch(3, "blocks.2.mlp.fc1", (5, 8), "missing", 101, None, "a", 0)
 
 
 def test_differences_come_in_the_order_of_the_hardware_not_of_time() -> None:
-    """Two lanes: the block that is expected first is reported, even when the other's wrong write came earlier."""
-    (lane,), traces = traced([(50, 0, 0x0909)])
-    other = dataclasses.replace(lane, name="b")
+    """Two probes: the writes that is expected first is reported, even when the other's wrong write came earlier."""
+    (probe,), traces = traced([(50, 0, 0x0909)])
+    other = dataclasses.replace(probe, name="b")
     early = {"b": dataclasses.replace(traces["a"], cycles=np.array([20]))}
-    comparison = Comparison([lane, other], {**traces, **early})
-    first, second = block_of([[1, 2]], [0], "pool"), dataclasses.replace(block_of([[1, 2]], [0], "norm"), lane="b")
+    comparison = Comparison([probe, other], {**traces, **early})
+    first, second = writes_of([[1, 2]], [0], "pool"), dataclasses.replace(writes_of([[1, 2]], [0], "norm"), probe="b")
     found = comparison.image(0, [first, second])
     assert found is not None
     assert (found.tensor, found.cycle) == ("pool", 50)
@@ -101,8 +101,8 @@ def test_names_of_axes(tensor: str, axes: tuple[str, ...]) -> None:
 
 def test_a_trace_with_an_unknown_value_is_refused(tmp_path: Path) -> None:
     (tmp_path / "trace.txt").write_text("0 0000000000000010 1 0000000x\n")
-    with pytest.raises(BivitError, match="lane x writes an unknown value"):
-        read_trace(tmp_path / "trace.txt", [Lane("x", "en", (), "data", 1, 32, False)])
+    with pytest.raises(BivitError, match="probe x writes an unknown value"):
+        read_trace(tmp_path / "trace.txt", [Probe("x", "en", (), "data", 1, 32, False)])
 
 
 def test_ports_are_read_from_the_verilog() -> None:

@@ -17,7 +17,7 @@ from shapes import TOKENS, tiny_engine
 from bivit.cosim.toolchain import find_simulator
 from bivit.hw import emit
 from bivit.hw.emit import TOP, convert_engine, engine_verilog, generate
-from bivit.hw.lanes import observation_lanes
+from bivit.hw.probes import probes
 from bivit.hw.settings import Settings
 from bivit.sim.engine import config as sim_engine
 from bivit.sim.engine.config import EngineConfig
@@ -136,14 +136,14 @@ def test_files_agree(tmp_path):
 
 
 def test_observed_signals_exist():
-    """Every lane names a wire of the module that it says it is in."""
+    """Every probe names a wire of the module that it says it is in."""
     modules = {
         name.removeprefix("\\").strip(): body
         for name, body in re.findall(r"^module (\\\S+ |\w+) ?\((.*?)^endmodule", verilog(), re.M | re.S)
     }
     top = modules[TOP]
-    for lane in observation_lanes(tiny_engine()):
-        for path in (lane.enable, lane.data, *lane.keys):
+    for probe in probes(tiny_engine()):
+        for path in (probe.enable, probe.data, *probe.keys):
             *units, signal = path.split(".")
             body = top
             for unit in units:

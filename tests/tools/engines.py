@@ -8,7 +8,7 @@ from bivit.cosim.monitor import TOP as BENCH
 from bivit.cosim.monitor import bench_top, ports_of
 from bivit.cosim.runner import Build, build
 from bivit.hw.emit import TOP, engine_verilog
-from bivit.hw.lanes import observation_lanes
+from bivit.hw.probes import probes
 from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.network.network import IntNetwork
 from bivit.sim.program.compiler import compile_network
@@ -24,7 +24,7 @@ def tiny_verilog() -> str:
 def tiny_build() -> Build:
     """Its simulation under Verilator."""
     text = tiny_verilog()
-    sources = {f"{BENCH}.sv": bench_top(TOP, ports_of(text, TOP), observation_lanes(tiny_engine()))}
+    sources = {f"{BENCH}.sv": bench_top(TOP, ports_of(text, TOP), probes(tiny_engine()))}
     return build(sources | {f"{TOP}.v": text}, BENCH, simulator="verilator")
 
 

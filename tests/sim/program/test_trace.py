@@ -6,40 +6,40 @@ import numpy as np
 import pytest
 from shapes import MODES, tiny_engine
 
-from bivit.hw.lanes import observation_lanes
+from bivit.hw.probes import probes
 from bivit.sim.engine.commands import ISSUED
 from bivit.sim.network.random import random_network
 from bivit.sim.network.taps import tap_shapes
 from bivit.sim.program.compiler import compile_network
-from bivit.sim.program.expected import commands_with_writes, expected_blocks
+from bivit.sim.program.expected import commands_with_writes, expected_writes
 from bivit.sim.reference.run import run_reference
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_blocks_cover_every_tap_and_say_its_values(mode):
+def test_writes_cover_every_tap_and_say_its_values(mode):
     config = MODES[mode]
     network, engine = random_network(config, seed=2), tiny_engine()
     rng = np.random.default_rng(1)
     images = rng.integers(0, 256, (2, config.img_size, config.img_size, config.in_chans), dtype=np.uint8)
     taps = run_reference(network, images, taps="all").taps
-    lanes = {lane.name: lane for lane in observation_lanes(engine)}
+    ports = {probe.name: probe for probe in probes(engine)}
     seen: dict[str, Counter[tuple[int, ...]]] = {name: Counter() for name in taps}
-    for block in expected_blocks(network, compile_network(network, engine), taps, 1):
-        assert block.keys.shape == (len(block.values), len(lanes[block.lane].keys))
-        assert block.values.shape == block.valid.shape == (len(block.keys), lanes[block.lane].elements)
-        for write, element in zip(*np.nonzero(block.valid), strict=True):
-            index = block.index(int(write), int(element))
-            tap = taps[block.tap][1]
+    for writes in expected_writes(network, compile_network(network, engine), taps, 1):
+        assert writes.keys.shape == (len(writes.values), len(ports[writes.probe].keys))
+        assert writes.values.shape == writes.valid.shape == (len(writes.keys), ports[writes.probe].elements)
+        for write, element in zip(*np.nonzero(writes.valid), strict=True):
+            index = writes.index(int(write), int(element))
+            tap = taps[writes.tap][1]
             if any(i >= n for i, n in zip(index, tap.shape, strict=True)):
-                assert block.values[write, element] == 0  # padding bits
+                assert writes.values[write, element] == 0  # padding bits
                 continue
-            value = block.to_tap(int(write), int(element), int(block.values[write, element]))
+            value = writes.to_tap(int(write), int(element), int(writes.values[write, element]))
             offset = value - int(tap[index])
             # A threshold on half an even sum loses its own lowest bit, and nothing else.
-            assert offset == 0, (block.tap, index)
-            seen[block.tap][index] += 1
+            assert offset == 0, (writes.tap, index)
+            seen[writes.tap][index] += 1
     if config.pool == "token":
-        del seen["pool"]  # rows of the last block's add2, which the head reads where they are
+        del seen["pool"]  # rows of the last writes's add2, which the head reads where they are
     for name, shape in tap_shapes(config).items():
         if name not in seen:
             continue

@@ -12,13 +12,13 @@ from ..sim.network.formats import HEAD_BIAS_BITS
 
 
 @dataclass(frozen=True)
-class Lane:
+class Probe:
     """One observed write port.
 
     Parameters
     ----------
     name : str
-        As in `sim.program.expected.Block`.
+        As in `sim.program.expected.Writes`.
     enable : str
         Signal that is high when a write happens.
     keys : tuple of str
@@ -40,15 +40,15 @@ class Lane:
     signed: bool
 
 
-def observation_lanes(engine: EngineConfig) -> list[Lane]:
-    """Return all lanes of an engine; names are relative to the top module."""
+def probes(engine: EngineConfig) -> list[Probe]:
+    """Return all probes of an engine; names are relative to the top module."""
     n = engine.lanes
     norm, head_norm = norm_params(engine, "sign_norm"), norm_params(engine, "head_norm")
-    lanes = [
-        Lane(
+    found = [
+        Probe(
             "x", "datapath.x.w_en", ("datapath.x.w_addr",), "datapath.x.w_data", n, engine.formats.residual_bits, True
         ),
-        Lane(
+        Probe(
             "sums",
             "datapath.matmul.drain_en",
             ("datapath.matmul.drain_row", "datapath.matmul.drain_chunk"),
@@ -60,19 +60,21 @@ def observation_lanes(engine: EngineConfig) -> list[Lane]:
     ]
     for name in map(str, OperandMemory):
         store = f"datapath.bit_store.{name}"
-        lanes.append(
-            Lane(name, f"{store}.w_en", (f"{store}.w_addr", f"{store}.w_slot"), f"{store}.w_data", n, 1, False)
+        found.append(
+            Probe(name, f"{store}.w_en", (f"{store}.w_addr", f"{store}.w_slot"), f"{store}.w_data", n, 1, False)
         )
     for unit, params in (("sign_norm", norm), ("head_norm", head_norm)):
         path = f"datapath.{unit}"
         for what, bits, signed in (("s1", params.s1_bits, True), ("r", params.r_bits, False)):
-            lanes.append(
-                Lane(f"{unit}_{what}", f"{path}.stat_en", (f"{path}.stat_row",), f"{path}.stat_{what}", 1, bits, signed)
+            found.append(
+                Probe(
+                    f"{unit}_{what}", f"{path}.stat_en", (f"{path}.stat_row",), f"{path}.stat_{what}", 1, bits, signed
+                )
             )
     attention = "datapath.attention_threshold"
     for what, bits in (("m", engine.score_bits), ("z", z_bits(engine))):
-        lanes.append(
-            Lane(
+        found.append(
+            Probe(
                 f"attention_{what}",
                 f"{attention}.{what}_en",
                 (f"{attention}.{what}_row",),
@@ -83,10 +85,10 @@ def observation_lanes(engine: EngineConfig) -> list[Lane]:
             )
         )
     head, dense = "datapath.head", "datapath.dense"
-    lanes += [
-        Lane("norm_q", f"{head}.q_en", (), f"{head}.q_value", 1, engine.formats.head_m + 1, False),
-        Lane("y", f"{head}.y_w_en", (f"{head}.y_w_addr",), f"{head}.y_w_data", 1, Y_BITS, True),
-        Lane(
+    found += [
+        Probe("norm_q", f"{head}.q_en", (), f"{head}.q_value", 1, engine.formats.head_m + 1, False),
+        Probe("y", f"{head}.y_w_en", (f"{head}.y_w_addr",), f"{head}.y_w_data", 1, Y_BITS, True),
+        Probe(
             "logits",
             f"{dense}.logit_w_en",
             (f"{dense}.logit_w_addr",),
@@ -96,4 +98,4 @@ def observation_lanes(engine: EngineConfig) -> list[Lane]:
             True,
         ),
     ]
-    return lanes
+    return found
