@@ -9,11 +9,8 @@ from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value, ValueLike
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from ...sim.engine.pipeline import MULTIPLY_CYCLES, tree_cycles
+from ...sim.engine.pipeline import BLOCK_BITS, MULTIPLY_CYCLES, tree_cycles
 from .connect import connect
-
-#: Largest signed operands of one multiplier block, the wider and the narrower one.
-BLOCK_BITS = (27, 18)
 
 #: Longest delay that is made of registers; a longer one is cheaper as a small memory.
 MAX_SHIFT_CYCLES = 3

@@ -8,9 +8,8 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from ...sim.engine.commands import ROW_MEMORIES, ColumnMemory, OperandMemory
-from ...sim.engine.config import EngineConfig
-from ...sim.engine.memories import bit_memories
 from ...sim.engine.words import WORD
+from ...sim.units.bit_store import BitStoreUnit
 from ..parts.connect import connect, connect_address
 from ..parts.memory import SlotMemory
 
@@ -33,15 +32,13 @@ def source_layout(lanes: int) -> data.StructLayout:
 class BitStore(wiring.Component):
     """All operand memories: four sources of bits in, the array's row and column operands out.
 
-    Timing: a chunk is written `sim.engine.timing.BITS_WRITE` (1) cycle after its source's `en`; operands leave one
-    cycle after
-        the address.
+    Timing: a chunk is written one cycle after its source's `en` (`BitStoreUnit.write_stage`); operands leave one cycle
+        after the address.
     Numerics: bit 1 is +1 (attention: 1); the first chunk of a 64-bit word clears the rest of it, so that padding is 0.
 
     Parameters
     ----------
-    engine : EngineConfig
-        Shape of the engine.
+    unit : BitStoreUnit
 
     Members
     -------
@@ -55,11 +52,12 @@ class BitStore(wiring.Component):
         Operands of the array.
     """
 
-    def __init__(self, engine: EngineConfig):
-        self.engine = engine
+    def __init__(self, unit: BitStoreUnit):
+        self.unit, self.engine = unit, unit.engine
+        engine = unit.engine
         super().__init__(
             {
-                **{f"from_{name}": In(source_layout(engine.lanes)) for name in SOURCES},
+                **{f"from_{name}": In(source_layout(unit.lanes)) for name in SOURCES},
                 "a_mem": In(3),
                 "a_addr": In(16),
                 "w_mem": In(2),
@@ -81,16 +79,9 @@ class BitStore(wiring.Component):
         """Build the memories, their write ports and the operand multiplexers."""
         m = Module()
         stores: dict[OperandMemory, SlotMemory] = {}
-        shapes = bit_memories(self.engine)
+        shapes = self.unit.memories
         for memory in OperandMemory:
-            shape = shapes[str(memory)]
-            stores[memory] = SlotMemory(
-                slots=shape.slots,
-                slot_bits=self.engine.lanes,
-                depth=shape.depth,
-                group=shape.group,
-                clear=shape.clear,
-            )
+            stores[memory] = SlotMemory.of(shapes[str(memory)])
             m.submodules[str(memory)] = stores[memory]
             self._write(m, memory, stores[memory])
         self._read(m, stores)
@@ -116,7 +107,7 @@ class BitStore(wiring.Component):
 
     def _place(self, memory: OperandMemory, port: data.View) -> tuple[Value, Value, Value]:
         """Return word, slot and clear of a chunk in `memory`."""
-        in_word = exact_log2(self.engine.chunks_per_word)
+        in_word = exact_log2(WORD // self.unit.lanes)
         part = port.chunk[:in_word]
         if memory in ROW_MEMORIES:
             return port.addr + port.chunk[in_word:], Cat(part, port.row), part == 0
@@ -124,7 +115,7 @@ class BitStore(wiring.Component):
         if memory == OperandMemory.KEY:
             column = exact_log2(self.engine.columns)
             return port.addr + token[column:], Cat(part, token[:column]), part == 0
-        in_group = exact_log2(self.engine.tile_chunks)
+        in_group = exact_log2(self.engine.columns // self.unit.lanes)
         bit = exact_log2(WORD)
         return port.addr + token[bit:], Cat(port.chunk[:in_group], token[:bit]), token[:bit] == 0
 

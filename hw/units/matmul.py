@@ -8,8 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from ...sim.engine import commands
 from ...sim.engine.commands import Preload
-from ...sim.engine.config import EngineConfig
-from ...sim.engine.timing import MATMUL_DRAIN, MATMUL_PRELOAD, MATMUL_READ
+from ...sim.units.matmul import MatmulUnit
 from ..parts.connect import connect
 from ..parts.stream import command_layout, command_port
 from .xnor_array import XnorArray
@@ -33,20 +32,16 @@ EPILOGUE_LAYOUT = data.StructLayout({name: _FIELDS[name].width for name in _EPIL
 _PRELOAD = ("preload", "preload_addr", "preload_const")
 _PRELOAD_LAYOUT = data.StructLayout({name: _FIELDS[name].width for name in _PRELOAD})
 
-#: Cycles from the address of a step to its operands on the array's inputs.
-_FETCH = 1
-
 
 class Matmul(wiring.Component):
     """Sequence one tile: `steps` reads of both operands, then `rows` x `chunks` drained chunks.
 
-    Timing: `sim.engine.timing.matmul`; a new tile may start `steps` cycles after the last one, if its drain does not
+    Timing: `sim.units.matmul`; a new tile may start `steps` cycles after the last one, if its drain does not
     meet the other's.
 
     Parameters
     ----------
-    engine : EngineConfig
-        Shape of the engine.
+    unit : MatmulUnit
 
     Members
     -------
@@ -72,10 +67,9 @@ class Matmul(wiring.Component):
         The tile's fields, while it drains.
     """
 
-    commands = (commands.Matmul,)
-
-    def __init__(self, engine: EngineConfig):
-        self.engine = engine
+    def __init__(self, unit: MatmulUnit):
+        self.unit, self.engine, self.commands = unit, unit.engine, unit.commands
+        engine = unit.engine
         sums_bits = engine.columns * engine.acc_bits
         super().__init__(
             {
@@ -95,7 +89,7 @@ class Matmul(wiring.Component):
                 "drain_en": Out(1),
                 "drain_row": Out(7),
                 "drain_chunk": Out(7),
-                "drain_data": Out(engine.lanes * engine.acc_bits),
+                "drain_data": Out(unit.lanes * engine.acc_bits),
                 "fields": Out(EPILOGUE_LAYOUT),
             }
         )
@@ -109,9 +103,9 @@ class Matmul(wiring.Component):
 
         # The preload memories are read so that their word, with the constant added, meets the first step in the
         # accumulator.
-        firsts = _delay(m, first, _FETCH + XnorArray.LATENCY - 1, "first")
-        preloads = _delay(m, preload, MATMUL_PRELOAD - MATMUL_READ + 1, "preload")
-        fetch, select = preloads[MATMUL_PRELOAD - MATMUL_READ], preloads[-1]
+        firsts = _delay(m, first, self.unit.first_stage, "first")
+        preloads = _delay(m, preload, self.unit.preload_stage + 1, "preload")
+        fetch, select = preloads[-2], preloads[-1]
         start_of_sums = Signal(len(array.preload), reset_less=True)
         bits = self.engine.acc_bits
         m.d.comb += [
@@ -128,8 +122,8 @@ class Matmul(wiring.Component):
             m.d.sync += start_of_sums.word_select(c, bits).eq(word + select.preload_const.as_signed())
 
         m.d.comb += [
-            self.capture.eq(_delay(m, last, _FETCH + XnorArray.LATENCY, "last")[-1]),
-            self.captured.eq(_delay(m, epilogue, _FETCH + XnorArray.LATENCY, "epilogue")[-1]),
+            self.capture.eq(_delay(m, last, self.unit.capture_stage, "last")[-1]),
+            self.captured.eq(_delay(m, epilogue, self.unit.capture_stage, "epilogue")[-1]),
             connect(array.capture, self.capture),
         ]
         self._drain(m, array)
@@ -160,12 +154,13 @@ class Matmul(wiring.Component):
 
     def _drain(self, m: Module, array: XnorArray) -> None:
         """Walk rows and chunks of the captured tile."""
-        lanes_bits = self.engine.lanes * self.engine.acc_bits
+        lanes_bits = self.unit.lanes * self.engine.acc_bits
+        chunk_bits = _bits(self.engine.columns // self.unit.lanes)
         last_chunk = Signal()
         m.d.comb += [
             last_chunk.eq(self.drain_chunk == self.fields.chunks - 1),
             array.shift.eq(self.drain_en & last_chunk),
-            self.drain_data.eq(array.o.word_select(self.drain_chunk[: _bits(self.engine.tile_chunks)], lanes_bits)),
+            self.drain_data.eq(array.o.word_select(self.drain_chunk[:chunk_bits], lanes_bits)),
         ]
         with m.If(self.drain_en):
             m.d.sync += self.drain_chunk.eq(Mux(last_chunk, 0, self.drain_chunk + 1))
@@ -196,6 +191,3 @@ def _delay(m: Module, value: Signal | data.View, cycles: int, name: str) -> list
         stages.append(Signal.like(value, name=f"{name}_{k}", reset_less=not flag))
         m.d.sync += stages[-1].eq(stages[-2])
     return stages
-
-
-assert MATMUL_DRAIN == MATMUL_READ + _FETCH + XnorArray.LATENCY

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..engine import timing
 from ..engine.commands import ColumnMemory, Epilogue, Matmul, OperandMemory, Preload
 from ..engine.words import WORD, ceil_div
+from ..units.machine import Machine
 from .layout import Group, Layout, Tile
 from .schedule import Op, Region, with_window
 
@@ -54,7 +54,7 @@ class Target:
     param_addr, first : int
         Parameters of the residual, or group and restart of the value sums.
     ports, reads, writes : dict
-        What it occupies and touches, by window of `sim.engine.timing.matmul`.
+        What it occupies and touches, by window of `sim.units.matmul`.
     """
 
     epilogue: Epilogue
@@ -96,6 +96,7 @@ class ArrayOperations:
 
     def __init__(self, layout: Layout):
         self.layout, self.config, self.engine = layout, layout.config, layout.engine
+        self.machine = Machine(layout.engine)
 
     # Layers.
 
@@ -291,7 +292,7 @@ class ArrayOperations:
             param_addr=target.param_addr,
             first=target.first,
         )
-        activity = timing.matmul(steps, tile.rows, chunks)
+        activity = self.machine.timing(command)
         return Op(
             command=command,
             layer=layer,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..engine import timing
 from ..engine.commands import (
     Attention,
     Embed,
@@ -17,6 +16,8 @@ from ..engine.commands import (
     Table,
 )
 from ..engine.timing import Activity
+from ..units.bit_store import BitStoreUnit
+from ..units.machine import Machine
 from .array_operations import Operand, tokens_of_x
 from .layout import Layout, Tile
 from .schedule import Op, with_window
@@ -36,6 +37,7 @@ class UnitOperations:
     def __init__(self, layout: Layout, patch_shift: int):
         self.layout, self.patch_shift = layout, patch_shift
         self.config, self.engine = layout.config, layout.engine
+        self.machine = Machine(layout.engine)
 
     # Front.
 
@@ -43,11 +45,12 @@ class UnitOperations:
         """Constant tokens before the patches."""
         tokens = self.config.num_prefix_tokens
         words = tokens * self.layout.row_chunks
+        command = Prefix(words=words)
         return Op(
-            command=Prefix(words=words),
+            command=command,
             layer="patch_embed",
             unit="dense",
-            activity=timing.prefix(self.engine, words),
+            activity=self.machine.timing(command),
             ports={"x.write": "x.write"},
             writes={"x.write": tokens_of_x(0, tokens)},
         )
@@ -70,9 +73,7 @@ class UnitOperations:
             command=command,
             layer="patch_embed",
             unit="dense",
-            activity=timing.embed(
-                self.engine, config.grid_size, layout.dense_groups, layout.row_chunks, config.patch_dim
-            ),
+            activity=self.machine.timing(command),
             ports={"x.write": "x.write"},
             writes={"x.write": tokens_of_x(token, config.grid_size)},
             token=token,
@@ -101,7 +102,7 @@ class UnitOperations:
             dst_addr=layout.norm_addr(tile),
             token=tile.token,
         )
-        activity = timing.sign_norm(self.engine, apply, tile.rows, chunks)
+        activity = self.machine.timing(command)
         stats = (("sign_stats", 0),)
         x = tokens_of_x(tile.token, tile.rows)
         return Op(
@@ -137,7 +138,7 @@ class UnitOperations:
             dst_addr=bits.addr,
             token=tile.token,
         )
-        activity = timing.head_norm(self.engine, apply, tile.rows, chunks)
+        activity = self.machine.timing(command)
         stats = (("head_stats", 0),)
         return Op(
             command=command,
@@ -154,9 +155,10 @@ class UnitOperations:
 
     def table(self, head: int) -> Op:
         """Load one head's table into the attention unit."""
-        activity = timing.table(self.engine)
+        command = Table(param_addr=self.layout.table_addr(head))
+        activity = self.machine.timing(command)
         return Op(
-            command=Table(param_addr=self.layout.table_addr(head)),
+            command=command,
             layer="attn.attn_sign",
             unit="attention_threshold",
             activity=with_window(activity, "all", (0, activity.busy)),
@@ -167,9 +169,10 @@ class UnitOperations:
     def attention_threshold(self, tile: Tile, head: int, bits: Operand) -> Op:
         """Attention bits of one tile and head from its scores."""
         n = self.config.num_tokens
-        activity = _bits_written(timing.attention(self.engine, tile.rows, n))
+        command = Attention(rows=tile.rows, keys=n, dst_addr=bits.addr)
+        activity = _bits_written(self.machine.timing(command))
         return Op(
-            command=Attention(rows=tile.rows, keys=n, dst_addr=bits.addr),
+            command=command,
             layer="attn.attn_sign",
             unit="attention_threshold",
             activity=activity,
@@ -185,13 +188,14 @@ class UnitOperations:
     def pool(self) -> Op:
         """Mean over all tokens, into the row behind them."""
         n, chunks = self.config.num_tokens, self.layout.row_chunks
+        command = Pool(
+            tokens=n, chunks=chunks, stride=chunks, shift=self.config.pool_shift, dst_addr=self.layout.x_addr(n)
+        )
         return Op(
-            command=Pool(
-                tokens=n, chunks=chunks, stride=chunks, shift=self.config.pool_shift, dst_addr=self.layout.x_addr(n)
-            ),
+            command=command,
             layer="pool",
             unit="head",
-            activity=timing.pool(self.engine, n, chunks),
+            activity=self.machine.timing(command),
             ports={"x.read": "x.read", "x.write": "x.write"},
             reads={"x.read": tokens_of_x(0, n)},
             writes={"x.write": tokens_of_x(n, 1)},
@@ -201,11 +205,12 @@ class UnitOperations:
     def normalise(self, row: int, token: int) -> Op:
         """Normalise the classifier's row `row`, which is token `token` of the residual."""
         d = self.config.embed_dim
+        command = Normalise(row=row, x_addr=self.layout.x_addr(token), channels=d, y_addr=row * d)
         return Op(
-            command=Normalise(row=row, x_addr=self.layout.x_addr(token), channels=d, y_addr=row * d),
+            command=command,
             layer="norm",
             unit="head",
-            activity=timing.normalise(self.engine, d),
+            activity=self.machine.timing(command),
             ports={"x.read": "x.read"},
             reads={"stats.read": (("sign_stats", 0),), "x.read": tokens_of_x(token, 1)},
             writes={"y.write": (("y", row),)},
@@ -215,21 +220,22 @@ class UnitOperations:
     def logits(self) -> Op:
         """Classify."""
         layout = self.layout
+        command = Logits(inputs=layout.head_inputs, groups=layout.class_groups, weight_addr=layout.head_weight_addr)
         return Op(
-            command=Logits(inputs=layout.head_inputs, groups=layout.class_groups, weight_addr=layout.head_weight_addr),
+            command=command,
             layer="head",
             unit="dense",
-            activity=timing.logits(self.engine, layout.head_inputs, layout.class_groups),
+            activity=self.machine.timing(command),
             reads={"y.read": tuple(("y", row) for row in range(self.config.head_rows))},
             writes={"logits.w": (("logits", 0),)},
         )
 
     def output(self) -> Op:
         """Send the logits."""
-        classes = self.config.num_classes
-        activity = timing.output(self.engine, classes)
+        command = Output(classes=self.config.num_classes)
+        activity = self.machine.timing(command)
         return Op(
-            command=Output(classes=classes),
+            command=command,
             layer="head",
             unit="logits",
             # The memory's first word is read ahead of the first beat.
@@ -240,6 +246,6 @@ class UnitOperations:
 
 def _bits_written(activity: Activity) -> Activity:
     """Move a unit's bits by the cycle that the store takes to write them; until then their destination is kept."""
-    first, end = (offset + timing.BITS_WRITE for offset in activity.windows["bits.write"])
+    first, end = (offset + BitStoreUnit.write_stage for offset in activity.windows["bits.write"])
     written = with_window(activity, "bits.write", (first, end))
     return with_window(written, "destination", (0, end))
