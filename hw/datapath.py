@@ -9,7 +9,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..sim.engine.commands import ISSUED, Attention, Command, Epilogue, HeadNorm, OperandMemory, Output, SignNorm
+from ..sim.engine.commands import ISSUED, Attention, Command, Embed, Epilogue, HeadNorm, OperandMemory, Output, SignNorm
 from ..sim.engine.config import EngineConfig
 from ..sim.network.formats import HEAD_BIAS_BITS
 from ..sim.units.attention_threshold import AttentionThresholdUnit
@@ -25,7 +25,7 @@ from ..sim.units.unit import Unit
 from ..sim.units.value_sums import ValueSumsUnit
 from .parts.connect import connect, connect_address
 from .parts.memory import LoadableMemory, WordMemory
-from .parts.stream import LOAD_BUS, command_port, given, takers
+from .parts.stream import CHUNK_BITS, LOAD_BUS, X_ADDR_BITS, command_port, field_bits, given, takers
 from .units.attention_threshold import AttentionThreshold
 from .units.bit_store import BitStore
 from .units.dense import Dense
@@ -71,11 +71,11 @@ def datapath_ports(engine: EngineConfig) -> dict[str, wiring.Member]:
         "command": In(command_port(*COMMANDS)),
         "load": In(LOAD_BUS),
         "bank": In(1),
-        "pixel_addr": Out(16),
+        "pixel_addr": Out(field_bits(Embed, "row_bytes")),
         "pixel_data": In(8),
         "strip_done": Out(1),
         "logit_w_en": Out(1),
-        "logit_w_addr": Out(12),
+        "logit_w_addr": Out(field_bits(Output, "classes")),
         "logit_w_data": Out(engine.lanes * HEAD_BIAS_BITS),
         "array_active": Out(1),
         "saturations": Out(8),
@@ -156,8 +156,8 @@ class Datapath(wiring.Component):
             self.units[name] for name in ("x", "matmul", "residual_add", "head", "dense", "sign_norm")
         )
         drains = matmul.drain_en & (matmul.fields.epilogue == Epilogue.RESIDUAL)
-        row_start = Signal(20, reset_less=True)
-        add_addr = (row_start + matmul.drain_chunk)[:20]
+        row_start = Signal(X_ADDR_BITS, reset_less=True)
+        add_addr = (row_start + matmul.drain_chunk)[:X_ADDR_BITS]
         with m.If(matmul.capture):
             m.d.sync += connect(row_start, matmul.captured.dst_addr)
         with m.Elif(matmul.drain_en & (matmul.drain_chunk == matmul.fields.chunks - 1)):
@@ -208,7 +208,7 @@ class Datapath(wiring.Component):
         bits = self._thresholded(matmul)
         is_bits = matmul.drain_en & (fields.epilogue == Epilogue.BITS)
         value = OperandMemory.VALUE
-        chunk = (matmul.drain_chunk + fields.dst_chunk)[:7]
+        chunk = (matmul.drain_chunk + fields.dst_chunk)[:CHUNK_BITS]
         last_chunk = matmul.drain_chunk == fields.chunks - 1
         scores = Cat(
             matmul.drain_data.word_select(lane, self.engine.acc_bits)[: self.engine.score_bits]
@@ -253,12 +253,12 @@ class Datapath(wiring.Component):
         """Send a unit's bits where its last command said."""
         unit, source = self.units[unit_name], kind.name
         port, command = self.units["bit_store"].sources[source], given(self.command, kind).fields
-        held = {name: Signal(bits, name=f"{source}_{name}") for name, bits in (("mem", 3), ("addr", 16), ("token", 12))}
+        held = {name: Signal(len(port[name]), name=f"{source}_{name}") for name in ("mem", "addr", "token")}
         attention = kind is Attention
         sources = {
-            "mem": Const(OperandMemory.ATTENTION, 3) if attention else command.dst_mem,
+            "mem": Const(OperandMemory.ATTENTION, len(port.mem)) if attention else command.dst_mem,
             "addr": command.dst_addr,
-            "token": Const(0, 12) if attention else command.token,
+            "token": Const(0, len(port.token)) if attention else command.token,
         }
         # A norm's first pass has no destination, and must not touch that of the second pass before it.
         with m.If(given(self.command, kind).issue & (1 if attention else command.apply)):

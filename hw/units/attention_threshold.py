@@ -14,7 +14,7 @@ from ..parts.arithmetic import Tree, delay_flag, delayed, product
 from ..parts.connect import connect, connect_address
 from ..parts.memory import WordMemory
 from ..parts.row_walk import RowWalk, lane_mask
-from ..parts.stream import LOAD_BUS, bits_port, command_layout, command_port
+from ..parts.stream import CHUNK_BITS, LOAD_BUS, bits_port, command_layout, command_port
 from .exp_tables import ExpTables
 
 #: The passes over the scores.
@@ -65,7 +65,7 @@ class AttentionThreshold(wiring.Component):
             {
                 "score_en": In(1),
                 "score_row": In(row_bits),
-                "score_chunk": In(7),
+                "score_chunk": In(CHUNK_BITS),
                 "score_data": In(self.lanes * self.score_bits),
                 "command": In(command_port(*self.commands)),
                 "load": In(LOAD_BUS),
@@ -115,7 +115,9 @@ class AttentionThreshold(wiring.Component):
         ]
         m.d.comb += [
             self.bits.en.eq(delay_flag(m, walk.active & (number == PASS_COMPARE), stage, "bits_valid")),
-            Cat(self.bits.row, self.bits.chunk).eq(delayed(m, Cat(walk.row, walk.chunk[:7]), stage, "place_delay")),
+            Cat(self.bits.row, self.bits.chunk).eq(
+                delayed(m, Cat(walk.row, walk.chunk[:CHUNK_BITS]), stage, "place_delay")
+            ),
         ]
         return m
 
@@ -126,10 +128,10 @@ class AttentionThreshold(wiring.Component):
         the same time in both passes, so the rows after it are in time too.
         """
         shift = exact_log2(self.lanes)
-        m.submodules.walk = walk = RowWalk(len(self.command.attention.fields.rows), 8)
+        m.submodules.walk = walk = RowWalk(len(self.command.attention.fields.rows), CHUNK_BITS + 1)
         rows = Signal.like(self.command.attention.fields.rows, reset_less=True)
         keys = Signal.like(self.command.attention.fields.keys, reset_less=True)
-        chunks = Signal(8, reset_less=True)
+        chunks = Signal.like(walk.chunks, reset_less=True)
         number = Signal(range(3))
         walked, again = Signal(), Signal()
         gaps = {PASS_TOP: self.unit.top_gap, PASS_SUM: self.unit.sum_gap}

@@ -7,11 +7,12 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from ...sim.engine.commands import ROW_MEMORIES, ColumnMemory, OperandMemory
+from ...sim.engine.commands import ROW_MEMORIES, ColumnMemory, Matmul, OperandMemory
 from ...sim.engine.words import WORD
 from ...sim.units.bit_store import BitStoreUnit
 from ..parts.connect import connect, connect_address
 from ..parts.memory import SlotMemory
+from ..parts.stream import CHUNK_BITS, ROW_BITS, field_bits
 
 #: Which sources can write which memory; the schedule never lets two write one memory in the same cycle.
 SOURCES: dict[str, tuple[OperandMemory, ...]] = {
@@ -26,7 +27,10 @@ _COLUMNS = {ColumnMemory.KEY: OperandMemory.KEY, ColumnMemory.VALUE: OperandMemo
 
 def source_layout(lanes: int) -> data.StructLayout:
     """A chunk of bits with its destination; `chunk` counts from the start of the destination's row (value: group)."""
-    return data.StructLayout({"en": 1, "mem": 3, "addr": 16, "token": 12, "row": 7, "chunk": 7, "data": lanes})
+    place = {name: field_bits(Matmul, f"dst_{name}") for name in ("mem", "addr")} | {
+        "token": field_bits(Matmul, "token")
+    }
+    return data.StructLayout({"en": 1, **place, "row": ROW_BITS, "chunk": CHUNK_BITS, "data": lanes})
 
 
 class BitStore(wiring.Component):
@@ -58,10 +62,10 @@ class BitStore(wiring.Component):
         super().__init__(
             {
                 **{f"from_{name}": In(source_layout(unit.lanes)) for name in SOURCES},
-                "a_mem": In(3),
-                "a_addr": In(16),
-                "w_mem": In(2),
-                "w_addr": In(20),
+                "a_mem": In(field_bits(Matmul, "a_mem")),
+                "a_addr": In(field_bits(Matmul, "a_addr")),
+                "w_mem": In(field_bits(Matmul, "w_mem")),
+                "w_addr": In(field_bits(Matmul, "w_addr")),
                 "weight_word": In(engine.columns * WORD),
                 "a": Out(engine.rows * WORD),
                 "w": Out(engine.columns * WORD),
@@ -111,7 +115,7 @@ class BitStore(wiring.Component):
         part = port.chunk[:in_word]
         if memory in ROW_MEMORIES:
             return port.addr + port.chunk[in_word:], Cat(part, port.row), part == 0
-        token = (port.token + port.row)[:12]
+        token = (port.token + port.row)[: len(port.token)]
         if memory == OperandMemory.KEY:
             column = exact_log2(self.engine.columns)
             return port.addr + token[column:], Cat(part, token[:column]), part == 0

@@ -11,7 +11,7 @@ from ...sim.network.formats import DENSE_WEIGHT_BITS, HEAD_BIAS_BITS
 from ...sim.units.dense import DenseUnit
 from ..parts.connect import connect, connect_address
 from ..parts.memory import LoadableMemory
-from ..parts.stream import LOAD_BUS, command_layout, command_port
+from ..parts.stream import LOAD_BUS, X_ADDR_BITS, command_layout, command_port, field_bits
 from .dense_walk import DenseWalk
 from .requantize import Requantizer
 
@@ -58,18 +58,18 @@ class Dense(wiring.Component):
             {
                 "command": In(command_port(*self.commands)),
                 "pixel_en": Out(1),
-                "pixel_addr": Out(16),
+                "pixel_addr": Out(field_bits(commands.Embed, "row_bytes")),
                 "pixel_data": In(8),
                 "strip_done": Out(1),
                 "y_en": Out(1),
-                "y_addr": Out(12),
+                "y_addr": Out(field_bits(commands.Normalise, "y_addr")),
                 "y_data": In(signed(unit.input_bits)),
                 "x_w_en": Out(1),
-                "x_w_addr": Out(20),
+                "x_w_addr": Out(X_ADDR_BITS),
                 "x_w_data": Out(unit.lanes * unit.engine.formats.residual_bits),
                 "saturations": Out(range(unit.lanes + 1)),
                 "logit_w_en": Out(1),
-                "logit_w_addr": Out(12),
+                "logit_w_addr": Out(field_bits(commands.Output, "classes")),
                 "logit_w_data": Out(unit.lanes * HEAD_BIAS_BITS),
                 "load": In(LOAD_BUS),
                 "bank": In(1),
@@ -118,7 +118,7 @@ class Dense(wiring.Component):
     ) -> tuple[Signal, list[Signal]]:
         """Multiply and add; return the strobe of a group's complete sums, and the sums of all lanes."""
         # Weights and y answer a cycle sooner than pixels, so they are addressed a cycle later.
-        y_addr_1 = Signal(12, reset_less=True)
+        y_addr_1 = Signal.like(self.y_addr, reset_less=True)
         weight_addr_1 = Signal(len(weights.r_addr), reset_less=True)
         en, first, last = Signal(4), Signal(4), Signal(5)  # bit k: the step is in the registers of stage k + 1
         input_3 = Signal(signed(self.input_bits), reset_less=True)
@@ -157,9 +157,10 @@ class Dense(wiring.Component):
         chunk_bits = self.lanes * self.acc_bits
         shadow = Signal(len(accs) * self.acc_bits, reset_less=True)
         chunk_1 = Signal(chunk_bits, reset_less=True)
-        chunk = Signal(12, reset_less=True)
-        last_chunk = Signal(7, reset_less=True)
-        remaining = Signal(14)  # of the group, or words of the prefix tokens
+        embed = self.command.embed.fields
+        chunk = Signal.like(self.logit_w_addr, reset_less=True)
+        last_chunk = Signal(len(embed.chunks), reset_less=True)
+        remaining = Signal(len(self.command.prefix.fields.words))  # of the group, or words of the prefix tokens
         chunk_en = Signal()
         m.d.comb += chunk_en.eq(remaining.any())
 
@@ -175,7 +176,7 @@ class Dense(wiring.Component):
         with m.If(captured):
             m.d.sync += [shadow.eq(Cat(*accs)), connect(remaining, self.unit.group_chunks)]
         with m.If(self.command.embed.issue | self.command.prefix.issue | self.command.logits.issue):
-            m.d.sync += [chunk.eq(0), last_chunk.eq(self.command.embed.fields.chunks - 1)]
+            m.d.sync += [chunk.eq(0), last_chunk.eq(embed.chunks - 1)]
         with m.If(self.command.prefix.issue):
             m.d.sync += connect(remaining, self.command.prefix.fields.words)
         return chunk_en, chunk, chunk_1
@@ -190,10 +191,11 @@ class Dense(wiring.Component):
         )
         started, en_1 = Signal(), Signal()
         held = Signal(command_layout(commands.Embed), reset_less=True)
-        token = Signal(12, reset_less=True)
-        shift_less_one = Signal(6, reset_less=True)
-        position = Signal(20, reset_less=True)
-        x_row, x_chunk = Signal(20, reset_less=True), Signal(14, reset_less=True)
+        token = Signal(len(command.token), reset_less=True)
+        shift_less_one = Signal(len(command.shift), reset_less=True)
+        position = Signal.like(self.x_w_addr, reset_less=True)
+        x_row = Signal.like(self.x_w_addr, reset_less=True)
+        x_chunk = Signal(len(self.command.prefix.fields.words), reset_less=True)
         m.d.sync += [en_1.eq(en), started.eq(self.command.embed.issue | self.command.prefix.issue)]
         with m.If(self.command.embed.issue | self.command.prefix.issue):
             # Prefix tokens come first, and are copied word by word: token 0, and no end of a row.
@@ -225,7 +227,7 @@ class Dense(wiring.Component):
 
     def _stage_logits(self, m: Module, en: Value, chunk: Signal, chunk_1: Signal, bias: Value) -> None:
         """Add the bias and write."""
-        en_1, number_1 = Signal(), Signal(12, reset_less=True)
+        en_1, number_1 = Signal(), Signal.like(chunk, reset_less=True)
         m.d.sync += [
             en_1.eq(en),
             connect(self.logit_w_en, en_1),

@@ -15,7 +15,7 @@ from ..parts.connect import connect, connect_address
 from ..parts.divider import Divider
 from ..parts.memory import WordMemory
 from ..parts.row_walk import RowWalk
-from ..parts.stream import command_layout, command_port
+from ..parts.stream import X_ADDR_BITS, command_layout, command_port, field_bits
 
 
 def check_y_range(engine: EngineConfig) -> None:
@@ -55,17 +55,17 @@ class Head(wiring.Component):
     -------
     command : In
         `pool` and `normalise`.
-    x_en, x_addr, x_data : Out, Out(20), In
+    x_en, x_addr, x_data : Out, Out, In
         Reader of the residual; the address counts while `x_en`.
     x_w_en, x_w_addr, x_w_data : Out
         Writer of the residual.
-    stat_en, stat_addr, stat_s1, stat_r : Out, Out(7), In, In
+    stat_en, stat_addr, stat_s1, stat_r : Out, Out, In, In
         Reader of the row memory of SignNorm; the address counts while `stat_en`.
     q_en, q_value : Out
         Q, when it is known; for observation.
     y_w_en, y_w_addr, y_w_data : Out
         What is written to the memory of y; for observation.
-    y_addr, y_data : In(12), Out
+    y_addr, y_data : In, Out
         Reader of y.
 
     Raises
@@ -77,26 +77,27 @@ class Head(wiring.Component):
     def __init__(self, unit: LastNormUnit):
         check_y_range(unit.engine)
         self.unit, self.engine, self.commands = unit, unit.engine, unit.commands
+        y_addr_bits = field_bits(commands.Normalise, "y_addr")
         word = unit.lanes * unit.engine.formats.residual_bits
         super().__init__(
             {
                 "command": In(command_port(*self.commands)),
                 "x_en": Out(1),
-                "x_addr": Out(20),
+                "x_addr": Out(X_ADDR_BITS),
                 "x_data": In(word),
                 "x_w_en": Out(1),
-                "x_w_addr": Out(20),
+                "x_w_addr": Out(X_ADDR_BITS),
                 "x_w_data": Out(word),
                 "stat_en": Out(1),
-                "stat_addr": Out(7),
+                "stat_addr": Out(field_bits(commands.Normalise, "row")),
                 "stat_s1": In(signed(unit.s1_bits)),
                 "stat_r": In(unit.r_bits),
                 "q_en": Out(1),
                 "q_value": Out(unit.q_bits),
                 "y_w_en": Out(1),
-                "y_w_addr": Out(12),
+                "y_w_addr": Out(y_addr_bits),
                 "y_w_data": Out(signed(unit.y_bits)),
-                "y_addr": In(12),
+                "y_addr": In(y_addr_bits),
                 "y_data": Out(signed(unit.y_bits)),
             }
         )
@@ -124,9 +125,11 @@ class Head(wiring.Component):
         """Add the tokens of one chunk after the other; return the reader's enable and address."""
         x_bits = self.engine.formats.residual_bits
         held = Signal(command_layout(commands.Pool), reset_less=True)
-        address, w_addr = Signal(20, reset_less=True), Signal(20, reset_less=True)
+        address, w_addr = (Signal(X_ADDR_BITS, name=name, reset_less=True) for name in ("address", "w_addr"))
         pool = self.command.pool
-        m.submodules.pool_walk = walk = RowWalk(row_bits=7, chunk_bits=12)  # rows are chunks, chunks are tokens
+        m.submodules.pool_walk = walk = RowWalk(
+            len(held.chunks), len(held.tokens)
+        )  # rows are chunks, chunks are tokens
         m.d.comb += [
             connect(walk.start, pool.issue),
             connect(walk.rows, held.chunks),
@@ -164,8 +167,8 @@ class Head(wiring.Component):
         m.submodules.divider = divider = Divider(f.head_m, self.unit.r_bits)
         held = Signal(command_layout(commands.Normalise), reset_less=True)
         s1 = Signal(signed(self.unit.s1_bits), reset_less=True)
-        address, y_w_addr = Signal(20, reset_less=True), Signal(12, reset_less=True)
-        left, lane = Signal(11), Signal(range(lanes))  # channels that follow, and the next one's lane
+        address, y_w_addr = Signal(X_ADDR_BITS, reset_less=True), Signal.like(self.y_w_addr, reset_less=True)
+        left, lane = Signal(len(held.channels)), Signal(range(lanes))  # channels that follow, and the next one's lane
         read_en = Signal()
         m.d.sync += [connect(self.stat_en, self.command.normalise.issue), connect(divider.start, self.stat_en)]
         m.d.comb += [

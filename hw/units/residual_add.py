@@ -6,11 +6,13 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ...sim.engine.commands import Matmul
 from ...sim.units.residual_add import ResidualAddUnit
+from ..parts.arithmetic import delay_stages
 from ..parts.connect import connect, connect_address
 from ..parts.fixed import saturate_signed
 from ..parts.memory import LoadableMemory
-from ..parts.stream import LOAD_BUS
+from ..parts.stream import LOAD_BUS, X_ADDR_BITS, field_bits
 
 
 class ResidualAdd(wiring.Component):
@@ -45,12 +47,12 @@ class ResidualAdd(wiring.Component):
         super().__init__(
             {
                 "en": In(1),
-                "addr": In(20),
-                "param_addr": In(16),
+                "addr": In(X_ADDR_BITS),
+                "param_addr": In(field_bits(Matmul, "param_addr")),
                 "sums": In(lanes * engine.acc_bits),
                 "x_data": In(word),
                 "w_en": Out(1),
-                "w_addr": Out(20),
+                "w_addr": Out(X_ADDR_BITS),
                 "w_data": Out(word),
                 "saturations": Out(range(lanes + 1)),
                 "load": In(LOAD_BUS),
@@ -67,10 +69,7 @@ class ResidualAdd(wiring.Component):
             connect(params.bank, self.bank),
             connect_address(params.r_addr, self.param_addr),
         ]
-        stages = [Cat(self.en, self.addr)]
-        for k in range(self.unit.write_stage):
-            stages.append(Signal(21, name=f"write_{k}"))
-            m.d.sync += stages[-1].eq(stages[-2])
+        stages = delay_stages(m, Cat(self.en, self.addr), self.unit.write_stage, "write", reset_less=False)
         m.d.comb += [self.w_en.eq(stages[-1][0]), self.w_addr.eq(stages[-1][1:])]
         sums = Signal(len(self.sums), reset_less=True)
         m.d.sync += connect(sums, self.sums)

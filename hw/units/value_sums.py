@@ -6,10 +6,11 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
+from ...sim.engine.commands import Matmul
 from ...sim.units.value_sums import ValueSumsUnit
 from ..parts.connect import connect, connect_address
 from ..parts.memory import WordMemory
-from ..parts.stream import read_port
+from ..parts.stream import CHUNK_BITS, field_bits, read_port
 
 
 class ValueSums(wiring.Component):
@@ -43,13 +44,13 @@ class ValueSums(wiring.Component):
         super().__init__(
             {
                 "capture": In(1),
-                "capture_group": In(16),
+                "capture_group": In(field_bits(Matmul, "param_addr")),
                 "capture_first": In(1),
                 "en": In(1),
                 "last": In(1),
-                "chunk": In(7),
+                "chunk": In(CHUNK_BITS),
                 "bits": In(unit.lanes),
-                "read": In(read_port(16, width)),
+                "read": In(read_port(field_bits(Matmul, "preload_addr"), width)),
             }
         )
 
@@ -59,7 +60,7 @@ class ValueSums(wiring.Component):
         bits, lanes = self.engine.acc_bits, self.unit.lanes
         width = self.engine.columns * bits
         m.submodules.sums = sums = WordMemory.of(self.unit.memories["sums"])
-        group, zero, fresh = Signal(16), Signal(), Signal()
+        group, zero, fresh = Signal.like(self.capture_group), Signal(), Signal()
         held, base, total = Signal(width, reset_less=True), Signal(width), Signal(width)
         m.d.comb += [
             connect_address(sums.r_addr[0], self.read.addr),

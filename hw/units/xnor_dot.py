@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.pipeline import XNOR_DOT_CYCLES
+from ..parts.arithmetic import delay_stages
 from ..parts.popcount import PAIRS, Features, compress, majority
 
 
@@ -56,10 +57,7 @@ class XnorDot(wiring.Component):
         m.d.sync += count.eq(self.features.pair_bits(m, self.a, self.w))
         (row_0, row_1), latency = compress(m, count[:PAIRS], self.features.fabric)
         assert 1 + latency + 1 == XNOR_DOT_CYCLES
-        ones = [count[PAIRS]]
-        for stage in range(latency):
-            ones.append(Signal(name=f"one_{stage}", reset_less=True))
-            m.d.sync += ones[-1].eq(ones[-2])
+        ones = delay_stages(m, count[PAIRS], latency, "one", reset_less=True)
         # The rows have weight two; the single bit of weight one takes the free place in the second row.
         addend_0 = self._extend(Cat(Const(0, 1), row_0))
         addend_1 = self._extend(Cat(ones[-1], row_1))
