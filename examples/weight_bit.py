@@ -29,6 +29,7 @@ from bivit.sim.network.file import load_network, save_network
 from bivit.sim.network.network import IntNetwork
 from bivit.sim.network.presets import preset
 from bivit.sim.program.compiler import compile_network
+from bivit.sim.program.graph import Param
 from bivit.sim.program.load_words import Words, load_words
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "walkthrough.md"
@@ -79,7 +80,7 @@ def in_sim(network: IntNetwork, folder: Path) -> tuple[list[str], int]:
     layout, memory = program.layout, engine.load_memories["weights"]
     head, channel = divmod(OUTPUT, network.config.head_dim)
     group, column = layout.qkv_group(0, head, channel // engine.columns), channel % engine.columns
-    address = BLOCK * layout.block_steps()["weights_step"] + layout.weights_addr("attn.qkv", group) + word
+    address = program.place.param(Param("weights", "attn.qkv", group), BLOCK) + word
     place_in_word = column * WORD_BITS + place
     words = load_words(network, program)
     assert words["weights"][0][address] >> place_in_word & 1 == bit
@@ -91,7 +92,7 @@ def in_sim(network: IntNetwork, folder: Path) -> tuple[list[str], int]:
         f"`sim/bits.py`: input channel {INPUT} is bit {INPUT} % 64 = {place} of word {INPUT} // 64 = {word} of a row.",
         f"`sim/network/file.py`: in the network file `{LAYER}.weight[{OUTPUT}, {word}]` is `0x{int(row[word]):016x}`; "
         f"its bit {place} is **{bit}**.",
-        f"`sim/program/layout.py`: on the engine `{ENGINE}` a word of the memory `weights` holds 64 bits of each of "
+        f"`sim/program/place.py`: on the engine `{ENGINE}` a word of the memory `weights` holds 64 bits of each of "
         f"{engine.columns} output channels. Channel {OUTPUT} of q is column {column} of group {group}; "
         f"word {word} of block {BLOCK} is address **{address}**, bit {column}*64 + {place} = **{place_in_word}**.",
         f"`sim/engine/loadstream.py`: the word travels as {memory.beats} beats of 64 bits. Beat **{beat:,}** of the "

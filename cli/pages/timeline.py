@@ -27,14 +27,14 @@ def schedule_rows(program: Program) -> dict[str, Any]:
     """
     spans: list[dict[str, Any]] = []
     for entry in program.unrolled():
-        op = entry.op
-        block = -1 if op.block is None else op.block
-        what = op.layer if op.block is None else f"blocks.{op.block}.{op.layer}"
+        uses, layer = entry.op.uses, entry.op.task.where.layer
+        block = -1 if entry.block is None else entry.block
+        what = layer if entry.block is None else f"blocks.{entry.block}.{layer}"
         common: dict[str, Any] = {"what": what, "stage": block + 1}
-        spans.append({"unit": op.unit, "start": entry.issue, "end": entry.issue + op.activity.busy, **common})
+        spans.append({"unit": uses.unit, "start": entry.issue, "end": entry.issue + uses.activity.busy, **common})
         for window, unit in _MATMUL_PORTS.items():
-            if window in op.activity.windows:
-                first, end = op.activity.windows[window]
+            if window in uses.activity.windows:
+                first, end = uses.activity.windows[window]
                 spans.append({"unit": unit, "start": entry.issue + first, "end": entry.issue + end, **common})
     busy: dict[str, int] = defaultdict(int)
     for span in spans:

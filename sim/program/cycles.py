@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..engine.commands import Embed
+from ..engine.commands import Embed, Matmul
+from ..engine.config import EngineConfig
 from ..engine.pixel_model import strip_ready_times
-from .compiler import Program, array_steps, peak_macs, useful_macs
+from ..engine.words import WORD
+from ..network.config import ViTConfig
+from .compiler import Program
 
 #: From the cycle of the start (0) to the first look at an operation, and from there to its issue.
 _FIRST = 1
@@ -75,7 +78,7 @@ def estimate_cycles(program: Program, images: int) -> CycleEstimate:
             wait = max(0, ready - due)
             stalled += wait
             start += wait
-            releases.append(due + wait + _ISSUE + entry.op.activity.windows["strip"][1] - 1)
+            releases.append(due + wait + _ISSUE + entry.op.uses.activity.windows["strip"][1] - 1)
         last_start = start
         start += program.image_cycles
     return CycleEstimate(
@@ -86,3 +89,24 @@ def estimate_cycles(program: Program, images: int) -> CycleEstimate:
         useful_macs=images * useful_macs(program.layout.config),
         peak_macs=peak_macs(program.layout.engine),
     )
+
+
+def useful_macs(config: ViTConfig) -> int:
+    """Binary products of one image that the network needs, without any padding of tokens, channels or bits."""
+    n, d, m = config.num_tokens, config.embed_dim, config.hidden_dim
+    return config.depth * (n * d * (4 * d + 2 * m) + 2 * n * n * d)
+
+
+def array_steps(program: Program) -> int:
+    """Cycles of one image in which the array takes a step."""
+    return sum(
+        section.repeat * entry.op.command.steps
+        for section in program.sections
+        for entry in section.entries
+        if isinstance(entry.op.command, Matmul)
+    )
+
+
+def peak_macs(engine: EngineConfig) -> int:
+    """Binary products of one cycle of a full array."""
+    return engine.rows * engine.columns * WORD

@@ -1,10 +1,9 @@
-"""Where everything of one network lies in one engine: parameter words, operand words, tiles; and whether it fits."""
+"""A network in the measures of an engine: tiles, groups, words and chunks; and whether it fits."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 from ..engine.config import EngineConfig
 from ..engine.words import WORD, ceil_div
@@ -21,6 +20,11 @@ class Tile:
     token: int
     rows: int
 
+    @property
+    def tokens(self) -> range:
+        """Its tokens."""
+        return range(self.token, self.token + self.rows)
+
 
 @dataclass(frozen=True)
 class Group:
@@ -30,10 +34,15 @@ class Group:
     column: int
     columns: int
 
+    @property
+    def channels(self) -> range:
+        """Its channels."""
+        return range(self.column, self.column + self.columns)
+
 
 @dataclass(frozen=True)
 class Layout:
-    """Addresses of a network of `config` in `engine`; parameter addresses are relative to their block.
+    """Sizes of a network of `config` in the tiles, groups and words of `engine`.
 
     Raises
     ------
@@ -112,126 +121,17 @@ class Layout:
         base = head * self.config.head_dim
         return [Group(g.index, base + g.column, g.columns) for g in self.groups(self.config.head_dim)]
 
-    # Parameters of one block.
-
     def qkv_group(self, part: int, head: int, group: int) -> int:
         """Index of a group of q (part 0), k (1) or v (2) among all groups of qkv."""
         return (part * self.config.num_heads + head) * self.head_groups + group
 
-    @property
-    def _qkv_groups(self) -> int:
-        return 3 * self.config.num_heads * self.head_groups
-
-    def weights_addr(self, layer: str, group: int) -> int:
-        """First weight word of a group of ``attn.qkv``, ``attn.proj``, ``mlp.fc1`` or ``mlp.fc2``."""
-        return self._weight_bases[layer] + group * (self.hidden_words if layer == "mlp.fc2" else self.embed_words)
-
-    @cached_property
-    def _weight_bases(self) -> dict[str, int]:
-        d_groups, m_groups = len(self.groups(self.config.embed_dim)), len(self.groups(self.config.hidden_dim))
-        sizes = {
-            "attn.qkv": self._qkv_groups * self.embed_words,
-            "attn.proj": d_groups * self.embed_words,
-            "mlp.fc1": m_groups * self.embed_words,
-            "mlp.fc2": d_groups * self.hidden_words,
-        }
-        return _starts(sizes)
-
-    def preload_addr(self, layer: str, group: int) -> int:
-        """Preload word of a group of ``attn.qkv`` or ``mlp.fc1``."""
-        return {"attn.qkv": 0, "mlp.fc1": self._qkv_groups}[layer] + group
-
-    def sign_norm_addr(self, norm: str) -> int:
-        """First word of Theta of ``norm1`` or ``norm2``."""
-        return {"norm1": 0, "norm2": self.row_chunks}[norm]
-
-    def head_norm_addr(self, norm: str, head: int) -> int:
-        """First word of Theta and Scale of one head of ``attn.q_norm`` or ``attn.k_norm``."""
-        part = {"attn.q_norm": 0, "attn.k_norm": 1}[norm]
-        return (part * self.config.num_heads + head) * self.head_chunks
-
-    def residual_addr(self, layer: str) -> int:
-        """First word of Scale and Bias of ``attn.proj`` or ``mlp.fc2``."""
-        return {"attn.proj": 0, "mlp.fc2": self.row_chunks}[layer]
-
-    def table_addr(self, head: int) -> int:
-        """First word of one head's table: Tau, then Exp[1] to Exp[64]."""
-        return head * (WORD + 1)
-
-    def eps_addr(self, norm: str, head: int = 0) -> int:
-        """Word of Eps of a norm, or of one head of ``attn.q_norm`` or ``attn.k_norm``; that of ``norm`` is absolute."""
-        heads = self.config.num_heads
-        if norm == "norm":
-            return self.config.depth * (2 + 2 * heads)
-        return {"norm1": 0, "norm2": 1, "attn.q_norm": 2, "attn.k_norm": 2 + heads}[norm] + head
-
-    def score_threshold_addr(self, head: int) -> int:
-        """Preload word of one head's Theta, mode `score`."""
-        return self._qkv_groups + len(self.groups(self.config.hidden_dim)) + head
-
-    def block_steps(self) -> dict[str, int]:
-        """Words of one block in each parameter memory, under the names of the ``loop`` instruction's fields."""
-        config = self.config
-        bases = self._weight_bases
-        d_groups = len(self.groups(config.embed_dim))
-        return {
-            "weights_step": bases["mlp.fc2"] + d_groups * self.hidden_words,
-            "preload_step": self.score_threshold_addr(config.num_heads if config.attn_mode == "score" else 0),
-            "sign_norm_step": 2 * self.row_chunks,
-            "head_norm_step": 2 * config.num_heads * self.head_chunks,
-            "residual_step": 2 * self.row_chunks,
-            "tables_step": config.num_heads * (WORD + 1),
-            "eps_step": 2 + 2 * config.num_heads,
-        }
-
-    # The dense unit's weights.
-
-    @property
-    def head_weight_addr(self) -> int:
-        """First word of the classifier's weights, after the patch embedding's."""
-        return self.dense_groups * self.config.patch_dim
-
-    # Operands.
-
-    def x_addr(self, token: int) -> int:
-        """First word of a token of the residual; token N is the pooled row."""
-        return token * self.row_chunks
-
-    def norm_addr(self, tile: Tile) -> int:
-        """First word of a tile in `norm`."""
-        return tile.index * self.embed_words
-
-    def query_addr(self, tile: Tile, head: int) -> int:
-        """Word of a tile and head in `query`."""
-        return tile.index * self.config.num_heads + head
-
-    def context_addr(self, tile: Tile) -> int:
-        """First word of a tile in `context`."""
-        return tile.index * self.embed_words
-
-    def attention_addr(self, buffer: int) -> int:
-        """First word of one of the two tiles in `attention`."""
-        return buffer * self.token_words
-
-    def hidden_addr(self, buffer: int) -> int:
-        """First word of one of the two tiles in `hidden`."""
-        return buffer * self.hidden_words
+    def value_group(self, head: int, group: int) -> int:
+        """Index of a group of v among those of all heads."""
+        return head * self.head_groups + group
 
     def key_groups(self) -> list[Group]:
         """Groups of C keys."""
         return self.groups(self.config.num_tokens)
-
-    def key_addr(self, head: int) -> int:
-        """First word of a head in `key`."""
-        return head * len(self.key_groups())
-
-    def value_group(self, head: int, group: int) -> int:
-        """Index of a group of a head in `value` and in the value sums."""
-        return head * self.head_groups + group
-
-    def value_addr(self, head: int, group: int) -> int:
-        """First word of a group of a head in `value`."""
-        return self.value_group(head, group) * self.token_words
 
     # Pixels.
 
@@ -248,15 +148,6 @@ class Layout:
     def blocks(self) -> Iterator[str]:
         """State-dict prefixes of the blocks: ``blocks.0`` and so on."""
         return (f"blocks.{i}" for i in range(self.config.depth))
-
-
-def _starts(sizes: dict[str, int]) -> dict[str, int]:
-    """Turn sizes, in order, into start addresses."""
-    starts, at = {}, 0
-    for name, size in sizes.items():
-        starts[name] = at
-        at += size
-    return starts
 
 
 def check_fits(config: ViTConfig, formats: Formats, engine: EngineConfig) -> None:

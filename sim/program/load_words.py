@@ -1,4 +1,7 @@
-"""The words of a network for the memories of an engine: what the load stream carries."""
+"""The words of a network for the memories of an engine: what the load stream carries.
+
+Each word is written at the address that the program's place gave its parameter.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from ..network.file import network_hash
 from ..network.formats import DENSE_WEIGHT_BITS, EPS_BITS, EXP_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS
 from ..network.network import IntNetwork
 from .compiler import Program
-from .layout import Group, Layout
+from .graph import Param
+from .layout import Layout
+from .place import Place
+from .uses import TABLE_WORDS
 
 Words = dict[str, dict[int, list[int]]]
 Array = np.ndarray[Any, Any]
@@ -44,29 +50,48 @@ def load_words(network: IntNetwork, program: Program) -> Words:
     BivitError
         When a value does not fit its field: which one, its range, what was got.
     """
-    image = _Image(network, program.layout)
-    return {
-        "settings": {0: image.settings()},
-        "program": {0: program.words()},
-        "weights": {0: image.weights()},
-        "preload": {0: image.preload()},
-        "sign_norm": {0: image.sign_norm()},
-        "head_norm": {0: image.head_norm()},
-        "residual": {0: image.residual()},
-        "tables": {0: image.tables()},
-        "dense_weights": {0: image.dense_weights()},
-        "patch_params": {0: image.patch_params()},
-        "positions": {0: image.positions()},
-        "norm_eps": {0: image.norm_eps()},
-        "head_bias": {0: image.head_bias()},
+    memories = _Memories(program.place)
+    parameters = _Parameters(network, program.layout, memories)
+    for number in range(program.layout.config.depth):
+        parameters.block(number)
+    parameters.once()
+    first = {"settings": {0: parameters.settings()}, "program": {0: program.words()}}
+    return first | {
+        memory: memories.runs(memory) for memory in program.layout.engine.load_memories if memory not in first
     }
 
 
-class _Image:
+class _Memories:
+    """Words by address, in each memory."""
+
+    def __init__(self, place: Place):
+        self.place = place
+        self._words: dict[str, dict[int, int]] = {}
+
+    def put(self, param: Param, block: int, words: list[int]) -> None:
+        """Write the words of a run of parameters."""
+        memory, first = self._words.setdefault(param.memory, {}), self.place.param(param, block)
+        for address, word in enumerate(words, first):
+            if address in memory:
+                raise ValueError(f"word {address} of {param.memory} is written twice, the second time by {param}")
+            memory[address] = word
+
+    def runs(self, memory: str) -> dict[int, list[int]]:
+        """Return words without gaps by the address of the first; one empty run when there is none."""
+        runs: dict[int, list[int]] = {}
+        first, run = 0, list[int]()
+        for address, word in sorted(self._words.get(memory, {}).items()):
+            if address != first + len(run):
+                runs, first, run = runs | ({first: run} if run else {}), address, []
+            run.append(word)
+        return runs | {first: run}
+
+
+class _Parameters:
     """Builds the words of each memory from the network's tensors."""
 
-    def __init__(self, network: IntNetwork, layout: Layout):
-        self.network, self.layout = network, layout
+    def __init__(self, network: IntNetwork, layout: Layout, memories: _Memories):
+        self.network, self.layout, self.memories = network, layout, memories
         self.config, self.formats = layout.config, network.formats
         self.engine: EngineConfig = layout.engine
 
@@ -79,162 +104,138 @@ class _Image:
         }
         return [pack_field(values[name], bits, f"settings.{name}") for name, bits in SETTINGS]
 
-    def _tensor(self, block: str, name: str) -> Array:
-        return self.network.tensors[f"{block}.{name}"]
+    def block(self, number: int) -> None:
+        """Write all parameters of a block."""
+        prefix = f"{self.config.stages[0].blocks[number].name}."
+        self._qkv(number, prefix)
+        for layer, channels in (
+            ("attn.proj", self.config.embed_dim),
+            ("mlp.fc1", self.config.hidden_dim),
+            ("mlp.fc2", self.config.embed_dim),
+        ):
+            for group in self.layout.groups(channels):
+                self._weights(number, prefix, layer, group.index, group.channels)
+        theta = self._tensor(f"{prefix}mlp.act.theta")
+        for group in self.layout.groups(self.config.hidden_dim):
+            starts = self._starts(f"{prefix}mlp.act", theta[group.channels.start : group.channels.stop])
+            self._put("preload", "mlp.fc1", [starts], number, group.index)
+        self._norms(number, prefix)
+        for layer in ("attn.proj", "mlp.fc2"):
+            # Word: Scale and Bias of each lane.
+            scale = self._column(f"{prefix}{layer}.scale", self.formats.scale_bits)
+            bias = self._column(f"{prefix}{layer}.bias", self.formats.residual_bits)
+            self._put("residual", layer, self._chunks([scale, bias]), number)
+        self._attention(number, prefix)
 
-    def _qkv_groups(self) -> list[tuple[str, Group]]:
-        """All groups of qkv in address order: part, and rows of the weight matrix."""
-        d, groups = self.config.embed_dim, []
-        for index, part in enumerate("qkv"):
-            for head in range(self.config.num_heads):
-                for g in self.layout.groups_of_head(head):
-                    groups.append((part, Group(g.index, index * d + g.column, g.columns)))
-        return groups
+    def once(self) -> None:
+        """Write all parameters outside of the blocks."""
+        self._eps("norm.eps", "norm", 1, 0)
+        for tensor, name in (("patch_embed.proj.weight", "patch_embed"), ("head.weight", "head")):
+            self._dense(tensor, name)
+        # Words: B and S of each lane; P of each lane, token by token; the bias of each lane.
+        bias, scale = (
+            self._column(f"patch_embed.proj.{name}", bits)
+            for name, bits in (("bias", PATCH_BIAS_BITS), ("scale", PATCH_SCALE_BITS))
+        )
+        self._put("patch_params", "patch_embed", self._chunks([bias, scale]))
+        positions = self._column("pos_embed", self.formats.residual_bits)
+        self._put("positions", "pos_embed", self._chunks([positions]))
+        # Classes are padded to whole groups of dense lanes.
+        padded = np.zeros(self.layout.class_groups * self.engine.dense_lanes, np.int64)
+        padded[: self.config.num_classes] = self._tensor("head.bias")
+        self._put("head_bias", "head", self._chunks([_Column("head.bias", padded, HEAD_BIAS_BITS)]))
+
+    def _put(self, memory: str, name: str, words: list[int], block: int = 0, item: int = 0) -> None:
+        self.memories.put(Param(memory, name, item), block, words)
+
+    def _tensor(self, name: str) -> Array:
+        return self.network.tensors[name]
 
     # The array.
 
-    def weights(self) -> list[int]:
+    def _qkv(self, block: int, prefix: str) -> None:
+        """Weights and starts of q, k and v, group by group of each head."""
+        for number, part in enumerate("qkv"):
+            theta = self._qkv_theta(prefix, part)
+            for head in range(self.config.num_heads):
+                for group in self.layout.groups_of_head(head):
+                    index, at = self.layout.qkv_group(number, head, group.index), group.channels
+                    base = number * self.config.embed_dim
+                    self._weights(block, prefix, "attn.qkv", index, range(base + at.start, base + at.stop))
+                    starts = self._starts(f"{prefix}attn.qkv", theta[at.start : at.stop])
+                    self._put("preload", "attn.qkv", [starts], block, index)
+
+    def _weights(self, block: int, prefix: str, layer: str, index: int, channels: range) -> None:
         """Word: 64 bits of each of C output channels."""
-        words: list[int] = []
-        layout, config = self.layout, self.config
-        layers = {
-            "attn.qkv": [group for _, group in self._qkv_groups()],
-            "attn.proj": layout.groups(config.embed_dim),
-            "mlp.fc1": layout.groups(config.hidden_dim),
-            "mlp.fc2": layout.groups(config.embed_dim),
-        }
-        for block in layout.blocks():
-            for layer, groups in layers.items():
-                matrix = self._tensor(block, f"{layer}.weight")
-                for group in groups:
-                    rows = matrix[group.column : group.column + group.columns]
-                    words += [pack_fields(rows[:, step], WORD, f"{block}.{layer}") for step in range(matrix.shape[1])]
-        return words
+        rows = self._tensor(f"{prefix}{layer}.weight")[channels.start : channels.stop]
+        words = [pack_fields(rows[:, step], WORD, f"{prefix}{layer}") for step in range(rows.shape[1])]
+        self._put("weights", layer, words, block, index)
 
-    def preload(self) -> list[int]:
-        """Word: start of each column's sum, in halves of a dot product; see `sim.program.array_operations`."""
-        layout, config = self.layout, self.config
-        start = -(layout.embed_words * WORD - config.embed_dim) - config.embed_dim // 2
-        words = []
-        for block in layout.blocks():
-            for part, group in self._qkv_groups():
-                theta = self._qkv_theta(block, part)
-                columns = theta[group.column % config.embed_dim :][: group.columns]
-                words.append(self._starts(f"{block}.attn.qkv", start, columns))
-            theta = self._tensor(block, "mlp.act.theta")
-            words += [
-                self._starts(f"{block}.mlp.act", start, theta[g.column : g.column + g.columns])
-                for g in layout.groups(config.hidden_dim)
-            ]
-            if config.attn_mode == "score":
-                for theta in self._tensor(block, "attn.attn_sign.theta"):
-                    starts = [-int(theta)] * self.engine.columns
-                    words.append(pack_fields(starts, self.engine.acc_bits, f"{block}.attn.attn_sign", signed=True))
-        return words
-
-    def _qkv_theta(self, block: str, part: str) -> Array:
+    def _qkv_theta(self, prefix: str, part: str) -> Array:
         """Thresholds on the sums of q, k or v; 0 where a norm follows instead (its words are never read)."""
         if part == "v":
-            return self._tensor(block, "attn.v_sign.theta")
+            return self._tensor(f"{prefix}attn.v_sign.theta")
         if self.config.qk_mode == "threshold":
-            return self._tensor(block, f"attn.{part}_norm.theta").reshape(-1)
+            return self._tensor(f"{prefix}attn.{part}_norm.theta").reshape(-1)
         return np.zeros(self.config.embed_dim, np.int64)
 
-    def _starts(self, name: str, start: int, theta: Array) -> int:
-        """Pack `start` - ceil(Theta / 2): acc = 2 * sum, so acc >= Theta is sum >= ceil(Theta / 2)."""
+    def _starts(self, name: str, theta: Array) -> int:
+        """Word: start of each column's sum of D products, in halves of a dot product, less ceil(Theta / 2).
+
+        acc = 2 * sum, so acc >= Theta is sum >= ceil(Theta / 2); see `sim.program.array_tasks`.
+        """
+        d = self.config.embed_dim
+        start = -(self.layout.embed_words * WORD - d) - d // 2
         starts = (start - half_threshold(int(t)) for t in theta)
         return pack_fields(starts, self.engine.acc_bits, f"the start of {name}'s sum", signed=True)
 
-    # Norms, residual, attention.
+    # Norms and attention.
 
-    def sign_norm(self) -> list[int]:
-        """Word: Theta of each lane."""
-        names = [f"{block}.{norm}" for block in self.layout.blocks() for norm in ("norm1", "norm2")]
-        return [word for name in names for word in self._chunks([self._column(name, "theta", self.formats.theta_bits)])]
+    def _norms(self, block: int, prefix: str) -> None:
+        """Words: Theta of each lane; Theta and Scale of each lane where q and k are normalised; Eps."""
+        for norm in ("norm1", "norm2"):
+            theta = self._column(f"{prefix}{norm}.theta", self.formats.theta_bits)
+            self._put("sign_norm", norm, self._chunks([theta]), block)
+            self._eps(f"{prefix}{norm}.eps", norm, 1, block)
+        for norm in ("attn.q_norm", "attn.k_norm"):
+            self._eps(f"{prefix}{norm}.eps", norm, self.config.num_heads, block)
+            if self.config.qk_mode == "layernorm":
+                theta = self._column(f"{prefix}{norm}.theta", self.formats.theta_bits)
+                scale = self._column(f"{prefix}{norm}.scale", self.formats.qk_scale_bits, signed=False)
+                self._put("head_norm", norm, self._chunks([theta, scale]), block)
 
-    def head_norm(self) -> list[int]:
-        """Word: Theta and Scale of each lane; empty when q and k are thresholded."""
-        if self.config.qk_mode == "threshold":
-            return []
-        words = []
-        for block in self.layout.blocks():
-            for norm in ("q_norm", "k_norm"):
-                theta = self._column(f"{block}.attn.{norm}", "theta", self.formats.theta_bits)
-                scale = self._column(f"{block}.attn.{norm}", "scale", self.formats.qk_scale_bits, signed=False)
-                words += self._chunks([theta, scale])
-        return words
-
-    def residual(self) -> list[int]:
-        """Word: Scale and Bias of each lane."""
-        words = []
-        for block in self.layout.blocks():
-            for layer in ("attn.proj", "mlp.fc2"):
-                scale = self._column(f"{block}.{layer}", "scale", self.formats.scale_bits)
-                words += self._chunks([scale, self._column(f"{block}.{layer}", "bias", self.formats.residual_bits)])
-        return words
-
-    def tables(self) -> list[int]:
-        """Words of a head: Tau, then Exp[1] to Exp[64], 0 beyond E; empty in mode `score`."""
-        if self.config.attn_mode == "score":
-            return []
-        words = []
-        for block in self.layout.blocks():
-            exp = self._tensor(block, "attn.attn_sign.exp")
-            tau = self._tensor(block, "attn.attn_sign.tau")
-            for head in range(self.config.num_heads):
-                rest = exp[head][1:]
-                words.append(pack_field(tau[head], TABLE_BITS, f"{block}.attn.attn_sign.tau"))
-                words += [pack_field(entry, EXP_BITS, f"{block}.attn.attn_sign.exp") for entry in rest]
-                words += [0] * (WORD - len(rest))
-        return words
-
-    def norm_eps(self) -> list[int]:
+    def _eps(self, tensor: str, name: str, count: int, block: int) -> None:
         """Word: one Eps; 0 in modes that have none."""
-        words = []
-        heads = self.config.num_heads
-        for block in self.layout.blocks():
-            for norm in ("norm1", "norm2"):
-                words += self._eps(f"{block}.{norm}.eps", 1)
-            for norm in ("q_norm", "k_norm"):
-                words += self._eps(f"{block}.attn.{norm}.eps", heads)
-        return words + self._eps("norm.eps", 1)
+        for item, eps in enumerate(self.network.tensors.get(tensor, np.zeros(count, np.int64))):
+            self._put("norm_eps", name, [pack_field(eps, EPS_BITS, tensor)], block, item)
 
-    def _eps(self, name: str, count: int) -> list[int]:
-        return [pack_field(eps, EPS_BITS, name) for eps in self.network.tensors.get(name, np.zeros(count, np.int64))]
+    def _attention(self, block: int, prefix: str) -> None:
+        """Words of a head: Tau, then Exp[1] to Exp[64], 0 beyond E; or, in mode `score`, a start."""
+        name = f"{prefix}attn.attn_sign"
+        if self.config.attn_mode == "score":
+            for head, theta in enumerate(self._tensor(f"{name}.theta")):
+                starts = [-int(theta)] * self.engine.columns
+                word = pack_fields(starts, self.engine.acc_bits, name, signed=True)
+                self._put("preload", "attn.attn_sign", [word], block, head)
+            return
+        exp, tau = self._tensor(f"{name}.exp"), self._tensor(f"{name}.tau")
+        for head in range(self.config.num_heads):
+            words = [pack_field(tau[head], TABLE_BITS, f"{name}.tau")]
+            words += [pack_field(entry, EXP_BITS, f"{name}.exp") for entry in exp[head][1:]]
+            self._put("tables", "attn.attn_sign", words + [0] * (TABLE_WORDS - len(words)), block, head)
 
     # Patch embedding and classifier.
 
-    def dense_weights(self) -> list[int]:
-        """Word: int8 weights of one input for each dense lane; patch embedding by group, then classifier by group."""
-        return self._dense("patch_embed.proj.weight") + self._dense("head.weight")
+    def _dense(self, tensor: str, name: str) -> None:
+        """Word: int8 weights of one input for each dense lane, group by group."""
+        matrix, lanes = self._tensor(tensor), self.engine.dense_lanes
+        for item, at in enumerate(range(0, matrix.shape[0], lanes)):
+            columns = (matrix[at : at + lanes, k] for k in range(matrix.shape[1]))
+            words = [pack_fields(column, DENSE_WEIGHT_BITS, tensor, signed=True) for column in columns]
+            self._put("dense_weights", name, words, item=item)
 
-    def _dense(self, name: str) -> list[int]:
-        matrix, lanes = self.network.tensors[name], self.engine.dense_lanes
-        return [
-            pack_fields(matrix[at : at + lanes, k], DENSE_WEIGHT_BITS, name, signed=True)
-            for at in range(0, matrix.shape[0], lanes)
-            for k in range(matrix.shape[1])
-        ]
-
-    def patch_params(self) -> list[int]:
-        """Word: B and S of each lane."""
-        bias = self._column("patch_embed.proj", "bias", PATCH_BIAS_BITS)
-        return self._chunks([bias, self._column("patch_embed.proj", "scale", PATCH_SCALE_BITS)])
-
-    def positions(self) -> list[int]:
-        """Word: P of each lane, token by token."""
-        values = self.network.tensors["pos_embed"].reshape(-1)
-        return self._chunks([_Column("pos_embed", values, self.formats.residual_bits)])
-
-    def head_bias(self) -> list[int]:
-        """Word: int32 bias of each lane; classes padded to whole groups of dense lanes."""
-        bias = self.network.tensors["head.bias"]
-        padded = np.zeros(self.layout.class_groups * self.engine.dense_lanes, np.int64)
-        padded[: len(bias)] = bias
-        return self._chunks([_Column("head.bias", padded, HEAD_BIAS_BITS)])
-
-    def _column(self, unit: str, name: str, bits: int, *, signed: bool = True) -> _Column:
-        return _Column(f"{unit}.{name}", self._tensor(unit, name).reshape(-1), bits, signed)
+    def _column(self, tensor: str, bits: int, *, signed: bool = True) -> _Column:
+        return _Column(tensor, self._tensor(tensor).reshape(-1), bits, signed)
 
     def _chunks(self, columns: list[_Column]) -> list[int]:
         """Pack columns side by side, `lanes` elements a word, as an array of structs."""

@@ -31,19 +31,18 @@ class MatmulUnit(Unit):
     @property
     def timings(self) -> Timings:
         """A tile."""
-        return {Matmul: self._tile}
+        return {Matmul: lambda command: self.tile(command.steps, command.rows, command.chunks)}
 
-    def _tile(self, command: Matmul) -> Activity:
+    def tile(self, steps: int, rows: int, chunks: int) -> Activity:
         """One tile: `steps` words of the dot product, then `rows` x `chunks` drained chunks.
 
         Windows: ``array`` (reads of both operands), ``preload.read``, ``drain`` (sums leave; scores and head_norm
         inputs are written in the same cycles, and the residual is read), ``bits.write``, ``x.write``, ``sums.read``,
         ``sums.write``.
         """
-        steps = command.steps
         preload = self.read_offset + self.preload_stage
         drain = steps + self.drain_offset
-        end = drain + command.rows * command.chunks
+        end = drain + rows * chunks
         bits, residual, sums = BitStoreUnit.write_stage, ResidualAddUnit.write_stage, ValueSumsUnit.write_stage
         return Activity(
             steps,

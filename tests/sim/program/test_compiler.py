@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 from shapes import MODES, TINY, TOKENS, tiny_engine
 
-from bivit.sim.engine.commands import COMMANDS, MIN_DELAY, OPCODE_BITS, OPCODES, Instruction, Loop, Table
+from bivit.sim.engine.commands import COMMANDS, OPCODE_BITS, OPCODES, Instruction, Loop, Table
 from bivit.sim.engine.presets import ENGINES
 from bivit.sim.errors import BivitError
 from bivit.sim.network.formats import Formats
 from bivit.sim.network.presets import preset
-from bivit.sim.program import compiler
-from bivit.sim.program.compiler import array_steps, compile_program, peak_macs, useful_macs
-from bivit.sim.program.cycles import estimate_cycles
-from bivit.sim.program.schedule import check_schedule
+from bivit.sim.program.check import check_schedule
+from bivit.sim.program.compiler import compile_program
+from bivit.sim.program.cycles import array_steps, estimate_cycles, peak_macs, useful_macs
+from bivit.sim.program.schedule import EarliestFirst, InOrder
 
 REAL = [("digits", "digits"), ("deit_tiny", "deit_tiny_6x32"), ("deit_tiny", "deit_tiny_33x32")]
 
@@ -26,22 +26,34 @@ def test_schedules_of_every_mode_hold(mode):
         assert max(entry.end for entry in section.entries) <= section.length_cycles
 
 
-@pytest.mark.parametrize("nth", [1, 9, 20])
-def test_a_program_whose_schedule_is_wrong_is_refused(nth, monkeypatch):
-    """One operation that had to wait is issued a cycle too early: it meets a port or an operand that is not free."""
-    in_order = compiler.schedule
+#: Cycles of an image in the order of the list, and with whichever operation can start first.
+POLICIES = {
+    "digits": (7_319, 5_663),
+    "deit_tiny_6x32": (792_774, 636_690),
+    "deit_tiny_33x32": (627_654, 536_370),
+}
 
-    def early(ops):
-        placed = in_order(ops)
-        waiting = [k for k in range(1, len(placed)) if placed[k].issue > placed[k - 1].issue + MIN_DELAY]
-        if len(waiting) > nth:
-            entry = placed[waiting[nth]]
-            placed[waiting[nth]] = replace(entry, issue=entry.issue - 1)
-        return placed
 
-    monkeypatch.setattr(compiler, "schedule", early)
-    with pytest.raises(BivitError, match=r"schedule: .* (use|uses|writes) "):
-        compile_program(TINY, Formats(), tiny_engine())
+@pytest.mark.parametrize(("network", "engine"), REAL)
+def test_another_policy_gives_another_program_that_holds(network, engine):
+    compiled = [
+        compile_program(preset(network), Formats(), ENGINES[engine], policy=policy)
+        for policy in (InOrder(), EarliestFirst())
+    ]
+    assert tuple(program.image_cycles for program in compiled) == POLICIES[engine]
+    assert len({array_steps(program) for program in compiled}) == 1
+
+
+@pytest.mark.parametrize("may_stall", [True, False])
+@pytest.mark.parametrize("mode", MODES)
+def test_another_policy_holds_in_every_mode(mode, may_stall):
+    in_order, other = (
+        compile_program(MODES[mode], Formats(), tiny_engine(), policy=policy, may_stall=may_stall)
+        for policy in (InOrder(), EarliestFirst())
+    )
+    assert other.image_cycles < in_order.image_cycles
+    for section in other.sections:
+        check_schedule(section.entries, may_stall=may_stall, listed=section.graph.tasks)
 
 
 @pytest.mark.parametrize(("network", "engine"), REAL)

@@ -1,29 +1,17 @@
-"""Static scheduling: its order, its dependencies, and the independent check that finds what is wrong."""
-
-from dataclasses import replace
+"""Static scheduling: its order, its dependences, and how a policy and a gap change it."""
 
 import pytest
+from fake_ops import op
 
-from bivit.sim.engine.commands import Table
-from bivit.sim.engine.timing import Activity
-from bivit.sim.errors import BivitError
-from bivit.sim.program.schedule import Op, Scheduled, check_schedule, length, schedule
+from bivit.sim.program.schedule import EarliestFirst, InOrder, length, schedule
 
 
-def op(unit, window, *, reads=(), writes=(), busy=4, port=None):
-    return Op(
-        command=Table(param_addr=0),
-        layer=unit,
-        unit=unit,
-        activity=Activity(busy, {"w": window}),
-        ports={"w": port} if port else {},
-        reads={"w": tuple(reads)} if reads else {},
-        writes={"w": tuple(writes)} if writes else {},
-    )
+def issues(ops, *more, **options):
+    return [entry.issue for entry in schedule(ops, *more, **options)]
 
 
-def issues(ops):
-    return [entry.issue for entry in schedule(ops)]
+def order(ops, *more, **options):
+    return [entry.op.uses.unit for entry in schedule(ops, *more, **options)]
 
 
 def test_independent_operations_follow_each_other_at_once():
@@ -48,32 +36,52 @@ def test_length_covers_windows_that_outlive_the_unit():
     assert length(schedule([op("a", (1, 50)), op("b", (1, 3))])) == 50
 
 
-def test_check_accepts_what_schedule_makes():
+WAITING = [
+    op("slow", (1, 50), writes=["m"]),
+    op("after", (1, 10), reads=["m"]),
+    op("free", (1, 3)),
+]
+
+
+def test_a_policy_chooses_among_what_is_ready():
+    assert order(WAITING) == order(WAITING, InOrder()) == ["slow", "after", "free"]
+    assert order(WAITING, EarliestFirst()) == ["slow", "free", "after"]
+    assert order(WAITING, EarliestFirst(window=1)) == ["slow", "after", "free"]
+    assert issues(WAITING, EarliestFirst())[-1] == 49
+
+
+class LastFirst:
+    """The worst of choices, which must still be a possible one."""
+
+    def choose(self, ready, earliest):
+        return ready[-1]
+
+
+def test_no_policy_breaks_a_dependence():
+    """Readers after writers, tenants of a slot one after another, writers of a value in their order."""
     ops = [
-        op("a", (5, 20), writes=["m"], port="p"),
-        op("b", (1, 10), reads=["m"]),
-        op("a", (2, 4), writes=["m"], port="p"),
+        op("write1", (1, 5), writes=["m:1"]),
+        op("more1", (1, 5), writes=["m:1"]),
+        op("read1", (1, 5), reads=["m:1"]),
+        op("write2", (1, 5), writes=["m:2"]),
+        op("read2", (1, 5), reads=["m:2"]),
+        op("free", (1, 5)),
     ]
-    check_schedule(schedule(ops))
+    assert order(ops, LastFirst()) == ["free", "write1", "more1", "read1", "write2", "read2"]
 
 
-@pytest.mark.parametrize(
-    ("shift", "message"),
-    [(18, r"operation 1\) uses m in cycle 19, .*operation 0\) writes it until 20"), (1, "writes it until 20")],
-)
-def test_check_names_a_read_before_its_write(shift, message):
-    writer, reader = schedule([op("a", (5, 20), writes=["m"]), op("b", (1, 10), reads=["m"])])
-    with pytest.raises(BivitError, match=message):
-        check_schedule([writer, replace(reader, issue=shift)])
+def test_updates_in_place_wait_for_readers_of_what_they_replace():
+    ops = [op("norm", (1, 9), reads=["x:before"]), op("add", (1, 9), reads=["x:before"], writes=["x:after"])]
+    assert order(ops, LastFirst()) == ["norm", "add"]
 
 
-def test_check_names_a_port_used_twice():
-    one, two = op("a", (10, 30), port="p"), op("b", (2, 5), port="p")
-    with pytest.raises(BivitError, match="both use p in cycle 12"):
-        check_schedule([Scheduled(one, 0), Scheduled(two, 10)])
+@pytest.mark.parametrize(("may_stall", "expected"), [(True, [0, 48]), (False, [0, 2])])
+def test_gaps_are_filled_only_where_nothing_can_stall(may_stall, expected):
+    """A port that the first one uses late is free until then; to use it now is safe only without a pause between."""
+    ops = [op("late", (40, 50), port="p"), op("soon", (2, 5), port="p")]
+    assert issues(ops, may_stall=may_stall) == expected
 
 
-def test_check_names_a_write_over_what_is_still_read():
-    reader, writer = op("b", (1, 10), reads=["m"]), op("a", (5, 20), writes=["m"])
-    with pytest.raises(BivitError, match="writes m in cycle 7"):
-        check_schedule([Scheduled(reader, 0), Scheduled(writer, 2)])
+def test_a_gap_that_is_too_short_is_left():
+    ops = [op("late", (6, 50), port="p"), op("soon", (2, 5), port="p")]
+    assert issues(ops, may_stall=False) == [0, 48]

@@ -1,10 +1,11 @@
 """What the co-simulation expects: every element of every tap, once, and nothing twice."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from shapes import MODES, tiny_engine
+from shapes import MODES, random_images, tiny_engine
 
 from bivit.hw.probes import probes
 from bivit.sim.engine.commands import ISSUED
@@ -12,11 +13,13 @@ from bivit.sim.network.random import random_network
 from bivit.sim.network.taps import tap_shapes
 from bivit.sim.program.compiler import compile_network
 from bivit.sim.program.expected import commands_with_writes, expected_writes
+from bivit.sim.program.schedule import EarliestFirst, InOrder
 from bivit.sim.reference.run import run_reference
 
 
+@pytest.mark.parametrize("policy", [InOrder(), EarliestFirst()], ids=["in_order", "earliest_first"])
 @pytest.mark.parametrize("mode", MODES)
-def test_writes_cover_every_tap_and_say_its_values(mode):
+def test_writes_cover_every_tap_and_say_its_values(mode, policy):
     config = MODES[mode]
     network, engine = random_network(config, seed=2), tiny_engine()
     rng = np.random.default_rng(1)
@@ -24,7 +27,7 @@ def test_writes_cover_every_tap_and_say_its_values(mode):
     taps = run_reference(network, images, taps="all").taps
     ports = {probe.name: probe for probe in probes(engine)}
     seen: dict[str, Counter[tuple[int, ...]]] = {name: Counter() for name in taps}
-    for writes in expected_writes(network, compile_network(network, engine), taps, 1):
+    for writes in expected_writes(network, compile_network(network, engine, policy=policy), taps, 1):
         assert writes.keys.shape == (len(writes.values), len(ports[writes.probe].keys))
         assert writes.values.shape == writes.valid.shape == (len(writes.keys), ports[writes.probe].elements)
         for write, element in zip(*np.nonzero(writes.valid), strict=True):
@@ -49,3 +52,18 @@ def test_writes_cover_every_tap_and_say_its_values(mode):
 
 def test_it_is_said_of_every_command_what_it_writes():
     assert commands_with_writes() == set(ISSUED)
+
+
+def test_writes_come_in_the_order_of_time():
+    """Not in that in which operations are listed."""
+    network = random_network(MODES["softmax"], seed=2)
+    program = compile_network(network, tiny_engine())
+    sections = tuple(replace(section, entries=section.entries[::-1]) for section in program.sections)
+    taps = run_reference(network, random_images(network.config, 1), taps="all").taps
+    forth, back = (
+        [(writes.probe, writes.tap, writes.keys.tolist()) for writes in expected_writes(network, each, taps, 0)]
+        for each in (program, replace(program, sections=sections))
+    )
+    for probe in {probe for probe, _, _ in forth}:
+        assert [each for each in forth if each[0] == probe] == [each for each in back if each[0] == probe]
+    assert sections[1].entries[0].issue > sections[1].entries[-1].issue

@@ -12,6 +12,7 @@ from bivit.sim.engine.presets import engine_for
 from bivit.sim.network.network import IntNetwork
 from bivit.sim.network.random import random_network
 from bivit.sim.program.compiler import compile_network
+from bivit.sim.program.graph import At, Param, Value
 from bivit.sim.program.load_words import load_words
 from bivit.sim.units.bit_store import BitStoreUnit
 
@@ -43,8 +44,9 @@ def test_a_weight_bit_is_one_bit_of_one_word():
     network = random_network(TOKENS, seed=3)
     other = flipped(network, "blocks.1.mlp.fc2.weight", (9, 0), lambda word: word ^ np.uint64(1 << 5))
     before, after = words_of(network), words_of(other)
-    layout = compile_network(network, tiny_engine()).layout
-    at = layout.block_steps()["weights_step"] + layout.weights_addr("mlp.fc2", 1)
+    place = compile_network(network, tiny_engine()).place
+    at = place.block_steps()["weights_step"] + place.param(Param("weights", "mlp.fc2", 1))
+    assert at == place.param(Param("weights", "mlp.fc2", 1), block=1)
     changed = [k for k, (a, b) in enumerate(zip(before["weights"][0], after["weights"][0], strict=True)) if a != b]
     assert changed == [at]
     assert before["weights"][0][at] ^ after["weights"][0][at] == 1 << 64 * 1 + 5
@@ -75,7 +77,5 @@ def test_an_engine_for_a_network_holds_it(columns, lanes):
         assert parse_stream(engine, build_stream(engine, words))["weights"] == words["weights"]
         last = program.layout.value_group(heads - 1, program.layout.head_groups - 1)
         assert last < value_groups(engine)
-        assert (
-            program.layout.value_addr(heads - 1, program.layout.head_groups - 1)
-            < BitStoreUnit(engine).memories["value"].depth
-        )
+        value = Value("attn.v_sign", (heads - 1, program.layout.head_groups - 1, 0))
+        assert program.place.address(At(value)) < BitStoreUnit(engine).memories["value"].depth
