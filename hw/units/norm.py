@@ -240,7 +240,7 @@ class Norm(wiring.Component):
     def _row_memory(self, m: Module, roots: NormRoot, row: Value) -> tuple[Value, Value]:
         """Keep S1 and R of each row; return those of `row`, one cycle later."""
         p = self.unit
-        store = WordMemory.of(p.memories["row_memory"])
+        store = WordMemory.of(p.memories[f"{p.name}_rows"])
         m.submodules.row_memory = store
         m.d.comb += [
             connect(self.stat_en, roots.stat_en),

@@ -59,7 +59,7 @@ class ValueSums(wiring.Component):
         m = Module()
         bits, lanes = self.engine.acc_bits, self.unit.lanes
         width = self.engine.columns * bits
-        m.submodules.sums = sums = WordMemory.of(self.unit.memories["sums"])
+        m.submodules.sums = sums = WordMemory.of(self.unit.memories["value_sums"])
         group, zero, fresh = Signal.like(self.capture_group), Signal(), Signal()
         held, base, total = Signal(width, reset_less=True), Signal(width), Signal(width)
         m.d.comb += [

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from ..engine.commands import ColumnMemory, Command, OperandMemory
 from ..engine.config import EngineConfig
-from ..engine.memories import value_groups
 from ..engine.words import WORD, ceil_div
 from ..errors import BivitError
 from ..units.bit_store import BitStoreUnit
+from ..units.machine import memory_depths
 from .graph import At, Param, Task, Value
 from .layout import Layout
 from .uses import TABLE_WORDS, Uses, uses_of
@@ -315,18 +315,6 @@ class Place:
             for name, run in of.items()
         ]
         return "\n".join(["values", *slots, "parameters", *runs])
-
-
-def memory_depths(engine: EngineConfig) -> dict[str, int]:
-    """Return the words of every memory of `engine` that commands give addresses of."""
-    return {
-        **{name: memory.depth for name, memory in engine.load_memories.items()},
-        **{name: memory.depth for name, memory in BitStoreUnit(engine).memories.items()},
-        "x": (engine.max_tokens + 1) * engine.max_row_chunks,
-        "value_sums": value_groups(engine),
-        "head_buffer": engine.rows * engine.chunks_per_word,
-        "y": 2 * engine.max_embed_dim,
-    }
 
 
 def _tiles_held(engine: EngineConfig, memory: str) -> int:

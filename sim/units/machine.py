@@ -99,3 +99,9 @@ class Machine:
     def probes(self) -> list[Probe]:
         """Observed write ports of all units; names are relative to the top module."""
         return [probe for unit in self.units.values() for probe in unit.probes()]
+
+
+def memory_depths(engine: EngineConfig) -> dict[str, int]:
+    """Return the words of every memory of `engine` by name."""
+    own = {name: memory.depth for unit in Machine(engine).units.values() for name, memory in unit.memories.items()}
+    return own | {name: memory.depth for name, memory in engine.load_memories.items()}

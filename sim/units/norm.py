@@ -183,7 +183,7 @@ class NormUnit(Unit):
     @property
     def memories(self) -> dict[str, Memory]:
         """S1 and R of each row of a tile."""
-        return {"row_memory": Memory(self.s1_bits + self.r_bits, self.engine.rows, readers=self.row_readers)}
+        return {f"{self.name}_rows": Memory(self.s1_bits + self.r_bits, self.engine.rows, readers=self.row_readers)}
 
     def features(self) -> dict[str, float]:
         """Grow with lanes, sums and the square of the root's digits."""

@@ -18,7 +18,7 @@ class ValueSumsUnit(Unit):
     def memories(self) -> dict[str, Memory]:
         """Sums of a group a word."""
         width = self.engine.columns * self.engine.acc_bits
-        return {"sums": Memory(width, value_groups(self.engine), readers=2)}
+        return {"value_sums": Memory(width, value_groups(self.engine), readers=2)}
 
     def features(self) -> dict[str, float]:
         """Grow with the columns' sums."""
