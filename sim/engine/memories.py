@@ -10,6 +10,7 @@ from .words import WORD, LoadMemory, ceil_div
 if TYPE_CHECKING:
     from .config import EngineConfig
 
+TABLE_WORDS = WORD + 1  # of a head: Tau, then Exp[1] to Exp[64]
 TABLE_BITS = EXP_BITS + 1  # word 0 of a table holds Tau, up to 2^16
 
 #: Settings by word of the memory `settings`: name and bits.
@@ -61,7 +62,7 @@ def load_memories(engine: EngineConfig) -> dict[str, LoadMemory]:
         "sign_norm": (lanes * f.theta_bits, depth * 2 * d // lanes),
         "head_norm": (lanes * (f.theta_bits + f.qk_scale_bits), depth * 2 * d // lanes),
         "residual": (lanes * (f.scale_bits + f.residual_bits), depth * 2 * d // lanes),
-        "tables": (TABLE_BITS, depth * engine.max_heads * (WORD + 1)),
+        "tables": (TABLE_BITS, depth * engine.max_heads * TABLE_WORDS),
         "dense_weights": (
             engine.dense_lanes * DENSE_WEIGHT_BITS,
             dense_groups_d * engine.max_patch_dim + dense_groups_c * 2 * d,

@@ -13,13 +13,15 @@ from typing import NamedTuple
 
 from ..engine.commands import ColumnMemory, Command, OperandMemory
 from ..engine.config import EngineConfig
+from ..engine.memories import TABLE_WORDS
 from ..engine.words import WORD, ceil_div
 from ..errors import BivitError
 from ..units.bit_store import BitStoreUnit
 from ..units.machine import memory_depths
+from ..units.uses import Uses
 from .graph import At, Param, Task, Value
 from .layout import Layout
-from .uses import TABLE_WORDS, Uses, uses_of
+from .uses import uses_of
 
 
 class Slot(NamedTuple):

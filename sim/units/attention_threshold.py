@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from ..engine.commands import Attention, Table
-from ..engine.memories import TABLE_BITS
+from collections.abc import Iterator
+
+from ..engine.commands import Attention, OperandMemory, Table
+from ..engine.memories import TABLE_BITS, TABLE_WORDS
 from ..engine.pipeline import MULTIPLY_CYCLES, Product, partial_products, tree_cycles
 from ..engine.timing import Activity
-from ..engine.words import WORD, Memory, ceil_div
+from ..engine.words import Memory, ceil_div
 from ..network.formats import EXP_BITS
+from .bit_store import BitStoreUnit
 from .unit import Probe, Timings, Unit
+from .uses import Extent, Uses, bits_reach, bits_to, bits_written, with_window
 
 
 class AttentionThresholdUnit(Unit):
@@ -74,7 +78,7 @@ class AttentionThresholdUnit(Unit):
 
     def _table(self, command: Table) -> Activity:
         """Load Tau and Exp of one head. Windows: ``tables.write``."""
-        words, write = WORD + 1, self.table_write_offset
+        words, write = TABLE_WORDS, self.table_write_offset
         return Activity(words, {"tables.write": (write, write + words)})
 
     def _attention(self, command: Attention) -> Activity:
@@ -95,6 +99,22 @@ class AttentionThresholdUnit(Unit):
                 "bits.write": (third + self.bits_stage, end + self.bits_stage),
             },
         )
+
+    def uses(self, command: Table | Attention) -> Uses:
+        """A table takes all of the unit; bits go to the attention's memory."""
+        activity = self.timing(command)
+        if isinstance(command, Table):
+            return Uses(self.name, with_window(activity, "all", (0, activity.busy)))
+        written = bits_written(activity, BitStoreUnit.write_stage)
+        return Uses(self.name, written, bits_to(OperandMemory.ATTENTION, "attention"))
+
+    def reach(self, command: Table | Attention) -> Iterator[Extent]:
+        """A head's table; a tile's bits."""
+        if isinstance(command, Table):
+            yield Extent("tables", command.param_addr, TABLE_WORDS)
+        else:
+            chunks = ceil_div(command.keys, self.lanes)
+            yield bits_reach(self.engine, OperandMemory.ATTENTION, command.dst_addr, 0, command.rows, chunks)
 
     @property
     def memories(self) -> dict[str, Memory]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ..engine.commands import Embed, Logits, Prefix
 from ..engine.pipeline import REQUANTIZE_CYCLES, Product
 from ..engine.timing import Activity
 from ..network.formats import DENSE_WEIGHT_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS
 from .last_norm import LastNormUnit
 from .unit import Probe, Timings, Unit
+from .uses import Extent, Uses, rows_reach
 
 
 class DenseUnit(Unit):
@@ -81,6 +84,26 @@ class DenseUnit(Unit):
         write = self.sums_stage + self.logits_write_cycles
         end = last + write + self.group_chunks
         return Activity(end, {"y.read": (2, last + 2), "logits.w": (command.inputs + write, end)})
+
+    def uses(self, command: Embed | Prefix | Logits) -> Uses:
+        """Tokens go to x."""
+        ports = {} if isinstance(command, Logits) else {"x.write": "x.write"}
+        return Uses(self.name, self.timing(command), ports)
+
+    def reach(self, command: Embed | Prefix | Logits) -> Iterator[Extent]:
+        """Tokens with their positions and parameters; y with the classifier's."""
+        if isinstance(command, Prefix):
+            yield from (Extent(memory, 0, command.words) for memory in ("x", "positions"))
+        elif isinstance(command, Embed):
+            first = command.token * command.stride
+            words = rows_reach(command.patches, command.stride, command.chunks)
+            yield from (Extent(memory, first, words) for memory in ("x", "positions"))
+            yield Extent("dense_weights", 0, command.groups * command.patch_rows * command.patch_row_bytes)
+            yield Extent("patch_params", 0, command.chunks)
+        else:
+            yield Extent("y", 0, command.inputs)
+            yield Extent("dense_weights", command.weight_addr, command.groups * command.inputs)
+            yield Extent("head_bias", 0, command.groups * self.group_chunks)
 
     def features(self) -> dict[str, float]:
         """Grow with both kinds of lanes and their sums."""

@@ -8,6 +8,7 @@ from ..engine.timing import Activity
 from ..engine.words import LoadMemory, Memory, ceil_div
 from ..network.formats import HEAD_BIAS_BITS
 from .unit import Timings, Unit
+from .uses import Extent, Uses, with_window
 
 
 class RegistersUnit(Unit):
@@ -93,6 +94,15 @@ class LogitsUnit(Unit):
         """Send the logits. Window: ``logits.write``, logits into the queue, in cycles that do not wait for room."""
         end = self.write_offset + command.classes
         return Activity(end, {"logits.write": (self.write_offset, end)})
+
+    def uses(self, command: Output) -> Uses:
+        """The memory's first word is read ahead of the first beat."""
+        activity = self.timing(command)
+        return Uses(self.name, with_window(activity, "logits.read", (1, activity.windows["logits.write"][1])))
+
+    def reach(self, command: Output) -> tuple[Extent, ...]:
+        """No address is given."""
+        return ()
 
     @property
     def chunks(self) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ..engine.commands import Normalise, Pool
 from ..engine.pipeline import BLOCK_BITS, MULTIPLY_CYCLES, Product, divide_cycles, limbs, partial_products
 from ..engine.timing import Activity
-from ..engine.words import Memory
+from ..engine.words import Memory, ceil_div
 from .norm import SignNormUnit
 from .unit import Probe, Timings, Unit
+from .uses import Extent, Uses, rows_reach
 
 
 class LastNormUnit(Unit):
@@ -67,6 +70,20 @@ class LastNormUnit(Unit):
             "y.write": (first + self.y_stage, end),
         }
         return Activity(end, windows)
+
+    def uses(self, command: Pool | Normalise) -> Uses:
+        """X is read; the mean goes back to it."""
+        ports = {"x.read": "x.read"} | ({"x.write": "x.write"} if isinstance(command, Pool) else {})
+        return Uses(self.name, self.timing(command), ports)
+
+    def reach(self, command: Pool | Normalise) -> Iterator[Extent]:
+        """Tokens and their mean; a row and its y."""
+        if isinstance(command, Pool):
+            yield Extent("x", 0, rows_reach(command.tokens, command.stride, command.chunks))
+            yield Extent("x", command.dst_addr, command.chunks)
+        else:
+            yield Extent("x", command.x_addr, ceil_div(command.channels, self.lanes))
+            yield Extent("y", command.y_addr, command.channels)
 
     @property
     def memories(self) -> dict[str, Memory]:

@@ -88,7 +88,11 @@ class Machine:
 
     def timing(self, command: Command) -> Activity:
         """Return what a command does and when, counted from its issue."""
-        return self.takers[type(command)].timing(command)
+        return self.taker(command).timing(command)
+
+    def taker(self, command: Command) -> Unit:
+        """Return the unit that carries a command out."""
+        return self.takers[type(command)]
 
     @property
     def owners(self) -> dict[str, Unit]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from ..engine.commands import Matmul
+import functools
+from collections.abc import Iterator
+
+from ..engine.commands import Epilogue, Matmul, OperandMemory, Preload
 from ..engine.pipeline import XNOR_ARRAY_CYCLES
 from ..engine.timing import Activity
 from .bit_store import BitStoreUnit
 from .residual_add import ResidualAddUnit
 from .unit import Probe, Timings, Unit
+from .uses import Extent, Uses, bits_reach, rows_reach, with_window
 from .value_sums import ValueSumsUnit
 
 
@@ -57,6 +61,28 @@ class MatmulUnit(Unit):
             },
         )
 
+    def uses(self, command: Matmul) -> Uses:
+        """The array, the drain, and where the epilogue goes."""
+        bits = command.dst_mem if command.epilogue == Epilogue.BITS else None
+        return _tile_uses(self, command.steps, command.rows, command.chunks, command.epilogue, bits)
+
+    def reach(self, command: Matmul) -> Iterator[Extent]:
+        """Operands, starts, and where the sums go."""
+        yield Extent(str(OperandMemory(command.a_mem)), command.a_addr, command.steps)
+        yield Extent(command.w_mem.name.lower(), command.w_addr, command.steps)
+        if command.preload != Preload.NONE:
+            yield Extent("preload" if command.preload == Preload.PRELOAD else "value_sums", command.preload_addr, 1)
+        chunks = command.dst_chunk + command.chunks
+        if command.epilogue == Epilogue.BITS:
+            yield bits_reach(self.engine, command.dst_mem, command.dst_addr, command.token, command.rows, chunks)
+            if command.dst_mem == OperandMemory.VALUE:
+                yield Extent("value_sums", command.param_addr, 1)
+        if command.epilogue == Epilogue.RESIDUAL:
+            yield Extent("x", command.dst_addr, rows_reach(command.rows, command.stride, command.chunks))
+            yield Extent("residual", command.param_addr, command.chunks)
+        if command.epilogue == Epilogue.HEAD_NORM:
+            yield Extent("head_buffer", 0, rows_reach(command.rows, self.engine.chunks_per_word, chunks))
+
     def features(self) -> dict[str, float]:
         """Grow with dot units, operands, and the columns' sums."""
         rows, columns, bits, fabric = self.engine.rows, self.engine.columns, self.engine.acc_bits, self.engine.fabric
@@ -73,3 +99,17 @@ class MatmulUnit(Unit):
         bits = self.engine.acc_bits
         keys = ("drain_row", "drain_chunk")
         return [self._probe("sums", "drain_en", keys, "drain_data", bits, elements=self.lanes, signed=True)]
+
+
+@functools.cache
+def _tile_uses(
+    unit: MatmulUnit, steps: int, rows: int, chunks: int, epilogue: Epilogue, bits: OperandMemory | None
+) -> Uses:
+    """What a tile occupies; thousands of tiles are one of a few kinds."""
+    activity = unit.tile(steps, rows, chunks)
+    ports = {"array": "array", "preload.read": "preload.read", "drain": "drain"}
+    if bits is not None:
+        ports["bits.write"] = f"{bits}.write"
+    if epilogue == Epilogue.RESIDUAL:
+        ports |= {"x.read": "x.read", "x.write": "x.write"}
+    return Uses("xnor_array", with_window(activity, "x.read", activity.windows["drain"]), ports)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal
 
 from ..engine.commands import HeadNorm, SignNorm
 from ..engine.pipeline import MULTIPLY_CYCLES, Product, isqrt_cycles, partial_products, tree_cycles
 from ..engine.timing import Activity
 from ..engine.words import WORD, Memory
+from .bit_store import BitStoreUnit
 from .unit import Probe, Timings, Unit
+from .uses import Extent, Uses, bits_reach, bits_to, bits_written, rows_reach
 
 NormKind = Literal["sign_norm", "head_norm"]
 
@@ -20,6 +23,9 @@ class NormUnit(Unit):
     command: ClassVar[type[SignNorm | HeadNorm]]
     #: Readers of the row memory.
     row_readers: ClassVar[int]
+    #: Memory of x, and the ports that are shared to read it.
+    source: ClassVar[str]
+    read_ports: ClassVar[Mapping[str, str]] = {}
 
     @property
     def word_bits(self) -> int:
@@ -180,6 +186,23 @@ class NormUnit(Unit):
             windows["stats.write"] = (command.chunks + written, end + written)
         return Activity(words, windows)
 
+    def uses(self, command: SignNorm | HeadNorm) -> Uses:
+        """Where x is read, and where bits go."""
+        activity, ports = self.timing(command), dict(self.read_ports)
+        if command.apply:
+            activity = bits_written(activity, BitStoreUnit.write_stage)
+            ports |= bits_to(command.dst_mem, self.name)
+        return Uses(self.name, activity, ports)
+
+    def reach(self, command: SignNorm | HeadNorm) -> Iterator[Extent]:
+        """X, Eps, and of the second pass the parameters and bits."""
+        yield Extent(self.source, command.x_addr, rows_reach(command.rows, command.stride, command.chunks))
+        yield Extent("norm_eps", command.eps, 1)
+        if command.apply:
+            yield Extent(self.name, command.param_addr, command.chunks)
+            place = (command.dst_mem, command.dst_addr, command.token, command.rows, command.chunks)
+            yield bits_reach(self.engine, *place)
+
     @property
     def memories(self) -> dict[str, Memory]:
         """S1 and R of each row of a tile."""
@@ -220,6 +243,8 @@ class SignNormUnit(NormUnit):
     command = SignNorm
     loadable = ("sign_norm",)
     row_readers = 2
+    source = "x"
+    read_ports: ClassVar[Mapping[str, str]] = {"x.read": "x.read"}
 
     @property
     def word_bits(self) -> int:
@@ -249,6 +274,7 @@ class HeadNormUnit(NormUnit):
     command = HeadNorm
     loadable = ("head_norm",)
     row_readers = 1
+    source = "head_buffer"
 
     @property
     def word_bits(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,6 +11,7 @@ from ..engine.config import EngineConfig
 from ..engine.pipeline import Product
 from ..engine.timing import Activity
 from ..engine.words import LoadMemory, Memory
+from .uses import Extent, Uses
 
 #: Method of a unit that says what one of its commands does.
 Timings = Mapping[type[Command], Callable[[Any], Activity]]
@@ -88,6 +89,14 @@ class Unit:
     def timing(self, command: Command) -> Activity:
         """Return what one of its commands does and when."""
         return self.timings[type(command)](command)
+
+    def uses(self, command: Any) -> Uses:
+        """Return what one of its commands occupies; a unit with commands says it."""
+        raise NotImplementedError(f"{self.name} does not say what its commands occupy")
+
+    def reach(self, command: Any) -> Iterable[Extent]:
+        """Return the words that the fields of one of its commands point at; a unit with commands says it."""
+        raise NotImplementedError(f"{self.name} does not say how far its commands reach")
 
     @property
     def memories(self) -> Mapping[str, Memory]:

@@ -13,7 +13,9 @@ from bivit.sim.program import compiler
 from bivit.sim.program.check import check_capacity, check_schedule
 from bivit.sim.program.compiler import compile_program
 from bivit.sim.program.schedule import EarliestFirst, Scheduled, schedule
-from bivit.sim.program.uses import commands_with_uses, extents
+from bivit.sim.program.uses import extents
+from bivit.sim.units.machine import Machine
+from bivit.sim.units.unit import Unit
 
 
 def at(*issues_and_ops):
@@ -168,4 +170,8 @@ def test_operands_of_the_whole_block_fill_what_place_says_that_they_take(mode):
 
 
 def test_it_is_said_of_every_command_what_it_occupies():
-    assert commands_with_uses() == set(ISSUED)
+    takers = Machine(tiny_engine()).takers
+    assert set(takers) == set(ISSUED)
+    for unit in takers.values():
+        assert type(unit).uses is not Unit.uses, unit.name
+        assert type(unit).reach is not Unit.reach, unit.name
