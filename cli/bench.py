@@ -21,7 +21,7 @@ from .shared.common import JsonFlag, show, tool_versions
 from .shared.progress import step
 
 #: Engines that every model is compared with.
-ENGINES = ("torch_float32", "torch_compiled", "ort_float32", "ort_int8")
+RUNTIMES = ("torch_float32", "torch_compiled", "ort_float32", "ort_int8")
 #: Of a number of images or threads.
 _DIGITS = 6
 MODELS = ("deit_tiny", "deit_small", "swin_tiny")
@@ -81,7 +81,7 @@ def _jobs(models: list[str], batches: list[int], threads: list[int], rounds: int
         preset(name)
     check(all(batch > 0 for batch in batches), f"batches must be 1 or more, got {batches}")
     check(all(count > 0 for count in threads), f"threads must be 1 or more, got {threads}")
-    return [ModelJob(name, batch, count, rounds, ENGINES) for name in models for count in threads for batch in batches]
+    return [ModelJob(name, batch, count, rounds, RUNTIMES) for name in models for count in threads for batch in batches]
 
 
 def _numbers(text: str, what: str) -> list[int]:

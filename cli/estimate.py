@@ -113,7 +113,7 @@ def estimate_tables(program: Program) -> dict[str, Any]:
         `unit_target`, `units`, `unit_columns`, `devices`, `device_columns`.
     """
     from ..sim.estimate.devices import DEVICES
-    from ..sim.estimate.resources import estimate as estimate_resources
+    from ..sim.estimate.resources import estimate_resources
 
     engine = program.layout.engine
     devices = []
@@ -172,7 +172,7 @@ def estimate(
     Example: bivit estimate zoo/digits/network.safetensors --engine digits --target ZCU102
     """
     from ..sim.estimate.devices import device
-    from ..sim.estimate.resources import estimate as estimate_resources
+    from ..sim.estimate.resources import estimate_resources
     from ..sim.program.compiler import compile_program
 
     found, chosen = device(target), find_net(net, seed)

@@ -38,9 +38,9 @@ def evaluate_file(path: Path, data: str, on_broken: str = "stop") -> dict[str, A
     BivitError
         When the file is neither, or the images do not fit it.
     """
-    from ..sim.network.file import FORMAT, file_format, load_network
+    from ..sim.network.file import NETWORK_FORMAT, file_format, load_network
 
-    if file_format(path) == FORMAT:
+    if file_format(path) == NETWORK_FORMAT:
         return _evaluate_network(load_network(path), data, on_broken)
     from ..model.evaluate import count_right
     from ..model.files.checkpoint import load_checkpoint

@@ -142,10 +142,10 @@ def export(
 
     Example: bivit export out/digits/network.safetensors --qonnx out/digits/network.onnx
     """
-    from ..sim.network.file import FORMAT, file_format, load_network
+    from ..sim.network.file import NETWORK_FORMAT, file_format, load_network
 
     preset = find_preset(source) is not None
-    if preset or (Path(source).is_file() and file_format(source) == FORMAT):
+    if preset or (Path(source).is_file() and file_format(source) == NETWORK_FORMAT):
         what = "a preset, whose weights are random" if preset else "an integer network already"
         check(qonnx is not None, f"{source} is {what}; give --qonnx FILE to write its graph")
         check(out is None, f"{source} is {what}; --out is for students, leave it out")

@@ -19,7 +19,7 @@ from .protocol import MODULE as RULES_MODULE
 from .protocol import rules_module
 
 #: Name of the generated top module, and of the engine's instance in it.
-TOP = "bench_top"
+BENCH_TOP = "bench_top"
 INSTANCE = "engine"
 
 #: Direction and width of a port, by name.
@@ -60,7 +60,7 @@ def bench_top(engine: str, ports: Ports, probes: Sequence[Probe]) -> str:
     declared = ",\n".join(f"  {direction} wire [{bits - 1}:0] {name}" for name, (direction, bits) in ports.items())
     connected = ", ".join(f".{name}({name})" for name in ports)
     writes = "\n".join(_write(number, probe) for number, probe in enumerate(probes))
-    return f"""module {TOP} (
+    return f"""module {BENCH_TOP} (
 {declared}
 );
   {engine} {INSTANCE} ({connected});

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hw.emit import TOP as ENGINE_TOP
-from ..hw.emit import engine_verilog
+from ..hw.emit import ENGINE_TOP, engine_verilog
 from ..hw.probes import Probe, probes
 from ..sim.engine.config import EngineConfig
 from ..sim.engine.loadstream import build_stream
@@ -27,7 +26,7 @@ from ..sim.reference.run import run_reference
 from ..sim.system.files import scratch_folder, whole_file
 from .bench import MAX_STALL_CYCLES
 from .compare import Comparison, Mismatch
-from .monitor import TOP, bench_top, ports_of, read_trace
+from .monitor import BENCH_TOP, bench_top, ports_of, read_trace
 from .protocol import Violation
 from .register_check import RegisterDifference, compare_registers, expected_registers
 from .runner import Build, build
@@ -151,7 +150,7 @@ def run_cosim(
     program = compile_network(network, engine)
     observed = probes(engine)
     text = verilog or engine_verilog(engine)
-    sources = {f"{TOP}.sv": bench_top(ENGINE_TOP, ports_of(text, ENGINE_TOP), observed), f"{ENGINE_TOP}.v": text}
+    sources = {f"{BENCH_TOP}.sv": bench_top(ENGINE_TOP, ports_of(text, ENGINE_TOP), observed), f"{ENGINE_TOP}.v": text}
     steps: list[Step] = [
         Load(stream or build_stream(engine, load_words(network, program))),
         Run([image.tobytes() for image in images], _patience(program, images)),
@@ -271,7 +270,7 @@ class Session:
         )
 
     def _build(self, *, waves: bool) -> Build:
-        return build(self.sources, TOP, simulator=self.simulator, waves=waves, cache_dir=self.cache_dir)
+        return build(self.sources, BENCH_TOP, simulator=self.simulator, waves=waves, cache_dir=self.cache_dir)
 
     def _record(self, cycle: int, folder: Path, out_dir: Path) -> Path:
         """Simulate the same once more with waveforms, and put them into `out_dir` when they are whole."""

@@ -9,14 +9,16 @@ import time
 
 import numpy as np
 
-from bivit.cosim.run import run_cosim
-from bivit.sim.engine.presets import load_engine
-from bivit.sim.estimate.devices import device
-from bivit.sim.network.presets import preset
-from bivit.sim.network.random import random_network
-from bivit.sim.program.compiler import compile_network
-from bivit.sim.program.cycles import estimate_cycles
-from bivit.sim.reference.run import run_reference
+from bivit.cosim import run_cosim
+from bivit.sim import (
+    compile_network,
+    device,
+    estimate_cycles,
+    load_engine,
+    preset,
+    random_network,
+    run_reference,
+)
 
 COSIM_IMAGES = 8
 TARGET = "ZCU102"

@@ -12,9 +12,8 @@ import time
 import torch
 import torch.nn.functional as F
 
-from bivit.model.train.precision import precision
-from bivit.model.vit.vit import BiViT, RealViT
-from bivit.sim.network.presets import preset
+from bivit.model import BiViT, RealViT, precision
+from bivit.sim import preset
 
 BATCH = 64
 #: Steps before the clock starts: compilation and first allocations.

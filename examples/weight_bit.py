@@ -1,43 +1,84 @@
-"""Follow one weight bit from the checkpoint to the Verilog, with its value at each stop.
+"""Follow one weight bit from the checkpoint to the Verilog and on to the sum, with its value in every file.
 
     python examples/weight_bit.py            check that docs/walkthrough.md says the same
     python examples/weight_bit.py --write    write docs/walkthrough.md
 
-The network is untrained, with fixed random weights; what happens to the bit is the same.
+The network is untrained, with fixed random weights; what happens to the bit is the same. A stop names the file of the
+function or unit that it is about, so a page whose files have moved is found.
 """
 
+import inspect
 import re
 import sys
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from amaranth.back import verilog
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.sim import Simulator
 
+import bivit
+from bivit.hw import engine_verilog
+from bivit.hw.datapath import Datapath
+from bivit.hw.loader import Loader
 from bivit.hw.parts.memory import LoadableMemory
+from bivit.hw.parts.popcount import Features
+from bivit.hw.units.bit_store import BitStore
+from bivit.hw.units.matmul import Matmul
+from bivit.hw.units.xnor_array import XnorArray
+from bivit.hw.units.xnor_dot import XnorDot
+from bivit.model import BiViT, Checkpoint, export_network, load_checkpoint, load_dataset, save_checkpoint
 from bivit.model.data.dataset import take
-from bivit.model.data.open import load_dataset
-from bivit.model.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from bivit.model.files.export import export_network
 from bivit.model.vit.fold import flips
-from bivit.model.vit.vit import BiViT
-from bivit.sim.bits import WORD_BITS
-from bivit.sim.engine.config import EngineConfig
+from bivit.model.vit.layers import BinaryLinear
+from bivit.sim import (
+    EngineConfig,
+    IntNetwork,
+    Program,
+    compile_network,
+    load_engine,
+    load_network,
+    preset,
+    save_network,
+)
+from bivit.sim.bits import WORD_BITS, pack
 from bivit.sim.engine.loadstream import BEAT_BYTES, build_stream
-from bivit.sim.engine.presets import load_engine
-from bivit.sim.network.file import load_network, save_network
-from bivit.sim.network.network import IntNetwork
-from bivit.sim.network.presets import preset
-from bivit.sim.program.compiler import compile_network
 from bivit.sim.program.graph import Param
-from bivit.sim.program.load_words import Words, load_words
+from bivit.sim.program.load_words import load_words
+from bivit.sim.program.place import Place
 
+ROOT = Path(bivit.__file__).resolve().parent
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "walkthrough.md"
 
 #: The bit: block, output channel of q (in head 1), input channel.
 BLOCK, OUTPUT, INPUT = 1, 70, 100
 LAYER = f"blocks.{BLOCK}.attn.qkv"
 ENGINE = "digits"
+#: Where it is in its row: the word, and the bit of the word.
+WORD, PLACE = divmod(INPUT, WORD_BITS)
+
+
+@dataclass
+class Walk:
+    """Stops in the order of the walk: the file, and what happens to the bit there."""
+
+    stops: list[tuple[str, str]] = field(default_factory=list)
+
+    def stop(self, where: Any, what: str) -> None:
+        """Add a stop in the file of a function or class."""
+        self.stops.append((file_of(where), what))
+
+    def lines(self) -> list[str]:
+        """The stops as a numbered list."""
+        return [f"{number}. `{file}`: {what}" for number, (file, what) in enumerate(self.stops, start=1)]
+
+
+def file_of(where: Any) -> str:
+    """The file of a function or class, from the root of the repository."""
+    return Path(inspect.getfile(inspect.unwrap(where))).resolve().relative_to(ROOT).as_posix()
 
 
 def make_model() -> BiViT:
@@ -49,98 +90,205 @@ def make_model() -> BiViT:
     return model
 
 
-def in_torch(model: BiViT, folder: Path) -> tuple[list[str], IntNetwork]:
-    """Stops in model/: checkpoint, layer, export."""
-    save_checkpoint(Checkpoint(model, seed=0), folder / "student.safetensors")
-    loaded = load_checkpoint(folder / "student.safetensors", kind="binary").model
-    assert isinstance(loaded, BiViT)
-    latent = float(loaded.state_dict()[f"{LAYER}.weight"][OUTPUT, INPUT])
+def in_torch(walk: Walk, folder: Path) -> IntNetwork:
+    """Stops in model/: checkpoint, fold, export; the integer network."""
+    save_checkpoint(Checkpoint(make_model(), seed=0), folder / "student.safetensors")
+    model = load_checkpoint(folder / "student.safetensors", kind="binary").model
+    assert isinstance(model, BiViT)
+    latent = float(model.state_dict()[f"{LAYER}.weight"][OUTPUT, INPUT])
     sign = 1 if latent >= 0 else -1
-    flip = int(flips(loaded.get_submodule(f"blocks.{BLOCK}.norm1").weight)[INPUT])
-    network = export_network(loaded, take(load_dataset("digits", "train"), 16).images)
-    stops = [
-        f"`model/files/checkpoint.py` reads `{LAYER}.weight`, float32. Row {OUTPUT}, column {INPUT} holds the "
-        f"latent weight **{latent:.6f}**.",
-        f"`model/vit/layers.py`: in the forward pass `BinaryLinear` uses its sign, sign(0) = +1: **{sign:+d}**.",
-        f"`model/files/export.py`: gamma of `blocks.{BLOCK}.norm1` in channel {INPUT} is negative here, so the norm's "
-        f"sign turns round and the column is negated with it: {sign:+d} times {flip:+d} is **{sign * flip:+d}**, the "
-        f"bit **{int(sign * flip > 0)}**.",
-    ]
-    return stops, network
+    flip = int(flips(model.get_submodule(f"blocks.{BLOCK}.norm1").weight)[INPUT])
+    network = export_network(model, take(load_dataset("digits", "train"), 16).images)
+    walk.stop(
+        load_checkpoint,
+        f"reads `{LAYER}.weight`, float32. Row {OUTPUT}, column {INPUT} holds the latent weight **{latent:.6f}**.",
+    )
+    walk.stop(
+        flips,
+        f"gamma of `blocks.{BLOCK}.norm1` in channel {INPUT} is negative here, so the norm's sign turns round, and the "
+        f"column of every weight behind it: **{flip:+d}**.",
+    )
+    walk.stop(
+        export_network,
+        f"the weight's sign, as `{file_of(BinaryLinear)}` takes it in the forward pass with sign(0) = +1, times that: "
+        f"{sign:+d} times {flip:+d} is **{sign * flip:+d}**, the bit **{int(sign * flip > 0)}**.",
+    )
+    return network
 
 
-def in_sim(network: IntNetwork, folder: Path) -> tuple[list[str], int]:
-    """Stops in sim/: bit order, network file, address, load stream; also the bit itself."""
+def in_file(walk: Walk, network: IntNetwork, folder: Path) -> tuple[IntNetwork, int]:
+    """Stops in sim/ up to the network file; the network that was read, and the word with the bit."""
     save_network(network, folder / "network.safetensors")
-    row = load_network(folder / "network.safetensors").tensors[f"{LAYER}.weight"][OUTPUT]
-    word, place = divmod(INPUT, WORD_BITS)
-    bit = int(row[word]) >> place & 1
-    engine = load_engine(ENGINE)
+    network = load_network(folder / "network.safetensors")
+    word = int(network.tensors[f"{LAYER}.weight"][OUTPUT, WORD])
+    walk.stop(pack, f"input channel {INPUT} is bit {INPUT} % 64 = {PLACE} of word {INPUT} // 64 = {WORD} of a row.")
+    walk.stop(
+        load_network,
+        f"in the network file `{LAYER}.weight[{OUTPUT}, {WORD}]` is `0x{word:016x}`; its bit {PLACE} is "
+        f"**{word >> PLACE & 1}**.",
+    )
+    return network, word
+
+
+def in_program(walk: Walk, network: IntNetwork, engine: EngineConfig, expected: int) -> tuple[int, int]:
+    """Stops in sim/ from the compiler to the load stream; address and word of the memory `weights`."""
     program = compile_network(network, engine)
-    layout, memory = program.layout, engine.load_memories["weights"]
-    head, channel = divmod(OUTPUT, network.config.head_dim)
-    group, column = layout.qkv_group(0, head, channel // engine.columns), channel % engine.columns
-    address = program.place.param(Param("weights", "attn.qkv", group), BLOCK) + word
-    place_in_word = column * WORD_BITS + place
-    words = load_words(network, program)
-    assert words["weights"][0][address] >> place_in_word & 1 == bit
-    beat = address * memory.beats + column
-    start = section_start(engine, words) + beat * BEAT_BYTES
-    data = int.from_bytes(build_stream(engine, words)[start : start + BEAT_BYTES], "little")
-    assert data == int(row[word])
-    stops = [
-        f"`sim/bits.py`: input channel {INPUT} is bit {INPUT} % 64 = {place} of word {INPUT} // 64 = {word} of a row.",
-        f"`sim/network/file.py`: in the network file `{LAYER}.weight[{OUTPUT}, {word}]` is `0x{int(row[word]):016x}`; "
-        f"its bit {place} is **{bit}**.",
-        f"`sim/program/place.py`: on the engine `{ENGINE}` a word of the memory `weights` holds 64 bits of each of "
-        f"{engine.columns} output channels. Channel {OUTPUT} of q is column {column} of group {group}; "
-        f"word {word} of block {BLOCK} is address **{address}**, bit {column}*64 + {place} = **{place_in_word}**.",
-        f"`sim/engine/loadstream.py`: the word travels as {memory.beats} beats of 64 bits. Beat **{beat:,}** of the "
-        f"section `weights` is `0x{data:016x}`; its bit {place} is **{data >> place & 1}**.",
-    ]
-    return stops, bit
+    address, column, group = placed(program)
+    memory, sections = engine.load_memories["weights"], load_words(network, program)
+    word = sections["weights"][0][address]
+    assert word >> column * WORD_BITS & (1 << WORD_BITS) - 1 == expected
+    stream = build_stream(engine, sections)
+    (start,) = [at.start() for at in re.finditer(re.escape(word.to_bytes(memory.beats * BEAT_BYTES, "little")), stream)]
+    beat = start // BEAT_BYTES + column
+    data = int.from_bytes(stream[beat * BEAT_BYTES : (beat + 1) * BEAT_BYTES], "little")
+    place = column * WORD_BITS + PLACE
+    walk.stop(
+        Place,
+        f"on the engine `{ENGINE}` channel {OUTPUT} of q is column {column} of group {group}, and word {WORD} of that "
+        f"group in block {BLOCK} is word **{address}** of the memory `weights`.",
+    )
+    walk.stop(
+        load_words,
+        f"a word of `weights` holds 64 bits of each of {engine.columns} output channels, so the bit is bit "
+        f"{column}*64 + {PLACE} = {place} of it: **{word >> place & 1}**.",
+    )
+    walk.stop(
+        build_stream,
+        f"the word travels as {memory.beats} beats of 64 bits. Beat {beat:,} of the stream is `0x{data:016x}`; its bit "
+        f"{PLACE} is **{data >> PLACE & 1}**.",
+    )
+    return address, word
 
 
-def section_start(engine: EngineConfig, words: Words) -> int:
-    """First byte after the header of the section `weights`: magic, length and engine, then section after section."""
-    beats = 3
-    for name, runs in words.items():
-        if name == "weights":
-            return (beats + 1) * BEAT_BYTES
-        beats += sum(1 + len(run) * engine.load_memories[name].beats for run in runs.values())
-    raise KeyError("weights")
+def placed(program: Program) -> tuple[int, int, int]:
+    """Where the program puts the bit: word of the memory `weights`, column of the array, group of channels."""
+    layout = program.layout
+    head, channel = divmod(OUTPUT, layout.config.head_dim)
+    group, column = layout.qkv_group(0, head, channel // layout.engine.columns), channel % layout.engine.columns
+    address = program.place.param(Param("weights", "attn.qkv", group), BLOCK) + WORD
+    return address, column, group
 
 
-def in_hardware() -> list[str]:
-    """Stops in hw/: memory and dot unit, as they appear in the Verilog."""
-    engine = load_engine(ENGINE)
-    text = verilog.convert(LoadableMemory(engine.load_memories["weights"]), emit_src=False, strip_internal_attrs=True)
+def in_memory(walk: Walk, engine: EngineConfig, address: int, word: int) -> int:
+    """Stops in hw/ up to the memory, run in Amaranth's simulator: what it reads at the address."""
+    memory = engine.load_memories["weights"]
+    got = loaded_word(engine, address, word)
+    text = verilog.convert(LoadableMemory(memory), emit_src=False, strip_internal_attrs=True)
     (declaration,) = re.findall(r"reg \[\d+:0\] \w+ \[\d+:0\];", text)
-    return [
-        "`hw/parts/memory.py`: the loader writes the word into the bank that is not in use; `hw/emit.py` writes it to "
-        f"the module `bivit_engine.datapath.weights` as `{declaration}`, both banks in one. The same word is a line of "
-        "`memories/weights.hex`.",
-        f"`hw/units/xnor_dot.py`: when the sequencer issues this tile, the word is read, and the dot units of column "
-        f"{OUTPUT % engine.columns}, one for each of {engine.rows} tokens, compare it with the token's 64 activation "
-        "bits: equal bits count.",
-    ]
+    assert got == word
+    column = OUTPUT % engine.columns
+    place = column * WORD_BITS + PLACE
+    walk.stop(
+        Loader,
+        f"puts each beat on the load bus with memory {memory.id} (`weights`), word {address} and its number in the "
+        f"word: beat {column} of it has the bit, and when the stream's CRC is right the banks are swapped.",
+    )
+    walk.stop(
+        LoadableMemory,
+        f"the bank that was not in use has the word; read at {address}, bit {place} of it is **{got >> place & 1}**. "
+        f"In the Verilog (`{file_of(engine_verilog)}` writes it) this is `{declaration}` in the module "
+        "`bivit_engine.datapath.weights`, both banks in one. The same word is a line of `memories/weights.hex`.",
+    )
+    return got
+
+
+def loaded_word(engine: EngineConfig, address: int, word: int) -> int:
+    """Load one word of `weights` through the loader, and read it."""
+    m = Module()
+    m.submodules.loader = loader = Loader(engine)
+    m.submodules.weights = weights = LoadableMemory(engine.load_memories["weights"])
+    m.d.comb += [weights.load.eq(loader.load), loader.idle.eq(1), weights.r_addr.eq(address)]
+    m.d.sync += weights.bank.eq(weights.bank ^ loader.commit)
+    stream = build_stream(engine, {"weights": {address: [word]}})
+    read = []
+
+    async def bench(ctx: Any) -> None:
+        ctx.set(loader.tvalid, 1)
+        for at in range(0, len(stream), BEAT_BYTES):
+            ctx.set(loader.tdata, int.from_bytes(stream[at : at + BEAT_BYTES], "little"))
+            ctx.set(loader.tlast, at + BEAT_BYTES == len(stream))
+            await ctx.tick().until(loader.tready)
+        ctx.set(loader.tvalid, 0)
+        await ctx.tick().repeat(4)
+        assert ctx.get(loader.loads_ok) == 1
+        read.append(ctx.get(weights.r_data))
+
+    simulate(m, bench)
+    return read[0]
+
+
+def in_array(walk: Walk, engine: EngineConfig, stored: int) -> int:
+    """Stops from the memory to the sum of one dot unit; the bit, as it counts there."""
+    column = OUTPUT % engine.columns
+    word = stored >> column * WORD_BITS & (1 << WORD_BITS) - 1
+    ones = (1 << WORD_BITS) - 1
+    equal = [dot_sum(engine, ones ^ flip, word) for flip in (0, 1 << PLACE)]
+    bit = (equal[0] - equal[1] + 1) // 2
+    assert abs(equal[0] - equal[1]) == 1
+    walk.stop(Matmul, "when the sequencer issues the tile, the word's address is one of its steps.")
+    walk.stop(Datapath, "passes the address to the memory, and the word, one cycle later, to the store of operands.")
+    walk.stop(BitStore, "chooses it as the operand of the columns, since the tile's weights are no keys or values.")
+    walk.stop(XnorArray, f"column {column} takes its 64 bits, for all of {engine.rows} tokens.")
+    walk.stop(
+        Features,
+        f"parities of its bits, made once for the {engine.rows} dot units of the column, halve what each counts.",
+    )
+    walk.stop(
+        XnorDot,
+        f"counts where activations and weights are equal. With all activations 1 the step counts {equal[0]}; with a 0 "
+        f"in channel {INPUT} it counts {equal[1]}: the bit is **{bit}**.",
+    )
+    return bit
+
+
+def dot_sum(engine: EngineConfig, activations: int, weights: int) -> int:
+    """One step of one dot unit."""
+    m = Module()
+    m.submodules.dot = dot = XnorDot(engine.fabric, engine.acc_bits)
+    features, operands = Features(engine.fabric), (Signal(WORD_BITS), Signal(WORD_BITS))
+    for operand, name, port in zip(operands, "aw", (dot.a, dot.w), strict=True):
+        levels, top = features.first_stage(m, operand, name, weights=name == "w")
+        m.d.comb += port.eq(features.second_stage(m, levels, top, name, weights=name == "w"))
+    m.d.comb += dot.first.eq(1)
+    sums = []
+
+    async def bench(ctx: Any) -> None:
+        ctx.set(Cat(*operands), activations | weights << WORD_BITS)
+        await ctx.tick().repeat(XnorDot.LATENCY)
+        sums.append(ctx.get(dot.o))
+
+    simulate(m, bench)
+    return sums[0]
+
+
+def simulate(design: Module, bench: Any) -> None:
+    """Run a bench against a design with one clock."""
+    simulator = Simulator(design)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(bench)
+    simulator.run()
 
 
 def make_page() -> str:
     """The walkthrough as Markdown."""
+    walk, engine = Walk(), load_engine(ENGINE)
     with tempfile.TemporaryDirectory() as name:
-        stops, network = in_torch(make_model(), Path(name))
-        more, bit = in_sim(network, Path(name))
-    stops += [*more, *in_hardware()]
+        network, row_word = in_file(walk, in_torch(walk, Path(name)), Path(name))
+    address, word = in_program(walk, network, engine, row_word)
+    stored = in_memory(walk, engine, address, word)
+    to_verilog = len({file for file, _ in walk.stops})
+    bit = in_array(walk, engine, stored)
     lines = [
         "# One weight bit, from the checkpoint to the Verilog",
         "",
         "Written by `python examples/weight_bit.py --write`; a test checks that it is still true. "
-        f"The bit: `{LAYER}.weight`, output channel {OUTPUT}, input channel {INPUT}.",
+        f"The bit: `{LAYER}.weight`, output channel {OUTPUT}, input channel {INPUT}. It passes {to_verilog} files from "
+        f"the checkpoint to the memory in the Verilog, and {len({file for file, _ in walk.stops})} to the sum that it "
+        "counts in.",
         "",
-        *(f"{number}. {stop}" for number, stop in enumerate(stops, start=1)),
+        *walk.lines(),
         "",
-        f"The bit that the checkpoint's number became is the bit that the hardware reads: **{bit}**.",
+        f"The bit that the checkpoint's number became is the bit that the hardware counts: **{bit}**.",
         "",
     ]
     return "\n".join(lines)

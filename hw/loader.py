@@ -10,7 +10,7 @@ from amaranth.lib.crc.catalog import CRC32_ETHERNET
 from amaranth.lib.wiring import In, Out
 
 from ..sim.engine.config import EngineConfig
-from ..sim.engine.loadstream import MAGIC, VERSION, LoadError
+from ..sim.engine.loadstream import MAGIC, STREAM_VERSION, LoadError
 from .parts.connect import connect
 from .parts.stream import LOAD_BUS
 
@@ -155,7 +155,7 @@ class Loader(wiring.Component):
                 m.d.sync += self._remaining.eq(self.tdata[32:])
                 self._go(m, State.ENGINE)
                 self._refuse(m, LoadError.LENGTH, when=self.tdata[32:] == 0)
-                self._refuse(m, LoadError.VERSION, when=self.tdata[:32] != VERSION)
+                self._refuse(m, LoadError.VERSION, when=self.tdata[:32] != STREAM_VERSION)
             self._cut_short(m, when=self.abort_load | (self._beat & self.tlast))
         with m.If(self._state == State.ENGINE):
             m.d.comb += self.tready.eq(1)

@@ -1,4 +1,4 @@
-"""The sequencer: walks the program, issues every operation at its time, and counts what the streams make it wait."""
+"""The sequencer: walks the program of one process, image after image, and issues every operation at its time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,21 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..sim.engine.commands import DELAY_BITS, ISSUED, OPCODE_BITS, OPCODES, Base, Embed, End, HeadNorm, Loop, SignNorm
+from ..sim.engine.commands import (
+    DELAY_BITS,
+    EDGE,
+    OPCODE_BITS,
+    OPCODES,
+    Base,
+    Embed,
+    End,
+    HeadNorm,
+    Loop,
+    Process,
+    SignNorm,
+    Tell,
+    Wait,
+)
 from ..sim.engine.config import EngineConfig
 from .parts.connect import connect, connect_address
 from .parts.memory import LoadableMemory
@@ -14,60 +28,58 @@ from .parts.stream import LOAD_BUS, command_layout, command_port, given
 
 
 class Sequencer(wiring.Component):
-    """Issue the program's operations, `limit` times over.
-
-    The limit may become lower during a run, down to the number of the image at hand: that image will never be whole,
-    so the run is cut there. After `stop` it is cut as well where an image would have to wait for room.
+    """Issue the operations of a program's image, over and over while `active`.
 
     Timing: the first operation is issued two cycles after `start`, each further one `delay` cycles after the one
-        before, plus the cycles in which `hold` was high or an `embed` found no strip. The last `end`, or `cut`, clears
-        `busy` in the next cycle; `cut` follows the change of the limit by one cycle, or two after the `end` of an
-        image. An operation is chosen one cycle before it is issued; in between its Eps is read.
+        before, plus the cycles in which `hold` was high, an `embed` found no strip or a `wait` nothing told. An
+        operation is chosen one cycle before it is issued; in between its Eps is read.
 
     Parameters
     ----------
     engine : EngineConfig
         Shape of the engine.
+    process : Process
+        `EDGE` or `CORE`: which program, and the commands in it.
 
     Members
     -------
-    start, stop : In(1)
-        Begin with the first operation; do not wait for room any more.
-    limit : In(32)
-        Images to run, valid in the cycle after `start`, 1 or more there.
+    start : In(1)
+        Begin with the first operation.
+    active : In(1)
+        Go on; high from the cycle after `start` on.
+    cut : In(1)
+        Forget what is being chosen, and begin with the first operation again.
     strip : In(1)
-        A strip of pixels is there.
+        A strip of pixels is there: an `embed` may be issued.
+    told : In(1)
+        The other process has told: a `wait` may pass.
     hold : In(1)
-        There is no room for an image's logits: nothing is issued.
-    busy, image : Out
-        Running; number of the image at hand, from 0.
-    image_done, done, cut : Out(1)
-        Strobes: `end` of an image; the run ends; it ends within an image, whose operations must be forgotten.
-    stall_pixels, stall_logits : Out(1)
-        This cycle is lost to the pixel or logits stream.
+        Time stands still: nothing is issued.
+    tell, waited, image_done : Out(1)
+        Strobes: a `tell` and a `wait` are passed; the `end` of an image.
+    starved : Out(1)
+        This cycle is lost because there is no strip.
     command : Out
-        Issue and fields of each command of `ISSUED`.
+        Issue and fields of each command of the process.
     load, bank : In
         Load bus, and the bank in use.
     """
 
-    def __init__(self, engine: EngineConfig):
-        self.engine = engine
+    def __init__(self, engine: EngineConfig, process: Process):
+        self.engine, self.process = engine, process
         super().__init__(
             {
                 "start": In(1),
-                "stop": In(1),
-                "limit": In(32),
+                "active": In(1),
+                "cut": In(1),
                 "strip": In(1),
+                "told": In(1),
                 "hold": In(1),
-                "busy": Out(1),
-                "image": Out(32),
+                "tell": Out(1),
+                "waited": Out(1),
                 "image_done": Out(1),
-                "done": Out(1),
-                "cut": Out(1),
-                "stall_pixels": Out(1),
-                "stall_logits": Out(1),
-                "command": Out(command_port(*ISSUED)),
+                "starved": Out(1),
+                "command": Out(command_port(*process.issued)),
                 "load": In(LOAD_BUS),
                 "bank": In(1),
             }
@@ -76,51 +88,36 @@ class Sequencer(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build program memory, issue logic and loop."""
         m = Module()
-        m.submodules.program = program = LoadableMemory(self.engine.load_memories["program"])
+        m.submodules.program = program = LoadableMemory(self.engine.load_memories[self.process.memory])
         pc = Signal(16)
         wait = Signal(DELAY_BITS)
         opcode = program.r_data[:OPCODE_BITS]
         delay = program.r_data[OPCODE_BITS : OPCODE_BITS + DELAY_BITS]
         fields = program.r_data[OPCODE_BITS + DELAY_BITS :]
-        due, issue = Signal(), Signal()
+        due, issue, alone = Signal(), Signal(), Signal()
         m.d.comb += [
             connect(program.load, self.load),
             connect(program.bank, self.bank),
             connect_address(program.r_addr, pc),
-            due.eq(self.busy & (wait == 0)),
-            self.stall_logits.eq(self.busy & self.hold),
-            self.stall_pixels.eq(due & ~self.hold & (opcode == OPCODES[Embed]) & ~self.strip),
-            issue.eq(due & ~self.hold & ~self.stall_pixels),
+            due.eq(self.active & (wait == 0) & ~self.hold),
+            alone.eq((opcode == OPCODES[Wait]) & ~self.told),
+            self.starved.eq(due & (opcode == OPCODES[Embed]) & ~self.strip if self.process is EDGE else 0),
+            issue.eq(due & ~self.starved & ~alone),
+            self.tell.eq(issue & (opcode == OPCODES[Tell])),
+            self.waited.eq(issue & (opcode == OPCODES[Wait])),
             self.image_done.eq(issue & (opcode == OPCODES[End])),
         ]
-        self._run(m)
-        with m.If(self.busy & (wait != 0) & ~self.hold):
+        with m.If(self.active & (wait != 0) & ~self.hold):
             m.d.sync += wait.eq(wait - 1)
         with m.If(issue):
             m.d.sync += [wait.eq(delay - 1), pc.eq(pc + 1)]
-        self._commands(m, issue, opcode, fields, self._loop(m, issue, opcode, fields, pc))
+        bases = {} if self.process is EDGE else self._loop(m, issue, opcode, fields, pc)
+        self._commands(m, issue, opcode, fields, bases)
         with m.If(self.image_done | self.cut):
             m.d.sync += pc.eq(0)  # the first word is read before the start
         with m.If(self.start):
             m.d.sync += wait.eq(0)
         return m
-
-    def _run(self, m: Module) -> None:
-        """Count images from the start of a run to its end."""
-        last, beyond, stopping = Signal(), Signal(), Signal()  # as the image at hand stood one cycle ago
-        m.d.comb += [
-            self.cut.eq(self.busy & (beyond | (stopping & self.hold))),
-            self.done.eq((self.image_done & last) | self.cut),
-        ]
-        m.d.sync += [last.eq(self.image + 1 == self.limit), beyond.eq(self.image == self.limit)]
-        with m.If(self.image_done):
-            m.d.sync += self.image.eq(self.image + 1)
-        with m.If(self.stop):
-            m.d.sync += stopping.eq(1)
-        with m.If(self.done):
-            m.d.sync += self.busy.eq(0)
-        with m.If(self.start):
-            m.d.sync += [self.busy.eq(1), self.image.eq(0), last.eq(0), beyond.eq(0), stopping.eq(0)]
 
     def _loop(self, m: Module, issue: Signal, opcode: Signal, fields: Signal, pc: Signal) -> dict[str, Signal]:
         """Build the block loop; return the base that each step of `loop` moves on."""
@@ -142,9 +139,11 @@ class Sequencer(wiring.Component):
 
     def _commands(self, m: Module, issue: Signal, opcode: Signal, fields: Signal, bases: dict[str, Signal]) -> None:
         """Decode the operation, add the bases of its block, and issue it in the next cycle."""
-        m.submodules.norm_eps = eps = LoadableMemory(self.engine.load_memories["norm_eps"])
-        m.d.comb += [connect(eps.load, self.load), connect(eps.bank, self.bank)]
-        for kind in ISSUED:
+        eps = None
+        if SignNorm in self.process.issued:
+            m.submodules.norm_eps = eps = LoadableMemory(self.engine.load_memories["norm_eps"])
+            m.d.comb += [connect(eps.load, self.load), connect(eps.bank, self.bank)]
+        for kind in self.process.issued:
             plain = Signal(command_layout(kind), name=f"{kind.name}_fields")
             based = Signal(command_layout(kind), name=f"{kind.name}_based")
             command = given(self.command, kind)
@@ -160,7 +159,7 @@ class Sequencer(wiring.Component):
             for name, bits in kind.layout().items():
                 if bits.base is not None:
                     m.d.comb += based[name].eq(plain[name] + self._base(bits.base, plain, bases))
-            if kind in (SignNorm, HeadNorm):
+            if eps is not None and kind in (SignNorm, HeadNorm):
                 with m.If(chosen):
                     m.d.comb += connect_address(eps.r_addr, based.eps)
                 m.d.comb += connect(command.fields.eps, eps.r_data)

@@ -12,7 +12,7 @@ from ..sim.network.windows import window_mask
 from .vit.vit import BiViT, forward_taps
 
 #: Images that go through the model together.
-CHUNK = 64
+_BATCH = 64
 
 
 @torch.no_grad()
@@ -41,8 +41,8 @@ def attention_report(model: BiViT, images: NDArray[np.uint8]) -> list[dict[str, 
     model.eval()
     names = [f"{block.name}.attn.attn_sign" for block in model.config.blocks]
     sums: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
-    for start in range(0, len(images), CHUNK):
-        _, taps = forward_taps(model, torch.from_numpy(images[start : start + CHUNK]), names)
+    for start in range(0, len(images), _BATCH):
+        _, taps = forward_taps(model, torch.from_numpy(images[start : start + _BATCH]), names)
         for block, name in zip(model.config.blocks, names, strict=True):
             members = block.window_tokens
             bits = taps[name].reshape(-1, block.windows, block.num_heads, members, members).bool().numpy()

@@ -1,1 +1,62 @@
-"""Integer side of bivit: formats, numba reference, program compiler, cycle and resource models."""
+"""Integer side of bivit: formats, numba reference, program compiler, cycle and resource models.
+
+What is public stands here; a name is imported when it is first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from .lazy import lazy
+
+if TYPE_CHECKING:
+    from .engine.config import EngineConfig
+    from .engine.presets import ENGINES, engine_for, load_engine
+    from .errors import BivitError
+    from .estimate.devices import DEVICES, Device, device
+    from .estimate.resources import ResourceReport, estimate_resources
+    from .network.config import ModelConfig, SwinConfig, ViTConfig
+    from .network.file import load_network, network_hash, save_network
+    from .network.formats import Formats
+    from .network.network import IntNetwork
+    from .network.presets import PRESETS, preset
+    from .network.random import random_network
+    from .network.run_result import RunResult
+    from .network.taps import tap_names
+    from .program.compiler import Program, compile_network
+    from .program.cycles import CycleEstimate, estimate_cycles
+    from .qonnx.export import export_qonnx, save_qonnx
+    from .reference.run import run_reference
+else:
+    __getattr__, __dir__ = lazy(__name__)
+
+__all__ = [
+    "DEVICES",
+    "ENGINES",
+    "PRESETS",
+    "BivitError",
+    "CycleEstimate",
+    "Device",
+    "EngineConfig",
+    "Formats",
+    "IntNetwork",
+    "ModelConfig",
+    "Program",
+    "ResourceReport",
+    "RunResult",
+    "SwinConfig",
+    "ViTConfig",
+    "compile_network",
+    "device",
+    "engine_for",
+    "estimate_cycles",
+    "estimate_resources",
+    "export_qonnx",
+    "load_engine",
+    "load_network",
+    "network_hash",
+    "preset",
+    "random_network",
+    "run_reference",
+    "save_network",
+    "save_qonnx",
+    "tap_names",
+]

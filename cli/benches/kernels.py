@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...sim.bits import WORD_BITS
 from ...sim.reference.peak import popcount_peak
 from ...sim.reference.prepare import acc_type, grouped
 from ...sim.reference.products import binary_linear
@@ -17,7 +18,7 @@ from ...sim.reference.workspace import aligned
 #: Rows of an image, K and outputs: qkv, fc2, fc1 and proj of DeiT-Tiny.
 SHAPES = ((198, 192, 576), (198, 768, 192), (198, 192, 768), (198, 192, 192))
 #: Images together.
-BATCH = 8
+_BATCH = 8
 #: Words of one measurement of the peak, and calls of a kernel in one.
 _PEAK_WORDS, _CALLS = 1 << 26, 20
 #: Kernels take milliseconds: each of the rounds measures them so many times.
@@ -52,7 +53,7 @@ def bench_kernels(rounds: int) -> dict[str, Any]:
     for _ in range(_REPEATS * rounds):
         for case in cases:
             # Each kernel is measured next to the peak, as the clock of a shared machine wanders.
-            peak = _PEAK_WORDS * 64 / _seconds(_peak, 1) / 1e9
+            peak = _PEAK_WORDS * WORD_BITS / _seconds(_peak, 1) / 1e9
             rate = case["macs"] / _seconds(case["run"], _CALLS) / 1e9
             peaks.append(peak)
             rates[case["name"]].append(rate)
@@ -92,18 +93,18 @@ def _peak() -> int:
 def _case(rows: int, length: int, outputs: int) -> dict[str, Any]:
     import torch
 
-    random, words = np.random.default_rng(0), length // 64
-    a = aligned((BATCH * rows, words), np.uint64)
+    random, words = np.random.default_rng(0), length // WORD_BITS
+    a = aligned((_BATCH * rows, words), np.uint64)
     a[...] = random.integers(0, 1 << 63, a.shape, dtype=np.uint64)
     w = grouped(random.integers(0, 1 << 63, (outputs, words), dtype=np.uint64))
-    acc = aligned((BATCH * rows, outputs), acc_type(length))
-    x, y = torch.randn(BATCH * rows, length), torch.randn(length, outputs)
-    out = torch.empty(BATCH * rows, outputs)
+    acc = aligned((_BATCH * rows, outputs), acc_type(length))
+    x, y = torch.randn(_BATCH * rows, length), torch.randn(length, outputs)
+    out = torch.empty(_BATCH * rows, outputs)
     return {
         "name": f"kernel.{rows}x{length}x{outputs}",
         "run": lambda: binary_linear(a, w, length, acc),
         "float32": lambda: torch.matmul(x, y, out=out),
-        "macs": BATCH * rows * length * outputs,
+        "macs": _BATCH * rows * length * outputs,
         "bytes": a.nbytes + w.nbytes + acc.nbytes,
     }
 

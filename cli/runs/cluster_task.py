@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from ... import __version__
 from ...sim.errors import check
 from ...sim.network.file import load_network, network_hash
-from ...sim.reference.jit import sources_hash
 from ...sim.system.files import scratch_folder
+from ...sim.system.sources import PACKAGE, sources_hash
 from .classify import Classified, classify
 
 if TYPE_CHECKING:
@@ -19,9 +20,15 @@ if TYPE_CHECKING:
 Identity = tuple[str, str]
 
 
+@cache
+def _sim_hash() -> str:
+    """The sources as they are at the first call: a worker asks with every batch."""
+    return sources_hash([PACKAGE / "sim"])[:16]
+
+
 def identity() -> Identity:
     """Version of bivit and hash of the sources of `sim` in this process."""
-    return __version__, sources_hash()
+    return __version__, _sim_hash()
 
 
 def check_same(place: str, found: Identity, expected: Identity) -> None:

@@ -15,7 +15,7 @@ from ...sim.network.taps import tap_names
 from ...sim.reference.run import run_reference
 
 #: Images compared together.
-BATCH = 16
+_BATCH = 16
 
 #: Runs images through an implementation; returns every tap by its name.
 TapsOf = Callable[[NDArray[np.uint8]], dict[str, NDArray[Any]]]
@@ -40,7 +40,7 @@ class Comparison:
     differing: dict[str, int]
 
 
-def compare_taps(network: IntNetwork, taps_of: TapsOf, images: NDArray[np.uint8], batch: int = BATCH) -> Comparison:
+def compare_taps(network: IntNetwork, taps_of: TapsOf, images: NDArray[np.uint8], batch: int = _BATCH) -> Comparison:
     """Compare every tap of an implementation with the reference's, on every image.
 
     Parameters

@@ -135,7 +135,7 @@ def load_graph(path: Path, network: IntNetwork) -> onnx.ModelProto:
     import onnx
     from google.protobuf.message import DecodeError
 
-    from ...sim.qonnx.export import FORMAT, VERSION
+    from ...sim.qonnx.export import QONNX_FORMAT, QONNX_VERSION
 
     check(path.is_file(), f"there is no graph {path}; `bivit export NET --qonnx FILE` writes one")
     try:
@@ -146,8 +146,9 @@ def load_graph(path: Path, network: IntNetwork) -> onnx.ModelProto:
         raise BivitError(f"{path} is damaged or not an ONNX file: {error}; export it again") from error
     got = {key: header.get(key) for key in ("format", "version")} if isinstance(header, dict) else None
     check(
-        got == {"format": FORMAT, "version": VERSION},
-        f"{path} must be a graph of `bivit export --qonnx`, format {FORMAT!r} of version {VERSION}, got {got}",
+        got == {"format": QONNX_FORMAT, "version": QONNX_VERSION},
+        f"{path} must be a graph of `bivit export --qonnx`, format {QONNX_FORMAT!r} of version {QONNX_VERSION}, "
+        f"got {got}",
     )
     check(
         header.get("network_sha256") == network_hash(network),

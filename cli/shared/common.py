@@ -52,7 +52,7 @@ _EXTRAS = {
 }
 
 #: Largest number of an option.
-LARGEST = 1 << 62
+LARGEST_VALUE = 1 << 62
 #: Characters of a message: it may quote a file.
 _LONGEST = 4000
 #: Columns of a table that no terminal shows.
@@ -95,7 +95,10 @@ class Command(typer.core.TyperCommand):
             if isinstance(value, int | float):
                 name = parameter.opts[0] if parameter.opts[0].startswith("-") else str(parameter.name)
                 check(math.isfinite(value), f"{name} must be a finite number, got {shown(value)}")
-                check(abs(value) <= LARGEST, f"{name} must be a number of at most {LARGEST}, got {shown(value)}")
+                check(
+                    abs(value) <= LARGEST_VALUE,
+                    f"{name} must be a number of at most {LARGEST_VALUE}, got {shown(value)}",
+                )
         return super().invoke(ctx)
 
 

@@ -127,6 +127,13 @@ class SlotMemory(wiring.Component):
         Slots of one group ("block") or distance of its slots ("stride").
     clear : str
         "block" or "stride".
+
+    Members
+    -------
+    w_en, w_addr, w_slot, w_data, w_clear : In
+        Write a slot of a word when `w_en`, and clear the rest of its group when `w_clear` as well.
+    r_addr, r_data : In, Out
+        Read port, of whole words.
     """
 
     @classmethod

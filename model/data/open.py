@@ -21,11 +21,11 @@ from .lists import read_names
 from .npz import read_npz
 from .source import Source, check_on_broken
 
-__all__ = ["KINDS", "SPLITS", "Dataset", "Source", "load_dataset", "open_source"]
+__all__ = ["LAYOUTS", "SPLITS", "Dataset", "Source", "load_dataset", "open_source"]
 
 SPLITS = ("train", "test")
 #: What a name may stand for; in messages and in the help of the command line.
-KINDS = "'digits', an .npz file, or a folder with idx files, CIFAR batches, tar shards or train/<class>/ images"
+LAYOUTS = "'digits', an .npz file, or a folder with idx files, CIFAR batches, tar shards or train/<class>/ images"
 #: One image in this many, of each class, is in the test split of a data set that has none of its own.
 TEST_SHARE = 5
 SPLIT_SEED = 0
@@ -136,7 +136,7 @@ def _in_memory(spec: str, split: str) -> Dataset | None:
     if spec == "digits":
         return _stratified(spec, *_digits(), split, None)
     path = Path(spec)
-    check(path.exists(), f"there is no data set {spec!r}; give {KINDS}")
+    check(path.exists(), f"there is no data set {spec!r}; give {LAYOUTS}")
     if not path.is_dir():
         return _npz_file(path, split)
     if is_idx_folder(path):
@@ -170,7 +170,7 @@ def _open_pictures(
     else:
         other = [name for name in SPLITS if find_shards(folder, name)]
         check(not other, f"{folder} has shards of the {''.join(other)} split only; give {split}-0000.tar and so on")
-        raise BivitError(f"{folder} is no data set that is known; give {KINDS}; found {found_in(folder)}")
+        raise BivitError(f"{folder} is no data set that is known; give {LAYOUTS}; found {found_in(folder)}")
     if img_size is None:
         source.take_size_of_first()
     return source
@@ -203,7 +203,7 @@ def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def _npz_file(path: Path, split: str) -> Dataset:
-    check(path.is_file(), f"{path} is no file; give {KINDS}")
+    check(path.is_file(), f"{path} is no file; give {LAYOUTS}")
     arrays = read_npz(path)
     classes = _npz_classes(path, arrays["classes"]) if "classes" in arrays else None
     parts = {}

@@ -30,12 +30,14 @@ from ..vit.official import OfficialBiViT
 from ..vit.patch import PixelNorm
 from ..vit.vit import BinaryWeightViT, BiViT, RealViT, VisionTransformer
 
-FORMAT = "bivit-checkpoint"
-VERSION = 2
+CHECKPOINT_FORMAT = "bivit-checkpoint"
+CHECKPOINT_VERSION = 2
 #: Kinds of models, and the objects that the header of each holds beside `OBJECTS`.
 KINDS = {"float": (), "official": (), "weights": ("binarization",), "binary": ("binarization", "formats")}
 OBJECTS = ("config", "pixels", "metrics", "provenance")
-_FILE = FileFormat(FORMAT, VERSION, "checkpoint", "train again", ("kind", "seed", *OBJECTS), OBJECTS)
+_FILE = FileFormat(
+    CHECKPOINT_FORMAT, CHECKPOINT_VERSION, "checkpoint", "train again", ("kind", "seed", *OBJECTS), OBJECTS
+)
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
     """
     model = checkpoint.model
     header: dict[str, Any] = {
-        "format": FORMAT,
-        "version": VERSION,
+        "format": CHECKPOINT_FORMAT,
+        "version": CHECKPOINT_VERSION,
         "kind": model.kind,
         "config": model.config.to_dict(),
         "pixels": asdict(model.pixels),

@@ -32,7 +32,7 @@ from ..vit.vit import BiViT, Block, PatchMerging, forward_taps
 from .checkpoint import refuse_nonfinite
 
 #: Calibration images that go through model and network together.
-CHUNK = 64
+_BATCH = 64
 
 #: Binarized tensors of a block whose bits are compared.
 BIT_TAPS = (
@@ -268,8 +268,8 @@ def measure_agreement(
     names = [f"{block.name}.{tap}" for block in model.config.blocks for tap in BIT_TAPS]
     counts = _Counts(model, names)
     predictions: list[tuple[Tensor, Tensor]] = []
-    for start in range(0, len(images), CHUNK):
-        chunk = images[start : start + CHUNK]
+    for start in range(0, len(images), _BATCH):
+        chunk = images[start : start + _BATCH]
         result = run_reference(network, chunk, taps=names)
         logits, taps = forward_taps(model, torch.from_numpy(chunk), names)
         counts.add(taps, result)

@@ -40,7 +40,7 @@ class Imported:
 
     #: Without values, on torch's device `meta`, where the file is not `complete`.
     model: RealViT
-    #: Key of `import_names.RULES`.
+    #: Key of `names.NAME_RULES`.
     format: str
     #: Pairs of source and target names, without what `where` says.
     converted: list[list[str]] = field(default_factory=list)

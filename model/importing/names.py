@@ -40,7 +40,7 @@ _HF_BLOCK: Rules = (
 )
 
 #: By format, in the order in which they are applied.
-RULES: dict[str, Rules] = {
+NAME_RULES: dict[str, Rules] = {
     "huggingface": (
         (r"^(?:deit|vit|swin)\.", ""),
         (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
@@ -74,7 +74,7 @@ _DOWNSAMPLE = re.compile(r"^layers\.(\d+)\.downsample\.")
 
 
 def format_of(names: Iterable[str]) -> str | None:
-    """Return a key of `RULES` (Facebook's DeiT and Microsoft's Swin have timm's names), or None."""
+    """Return a key of `NAME_RULES` (Facebook's DeiT and Microsoft's Swin have timm's names), or None."""
     known = list(names)
     return next((name for name, mark in _MARKS if any(mark.search(key) for key in known)), None)
 
@@ -82,7 +82,7 @@ def format_of(names: Iterable[str]) -> str | None:
 def rename(name: str, rules: Rules) -> str:
     """Apply the rules in order.
 
-    >>> rename("deit.encoder.layer.3.attention.attention.query.weight", RULES["huggingface"])
+    >>> rename("deit.encoder.layer.3.attention.attention.query.weight", NAME_RULES["huggingface"])
     'blocks.3.attn.q.weight'
     """
     for pattern, replacement in rules:
@@ -98,7 +98,7 @@ def convert_names(tensors: Mapping[str, Tensor], format_name: str) -> tuple[dict
     tensors : mapping of str to Tensor
         Without those of `IGNORED`.
     format_name : str
-        Key of `RULES`.
+        Key of `NAME_RULES`.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def convert_names(tensors: Mapping[str, Tensor], format_name: str) -> tuple[dict
     BivitError
         When two names become the same, or q, k and v cannot be joined.
     """
-    targets = {name: rename(name, RULES[format_name]) for name in tensors}
+    targets = {name: rename(name, NAME_RULES[format_name]) for name in tensors}
     if any(_DOWNSAMPLE.match(target) and target.startswith("layers.0.") for target in targets.values()):
         # Patch merging ends a stage there; here, as in timm today, it begins the next.
         targets = {name: _DOWNSAMPLE.sub(_next_stage, target) for name, target in targets.items()}

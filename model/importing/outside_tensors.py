@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ...sim.errors import check, some
-from .names import MARK, RULES
+from .names import MARK, NAME_RULES
 
 #: Names that wrappers of torch put into a name, anywhere.
 _WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
@@ -73,7 +73,7 @@ def find_tensors(content: Any, source: Path, where: str | None = None) -> Found:
         names = [name for tensors in dicts.values() for name in tensors]
         check(
             False,
-            f"{source} is of no known format: expected names of {', '.join(RULES)}, such as "
+            f"{source} is of no known format: expected names of {', '.join(NAME_RULES)}, such as "
             f"patch_embed.proj.weight, got {', '.join(names[:4])}",
         )
     taken = _choose(source, models, where)

@@ -21,7 +21,7 @@ from ..vit import operators
 from . import windows
 
 #: Images that go through together.
-CHUNK = 32
+IMAGES_A_PASS = 32
 
 
 def run_integer(
@@ -49,8 +49,9 @@ def run_integer(
     """
     check_images(images, network.config)
     wanted = wanted_taps(taps, network.config)
-    passes = [_Pass(network) for _ in range(0, len(images), CHUNK)]
-    logits = [one(torch.from_numpy(images[i * CHUNK : (i + 1) * CHUNK])) for i, one in enumerate(passes)]
+    groups = [images[start : start + IMAGES_A_PASS] for start in range(0, len(images), IMAGES_A_PASS)]
+    passes = [_Pass(network) for _ in groups]
+    logits = [one(torch.from_numpy(group)) for one, group in zip(passes, groups, strict=True)]
     return RunResult(
         logits=torch.cat(logits).numpy(),
         taps={name: torch.cat([one.taps[name] for one in passes]).numpy() for name in wanted},

@@ -21,7 +21,7 @@ from .layers import ThresholdSign, standardise
 #: Smallest gamma of HeadNorm and smallest learnable scale that `project` leaves: positive, and far from underflow.
 SMALLEST_SCALE = 1e-3
 #: Attention logit of a pair that may not attend, as in Swin.
-MASKED = -100.0
+MASKED_SCORE = -100.0
 
 
 class Statistic(nn.Module):
@@ -239,7 +239,7 @@ class AttentionBinarizer(nn.Module):
         bits : float32[B, H, N, N]
             0 and 1.
         scores : float32[B, H, N, N]
-            What the softmax is taken of, `MASKED` for pairs that may not attend.
+            What the softmax is taken of, `MASKED_SCORE` for pairs that may not attend.
         """
         sharpness = self.sharpness(q_scale, k_scale)
         agreement, lowest = dots.float(), torch.zeros_like(sharpness)
@@ -250,7 +250,7 @@ class AttentionBinarizer(nn.Module):
             agreement = agreement + 2 * straight_through(real, steps)[index].movedim(-1, 0)
         scores = agreement * sharpness.view(-1, 1, 1)
         if allowed is not None:
-            scores = scores.masked_fill(~allowed, MASKED)
+            scores = scores.masked_fill(~allowed, MASKED_SCORE)
         if self.block.attn_mode == "score":
             return self._by_score(scores, agreement.detach(), sharpness, lowest, allowed), scores
         return self._by_softmax(scores, agreement.detach(), sharpness.detach(), allowed), scores

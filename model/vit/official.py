@@ -22,7 +22,7 @@ from ...sim.network.config import ModelConfig
 from ...sim.network.formats import Formats
 from .attention import Attention
 from .binarize import Binarization
-from .heads import MASKED
+from .heads import MASKED_SCORE
 from .parts import Parts, RealGrid, Unchanged, real_parts
 from .patch import PixelNorm
 from .vit import BiViT, RealViT, VisionTransformer
@@ -128,7 +128,7 @@ class OfficialAttention(nn.Module):
         if table is not None:
             scores = scores + table[index].movedim(-1, 0)
         if allowed is not None:
-            scores = scores.masked_fill(~allowed, MASKED)
+            scores = scores.masked_fill(~allowed, MASKED_SCORE)
         return self.act(scores.softmax(-1)), scores
 
     def output_scale(self) -> float:

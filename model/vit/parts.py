@@ -20,7 +20,7 @@ from ...sim.network.blocks import BlockShape
 from ...sim.network.config import ModelConfig
 from ...sim.network.formats import Formats
 from .binarize import Binarization, sign_ste
-from .heads import MASKED, AttentionBinarizer, HeadNorm, ValueSign
+from .heads import MASKED_SCORE, AttentionBinarizer, HeadNorm, ValueSign
 from .layers import BinaryLinear, ResidualGrid, ResidualLinear, Sign, SignNorm, ThresholdSign
 from .patch import IntegerPatchEmbed, PatchEmbed, PatchNorm, PixelNorm
 
@@ -98,7 +98,7 @@ class SoftmaxAttention(nn.Module):
         if table is not None:
             scores = scores + table[index].movedim(-1, 0)
         if allowed is not None:
-            scores = scores.masked_fill(~allowed, MASKED)
+            scores = scores.masked_fill(~allowed, MASKED_SCORE)
         return scores.softmax(-1), scores
 
     def output_scale(self) -> float:

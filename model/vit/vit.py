@@ -206,7 +206,7 @@ class VisionTransformer(nn.Module):
         logits : list of float32[B, classes]
             Of the head, and of the distillation head where there is one.
         scores : list of float32[B * W, H, n, n]
-            For each block, what the softmax is taken of; pairs that may not attend hold `heads.MASKED`.
+            For each block, what the softmax is taken of; pairs that may not attend hold `heads.MASKED_SCORE`.
         """
         x, scores = self.encode(images)
         return self.classify(x), scores

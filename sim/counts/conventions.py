@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..bits import WORD_BITS
 from ..network.config import ModelConfig
 from .work import BINARY_PRODUCTS, BLOCK_PRODUCTS, Work, float_work, integer_work, products
 
-#: Binary operations in one word.
-WORD = 64
 #: Unit of the paper's table, whose entries have one decimal.
 TABLE_UNIT = 10**8
 
@@ -92,7 +91,7 @@ class Tally:
     @property
     def bops(self) -> int:
         """Binary operations of the Bi-ViT."""
-        return sum(term.count * term.weight for term in self.binary if term.divisor == WORD)
+        return sum(term.count * term.weight for term in self.binary if term.divisor == WORD_BITS)
 
     @property
     def flops(self) -> int:
@@ -143,7 +142,7 @@ def summed(terms: Iterable[Term]) -> list[Term]:
 def _words(works: Iterable[Work], binary: Iterable[str]) -> tuple[Term, ...]:
     """Products, those of the kinds in `binary` 64 at a time."""
     words = frozenset(binary)
-    return tuple(Term(w.kind, w.count, divisor=WORD if w.kind in words else 1, layer=w.layer) for w in works)
+    return tuple(Term(w.kind, w.count, divisor=WORD_BITS if w.kind in words else 1, layer=w.layer) for w in works)
 
 
 def _elements(works: Iterable[Work], weights: Mapping[str, int]) -> tuple[Term, ...]:

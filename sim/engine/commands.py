@@ -284,6 +284,20 @@ class Loop(Command):
     eps_step: Annotated[int, Bits(16)]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tell(Command):
+    """Hand over to the other process: what was issued here has been done."""
+
+    name = "tell"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wait(Command):
+    """Go on when the other process has told."""
+
+    name = "wait"
+
+
 #: Every command; its position is its opcode.
 COMMANDS: tuple[type[Command], ...] = (
     End,
@@ -299,6 +313,8 @@ COMMANDS: tuple[type[Command], ...] = (
     Normalise,
     Output,
     Loop,
+    Tell,
+    Wait,
 )
 _LAYOUTS: dict[type[Command], dict[str, Bits]] = {
     command: {
@@ -309,8 +325,41 @@ _LAYOUTS: dict[type[Command], dict[str, Bits]] = {
     for command in COMMANDS
 }
 OPCODES = {command: code for code, command in enumerate(COMMANDS)}
-#: Commands that units carry out; `End` and `Loop` are the sequencer's own.
-ISSUED = tuple(command for command in COMMANDS if command not in (End, Loop))
+#: Commands that units carry out; the others are the sequencer's own.
+ISSUED = tuple(command for command in COMMANDS if command not in (End, Loop, Tell, Wait))
+
+
+@dataclass(frozen=True)
+class Process:
+    """One of the two programs of an engine, each walked by its own sequencer; they meet between images only.
+
+    Parameters
+    ----------
+    name : str
+        Of the process, its sequencer and its part of a report.
+    memory : str
+        Loadable memory of its program.
+    bits : int
+        Width of an instruction.
+    issued : tuple of command classes
+        What it gives to units.
+    own : tuple of command classes
+        What its sequencer does itself.
+    """
+
+    name: str
+    memory: str
+    bits: int
+    issued: tuple[type[Command], ...]
+    own: tuple[type[Command], ...]
+
+
+#: What streams can make wait: pixels come in, logits go out.
+EDGE = Process("edge", "edge_program", 128, (Embed, Prefix, Logits, Output), (Tell, Wait, End))
+#: Everything else: once an image has begun here, nothing makes it wait.
+_CORE = tuple(command for command in ISSUED if command not in EDGE.issued)
+CORE = Process("core", "program", INSTRUCTION_BITS, _CORE, (Loop, Tell, Wait, End))
+PROCESSES = (EDGE, CORE)
 
 
 @dataclass(frozen=True)

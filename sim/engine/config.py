@@ -33,8 +33,9 @@ class EngineConfig:
         Which compressors the dot unit is written in.
     max_tokens, max_embed_dim, max_hidden_dim, max_heads, max_depth, max_classes, max_patch_dim, max_strip_bytes : int
         The largest model that fits.
-    program_words : int
-        Instructions that the program memory holds.
+    program_words, edge_words : int
+        Instructions that the program memories hold: that of the core, and that of the edge, which has one for each row
+        of patches and six more.
     queue_logits : int
         Logits that the queue at the output holds, 2 or more and at least `max_classes`: as many images can be answered
         before anybody reads a logit as fit into it whole.
@@ -60,6 +61,7 @@ class EngineConfig:
     max_patch_dim: int
     max_strip_bytes: int
     program_words: int
+    edge_words: int = 32
     pixel_bytes: int = 8
     fabric: Literal["lut6", "lut4"] = "lut6"
     queue_logits: int = 4096
@@ -167,5 +169,6 @@ _LIMITS = {
     "max_patch_dim": 1023,
     "max_strip_bytes": 65536,
     "program_words": 65536,
+    "edge_words": 1024,
     "queue_logits": 65536,
 }

@@ -8,14 +8,14 @@ from enum import IntEnum
 
 from ..errors import BivitError, check
 from .config import EngineConfig
-from .words import LoadMemory
+from .words import BEAT_BITS, LoadMemory
 
 #: First beat of every stream, the bytes ``BIVITNET``.
 MAGIC = int.from_bytes(b"BIVITNET", "little")
 #: Version of the stream format, bits 31:0 of the second beat.
-VERSION = 1
+STREAM_VERSION = 1
 #: Bytes of one beat.
-BEAT_BYTES = 8
+BEAT_BYTES = BEAT_BITS // 8
 #: Most words in one section and most beats in one stream: 32-bit fields.
 _FIELD_LIMIT = 1 << 32
 
@@ -86,7 +86,7 @@ def build_stream(engine: EngineConfig, sections: Sections) -> bytes:
             body += _section(name, memories[name], first, words)
     beats = len(body) // BEAT_BYTES
     check(beats < _FIELD_LIMIT, f"a load stream holds fewer than 2^32 beats, got {beats}")
-    stream = MAGIC.to_bytes(BEAT_BYTES, "little") + _beat(VERSION | beats << 32) + bytes(body)
+    stream = MAGIC.to_bytes(BEAT_BYTES, "little") + _beat(STREAM_VERSION | beats << 32) + bytes(body)
     return stream + _beat(zlib.crc32(stream))
 
 
@@ -119,8 +119,10 @@ def parse_stream(engine: EngineConfig, data: bytes) -> dict[str, dict[int, list[
     if magic != MAGIC:
         raise LoadRefused(LoadError.MAGIC, f"a load stream starts with {MAGIC:#x} ('BIVITNET'), got {magic:#x}")
     version, length = _split(beats.take(), 32)
-    if version != VERSION:
-        raise LoadRefused(LoadError.VERSION, f"the load stream has version {version}, this engine takes {VERSION}")
+    if version != STREAM_VERSION:
+        raise LoadRefused(
+            LoadError.VERSION, f"the load stream has version {version}, this engine takes {STREAM_VERSION}"
+        )
     if length == 0:
         raise LoadRefused(LoadError.LENGTH, "the load stream's length must count at least one beat, got 0")
     beats.end = beats.at + length

@@ -39,12 +39,12 @@ def load_memories(engine: EngineConfig) -> dict[str, LoadMemory]:
     A word is an array of structs, one a lane (or a column, a dense lane), lane 0 and a struct's first field in the
     least significant bits; its fields are:
 
-    settings: one 64-bit word a setting; program: one instruction; weights: 64 bits a column; preload: an accumulator
-    start a column; sign_norm: Theta a lane; head_norm: Theta, Scale a lane; residual: Scale, Bias a lane;
+    settings: one 64-bit word a setting; program, edge_program: one instruction; weights: 64 bits a column; preload: an
+    accumulator start a column; sign_norm: Theta a lane; head_norm: Theta, Scale a lane; residual: Scale, Bias a lane;
     tables: 65 words a head, Tau and then Exp[1] to Exp[64]; dense_weights: int8 a dense lane;
     patch_params: B, S a lane; positions: P a lane; head_bias: int32 a lane.
     """
-    from .commands import INSTRUCTION_BITS
+    from .commands import CORE, EDGE
 
     f = engine.formats
     lanes, columns = engine.lanes, engine.columns
@@ -56,7 +56,7 @@ def load_memories(engine: EngineConfig) -> dict[str, LoadMemory]:
     dense_groups_c = ceil_div(engine.max_classes, engine.dense_lanes)
     shapes = {
         "settings": (64, 16),
-        "program": (INSTRUCTION_BITS, engine.program_words),
+        "program": (CORE.bits, engine.program_words),
         "weights": (columns * WORD, depth * ((3 * groups_h + groups_d + groups_m) * words_d + groups_d * words_m)),
         "preload": (columns * engine.acc_bits, depth * (3 * groups_h + groups_m + engine.max_heads)),
         "sign_norm": (lanes * f.theta_bits, depth * 2 * d // lanes),
@@ -74,6 +74,7 @@ def load_memories(engine: EngineConfig) -> dict[str, LoadMemory]:
             lanes * HEAD_BIAS_BITS,
             ceil_div(engine.max_classes, engine.dense_lanes) * engine.dense_lanes // lanes,
         ),
+        "edge_program": (EDGE.bits, engine.edge_words),
     }
     return {name: LoadMemory(i, width, words) for i, (name, (width, words)) in enumerate(shapes.items())}
 

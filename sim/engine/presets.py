@@ -41,7 +41,7 @@ def engine_for(
         max_classes=config.num_classes,
         max_patch_dim=config.patch_dim,
         max_strip_bytes=config.img_size * config.patch_size * config.in_chans,
-        **{"queue_logits": _queue_logits(config.num_classes), **more},
+        **{"queue_logits": _queue_logits(config.num_classes), "edge_words": max(32, config.grid_size + 6), **more},
     )
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Bits of a dot product that the array takes in one cycle.
-WORD = 64
+from ..bits import WORD_BITS
+
+#: Bits of a beat of the load stream.
+BEAT_BITS = 64
+#: Bits of a dot product that the array takes in one cycle: a packed word, as the network file has them.
+WORD = WORD_BITS
 
 
 @dataclass(frozen=True)
@@ -18,8 +22,8 @@ class LoadMemory:
 
     @property
     def beats(self) -> int:
-        """64-bit beats of one word."""
-        return -(-self.width // 64)
+        """Beats of one word."""
+        return ceil_div(self.width, BEAT_BITS)
 
 
 @dataclass(frozen=True)

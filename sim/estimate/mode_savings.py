@@ -11,7 +11,7 @@ from ..network.formats import Formats
 from ..program.compiler import compile_program
 from ..program.cycles import estimate_cycles
 from .cost import Cost
-from .resources import estimate
+from .resources import estimate_resources
 
 #: Units of the engine (`sim.estimate.resources`) that a mode does not use.
 _IDLE = {
@@ -67,7 +67,7 @@ def mode_savings(config: ViTConfig, engine: EngineConfig, device: str) -> ModeSa
         When the network does not fit the engine, or there is no such device.
     """
     default = replace(config, norm_mode="layernorm", qk_mode="layernorm", attn_mode="softmax")
-    units = estimate(engine, device).units
+    units = estimate_resources(engine, device).units
     idle = [unit for (field, mode), unit in _IDLE.items() if getattr(config, field) == mode]
     return ModeSavings(_cycles(config, engine), _cycles(default, engine), {unit: units[unit] for unit in idle})
 

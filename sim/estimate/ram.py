@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..engine.words import LoadMemory, ceil_div
+from ..engine.words import BEAT_BITS, LoadMemory, ceil_div
 from .cost import Cost
 from .devices import Family
 
@@ -101,7 +101,7 @@ _PRIMITIVES: dict[Family, tuple[_Primitive, ...]] = {
 def loadable(memory: LoadMemory) -> Ram:
     """Return the memory of an `hw.parts.memory.LoadableMemory`: two banks of 2^n words, written in 64-bit beats."""
     bank = 1 << max(1, (memory.depth - 1).bit_length())
-    return Ram(64 * memory.beats, 2 * bank, write_bits=64, read_bits=memory.width, shared_data=True)
+    return Ram(BEAT_BITS * memory.beats, 2 * bank, write_bits=BEAT_BITS, read_bits=memory.width, shared_data=True)
 
 
 def ram_cost(ram: Ram, family: Family) -> Cost:

@@ -10,7 +10,7 @@ from ..engine.pipeline import Product
 from ..errors import BivitError, check
 from ..network.formats import Formats
 from ..units.machine import UNITS
-from .constants import CONSTANTS, SOURCES
+from .constants import CONSTANTS, TOOLS
 from .cost import NOTHING, Cost, total
 from .devices import Device, Family, device
 from .ram import ram_cost
@@ -116,7 +116,7 @@ class ResourceReport:
         }
 
 
-def estimate(engine: EngineConfig, target: Device | str) -> ResourceReport:
+def estimate_resources(engine: EngineConfig, target: Device | str) -> ResourceReport:
     """Estimate the resources of an engine without synthesis.
 
     Numbers are cells before packing, as Yosys emits them (docs/resources.md has their errors). They are marked
@@ -141,7 +141,7 @@ def estimate(engine: EngineConfig, target: Device | str) -> ResourceReport:
         for name in QUANTITIES:
             rule = _RULES.get(name)
             kind: Kind = "estimated" if fitted or rule else "assumed"
-            rows.append(ResourceRow(unit, name, getattr(cost, name), kind, rule or SOURCES[found.family]))
+            rows.append(ResourceRow(unit, name, getattr(cost, name), kind, rule or TOOLS[found.family]))
     return ResourceReport(found, tuple(rows))
 
 

@@ -24,10 +24,10 @@ from .formats import Formats
 from .network import IntNetwork
 from .tensors import check_names, tensor_specs
 
-FORMAT = "bivit-network"
-VERSION = 1
+NETWORK_FORMAT = "bivit-network"
+NETWORK_VERSION = 1
 _OBJECTS = ("config", "formats", "provenance", "agreement")
-_FILE = FileFormat(FORMAT, VERSION, "network", "export it again", (*_OBJECTS, "sha256"), _OBJECTS)
+_FILE = FileFormat(NETWORK_FORMAT, NETWORK_VERSION, "network", "export it again", (*_OBJECTS, "sha256"), _OBJECTS)
 
 
 def save_network(network: IntNetwork, path: str | os.PathLike[str]) -> None:
@@ -45,8 +45,8 @@ def save_network(network: IntNetwork, path: str | os.PathLike[str]) -> None:
         When the provenance is not JSON or the file cannot be written.
     """
     header = {
-        "format": FORMAT,
-        "version": VERSION,
+        "format": NETWORK_FORMAT,
+        "version": NETWORK_VERSION,
         "config": network.config.to_dict(),
         "formats": asdict(network.formats),
         "provenance": network.provenance,
@@ -126,7 +126,7 @@ def read_shape(path: str | os.PathLike[str]) -> tuple[ModelConfig, Formats]:
 
 
 def file_format(path: str | os.PathLike[str]) -> str | None:
-    """Return what a file with a bivit header is: `FORMAT`, that of a checkpoint, or None when it is neither.
+    """Return what a file with a bivit header is: `NETWORK_FORMAT`, that of a checkpoint, or None when it is neither.
 
     Raises
     ------

@@ -13,6 +13,15 @@ from .layout import Group, Layout, Tile
 
 
 @dataclass(frozen=True)
+class Columns:
+    """The array's column operand: where it begins, its words, and the values that it is, if it is no parameter."""
+
+    at: At
+    steps: int
+    values: tuple[Value, ...] = ()
+
+
+@dataclass(frozen=True)
 class Start:
     """Where a tile's sums start: a constant, plus a word of thresholds or of value sums."""
 
@@ -140,8 +149,8 @@ class ArrayTasks:
                 target = Target(epilogue=Epilogue.SCORES, fields={"dst_chunk": chunk}, writes={"drain": drained})
             where = Where("attn.scores", tile.index, tile.token, head, keys.column)
             sums = Piece("attn.scores", (head, tile.tokens, keys.channels))
-            column = At(covering[0], keys.index)
-            tasks.append(self._matmul(where, tile, keys, (query,), column, covering, 1, start, target, sums))
+            column = Columns(At(covering[0], keys.index), 1, covering)
+            tasks.append(self._matmul(where, tile, keys, query, column, start, target, sums))
         return tasks
 
     def context(self, tile: Tile, head: int) -> list[Task]:
@@ -157,7 +166,8 @@ class ArrayTasks:
             target = to_bits(Value("attn.context", (tile.index,)), made, group.column // self.engine.lanes)
             where = Where("attn.context", tile.index, tile.token, head, group.column)
             sums = Piece("attn.context.c", (tile.tokens, group.channels))
-            tasks.append(self._matmul(where, tile, group, (bits,), At(values[0]), values, steps, start, target, sums))
+            column = Columns(At(values[0]), steps, values)
+            tasks.append(self._matmul(where, tile, group, bits, column, start, target, sums))
         return tasks
 
     # Linear layers.
@@ -234,26 +244,24 @@ class ArrayTasks:
         k: int | None = None,
     ) -> Task:
         """A group of `outputs` of a layer of `k` inputs (D); `index` counts its groups in the weights."""
-        steps = ceil_div(k or self.shape.embed_dim, WORD)
-        weights, sums = At(Param("weights", where.layer, index)), Piece(where.layer, (tile.tokens, outputs), 2)
-        return self._matmul(where, tile, group, (operand,), weights, (), steps, start, target, sums)
+        weights = Columns(At(Param("weights", where.layer, index)), ceil_div(k or self.shape.embed_dim, WORD))
+        sums = Piece(where.layer, (tile.tokens, outputs), 2)  # half a dot product is what the array sums up
+        return self._matmul(where, tile, group, operand, weights, start, target, sums)
 
     def _matmul(
         self,
         where: Where,
         tile: Tile,
         group: Group,
-        rows: tuple[Value],
-        column: At,
-        columns: tuple[Value, ...],
-        steps: int,
+        rows: Value,
+        columns: Columns,
         start: Start,
         target: Target,
         sums: Piece,
     ) -> Task:
-        """One tile: rows of a value times columns of values or parameters, from `start` to `target`."""
+        """One tile: rows of a value times `columns`, from `start` to `target`."""
         fields = {
-            "steps": steps,
+            "steps": columns.steps,
             "preload": start.preload,
             "preload_addr": 0,
             "preload_const": start.constant,
@@ -273,8 +281,8 @@ class ArrayTasks:
             command=Matmul,
             where=where,
             fields={**fields, **target.fields},
-            at={"a": At(rows[0]), "w": column, **({"preload": start.at} if start.at else {}), **target.at},
-            reads={"array": rows + columns, "preload.read": start.reads, **target.reads},
+            at={"a": At(rows), "w": columns.at, **({"preload": start.at} if start.at else {}), **target.at},
+            reads={"array": (rows, *columns.values), "preload.read": start.reads, **target.reads},
             writes=target.writes,
             pieces={"sums": sums, **target.pieces},
         )

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from ..engine.config import EngineConfig
 from ..errors import BivitError
 from ..units.machine import memory_depths
-from .graph import Value
+from .graph import Task, Value
 from .place import Access, Op, Slot
 from .schedule import Scheduled
 from .uses import extents
@@ -47,7 +47,7 @@ class _Use(NamedTuple):
 _first = operator.itemgetter(0)
 
 
-def check_schedule(placed: Sequence[Scheduled], *, may_stall: bool = True, listed: Iterable[object] = ()) -> None:
+def check_schedule(placed: Sequence[Scheduled], *, may_stall: bool = True, listed: Sequence[Task] = ()) -> None:
     """Check ports, slots and the stall rule.
 
     Parameters
@@ -56,7 +56,7 @@ def check_schedule(placed: Sequence[Scheduled], *, may_stall: bool = True, liste
         A section, in the order of issue.
     may_stall : bool
         Whether the engine may pause between any two issues.
-    listed : iterable of Task
+    listed : sequence of Task
         Tasks that must be in it, each once; none to leave that open.
 
     Raises
@@ -86,7 +86,7 @@ def check_schedule(placed: Sequence[Scheduled], *, may_stall: bool = True, liste
         _check_slot(slot, reads[slot], writes[slot], may_stall)
 
 
-def _check_complete(placed: Sequence[Scheduled], listed: Iterable[object]) -> None:
+def _check_complete(placed: Sequence[Scheduled], listed: Sequence[Task]) -> None:
     done = {id(entry.op.task) for entry in placed}
     left = [task for task in listed if id(task) not in done]
     if left:

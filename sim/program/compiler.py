@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..engine.commands import Instruction, Output
+from ..engine.commands import MIN_DELAY, Instruction, Output
 from ..engine.config import EngineConfig
 from ..errors import check
 from ..network.config import ModelConfig, vit_only
 from ..network.formats import Formats
 from .check import check_capacity, check_schedule
-from .encode import Section, Sections, encode
+from .encode import Section, Sections, encode_core, encode_edge
 from .graph import Graph
 from .layout import Layout
 from .place import Place
@@ -37,21 +37,22 @@ class Program:
         Network shape and engine.
     place : Place
         Where values and parameters lie.
-    sections : tuple of Section
-        Before the blocks, one block, after the blocks: graph and schedule.
-    instructions : tuple of Instruction
-        What the sequencer walks.
+    sections : Sections
+        Graph and schedule of each section of an image.
+    instructions, edge_instructions : tuple of Instruction
+        What the sequencers of the core and of the edge walk.
     """
 
     layout: Layout
     place: Place
     sections: Sections
     instructions: tuple[Instruction, ...]
+    edge_instructions: tuple[Instruction, ...]
 
     @property
     def image_cycles(self) -> int:
         """Cycles from the first issue of one image to that of the next, if no stream ever stalls."""
-        return sum(section.length_cycles * section.repeat for section in self.sections)
+        return self.sections.starts()[-1] + self.sections.answer.length_cycles
 
     @property
     def logits_cycle(self) -> int:
@@ -61,26 +62,37 @@ class Program:
 
     def unrolled(self) -> Iterator[Scheduled]:
         """All operations of one image, issue cycles from the first one's, blocks numbered."""
-        start, blocks = 0, self.sections[1]
-        for section in self.sections:
+        for section, start in zip(self.sections, self.sections.starts(), strict=True):
             for number in range(section.repeat):
-                block = number if section is blocks else None
-                yield from (Scheduled(entry.op, entry.issue + start, block) for entry in section.entries)
-                start += section.length_cycles
+                block = number if section is self.sections.block else None
+                first = start + number * section.length_cycles
+                yield from (Scheduled(entry.op, entry.issue + first, block) for entry in section.entries)
 
     def words(self) -> list[int]:
-        """Instruction words of the program memory."""
+        """Instruction words of the core's program memory."""
         return [instruction.encode() for instruction in self.instructions]
+
+    def edge_words(self) -> list[int]:
+        """Instruction words of the edge's program memory."""
+        return [instruction.encode() for instruction in self.edge_instructions]
 
     def __str__(self) -> str:
         stages = [*(section.graph for section in self.sections), self.place, *self.sections]
-        return "\n\n".join([f"{len(self.instructions)} instructions, {self.image_cycles} cycles", *map(str, stages)])
+        return "\n\n".join(
+            [
+                f"{len(self.instructions)} + {len(self.edge_instructions)} instructions, {self.image_cycles} cycles",
+                *map(str, stages),
+            ]
+        )
 
 
-def compile_network(network: IntNetwork, engine: EngineConfig, *, policy: Policy | None = None) -> Program:
+def compile_network(
+    network: IntNetwork, engine: EngineConfig, *, policy: Policy | None = None, fill_gaps: bool = False
+) -> Program:
     """Compile an integer network for `engine`; see `compile_program`."""
     shift = int(network.tensors["patch_embed.proj.shift"][0])
-    return compile_program(network.config, network.formats, engine, patch_shift=shift, policy=policy)
+    config, formats = network.config, network.formats
+    return compile_program(config, formats, engine, patch_shift=shift, policy=policy, fill_gaps=fill_gaps)
 
 
 def compile_program(
@@ -90,7 +102,7 @@ def compile_program(
     *,
     patch_shift: int = 1,
     policy: Policy | None = None,
-    may_stall: bool = True,
+    fill_gaps: bool = False,
 ) -> Program:
     """Compile a network of `config` for `engine`; times do not depend on `patch_shift` or any other parameter.
 
@@ -104,9 +116,9 @@ def compile_program(
         Shift of the patch embedding, n (semantics.md, 1).
     policy : Policy, optional
         Which ready operation is issued next; without it, the one that is listed next.
-    may_stall : bool
-        Whether the engine may pause between any two issues of a block; if not, gaps of ports are filled. The edges
-        may always: they wait for pixels, and for room for logits.
+    fill_gaps : bool
+        Whether operations of the core, which nothing stalls, may use a port before others that were issued earlier.
+        Those of the edge, which waits for pixels and for room for logits, never do.
 
     Raises
     ------
@@ -115,26 +127,42 @@ def compile_program(
     """
     layout = Layout(vit_only(config), formats, engine)
     place = Place(layout)
-    before, block, after = network_graphs(layout, patch_shift)
-    sections = (
-        _section(before, place, policy),
-        _section(block, place, policy, repeat=layout.config.depth, may_stall=may_stall),
-        _section(after, place, policy),
+    embed, block, last, answer = network_graphs(layout, patch_shift)
+    edge, core = _Compiled(place, policy, may_stall=True), _Compiled(place, policy, may_stall=False, fill=fill_gaps)
+    sections = Sections(
+        embed=edge.section(embed, closing=0),
+        block=core.section(block, repeat=layout.config.depth),
+        last=core.section(last, closing=0),
+        answer=edge.section(answer),
     )
-    instructions = encode(sections, place.block_steps())
-    check(
-        len(instructions) <= engine.program_words,
-        f"the program has {len(instructions)} instructions, the engine holds {engine.program_words} (program_words); "
-        "choose an engine with more rows or a larger program memory",
-    )
-    return Program(layout, place, sections, instructions)
+    program = Program(layout, place, sections, encode_core(sections, place.block_steps()), encode_edge(sections))
+    for what, found, field, most in (
+        ("core", program.instructions, "program_words", engine.program_words),
+        ("edge", program.edge_instructions, "edge_words", engine.edge_words),
+    ):
+        check(
+            len(found) <= most,
+            f"the program of the {what} has {len(found)} instructions, the engine holds {most} ({field}); "
+            "choose an engine with more rows or a larger program memory",
+        )
+    return program
 
 
-def _section(graph: Graph, place: Place, policy: Policy | None, *, repeat: int = 1, may_stall: bool = True) -> Section:
-    """Place, schedule and check the tasks of a section."""
-    ops = [place.realise(task) for task in graph.tasks]
-    placed = schedule(ops, policy, may_stall=may_stall)
-    check_schedule(placed, may_stall=may_stall, listed=graph.tasks)
-    steps = {memory: place.block_words(memory) for memory in place.params}
-    check_capacity(place.engine, ops, steps, repeat)
-    return Section(graph, tuple(placed), repeat)
+@dataclass(frozen=True)
+class _Compiled:
+    """Makes the sections of one process: what streams can stall may not fill gaps."""
+
+    place: Place
+    policy: Policy | None
+    may_stall: bool
+    fill: bool = False
+
+    def section(self, graph: Graph, *, repeat: int = 1, closing: int = MIN_DELAY) -> Section:
+        """Place, schedule and check the tasks of a section."""
+        place = self.place
+        ops = [place.realise(task) for task in graph.tasks]
+        placed = schedule(ops, self.policy, may_stall=self.may_stall or not self.fill)
+        check_schedule(placed, may_stall=self.may_stall, listed=graph.tasks)
+        steps = {memory: place.block_words(memory) for memory in place.params}
+        check_capacity(place.engine, ops, steps, repeat)
+        return Section(graph, tuple(placed), repeat, closing)

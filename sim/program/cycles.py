@@ -66,7 +66,7 @@ def estimate_cycles(program: Program, images: int) -> CycleEstimate:
         Images of the run, 1 or more.
     """
     # Strips are read before the blocks, whose section begins with the image.
-    embeds = [entry for entry in program.sections[0].entries if isinstance(entry.op.command, Embed)]
+    embeds = [entry for entry in program.sections.embed.entries if isinstance(entry.op.command, Embed)]
     beats = program.layout.strip_beats
     releases: list[int] = []
     start, stalled = _FIRST, 0

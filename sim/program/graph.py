@@ -21,7 +21,7 @@ class Value(NamedTuple):
     Parameters
     ----------
     name : str
-        Its kind, one of `sim.program.place.LIVES`.
+        Its kind, one of those that `sim.program.place` gives slots to.
     at : tuple of int
         Which one: tile or token, then head, then group, as far as the kind has them.
     """

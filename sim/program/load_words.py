@@ -54,7 +54,11 @@ def load_words(network: IntNetwork, program: Program) -> Words:
     for number in range(program.layout.config.depth):
         parameters.block(number)
     parameters.once()
-    first = {"settings": {0: parameters.settings()}, "program": {0: program.words()}}
+    first = {
+        "settings": {0: parameters.settings()},
+        "program": {0: program.words()},
+        "edge_program": {0: program.edge_words()},
+    }
     return first | {
         memory: memories.runs(memory) for memory in program.layout.engine.load_memories if memory not in first
     }

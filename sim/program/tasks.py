@@ -1,4 +1,4 @@
-"""The graphs of a network: what is done before the blocks, in a block, and after the blocks."""
+"""The graphs of a network: patch embedding, a block, the last norm, the answer."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from .layout import Layout
 from .unit_tasks import EdgeTasks, NormTasks
 
 
-def network_graphs(layout: Layout, patch_shift: int) -> tuple[Graph, Graph, Graph]:
-    """Return the graphs before the blocks, of one block, and after the blocks.
+def network_graphs(layout: Layout, patch_shift: int) -> tuple[Graph, Graph, Graph, Graph]:
+    """Return the graphs of the patch embedding, of one block, of the last norm, and of the answer.
 
     Parameters
     ----------
@@ -22,13 +22,14 @@ def network_graphs(layout: Layout, patch_shift: int) -> tuple[Graph, Graph, Grap
     edge = EdgeTasks(layout, patch_shift)
     ((block, *_),) = (stage.blocks for stage in layout.config.stages)  # a ViT's blocks have one shape
     return (
-        Graph("before", tuple(_before(layout, edge))),
+        Graph("embed", tuple(_embed(layout, edge))),
         Graph("block", tuple(_block(layout, block))),
-        Graph("after", tuple(_after(layout, edge))),
+        Graph("last", tuple(_last(layout, edge))),
+        Graph("answer", (edge.logits(), edge.output())),
     )
 
 
-def _before(layout: Layout, edge: EdgeTasks) -> list[Task]:
+def _embed(layout: Layout, edge: EdgeTasks) -> list[Task]:
     """Constant prefix tokens, then the patch embedding strip by strip."""
     prefix, grid = layout.config.num_prefix_tokens, layout.config.grid_size
     tasks = [edge.prefix()] if prefix else []
@@ -60,8 +61,8 @@ def _block(layout: Layout, shape: BlockShape) -> list[Task]:
     return tasks
 
 
-def _after(layout: Layout, edge: EdgeTasks) -> list[Task]:
-    """Pooling, last norm, classifier, output."""
+def _last(layout: Layout, edge: EdgeTasks) -> list[Task]:
+    """Pooling and last norm."""
     pool = [edge.pool()] if layout.config.mean_pool else []
     rows = [edge.normalise(row) for row in range(layout.config.head_rows)]
-    return [*pool, edge.last_norm(), *rows, edge.logits(), edge.output()]
+    return [*pool, edge.last_norm(), *rows]

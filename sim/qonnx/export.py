@@ -23,8 +23,8 @@ from .attention import attention
 from .layers import NetworkGraph
 from .operators import integer_linear, normalise, permute, reshape, saturate, shift, threshold_sign, to_int64
 
-FORMAT = "bivit-qonnx"
-VERSION = 1
+QONNX_FORMAT = "bivit-qonnx"
+QONNX_VERSION = 1
 #: Names of the graph's input and output.
 INPUT, OUTPUT = "images", "head"
 
@@ -59,7 +59,7 @@ def export_qonnx(network: IntNetwork, batch: int = 1) -> onnx.ModelProto:
         f"the graph has constants of {graph.constant_bytes:,} bytes and an ONNX file holds up to "
         f"{LARGEST_CONSTANTS:,}; such a network runs with `bivit run` only",
     )
-    header = {"format": FORMAT, "version": VERSION, "network_sha256": network_hash(network)}
+    header = {"format": QONNX_FORMAT, "version": QONNX_VERSION, "network_sha256": network_hash(network)}
     return graph.model([OUTPUT], __version__, {"bivit": json.dumps(header)})
 
 

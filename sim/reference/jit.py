@@ -1,43 +1,42 @@
 """How kernels are compiled: on first use by numba, without the interpreter lock, kept for the user's next process.
 
-numba keeps compiled code by the file of a function and does not see edits of the functions that it calls from other
-files. So the folder of compiled code is named after the content of all sources of `sim`.
+numba keeps compiled code by the file of a function and does not see edits of what it takes from other files: functions
+that it calls and constants, whose values it compiles in. So the folder of compiled code is named after the content of
+all that kernels may take from, which is this room and `sim.bits`; a test holds them to it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numba
 
 from ..system.caches import cache_folder, writable
+from ..system.sources import PACKAGE, sources_hash
 
 _config: Any = numba.config
 
+#: All that a kernel may call or take a constant from, relative to the package: a folder with its modules, and a file.
+KERNEL_SOURCES = ("sim/reference", "sim/bits.py")
 
-@cache
-def sources_hash() -> str:
-    """SHA-256 over the sources of `sim` as they are at the first call, its first 16 hexadecimal digits."""
-    digest = hashlib.sha256()
-    folder = Path(__file__).resolve().parents[1]
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
+
+def kernels_hash(package: Path = PACKAGE) -> str:
+    """Hash over `KERNEL_SOURCES` of the bivit in a folder, 16 hexadecimal digits."""
+    return sources_hash([package / path for path in KERNEL_SOURCES], package)[:16]
 
 
 def _cache_folder() -> Path | None:
     """Folder of compiled code; None where nothing can be written, which costs a compilation in each process."""
     named = os.environ.get("NUMBA_CACHE_DIR")
     parent = Path(named).absolute() if named else cache_folder("kernels")
-    if parent is None or not writable(parent / sources_hash()):
+    if parent is None:
         return None
-    return parent / sources_hash()
+    folder = parent / kernels_hash()
+    return folder if writable(folder) else None
 
 
 #: Where compiled code is kept; a folder that `NUMBA_CACHE_DIR` names holds it if there is one.

@@ -20,7 +20,7 @@ from .prepare import prepare
 from .workspace import Workspace
 
 #: Images that go through the network together: enough to hide Python's overhead, few enough to stay in memory.
-CHUNK = 8
+IMAGES_A_GROUP = 8
 
 
 def run_reference(
@@ -54,8 +54,8 @@ def run_reference(
     check(threads is None or threads > 0, f"threads must be 1 or more, or None for one a core, got {threads}")
     wanted = wanted_taps(taps, network.config)
     workers = threads or os.cpu_count() or 1
-    # A batch of fewer than `CHUNK` images a core is shared out evenly.
-    size = min(CHUNK, -(-len(images) // workers))
+    # A batch of fewer than `IMAGES_A_GROUP` images a core is shared out evenly.
+    size = min(IMAGES_A_GROUP, -(-len(images) // workers))
     chunks = [images[start : start + size] for start in range(0, len(images), size)]
     run = partial(_prepared(network).run, wanted)
     if len(chunks) == 1 or workers == 1:

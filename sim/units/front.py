@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..engine.commands import COMMANDS, DELAY_BITS, OPCODE_BITS, Output
+from typing import ClassVar
+
+from ..engine.commands import CORE, DELAY_BITS, EDGE, OPCODE_BITS, Output, Process
 from ..engine.memories import TAG_BITS
 from ..engine.timing import Activity
 from ..engine.words import LoadMemory, Memory, ceil_div
@@ -38,17 +40,40 @@ class SettingsUnit(Unit):
         return {}
 
 
-class SequencerUnit(Unit):
-    """Program memory and issue."""
+class RunUnit(Unit):
+    """Start, images and end of a run."""
 
-    name = "sequencer"
+    name = "run"
     parent = ""
-    loadable = ("program", "norm_eps")
+
+
+class _SequencerUnit(Unit):
+    """Program memory and issue of one process."""
+
+    parent = ""
+    process: ClassVar[Process]
 
     @property
     def read_bits(self) -> dict[str, int]:
         """The longest operation does not fill its word."""
-        return {"program": OPCODE_BITS + DELAY_BITS + max(command.width() for command in COMMANDS)}
+        commands = (*self.process.issued, *self.process.own)
+        return {self.process.memory: OPCODE_BITS + DELAY_BITS + max(command.width() for command in commands)}
+
+
+class EdgeUnit(_SequencerUnit):
+    """The sequencer of what streams can make wait."""
+
+    name = "edge"
+    process = EDGE
+    loadable = (EDGE.memory,)
+
+
+class CoreUnit(_SequencerUnit):
+    """The sequencer of everything else."""
+
+    name = "core"
+    process = CORE
+    loadable = (CORE.memory, "norm_eps")
 
 
 class PixelBufferUnit(Unit):

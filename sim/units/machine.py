@@ -13,12 +13,14 @@ from .attention_threshold import AttentionThresholdUnit
 from .bit_store import BitStoreUnit
 from .dense import DenseUnit
 from .front import (
+    CoreUnit,
+    EdgeUnit,
     LoaderUnit,
     LogitsQueueUnit,
     LogitsUnit,
     PixelBufferUnit,
     RegistersUnit,
-    SequencerUnit,
+    RunUnit,
     SettingsUnit,
 )
 from .last_norm import LastNormUnit
@@ -38,7 +40,9 @@ UNITS: dict[str, type[Unit]] = {
         RegistersUnit,
         LoaderUnit,
         SettingsUnit,
-        SequencerUnit,
+        RunUnit,
+        EdgeUnit,
+        CoreUnit,
         PixelBufferUnit,
         DenseUnit,
         ResidualStore,

@@ -72,10 +72,10 @@ def test_kernels_alone_as_json(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_network_beside_all_engines(tmp_path: Path) -> None:
     """Each engine runs, in a process of its own; the integer network's memory is above the interpreter's."""
-    row = bench._model_row(ModelJob("digits", 2, 1, 2, bench.ENGINES))
+    row = bench._model_row(ModelJob("digits", 2, 1, 2, bench.RUNTIMES))
     assert (row["name"], row["batch"], row["threads"]) == ("digits", 2, 1)
     assert row["ms_low"] <= row["ms_per_image"] <= row["ms_high"]
-    for engine in bench.ENGINES:
+    for engine in bench.RUNTIMES:
         assert row[f"ratio_{engine}"] > 0
     assert row["peak_mib"] is None or row["peak_mib"] > 1
 

@@ -21,7 +21,7 @@ from simulators import FASTEST_BUILD, NEEDS_ICARUS
 from tiny_engine import CLASSES, ENGINE, IMAGE_BEATS, TinyEngine, tiny_logits
 
 from bivit.cosim.compare import Mismatch
-from bivit.cosim.monitor import TOP, bench_top, ports_of, read_trace
+from bivit.cosim.monitor import BENCH_TOP, bench_top, ports_of, read_trace
 from bivit.cosim.run import WAVE_AFTER, WAVE_BEFORE, Session
 from bivit.cosim.runner import build
 from bivit.cosim.scenario import Load, Outcome, Run, Step, play
@@ -79,7 +79,7 @@ def logits_of(outcome: Outcome) -> list[list[int]]:
 @pytest.mark.parametrize("stall", [0.0, 0.5])
 def test_images_and_counters(simulator: str, stall: float, tiny_verilog: str, cache_dir: Path, tmp_path: Path) -> None:
     images = pixels(5)
-    built = build(sources(tiny_verilog), TOP, simulator=simulator, cache_dir=cache_dir)
+    built = build(sources(tiny_verilog), BENCH_TOP, simulator=simulator, cache_dir=cache_dir)
     load, run = play(built, [Load(stream(TABLE)), run_of(images)], tmp_path, stall=stall, seed=4)
     assert {name: load.registers[name] for name in ("ID", "SHAPE")}.items() <= constants(ENGINE).items()
     assert (load.registers["LOADS_OK"], load.registers["STATUS"]) == (1, 2)
@@ -104,7 +104,7 @@ def test_both_simulators_agree_on_every_cycle(tiny_verilog: str, cache_dir: Path
     for simulator in ("verilator", "icarus"):
         folder = tmp_path / simulator
         folder.mkdir()
-        built = build(sources(tiny_verilog), TOP, simulator=simulator, cache_dir=cache_dir)
+        built = build(sources(tiny_verilog), BENCH_TOP, simulator=simulator, cache_dir=cache_dir)
         steps: list[Step] = [Load(stream(TABLE)), run_of(pixels(4))]
         outcomes.append([dataclasses.replace(o, seconds=0) for o in play(built, steps, folder, stall=0.4, seed=9)])
         traces.append((folder / "trace.txt").read_text())
@@ -118,7 +118,7 @@ def test_refused_streams_leave_the_network_in_use(tiny_verilog: str, cache_dir: 
     good, other, images = stream(TABLE), stream([1, 2, 3]), pixels(2)
     flipped = bytearray(other)
     flipped[40] ^= 4
-    built = build(sources(tiny_verilog), TOP, simulator=FASTEST_BUILD, cache_dir=cache_dir)
+    built = build(sources(tiny_verilog), BENCH_TOP, simulator=FASTEST_BUILD, cache_dir=cache_dir)
     broken = {
         LoadError.CRC: Load(bytes(flipped)),
         LoadError.MAGIC: Load(b"BIVITNES" + other[8:]),
@@ -145,7 +145,7 @@ def test_refused_streams_leave_the_network_in_use(tiny_verilog: str, cache_dir: 
 @pytest.mark.parametrize("cycles", [3, 9, 20])
 def test_a_reset_in_mid_image(cycles: int, tiny_verilog: str, cache_dir: Path, tmp_path: Path) -> None:
     images = pixels(3)
-    built = build(sources(tiny_verilog), TOP, simulator=FASTEST_BUILD, cache_dir=cache_dir)
+    built = build(sources(tiny_verilog), BENCH_TOP, simulator=FASTEST_BUILD, cache_dir=cache_dir)
     steps: list[Step] = [
         Load(stream(TABLE)),
         run_of(images, cycles),
@@ -250,20 +250,21 @@ def test_verilog_that_does_not_compile(tiny_verilog: str, tmp_path: Path) -> Non
     with pytest.raises(
         BivitError, match=r"cannot be built: \w+ returned \d+; its last output:\n.*tiny.v:\d+:.* syntax"
     ):
-        build(broken, TOP, simulator=FASTEST_BUILD, cache_dir=tmp_path)
+        build(broken, BENCH_TOP, simulator=FASTEST_BUILD, cache_dir=tmp_path)
     assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
 
 
 @pytest.mark.slow
 def test_the_cache_is_keyed_by_content(tiny_verilog: str, tmp_path: Path) -> None:
-    first = build(sources(tiny_verilog), TOP, simulator=FASTEST_BUILD, cache_dir=tmp_path)
-    again = build(sources(tiny_verilog), TOP, simulator=FASTEST_BUILD, cache_dir=tmp_path)
-    other = build(sources(tiny_verilog + "\n"), TOP, simulator=FASTEST_BUILD, cache_dir=tmp_path)
-    waves = build(sources(tiny_verilog), TOP, simulator=FASTEST_BUILD, cache_dir=tmp_path, waves=True)
+    first = build(sources(tiny_verilog), BENCH_TOP, simulator=FASTEST_BUILD, cache_dir=tmp_path)
+    again = build(sources(tiny_verilog), BENCH_TOP, simulator=FASTEST_BUILD, cache_dir=tmp_path)
+    other = build(sources(tiny_verilog + "\n"), BENCH_TOP, simulator=FASTEST_BUILD, cache_dir=tmp_path)
+    waves = build(sources(tiny_verilog), BENCH_TOP, simulator=FASTEST_BUILD, cache_dir=tmp_path, waves=True)
     assert first.seconds > 0
     assert (again.folder, again.seconds) == (first.folder, 0)
     assert len({first.folder, other.folder, waves.folder}) == 3
-    assert {path.name for path in first.folder.iterdir()} == {{"icarus": "sim.vvp", "verilator": TOP}[FASTEST_BUILD]}
+    left = {"icarus": "sim.vvp", "verilator": BENCH_TOP}[FASTEST_BUILD]
+    assert [path.name for path in first.folder.iterdir()] == [left]
 
 
 @pytest.mark.slow
@@ -312,7 +313,7 @@ def test_a_silent_port_is_an_error(tiny_verilog: str, cache_dir: Path, tmp_path:
     connected = ".tready(s_axis_load_tready)"
     assert tiny_verilog.count(connected) == 1
     silent = tiny_verilog.replace(connected, ".tready()")
-    built = build(sources(silent), TOP, simulator=FASTEST_BUILD, cache_dir=cache_dir)
+    built = build(sources(silent), BENCH_TOP, simulator=FASTEST_BUILD, cache_dir=cache_dir)
     with pytest.raises(BivitError, match="ended without results; its last output:"):
         play(built, [Load(stream(TABLE))], tmp_path)
 

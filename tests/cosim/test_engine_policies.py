@@ -15,11 +15,14 @@ from bivit.sim.program.schedule import EarliestFirst
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("stall", [0.0, 0.5])
-@pytest.mark.parametrize("mode", ["odd", "tokens", "all_cheap"])
-def test_another_policy_writes_the_same_and_takes_the_cycles_that_it_says(mode, stall, monkeypatch):
+@pytest.mark.parametrize(
+    ("mode", "stall", "fill_gaps"),
+    [("odd", 0.0, False), ("all_cheap", 0.5, False), ("tokens", 0.0, True), ("tokens", 0.5, True)],
+)
+def test_another_policy_writes_the_same_and_takes_the_cycles_that_it_says(mode, stall, fill_gaps, monkeypatch):
+    """With stalls, too, where gaps of ports are filled: the streams stall the edge only, and nothing in the core."""
     network = random_network(MODES[mode], seed=5)
-    compile_so = functools.partial(compile_network, policy=EarliestFirst())
+    compile_so = functools.partial(compile_network, policy=EarliestFirst(), fill_gaps=fill_gaps)
     monkeypatch.setattr(run, "compile_network", compile_so)
     images = random_images(network.config, 2)
     found = run.run_cosim(network, tiny_engine(), images, verilog=tiny_verilog(), stall=stall)

@@ -10,7 +10,7 @@ from simulators import FASTEST_BUILD, NEEDS_ICARUS
 from tiny_engine import ENGINE, IMAGE_BEATS, TinyEngine
 from tiny_engine import PORTS as ENGINE_PORTS
 
-from bivit.cosim.monitor import TOP, bench_top, ports_of
+from bivit.cosim.monitor import BENCH_TOP, bench_top, ports_of
 from bivit.cosim.protocol import CHANNELS, MODULE, PATIENCE_CYCLES, RULES, Violation, read_violations, rules_module
 from bivit.cosim.run import Session
 from bivit.cosim.runner import build, simulate
@@ -127,7 +127,7 @@ def test_a_broken_rule_fails_a_scenario_and_a_verification(tmp_path: Path) -> No
     steps = [Load(stream), Run([bytes(8 * IMAGE_BEATS)] * 3, 3000)]
     how = {"simulator": FASTEST_BUILD, "cache_dir": tmp_path / "cache"}
     with pytest.raises(BivitError, match=r"^port m_axis_logits breaks the bus rule WITHDRAWN in cycle \d+: VALID must"):
-        play(build(sources, TOP, **how), steps, tmp_path, stall=0.5, seed=1)
+        play(build(sources, BENCH_TOP, **how), steps, tmp_path, stall=0.5, seed=1)
     session = Session(sources, [], steps, **how, stall=0.5, seed=1)
     result = session.verify(lambda image: [], np.array([[1, 2, 3]] * 3), registers={"ERROR": 0, "DONE": 2})
     assert result.violations[0].port == "m_axis_logits"

@@ -16,7 +16,7 @@ from shapes import TOKENS, tiny_engine
 
 from bivit.cosim.toolchain import find_simulator
 from bivit.hw import emit
-from bivit.hw.emit import TOP, convert_engine, engine_verilog, generate
+from bivit.hw.emit import ENGINE_TOP, convert_engine, engine_verilog, generate
 from bivit.hw.probes import probes
 from bivit.hw.settings import Settings
 from bivit.sim.engine import config as sim_engine
@@ -96,18 +96,18 @@ def test_a_planted_fault_is_not_kept(monkeypatch):
 @pytest.mark.parametrize("fabric", ["lut6", "lut4"])
 def test_lints_clean(fabric, tmp_path):
     text = verilog() if fabric == "lut6" else engine_verilog(tiny_engine(fabric=fabric))
-    (tmp_path / f"{TOP}.v").write_text(text)
+    (tmp_path / f"{ENGINE_TOP}.v").write_text(text)
     assert lint(tmp_path) == ""
     # The check can fail: a signal that nothing drives.
     broken = re.sub(r"  assign irq = [^;]*;\n", "", text, count=1)
     assert broken != text
-    (tmp_path / f"{TOP}.v").write_text(broken)
+    (tmp_path / f"{ENGINE_TOP}.v").write_text(broken)
     assert "irq" in lint(tmp_path)
 
 
 def lint(folder: Path) -> str:
     found = find_simulator("verilator")
-    command = [str(found.executable), "--lint-only", "-Wall", *(f"-Wno-{rule}" for rule in WAIVED), f"{TOP}.v"]
+    command = [str(found.executable), "--lint-only", "-Wall", *(f"-Wno-{rule}" for rule in WAIVED), f"{ENGINE_TOP}.v"]
     root = {"VERILATOR_ROOT": str(found.root)} if found.root else {}
     done = subprocess.run(command, cwd=folder, env=os.environ | root, capture_output=True, text=True, check=False)
     return done.stderr
@@ -122,7 +122,7 @@ def test_files_agree(tmp_path):
     assert manifest["verilog_sha256"] == hashlib.sha256(text.encode()).hexdigest()
     assert engine_from_dict(json.loads(made.engine.read_text())) == engine
     assert manifest["fingerprint"] == f"{engine.fingerprint():016x}"
-    header = re.search(rf"^module {TOP} ?\((.*?)\);", text, re.M | re.S)
+    header = re.search(rf"^module {ENGINE_TOP} ?\((.*?)\);", text, re.M | re.S)
     assert header is not None
     assert {port["name"] for port in manifest["ports"]} == {name.strip() for name in header[1].split(",")}
     words = parse_stream(engine, made.load_stream.read_bytes())
@@ -141,7 +141,7 @@ def test_observed_signals_exist():
         name.removeprefix("\\").strip(): body
         for name, body in re.findall(r"^module (\\\S+ |\w+) ?\((.*?)^endmodule", verilog(), re.M | re.S)
     }
-    top = modules[TOP]
+    top = modules[ENGINE_TOP]
     for probe in probes(tiny_engine()):
         for path in (probe.enable, probe.data, *probe.keys):
             *units, signal = path.split(".")

@@ -4,10 +4,9 @@ import functools
 
 from shapes import tiny_engine
 
-from bivit.cosim.monitor import TOP as BENCH
-from bivit.cosim.monitor import bench_top, ports_of
+from bivit.cosim.monitor import BENCH_TOP, bench_top, ports_of
 from bivit.cosim.runner import Build, build
-from bivit.hw.emit import TOP, engine_verilog
+from bivit.hw.emit import ENGINE_TOP, engine_verilog
 from bivit.hw.probes import probes
 from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.network.network import IntNetwork
@@ -24,8 +23,8 @@ def tiny_verilog() -> str:
 def tiny_build() -> Build:
     """Its simulation under Verilator."""
     text = tiny_verilog()
-    sources = {f"{BENCH}.sv": bench_top(TOP, ports_of(text, TOP), probes(tiny_engine()))}
-    return build(sources | {f"{TOP}.v": text}, BENCH, simulator="verilator")
+    sources = {f"{BENCH_TOP}.sv": bench_top(ENGINE_TOP, ports_of(text, ENGINE_TOP), probes(tiny_engine()))}
+    return build(sources | {f"{ENGINE_TOP}.v": text}, BENCH_TOP, simulator="verilator")
 
 
 def stream_of(network: IntNetwork) -> bytes:

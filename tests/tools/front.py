@@ -13,7 +13,7 @@ from bus import watched_simulator
 
 from bivit.hw.datapath import Datapath, datapath_ports
 from bivit.hw.engine import Engine
-from bivit.sim.engine.commands import COMMANDS, Instruction
+from bivit.sim.engine.commands import COMMANDS, End, Instruction, Tell, Wait
 from bivit.sim.engine.config import EngineConfig
 from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.engine.registers import BY_NAME
@@ -44,19 +44,25 @@ class Shape:
         return EngineConfig(rows=1, columns=8, lanes=LANES, dense_lanes=8, **limits)
 
     def program(self) -> list[Instruction]:
-        """A strip after the other, the logits, the output; the delays leave the stub the time that it takes."""
+        """A strip after the other, the core, the logits, the output; the delays leave the stub the time it takes."""
         strip_bytes, chunks = self.strip_beats * self.pixel_bytes, -(-self.classes // LANES)
         ops = [("embed", strip_bytes + 4, {"token": strip, "row_bytes": strip_bytes}) for strip in range(self.strips)]
-        ops += [("logits", chunks + 3, {"groups": chunks})]
+        ops += [("tell", 2, {}), ("wait", 2, {}), ("logits", chunks + 3, {"groups": chunks})]
         ops += [("output", LogitsUnit.write_offset + self.classes, {"classes": self.classes}), ("end", 2, {})]
         commands = {command.name: command for command in COMMANDS}
         zeros = {op: dict.fromkeys(command.layout(), 0) for op, command in commands.items()}
         return [Instruction(commands[op](**zeros[op] | fields), delay) for op, delay, fields in ops]
 
+    def core_program(self) -> list[Instruction]:
+        """Nothing but the meetings."""
+        return [Instruction(Wait()), Instruction(Tell()), Instruction(End())]
+
     def cycles(self, images: int) -> int:
         """CYCLES of a run without stalls."""
         delays = [instruction.delay for instruction in self.program()]
-        return images * sum(delays) - delays[-1] + 1  # the last logit goes one cycle before `end` is chosen
+        # The edge waits from two cycles after its `tell` to the core's answer: one for the flag, two to the core's
+        # `tell`, one for the flag. The last logit goes one cycle before `end` is chosen.
+        return images * (sum(delays) + 2) - delays[-1] + 1
 
     def answer(self, pixels: list[int]) -> list[int]:
         total = 0
@@ -249,7 +255,8 @@ class Front:
         """Send the load stream of the shape's program."""
         ctx, dut, shape = self.ctx, self.dut, self.shape
         words = {"settings": {0: [shape.strip_beats, shape.strips, 7]}}
-        words["program"] = {0: [instruction.encode() for instruction in shape.program()]}
+        words["edge_program"] = {0: [instruction.encode() for instruction in shape.program()]}
+        words["program"] = {0: [instruction.encode() for instruction in shape.core_program()]}
         stream = build_stream(shape.engine, words)
         for at in range(0, len(stream), 8):
             ctx.set(dut.s_axis_load_tdata, int.from_bytes(stream[at : at + 8], "little"))

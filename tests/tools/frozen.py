@@ -19,7 +19,7 @@ from bivit.hw.emit import engine_verilog
 from bivit.sim.engine.config import EngineConfig
 from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.engine.presets import ENGINES
-from bivit.sim.estimate.resources import estimate
+from bivit.sim.estimate.resources import estimate_resources
 from bivit.sim.network.config import ModelConfig
 from bivit.sim.network.presets import preset
 from bivit.sim.network.random import random_network
@@ -45,7 +45,9 @@ def frozen_case(name: str) -> dict[str, Any]:
     engine = make()
     network = random_network(config, seed=3)
     program: Program = compile_network(network, engine)
-    resources = {device: _numbers(estimate(engine, device).to_dict()["rows"]) for device in ("XCZU9EG", "LFE5U-85F")}
+    resources = {
+        device: _numbers(estimate_resources(engine, device).to_dict()["rows"]) for device in ("XCZU9EG", "LFE5U-85F")
+    }
     return {
         "words": _hash(program.words()),
         "load_stream": hashlib.sha256(build_stream(engine, load_words(network, program))).hexdigest()[:16],

@@ -8,7 +8,7 @@ import torch
 from models import random_images
 from shapes import MODES, TINY
 
-from bivit.model.integer.run import CHUNK, run_integer
+from bivit.model.integer.run import IMAGES_A_PASS, run_integer
 from bivit.model.vit import operators
 from bivit.sim.errors import BivitError
 from bivit.sim.network.formats import Formats
@@ -28,7 +28,7 @@ def first_difference(one: RunResult, two: RunResult) -> str | None:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_equal_to_the_reference(mode: str, seed: int) -> None:
     network = random_network(MODES[mode], seed=seed)
-    images = random_images(network.config, CHUNK + 3, seed)
+    images = random_images(network.config, IMAGES_A_PASS + 3, seed)
     expected, got = run_reference(network, images, taps="all"), run_integer(network, images)
     assert first_difference(expected, got) is None
     assert all(tap.dtype == np.int64 for tap in got.taps.values())

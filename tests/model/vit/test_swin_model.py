@@ -11,7 +11,7 @@ from shapes import SWIN, SWIN_MODES, SWINS
 from torch import Tensor
 
 from bivit.model.integer.run import run_integer
-from bivit.model.vit.heads import MASKED
+from bivit.model.vit.heads import MASKED_SCORE
 from bivit.model.vit.vit import BinaryWeightViT, BiViT, RealViT, VisionTransformer, forward_taps
 from bivit.sim.network.config import SwinConfig
 from bivit.sim.network.network import IntNetwork
@@ -59,7 +59,7 @@ def test_pairs_that_may_not_attend_have_no_bit_and_no_gradient(attn_mode: str) -
     block = model.get_submodule(SHIFTED.removesuffix(".attn"))
     block.register_forward_hook(lambda module, inputs, output: scores.append(output[1]))
     _, taps = forward_taps(model, images_of(SWIN, 3), [f"{SHIFTED}.attn_sign"])
-    masked = scores[0] == MASKED
+    masked = scores[0] == MASKED_SCORE
     # Windows of 2 x 2 of each of three images: half of the pairs of two of them, all but the diagonal's in the corner.
     assert masked.unflatten(0, (3, 4)).sum((0, 2, 3, 4)).tolist() == [0, 24, 24, 36]
     assert not bool((taps[f"{SHIFTED}.attn_sign"][masked] != 0).any())

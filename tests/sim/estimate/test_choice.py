@@ -9,7 +9,7 @@ from bivit.sim.engine.presets import ENGINES
 from bivit.sim.errors import BivitError, near
 from bivit.sim.estimate.choice import smallest_engine
 from bivit.sim.estimate.devices import ALIASES, DEVICES, device
-from bivit.sim.estimate.resources import estimate
+from bivit.sim.estimate.resources import estimate_resources
 from bivit.sim.network.formats import Formats
 from bivit.sim.network.presets import PRESETS, preset, vit_preset
 from bivit.sim.program.compiler import compile_program
@@ -30,7 +30,7 @@ def test_the_smallest_engine_that_holds_and_fits_is_taken(name: str, target: str
         with pytest.raises(BivitError, match="no shipped engine holds this network"):
             smallest_engine(config, Formats(), found)
         return
-    fitting = [one for one in holding if found is None or estimate(ENGINES[one], found).fits]
+    fitting = [one for one in holding if found is None or estimate_resources(ENGINES[one], found).fits]
     choice = smallest_engine(config, Formats(), found)
     assert choice.engine is ENGINES[choice.name]
     assert choice.name == (fitting or holding)[0]

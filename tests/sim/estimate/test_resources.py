@@ -14,7 +14,7 @@ from bivit.sim.estimate.constants import CONSTANTS
 from bivit.sim.estimate.cost import NOTHING, Cost, total
 from bivit.sim.estimate.devices import DEVICES, device
 from bivit.sim.estimate.ram import Ram, loadable, ram_cost
-from bivit.sim.estimate.resources import QUANTITIES, dsp_blocks, estimate, images_per_s, latency_us, unit_cost
+from bivit.sim.estimate.resources import QUANTITIES, dsp_blocks, estimate_resources, images_per_s, latency_us, unit_cost
 from bivit.sim.network.formats import Formats
 from bivit.sim.units.machine import UNITS
 
@@ -124,7 +124,7 @@ def test_no_engine_is_both_fitted_and_held_out() -> None:
 
 
 def test_a_report_has_every_unit_and_adds_up() -> None:
-    report = estimate(DIGITS, "zcu102")
+    report = estimate_resources(DIGITS, "zcu102")
     assert report.device is device("zcu102")
     assert set(report.units) == set(UNITS)
     for name in QUANTITIES:
@@ -135,32 +135,33 @@ def test_a_report_has_every_unit_and_adds_up() -> None:
 
 
 def test_a_larger_engine_takes_more_and_does_not_fit_everywhere() -> None:
-    small, large = (estimate(ENGINES[name], "zu3eg") for name in ("deit_tiny_6x32", "deit_tiny_33x32"))
+    small, large = (estimate_resources(ENGINES[name], "zu3eg") for name in ("deit_tiny_6x32", "deit_tiny_33x32"))
     assert small.totals.luts < large.totals.luts
     assert large.fits is False
 
 
 def test_rows_say_where_numbers_come_from() -> None:
     kinds = {
-        name: {row.kind for row in estimate(DIGITS, name).rows if row.quantity in ("luts", "ffs")} for name in DEVICES
+        name: {row.kind for row in estimate_resources(DIGITS, name).rows if row.quantity in ("luts", "ffs")}
+        for name in DEVICES
     }
     calibrated = {name for name, found in DEVICES.items() if found.architecture in ("ECP5", "UltraScale+")}
     assert {name for name, kind in kinds.items() if kind == {"estimated"}} == calibrated
-    assert all(row.source for row in estimate(DIGITS, "zcu102").rows)
+    assert all(row.source for row in estimate_resources(DIGITS, "zcu102").rows)
     other = replace(DIGITS, formats=Formats(norm_shift=Formats().norm_shift + 1))
-    assert {row.kind for row in estimate(other, "zcu102").rows if row.quantity == "luts"} == {"assumed"}
+    assert {row.kind for row in estimate_resources(other, "zcu102").rows if row.quantity == "luts"} == {"assumed"}
 
 
 def test_an_unknown_number_makes_the_answer_unknown() -> None:
-    report = estimate(DIGITS, replace(device("zcu102"), dsps=None))
+    report = estimate_resources(DIGITS, replace(device("zcu102"), dsps=None))
     assert report.utilisation["dsps"] is None
     assert report.fits is None
-    assert estimate(ENGINES["deit_tiny_33x32"], replace(device("zu3eg"), dsps=None)).fits is False
+    assert estimate_resources(ENGINES["deit_tiny_33x32"], replace(device("zu3eg"), dsps=None)).fits is False
 
 
 def test_a_missing_weight_is_unknown_and_the_total_refuses_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(CONSTANTS["lut6"], "matmul")
-    report = estimate(DIGITS, "zcu102")
+    report = estimate_resources(DIGITS, "zcu102")
     assert report.units["matmul"].luts is None
     assert report.total_of("luts") is None
     assert report.total_of("dsps") is not None

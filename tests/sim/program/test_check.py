@@ -101,13 +101,22 @@ def test_a_filled_gap_that_a_stall_would_close(late, soon, what):
 
 
 def test_the_compiler_is_held_to_the_stall_rule(monkeypatch):
-    """A compiler that fills gaps, and says that its section may stall, is refused."""
+    """What fills gaps in the core would be refused where streams can stall it."""
     engine = tiny_engine()
-    filled = compile_program(TINY, Formats(), engine, may_stall=False, policy=EarliestFirst())
+    filled = compile_program(TINY, Formats(), engine, fill_gaps=True, policy=EarliestFirst())
     assert filled.image_cycles < compile_program(TINY, Formats(), engine, policy=EarliestFirst()).image_cycles
-    monkeypatch.setattr(compiler, "schedule", lambda ops, policy, may_stall: schedule(ops, policy, may_stall=False))
+    stalled = []
+    check = compiler.check_schedule
+
+    def as_if_stalled(placed, *, may_stall, listed):
+        stalled.append(may_stall)
+        check(placed, may_stall=True, listed=listed)
+
+    monkeypatch.setattr(compiler, "check_schedule", as_if_stalled)
     with pytest.raises(BivitError, match="a stall between the two issues would make them collide"):
-        compile_program(TINY, Formats(), engine, policy=EarliestFirst())
+        compile_program(TINY, Formats(), engine, fill_gaps=True, policy=EarliestFirst())
+    compile_program(TINY, Formats(), engine, policy=EarliestFirst())
+    assert stalled[-4:] == [True, False, False, True]  # the edge embeds and answers, the core does the rest
 
 
 @pytest.mark.parametrize("nth", [1, 9, 20])

@@ -12,6 +12,7 @@ from bivit.sim.engine.commands import ISSUED
 from bivit.sim.network.random import random_network
 from bivit.sim.network.taps import tap_shapes
 from bivit.sim.program.compiler import compile_network
+from bivit.sim.program.encode import Sections
 from bivit.sim.program.expected import commands_with_writes, expected_writes
 from bivit.sim.program.schedule import EarliestFirst, InOrder
 from bivit.sim.reference.run import run_reference
@@ -58,7 +59,7 @@ def test_writes_come_in_the_order_of_time():
     """Not in that in which operations are listed."""
     network = random_network(MODES["softmax"], seed=2)
     program = compile_network(network, tiny_engine())
-    sections = tuple(replace(section, entries=section.entries[::-1]) for section in program.sections)
+    sections = Sections(*(replace(section, entries=section.entries[::-1]) for section in program.sections))
     taps = run_reference(network, random_images(network.config, 1), taps="all").taps
     forth, back = (
         [(writes.probe, writes.tap, writes.keys.tolist()) for writes in expected_writes(network, each, taps, 0)]

@@ -18,6 +18,8 @@ from bivit.sim.program.place import Place
 from bivit.sim.program.tasks import network_graphs
 from bivit.sim.units.machine import memory_depths
 
+PROGRAMS = ("program", "edge_program")
+
 
 def placed(config=TOKENS, **changes):
     return Place(Layout(config, Formats(), tiny_engine(**changes)))
@@ -85,8 +87,8 @@ def test_words_and_commands_follow_a_place_that_puts_them_elsewhere(monkeypatch)
             moved = [program.place.param(param, block) for program in (before, after)]
             assert moved[0] != moved[1]
             assert old[param.memory][0][moved[0]] == new[param.memory][0][moved[1]]
-    assert {name: sorted(words[0]) for name, words in old.items() if name != "program"} == {
-        name: sorted(words[0]) for name, words in new.items() if name != "program"
+    assert {name: sorted(words[0]) for name, words in old.items() if name not in PROGRAMS} == {
+        name: sorted(words[0]) for name, words in new.items() if name not in PROGRAMS
     }
     fc1 = next(e.op for e in after.sections[1].entries if e.op.task.where.layer == "mlp.fc1")
     assert fc1.command.w_addr == after.place.param(Param("weights", "mlp.fc1", 0))

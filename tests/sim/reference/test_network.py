@@ -24,7 +24,7 @@ from bivit.sim.network.presets import PRESETS, preset
 from bivit.sim.network.random import random_network
 from bivit.sim.reference import run as reference_module
 from bivit.sim.reference.prepare import prepare_heads
-from bivit.sim.reference.run import CHUNK, run_reference
+from bivit.sim.reference.run import IMAGES_A_GROUP, run_reference
 from helpers import ROOT
 
 TINY = ViTConfig(img_size=8, patch_size=4, num_classes=5, embed_dim=24, depth=2, num_heads=3, mlp_ratio=3.0)
@@ -89,7 +89,7 @@ def test_only_the_taps_asked_for_are_returned_in_hardware_order() -> None:
 
 
 def test_a_batch_of_several_chunks_equals_its_images_one_by_one() -> None:
-    network, images = random_network(TINY, seed=5), random_images(TINY, 2 * CHUNK + 3)
+    network, images = random_network(TINY, seed=5), random_images(TINY, 2 * IMAGES_A_GROUP + 3)
     network = with_tensor(network, "blocks.0.mlp.fc2.scale", np.full(24, 2**15 - 1, dtype=np.int32))
     batch = run_reference(network, images, taps=["blocks.1.add2"])
     single = [run_reference(network, images[i : i + 1], taps=["blocks.1.add2"]) for i in range(len(images))]
@@ -141,7 +141,7 @@ def test_the_conversion_that_the_message_names_works() -> None:
         assert np.array_equal(run_reference(network, converted).logits, run_reference(network, images).logits)
 
 
-@pytest.mark.parametrize("count", [5, 2 * CHUNK + 3])
+@pytest.mark.parametrize("count", [5, 2 * IMAGES_A_GROUP + 3])
 def test_the_result_does_not_depend_on_the_threads(count: int) -> None:
     network, images = random_network(TINY), random_images(TINY, count)
     expected = run_reference(network, images, taps="all", threads=1)
@@ -154,10 +154,10 @@ def test_the_result_does_not_depend_on_the_threads(count: int) -> None:
 
 
 def test_one_thread_is_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:
-    network, images = random_network(TINY), random_images(TINY, 2 * CHUNK)
+    network, images = random_network(TINY), random_images(TINY, 2 * IMAGES_A_GROUP)
     monkeypatch.setattr(reference_module, "ThreadPoolExecutor", None)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    assert len(run_reference(network, images, threads=1).logits) == 2 * CHUNK
+    assert len(run_reference(network, images, threads=1).logits) == 2 * IMAGES_A_GROUP
     with pytest.raises(TypeError):
         run_reference(network, images)
 

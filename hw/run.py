@@ -1,0 +1,67 @@
+"""A run: so many images, from its start to its end, its cut or its stop."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+
+class Run(wiring.Component):
+    """Count the images of a run from its start to its end.
+
+    The limit may become lower during a run, down to the number of the image at hand: that image will never be whole,
+    so the run is cut there. After `stop` it is cut as well where an image would have to wait for room.
+
+    Timing: the last `image_done`, or `cut`, clears `busy` in the next cycle; `cut` follows the change of the limit by
+        one cycle, or two after an `image_done`.
+
+    Members
+    -------
+    start, stop : In(1)
+        Begin; do not wait for room any more.
+    limit : In(32)
+        Images to run, valid in the cycle after `start`, 1 or more there.
+    image_done : In(1)
+        The image at hand is done.
+    hold : In(1)
+        There is no room for the logits of the image at hand.
+    busy, image : Out
+        Running; number of the image at hand, from 0.
+    done, cut : Out(1)
+        Strobes: the run ends; it ends within an image, whose operations must be forgotten.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "start": In(1),
+                "stop": In(1),
+                "limit": In(32),
+                "image_done": In(1),
+                "hold": In(1),
+                "busy": Out(1),
+                "image": Out(32),
+                "done": Out(1),
+                "cut": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the count and what ends it."""
+        m = Module()
+        last, beyond, stopping = Signal(), Signal(), Signal()  # as the image at hand stood one cycle ago
+        m.d.comb += [
+            self.cut.eq(self.busy & (beyond | (stopping & self.hold))),
+            self.done.eq((self.image_done & last) | self.cut),
+        ]
+        m.d.sync += [last.eq(self.image + 1 == self.limit), beyond.eq(self.image == self.limit)]
+        with m.If(self.image_done):
+            m.d.sync += self.image.eq(self.image + 1)
+        with m.If(self.stop):
+            m.d.sync += stopping.eq(1)
+        with m.If(self.done):
+            m.d.sync += self.busy.eq(0)
+        with m.If(self.start):
+            m.d.sync += [self.busy.eq(1), self.image.eq(0), last.eq(0), beyond.eq(0), stopping.eq(0)]
+        return m
