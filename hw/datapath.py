@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..sim.engine.commands import ISSUED, Attention, Command, Epilogue, HeadNorm, OperandMemory, Output, SignNorm
+from ..sim.engine.commands import ISSUED, Attention, Command, Embed, Epilogue, HeadNorm, OperandMemory, Output, SignNorm
 from ..sim.engine.config import EngineConfig
-from ..sim.engine.memories import value_groups
 from ..sim.network.formats import HEAD_BIAS_BITS
+from ..sim.units.attention_threshold import AttentionThresholdUnit
+from ..sim.units.bit_store import BitStoreUnit
+from ..sim.units.dense import DenseUnit
+from ..sim.units.last_norm import LastNormUnit
+from ..sim.units.machine import Machine
+from ..sim.units.matmul import MatmulUnit
+from ..sim.units.norm import HeadNormUnit, SignNormUnit
+from ..sim.units.residual_add import ResidualAddUnit
+from ..sim.units.stores import HeadBuffer, PreloadStore, ResidualStore, WeightStore
+from ..sim.units.unit import Unit
+from ..sim.units.value_sums import ValueSumsUnit
 from .parts.connect import connect, connect_address
 from .parts.memory import LoadableMemory, WordMemory
-from .parts.stream import LOAD_BUS, command_port, given, takers
+from .parts.stream import CHUNK_BITS, LOAD_BUS, X_ADDR_BITS, command_port, field_bits, given, takers
 from .units.attention_threshold import AttentionThreshold
 from .units.bit_store import BitStore
 from .units.dense import Dense
@@ -28,17 +39,43 @@ from .units.value_sums import ValueSums
 DATAPATH_COMMANDS = tuple(command for command in ISSUED if command is not Output)
 
 
+def _store(unit: Unit) -> WordMemory:
+    return WordMemory.of(unit.memories[unit.name])
+
+
+def _loaded_store(unit: Unit) -> LoadableMemory:
+    return LoadableMemory(unit.load_memories[unit.name])
+
+
+#: What the units of the datapath are built of.
+COMPONENTS: dict[type[Unit], Callable[[Any], wiring.Component]] = {
+    DenseUnit: Dense,
+    SignNormUnit: Norm,
+    HeadNormUnit: Norm,
+    MatmulUnit: Matmul,
+    BitStoreUnit: BitStore,
+    ValueSumsUnit: ValueSums,
+    ResidualAddUnit: ResidualAdd,
+    AttentionThresholdUnit: AttentionThreshold,
+    LastNormUnit: Head,
+    ResidualStore: _store,
+    WeightStore: _loaded_store,
+    PreloadStore: _loaded_store,
+    HeadBuffer: _store,
+}
+
+
 def datapath_ports(engine: EngineConfig) -> dict[str, wiring.Member]:
     """Return the ports of `Datapath`, by name."""
     return {
         "command": In(command_port(*DATAPATH_COMMANDS)),
         "load": In(LOAD_BUS),
         "bank": In(1),
-        "pixel_addr": Out(16),
+        "pixel_addr": Out(field_bits(Embed, "row_bytes")),
         "pixel_data": In(8),
         "strip_done": Out(1),
         "logit_w_en": Out(1),
-        "logit_w_addr": Out(12),
+        "logit_w_addr": Out(field_bits(Output, "classes")),
         "logit_w_data": Out(engine.lanes * HEAD_BIAS_BITS),
         "array_active": Out(1),
         "saturations": Out(8),
@@ -48,7 +85,7 @@ def datapath_ports(engine: EngineConfig) -> dict[str, wiring.Member]:
 class Datapath(wiring.Component):
     """Everything that computes: commands and pixels in, logits out.
 
-    Timing: each unit as `sim.engine.timing` says; nothing here waits for anything.
+    Timing: each unit as its description in `sim.units` says; nothing here waits for anything.
 
     Parameters
     ----------
@@ -75,18 +112,8 @@ class Datapath(wiring.Component):
 
     def __init__(self, engine: EngineConfig):
         self.engine = engine
-        self.units: dict[str, Any] = {
-            "dense": Dense(engine),
-            "sign_norm": Norm(engine, "sign_norm"),
-            "head_norm": Norm(engine, "head_norm"),
-            "matmul": Matmul(engine),
-            "bit_store": BitStore(engine),
-            "value_sums": ValueSums(engine, value_groups(engine)),
-            "residual_add": ResidualAdd(engine),
-            "attention_threshold": AttentionThreshold(engine),
-        }
-        norm = self.units["sign_norm"].params
-        self.units["head"] = Head(engine, s1_bits=norm.s1_bits, r_bits=norm.r_bits)
+        self.machine = machine = Machine(engine)
+        self.units: dict[str, Any] = {kind.name: build(machine[kind]) for kind, build in COMPONENTS.items()}
         super().__init__(datapath_ports(engine))
 
     def elaborate(self, platform: object) -> Module:
@@ -125,15 +152,12 @@ class Datapath(wiring.Component):
 
     def _residual(self, m: Module) -> None:
         """The memory of X: three writers and three readers, one at a time by schedule."""
-        engine, units = self.engine, self.units
-        matmul, add, head, dense, norm = (
-            units[name] for name in ("matmul", "residual_add", "head", "dense", "sign_norm")
+        x, matmul, add, head, dense, norm = (
+            self.units[name] for name in ("x", "matmul", "residual_add", "head", "dense", "sign_norm")
         )
-        depth = (engine.max_tokens + 1) * engine.max_row_chunks
-        m.submodules.x = x = WordMemory(engine.lanes * engine.formats.residual_bits, depth)
         drains = matmul.drain_en & (matmul.fields.epilogue == Epilogue.RESIDUAL)
-        row_start = Signal(20, reset_less=True)
-        add_addr = (row_start + matmul.drain_chunk)[:20]
+        row_start = Signal(X_ADDR_BITS, reset_less=True)
+        add_addr = (row_start + matmul.drain_chunk)[:X_ADDR_BITS]
         with m.If(matmul.capture):
             m.d.sync += connect(row_start, matmul.captured.dst_addr)
         with m.Elif(matmul.drain_en & (matmul.drain_chunk == matmul.fields.chunks - 1)):
@@ -159,12 +183,9 @@ class Datapath(wiring.Component):
 
     def _operands(self, m: Module) -> None:
         """Weights, preloads and operand bits to the array."""
-        matmul, store, sums = (self.units[name] for name in ("matmul", "bit_store", "value_sums"))
-        memories = self.engine.load_memories
-        m.submodules.weights = weights = LoadableMemory(memories["weights"])
-        m.submodules.preload = preload = LoadableMemory(memories["preload"])
-        for memory in (weights, preload):
-            m.d.comb += [connect(memory.load, self.load), connect(memory.bank, self.bank)]
+        matmul, store, sums, weights, preload = (
+            self.units[name] for name in ("matmul", "bit_store", "value_sums", "weights", "preload")
+        )
         m.d.comb += [
             connect_address(weights.r_addr, matmul.w_addr),
             connect(store.weight_word, weights.r_data),
@@ -187,11 +208,11 @@ class Datapath(wiring.Component):
         bits = self._thresholded(matmul)
         is_bits = matmul.drain_en & (fields.epilogue == Epilogue.BITS)
         value = OperandMemory.VALUE
-        chunk = (matmul.drain_chunk + fields.dst_chunk)[:7]
+        chunk = (matmul.drain_chunk + fields.dst_chunk)[:CHUNK_BITS]
         last_chunk = matmul.drain_chunk == fields.chunks - 1
         scores = Cat(
             matmul.drain_data.word_select(lane, self.engine.acc_bits)[: self.engine.score_bits]
-            for lane in range(self.engine.lanes)
+            for lane in range(self.machine[MatmulUnit].lanes)
         )
         m.d.comb += [
             connect(store.from_drain.en, is_bits),
@@ -221,7 +242,7 @@ class Datapath(wiring.Component):
 
     def _thresholded(self, matmul: Matmul) -> Value:
         """Bits of a drained chunk: sums of 0 or more, and 0 beyond the tile's columns."""
-        lanes, bits = self.engine.lanes, self.engine.acc_bits
+        lanes, bits = self.machine[MatmulUnit].lanes, self.engine.acc_bits
         columns = [
             ~matmul.drain_data.word_select(lane, bits)[-1] & (matmul.drain_chunk * lanes + lane < matmul.fields.columns)
             for lane in range(lanes)
@@ -232,12 +253,12 @@ class Datapath(wiring.Component):
         """Send a unit's bits where its last command said."""
         unit, source = self.units[unit_name], kind.name
         port, command = self.units["bit_store"].sources[source], given(self.command, kind).fields
-        held = {name: Signal(bits, name=f"{source}_{name}") for name, bits in (("mem", 3), ("addr", 16), ("token", 12))}
+        held = {name: Signal(len(port[name]), name=f"{source}_{name}") for name in ("mem", "addr", "token")}
         attention = kind is Attention
         sources = {
-            "mem": Const(OperandMemory.ATTENTION, 3) if attention else command.dst_mem,
+            "mem": Const(OperandMemory.ATTENTION, len(port.mem)) if attention else command.dst_mem,
             "addr": command.dst_addr,
-            "token": Const(0, 12) if attention else command.token,
+            "token": Const(0, len(port.token)) if attention else command.token,
         }
         # A norm's first pass has no destination, and must not touch that of the second pass before it.
         with m.If(given(self.command, kind).issue & (1 if attention else command.apply)):
@@ -252,11 +273,8 @@ class Datapath(wiring.Component):
 
     def _head_norm(self, m: Module) -> None:
         """The buffer of drained sums that HeadNorm reads: a row of one head after the other."""
-        matmul, norm = self.units["matmul"], self.units["head_norm"]
-        chunks = self.engine.chunks_per_word
-        m.submodules.head_buffer = buffer = WordMemory(
-            self.engine.lanes * self.engine.acc_bits, self.engine.rows * chunks
-        )
+        matmul, buffer, norm = (self.units[name] for name in ("matmul", "head_buffer", "head_norm"))
+        chunks = self.machine[HeadBuffer].row_chunks
         fields = matmul.fields
         m.d.comb += [
             buffer.w_en.eq(matmul.drain_en & (fields.epilogue == Epilogue.HEAD_NORM)),

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value, ValueLike, unsigned
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from ...sim.engine.pipeline import MULTIPLY_CYCLES, tree_cycles
+from ...sim.engine.pipeline import BLOCK_BITS, MULTIPLY_CYCLES, tree_cycles
 from .connect import connect
-
-#: Largest signed operands of one multiplier block, the wider and the narrower one.
-BLOCK_BITS = (27, 18)
 
 #: Longest delay that is made of registers; a longer one is cheaper as a small memory.
 MAX_SHIFT_CYCLES = 3
@@ -195,6 +192,29 @@ def delayed(m: Module, value: ValueLike, cycles: int, name: str) -> Value:
     m.submodules[name] = delay
     m.d.comb += connect(delay.i, value)
     return delay.o.as_signed() if value.shape().signed else delay.o
+
+
+def delay_stages(m: Module, value: Any, cycles: int, name: str, *, reset_less: bool) -> list[Any]:
+    """Return `value` and its copies 1 to `cycles` cycles later, all of them registers: a delay line with taps.
+
+    Parameters
+    ----------
+    m : Module
+        Where the registers are built.
+    value : Value or data.View
+        What is delayed.
+    cycles : int
+        Copies.
+    name : str
+        Registers are this, an underscore and the number of cycles.
+    reset_less : bool
+        Whether what comes out before `cycles` is unspecified; flags must start at 0.
+    """
+    stages = [value]
+    for k in range(1, cycles + 1):
+        stages.append(Signal.like(value, name=f"{name}_{k}", reset_less=reset_less))
+        m.d.sync += stages[-1].eq(stages[-2])
+    return stages
 
 
 def delay_flag(m: Module, flag: ValueLike, cycles: int, name: str) -> Value:

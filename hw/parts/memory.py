@@ -7,7 +7,7 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from ...sim.engine.words import LoadMemory
+from ...sim.engine.words import LoadMemory, Memory, SlottedMemory
 from .connect import connect, connect_address
 from .stream import LOAD_BUS
 
@@ -31,6 +31,11 @@ class WordMemory(wiring.Component):
     r_addr, r_data : In, Out, arrays of `readers`
         Read ports.
     """
+
+    @classmethod
+    def of(cls, memory: Memory) -> WordMemory:
+        """Return the memory that a unit's description has."""
+        return cls(memory.width, memory.depth, memory.readers)
 
     def __init__(self, width: int, depth: int, readers: int = 1):
         self.width, self.depth, self.readers = width, depth, readers
@@ -130,6 +135,17 @@ class SlotMemory(wiring.Component):
     r_addr, r_data : In, Out
         Read port, of whole words.
     """
+
+    @classmethod
+    def of(cls, memory: SlottedMemory) -> SlotMemory:
+        """Return the memory that a unit's description has."""
+        return cls(
+            slots=memory.slots,
+            slot_bits=memory.write_bits,
+            depth=memory.depth,
+            group=memory.group,
+            clear=memory.clear,
+        )
 
     def __init__(self, *, slots: int, slot_bits: int, depth: int, group: int, clear: str):
         if clear not in ("block", "stride") or slots % group:

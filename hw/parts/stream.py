@@ -8,11 +8,16 @@ from typing import Any
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ...sim.engine.commands import Command
+from ...sim.engine.commands import Command, Matmul, SignNorm
 from ...sim.errors import check
 
 #: Payload of one 64-bit beat for a loadable memory; `hw.parts.memory.LoadableMemory` listens to its own id.
 LOAD_BUS = data.StructLayout({"en": 1, "memory": 8, "addr": 24, "beat": 6, "data": 64})
+
+#: Widths of a row's number in its tile, and of a chunk's in its row.
+ROW_BITS, CHUNK_BITS = (Matmul.layout()[name].width for name in ("rows", "dst_chunk"))
+#: Width of an address of X.
+X_ADDR_BITS = SignNorm.layout()["x_addr"].width
 
 
 def read_port(addr_bits: int, width: int) -> wiring.Signature:
@@ -20,9 +25,9 @@ def read_port(addr_bits: int, width: int) -> wiring.Signature:
     return wiring.Signature({"addr": Out(addr_bits), "data": In(width)})
 
 
-def bits_port(lanes: int, row_bits: int = 7, chunk_bits: int = 7) -> wiring.Signature:
+def bits_port(lanes: int) -> wiring.Signature:
     """Signature of a producer of bits: one chunk of `lanes` bits of one row of a tile, when `en`."""
-    return wiring.Signature({"en": Out(1), "row": Out(row_bits), "chunk": Out(chunk_bits), "data": Out(lanes)})
+    return wiring.Signature({"en": Out(1), "row": Out(ROW_BITS), "chunk": Out(CHUNK_BITS), "data": Out(lanes)})
 
 
 def command_port(*commands: type[Command]) -> wiring.Signature:
@@ -64,6 +69,11 @@ def takers(commands: Iterable[type[Command]], units: Mapping[str, Any]) -> dict[
         )
         found[command] = units[names[0]]
     return found
+
+
+def field_bits(command: type[Command], name: str) -> int:
+    """Width of a field, which is that of the counters and addresses that start with it."""
+    return command.layout()[name].width
 
 
 def command_layout(command: type[Command]) -> data.StructLayout:

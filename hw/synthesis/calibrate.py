@@ -22,10 +22,12 @@ from ...sim.errors import BivitError
 from ...sim.estimate.cost import Cost
 from ...sim.estimate.devices import Family
 from ...sim.estimate.ram import ram_cost
-from ...sim.estimate.units import UNIT_MODELS, weighted_sum
+from ...sim.estimate.units import unit_rams, weighted_sum
 from ...sim.system.files import read_json, write_text
+from ...sim.units.machine import UNITS
+from ...sim.units.unit import Unit
 from .least_squares import least_squares
-from .synth import SYNTHESIS, UNITS, synthesise
+from .synth import SYNTHESIS, SYNTHESISED, synthesise
 
 ROOT = Path(__file__).resolve().parents[2]
 MEASUREMENTS = ROOT / "docs" / "synthesis.json"
@@ -100,6 +102,11 @@ class Measurement:
         return replace((FITTED_ENGINES | HELD_OUT_ENGINES)[self.engine], fabric=self.fabric)
 
     @property
+    def description(self) -> Unit:
+        """The unit, which is not "engine"."""
+        return UNITS[self.unit](self.config)
+
+    @property
     def held_out(self) -> bool:
         """Whether the fit has not seen it."""
         return self.engine in HELD_OUT_ENGINES
@@ -150,7 +157,7 @@ def fit(measurements: list[Measurement]) -> Constants:
     """Fit the weights of every unit's features to the engines of `FITTED_ENGINES`."""
     constants: Constants = {family: {} for family in FAMILIES}
     for family in FAMILIES:
-        for unit in UNIT_MODELS:
+        for unit in UNITS:
             seen = [m for m in measurements if (m.unit, m.family) == (unit, family) and not m.held_out]
             if seen:
                 constants[family][unit] = {quantity: _weights(seen, quantity) for quantity in FITTED}
@@ -162,7 +169,7 @@ def _weights(seen: list[Measurement], quantity: str) -> dict[str, float]:
 
     In fractions: what a BLAS gives depends on the processor, and a digit of it would on ties.
     """
-    features = [UNIT_MODELS[m.unit].features(m.config) for m in seen]
+    features = [m.description.features() for m in seen]
     names = sorted({name for row in features for name in row})
     whole = [Fraction(getattr(m.cost, quantity)) for m in seen]
     scale = [1 / max(abs(value), Fraction(50)) for value in whole]
@@ -181,16 +188,16 @@ def _weights(seen: list[Measurement], quantity: str) -> dict[str, float]:
 
 def memory_part(measurement: Measurement, quantity: str) -> float:
     """Return what the memories of a measured unit take."""
-    rams = UNIT_MODELS[measurement.unit].all_rams(measurement.config).values()
+    rams = unit_rams(measurement.description).values()
     return float(sum(getattr(ram_cost(ram, measurement.family), quantity) for ram in rams))
 
 
 def predicted(measurement: Measurement, constants: Constants, quantity: str) -> float:
     """Return what `constants` predict for a measured unit; an engine is the sum of its units."""
     if measurement.unit == "engine":
-        return sum(predicted(replace(measurement, unit=unit), constants, quantity) for unit in UNIT_MODELS)
+        return sum(predicted(replace(measurement, unit=unit), constants, quantity) for unit in UNITS)
     weights = constants[measurement.family].get(measurement.unit, {}).get(quantity)
-    logic = weighted_sum(UNIT_MODELS[measurement.unit].features(measurement.config), weights)
+    logic = weighted_sum(measurement.description.features(), weights)
     if logic is None:
         raise KeyError(f"{measurement.unit} has no weights of {quantity} on {measurement.family}")
     return logic + memory_part(measurement, quantity)
@@ -215,7 +222,7 @@ def sources() -> dict[Family, str]:
 def render_constants(constants: Constants) -> str:
     """Return the text of `sim.estimate.constants`."""
     lines = [
-        '"""Weights of `sim.estimate.units`\' features; by `python -m bivit.hw.synthesis.calibrate fit`."""',
+        '"""Weights of the features of `sim.units`; by `python -m bivit.hw.synthesis.calibrate fit`."""',
         "\nfrom __future__ import annotations\n\nfrom .devices import Family\n",
         "#: Tools and command behind the numbers of a family.\nTOOLS: dict[Family, str] = {",
         *(f'    "{family}": "{text}",' for family, text in sources().items()),
@@ -277,7 +284,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("action", choices=("measure", "fit"))
-    parser.add_argument("--units", nargs="*", default=list(UNITS), choices=list(UNITS))
+    parser.add_argument("--units", nargs="*", default=list(SYNTHESISED), choices=SYNTHESISED)
     parser.add_argument("--engines", nargs="*", default=[*FITTED_ENGINES, *HELD_OUT_ENGINES])
     parser.add_argument("--families", nargs="*", default=list(FAMILIES), choices=FAMILIES)
     arguments = parser.parse_args()

@@ -13,30 +13,33 @@ from amaranth.lib import wiring
 
 from ...sim.engine.commands import CORE, EDGE
 from ...sim.engine.config import EngineConfig
-from ...sim.engine.memories import value_groups
-from ...sim.engine.norm_params import norm_params
 from ...sim.errors import BivitError, check
 from ...sim.estimate.cost import Cost
 from ...sim.system.children import run_program
 from ...sim.system.files import read_json, scratch_folder
+from ...sim.units.front import (
+    CoreUnit,
+    EdgeUnit,
+    LoaderUnit,
+    LogitsQueueUnit,
+    LogitsUnit,
+    PixelBufferUnit,
+    RegistersUnit,
+    RunUnit,
+    SettingsUnit,
+)
+from ...sim.units.machine import UNITS
+from ...sim.units.unit import Unit
+from ..datapath import COMPONENTS as DATAPATH
 from ..engine import Engine
 from ..loader import Loader
-from ..parts.memory import LoadableMemory, WordMemory
 from ..registers import Registers
 from ..run import Run
 from ..sequencer import Sequencer
 from ..settings import Settings
-from ..units.attention_threshold import AttentionThreshold
-from ..units.bit_store import BitStore
-from ..units.dense import Dense
-from ..units.last_norm import Head
 from ..units.logits import Logits
 from ..units.logits_queue import LogitsQueue
-from ..units.matmul import Matmul
-from ..units.norm import Norm
 from ..units.pixel_buffer import PixelBuffer
-from ..units.residual_add import ResidualAdd
-from ..units.value_sums import ValueSums
 
 #: Synthesis command of each family. No pads or clock buffers: a unit is a part of a design.
 SYNTHESIS = {
@@ -62,45 +65,30 @@ CELLS: dict[str, tuple[str, float]] = {
 FREE_CELLS = {"CARRY4", "CARRY8", "MUXF7", "MUXF8", "MUXF9", "PFUMX", "L6MUX21", "$scopeinfo", "GND", "VCC"}
 
 
-def _head(engine: EngineConfig) -> Head:
-    norm = norm_params(engine, "sign_norm")
-    return Head(engine, s1_bits=norm.s1_bits, r_bits=norm.r_bits)
-
-
-def _x(engine: EngineConfig) -> WordMemory:
-    return WordMemory(engine.lanes * engine.formats.residual_bits, (engine.max_tokens + 1) * engine.max_row_chunks)
-
-
-def _head_buffer(engine: EngineConfig) -> WordMemory:
-    return WordMemory(engine.lanes * engine.acc_bits, engine.rows * engine.chunks_per_word)
-
-
-#: What can be synthesised: the units of `hw.engine.Engine` and `hw.datapath.Datapath`, and the engine.
-UNITS: dict[str, Callable[[EngineConfig], wiring.Component]] = {
-    "registers": Registers,
-    "loader": Loader,
-    "settings": Settings,
-    "run": lambda engine: Run(),
-    "edge": lambda engine: Sequencer(engine, EDGE),
-    "core": lambda engine: Sequencer(engine, CORE),
-    "pixel_buffer": PixelBuffer,
-    "dense": Dense,
-    "sign_norm": lambda engine: Norm(engine, "sign_norm"),
-    "head_norm": lambda engine: Norm(engine, "head_norm"),
-    "matmul": Matmul,
-    "bit_store": BitStore,
-    "value_sums": lambda engine: ValueSums(engine, value_groups(engine)),
-    "residual_add": ResidualAdd,
-    "attention_threshold": AttentionThreshold,
-    "head": _head,
-    "logits": Logits,
-    "logits_queue": LogitsQueue,
-    "x": _x,
-    "head_buffer": _head_buffer,
-    "weights": lambda engine: LoadableMemory(engine.load_memories["weights"]),
-    "preload": lambda engine: LoadableMemory(engine.load_memories["preload"]),
-    "engine": Engine,
+#: Units around the datapath, which take the engine.
+_FRONT: dict[type[Unit], Callable[[EngineConfig], wiring.Component]] = {
+    RegistersUnit: Registers,
+    LoaderUnit: Loader,
+    SettingsUnit: Settings,
+    RunUnit: lambda engine: Run(),
+    EdgeUnit: lambda engine: Sequencer(engine, EDGE),
+    CoreUnit: lambda engine: Sequencer(engine, CORE),
+    PixelBufferUnit: PixelBuffer,
+    LogitsUnit: Logits,
+    LogitsQueueUnit: LogitsQueue,
 }
+
+
+#: What can be synthesised: the units of an engine, and the engine.
+SYNTHESISED = (*UNITS, "engine")
+
+
+def component(unit: str, engine: EngineConfig) -> wiring.Component:
+    """Return a unit of an engine by its name in `sim.units.machine.UNITS`, or with the name "engine" all of it."""
+    if unit == "engine":
+        return Engine(engine)
+    kind = UNITS[unit]
+    return DATAPATH[kind](kind(engine)) if kind in DATAPATH else _FRONT[kind](engine)
 
 
 def synthesise(unit: str, engine: EngineConfig, family: str, *, timeout_s: float = 3600) -> Cost:
@@ -109,7 +97,7 @@ def synthesise(unit: str, engine: EngineConfig, family: str, *, timeout_s: float
     Parameters
     ----------
     unit : str
-        Name in `UNITS`.
+        Name in `sim.units.machine.UNITS`, or "engine".
     engine : EngineConfig
         Engine that the unit belongs to. An array of 33 x 32 takes hours; use a small one.
     family : {"lut6", "lut4"}
@@ -127,9 +115,9 @@ def synthesise(unit: str, engine: EngineConfig, family: str, *, timeout_s: float
     BivitError
         When the unit or family is unknown, Yosys is not installed or fails, or a cell is not known here.
     """
-    check(unit in UNITS, f"there is no unit {unit!r}; there are {', '.join(UNITS)}")
+    check(unit in SYNTHESISED, f"there is no unit {unit!r}; there are {', '.join(SYNTHESISED)}")
     _check_possible(family)  # before a component is made that nothing would use
-    return synthesise_component(UNITS[unit](engine), family, timeout_s=timeout_s)
+    return synthesise_component(component(unit, engine), family, timeout_s=timeout_s)
 
 
 def synthesise_component(component: wiring.Component, family: str, *, timeout_s: float = 3600) -> Cost:

@@ -5,20 +5,16 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2, exact_log2
+from amaranth.utils import exact_log2
 
 from ...sim.engine import commands
-from ...sim.engine.config import EngineConfig
-from ...sim.engine.memories import z_bits
-from ...sim.engine.pipeline import MULTIPLY_CYCLES, tree_cycles
-from ...sim.engine.timing import ATTENTION_SUM, ATTENTION_TOP
-from ...sim.engine.words import ceil_div
 from ...sim.network.formats import EXP_BITS
+from ...sim.units.attention_threshold import AttentionThresholdUnit
 from ..parts.arithmetic import Tree, delay_flag, delayed, product
 from ..parts.connect import connect, connect_address
 from ..parts.memory import WordMemory
 from ..parts.row_walk import RowWalk, lane_mask
-from ..parts.stream import LOAD_BUS, bits_port, command_layout, command_port
+from ..parts.stream import CHUNK_BITS, LOAD_BUS, bits_port, command_layout, command_port
 from .exp_tables import ExpTables
 
 #: The passes over the scores.
@@ -32,7 +28,7 @@ class AttentionThreshold(wiring.Component):
     bits. Exp and Tau are those of the last command `table`. Lanes beyond `keys` in the last chunk add nothing, give 0.
 
     Timing: one chunk a cycle, the first address at offset 1; a pass follows the one before without a gap, or as soon as
-    the first row is through, see `sim.engine.timing.attention`. Either command may be issued when the last one is not
+    the first row is through, see `sim.units.attention_threshold`. Either command may be issued when the last one is not
     busy.
 
     Numerics: exact; Z has 16 bits and the bits of `max_tokens`. Exp is an integer, so it is at least Tau*Z / 2^16 just
@@ -41,7 +37,7 @@ class AttentionThreshold(wiring.Component):
 
     Parameters
     ----------
-    engine : EngineConfig
+    unit : AttentionThresholdUnit
 
     Members
     -------
@@ -59,34 +55,28 @@ class AttentionThreshold(wiring.Component):
         A row's sum of Exp.
     """
 
-    commands = (commands.Table, commands.Attention)
-
-    def __init__(self, engine: EngineConfig):
-        self.engine = engine
-        self.lanes, self.score_bits = engine.lanes, engine.score_bits
-        self.z_bits = z_bits(engine)
-        # The array drains whole tiles of columns, so the last chunks of a row may lie beyond the last key.
-        self.row_chunks = ceil_div(engine.max_tokens, engine.columns) * engine.tile_chunks
-        self.tree_cycles = tree_cycles(engine.lanes)
-        self.tables = ExpTables(engine.load_memories["tables"], engine.lanes)
+    def __init__(self, unit: AttentionThresholdUnit):
+        self.unit, self.commands = unit, unit.commands
+        self.lanes, self.score_bits = unit.lanes, unit.engine.score_bits
+        self.tables = ExpTables(unit.load_memories["tables"], unit.lanes)
         self.fields = command_layout(commands.Attention)
         row_bits = self.fields["rows"].width
         super().__init__(
             {
                 "score_en": In(1),
                 "score_row": In(row_bits),
-                "score_chunk": In(7),
-                "score_data": In(engine.lanes * engine.score_bits),
+                "score_chunk": In(CHUNK_BITS),
+                "score_data": In(self.lanes * self.score_bits),
                 "command": In(command_port(*self.commands)),
                 "load": In(LOAD_BUS),
                 "bank": In(1),
-                "bits": Out(bits_port(engine.lanes)),
+                "bits": Out(bits_port(self.lanes)),
                 "m_en": Out(1),
                 "m_row": Out(row_bits),
-                "m_value": Out(engine.score_bits),
+                "m_value": Out(self.score_bits),
                 "z_en": Out(1),
                 "z_row": Out(row_bits),
-                "z_value": Out(self.z_bits),
+                "z_value": Out(unit.z_bits),
             }
         )
 
@@ -109,7 +99,7 @@ class AttentionThreshold(wiring.Component):
         top = self._tops(m, walk, number, scores, first)
         index = Signal(data.ArrayLayout(self.score_bits, self.lanes), reset_less=True)
         exp = Signal(data.ArrayLayout(EXP_BITS, self.lanes), reset_less=True)
-        exp_mask = delayed(m, mask, 2, "mask_delay")
+        exp_mask = delayed(m, mask, self.unit.exp_stage - self.unit.scores_stage, "mask_delay")
         m.d.comb += connect(tables.index, index)
         for lane in range(self.lanes):
             # m - p - 1, the address of Exp[m - p] in a table without Exp[0].
@@ -117,14 +107,17 @@ class AttentionThreshold(wiring.Component):
             m.d.sync += exp[lane].eq(tables.exp[lane] & exp_mask[lane].replicate(EXP_BITS))
         limit = self._limits(m, walk, number, exp, first)
 
+        stage = self.unit.bits_stage
         compare_mask = Signal(self.lanes, reset_less=True)
         m.d.sync += [
             compare_mask.eq(exp_mask),
             self.bits.data.eq(Cat(exp[lane] >= limit for lane in range(self.lanes)) & compare_mask),
         ]
         m.d.comb += [
-            self.bits.en.eq(delay_flag(m, walk.active & (number == PASS_COMPARE), 5, "bits_valid")),
-            Cat(self.bits.row, self.bits.chunk).eq(delayed(m, Cat(walk.row, walk.chunk[:7]), 5, "place_delay")),
+            self.bits.en.eq(delay_flag(m, walk.active & (number == PASS_COMPARE), stage, "bits_valid")),
+            Cat(self.bits.row, self.bits.chunk).eq(
+                delayed(m, Cat(walk.row, walk.chunk[:CHUNK_BITS]), stage, "place_delay")
+            ),
         ]
         return m
 
@@ -135,13 +128,13 @@ class AttentionThreshold(wiring.Component):
         the same time in both passes, so the rows after it are in time too.
         """
         shift = exact_log2(self.lanes)
-        m.submodules.walk = walk = RowWalk(len(self.command.attention.fields.rows), 8)
+        m.submodules.walk = walk = RowWalk(len(self.command.attention.fields.rows), CHUNK_BITS + 1)
         rows = Signal.like(self.command.attention.fields.rows, reset_less=True)
         keys = Signal.like(self.command.attention.fields.keys, reset_less=True)
-        chunks = Signal(8, reset_less=True)
+        chunks = Signal.like(walk.chunks, reset_less=True)
         number = Signal(range(3))
         walked, again = Signal(), Signal()
-        gaps = {PASS_TOP: ATTENTION_TOP + self.tree_cycles, PASS_SUM: ATTENTION_SUM + self.tree_cycles}
+        gaps = {PASS_TOP: self.unit.top_gap, PASS_SUM: self.unit.sum_gap}
         wait = Signal(range(gaps[PASS_SUM]))
         first_row_end = walk.row_end & (walk.row == 0)
         m.d.comb += [
@@ -171,9 +164,8 @@ class AttentionThreshold(wiring.Component):
 
     def _stage_scores(self, m: Module, walk: RowWalk, mask: Signal) -> list[Value]:
         """Read the scores at the walk's place; return them in stage 2, 0 beyond the last key."""
-        # A power of two of chunks a row: the address needs no multiplication.
-        chunk_bits = ceil_log2(self.row_chunks)
-        m.submodules.scores = store = WordMemory(self.lanes * self.score_bits, self.engine.rows << chunk_bits)
+        chunk_bits = self.unit.row_chunks_bits
+        m.submodules.scores = store = WordMemory.of(self.unit.memories["scores"])
         scores = Signal(self.lanes * self.score_bits, reset_less=True)
         m.d.comb += [
             connect(store.w_en, self.score_en),
@@ -188,40 +180,42 @@ class AttentionThreshold(wiring.Component):
     def _tops(self, m: Module, walk: RowWalk, number: Signal, scores: list[Value], first: Value) -> Value:
         """First pass: each row's largest score; return that of the row of `scores`."""
         m.submodules.top_tree = tree = Tree(self.score_bits, self.lanes, "max")
-        m.submodules.tops = tops = WordMemory(self.score_bits, self.engine.rows)
-        begins = delay_flag(m, first, 2 + self.tree_cycles, "top_first")
+        m.submodules.tops = tops = WordMemory.of(self.unit.memories["tops"])
+        stage = self.unit.top_stage
+        begins = delay_flag(m, first, stage - 1, "top_first")
         done = walk.row_end & (number == PASS_TOP)
         m.d.sync += self.m_value.eq(Mux(begins | (tree.o > self.m_value), tree.o, self.m_value))
         m.d.comb += [
             *(connect(tree.i[lane], score) for lane, score in enumerate(scores)),
-            self.m_en.eq(delay_flag(m, done, 3 + self.tree_cycles, "top_done")),
-            self.m_row.eq(delayed(m, walk.row, 3 + self.tree_cycles, "top_row")),
+            self.m_en.eq(delay_flag(m, done, stage, "top_done")),
+            self.m_row.eq(delayed(m, walk.row, stage, "top_row")),
             connect(tops.w_en, self.m_en),
             connect_address(tops.w_addr, self.m_row),
             connect(tops.w_data, self.m_value),
-            connect_address(tops.r_addr[0], delayed(m, walk.row, 1, "row_delay")),
+            connect_address(tops.r_addr[0], delayed(m, walk.row, self.unit.top_read_stage, "row_delay")),
         ]
         return tops.r_data[0]
 
     def _limits(self, m: Module, walk: RowWalk, number: Signal, exp: data.View, first: Value) -> Value:
         """Second pass: each row's Z and limit; return the limit of the row of `exp`."""
         m.submodules.sum_tree = tree = Tree(EXP_BITS, self.lanes, "sum")
-        m.submodules.limits = limits = WordMemory(EXP_BITS + 1, self.engine.rows)
-        begins = delay_flag(m, first, 4 + self.tree_cycles, "sum_first")
+        m.submodules.limits = limits = WordMemory.of(self.unit.memories["limits"])
+        stage, limit_cycles = self.unit.sum_stage, self.unit.limit_stage - self.unit.sum_stage
+        begins = delay_flag(m, first, stage - 1, "sum_first")
         done = walk.row_end & (number == PASS_SUM)
         m.d.sync += self.z_value.eq(Mux(begins, 0, self.z_value) + tree.o)
         m.d.comb += [
             *(connect(tree.i[lane], exp[lane]) for lane in range(self.lanes)),
-            self.z_en.eq(delay_flag(m, done, 5 + self.tree_cycles, "sum_done")),
-            self.z_row.eq(delayed(m, walk.row, 5 + self.tree_cycles, "sum_row")),
+            self.z_en.eq(delay_flag(m, done, stage, "sum_done")),
+            self.z_row.eq(delayed(m, walk.row, stage, "sum_row")),
         ]
         ceiling = (product(m, self.z_value, self.tables.tau, "scaled_sum") + (1 << 16) - 1) >> 16
         limit = Signal(EXP_BITS + 1, reset_less=True)
         m.d.sync += limit.eq(Mux(ceiling[len(limit) :].any(), ~0, ceiling))
         m.d.comb += [
-            limits.w_en.eq(delay_flag(m, self.z_en, MULTIPLY_CYCLES + 1, "limit_done")),
-            connect_address(limits.w_addr, delayed(m, self.z_row, MULTIPLY_CYCLES + 1, "limit_row")),
+            limits.w_en.eq(delay_flag(m, self.z_en, limit_cycles, "limit_done")),
+            connect_address(limits.w_addr, delayed(m, self.z_row, limit_cycles, "limit_row")),
             connect(limits.w_data, limit),
-            connect_address(limits.r_addr[0], delayed(m, walk.row, 3, "limit_row_delay")),
+            connect_address(limits.r_addr[0], delayed(m, walk.row, self.unit.limit_read_stage, "limit_row_delay")),
         ]
         return limits.r_data[0]

@@ -7,12 +7,12 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from ...sim.engine.commands import ROW_MEMORIES, ColumnMemory, OperandMemory
-from ...sim.engine.config import EngineConfig
-from ...sim.engine.memories import bit_memories
+from ...sim.engine.commands import ROW_MEMORIES, ColumnMemory, Matmul, OperandMemory
 from ...sim.engine.words import WORD
+from ...sim.units.bit_store import BitStoreUnit
 from ..parts.connect import connect, connect_address
 from ..parts.memory import SlotMemory
+from ..parts.stream import CHUNK_BITS, ROW_BITS, field_bits
 
 #: Which sources can write which memory; the schedule never lets two write one memory in the same cycle.
 SOURCES: dict[str, tuple[OperandMemory, ...]] = {
@@ -27,21 +27,22 @@ _COLUMNS = {ColumnMemory.KEY: OperandMemory.KEY, ColumnMemory.VALUE: OperandMemo
 
 def source_layout(lanes: int) -> data.StructLayout:
     """A chunk of bits with its destination; `chunk` counts from the start of the destination's row (value: group)."""
-    return data.StructLayout({"en": 1, "mem": 3, "addr": 16, "token": 12, "row": 7, "chunk": 7, "data": lanes})
+    place = {name: field_bits(Matmul, f"dst_{name}") for name in ("mem", "addr")} | {
+        "token": field_bits(Matmul, "token")
+    }
+    return data.StructLayout({"en": 1, **place, "row": ROW_BITS, "chunk": CHUNK_BITS, "data": lanes})
 
 
 class BitStore(wiring.Component):
     """All operand memories: four sources of bits in, the array's row and column operands out.
 
-    Timing: a chunk is written `sim.engine.timing.BITS_WRITE` (1) cycle after its source's `en`; operands leave one
-    cycle after
-        the address.
+    Timing: a chunk is written one cycle after its source's `en` (`BitStoreUnit.write_stage`); operands leave one cycle
+        after the address.
     Numerics: bit 1 is +1 (attention: 1); the first chunk of a 64-bit word clears the rest of it, so that padding is 0.
 
     Parameters
     ----------
-    engine : EngineConfig
-        Shape of the engine.
+    unit : BitStoreUnit
 
     Members
     -------
@@ -55,15 +56,16 @@ class BitStore(wiring.Component):
         Operands of the array.
     """
 
-    def __init__(self, engine: EngineConfig):
-        self.engine = engine
+    def __init__(self, unit: BitStoreUnit):
+        self.unit, self.engine = unit, unit.engine
+        engine = unit.engine
         super().__init__(
             {
-                **{f"from_{name}": In(source_layout(engine.lanes)) for name in SOURCES},
-                "a_mem": In(3),
-                "a_addr": In(16),
-                "w_mem": In(2),
-                "w_addr": In(20),
+                **{f"from_{name}": In(source_layout(unit.lanes)) for name in SOURCES},
+                "a_mem": In(field_bits(Matmul, "a_mem")),
+                "a_addr": In(field_bits(Matmul, "a_addr")),
+                "w_mem": In(field_bits(Matmul, "w_mem")),
+                "w_addr": In(field_bits(Matmul, "w_addr")),
                 "weight_word": In(engine.columns * WORD),
                 "a": Out(engine.rows * WORD),
                 "w": Out(engine.columns * WORD),
@@ -81,16 +83,9 @@ class BitStore(wiring.Component):
         """Build the memories, their write ports and the operand multiplexers."""
         m = Module()
         stores: dict[OperandMemory, SlotMemory] = {}
-        shapes = bit_memories(self.engine)
+        shapes = self.unit.memories
         for memory in OperandMemory:
-            shape = shapes[str(memory)]
-            stores[memory] = SlotMemory(
-                slots=shape.slots,
-                slot_bits=self.engine.lanes,
-                depth=shape.depth,
-                group=shape.group,
-                clear=shape.clear,
-            )
+            stores[memory] = SlotMemory.of(shapes[str(memory)])
             m.submodules[str(memory)] = stores[memory]
             self._write(m, memory, stores[memory])
         self._read(m, stores)
@@ -116,15 +111,15 @@ class BitStore(wiring.Component):
 
     def _place(self, memory: OperandMemory, port: data.View) -> tuple[Value, Value, Value]:
         """Return word, slot and clear of a chunk in `memory`."""
-        in_word = exact_log2(self.engine.chunks_per_word)
+        in_word = exact_log2(WORD // self.unit.lanes)
         part = port.chunk[:in_word]
         if memory in ROW_MEMORIES:
             return port.addr + port.chunk[in_word:], Cat(part, port.row), part == 0
-        token = (port.token + port.row)[:12]
+        token = (port.token + port.row)[: len(port.token)]
         if memory == OperandMemory.KEY:
             column = exact_log2(self.engine.columns)
             return port.addr + token[column:], Cat(part, token[:column]), part == 0
-        in_group = exact_log2(self.engine.tile_chunks)
+        in_group = exact_log2(self.engine.columns // self.unit.lanes)
         bit = exact_log2(WORD)
         return port.addr + token[bit:], Cat(port.chunk[:in_group], token[:bit]), token[:bit] == 0
 

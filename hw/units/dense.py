@@ -7,32 +7,13 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine import commands
-from ...sim.engine.config import EngineConfig
-from ...sim.network.formats import HEAD_BIAS_BITS
+from ...sim.network.formats import DENSE_WEIGHT_BITS, HEAD_BIAS_BITS
+from ...sim.units.dense import DenseUnit
 from ..parts.connect import connect, connect_address
 from ..parts.memory import LoadableMemory
-from ..parts.stream import LOAD_BUS, command_layout, command_port
+from ..parts.stream import LOAD_BUS, X_ADDR_BITS, command_layout, command_port, field_bits
 from .dense_walk import DenseWalk
 from .requantize import Requantizer
-
-#: Signed widths of a multiplier's operands: y or a pixel, and a weight.
-INPUT_BITS = 16
-WEIGHT_BITS = 8
-
-
-def dense_acc_bits(engine: EngineConfig) -> int:
-    """Signed width that no sum of the patch embedding or the classifier leaves.
-
-    A patch gives at most 255 * 128 * K. For the classifier, let d[c] = N_c*x[c] - S1. Its squares add up to
-    N_c * (V - Eps), so by Cauchy sum |d[c]| <= N_c * sqrt(V - Eps), and sqrt(V - Eps) / R <= sqrt(2) for R = isqrt(V)
-    and Eps >= 1. Hence sum |y[c]| <= N_c * (sqrt(2) * 2^head_frac_bits + 1), for each of two rows at most; 3/2 stands
-    for the root of 2.
-    """
-    weight = 1 << (WEIGHT_BITS - 1)
-    patch = 255 * weight * engine.max_patch_dim
-    row = engine.max_embed_dim * ((3 << engine.formats.head_frac_bits) // 2 + 2)
-    classifier = 2 * weight * row
-    return max(patch, classifier).bit_length() + 1
 
 
 class Dense(wiring.Component):
@@ -41,15 +22,14 @@ class Dense(wiring.Component):
     The sums of a group of `dense_lanes` outputs are moved to a shadow register, from where they leave chunk by chunk
     while the next group is summed: through the requantizer to x, or with the bias to the logits.
 
-    Timing: `sim.engine.timing.embed`, `prefix` and `logits`; one multiplication a lane and cycle, a group every
+    Timing: `sim.units.dense`; one multiplication a lane and cycle, a group every
         max(inputs, dense_lanes / lanes) cycles. Only one command at a time.
-    Numerics: exact. Sums fit `dense_acc_bits`; see `Requantizer` for x. A logit is the sum plus the bias modulo 2^32,
-        so a network's biases must leave room for its sums.
+    Numerics: exact. Sums fit `DenseUnit.acc_bits`; see `Requantizer` for x. A logit is the sum plus the bias modulo
+        2^32, so a network's biases must leave room for its sums.
 
     Parameters
     ----------
-    engine : EngineConfig
-        Shape of the engine.
+    unit : DenseUnit
 
     Members
     -------
@@ -71,29 +51,26 @@ class Dense(wiring.Component):
         Load bus, and the bank in use.
     """
 
-    commands = (commands.Embed, commands.Prefix, commands.Logits)
-
-    def __init__(self, engine: EngineConfig):
-        self.engine = engine
-        self.acc_bits = dense_acc_bits(engine)
-        self.group_chunks = engine.dense_lanes // engine.lanes
+    def __init__(self, unit: DenseUnit):
+        self.unit, self.engine, self.commands = unit, unit.engine, unit.commands
+        self.lanes, self.acc_bits, self.input_bits = unit.lanes, unit.acc_bits, unit.input_bits
         super().__init__(
             {
                 "command": In(command_port(*self.commands)),
                 "pixel_en": Out(1),
-                "pixel_addr": Out(16),
+                "pixel_addr": Out(field_bits(commands.Embed, "row_bytes")),
                 "pixel_data": In(8),
                 "strip_done": Out(1),
                 "y_en": Out(1),
-                "y_addr": Out(12),
-                "y_data": In(signed(INPUT_BITS)),
+                "y_addr": Out(field_bits(commands.Normalise, "y_addr")),
+                "y_data": In(signed(unit.input_bits)),
                 "x_w_en": Out(1),
-                "x_w_addr": Out(20),
-                "x_w_data": Out(engine.lanes * engine.formats.residual_bits),
-                "saturations": Out(range(engine.lanes + 1)),
+                "x_w_addr": Out(X_ADDR_BITS),
+                "x_w_data": Out(unit.lanes * unit.engine.formats.residual_bits),
+                "saturations": Out(range(unit.lanes + 1)),
                 "logit_w_en": Out(1),
-                "logit_w_addr": Out(12),
-                "logit_w_data": Out(engine.lanes * HEAD_BIAS_BITS),
+                "logit_w_addr": Out(field_bits(commands.Output, "classes")),
+                "logit_w_data": Out(unit.lanes * HEAD_BIAS_BITS),
                 "load": In(LOAD_BUS),
                 "bank": In(1),
             }
@@ -102,8 +79,8 @@ class Dense(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the walk over the weights, the multipliers, the shadow register and its two ways out."""
         m = Module()
-        m.submodules.walk = walk = DenseWalk(self.group_chunks)
-        memories = {name: self._memory(m, name) for name in ("dense_weights", "patch_params", "positions", "head_bias")}
+        m.submodules.walk = walk = DenseWalk(self.unit.group_chunks)
+        memories = {name: self._memory(m, name) for name in self.unit.loadable}
 
         embed, logits = self.command.embed.fields, self.command.logits.fields
         classify = Signal()  # the running command is `logits`
@@ -131,7 +108,7 @@ class Dense(wiring.Component):
 
     def _memory(self, m: Module, name: str) -> LoadableMemory:
         """Add a loadable memory."""
-        memory = LoadableMemory(self.engine.load_memories[name])
+        memory = LoadableMemory(self.unit.load_memories[name])
         m.submodules[name] = memory
         m.d.comb += [connect(memory.load, self.load), connect(memory.bank, self.bank)]
         return memory
@@ -141,10 +118,10 @@ class Dense(wiring.Component):
     ) -> tuple[Signal, list[Signal]]:
         """Multiply and add; return the strobe of a group's complete sums, and the sums of all lanes."""
         # Weights and y answer a cycle sooner than pixels, so they are addressed a cycle later.
-        y_addr_1 = Signal(12, reset_less=True)
+        y_addr_1 = Signal.like(self.y_addr, reset_less=True)
         weight_addr_1 = Signal(len(weights.r_addr), reset_less=True)
         en, first, last = Signal(4), Signal(4), Signal(5)  # bit k: the step is in the registers of stage k + 1
-        input_3 = Signal(signed(INPUT_BITS), reset_less=True)
+        input_3 = Signal(signed(self.input_bits), reset_less=True)
         m.d.sync += [
             connect(y_addr_1, walk.offset),
             connect_address(weight_addr_1, walk.weight_addr),
@@ -159,12 +136,12 @@ class Dense(wiring.Component):
             connect(weights.r_addr, weight_addr_1),
         ]
         sums = []
-        for lane in range(self.engine.dense_lanes):
-            weight_3 = Signal(signed(WEIGHT_BITS), name=f"weight_3_{lane}", reset_less=True)
-            product_4 = Signal(signed(INPUT_BITS + WEIGHT_BITS), name=f"product_4_{lane}", reset_less=True)
+        for lane in range(self.unit.multipliers):
+            weight_3 = Signal(signed(DENSE_WEIGHT_BITS), name=f"weight_3_{lane}", reset_less=True)
+            product_4 = Signal(signed(self.input_bits + DENSE_WEIGHT_BITS), name=f"product_4_{lane}", reset_less=True)
             acc_5 = Signal(signed(self.acc_bits), name=f"acc_5_{lane}", reset_less=True)
             with m.If(en[1]):
-                m.d.sync += weight_3.eq(weights.r_data.word_select(lane, WEIGHT_BITS))
+                m.d.sync += weight_3.eq(weights.r_data.word_select(lane, DENSE_WEIGHT_BITS))
             with m.If(en[2]):
                 m.d.sync += product_4.eq(input_3 * weight_3)
             with m.If(en[3]):
@@ -177,12 +154,13 @@ class Dense(wiring.Component):
     ) -> tuple[Signal, Signal, Signal]:
         """Shift a group's chunks out of the shadow register; return enable, number and, a cycle later, the chunk."""
         captured, accs = sums
-        chunk_bits = self.engine.lanes * self.acc_bits
+        chunk_bits = self.lanes * self.acc_bits
         shadow = Signal(len(accs) * self.acc_bits, reset_less=True)
         chunk_1 = Signal(chunk_bits, reset_less=True)
-        chunk = Signal(12, reset_less=True)
-        last_chunk = Signal(7, reset_less=True)
-        remaining = Signal(14)  # of the group, or words of the prefix tokens
+        embed = self.command.embed.fields
+        chunk = Signal.like(self.logit_w_addr, reset_less=True)
+        last_chunk = Signal(len(embed.chunks), reset_less=True)
+        remaining = Signal(len(self.command.prefix.fields.words))  # of the group, or words of the prefix tokens
         chunk_en = Signal()
         m.d.comb += chunk_en.eq(remaining.any())
 
@@ -196,9 +174,9 @@ class Dense(wiring.Component):
             with m.If(~classify & ~prefix & (chunk == last_chunk)):
                 m.d.sync += [remaining.eq(0), chunk.eq(0)]
         with m.If(captured):
-            m.d.sync += [shadow.eq(Cat(*accs)), connect(remaining, self.group_chunks)]
+            m.d.sync += [shadow.eq(Cat(*accs)), connect(remaining, self.unit.group_chunks)]
         with m.If(self.command.embed.issue | self.command.prefix.issue | self.command.logits.issue):
-            m.d.sync += [chunk.eq(0), last_chunk.eq(self.command.embed.fields.chunks - 1)]
+            m.d.sync += [chunk.eq(0), last_chunk.eq(embed.chunks - 1)]
         with m.If(self.command.prefix.issue):
             m.d.sync += connect(remaining, self.command.prefix.fields.words)
         return chunk_en, chunk, chunk_1
@@ -209,14 +187,15 @@ class Dense(wiring.Component):
         """Requantize chunks, and count through the words of the positions and of x."""
         engine, command = self.engine, self.command.embed.fields
         m.submodules.requantizer = requantizer = Requantizer(
-            lanes=engine.lanes, acc_bits=self.acc_bits, residual_bits=engine.formats.residual_bits
+            lanes=self.lanes, acc_bits=self.acc_bits, residual_bits=engine.formats.residual_bits
         )
         started, en_1 = Signal(), Signal()
         held = Signal(command_layout(commands.Embed), reset_less=True)
-        token = Signal(12, reset_less=True)
-        shift_less_one = Signal(6, reset_less=True)
-        position = Signal(20, reset_less=True)
-        x_row, x_chunk = Signal(20, reset_less=True), Signal(14, reset_less=True)
+        token = Signal(len(command.token), reset_less=True)
+        shift_less_one = Signal(len(command.shift), reset_less=True)
+        position = Signal.like(self.x_w_addr, reset_less=True)
+        x_row = Signal.like(self.x_w_addr, reset_less=True)
+        x_chunk = Signal(len(self.command.prefix.fields.words), reset_less=True)
         m.d.sync += [en_1.eq(en), started.eq(self.command.embed.issue | self.command.prefix.issue)]
         with m.If(self.command.embed.issue | self.command.prefix.issue):
             # Prefix tokens come first, and are copied word by word: token 0, and no end of a row.
@@ -248,14 +227,14 @@ class Dense(wiring.Component):
 
     def _stage_logits(self, m: Module, en: Value, chunk: Signal, chunk_1: Signal, bias: Value) -> None:
         """Add the bias and write."""
-        en_1, number_1 = Signal(), Signal(12, reset_less=True)
+        en_1, number_1 = Signal(), Signal.like(chunk, reset_less=True)
         m.d.sync += [
             en_1.eq(en),
             connect(self.logit_w_en, en_1),
             number_1.eq(chunk),
             connect(self.logit_w_addr, number_1),
         ]
-        for lane in range(self.engine.lanes):
+        for lane in range(self.lanes):
             acc_1 = chunk_1.word_select(lane, self.acc_bits).as_signed()
             logit = acc_1 + bias.word_select(lane, HEAD_BIAS_BITS).as_signed()
             m.d.sync += self.logit_w_data.word_select(lane, HEAD_BIAS_BITS).eq(logit)

@@ -6,7 +6,13 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ...sim.engine.commands import Embed, Logits
 from ..parts.connect import connect
+from ..parts.stream import field_bits
+
+#: Widths of the counters: the widest field of either command.
+PATCHES_BITS, ROWS_BITS, PIXEL_BITS = (field_bits(Embed, name) for name in ("patches", "patch_rows", "row_bytes"))
+OFFSET_BITS, GROUPS_BITS, WEIGHT_BITS = (field_bits(Logits, name) for name in ("inputs", "groups", "weight_addr"))
 
 
 class DenseWalk(wiring.Component):
@@ -27,9 +33,9 @@ class DenseWalk(wiring.Component):
         Begin; the fields below count in this cycle only.
     patches, groups, rows, row_length : In
         Counts, 1 or more: patches, groups of a patch, rows of a patch, steps of a row.
-    row_step : In(16)
+    row_step : In
         Bytes from one row of the strip to the next.
-    weight_start : In(20)
+    weight_start : In
         Weight of the first step; those of the other steps and groups follow, the same for every patch.
     en : Out(1)
         A step.
@@ -44,19 +50,19 @@ class DenseWalk(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
-                "patches": In(8),
-                "groups": In(12),
-                "rows": In(6),
-                "row_length": In(12),
-                "row_step": In(16),
-                "weight_start": In(20),
+                "patches": In(PATCHES_BITS),
+                "groups": In(GROUPS_BITS),
+                "rows": In(ROWS_BITS),
+                "row_length": In(OFFSET_BITS),
+                "row_step": In(PIXEL_BITS),
+                "weight_start": In(WEIGHT_BITS),
                 "en": Out(1),
                 "first": Out(1),
                 "last": Out(1),
                 "strip_last": Out(1),
-                "offset": Out(12),
-                "pixel_addr": Out(16),
-                "weight_addr": Out(20),
+                "offset": Out(OFFSET_BITS),
+                "pixel_addr": Out(PIXEL_BITS),
+                "weight_addr": Out(WEIGHT_BITS),
             }
         )
 
@@ -65,11 +71,14 @@ class DenseWalk(wiring.Component):
         m = Module()
         active = Signal()
         ends = self._ends(m, active)
-        row_start = Signal(16, reset_less=True)  # address of the row's first byte
-        patch_start = Signal(16, reset_less=True)
-        row_step, row_length = Signal(16, reset_less=True), Signal(12, reset_less=True)
-        weight_start = Signal(20, reset_less=True)
-        next_row, next_patch = Signal(16), Signal(16)
+        row_start = Signal(PIXEL_BITS, reset_less=True)  # address of the row's first byte
+        patch_start = Signal(PIXEL_BITS, reset_less=True)
+        row_step, row_length = (
+            Signal.like(self.row_step, reset_less=True),
+            Signal.like(self.row_length, reset_less=True),
+        )
+        weight_start = Signal(WEIGHT_BITS, reset_less=True)
+        next_row, next_patch = Signal(PIXEL_BITS), Signal(PIXEL_BITS)
         m.d.comb += [next_row.eq(row_start + row_step), next_patch.eq(patch_start + row_length)]
 
         with m.If(self.en):
@@ -106,10 +115,10 @@ class DenseWalk(wiring.Component):
     def _ends(self, m: Module, active: Signal) -> dict[str, Signal]:
         """Count down rows, groups, patches and the group's cycles; return the strobes of their last steps."""
         ends = {name: Signal(name=f"{name}_end") for name in ("row", "group", "patch", "strip")}
-        last_offset = Signal(12, reset_less=True)
-        rows, rows_left = Signal(6, reset_less=True), Signal(6, reset_less=True)
-        groups, groups_left = Signal(12, reset_less=True), Signal(12, reset_less=True)
-        patches_left = Signal(8, reset_less=True)
+        last_offset = Signal(OFFSET_BITS, reset_less=True)
+        rows, rows_left = Signal(ROWS_BITS, reset_less=True), Signal(ROWS_BITS, reset_less=True)
+        groups, groups_left = Signal(GROUPS_BITS, reset_less=True), Signal(GROUPS_BITS, reset_less=True)
+        patches_left = Signal(PATCHES_BITS, reset_less=True)
         age = Signal(
             max(1, (self.group_chunks - 1).bit_length())
         )  # cycles since the group's first step, until the next may come

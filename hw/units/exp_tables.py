@@ -6,11 +6,12 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from ...sim.engine.commands import Table
 from ...sim.engine.words import WORD, LoadMemory
 from ...sim.network.formats import EXP_BITS
 from ..parts.connect import connect, connect_address
 from ..parts.memory import LoadableMemory
-from ..parts.stream import LOAD_BUS
+from ..parts.stream import LOAD_BUS, field_bits
 
 #: Exp[0], the same for every head, so it is not stored.
 EXP_ZERO = 1 << 15
@@ -49,7 +50,7 @@ class ExpTables(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
-                "param_addr": In(16),
+                "param_addr": In(field_bits(Table, "param_addr")),
                 "load": In(LOAD_BUS),
                 "bank": In(1),
                 "write_en": Out(1),

@@ -8,29 +8,28 @@ from amaranth.lib.wiring import In, Out
 
 from ...sim.engine import commands
 from ...sim.engine.config import EngineConfig
-from ...sim.engine.memories import Y_BITS
-from ...sim.engine.timing import NORMALISE_WRITE, POOL_WRITE
 from ...sim.errors import check
+from ...sim.units.last_norm import LastNormUnit
 from ..parts.arithmetic import delay_flag, product
 from ..parts.connect import connect, connect_address
 from ..parts.divider import Divider
 from ..parts.memory import WordMemory
 from ..parts.row_walk import RowWalk
-from ..parts.stream import command_layout, command_port
+from ..parts.stream import X_ADDR_BITS, command_layout, command_port, field_bits
 
 
 def check_y_range(engine: EngineConfig) -> None:
-    """Check that y fits `Y_BITS` for every row of the engine's largest model; see `Head` for the bound.
+    """Check that y fits `LastNormUnit.y_bits` for every row of the engine's largest model; see `Head` for the bound.
 
     Raises
     ------
     BivitError
         When the format of y has too many fraction bits for so many channels.
     """
-    frac_bits, channels = engine.formats.head_frac_bits, engine.max_embed_dim
+    bits, frac_bits, channels = LastNormUnit.y_bits, engine.formats.head_frac_bits, engine.max_embed_dim
     check(
-        2 * (channels - 1) << 2 * frac_bits < ((1 << Y_BITS - 1) - 1) ** 2,
-        f"y has {Y_BITS} bits: sqrt(2 * (max_embed_dim - 1)) * 2^head_frac_bits must be below 2^{Y_BITS - 1} - 1, "
+        2 * (channels - 1) << 2 * frac_bits < ((1 << bits - 1) - 1) ** 2,
+        f"y has {bits} bits: sqrt(2 * (max_embed_dim - 1)) * 2^head_frac_bits must be below 2^{bits - 1} - 1, "
         f"got max_embed_dim {channels} and head_frac_bits {frac_bits}; lower head_frac_bits",
     )
 
@@ -42,7 +41,7 @@ class Head(wiring.Component):
     divides ``Q = floor(2^head_m / R)`` and writes ``y[c] = ((N_c*x[c] - S1)*Q) >> (head_m - head_frac_bits)``, one
     channel a cycle, to the memory that the classifier reads.
 
-    Timing: `sim.engine.timing.pool` and `normalise`; only one command at a time. Reader of y: one cycle of latency.
+    Timing: `sim.units.last_norm`; only one command at a time. Reader of y: one cycle of latency.
     Numerics: exact. A sum of N tokens has ceil(log2 N) bits more than X, as many as the shift takes away again.
         y fits 16 bits: d[c] = N_c*x[c] - S1 adds up to 0 and its squares to N_c * (V - Eps), so d[c]^2 is at most
         (N_c - 1) * (V - Eps), and Eps >= 1 gives V - Eps <= 2*R^2. Hence |d[c]|*Q / 2^head_m is at most
@@ -50,26 +49,23 @@ class Head(wiring.Component):
 
     Parameters
     ----------
-    engine : EngineConfig
-        Shape of the engine.
-    s1_bits, r_bits : int
-        Widths of S1 (signed, enough for N_c*x as well) and R (unsigned, 1 or more).
+    unit : LastNormUnit
 
     Members
     -------
     command : In
         `pool` and `normalise`.
-    x_en, x_addr, x_data : Out, Out(20), In
+    x_en, x_addr, x_data : Out, Out, In
         Reader of the residual; the address counts while `x_en`.
     x_w_en, x_w_addr, x_w_data : Out
         Writer of the residual.
-    stat_en, stat_addr, stat_s1, stat_r : Out, Out(7), In, In
+    stat_en, stat_addr, stat_s1, stat_r : Out, Out, In, In
         Reader of the row memory of SignNorm; the address counts while `stat_en`.
     q_en, q_value : Out
         Q, when it is known; for observation.
     y_w_en, y_w_addr, y_w_data : Out
         What is written to the memory of y; for observation.
-    y_addr, y_data : In(12), Out
+    y_addr, y_data : In, Out
         Reader of y.
 
     Raises
@@ -78,40 +74,38 @@ class Head(wiring.Component):
         When y would not fit; see `check_y_range`.
     """
 
-    commands = (commands.Pool, commands.Normalise)
-
-    def __init__(self, engine: EngineConfig, *, s1_bits: int, r_bits: int):
-        check_y_range(engine)
-        f = engine.formats
-        self.engine, self.s1_bits, self.r_bits = engine, s1_bits, r_bits
-        word = engine.lanes * f.residual_bits
+    def __init__(self, unit: LastNormUnit):
+        check_y_range(unit.engine)
+        self.unit, self.engine, self.commands = unit, unit.engine, unit.commands
+        y_addr_bits = field_bits(commands.Normalise, "y_addr")
+        word = unit.lanes * unit.engine.formats.residual_bits
         super().__init__(
             {
                 "command": In(command_port(*self.commands)),
                 "x_en": Out(1),
-                "x_addr": Out(20),
+                "x_addr": Out(X_ADDR_BITS),
                 "x_data": In(word),
                 "x_w_en": Out(1),
-                "x_w_addr": Out(20),
+                "x_w_addr": Out(X_ADDR_BITS),
                 "x_w_data": Out(word),
                 "stat_en": Out(1),
-                "stat_addr": Out(7),
-                "stat_s1": In(signed(s1_bits)),
-                "stat_r": In(r_bits),
+                "stat_addr": Out(field_bits(commands.Normalise, "row")),
+                "stat_s1": In(signed(unit.s1_bits)),
+                "stat_r": In(unit.r_bits),
                 "q_en": Out(1),
-                "q_value": Out(f.head_m + 1),
+                "q_value": Out(unit.q_bits),
                 "y_w_en": Out(1),
-                "y_w_addr": Out(12),
-                "y_w_data": Out(signed(Y_BITS)),
-                "y_addr": In(12),
-                "y_data": Out(signed(Y_BITS)),
+                "y_w_addr": Out(y_addr_bits),
+                "y_w_data": Out(signed(unit.y_bits)),
+                "y_addr": In(y_addr_bits),
+                "y_data": Out(signed(unit.y_bits)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         """Build the two commands, the reader of x that they share, and the memory of y."""
         m = Module()
-        m.submodules.y = y = WordMemory(Y_BITS, 2 * self.engine.max_embed_dim)
+        m.submodules.y = y = WordMemory.of(self.unit.memories["y"])
         m.d.comb += [
             connect(y.w_en, self.y_w_en),
             connect_address(y.w_addr, self.y_w_addr),
@@ -130,11 +124,12 @@ class Head(wiring.Component):
     def _pool(self, m: Module) -> tuple[Signal, Signal]:
         """Add the tokens of one chunk after the other; return the reader's enable and address."""
         x_bits = self.engine.formats.residual_bits
-        sum_bits = x_bits + (self.engine.max_tokens - 1).bit_length()
         held = Signal(command_layout(commands.Pool), reset_less=True)
-        address, w_addr = Signal(20, reset_less=True), Signal(20, reset_less=True)
+        address, w_addr = (Signal(X_ADDR_BITS, name=name, reset_less=True) for name in ("address", "w_addr"))
         pool = self.command.pool
-        m.submodules.pool_walk = walk = RowWalk(row_bits=7, chunk_bits=12)  # rows are chunks, chunks are tokens
+        m.submodules.pool_walk = walk = RowWalk(
+            len(held.chunks), len(held.tokens)
+        )  # rows are chunks, chunks are tokens
         m.d.comb += [
             connect(walk.start, pool.issue),
             connect(walk.rows, held.chunks),
@@ -151,12 +146,12 @@ class Head(wiring.Component):
 
         first_2 = delay_flag(m, walk.active & (walk.chunk == 0), 2, "first_2")
         m.d.comb += [
-            self.x_w_en.eq(delay_flag(m, walk.row_end, POOL_WRITE, "row_end_4")),
+            self.x_w_en.eq(delay_flag(m, walk.row_end, self.unit.pool_write_stage, "row_end_4")),
             connect(self.x_w_addr, w_addr),
         ]
-        for lane in range(self.engine.lanes):
+        for lane in range(self.unit.lanes):
             x_2 = Signal(signed(x_bits), name=f"pool_x_2_{lane}", reset_less=True)
-            sum_3 = Signal(signed(sum_bits), name=f"pool_sum_3_{lane}", reset_less=True)
+            sum_3 = Signal(signed(self.unit.sum_bits), name=f"pool_sum_3_{lane}", reset_less=True)
             mean_4 = Signal(signed(x_bits), name=f"pool_mean_4_{lane}", reset_less=True)
             m.d.sync += [
                 x_2.eq(self.x_data.word_select(lane, x_bits)),
@@ -168,12 +163,12 @@ class Head(wiring.Component):
 
     def _normalise(self, m: Module) -> tuple[Signal, Signal]:
         """Divide, then walk over the channels; return the reader's enable and address."""
-        lanes, f = self.engine.lanes, self.engine.formats
-        m.submodules.divider = divider = Divider(f.head_m, self.r_bits)
+        lanes, f = self.unit.lanes, self.engine.formats
+        m.submodules.divider = divider = Divider(f.head_m, self.unit.r_bits)
         held = Signal(command_layout(commands.Normalise), reset_less=True)
-        s1 = Signal(signed(self.s1_bits), reset_less=True)
-        address, y_w_addr = Signal(20, reset_less=True), Signal(12, reset_less=True)
-        left, lane = Signal(11), Signal(range(lanes))  # channels that follow, and the next one's lane
+        s1 = Signal(signed(self.unit.s1_bits), reset_less=True)
+        address, y_w_addr = Signal(X_ADDR_BITS, reset_less=True), Signal.like(self.y_w_addr, reset_less=True)
+        left, lane = Signal(len(held.channels)), Signal(range(lanes))  # channels that follow, and the next one's lane
         read_en = Signal()
         m.d.sync += [connect(self.stat_en, self.command.normalise.issue), connect(divider.start, self.stat_en)]
         m.d.comb += [
@@ -203,13 +198,13 @@ class Head(wiring.Component):
         x_2 = word_2[f.norm_shift : f.residual_bits].as_signed()
         channels = held.channels[: self.engine.max_embed_dim.bit_length()]
         scaled_5 = product(m, x_2, channels, "scaled")
-        centred_6 = Signal(signed(self.s1_bits + 1), reset_less=True)
+        centred_6 = Signal(signed(self.unit.s1_bits + 1), reset_less=True)
         m.d.sync += [
             word_2.eq(Mux(load_1, self.x_data, word_2 >> f.residual_bits)),
             centred_6.eq(scaled_5 - s1),
         ]
         m.d.comb += [
-            self.y_w_en.eq(delay_flag(m, left != 0, NORMALISE_WRITE, "channel_9")),
+            self.y_w_en.eq(delay_flag(m, left != 0, self.unit.y_stage, "channel_9")),
             connect(self.y_w_addr, y_w_addr),
             self.y_w_data.eq(product(m, centred_6, divider.quotient, "normalised") >> (f.head_m - f.head_frac_bits)),
         ]

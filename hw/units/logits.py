@@ -19,7 +19,7 @@ from .logits_queue import LOGIT_BITS
 class Logits(wiring.Component):
     """Memory of one image's logits, which go to the queue class by class as soon as it has room for all of them.
 
-    Timing: `sim.engine.timing.output`, whose offsets count cycles without `hold` only: the queue alone decides when the
+    Timing: `sim.units.front`, whose offsets count cycles without `hold` only: the queue alone decides when the
         engine's time goes on. Once the first logit went, the others follow in the cycles after it. The memory must not
         be written from the start of `output` to its last logit; a unit that was started before goes on while `hold` is
         high.

@@ -8,10 +8,10 @@ from amaranth.lib.wiring import In, Out
 
 from ...sim.engine import commands
 from ...sim.engine.commands import Preload
-from ...sim.engine.config import EngineConfig
-from ...sim.engine.timing import MATMUL_DRAIN, MATMUL_PRELOAD, MATMUL_READ
+from ...sim.units.matmul import MatmulUnit
+from ..parts.arithmetic import delay_stages
 from ..parts.connect import connect
-from ..parts.stream import command_layout, command_port
+from ..parts.stream import CHUNK_BITS, ROW_BITS, command_layout, command_port
 from .xnor_array import XnorArray
 
 _FIELDS = commands.Matmul.layout()
@@ -33,20 +33,16 @@ EPILOGUE_LAYOUT = data.StructLayout({name: _FIELDS[name].width for name in _EPIL
 _PRELOAD = ("preload", "preload_addr", "preload_const")
 _PRELOAD_LAYOUT = data.StructLayout({name: _FIELDS[name].width for name in _PRELOAD})
 
-#: Cycles from the address of a step to its operands on the array's inputs.
-_FETCH = 1
-
 
 class Matmul(wiring.Component):
     """Sequence one tile: `steps` reads of both operands, then `rows` x `chunks` drained chunks.
 
-    Timing: `sim.engine.timing.matmul`; a new tile may start `steps` cycles after the last one, if its drain does not
+    Timing: `sim.units.matmul`; a new tile may start `steps` cycles after the last one, if its drain does not
     meet the other's.
 
     Parameters
     ----------
-    engine : EngineConfig
-        Shape of the engine.
+    unit : MatmulUnit
 
     Members
     -------
@@ -58,7 +54,7 @@ class Matmul(wiring.Component):
         Memories and addresses of the operands in this cycle.
     a, w : In
         Operands, one cycle later.
-    preload_addr : Out(16)
+    preload_addr : Out
         Address in both preload memories.
     preload_data, sums_data : In(C * acc_bits)
         Their words, one cycle later.
@@ -72,10 +68,9 @@ class Matmul(wiring.Component):
         The tile's fields, while it drains.
     """
 
-    commands = (commands.Matmul,)
-
-    def __init__(self, engine: EngineConfig):
-        self.engine = engine
+    def __init__(self, unit: MatmulUnit):
+        self.unit, self.engine, self.commands = unit, unit.engine, unit.commands
+        engine = unit.engine
         sums_bits = engine.columns * engine.acc_bits
         super().__init__(
             {
@@ -87,15 +82,15 @@ class Matmul(wiring.Component):
                 "w_addr": Out(_FIELDS["w_addr"].width),
                 "a": In(engine.rows * 64),
                 "w": In(engine.columns * 64),
-                "preload_addr": Out(16),
+                "preload_addr": Out(_FIELDS["preload_addr"].width),
                 "preload_data": In(sums_bits),
                 "sums_data": In(sums_bits),
                 "capture": Out(1),
                 "captured": Out(EPILOGUE_LAYOUT),
                 "drain_en": Out(1),
-                "drain_row": Out(7),
-                "drain_chunk": Out(7),
-                "drain_data": Out(engine.lanes * engine.acc_bits),
+                "drain_row": Out(ROW_BITS),
+                "drain_chunk": Out(CHUNK_BITS),
+                "drain_data": Out(unit.lanes * engine.acc_bits),
                 "fields": Out(EPILOGUE_LAYOUT),
             }
         )
@@ -109,9 +104,9 @@ class Matmul(wiring.Component):
 
         # The preload memories are read so that their word, with the constant added, meets the first step in the
         # accumulator.
-        firsts = _delay(m, first, _FETCH + XnorArray.LATENCY - 1, "first")
-        preloads = _delay(m, preload, MATMUL_PRELOAD - MATMUL_READ + 1, "preload")
-        fetch, select = preloads[MATMUL_PRELOAD - MATMUL_READ], preloads[-1]
+        firsts = delay_stages(m, first, self.unit.first_stage, "first", reset_less=False)
+        preloads = delay_stages(m, preload, self.unit.preload_stage + 1, "preload", reset_less=True)
+        fetch, select = preloads[-2], preloads[-1]
         start_of_sums = Signal(len(array.preload), reset_less=True)
         bits = self.engine.acc_bits
         m.d.comb += [
@@ -128,8 +123,8 @@ class Matmul(wiring.Component):
             m.d.sync += start_of_sums.word_select(c, bits).eq(word + select.preload_const.as_signed())
 
         m.d.comb += [
-            self.capture.eq(_delay(m, last, _FETCH + XnorArray.LATENCY, "last")[-1]),
-            self.captured.eq(_delay(m, epilogue, _FETCH + XnorArray.LATENCY, "epilogue")[-1]),
+            self.capture.eq(delay_stages(m, last, self.unit.capture_stage, "last", reset_less=False)[-1]),
+            self.captured.eq(delay_stages(m, epilogue, self.unit.capture_stage, "epilogue", reset_less=True)[-1]),
             connect(array.capture, self.capture),
         ]
         self._drain(m, array)
@@ -138,7 +133,7 @@ class Matmul(wiring.Component):
     def _steps(self, m: Module) -> tuple[Signal, Signal, data.View, data.View]:
         """Count the steps; return first, last and the fields of the tile in the cycle of the read."""
         held = Signal(command_layout(commands.Matmul), reset_less=True)
-        step = Signal(8, reset_less=True)
+        step = Signal.like(held.steps, reset_less=True)
         first, last = Signal(), Signal()
         epilogue, preload = Signal(EPILOGUE_LAYOUT), Signal(_PRELOAD_LAYOUT)
         m.d.comb += [
@@ -160,12 +155,13 @@ class Matmul(wiring.Component):
 
     def _drain(self, m: Module, array: XnorArray) -> None:
         """Walk rows and chunks of the captured tile."""
-        lanes_bits = self.engine.lanes * self.engine.acc_bits
+        lanes_bits = self.unit.lanes * self.engine.acc_bits
+        chunk_bits = _bits(self.engine.columns // self.unit.lanes)
         last_chunk = Signal()
         m.d.comb += [
             last_chunk.eq(self.drain_chunk == self.fields.chunks - 1),
             array.shift.eq(self.drain_en & last_chunk),
-            self.drain_data.eq(array.o.word_select(self.drain_chunk[: _bits(self.engine.tile_chunks)], lanes_bits)),
+            self.drain_data.eq(array.o.word_select(self.drain_chunk[:chunk_bits], lanes_bits)),
         ]
         with m.If(self.drain_en):
             m.d.sync += self.drain_chunk.eq(Mux(last_chunk, 0, self.drain_chunk + 1))
@@ -185,17 +181,3 @@ class Matmul(wiring.Component):
 def _bits(choices: int) -> int:
     """Width of an index that tells `choices` apart; at least one bit."""
     return max(1, (choices - 1).bit_length())
-
-
-def _delay(m: Module, value: Signal | data.View, cycles: int, name: str) -> list[Signal]:
-    """Return `value` and its copies 1 to `cycles` cycles later."""
-    flag = isinstance(value, Signal)
-    stages = [value]
-    for k in range(1, cycles + 1):
-        # Flags must be known from reset on; fields are only looked at beside a flag.
-        stages.append(Signal.like(value, name=f"{name}_{k}", reset_less=not flag))
-        m.d.sync += stages[-1].eq(stages[-2])
-    return stages
-
-
-assert MATMUL_DRAIN == MATMUL_READ + _FETCH + XnorArray.LATENCY

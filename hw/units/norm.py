@@ -6,9 +6,8 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ...sim.engine.config import EngineConfig
-from ...sim.engine.norm_params import NormKind, NormParams, norm_params
 from ...sim.engine.pipeline import MULTIPLY_CYCLES
+from ...sim.units.norm import NormUnit
 from ..parts.arithmetic import Tree, delay_flag, delayed, product
 from ..parts.connect import connect, connect_address
 from ..parts.isqrt import Isqrt
@@ -22,11 +21,11 @@ class NormRoot(wiring.Component):
 
     Timing: the result follows the sums by `latency_cycles`, in either mode; one row a cycle.
 
-    Numerics: exact; V is not negative and fits `NormParams.v_bits`.
+    Numerics: exact; V is not negative and fits `NormUnit.v_bits`.
 
     Parameters
     ----------
-    params : NormParams
+    unit : NormUnit
     row_bits : int
         Width of the row's number.
 
@@ -38,24 +37,24 @@ class NormRoot(wiring.Component):
         Result.
     """
 
-    def __init__(self, params: NormParams, row_bits: int):
-        self.params = params
-        self.root = Isqrt(params.v_bits)
+    def __init__(self, unit: NormUnit, row_bits: int):
+        self.unit = unit
+        self.root = Isqrt(unit.v_bits)
         self.latency_cycles = MULTIPLY_CYCLES + 2 + self.root.latency_cycles
-        eps_bits = params.command.layout()["eps"].width
+        eps_bits = unit.command.layout()["eps"].width
         super().__init__(
             {
                 "sums_valid": In(1),
                 "row": In(row_bits),
-                "channels": In(params.channels_bits),
+                "channels": In(unit.channels_bits),
                 "eps": In(eps_bits),
                 "mean": In(1),
-                "s1": In(signed(params.s1_bits)),
-                "s2": In(params.s2_bits),
+                "s1": In(signed(unit.s1_bits)),
+                "s2": In(unit.s2_bits),
                 "stat_en": Out(1),
                 "stat_row": Out(row_bits),
-                "stat_s1": Out(signed(params.s1_bits)),
-                "stat_r": Out(params.r_bits),
+                "stat_s1": Out(signed(unit.s1_bits)),
+                "stat_r": Out(unit.r_bits),
             }
         )
 
@@ -63,8 +62,8 @@ class NormRoot(wiring.Component):
         """Multiply, subtract, add Eps, take the root; what belongs to the row goes round it in delay lines."""
         m = Module()
         m.submodules.root = self.root
-        scatter = Signal(self.params.v_bits, reset_less=True)
-        variance = Signal(self.params.v_bits, reset_less=True)
+        scatter = Signal(self.unit.v_bits, reset_less=True)
+        variance = Signal(self.unit.v_bits, reset_less=True)
         m.d.sync += [
             scatter.eq(product(m, self.s2, self.channels, "scaled_squares") - product(m, self.s1, self.s1, "square")),
             variance.eq(scatter + delayed(m, self.eps, MULTIPLY_CYCLES + 1, "eps_delay")),
@@ -77,7 +76,7 @@ class NormRoot(wiring.Component):
             connect(self.stat_en, self.root.root_valid),
             self.stat_row.eq(around[1:row_end]),
             self.stat_s1.eq(around[row_end:]),
-            self.stat_r.eq(Mux(around[0], self.params.mean_r, self.root.root)),
+            self.stat_r.eq(Mux(around[0], self.unit.mean_r, self.root.root)),
         ]
         return m
 
@@ -89,17 +88,16 @@ class Norm(wiring.Component):
     row memory, the second (`apply` 1) compares. Lanes beyond `channels` in the last chunk add nothing and give 0.
 
     Timing: one chunk a cycle, the first address at offset 1; the next command may be started `rows` x `chunks` cycles
-    after this one. Latencies are the stages of `NormParams`, offsets those of `sim.engine.timing.sign_norm` and
-    `head_norm`. The caller keeps a row's second pass behind the write of its S1 and R, and the next tile's write behind
-    that.
+    after this one. Latencies are the stages of `NormUnit`. The caller keeps a row's second pass behind the write of
+    its S1 and R, and the next tile's write behind that.
 
-    Numerics: exact; every width follows from the engine's largest model, see `NormParams`. SignNorm takes x from the
+    Numerics: exact; every width follows from the engine's largest model, see `NormUnit`. SignNorm takes x from the
     residual, shifted right by `norm_shift`; HeadNorm takes half of the accumulator, and x = Scale * acc.
 
     Parameters
     ----------
-    engine : EngineConfig
-    kind : {"sign_norm", "head_norm"}
+    unit : NormUnit
+        SignNorm or HeadNorm.
 
     Members
     -------
@@ -117,40 +115,38 @@ class Norm(wiring.Component):
         Second reader of the row memory, data one cycle after the address; for SignNorm only.
     """
 
-    def __init__(self, engine: EngineConfig, kind: NormKind):
-        self.params = params = norm_params(engine, kind)
-        self.rows, self.lanes = engine.rows, engine.lanes
-        self.spec = engine.load_memories[kind]
-        self.commands = (params.command,)
-        self.fields = command_layout(params.command)
+    def __init__(self, unit: NormUnit):
+        self.unit, self.lanes = unit, unit.lanes
+        self.commands = unit.commands
+        self.fields = command_layout(unit.command)
         row_bits = self.fields["rows"].width
         members = {
             "command": In(command_port(*self.commands)),
             "x_addr": Out(self.fields["x_addr"].width),
-            "x_data": In(params.lanes * params.word_bits),
+            "x_data": In(unit.lanes * unit.word_bits),
             "load": In(LOAD_BUS),
             "bank": In(1),
-            "bits": Out(bits_port(params.lanes)),
+            "bits": Out(bits_port(unit.lanes)),
             "stat_en": Out(1),
             "stat_row": Out(row_bits),
-            "stat_s1": Out(signed(params.s1_bits)),
-            "stat_r": Out(params.r_bits),
+            "stat_s1": Out(signed(unit.s1_bits)),
+            "stat_r": Out(unit.r_bits),
         }
-        if kind == "sign_norm":
+        if unit.row_readers > 1:
             members |= {
                 "stat_r_addr": In(row_bits),
-                "stat_r_s1": Out(signed(params.s1_bits)),
-                "stat_r_r": Out(params.r_bits),
+                "stat_r_s1": Out(signed(unit.s1_bits)),
+                "stat_r_r": Out(unit.r_bits),
             }
         super().__init__(members)
-        self._command = given(self.command, params.command)
+        self._command = given(self.command, unit.command)
 
     def elaborate(self, platform: object) -> Module:
         """Address (stage 0), memories (1), word (2), Scale, then the product that both passes share."""
         m = Module()
-        p = self.params
+        p = self.unit
         m.submodules.walk = walk = RowWalk(len(self._command.fields.rows), len(self._command.fields.chunks))
-        m.submodules.parameters = parameters = LoadableMemory(self.spec)
+        m.submodules.parameters = parameters = LoadableMemory(p.load_memories[p.name])
         held = self._stage_address(m, walk, parameters)
         mask = Signal(self.lanes, reset_less=True)
         m.d.sync += mask.eq(lane_mask(held.channels, walk.row_end, self.lanes))
@@ -208,7 +204,7 @@ class Norm(wiring.Component):
 
     def _stage_word(self, m: Module, parameters: LoadableMemory, mask: Signal) -> tuple[list[Value], list[Value]]:
         """Register the words of stage 1 and scale; return x in `x_stage` and Theta one stage later, where R arrives."""
-        p = self.params
+        p = self.unit
         lane_layout = {"theta": signed(p.theta_bits)} | ({"scale": p.scale_bits} if p.scale_bits else {})
         layout = data.ArrayLayout(data.StructLayout(lane_layout), self.lanes)
         words = Signal(layout, reset_less=True)
@@ -227,7 +223,7 @@ class Norm(wiring.Component):
 
     def _stage_sums(self, m: Module, x: list[Value], products: list[Value], first: Value, roots: NormRoot) -> None:
         """Sum the lanes, then the chunks of a row; the sums are a row's when its last chunk is in."""
-        p = self.params
+        p = self.unit
         square_bits = max(p.x_min**2, p.x_max**2).bit_length()
         m.submodules.sum = total = Tree(signed(p.x_bits), self.lanes, "sum")
         m.submodules.square_sum = squares = Tree(square_bits, self.lanes, "sum")
@@ -243,8 +239,8 @@ class Norm(wiring.Component):
 
     def _row_memory(self, m: Module, roots: NormRoot, row: Value) -> tuple[Value, Value]:
         """Keep S1 and R of each row; return those of `row`, one cycle later."""
-        p = self.params
-        store = WordMemory(p.s1_bits + p.r_bits, self.rows, 2 if p.kind == "sign_norm" else 1)
+        p = self.unit
+        store = WordMemory.of(p.memories[f"{p.name}_rows"])
         m.submodules.row_memory = store
         m.d.comb += [
             connect(self.stat_en, roots.stat_en),
@@ -256,7 +252,7 @@ class Norm(wiring.Component):
             store.w_data.eq(Cat(roots.stat_s1, roots.stat_r)),
             connect_address(store.r_addr[0], row),
         ]
-        if p.kind == "sign_norm":
+        if p.row_readers > 1:
             m.d.comb += [
                 connect_address(store.r_addr[1], self.stat_r_addr),
                 Cat(self.stat_r_s1, self.stat_r_r).eq(store.r_data[1]),
@@ -265,7 +261,7 @@ class Norm(wiring.Component):
 
     def _stage_compare(self, m: Module, products: list[Value], theta: list[Value], s1: Value, r: Value) -> Value:
         """Compare in `compare_stage`: N*x - S1 in units of 2^-Ft against Theta*R."""
-        p = self.params
+        p = self.unit
         row_sum = delayed(m, s1, MULTIPLY_CYCLES - 1, "s1_delay")
         bits = []
         for lane in range(self.lanes):

@@ -6,12 +6,15 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from ...sim.engine.pipeline import REQUANTIZE_CYCLES
 from ...sim.network.formats import PATCH_BIAS_BITS, PATCH_SCALE_BITS
 from ..parts.connect import connect
 from ..parts.fixed import saturate_signed
 
 #: Distance of the steps of the first of the two stages that shift.
 COARSE_BITS = 3
+#: From a chunk of sums to the cycle in which its word of P is due.
+POSITION_STAGE = REQUANTIZE_CYCLES - 2
 
 
 def patch_params_layout(lanes: int) -> data.ArrayLayout:
@@ -23,9 +26,9 @@ def patch_params_layout(lanes: int) -> data.ArrayLayout:
 class Requantizer(wiring.Component):
     """Multiply, shift with rounding, add the position and saturate: ``X = saturate(((acc*S + B + half) >> n) + P)``.
 
-    Timing: one chunk a cycle. A chunk that comes in cycle t wants its word of P in cycle t + 5 (`position_en` is high
-        one cycle before, when a memory needs the address) and leaves in cycle t + `latency` (7); its saturations
-        are counted one cycle after it left.
+    Timing: one chunk a cycle. A chunk that comes in cycle t wants its word of P in cycle t + `POSITION_STAGE`
+        (`position_en` is high one cycle before, when a memory needs the address) and leaves in cycle
+        t + `REQUANTIZE_CYCLES`; its saturations are counted one cycle after it left.
     Numerics: exact. ``(z + half) >> n`` is computed as ``((z >> (n - 1)) + 1) >> 1``, which is the same floor and
         needs no constant half; P joins in the same addition as ``2*P + 1``. |acc*S| < 2^(acc_bits - 1 + 15) and
         |B| <= 2^47, so z has one bit more than the wider of the two, and the last sum one more.
@@ -57,9 +60,6 @@ class Requantizer(wiring.Component):
         How many lanes of the chunk of one cycle ago were clamped.
     """
 
-    #: Cycles from a chunk of sums to the chunk of X.
-    latency = 7
-
     def __init__(self, *, lanes: int, acc_bits: int, residual_bits: int):
         self.lanes, self.acc_bits, self.residual_bits = lanes, acc_bits, residual_bits
         self.product_bits = acc_bits + PATCH_SCALE_BITS - 1
@@ -82,9 +82,9 @@ class Requantizer(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the chain of enables and the lanes."""
         m = Module()
-        stages = Signal(self.latency)  # bit k: a chunk is in the registers of stage k + 1
+        stages = Signal(REQUANTIZE_CYCLES)  # bit k: a chunk is in the registers of stage k + 1
         m.d.sync += stages.eq(Cat(self.en, stages[:-1]))
-        m.d.comb += [connect(self.position_en, stages[3]), connect(self.x_en, stages[6])]
+        m.d.comb += [connect(self.position_en, stages[POSITION_STAGE - 2]), connect(self.x_en, stages[-1])]
         clamped = Signal(self.lanes)
         for lane in range(self.lanes):
             m.d.comb += clamped[lane].eq(self._lane(m, lane))

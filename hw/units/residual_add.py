@@ -6,25 +6,25 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ...sim.engine.config import EngineConfig
+from ...sim.engine.commands import Matmul
+from ...sim.units.residual_add import ResidualAddUnit
+from ..parts.arithmetic import delay_stages
 from ..parts.connect import connect, connect_address
 from ..parts.fixed import saturate_signed
 from ..parts.memory import LoadableMemory
-from ..parts.stream import LOAD_BUS
+from ..parts.stream import LOAD_BUS, X_ADDR_BITS, field_bits
 
 
 class ResidualAdd(wiring.Component):
     """``X = saturate(X + Scale * acc + Bias)`` for one chunk a cycle; the array's sums are acc / 2.
 
     Timing: the residual and its parameters are read in the cycle of `en`; the new word is written
-    `sim.engine.timing.RESIDUAL_WRITE`
-        (4) cycles later; one chunk a cycle.
+        `ResidualAddUnit.write_stage` cycles later; one chunk a cycle.
     Numerics: exact; saturates at `residual_bits`, and `saturations` counts the lanes that did.
 
     Parameters
     ----------
-    engine : EngineConfig
-        Shape of the engine.
+    unit : ResidualAddUnit
 
     Members
     -------
@@ -40,20 +40,21 @@ class ResidualAdd(wiring.Component):
         Load bus, and the bank in use.
     """
 
-    def __init__(self, engine: EngineConfig):
-        self.engine = engine
-        word = engine.lanes * engine.formats.residual_bits
+    def __init__(self, unit: ResidualAddUnit):
+        self.unit, self.engine, self.lanes = unit, unit.engine, unit.lanes
+        engine, lanes = unit.engine, unit.lanes
+        word = lanes * engine.formats.residual_bits
         super().__init__(
             {
                 "en": In(1),
-                "addr": In(20),
-                "param_addr": In(16),
-                "sums": In(engine.lanes * engine.acc_bits),
+                "addr": In(X_ADDR_BITS),
+                "param_addr": In(field_bits(Matmul, "param_addr")),
+                "sums": In(lanes * engine.acc_bits),
                 "x_data": In(word),
                 "w_en": Out(1),
-                "w_addr": Out(20),
+                "w_addr": Out(X_ADDR_BITS),
                 "w_data": Out(word),
-                "saturations": Out(range(engine.lanes + 1)),
+                "saturations": Out(range(lanes + 1)),
                 "load": In(LOAD_BUS),
                 "bank": In(1),
             }
@@ -62,20 +63,17 @@ class ResidualAdd(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the parameter memory and `lanes` three-stage lanes."""
         m = Module()
-        m.submodules.residual = params = LoadableMemory(self.engine.load_memories["residual"])
+        m.submodules.residual = params = LoadableMemory(self.unit.load_memories["residual"])
         m.d.comb += [
             connect(params.load, self.load),
             connect(params.bank, self.bank),
             connect_address(params.r_addr, self.param_addr),
         ]
-        stages = [Cat(self.en, self.addr)]
-        for k in range(4):
-            stages.append(Signal(21, name=f"write_{k}"))
-            m.d.sync += stages[-1].eq(stages[-2])
+        stages = delay_stages(m, Cat(self.en, self.addr), self.unit.write_stage, "write", reset_less=False)
         m.d.comb += [self.w_en.eq(stages[-1][0]), self.w_addr.eq(stages[-1][1:])]
         sums = Signal(len(self.sums), reset_less=True)
         m.d.sync += connect(sums, self.sums)
-        overflows = [self._lane(m, lane, sums, params.r_data) for lane in range(self.engine.lanes)]
+        overflows = [self._lane(m, lane, sums, params.r_data) for lane in range(self.lanes)]
         # Counted a cycle later than written: only the total matters.
         m.d.sync += self.saturations.eq(Mux(self.w_en, sum(overflows[1:], overflows[0]), 0))
         return m

@@ -6,10 +6,11 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from ...sim.engine.config import EngineConfig
+from ...sim.engine.commands import Matmul
+from ...sim.units.value_sums import ValueSumsUnit
 from ..parts.connect import connect, connect_address
 from ..parts.memory import WordMemory
-from ..parts.stream import read_port
+from ..parts.stream import CHUNK_BITS, field_bits, read_port
 
 
 class ValueSums(wiring.Component):
@@ -18,17 +19,13 @@ class ValueSums(wiring.Component):
     With a in {0, 1}, L products (padding included) and V ones in column d of v, ``2*popcount(a & v) - popcount(a)`` is
     ``popcount(xnor(a, v)) + V - L``: the array starts at V - L (semantics.md, 9).
 
-    Timing: the group's old sums are read while `capture`; the new ones are written `sim.engine.timing.SUMS_WRITE`
-    cycles after the
-        last chunk of the tile; one chunk a cycle.
+    Timing: the group's old sums are read while `capture`; the new ones are written `ValueSumsUnit.write_stage` cycles
+        after the last chunk of the tile; one chunk a cycle.
     Numerics: sums of 0 .. max_tokens in `acc_bits`.
 
     Parameters
     ----------
-    engine : EngineConfig
-        Shape of the engine.
-    groups : int
-        Groups of C columns that are kept.
+    unit : ValueSumsUnit
 
     Members
     -------
@@ -40,29 +37,30 @@ class ValueSums(wiring.Component):
         Reader for the array's preload: group in, C sums out one cycle later.
     """
 
-    def __init__(self, engine: EngineConfig, groups: int):
-        self.engine, self.groups = engine, groups
+    def __init__(self, unit: ValueSumsUnit):
+        self.unit, self.engine = unit, unit.engine
+        engine = unit.engine
         width = engine.columns * engine.acc_bits
         super().__init__(
             {
                 "capture": In(1),
-                "capture_group": In(16),
+                "capture_group": In(field_bits(Matmul, "param_addr")),
                 "capture_first": In(1),
                 "en": In(1),
                 "last": In(1),
-                "chunk": In(7),
-                "bits": In(engine.lanes),
-                "read": In(read_port(16, width)),
+                "chunk": In(CHUNK_BITS),
+                "bits": In(unit.lanes),
+                "read": In(read_port(field_bits(Matmul, "preload_addr"), width)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         """Build the memory of sums and the registers of the group at hand."""
         m = Module()
-        bits, lanes = self.engine.acc_bits, self.engine.lanes
+        bits, lanes = self.engine.acc_bits, self.unit.lanes
         width = self.engine.columns * bits
-        m.submodules.sums = sums = WordMemory(width, self.groups, readers=2)
-        group, zero, fresh = Signal(16), Signal(), Signal()
+        m.submodules.sums = sums = WordMemory.of(self.unit.memories["value_sums"])
+        group, zero, fresh = Signal.like(self.capture_group), Signal(), Signal()
         held, base, total = Signal(width, reset_less=True), Signal(width), Signal(width)
         m.d.comb += [
             connect_address(sums.r_addr[0], self.read.addr),

@@ -16,7 +16,7 @@ from .xnor_dot import XnorDot
 class XnorArray(wiring.Component):
     """Output-stationary array: every cycle one 64-bit step of R x C dot products.
 
-    Timing: the sums include a step `LATENCY` (7) cycles after its operands are on `a` and `w`; one step a cycle.
+    Timing: the sums include a step `XNOR_ARRAY_CYCLES` cycles after its operands are on `a` and `w`; one step a cycle.
         `capture` copies all sums into the drain register; the next cycle its first row is on `o`.
     Numerics: as `XnorDot`.
 
@@ -32,7 +32,7 @@ class XnorArray(wiring.Component):
     w : In(C * 64)
         A 64-bit word a column.
     first : In(1)
-        The sums start at `preload`, `LATENCY - 1` cycles after the operands of the first step.
+        The sums start at `preload`, `XNOR_ARRAY_CYCLES - 1` cycles after the operands of the first step.
     preload : In(C * acc_bits)
         Start of the sums, a column each.
     capture : In(1)
@@ -42,9 +42,6 @@ class XnorArray(wiring.Component):
     o : Out(C * acc_bits)
         The drain register's first row.
     """
-
-    #: Cycles from operands to the sums that include them: one register, two of features, the dot unit.
-    LATENCY = 3 + XnorDot.LATENCY
 
     def __init__(self, engine: EngineConfig):
         self.engine = engine

@@ -6,14 +6,16 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ...sim.engine.pipeline import XNOR_DOT_CYCLES
+from ..parts.arithmetic import delay_stages
 from ..parts.popcount import PAIRS, Features, compress, majority
 
 
 class XnorDot(wiring.Component):
     """Accumulate ``preload + sum over steps of popcount(xnor(a, w))``, 64 products a cycle (semantics.md, 3).
 
-    Timing: `o` includes a step `LATENCY` (4) cycles after its features; one step a cycle; `first` belongs to cycle
-    ``LATENCY - 1`` after the features of the first step and replaces the old sum by `preload`.
+    Timing: `o` includes a step `XNOR_DOT_CYCLES` cycles after its features; one step a cycle; `first` belongs to cycle
+    ``XNOR_DOT_CYCLES - 1`` after the features of the first step and replaces the old sum by `preload`.
     Numerics: two's complement of `acc_bits`, wraps; the compiler keeps every sum in range.
 
     Parameters
@@ -35,9 +37,6 @@ class XnorDot(wiring.Component):
         Running sum.
     """
 
-    #: Cycles from features to the sum that includes them.
-    LATENCY = 4
-
     def __init__(self, fabric: str, acc_bits: int):
         self.features = Features(fabric)
         self.acc_bits = acc_bits
@@ -57,10 +56,8 @@ class XnorDot(wiring.Component):
         count = Signal(PAIRS + 1, reset_less=True)
         m.d.sync += count.eq(self.features.pair_bits(m, self.a, self.w))
         (row_0, row_1), latency = compress(m, count[:PAIRS], self.features.fabric)
-        ones = [count[PAIRS]]
-        for stage in range(latency):
-            ones.append(Signal(name=f"one_{stage}", reset_less=True))
-            m.d.sync += ones[-1].eq(ones[-2])
+        assert 1 + latency + 1 == XNOR_DOT_CYCLES
+        ones = delay_stages(m, count[PAIRS], latency, "one", reset_less=True)
         # The rows have weight two; the single bit of weight one takes the free place in the second row.
         addend_0 = self._extend(Cat(Const(0, 1), row_0))
         addend_1 = self._extend(Cat(ones[-1], row_1))

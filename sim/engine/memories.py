@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..network.formats import DENSE_WEIGHT_BITS, EPS_BITS, EXP_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS
@@ -11,6 +10,7 @@ from .words import WORD, LoadMemory, ceil_div
 if TYPE_CHECKING:
     from .config import EngineConfig
 
+TABLE_WORDS = WORD + 1  # of a head: Tau, then Exp[1] to Exp[64]
 TABLE_BITS = EXP_BITS + 1  # word 0 of a table holds Tau, up to 2^16
 
 #: Settings by word of the memory `settings`: name and bits.
@@ -29,8 +29,6 @@ ADDRESS_BITS = {
     "positions": 20,
 }
 
-#: Signed width of y, the last norm's result; `hw.units.last_norm` checks that it is enough.
-Y_BITS = 16
 #: Width of TUSER beside a logit, the number of the image modulo 2^16.
 TAG_BITS = 16
 
@@ -64,7 +62,7 @@ def load_memories(engine: EngineConfig) -> dict[str, LoadMemory]:
         "sign_norm": (lanes * f.theta_bits, depth * 2 * d // lanes),
         "head_norm": (lanes * (f.theta_bits + f.qk_scale_bits), depth * 2 * d // lanes),
         "residual": (lanes * (f.scale_bits + f.residual_bits), depth * 2 * d // lanes),
-        "tables": (TABLE_BITS, depth * engine.max_heads * (WORD + 1)),
+        "tables": (TABLE_BITS, depth * engine.max_heads * TABLE_WORDS),
         "dense_weights": (
             engine.dense_lanes * DENSE_WEIGHT_BITS,
             dense_groups_d * engine.max_patch_dim + dense_groups_c * 2 * d,
@@ -81,16 +79,6 @@ def load_memories(engine: EngineConfig) -> dict[str, LoadMemory]:
     return {name: LoadMemory(i, width, words) for i, (name, (width, words)) in enumerate(shapes.items())}
 
 
-@dataclass(frozen=True)
-class BitMemory:
-    """Shape of an operand memory: `slots` chunks of `lanes` bits a word, `depth` words."""
-
-    slots: int
-    depth: int
-    group: int
-    clear: str
-
-
 def value_groups(engine: EngineConfig) -> int:
     """Groups of C channels of q, k or v: never more than one head in a group, which part of a group may thus end.
 
@@ -100,37 +88,3 @@ def value_groups(engine: EngineConfig) -> int:
     heads = {width: min(engine.max_heads, engine.max_embed_dim // width) for width in widths}
     most = max(count * ceil_div(width, engine.columns) for width, count in heads.items())
     return max(most, ceil_div(engine.max_embed_dim, engine.columns), engine.max_heads)
-
-
-def bit_memories(engine: EngineConfig) -> dict[str, BitMemory]:
-    """Return the operand memories by name.
-
-    Row memories (norm, query, attention, context, hidden) hold 64 bits of each of R rows a word, key holds 64 bits of
-    each of C keys, value 64 tokens of each of C channels. attention and hidden hold two tiles, the others all tokens.
-    """
-    chunks, tiles = engine.chunks_per_word, engine.max_tiles
-    words = {
-        "embed": ceil_div(engine.max_embed_dim, WORD),
-        "hidden": ceil_div(engine.max_hidden_dim, WORD),
-        "tokens": ceil_div(engine.max_tokens, WORD),
-    }
-    depths = {
-        "norm": tiles * words["embed"],
-        "query": tiles * engine.max_heads,
-        "attention": 2 * words["tokens"],
-        "context": tiles * words["embed"],
-        "hidden": 2 * words["hidden"],
-    }
-    memories = {name: BitMemory(engine.rows * chunks, depth, chunks, "block") for name, depth in depths.items()}
-    memories["key"] = BitMemory(
-        engine.columns * chunks, engine.max_heads * ceil_div(engine.max_tokens, engine.columns), chunks, "block"
-    )
-    memories["value"] = BitMemory(
-        WORD * engine.tile_chunks, value_groups(engine) * words["tokens"], engine.tile_chunks, "stride"
-    )
-    return memories
-
-
-def z_bits(engine: EngineConfig) -> int:
-    """Unsigned width of Z, the sum of Exp over a row of the attention."""
-    return EXP_BITS + engine.max_tokens.bit_length()

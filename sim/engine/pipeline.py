@@ -31,3 +31,35 @@ def divide_cycles(power: int) -> int:
     38
     """
     return power + 2
+
+
+#: `hw.units.xnor_dot.XnorDot`: from features to the sum that includes them.
+XNOR_DOT_CYCLES = 4
+#: `hw.units.xnor_array.XnorArray`: from operands to the sums that include them: one register, two of features, the dot.
+XNOR_ARRAY_CYCLES = 3 + XNOR_DOT_CYCLES
+#: `hw.units.requantize.Requantizer`: from a chunk of sums to the chunk of X.
+REQUANTIZE_CYCLES = 7
+
+#: Largest signed operands of one multiplier block, the wider and the narrower one.
+BLOCK_BITS = (27, 18)
+
+#: Operands of a multiplication, as signed widths, the wider one first.
+Product = tuple[int, int]
+
+
+def limbs(bits: int, limit: int) -> list[int]:
+    """Signed widths of the limbs of a signed operand, as `hw.parts.arithmetic.Multiply` cuts it.
+
+    >>> limbs(30, 27)
+    [27, 4]
+    """
+    widths = []
+    while bits > limit:
+        widths.append(limit)
+        bits -= limit - 1
+    return [*widths, bits]
+
+
+def partial_products(a_bits: int, b_bits: int) -> list[Product]:
+    """Partial products of an `hw.parts.arithmetic.Multiply` with operands of these signed widths."""
+    return [(a, b) for a in limbs(a_bits, BLOCK_BITS[0]) for b in limbs(b_bits, BLOCK_BITS[1])]

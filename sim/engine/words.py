@@ -26,6 +26,50 @@ class LoadMemory:
         return ceil_div(self.width, BEAT_BITS)
 
 
+@dataclass(frozen=True)
+class Memory:
+    """A memory of a unit, with one write port and synchronous readers.
+
+    Parameters
+    ----------
+    width, depth : int
+        Bits of a word, words.
+    readers : int
+        Read ports.
+    write_bits : int, optional
+        Bits that are written together; all of a word by default.
+    """
+
+    width: int
+    depth: int
+    readers: int = 1
+    write_bits: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlottedMemory(Memory):
+    """A memory whose words are written a slot of `write_bits` at a time: `hw.parts.memory.SlotMemory`.
+
+    Parameters
+    ----------
+    width, depth, readers, write_bits
+        As of `Memory`.
+    group : int
+        Slots of one group ("block") or distance of its slots ("stride").
+    clear : {"block", "stride"}
+        Which slots belong to a group, that is cleared as a whole.
+    """
+
+    write_bits: int
+    group: int
+    clear: str
+
+    @property
+    def slots(self) -> int:
+        """Slots of a word."""
+        return self.width // self.write_bits
+
+
 def ceil_div(a: int, b: int) -> int:
     """Smallest integer not below a / b."""
     return -(-a // b)

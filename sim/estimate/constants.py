@@ -1,4 +1,4 @@
-"""Weights of `sim.estimate.units`' features; by `python -m bivit.hw.synthesis.calibrate fit`."""
+"""Weights of the features of `sim.units`; by `python -m bivit.hw.synthesis.calibrate fit`."""
 
 from __future__ import annotations
 

@@ -6,13 +6,15 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from ..engine.config import EngineConfig
+from ..engine.pipeline import Product
 from ..errors import BivitError, check
 from ..network.formats import Formats
+from ..units.machine import UNITS
 from .constants import CONSTANTS, TOOLS
 from .cost import NOTHING, Cost, total
 from .devices import Device, Family, device
 from .ram import ram_cost
-from .units import UNIT_MODELS, Product, weighted_sum
+from .units import unit_rams, weighted_sum
 
 Kind = Literal["estimated", "synthesised", "assumed"]
 
@@ -134,7 +136,7 @@ def estimate_resources(engine: EngineConfig, target: Device | str) -> ResourceRe
     found = device(target) if isinstance(target, str) else target
     fitted = found.architecture in CALIBRATED and engine.formats == Formats()
     rows = []
-    for unit in UNIT_MODELS:
+    for unit in UNITS:
         cost = unit_cost(unit, engine, found.family, found.dsp_bits)
         for name in QUANTITIES:
             rule = _RULES.get(name)
@@ -149,7 +151,7 @@ def unit_cost(unit: str, engine: EngineConfig, family: Family, dsp_bits: tuple[i
     Parameters
     ----------
     unit : str
-        Name in `sim.estimate.units.UNIT_MODELS`.
+        Name in `sim.units.machine.UNITS`.
     engine : EngineConfig
     family : {"lut6", "lut4"}
         Fabric of the device.
@@ -161,17 +163,17 @@ def unit_cost(unit: str, engine: EngineConfig, family: Family, dsp_bits: tuple[i
     BivitError
         When the unit is unknown.
     """
-    check(unit in UNIT_MODELS, f"there is no unit {unit!r}; there are {', '.join(UNIT_MODELS)}")
-    model = UNIT_MODELS[unit]
+    check(unit in UNITS, f"there is no unit {unit!r}; there are {', '.join(UNITS)}")
+    described = UNITS[unit](engine)
     memories = NOTHING
-    for ram in model.all_rams(engine).values():
+    for ram in unit_rams(described).values():
         memories += ram_cost(ram, family)
-    features = model.features(engine)
+    features = described.features()
     constants = CONSTANTS[family].get(unit, {})
     logic = Cost(
         luts=weighted_sum(features, constants.get("luts")),
         ffs=weighted_sum(features, constants.get("ffs")),
-        dsps=sum(dsp_blocks(product, dsp_bits) for product in model.all_products(engine)),
+        dsps=sum(dsp_blocks(product, dsp_bits) for product in described.products()),
         brams=0,
     )
     return rounded(logic + memories)

@@ -21,8 +21,9 @@ from typing import NamedTuple
 
 from ..engine.config import EngineConfig
 from ..errors import BivitError
+from ..units.machine import memory_depths
 from .graph import Task, Value
-from .place import Access, Op, Slot, memory_depths
+from .place import Access, Op, Slot
 from .schedule import Scheduled
 from .uses import extents
 

@@ -128,7 +128,7 @@ class Task:
     at : dict of str to At
         What lies where the other fields point, by the field's name without ``_addr``.
     reads, writes : dict of str to tuple of Value
-        Values that are read and written, by the window of `sim.engine.timing` in which it happens.
+        Values that are read and written, by the window of its `Activity` in which it happens.
     pieces : dict of str to Piece
         The tensors that it makes, and a parameter that they stand on; names as in `sim.program.expected`.
     """

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..engine.config import EngineConfig
 from ..engine.fields import pack_field, pack_fields
-from ..engine.memories import SETTINGS, TABLE_BITS
+from ..engine.memories import SETTINGS, TABLE_BITS, TABLE_WORDS
 from ..engine.words import WORD
 from ..network.file import network_hash
 from ..network.formats import DENSE_WEIGHT_BITS, EPS_BITS, EXP_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS
@@ -20,7 +20,6 @@ from .compiler import Program
 from .graph import Param
 from .layout import Layout
 from .place import Place
-from .uses import TABLE_WORDS
 
 Words = dict[str, dict[int, list[int]]]
 Array = np.ndarray[Any, Any]

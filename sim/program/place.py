@@ -13,12 +13,15 @@ from typing import NamedTuple
 
 from ..engine.commands import ColumnMemory, Command, OperandMemory
 from ..engine.config import EngineConfig
-from ..engine.memories import bit_memories, value_groups
+from ..engine.memories import TABLE_WORDS
 from ..engine.words import WORD, ceil_div
 from ..errors import BivitError
+from ..units.bit_store import BitStoreUnit
+from ..units.machine import memory_depths
+from ..units.uses import Uses
 from .graph import At, Param, Task, Value
 from .layout import Layout
-from .uses import TABLE_WORDS, Uses, uses_of
+from .uses import uses_of
 
 
 class Slot(NamedTuple):
@@ -316,22 +319,10 @@ class Place:
         return "\n".join(["values", *slots, "parameters", *runs])
 
 
-def memory_depths(engine: EngineConfig) -> dict[str, int]:
-    """Return the words of every memory of `engine` that commands give addresses of."""
-    return {
-        **{name: memory.depth for name, memory in engine.load_memories.items()},
-        **{name: memory.depth for name, memory in bit_memories(engine).items()},
-        "x": (engine.max_tokens + 1) * engine.max_row_chunks,
-        "value_sums": value_groups(engine),
-        "head_buffer": engine.rows * engine.chunks_per_word,
-        "y": 2 * engine.max_embed_dim,
-    }
-
-
 def _tiles_held(engine: EngineConfig, memory: str) -> int:
     """Tiles of the largest network that a memory of bits of some tiles holds."""
     most = {"attention": engine.max_tokens, "hidden": engine.max_hidden_dim}[memory]
-    return bit_memories(engine)[memory].depth // ceil_div(most, WORD)
+    return BitStoreUnit(engine).memories[memory].depth // ceil_div(most, WORD)
 
 
 def _runs(sizes: Mapping[str, tuple[int, int]], at: int = 0) -> dict[str, Run]:

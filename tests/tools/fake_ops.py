@@ -4,7 +4,7 @@ from bivit.sim.engine.commands import Table
 from bivit.sim.engine.timing import Activity
 from bivit.sim.program.graph import Task, Value, Where
 from bivit.sim.program.place import Access, Op, Slot
-from bivit.sim.program.uses import Uses
+from bivit.sim.units.uses import Uses
 
 
 def op(unit, window, *, reads=(), writes=(), busy=4, port=None):

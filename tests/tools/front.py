@@ -17,7 +17,7 @@ from bivit.sim.engine.commands import COMMANDS, End, Instruction, Tell, Wait
 from bivit.sim.engine.config import EngineConfig
 from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.engine.registers import BY_NAME
-from bivit.sim.engine.timing import OUTPUT_WRITE
+from bivit.sim.units.front import LogitsUnit
 
 LANES = 8
 
@@ -48,7 +48,7 @@ class Shape:
         strip_bytes, chunks = self.strip_beats * self.pixel_bytes, -(-self.classes // LANES)
         ops = [("embed", strip_bytes + 4, {"token": strip, "row_bytes": strip_bytes}) for strip in range(self.strips)]
         ops += [("tell", 2, {}), ("wait", 2, {}), ("logits", chunks + 3, {"groups": chunks})]
-        ops += [("output", OUTPUT_WRITE + self.classes, {"classes": self.classes}), ("end", 2, {})]
+        ops += [("output", LogitsUnit.write_offset + self.classes, {"classes": self.classes}), ("end", 2, {})]
         commands = {command.name: command for command in COMMANDS}
         zeros = {op: dict.fromkeys(command.layout(), 0) for op, command in commands.items()}
         return [Instruction(commands[op](**zeros[op] | fields), delay) for op, delay, fields in ops]

@@ -15,7 +15,7 @@ from amaranth.lib.wiring import In, Out
 from shapes import tiny_engine
 
 from bivit.hw.parts.connect import connect, connect_address
-from bivit.hw.synthesis.synth import UNITS
+from bivit.hw.synthesis.synth import SYNTHESISED, component
 from bivit.sim.engine.presets import ENGINES
 from bivit.sim.errors import BivitError
 
@@ -69,12 +69,12 @@ def elaborate(component: wiring.Component) -> None:
     Fragment.get(component, None)
 
 
-@pytest.mark.parametrize("unit", sorted(UNITS))
+@pytest.mark.parametrize("unit", sorted(SYNTHESISED))
 def test_no_wire_is_narrower_than_what_it_takes(unit: str) -> None:
     found: set[str] = set()
     with watched(found):
         for engine in ENGINES_TO_WATCH:
-            elaborate(UNITS[unit](engine))
+            elaborate(component(unit, engine))
     assert found == set()
 
 

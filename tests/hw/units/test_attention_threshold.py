@@ -6,8 +6,10 @@ import pytest
 from amaranth.sim import Simulator
 
 from bivit.hw.units.attention_threshold import AttentionThreshold
-from bivit.sim.engine import timing
+from bivit.sim.engine import commands
 from bivit.sim.engine.config import EngineConfig
+from bivit.sim.engine.timing import Activity
+from bivit.sim.units.attention_threshold import AttentionThresholdUnit
 from helpers import CLK_PERIOD, join, load_memory
 
 Table = list[int]  # Tau, then Exp[1] to Exp[64], as the words of the loadable memory
@@ -73,7 +75,7 @@ class Bench:
     writes: list[tuple[int, int, int, int]] = field(default_factory=list)  # cycle, row, chunk, word
 
     def run(self, cycles: int) -> Trace:
-        dut, trace = AttentionThreshold(self.config), Trace()
+        dut, trace = AttentionThreshold(AttentionThresholdUnit(self.config)), Trace()
         loads, starts = dict(self.loads), {cycle: rest for cycle, *rest in self.starts}
         writes = {cycle: rest for cycle, *rest in self.writes}
         assert (len(loads), len(starts), len(writes)) == (len(self.loads), len(self.starts), len(self.writes))
@@ -137,9 +139,13 @@ def falling_table(rng: random.Random, tau: int, head_dim: int = 64) -> Table:
     return [tau, *sorted(exp, reverse=True), *[0] * (64 - head_dim)]
 
 
+def attention(config: EngineConfig, rows: int, keys: int) -> Activity:
+    return AttentionThresholdUnit(config).timing(commands.Attention(rows=rows, keys=keys, dst_addr=0))
+
+
 def check(config: EngineConfig, scores: list[list[int]], table: Table) -> None:
     """One command at cycle 0: values, and the cycles of the bits."""
-    plan = timing.attention(config, len(scores), len(scores[0]))
+    plan = attention(config, len(scores), len(scores[0]))
     first, end = plan.windows["bits.write"]
     trace = Bench(config, [table], scores, starts=[(0, len(scores), len(scores[0]))]).run(end + 3)
     assert trace.values() == reference(scores, table, config.lanes)
@@ -214,12 +220,12 @@ def test_commands_back_to_back() -> None:
         if size is None:
             current = (current + 1) % len(tables)
             bench.loads.append((at, current))
-            plan = timing.table(config)
+            plan = AttentionThresholdUnit(config).timing(commands.Table(param_addr=0))
             table_windows += [at + offset for offset in range(*plan.windows["tables.write"])]
         else:
             rows, keys = size
             bench.starts.append((at, rows, keys))
-            plan = timing.attention(config, rows, keys)
+            plan = attention(config, rows, keys)
             tops, sums, bits = reference([p[:keys] for p in scores[:rows]], tables[current], 8)
             expected[0].extend(tops)
             expected[1].extend(sums)
@@ -236,7 +242,7 @@ def test_scores_are_read_in_their_window(rows: int, keys: int) -> None:
     config = engine()
     table = [30000, *[0] * 64]
     scores = [[20] + [10] * (keys - 1) for _ in range(rows)]
-    first, end = timing.attention(config, rows, keys).windows["scores.read"]
+    first, end = attention(config, rows, keys).windows["scores.read"]
     unchanged = reference(scores, table, 8)[2]
 
     def outcome(cycle: int, row: int, chunk: int, score: int) -> tuple[tuple[int, int], list[tuple[int, int, int]]]:
@@ -260,8 +266,8 @@ def test_tables_are_read_in_their_window() -> None:
         ([(0, 62768)], [(0, 0, 3)]),
         ([(0, 32768)], [(0, 0, 1)]),
     ]
-    first, end = timing.attention(config, 1, 2).windows["tables.read"]
-    write = timing.table(config).windows["tables.write"][0] + 1
+    first, end = attention(config, 1, 2).windows["tables.read"]
+    write = AttentionThresholdUnit(config).timing(commands.Table(param_addr=0)).windows["tables.write"][0] + 1
 
     def outcome(written: int) -> tuple[Any, Any]:
         trace = Bench(config, tables, scores, starts=[(20, 1, 2)], loads=[(20 + written - write, 1)]).run(80)

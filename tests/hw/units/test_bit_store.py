@@ -10,6 +10,7 @@ from bivit.sim.engine.commands import ROW_MEMORIES, ColumnMemory, OperandMemory
 from bivit.sim.engine.presets import engine_for
 from bivit.sim.engine.words import WORD
 from bivit.sim.network.presets import preset
+from bivit.sim.units.bit_store import BitStoreUnit
 from helpers import CLK_PERIOD
 
 ENGINE = engine_for(preset("digits"), rows=5, columns=16, lanes=8, dense_lanes=8, program_words=512)
@@ -17,7 +18,7 @@ KEY, VALUE = OperandMemory.KEY, OperandMemory.VALUE
 
 
 def run(bench):
-    unit = BitStore(ENGINE)
+    unit = BitStore(BitStoreUnit(ENGINE))
     sim = Simulator(unit)
     sim.add_clock(CLK_PERIOD)
 

@@ -1,4 +1,4 @@
-"""The dense unit against the integer reference: sums, requantizing, addresses, and the offsets of sim.engine.timing."""
+"""The dense unit against the integer reference: sums, requantizing, addresses, and the offsets of its description."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from bivit.hw.units.dense import Dense, dense_acc_bits
+from bivit.hw.units.dense import Dense
 from bivit.sim.bits import signed_range
-from bivit.sim.engine import timing
+from bivit.sim.engine.commands import Embed, Logits, Prefix
 from bivit.sim.engine.config import EngineConfig
+from bivit.sim.engine.timing import Activity
 from bivit.sim.network.formats import Formats
 from bivit.sim.reference import numbers as norms
 from bivit.sim.reference.patches import patch_embed
-from helpers import CLK_PERIOD, join, load_memory
+from bivit.sim.units.dense import DenseUnit
+from helpers import CLK_PERIOD, command, join, load_memory
 
 LANES = 8
 
@@ -38,7 +40,7 @@ class Trace:
     y: list[int] = field(default_factory=list)
 
     def windows(self) -> dict[str, tuple[int, int]]:
-        """First and last use of every port that was used, as in `sim.engine.timing`."""
+        """First and last use of every port that was used, as in `sim.engine.timing.Activity`."""
         offsets = {
             "x.write": [offset for offset, _, _ in self.x],
             "logits.w": [offset for offset, _, _ in self.logits],
@@ -52,13 +54,9 @@ class Trace:
         return windows
 
 
-def activity(engine: EngineConfig, op: str, fields: dict[str, int]) -> timing.Activity:
-    if op == "embed":
-        patch_bytes = fields["patch_rows"] * fields["patch_row_bytes"]
-        return timing.embed(engine, fields["patches"], fields["groups"], fields["chunks"], patch_bytes)
-    if op == "prefix":
-        return timing.prefix(engine, fields["words"])
-    return timing.logits(engine, fields["inputs"], fields["groups"])
+def activity(engine: EngineConfig, op: str, fields: dict[str, int]) -> Activity:
+    kinds = {kind.name: kind for kind in (Embed, Prefix, Logits)}
+    return DenseUnit(engine).timing(command(kinds[op], **fields))
 
 
 def run(
@@ -69,7 +67,7 @@ def run(
     y: tuple[int, ...] = (),
 ) -> tuple[list[Trace], int]:
     """Issue every command as soon as the one before allows it; return their traces and all saturations."""
-    dut = Dense(engine)
+    dut = Dense(DenseUnit(engine))
     traces = [Trace() for _ in commands]
     saturations = 0
     noise = Random(5)
@@ -287,7 +285,7 @@ def test_logits(dense_lanes: int, classes: int, rows: int, dim: int, weight_addr
     chunks = [join(chunk, [32] * LANES) for chunk in expected.reshape(-1, LANES).tolist()]
     for trace in traces:
         assert [(addr, word) for _, addr, word in trace.logits] == list(enumerate(chunks))
-        assert trace.windows() == timing.logits(engine, rows * dim, groups).windows
+        assert trace.windows() == activity(engine, "logits", fields).windows
 
 
 def test_logits_after_embed_and_before_it() -> None:
@@ -307,5 +305,5 @@ def test_logits_after_embed_and_before_it() -> None:
 
 
 def test_accumulator_holds_the_largest_patch_and_row() -> None:
-    assert dense_acc_bits(engine_of(8, max_patch_dim=1023)) == (255 * 128 * 1023).bit_length() + 1 == 26
-    assert dense_acc_bits(engine_of(8, max_embed_dim=1016)) == 28
+    assert DenseUnit(engine_of(8, max_patch_dim=1023)).acc_bits == (255 * 128 * 1023).bit_length() + 1 == 26
+    assert DenseUnit(engine_of(8, max_embed_dim=1016)).acc_bits == 28

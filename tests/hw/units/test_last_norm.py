@@ -1,4 +1,4 @@
-"""The head unit and its divider against the integer reference, with the offsets of sim.engine.timing."""
+"""The head unit and its divider against the integer reference, with the offsets of its description."""
 
 from dataclasses import dataclass, field
 from random import Random
@@ -10,13 +10,14 @@ from amaranth.sim import Simulator
 
 from bivit.hw.parts.divider import Divider
 from bivit.hw.units.last_norm import Head, check_y_range
-from bivit.sim.engine import timing
+from bivit.sim.engine.commands import Normalise, Pool
 from bivit.sim.engine.config import EngineConfig
-from bivit.sim.engine.norm_params import norm_params
+from bivit.sim.engine.timing import Activity
 from bivit.sim.errors import BivitError
 from bivit.sim.network.formats import Formats
 from bivit.sim.reference import numbers as norms
-from helpers import CLK_PERIOD, join
+from bivit.sim.units.last_norm import LastNormUnit
+from helpers import CLK_PERIOD, command, join
 
 LANES = 8
 FORMATS = Formats()
@@ -30,8 +31,7 @@ def engine_of(**changes: Any) -> EngineConfig:
 
 
 def head_of(engine: EngineConfig) -> Head:
-    params = norm_params(engine, "sign_norm")
-    return Head(engine, s1_bits=params.s1_bits, r_bits=params.r_bits)
+    return Head(LastNormUnit(engine))
 
 
 @pytest.mark.parametrize(("power", "divisor_bits"), [(36, 28), (0, 3), (9, 5)])
@@ -86,10 +86,8 @@ class Trace:
         return {name: (used[0], used[-1] + 1) for name, used in offsets.items() if used}
 
 
-def activity(engine: EngineConfig, op: str, fields: dict[str, int]) -> timing.Activity:
-    if op == "pool":
-        return timing.pool(engine, fields["tokens"], fields["chunks"])
-    return timing.normalise(engine, fields["channels"])
+def activity(engine: EngineConfig, op: str, fields: dict[str, int]) -> Activity:
+    return LastNormUnit(engine).timing(command(Pool if op == "pool" else Normalise, **fields))
 
 
 def run(
@@ -175,7 +173,7 @@ def test_pool(tokens: int, channels: int, stride: int, fill: int | None) -> None
     pooled = norms.pool(rows[np.newaxis], 1, shift)[0]
     for trace, first in zip(traces, (60, 77), strict=True):
         assert [(a, w) for _, a, w in trace.x_write] == list(words_of(pooled, stride, first).items())
-        assert trace.windows() == timing.pool(engine, tokens, channels // LANES).windows
+        assert trace.windows() == activity(engine, "pool", fields).windows
         assert trace.x_read == list(range(1, 1 + tokens * channels // LANES))
 
 
@@ -203,7 +201,7 @@ def test_normalise(channels: int, eps: int) -> None:
         values = expected.y[0, row].tolist()
         assert [(a, w) for _, a, w in trace.y_write] == [(row % 2 * 24 + c, v) for c, v in enumerate(values)]
         assert trace.q == [int(expected.q[0, row])]
-        assert trace.windows() == timing.normalise(engine, channels).windows
+        assert trace.windows() == activity(engine, "normalise", {"channels": channels}).windows
         first = trace.x_read[0]
         assert trace.x_read == list(range(first, first + channels, LANES))
     # Rows 2 and 0 went to the same place, and 3 and 1.

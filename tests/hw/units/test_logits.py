@@ -11,8 +11,9 @@ from bus import watched_simulator
 from bivit.hw.parts.connect import connect
 from bivit.hw.units.logits import Logits
 from bivit.hw.units.logits_queue import LOGIT_BITS, LogitsQueue
-from bivit.sim.engine import timing
+from bivit.sim.engine.commands import Output
 from bivit.sim.engine.config import EngineConfig
+from bivit.sim.units.front import LogitsUnit
 from helpers import join, signed
 
 LANES = 8
@@ -107,7 +108,7 @@ class Bench:
     async def send(self, ctx: Any, classes: int, tag: int) -> None:
         """Start, and come back when the unit can be started again."""
         await self.start(ctx, classes, tag)
-        while self.offset < timing.output(self.engine, classes).busy:
+        while self.offset < LogitsUnit(self.engine).timing(Output(classes=classes)).busy:
             await self.tick(ctx)
 
     async def wait(self, ctx: Any, cycles: int) -> None:
@@ -150,7 +151,7 @@ def test_every_logit_in_order(classes: int, queue: int, stall: str) -> None:
     sent = [(logits, tag) for logits, tag in ((first, 0x1234), (first, 0xFFFF), (second, 0))]
     assert bench.beats == [(v, tag, end) for logits, tag in sent for v, end in zip(logits, last, strict=True)]
     assert bench.done == [classes, 2 * classes, 3 * classes]
-    window = timing.output(bench.engine, classes).windows["logits.write"]
+    window = LogitsUnit(bench.engine).timing(Output(classes=classes)).windows["logits.write"]
     assert bench.offsets == 3 * list(range(*window))
 
 

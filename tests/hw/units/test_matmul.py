@@ -1,14 +1,15 @@
-"""Control of the array: what it reads, when it drains, and that both are where `sim.engine.timing` says."""
+"""Control of the array: what it reads, when it drains, and that both are where `sim.units.matmul` says."""
 
 import random
 
 from amaranth.sim import Simulator
 
 from bivit.hw.units.matmul import Matmul
-from bivit.sim.engine import commands, timing
+from bivit.sim.engine import commands
 from bivit.sim.engine.config import EngineConfig
 from bivit.sim.engine.presets import engine_for
 from bivit.sim.network.presets import preset
+from bivit.sim.units.matmul import MatmulUnit
 from helpers import CLK_PERIOD, signed
 
 WORD_MAX = (1 << 64) - 1
@@ -22,7 +23,7 @@ class Bench:
     """Operand memories as functions of the address, and a log of everything that leaves."""
 
     def __init__(self, engine: EngineConfig, seed: int = 0):
-        self.engine, self.unit = engine, Matmul(engine)
+        self.engine, self.unit = engine, Matmul(MatmulUnit(engine))
         rng = random.Random(seed)
         self.a = [[rng.getrandbits(64) for _ in range(engine.rows)] for _ in range(64)]
         self.w = [[rng.getrandbits(64) for _ in range(engine.columns)] for _ in range(64)]
@@ -93,15 +94,15 @@ def test_tiles_back_to_back_drain_their_own_sums_on_time():
     """Tiles of different lengths and preloads, each as early as its drain allows: sums, order and cycles."""
     engine = small_engine()
     bench = Bench(engine)
-    commands = [
+    tiles = [
         tile(steps=3, a_addr=1, w_addr=2, preload=1, preload_addr=3, preload_const=-7),
         tile(steps=6, a_addr=9, w_addr=30, preload=2, preload_addr=5, preload_const=11),
         tile(steps=1, rows=1, chunks=1, a_addr=20, w_addr=40, preload_const=-64),
         tile(steps=2, rows=2, a_addr=22, w_addr=41, preload_const=-1),
     ]
     issues, issue, drain_end = {}, 0, 0
-    for command in commands:
-        activity = timing.matmul(command["steps"], command["rows"], command["chunks"])
+    for command in tiles:
+        activity = MatmulUnit(engine).timing(commands.Matmul(**command))
         first, end = activity.windows["drain"]
         issue = max(issue, drain_end - first)
         issues[issue] = command
@@ -110,7 +111,7 @@ def test_tiles_back_to_back_drain_their_own_sums_on_time():
 
     got = list(bench.drained)
     for start, command in issues.items():
-        first, end = timing.matmul(command["steps"], command["rows"], command["chunks"]).windows["drain"]
+        first, end = MatmulUnit(engine).timing(commands.Matmul(**command)).windows["drain"]
         mine = [entry for entry in got if start + first <= entry[0] < start + end]
         assert [entry[0] for entry in mine] == list(range(start + first, start + end))
         assert [(row, chunk, lanes_of(word, engine)) for _, row, chunk, word in mine] == bench.expected(command)
@@ -123,7 +124,7 @@ def test_reads_are_where_timing_says():
     bench = Bench(engine)
     command = tile(steps=4, chunks=1, a_addr=5, w_addr=7, preload=1, preload_addr=9)
     bench.run({2: command}, 30)
-    windows = timing.matmul(4, 3, 1).windows
+    windows = MatmulUnit(engine).timing(commands.Matmul(**command)).windows
     first, end = windows["array"]
     assert bench.reads == [(2 + cycle, 5 + k, 7 + k) for k, cycle in enumerate(range(first, end))]
     first, _ = windows["preload.read"]

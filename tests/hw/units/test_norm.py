@@ -7,10 +7,10 @@ import pytest
 from amaranth.sim import Simulator
 
 from bivit.hw.units.norm import Norm
-from bivit.sim.engine import timing
 from bivit.sim.engine.config import EngineConfig
-from bivit.sim.engine.norm_params import NormParams, norm_params
-from helpers import CLK_PERIOD, join, load_memory
+from bivit.sim.engine.timing import Activity
+from bivit.sim.units.norm import NORM_UNITS, NormUnit
+from helpers import CLK_PERIOD, command, join, load_memory
 
 KINDS = ("sign_norm", "head_norm")
 
@@ -38,7 +38,7 @@ def engine(rows: int = 5, lanes: int = 8, max_embed_dim: int = 192) -> EngineCon
 class Tile:
     """Rows of raw lane values (the residual, or half accumulators), the parameters of one norm, and its reference."""
 
-    params: NormParams
+    unit: NormUnit
     raw: list[list[int]]
     theta: list[int]
     scale: list[int] | None
@@ -54,11 +54,11 @@ class Tile:
 
     @property
     def chunks(self) -> int:
-        return -(-self.channels // self.params.lanes)
+        return -(-self.channels // self.unit.lanes)
 
     def x(self, row: int) -> list[int]:
         if self.scale is None:
-            return [value >> self.params.shift for value in self.raw[row]]
+            return [value >> self.unit.shift for value in self.raw[row]]
         return [2 * value * scale for value, scale in zip(self.raw[row], self.scale, strict=True)]
 
     def stats(self) -> list[tuple[int, int, int]]:
@@ -67,7 +67,7 @@ class Tile:
         for row in range(len(self.raw)):
             x, n = self.x(row), self.channels
             s1, s2 = sum(x), sum(v * v for v in x)
-            r = 2 ** (self.params.theta_frac_bits + self.params.mean_shift)
+            r = 2 ** (self.unit.theta_frac_bits + self.unit.engine.formats.mean_shift)
             result.append((row, s1, r if self.mean else math.isqrt(n * s2 - s1 * s1 + self.eps)))
         return result
 
@@ -77,8 +77,8 @@ class Tile:
         for row, s1, r in self.stats():
             word = 0
             for c, x in enumerate(self.x(row)):
-                word |= (((self.channels * x - s1) << self.params.theta_frac_bits) >= self.theta[c] * r) << c
-            lanes = self.params.lanes
+                word |= (((self.channels * x - s1) << self.unit.theta_frac_bits) >= self.theta[c] * r) << c
+            lanes = self.unit.lanes
             result += [(row, k, word >> (k * lanes) & ((1 << lanes) - 1)) for k in range(self.chunks)]
         return result
 
@@ -88,7 +88,7 @@ class Tile:
 
     def fill(self, memory: dict[int, int], parameters: dict[int, int], rng: random.Random) -> None:
         """Write x and the parameters; what lies beyond the last channel is anything."""
-        p = self.params
+        p = self.unit
         for at, addr in enumerate(self.addresses()):
             row, chunk = divmod(at, self.chunks)
             memory[addr] = join(self._lanes(self.raw[row], chunk, rng, p.word_bits), [p.word_bits] * p.lanes)
@@ -101,8 +101,8 @@ class Tile:
             parameters[self.param_addr + chunk] = join(structs, widths)
 
     def _lanes(self, values: list[int], chunk: int, rng: random.Random, bits: int) -> list[int]:
-        lanes = values[chunk * self.params.lanes :][: self.params.lanes]
-        return lanes + [rng.getrandbits(bits) for _ in range(self.params.lanes - len(lanes))]
+        lanes = values[chunk * self.unit.lanes :][: self.unit.lanes]
+        return lanes + [rng.getrandbits(bits) for _ in range(self.unit.lanes - len(lanes))]
 
     def command(self, apply: int) -> dict[str, int]:
         return {
@@ -131,17 +131,17 @@ class Trace:
     stat_read: list[tuple[int, int]] = field(default_factory=list)
 
 
-def random_tile(params: NormParams, rng: random.Random, rows: int, channels: int, **more: Any) -> Tile:
+def random_tile(unit: NormUnit, rng: random.Random, rows: int, channels: int, **more: Any) -> Tile:
     """Values, thresholds and scales over their whole ranges; some rows are narrow, so that eps and ties count."""
-    low, high = params.value_min << params.shift, ((params.value_max + 1) << params.shift) - 1
+    low, high = unit.value_min << unit.shift, ((unit.value_max + 1) << unit.shift) - 1
     raw = []
     for _ in range(rows):
         spread = min(high, rng.choice((3, 200, high)))
         raw.append([max(low, rng.randint(-spread - 1, spread)) for _ in range(channels)])
     theta = [rng.choice((0, rng.randint(-300, 300), rng.randint(-(2**15), 2**15 - 1))) for _ in range(channels)]
-    scale = [rng.randint(1, 255) for _ in range(channels)] if params.scale_bits else None
+    scale = [rng.randint(1, 255) for _ in range(channels)] if unit.scale_bits else None
     eps = rng.choice((1, rng.getrandbits(20), rng.getrandbits(48)))
-    return Tile(params, raw, theta, scale, eps=eps, **more)
+    return Tile(unit, raw, theta, scale, eps=eps, **more)
 
 
 def run(
@@ -161,7 +161,12 @@ def run(
 
     async def bench(ctx: Any) -> None:
         ctx.set(dut.bank, 1)
-        await load_memory(ctx, dut.load, dut.spec, [parameters.get(addr, 0) for addr in range(max(parameters) + 1)])
+        await load_memory(
+            ctx,
+            dut.load,
+            dut.unit.load_memories[dut.unit.name],
+            [parameters.get(addr, 0) for addr in range(max(parameters) + 1)],
+        )
         ctx.set(dut.bank, 0)
         previous = 0
         for cycle in range(cycles):
@@ -186,9 +191,8 @@ def run(
     return trace
 
 
-def activity(config: EngineConfig, tile: Tile, apply: int) -> timing.Activity:
-    plan = timing.sign_norm if tile.params.kind == "sign_norm" else timing.head_norm
-    return plan(config, apply, len(tile.raw), tile.chunks)
+def activity(config: EngineConfig, tile: Tile, apply: int) -> Activity:
+    return tile.unit.timing(command(tile.unit.command, **tile.command(apply)))
 
 
 def second_pass(config: EngineConfig, tile: Tile) -> int:
@@ -205,7 +209,7 @@ def check_tile(config: EngineConfig, tile: Tile) -> None:
     """Both passes, as close as allowed: values and cycles."""
     at = second_pass(config, tile)
     end = at + activity(config, tile, 1).windows["bits.write"][1]
-    dut = Norm(config, tile.params.kind)
+    dut = Norm(tile.unit)
     trace = run(dut, [tile], [(0, tile.command(0)), (at, tile.command(1))], end + 3)
     first, second = activity(config, tile, 0).windows, activity(config, tile, 1).windows
     assert list(trace.stats.values()) == tile.stats()
@@ -221,15 +225,15 @@ def check_tile(config: EngineConfig, tile: Tile) -> None:
 def test_random_tiles(kind: Any, rows: int, channels: int) -> None:
     config = engine()
     rng = random.Random(rows * channels)
-    params = norm_params(config, kind)
-    check_tile(config, random_tile(params, rng, rows, channels, x_addr=1000, param_addr=7, gap=rng.randrange(3)))
+    unit = NORM_UNITS[kind](config)
+    check_tile(config, random_tile(unit, rng, rows, channels, x_addr=1000, param_addr=7, gap=rng.randrange(3)))
 
 
 @pytest.mark.parametrize(("lanes", "max_embed_dim"), [(16, 64), (32, 1024), (64, 64)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_other_widths(kind: Any, lanes: int, max_embed_dim: int) -> None:
     config = engine(rows=2, lanes=lanes, max_embed_dim=max_embed_dim)
-    check_tile(config, random_tile(norm_params(config, kind), random.Random(lanes), 2, 64))
+    check_tile(config, random_tile(NORM_UNITS[kind](config), random.Random(lanes), 2, 64))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -237,15 +241,15 @@ def test_other_widths(kind: Any, lanes: int, max_embed_dim: int) -> None:
 def test_extreme_rows(kind: Any, eps: int) -> None:
     """All lowest, all highest, half and half (the largest V), with the most channels and extreme thresholds."""
     config = engine()
-    params = norm_params(config, kind)
-    n = params.max_channels
-    low, high = params.value_min << params.shift, ((params.value_max + 1) << params.shift) - 1
+    unit = NORM_UNITS[kind](config)
+    n = unit.max_channels
+    low, high = unit.value_min << unit.shift, ((unit.value_max + 1) << unit.shift) - 1
     raw = [[low] * n, [high] * n, [low, high] * (n // 2), [0] * n, [high] + [low] * (n - 1)]
     theta = [(-(2**15), 2**15 - 1, 0, 256, -256)[c % 5] for c in range(n)]
-    scale = [255] * n if params.scale_bits else None
-    tile = Tile(params, raw, theta, scale, eps=eps)
+    scale = [255] * n if unit.scale_bits else None
+    tile = Tile(unit, raw, theta, scale, eps=eps)
     largest = max(n * sum(v * v for v in tile.x(k)) - sum(tile.x(k)) ** 2 + 2**48 - 1 for k in range(5))
-    assert largest.bit_length() == params.v_bits
+    assert largest.bit_length() == unit.v_bits
     check_tile(config, tile)
 
 
@@ -253,11 +257,11 @@ def test_extreme_rows(kind: Any, eps: int) -> None:
 def test_ties_give_one(mean: int) -> None:
     """Thresholds on the value itself, and one above it: equality is a 1."""
     config = engine()
-    params = norm_params(config, "sign_norm")
+    unit = NORM_UNITS["sign_norm"](config)
     # N*x - S1 is +-256 = 1 * 2^mean_shift in mode mean; with the square root it is +-24, and R = isqrt(577) = 24.
-    raw = [[v << params.shift for v in ((32, -32) * 4 if mean else (3, -3) * 4)]]
+    raw = [[v << unit.shift for v in ((32, -32) * 4 if mean else (3, -3) * 4)]]
     theta = [1, -1, 2, 0, 1, -2, 0, -1] if mean else [256, -256, 257, -255, 256, -257, 255, -256]
-    tile = Tile(params, raw, theta, None, eps=1, mean=mean)
+    tile = Tile(unit, raw, theta, None, eps=1, mean=mean)
     n, x, (_, s1, r) = tile.channels, tile.x(0), tile.stats()[0]
     assert sum((n * x[c] - s1) << 8 == theta[c] * r for c in range(n)) == 4
     assert tile.bits() == [(0, 0, 0b11110011)]
@@ -268,25 +272,25 @@ def test_ties_give_one(mean: int) -> None:
 def test_statistics_are_read_as_early_as_the_windows_say(kind: Any) -> None:
     """One cycle before `second_pass` a row is compared with what its row memory held before, so its bits differ."""
     config = engine(rows=1)
-    params = norm_params(config, kind)
-    scale = [1] * 8 if params.scale_bits else None
-    before = Tile(params, [[40 << params.shift] * 8], [0] * 8, scale)
-    after = Tile(params, [[-40 << params.shift] * 8], [0] * 8, scale, x_addr=1)
+    unit = NORM_UNITS[kind](config)
+    scale = [1] * 8 if unit.scale_bits else None
+    before = Tile(unit, [[40 << unit.shift] * 8], [0] * 8, scale)
+    after = Tile(unit, [[-40 << unit.shift] * 8], [0] * 8, scale, x_addr=1)
     assert before.bits() == after.bits() == [(0, 0, 255)]
     at = second_pass(config, after)
     for early, bits in ((0, 255), (1, 0)):
         schedule = [(0, before.command(0)), (100, after.command(0)), (100 + at - early, after.command(1))]
-        assert list(run(Norm(config, kind), [before, after], schedule, 200).bits.values()) == [(0, 0, bits)]
+        assert list(run(Norm(NORM_UNITS[kind](config)), [before, after], schedule, 200).bits.values()) == [(0, 0, bits)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_commands_back_to_back(kind: Any) -> None:
     """Commands at the `busy` of the one before: only first passes; then first, second, second with other thresholds."""
     config = engine(rows=3)
-    params, rng = norm_params(config, kind), random.Random(5)
+    unit, rng = NORM_UNITS[kind](config), random.Random(5)
     shapes = [(1, 8), (1, 5), (2, 8), (3, 24), (2, 17), (1, 16), (3, 8), (1, 8)]
     tiles = [
-        random_tile(params, rng, *shape, x_addr=40 * k, param_addr=6 * k, gap=k % 2, mean=k // 2 % 2)
+        random_tile(unit, rng, *shape, x_addr=40 * k, param_addr=6 * k, gap=k % 2, mean=k // 2 % 2)
         for k, shape in enumerate(shapes)
     ]
     others = [replace(tile, theta=tile.theta[::-1], param_addr=tile.param_addr + 3) for tile in tiles]
@@ -308,16 +312,20 @@ def test_commands_back_to_back(kind: Any) -> None:
         issue(tile, 0, second_pass(config, tile))
         issue(tile, 1, activity(config, tile, 1).busy)
         issue(other, 1, activity(config, other, 1).busy)
-    trace = run(Norm(config, kind), tiles + others, schedule, at + 60)
+    trace = run(Norm(NORM_UNITS[kind](config)), tiles + others, schedule, at + 60)
     assert (trace.stats, trace.bits) == (stats, bits)
 
 
 def test_second_reader_of_the_row_memory() -> None:
     config = engine(rows=3)
-    tile = random_tile(norm_params(config, "sign_norm"), random.Random(9), 3, 16)
+    tile = random_tile(NORM_UNITS["sign_norm"](config), random.Random(9), 3, 16)
     end = activity(config, tile, 0).windows["stats.write"][1]
     # The last row is written in cycle end - 1; its address is given in cycle end, its data is there one cycle later.
     trace = run(
-        Norm(config, "sign_norm"), [tile], [(0, tile.command(0))], end + 4, stat_addr={end + k: 2 - k for k in range(3)}
+        Norm(NORM_UNITS["sign_norm"](config)),
+        [tile],
+        [(0, tile.command(0))],
+        end + 4,
+        stat_addr={end + k: 2 - k for k in range(3)},
     )
     assert [trace.stat_read[end + 1 + k] for k in range(3)] == [stat[1:] for stat in reversed(tile.stats())]

@@ -6,8 +6,8 @@ from amaranth.sim import Simulator
 
 from bivit.hw.units.residual_add import ResidualAdd
 from bivit.sim.engine.presets import engine_for
-from bivit.sim.engine.timing import RESIDUAL_WRITE
 from bivit.sim.network.presets import preset
+from bivit.sim.units.residual_add import ResidualAddUnit
 from helpers import CLK_PERIOD, join, load_memory, signed
 
 ENGINE = engine_for(preset("digits"), rows=2, columns=8, lanes=8, dense_lanes=8, program_words=512)
@@ -16,7 +16,7 @@ LOW, HIGH = -(1 << 19), (1 << 19) - 1
 
 def test_words_equal_the_definition_and_saturations_are_counted():
     rng = random.Random(3)
-    unit = ResidualAdd(ENGINE)
+    unit = ResidualAdd(ResidualAddUnit(ENGINE))
     memory = ENGINE.load_memories["residual"]
     params = [
         [
@@ -47,7 +47,7 @@ def test_words_equal_the_definition_and_saturations_are_counted():
         await load_memory(ctx, unit.load, memory, words)
         ctx.set(unit.bank, 0)
         written, count, old_word = [], 0, 0
-        for cycle in range(len(beats) + RESIDUAL_WRITE + 2):
+        for cycle in range(len(beats) + ResidualAddUnit.write_stage + 2):
             ctx.set(unit.x_data, old_word)
             ctx.set(unit.en, cycle < len(beats))
             if cycle < len(beats):
@@ -61,7 +61,9 @@ def test_words_equal_the_definition_and_saturations_are_counted():
                 data = ctx.get(unit.w_data)
                 written.append((cycle, ctx.get(unit.w_addr), [signed(data >> 20 * i, 20) for i in range(8)]))
             await ctx.tick()
-        assert [entry[0] for entry in written] == list(range(RESIDUAL_WRITE, RESIDUAL_WRITE + len(beats)))
+        assert [entry[0] for entry in written] == list(
+            range(ResidualAddUnit.write_stage, ResidualAddUnit.write_stage + len(beats))
+        )
         assert [(addr, values) for _, addr, values in written] == expected
         assert count == saturated
 

@@ -7,6 +7,7 @@ from amaranth.sim import Simulator
 from bivit.hw.units.value_sums import ValueSums
 from bivit.sim.engine.presets import engine_for
 from bivit.sim.network.presets import preset
+from bivit.sim.units.value_sums import ValueSumsUnit
 from helpers import CLK_PERIOD
 
 ENGINE = engine_for(preset("digits"), rows=3, columns=16, lanes=8, dense_lanes=8, program_words=512)
@@ -14,7 +15,7 @@ ENGINE = engine_for(preset("digits"), rows=3, columns=16, lanes=8, dense_lanes=8
 
 def test_sums_of_two_groups_over_three_tiles():
     rng = random.Random(1)
-    unit = ValueSums(ENGINE, groups=3)
+    unit = ValueSums(ValueSumsUnit(ENGINE))
     tiles = [(tile, group, rows) for tile, rows in enumerate((3, 3, 1)) for group in (0, 2)]
     totals = {0: [0] * 16, 2: [0] * 16}
 

@@ -9,6 +9,7 @@ from amaranth.sim import Simulator
 from bivit.hw.parts.popcount import PAIRS, Features
 from bivit.hw.units.xnor_array import XnorArray
 from bivit.sim.engine.config import EngineConfig
+from bivit.sim.engine.pipeline import XNOR_ARRAY_CYCLES
 from bivit.sim.engine.presets import ENGINES, engine_for
 from bivit.sim.network.presets import preset
 from helpers import CLK_PERIOD, signed
@@ -88,16 +89,16 @@ def test_array_accumulates_preloads_and_drains(fabric):
 
     async def bench(ctx):
         got = []
-        for cycle in range(len(steps) + XnorArray.LATENCY + 3):
+        for cycle in range(len(steps) + XNOR_ARRAY_CYCLES + 3):
             if cycle < len(steps):
                 a, w = operands[cycle]
                 ctx.set(array.a, a[0] | a[1] << 64)
                 ctx.set(array.w, sum(word << 64 * c for c, word in enumerate(w)))
-            late = cycle - (XnorArray.LATENCY - 1)
+            late = cycle - (XNOR_ARRAY_CYCLES - 1)
             ctx.set(array.first, 0 <= late < len(steps) and steps[late][0])
             if 0 <= late < len(steps):
                 ctx.set(array.preload, sum((p & ((1 << bits) - 1)) << bits * c for c, p in enumerate(preloads[late])))
-            done = cycle - XnorArray.LATENCY
+            done = cycle - XNOR_ARRAY_CYCLES
             ctx.set(array.capture, 0 <= done < len(steps) and steps[done][1])
             await ctx.tick()
             if 0 <= done < len(steps) and steps[done][1]:
@@ -117,7 +118,7 @@ def test_drain_shifts_rows_out():
         ctx.set(array.a, WORD_MAX)  # row 0 all ones, row 1 all zeros
         ctx.set(array.first, 1)
         ctx.set(array.w, sum(WORD_MAX << 64 * c for c in range(8)))
-        for _ in range(XnorArray.LATENCY + 1):
+        for _ in range(XNOR_ARRAY_CYCLES + 1):
             await ctx.tick()
         ctx.set(array.capture, 1)
         await ctx.tick()

@@ -6,7 +6,7 @@ import pytest
 
 from bivit.hw.parts.memory import LoadableMemory, WordMemory
 from bivit.hw.synthesis.calibrate import FITTED_ENGINES, HELD_OUT_ENGINES, errors, fit, load_measurements
-from bivit.hw.synthesis.synth import UNITS, count_cells, synthesise, synthesise_component
+from bivit.hw.synthesis.synth import SYNTHESISED, count_cells, synthesise, synthesise_component
 from bivit.sim.engine.presets import ENGINES
 from bivit.sim.engine.words import LoadMemory
 from bivit.sim.errors import BivitError
@@ -15,8 +15,8 @@ from bivit.sim.estimate.cost import NOTHING, Cost, total
 from bivit.sim.estimate.devices import DEVICES, device
 from bivit.sim.estimate.ram import Ram, loadable, ram_cost
 from bivit.sim.estimate.resources import QUANTITIES, dsp_blocks, estimate_resources, images_per_s, latency_us, unit_cost
-from bivit.sim.estimate.units import UNIT_MODELS
 from bivit.sim.network.formats import Formats
+from bivit.sim.units.machine import UNITS
 
 DIGITS = ENGINES["digits"]
 MEASUREMENTS = load_measurements()
@@ -79,8 +79,8 @@ def test_constants_are_those_that_the_measurements_give() -> None:
 
 def test_every_unit_has_constants_and_every_feature_a_weight() -> None:
     for family in ("lut6", "lut4"):
-        assert set(CONSTANTS[family]) == set(UNIT_MODELS)
-    assert set(UNIT_MODELS) == set(UNITS) - {"engine"}
+        assert set(CONSTANTS[family]) == set(UNITS)
+    assert set(UNITS) == set(SYNTHESISED) - {"engine"}
 
 
 @pytest.mark.parametrize("family", ["lut6", "lut4"])
@@ -101,7 +101,7 @@ def test_the_units_add_up_to_whole_engines() -> None:
     assert len(found) >= 2
     assert [(m.engine, error) for m, error in found if abs(error) > 0.05] == []
     for m, _ in found:
-        costs = [unit_cost(unit, m.config, m.family, BLOCKS[m.family]) for unit in UNIT_MODELS]
+        costs = [unit_cost(unit, m.config, m.family, BLOCKS[m.family]) for unit in UNITS]
         assert (sum(c.dsps for c in costs), sum(c.brams for c in costs)) == (m.cost.dsps, m.cost.brams)
 
 
@@ -126,7 +126,7 @@ def test_no_engine_is_both_fitted_and_held_out() -> None:
 def test_a_report_has_every_unit_and_adds_up() -> None:
     report = estimate_resources(DIGITS, "zcu102")
     assert report.device is device("zcu102")
-    assert set(report.units) == set(UNIT_MODELS)
+    assert set(report.units) == set(UNITS)
     for name in QUANTITIES:
         assert getattr(report.totals, name) == sum(getattr(unit, name) for unit in report.units.values())
         assert report.utilisation[name] == 100 * getattr(report.totals, name) / getattr(report.device, name)

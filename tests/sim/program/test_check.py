@@ -1,8 +1,6 @@
 """The check of schedules and addresses: it takes what the compiler makes, and finds every kind of fault by name."""
 
-import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from fake_ops import op
@@ -11,12 +9,13 @@ from shapes import MODES, TINY, TOKENS, tiny_engine
 from bivit.sim.engine.commands import ISSUED, MIN_DELAY, Matmul
 from bivit.sim.errors import BivitError
 from bivit.sim.network.formats import Formats
-from bivit.sim.program import check as check_module
 from bivit.sim.program import compiler
 from bivit.sim.program.check import check_capacity, check_schedule
 from bivit.sim.program.compiler import compile_program
 from bivit.sim.program.schedule import EarliestFirst, Scheduled, schedule
-from bivit.sim.program.uses import commands_with_uses, extents
+from bivit.sim.program.uses import extents
+from bivit.sim.units.machine import Machine
+from bivit.sim.units.unit import Unit
 
 
 def at(*issues_and_ops):
@@ -180,15 +179,8 @@ def test_operands_of_the_whole_block_fill_what_place_says_that_they_take(mode):
 
 
 def test_it_is_said_of_every_command_what_it_occupies():
-    assert commands_with_uses() == set(ISSUED)
-
-
-def test_the_compiler_looks_at_the_timing_in_one_place():
-    """So that a unit's description can take its place by one edit; `cycles` knows how pixels come in."""
-    folder = Path(check_module.__file__).parent
-    users = [
-        path.stem
-        for path in folder.glob("*.py")
-        if re.search(r"^from .*engine(\.| import )timing", path.read_text(), re.MULTILINE)
-    ]
-    assert users == ["uses"]
+    takers = Machine(tiny_engine()).takers
+    assert set(takers) == set(ISSUED)
+    for unit in takers.values():
+        assert type(unit).uses is not Unit.uses, unit.name
+        assert type(unit).reach is not Unit.reach, unit.name

@@ -7,13 +7,14 @@ import pytest
 from shapes import MODES, TINY, TOKENS, tiny_engine
 
 from bivit.sim.engine.loadstream import build_stream, parse_stream
-from bivit.sim.engine.memories import bit_memories, value_groups
+from bivit.sim.engine.memories import value_groups
 from bivit.sim.engine.presets import engine_for
 from bivit.sim.network.network import IntNetwork
 from bivit.sim.network.random import random_network
 from bivit.sim.program.compiler import compile_network
 from bivit.sim.program.graph import At, Param, Value
 from bivit.sim.program.load_words import load_words
+from bivit.sim.units.bit_store import BitStoreUnit
 
 
 def words_of(network):
@@ -77,4 +78,4 @@ def test_an_engine_for_a_network_holds_it(columns, lanes):
         last = program.layout.value_group(heads - 1, program.layout.head_groups - 1)
         assert last < value_groups(engine)
         value = Value("attn.v_sign", (heads - 1, program.layout.head_groups - 1, 0))
-        assert program.place.address(At(value)) < bit_memories(engine)["value"].depth
+        assert program.place.address(At(value)) < BitStoreUnit(engine).memories["value"].depth

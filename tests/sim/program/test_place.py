@@ -14,8 +14,9 @@ from bivit.sim.program.compiler import compile_network, compile_program
 from bivit.sim.program.graph import At, Param, Value
 from bivit.sim.program.layout import Layout
 from bivit.sim.program.load_words import load_words
-from bivit.sim.program.place import Place, memory_depths
+from bivit.sim.program.place import Place
 from bivit.sim.program.tasks import network_graphs
+from bivit.sim.units.machine import memory_depths
 
 PROGRAMS = ("program", "edge_program")
 

@@ -1,0 +1,1 @@
+"""The hardware units of an engine, a description each: what RTL, timing, estimates and probes are views of."""

@@ -1,0 +1,114 @@
+"""The last norm: mean over the tokens, and pooled rows normalised for the classifier (docs/semantics.md 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..engine.commands import Normalise, Pool
+from ..engine.pipeline import BLOCK_BITS, MULTIPLY_CYCLES, Product, divide_cycles, limbs, partial_products
+from ..engine.timing import Activity
+from ..engine.words import Memory, ceil_div
+from .norm import SignNormUnit
+from .unit import Probe, Timings, Unit
+from .uses import Extent, Uses, rows_reach
+
+
+class LastNormUnit(Unit):
+    """Pools chunk by chunk, normalises channel by channel with S1 and R of `sign_norm`'s row memory."""
+
+    name = "head"
+    #: Signed width of y; `hw.units.last_norm.check_y_range` checks that it is enough.
+    y_bits = 16
+    #: From the address of a chunk's last token to the write of its mean: word, x, sum, mean.
+    pool_write_stage = 4
+    #: Offset of R, from the issue of `normalise`: the division starts there.
+    divide_offset = 2
+    #: Stages of x, of N_c*x, of S1 subtracted, and of y.
+    x_stage = 2
+    scaled_stage = x_stage + MULTIPLY_CYCLES
+    centred_stage = scaled_stage + 1
+    y_stage = centred_stage + MULTIPLY_CYCLES
+
+    @property
+    def s1_bits(self) -> int:
+        """Signed width of S1."""
+        return SignNormUnit(self.engine).s1_bits
+
+    @property
+    def r_bits(self) -> int:
+        """Unsigned width of R."""
+        return SignNormUnit(self.engine).r_bits
+
+    @property
+    def sum_bits(self) -> int:
+        """Signed width of the sum of all tokens."""
+        return self.engine.formats.residual_bits + (self.engine.max_tokens - 1).bit_length()
+
+    @property
+    def q_bits(self) -> int:
+        """Unsigned width of Q = 2^head_m / R."""
+        return self.engine.formats.head_m + 1
+
+    @property
+    def timings(self) -> Timings:
+        """The mean, and a row."""
+        return {Pool: self._pool, Normalise: self._normalise}
+
+    def _pool(self, command: Pool) -> Activity:
+        """Mean over `tokens` rows of `chunks` chunks. Windows: ``x.read``, ``x.write``."""
+        end, write = 1 + command.tokens * command.chunks, self.pool_write_stage
+        return Activity(end + write, {"x.read": (1, end), "x.write": (command.tokens + write, end + write)})
+
+    def _normalise(self, command: Normalise) -> Activity:
+        """Normalise one row. Windows: ``stats.read``; ``x.read``, a word every `lanes` cycles; ``y.write``."""
+        first = self.divide_offset + divide_cycles(self.engine.formats.head_m) + 1
+        last_word = (command.channels - 1) // self.lanes
+        end = first + self.y_stage + command.channels
+        windows = {
+            "stats.read": (self.divide_offset - 1, self.divide_offset),
+            "x.read": (first, first + last_word * self.lanes + 1),
+            "y.write": (first + self.y_stage, end),
+        }
+        return Activity(end, windows)
+
+    def uses(self, command: Pool | Normalise) -> Uses:
+        """X is read; the mean goes back to it."""
+        ports = {"x.read": "x.read"} | ({"x.write": "x.write"} if isinstance(command, Pool) else {})
+        return Uses(self.name, self.timing(command), ports)
+
+    def reach(self, command: Pool | Normalise) -> Iterator[Extent]:
+        """Tokens and their mean; a row and its y."""
+        if isinstance(command, Pool):
+            yield Extent("x", 0, rows_reach(command.tokens, command.stride, command.chunks))
+            yield Extent("x", command.dst_addr, command.chunks)
+        else:
+            yield Extent("x", command.x_addr, ceil_div(command.channels, self.lanes))
+            yield Extent("y", command.y_addr, command.channels)
+
+    @property
+    def memories(self) -> dict[str, Memory]:
+        """What the classifier reads, of up to two rows."""
+        return {"y": Memory(self.y_bits, 2 * self.engine.max_embed_dim)}
+
+    def features(self) -> dict[str, float]:
+        """Grow with lanes and their sums, and the row."""
+        row_bits = self.s1_bits + self.r_bits
+        return {"unit": 1, "lane": self.lanes, "lane_bit": self.lanes * self.sum_bits, "row_bit": row_bits}
+
+    def products(self) -> list[Product]:
+        """N_c*x, then times Q, of which only the bits of y and those below are kept; its limbs are 17 bits apart."""
+        f = self.engine.formats
+        scaled = partial_products(f.residual_bits - f.norm_shift, self.engine.max_embed_dim.bit_length() + 1)
+        kept = f.head_m - f.head_frac_bits + self.y_bits
+        step = BLOCK_BITS[1] - 1
+        q_limbs = limbs(self.q_bits + 1, BLOCK_BITS[1])
+        normalised = [(a, b) for a in limbs(self.s1_bits + 1, BLOCK_BITS[0]) for b in q_limbs]
+        trimmed = [(min(a, kept - step * (k % len(q_limbs))), b) for k, (a, b) in enumerate(normalised)]
+        return scaled + trimmed
+
+    def probes(self) -> list[Probe]:
+        """Q and y."""
+        return [
+            self._probe("norm_q", "q_en", (), "q_value", self.q_bits, signed=False),
+            self._probe("y", "y_w_en", ("y_w_addr",), "y_w_data", self.y_bits, signed=True),
+        ]
