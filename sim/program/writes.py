@@ -124,9 +124,10 @@ class Source:
         return self.chunks(str(memory), piece, np.stack([at, slot], axis=1), padded=True)
 
     def rows(self, piece: Piece, addr: int, stride: int) -> Writes:
-        """Return writes of rows of the residual."""
+        """Return writes of rows of the residual; without a stride they lie one behind the other."""
         rows, columns = piece.shape
-        keys = addr + np.arange(rows)[:, None] * stride + np.arange(columns // self.lanes)
+        chunks = columns // self.lanes
+        keys = addr + np.arange(rows)[:, None] * (stride or chunks) + np.arange(chunks)
         return self.chunks("x", piece, keys.reshape(-1, 1))
 
     def sums(self, piece: Piece, theta: Piece | None) -> Writes:

@@ -13,6 +13,7 @@ from ..network.formats import EXP_BITS
 from .bit_store import BitStoreUnit
 from .unit import Probe, Timings, Unit
 from .uses import Extent, Uses, bits_reach, bits_to, bits_written, with_window
+from .written import Bits, Scalars, Written
 
 
 class AttentionThresholdUnit(Unit):
@@ -107,6 +108,12 @@ class AttentionThresholdUnit(Unit):
             return Uses(self.name, with_window(activity, "all", (0, activity.busy)))
         written = bits_written(activity, BitStoreUnit.write_stage)
         return Uses(self.name, written, bits_to(OperandMemory.ATTENTION, "attention"))
+
+    def writes(self, command: Table | Attention) -> Iterator[Written]:
+        """M and Z of each row, and bits; a table is of parameters."""
+        if isinstance(command, Attention):
+            yield from (Scalars("bits.write", what, f"attention_{what}", 0, command.rows) for what in ("m", "z"))
+            yield Bits("bits.write", "bits", memory=OperandMemory.ATTENTION, addr=command.dst_addr)
 
     def reach(self, command: Table | Attention) -> Iterator[Extent]:
         """A head's table; a tile's bits."""

@@ -11,6 +11,7 @@ from ..network.formats import DENSE_WEIGHT_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS
 from .last_norm import LastNormUnit
 from .unit import Probe, Timings, Unit
 from .uses import Extent, Uses, rows_reach
+from .written import Padded, Rows, Written
 
 
 class DenseUnit(Unit):
@@ -89,6 +90,15 @@ class DenseUnit(Unit):
         """Tokens go to x."""
         ports = {} if isinstance(command, Logits) else {"x.write": "x.write"}
         return Uses(self.name, self.timing(command), ports)
+
+    def writes(self, command: Embed | Prefix | Logits) -> Iterator[Written]:
+        """Rows of x; logits."""
+        if isinstance(command, Logits):
+            yield Padded("logits.w", "logits", "logits", command.groups)
+        elif isinstance(command, Embed):
+            yield Rows("x.write", "rows", "x", command.token * command.stride, command.stride)
+        else:
+            yield Rows("x.write", "rows", "x")  # one word behind the other, whatever the number of rows
 
     def reach(self, command: Embed | Prefix | Logits) -> Iterator[Extent]:
         """Tokens with their positions and parameters; y with the classifier's."""

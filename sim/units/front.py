@@ -11,6 +11,7 @@ from ..engine.words import LoadMemory, Memory, ceil_div
 from ..network.formats import HEAD_BIAS_BITS
 from .unit import Timings, Unit
 from .uses import Extent, Uses, with_window
+from .written import Written
 
 
 class RegistersUnit(Unit):
@@ -124,6 +125,10 @@ class LogitsUnit(Unit):
         """The memory's first word is read ahead of the first beat."""
         activity = self.timing(command)
         return Uses(self.name, with_window(activity, "logits.read", (1, activity.windows["logits.write"][1])))
+
+    def writes(self, command: Output) -> tuple[Written, ...]:
+        """Logits go to the queue, whose end is the stream."""
+        return ()
 
     def reach(self, command: Output) -> tuple[Extent, ...]:
         """No address is given."""

@@ -11,6 +11,7 @@ from ..engine.words import Memory, ceil_div
 from .norm import SignNormUnit
 from .unit import Probe, Timings, Unit
 from .uses import Extent, Uses, rows_reach
+from .written import Rows, Scalars, Written
 
 
 class LastNormUnit(Unit):
@@ -75,6 +76,14 @@ class LastNormUnit(Unit):
         """X is read; the mean goes back to it."""
         ports = {"x.read": "x.read"} | ({"x.write": "x.write"} if isinstance(command, Pool) else {})
         return Uses(self.name, self.timing(command), ports)
+
+    def writes(self, command: Pool | Normalise) -> Iterator[Written]:
+        """The pooled row; Q and y."""
+        if isinstance(command, Pool):
+            yield Rows("x.write", "rows", "x", command.dst_addr, command.stride)
+        else:
+            yield Scalars("stats.read", "q", "norm_q")
+            yield Scalars("y.write", "y", "y", command.y_addr, command.channels)
 
     def reach(self, command: Pool | Normalise) -> Iterator[Extent]:
         """Tokens and their mean; a row and its y."""

@@ -13,6 +13,7 @@ from .residual_add import ResidualAddUnit
 from .unit import Probe, Timings, Unit
 from .uses import Extent, Uses, bits_reach, rows_reach, with_window
 from .value_sums import ValueSumsUnit
+from .written import Bits, Rows, Sums, Written
 
 
 class MatmulUnit(Unit):
@@ -82,6 +83,15 @@ class MatmulUnit(Unit):
             yield Extent("residual", command.param_addr, command.chunks)
         if command.epilogue == Epilogue.HEAD_NORM:
             yield Extent("head_buffer", 0, rows_reach(command.rows, self.engine.chunks_per_word, chunks))
+
+    def writes(self, command: Matmul) -> Iterator[Written]:
+        """Sums, and bits or rows of x; scores and sums that are kept for a norm are seen by their readers."""
+        yield Sums("drain", "sums", "sums")
+        if command.epilogue == Epilogue.BITS:
+            to, at = command.dst_mem, command.dst_addr
+            yield Bits("bits.write", "bits", memory=to, addr=at, token=command.token, chunk=command.dst_chunk)
+        if command.epilogue == Epilogue.RESIDUAL:
+            yield Rows("x.write", "rows", "x", command.dst_addr, command.stride)
 
     def features(self) -> dict[str, float]:
         """Grow with dot units, operands, and the columns' sums."""

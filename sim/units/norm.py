@@ -12,6 +12,7 @@ from ..engine.words import WORD, Memory
 from .bit_store import BitStoreUnit
 from .unit import Probe, Timings, Unit
 from .uses import Extent, Uses, bits_reach, bits_to, bits_written, rows_reach
+from .written import Bits, Scalars, Written
 
 NormKind = Literal["sign_norm", "head_norm"]
 
@@ -193,6 +194,13 @@ class NormUnit(Unit):
             activity = bits_written(activity, BitStoreUnit.write_stage)
             ports |= bits_to(command.dst_mem, self.name)
         return Uses(self.name, activity, ports)
+
+    def writes(self, command: SignNorm | HeadNorm) -> Iterator[Written]:
+        """S1 and R of each row, or bits."""
+        if command.apply:
+            yield Bits("bits.write", "bits", memory=command.dst_mem, addr=command.dst_addr, token=command.token)
+        else:
+            yield from (Scalars("stats.write", what, f"{self.name}_{what}", 0, command.rows) for what in ("s1", "r"))
 
     def reach(self, command: SignNorm | HeadNorm) -> Iterator[Extent]:
         """X, Eps, and of the second pass the parameters and bits."""

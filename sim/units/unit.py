@@ -12,6 +12,7 @@ from ..engine.pipeline import Product
 from ..engine.timing import Activity
 from ..engine.words import LoadMemory, Memory
 from .uses import Extent, Uses
+from .written import Written
 
 #: Method of a unit that says what one of its commands does.
 Timings = Mapping[type[Command], Callable[[Any], Activity]]
@@ -97,6 +98,10 @@ class Unit:
     def reach(self, command: Any) -> Iterable[Extent]:
         """Return the words that the fields of one of its commands point at; a unit with commands says it."""
         raise NotImplementedError(f"{self.name} does not say how far its commands reach")
+
+    def writes(self, command: Any) -> Iterable[Written]:
+        """Return what one of its commands writes that is observed; a unit with commands says it."""
+        raise NotImplementedError(f"{self.name} does not say what its commands write")
 
     @property
     def memories(self) -> Mapping[str, Memory]:

@@ -8,14 +8,15 @@ import pytest
 from shapes import MODES, random_images, tiny_engine
 
 from bivit.hw.probes import probes
-from bivit.sim.engine.commands import ISSUED
+from bivit.sim.network.formats import Formats
 from bivit.sim.network.random import random_network
 from bivit.sim.network.taps import tap_shapes
-from bivit.sim.program.compiler import compile_network
+from bivit.sim.program.compiler import compile_network, compile_program
 from bivit.sim.program.encode import Sections
-from bivit.sim.program.expected import commands_with_writes, expected_writes
+from bivit.sim.program.expected import expected_writes
 from bivit.sim.program.schedule import EarliestFirst, InOrder
 from bivit.sim.reference.run import run_reference
+from bivit.sim.units.machine import Machine
 
 
 @pytest.mark.parametrize("policy", [InOrder(), EarliestFirst()], ids=["in_order", "earliest_first"])
@@ -51,8 +52,16 @@ def test_writes_cover_every_tap_and_say_its_values(mode, policy):
         assert set(seen[name].values()) == {1}, name
 
 
-def test_it_is_said_of_every_command_what_it_writes():
-    assert commands_with_writes() == set(ISSUED)
+@pytest.mark.parametrize("mode", MODES)
+def test_every_piece_of_a_task_is_written_by_its_unit(mode):
+    """All that a task says it makes, no less and no more, in windows that its command has."""
+    program = compile_program(MODES[mode], Formats(), tiny_engine())
+    machine = Machine(tiny_engine())
+    for entry in program.unrolled():
+        op = entry.op
+        writes = list(machine.taker(op.command).writes(op.command))
+        assert {each.piece for each in writes} == set(op.task.pieces) - {"theta"}, str(op)
+        assert {each.window for each in writes} <= set(op.uses.activity.windows), str(op)
 
 
 def test_writes_come_in_the_order_of_time():

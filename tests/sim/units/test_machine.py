@@ -12,6 +12,7 @@ from bivit.sim.engine.commands import ISSUED
 from bivit.sim.engine.presets import ENGINES
 from bivit.sim.units.machine import UNITS, Machine
 from bivit.sim.units.norm import SignNormUnit
+from bivit.sim.units.unit import Unit
 
 ENGINE = tiny_engine()
 MACHINE = Machine(ENGINE)
@@ -19,6 +20,11 @@ MACHINE = Machine(ENGINE)
 
 def test_every_command_has_one_unit() -> None:
     assert Counter(command for unit in MACHINE.units.values() for command in unit.commands) == Counter(ISSUED)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in UNITS.values() if kind(ENGINE).commands], ids=lambda kind: kind.name)
+def test_a_unit_with_commands_says_what_they_do(kind: type[Unit]) -> None:
+    assert {"uses", "reach", "writes"} <= {name for each in kind.__mro__[: -len(Unit.__mro__)] for name in vars(each)}
 
 
 def test_every_loadable_memory_is_in_one_unit() -> None:
