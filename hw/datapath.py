@@ -29,7 +29,7 @@ from .parts.stream import CHUNK_BITS, LOAD_BUS, X_ADDR_BITS, command_port, field
 from .units.attention_threshold import AttentionThreshold
 from .units.bit_store import BitStore
 from .units.dense import Dense
-from .units.last_norm import Head
+from .units.last_norm import LastNorm
 from .units.matmul import Matmul
 from .units.norm import Norm
 from .units.residual_add import ResidualAdd
@@ -57,7 +57,7 @@ COMPONENTS: dict[type[Unit], Callable[[Any], wiring.Component]] = {
     ValueSumsUnit: ValueSums,
     ResidualAddUnit: ResidualAdd,
     AttentionThresholdUnit: AttentionThreshold,
-    LastNormUnit: Head,
+    LastNormUnit: LastNorm,
     ResidualStore: _store,
     WeightStore: _loaded_store,
     PreloadStore: _loaded_store,
@@ -138,13 +138,13 @@ class Datapath(wiring.Component):
 
     def _streams(self, m: Module) -> None:
         """Pixels in, logits out."""
-        dense, head = self.units["dense"], self.units["head"]
+        dense, last_norm = self.units["dense"], self.units["last_norm"]
         m.d.comb += [
             connect(self.pixel_addr, dense.pixel_addr),
             connect(dense.pixel_data, self.pixel_data),
             connect(self.strip_done, dense.strip_done),
-            connect(head.y_addr, dense.y_addr),
-            connect(dense.y_data, head.y_data),
+            connect(last_norm.y_addr, dense.y_addr),
+            connect(dense.y_data, last_norm.y_data),
             connect(self.logit_w_en, dense.logit_w_en),
             connect(self.logit_w_addr, dense.logit_w_addr),
             connect(self.logit_w_data, dense.logit_w_data),
@@ -152,8 +152,8 @@ class Datapath(wiring.Component):
 
     def _residual(self, m: Module) -> None:
         """The memory of X: three writers and three readers, one at a time by schedule."""
-        x, matmul, add, head, dense, norm = (
-            self.units[name] for name in ("x", "matmul", "residual_add", "head", "dense", "sign_norm")
+        x, matmul, add, last_norm, dense, norm = (
+            self.units[name] for name in ("x", "matmul", "residual_add", "last_norm", "dense", "sign_norm")
         )
         drains = matmul.drain_en & (matmul.fields.epilogue == Epilogue.RESIDUAL)
         row_start = Signal(X_ADDR_BITS, reset_less=True)
@@ -162,21 +162,21 @@ class Datapath(wiring.Component):
             m.d.sync += connect(row_start, matmul.captured.dst_addr)
         with m.Elif(matmul.drain_en & (matmul.drain_chunk == matmul.fields.chunks - 1)):
             m.d.sync += row_start.eq(row_start + matmul.fields.stride)
-        writers = [(unit.x_w_en, unit.x_w_addr, unit.x_w_data) for unit in (dense, head)]
+        writers = [(unit.x_w_en, unit.x_w_addr, unit.x_w_data) for unit in (dense, last_norm)]
         writers.append((add.w_en, add.w_addr, add.w_data))
         for en, addr, word in writers:
             with m.If(en):
                 m.d.comb += [x.w_en.eq(1), connect_address(x.w_addr, addr), connect(x.w_data, word)]
         m.d.comb += [
-            connect_address(x.r_addr[0], Mux(drains, add_addr, Mux(head.x_en, head.x_addr, norm.x_addr))),
-            *(connect(unit.x_data, x.r_data[0]) for unit in (add, head, norm)),
+            connect_address(x.r_addr[0], Mux(drains, add_addr, Mux(last_norm.x_en, last_norm.x_addr, norm.x_addr))),
+            *(connect(unit.x_data, x.r_data[0]) for unit in (add, last_norm, norm)),
             connect(add.en, drains),
             connect(add.addr, add_addr),
             add.param_addr.eq(matmul.fields.param_addr + matmul.drain_chunk),
             connect(add.sums, matmul.drain_data),
-            connect(norm.stat_r_addr, head.stat_addr),
-            connect(head.stat_s1, norm.stat_r_s1),
-            connect(head.stat_r, norm.stat_r_r),
+            connect(norm.stat_r_addr, last_norm.stat_addr),
+            connect(last_norm.stat_s1, norm.stat_r_s1),
+            connect(last_norm.stat_r, norm.stat_r_r),
         ]
         # Registered: only the total matters, and three adders deep is long enough.
         m.d.sync += self.saturations.eq(dense.saturations + add.saturations)

@@ -1,4 +1,4 @@
-"""The head unit: mean over the tokens and the last LayerNorm (docs/semantics.md, paragraph 11)."""
+"""The last norm: mean over the tokens and the last LayerNorm (docs/semantics.md, paragraph 11)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..parts.stream import X_ADDR_BITS, command_layout, command_port, field_bits
 
 
 def check_y_range(engine: EngineConfig) -> None:
-    """Check that y fits `LastNormUnit.y_bits` for every row of the engine's largest model; see `Head` for the bound.
+    """Check that y fits `LastNormUnit.y_bits` for every row of the largest model; see `LastNorm` for the bound.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def check_y_range(engine: EngineConfig) -> None:
     )
 
 
-class Head(wiring.Component):
+class LastNorm(wiring.Component):
     """Pool the tokens, and normalise pooled rows for the classifier.
 
     `pool` writes ``(sum over tokens of X) >> shift`` back to x, a chunk at a time. `normalise` takes S1 and R of a row,

@@ -111,7 +111,7 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"lane": 61.5, "lane_bit": 1.153, "unit": 0.0},
             "ffs": {"lane": 95.14, "lane_bit": 2.996, "unit": 87.22},
         },
-        "head": {
+        "last_norm": {
             "luts": {"lane": 50.42, "lane_bit": 2.245, "row_bit": 2.466, "unit": 159.6},
             "ffs": {"lane": 57.96, "lane_bit": 1.008, "row_bit": 5.853, "unit": 260.2},
         },
@@ -229,7 +229,7 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"lane": 58.91, "lane_bit": 1.934, "unit": 2.179},
             "ffs": {"lane": 95.82, "lane_bit": 2.937, "unit": 85.73},
         },
-        "head": {
+        "last_norm": {
             "luts": {"lane": 28.07, "lane_bit": 5.348, "row_bit": 0.0, "unit": 446.6},
             "ffs": {"lane": 58.08, "lane_bit": 1.003, "row_bit": 6.535, "unit": 227.7},
         },

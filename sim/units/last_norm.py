@@ -17,7 +17,7 @@ from .written import Rows, Scalars, Written
 class LastNormUnit(Unit):
     """Pools chunk by chunk, normalises channel by channel with S1 and R of `sign_norm`'s row memory."""
 
-    name = "head"
+    name = "last_norm"
     #: Signed width of y; `hw.units.last_norm.check_y_range` checks that it is enough.
     y_bits = 16
     #: From the address of a chunk's last token to the write of its mean: word, x, sum, mean.

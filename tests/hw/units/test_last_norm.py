@@ -1,4 +1,4 @@
-"""The head unit and its divider against the integer reference, with the offsets of its description."""
+"""The last norm and its divider against the integer reference, with the offsets of its description."""
 
 from dataclasses import dataclass, field
 from random import Random
@@ -9,7 +9,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from bivit.hw.parts.divider import Divider
-from bivit.hw.units.last_norm import Head, check_y_range
+from bivit.hw.units.last_norm import LastNorm, check_y_range
 from bivit.sim.engine.commands import Normalise, Pool
 from bivit.sim.engine.config import EngineConfig
 from bivit.sim.engine.timing import Activity
@@ -30,8 +30,8 @@ def engine_of(**changes: Any) -> EngineConfig:
     return EngineConfig(rows=2, columns=8, lanes=LANES, dense_lanes=8, **limits)
 
 
-def head_of(engine: EngineConfig) -> Head:
-    return Head(LastNormUnit(engine))
+def last_norm_of(engine: EngineConfig) -> LastNorm:
+    return LastNorm(LastNormUnit(engine))
 
 
 @pytest.mark.parametrize(("power", "divisor_bits"), [(36, 28), (0, 3), (9, 5)])
@@ -94,7 +94,7 @@ def run(
     engine: EngineConfig, commands: list[tuple[str, dict[str, int]]], x: dict[int, int], stats: dict[int, tuple]
 ) -> tuple[list[Trace], list[int]]:
     """Issue every command as soon as the one before allows it; reads and writes `x`. Return traces and the last y."""
-    dut = head_of(engine)
+    dut = last_norm_of(engine)
     traces = [Trace() for _ in commands]
     noise, y = Random(2), []
 
