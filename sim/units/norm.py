@@ -245,7 +245,7 @@ class NormUnit(Unit):
 
 
 class SignNormUnit(NormUnit):
-    """SignNorm: rows of the residual, shifted right by `norm_shift`; `head` reads S1 and R as well."""
+    """SignNorm: rows of the residual, shifted right by `norm_shift`; `last_norm` reads S1 and R as well."""
 
     name = "sign_norm"
     command = SignNorm
