@@ -167,15 +167,12 @@ class Engine(wiring.Component):
         m.d.comb += [
             connect(pixels.strip_beats, settings.strip_beats),
             connect(pixels.strips, settings.strips),
-            connect(pixels.read_addr, datapath.pixel_addr),
-            connect(datapath.pixel_data, pixels.read_data),
             connect(pixels.release, datapath.strip_done),
-            connect(logits.w_en, datapath.logit_w_en),
-            connect(logits.w_addr, datapath.logit_w_addr),
-            connect(logits.w_data, datapath.logit_w_data),
             connect(logits.tag, self._run.image[:TAG_BITS]),
             connect(logits.cancel, self._run.cut),
         ]
+        wiring.connect(m, datapath.pixels, pixels.read)
+        wiring.connect(m, datapath.logit_write, logits.write)
         wiring.connect(m, logits.queue, queue.entry)
 
     def _status(self, m: Module) -> None:

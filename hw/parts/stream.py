@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from amaranth.hdl import Value
+from amaranth.hdl import ShapeLike, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Flow, In, Out
 
 from ...sim.engine.commands import Command, Matmul, SignNorm
+from ...sim.engine.words import WORD
 from ...sim.errors import check
 
 #: Payload of one 64-bit beat for a loadable memory; `hw.parts.memory.LoadableMemory` listens to its own id.
@@ -45,9 +46,28 @@ def axis_signals(stream: Any) -> dict[str, Value]:
     return {**fields, "tvalid": stream.valid, "tready": stream.ready}
 
 
-def read_port(addr_bits: int, width: int) -> wiring.Signature:
-    """Signature of a memory's reader: address out, data in one cycle later."""
-    return wiring.Signature({"addr": Out(addr_bits), "data": In(width)})
+def read_port(addr_bits: int, shape: ShapeLike, *, strobed: bool = False) -> wiring.Signature:
+    """Signature of a memory's reader: address out, data in one cycle later where nothing else is said.
+
+    If strobed, `en` tells the addresses that count.
+    """
+    return wiring.Signature({**({"en": Out(1)} if strobed else {}), "addr": Out(addr_bits), "data": In(shape)})
+
+
+def write_port(addr_bits: int, shape: ShapeLike) -> wiring.Signature:
+    """Signature of a memory's writer: a word when `en`."""
+    return wiring.Signature({"en": Out(1), "addr": Out(addr_bits), "data": Out(shape)})
+
+
+def stats_layout(s1_bits: int, r_bits: int) -> data.StructLayout:
+    """Word of the memory of rows: S1 and R of a row."""
+    return data.StructLayout({"s1": signed(s1_bits), "r": r_bits})
+
+
+def operands_port(rows: int, columns: int) -> wiring.Signature:
+    """Signature of the array's reader: memories and words of both operands out, the operands in one cycle later."""
+    fields = {name: Out(field_bits(Matmul, name)) for name in ("a_mem", "a_addr", "w_mem", "w_addr")}
+    return wiring.Signature({**fields, "a": In(rows * WORD), "w": In(columns * WORD)})
 
 
 def bits_port(lanes: int) -> wiring.Signature:

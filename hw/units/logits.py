@@ -12,7 +12,7 @@ from ...sim.engine.memories import TAG_BITS
 from ...sim.engine.words import ceil_div
 from ..parts.connect import connect, connect_address
 from ..parts.memory import WordMemory
-from ..parts.stream import command_port
+from ..parts.stream import command_port, field_bits, write_port
 from .logits_queue import LOGIT_BITS, queue_port
 
 
@@ -32,7 +32,7 @@ class Logits(wiring.Component):
 
     Members
     -------
-    w_en, w_addr, w_data : In
+    write : In(write_port)
         Write a chunk of logits. Chunks beyond `max_classes`, which the classifier's last group may have, are dropped.
     command, tag : In
         Send the first `classes` logits, `tag` beside them.
@@ -52,9 +52,7 @@ class Logits(wiring.Component):
         self.engine = engine
         super().__init__(
             {
-                "w_en": In(1),
-                "w_addr": In(12),
-                "w_data": In(engine.lanes * LOGIT_BITS),
+                "write": In(write_port(field_bits(Output, "classes"), engine.lanes * LOGIT_BITS)),
                 "command": In(command_port(*self.commands)),
                 "tag": In(TAG_BITS),
                 "cancel": In(1),
@@ -76,9 +74,9 @@ class Logits(wiring.Component):
         left, lane = Signal(12), Signal(range(lanes))  # classes to send, this one included, and its lane
         chunk = Signal(12, reset_less=True)  # of the next word; it has been addressed for cycles when it is needed
         m.d.comb += [
-            words.w_en.eq(self.w_en & (self.w_addr < chunks)),
-            connect_address(words.w_addr, self.w_addr),
-            connect(words.w_data, self.w_data),
+            words.w_en.eq(self.write.en & (self.write.addr < chunks)),
+            connect_address(words.w_addr, self.write.addr),
+            connect(words.w_data, self.write.data),
             connect_address(words.r_addr[0], chunk),
             connect(queue.en, sending),
             queue.beat.data.eq(word[:LOGIT_BITS]),

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from ...sim.engine.config import EngineConfig
 from ...sim.engine.memories import SETTINGS
 from ..parts.connect import connect
-from ..parts.stream import beat_layout
+from ..parts.stream import beat_layout, read_port
 
 _BITS = dict(SETTINGS)
 
@@ -23,8 +23,8 @@ class PixelBuffer(wiring.Component):
     an image that was taken in part is dropped up to its TLAST, and the beat behind it is the next run's first.
 
     Timing: one beat a cycle while a half is free. The half of a strip released in cycle t takes beats from t + 1 on,
-        and a strip whose last beat came in cycle t can be read from t + 1 on: `sim.engine.pixel_model`. `read_data`
-        follows `read_addr` by two cycles. The first beat can be taken in the cycle after `start`.
+        and a strip whose last beat came in cycle t can be read from t + 1 on: `sim.engine.pixel_model`. A byte
+        follows its address by two cycles. The first beat can be taken in the cycle after `start`.
     Numerics: none; byte 0 of a beat is the least significant.
 
     Parameters
@@ -50,7 +50,7 @@ class PixelBuffer(wiring.Component):
         The current strip can be read.
     release : In(1)
         The current strip, which must be available, may be overwritten; the next strip becomes the current one.
-    read_addr, read_data : In(16), Out(8)
+    read : In(read_port)
         Byte of the current strip.
     limit : Out(32)
         Images of the run that are whole or still expected to be.
@@ -70,8 +70,7 @@ class PixelBuffer(wiring.Component):
                 "strips": In(_BITS["strips"]),
                 "pixels": In(stream.Signature(beat_layout(8 * engine.pixel_bytes))),
                 "available": Out(1),
-                "read_addr": In(16),
-                "read_data": Out(8),
+                "read": In(read_port(16, 8, strobed=True)),
                 "limit": Out(32),
                 "error": Out(1),
                 "dropping": Out(1),
@@ -166,14 +165,14 @@ class PixelBuffer(wiring.Component):
             connect(write.en, taken),
             write.addr.eq(Cat(beat[:addr_bits], fill_half)),
             connect(write.data, self.pixels.payload.data),
-            read.addr.eq(Cat(self.read_addr[byte_bits:][:addr_bits], read_half)),
+            read.addr.eq(Cat(self.read.addr[byte_bits:][:addr_bits], read_half)),
         ]
         word_1 = read.data
         byte = word_1
         if byte_bits:
             byte_1 = Signal(byte_bits, reset_less=True)
-            m.d.sync += connect(byte_1, self.read_addr[:byte_bits])
+            m.d.sync += connect(byte_1, self.read.addr[:byte_bits])
             byte = word_1.word_select(byte_1, 8)
         read_data = Signal(8, reset_less=True)
         m.d.sync += read_data.eq(byte)
-        m.d.comb += connect(self.read_data, read_data)
+        m.d.comb += connect(self.read.data, read_data)

@@ -84,11 +84,11 @@ class Bench:
         """Write as the classifier does: whole groups, also beyond the last class."""
         padded = logits + [0x5A5A5A5A] * (chunks * LANES - len(logits))
         for chunk in range(chunks):
-            ctx.set(self.dut.w_en, 1)
-            ctx.set(self.dut.w_addr, chunk)
-            ctx.set(self.dut.w_data, join(padded[chunk * LANES : (chunk + 1) * LANES], [LOGIT_BITS] * LANES))
+            ctx.set(self.dut.write.en, 1)
+            ctx.set(self.dut.write.addr, chunk)
+            ctx.set(self.dut.write.data, join(padded[chunk * LANES : (chunk + 1) * LANES], [LOGIT_BITS] * LANES))
             await self.tick(ctx)
-        ctx.set(self.dut.w_en, 0)
+        ctx.set(self.dut.write.en, 0)
 
     async def start(self, ctx: Any, classes: int, tag: int) -> None:
         self.offset = 0

@@ -95,9 +95,9 @@ class Bench:
         got = []
         for cycle in range(len(addresses) + READ_LATENCY):
             if cycle >= READ_LATENCY:
-                got.append(ctx.get(self.dut.read_data))
+                got.append(ctx.get(self.dut.read.data))
             if cycle < len(addresses):
-                ctx.set(self.dut.read_addr, addresses[cycle])
+                ctx.set(self.dut.read.addr, addresses[cycle])
             ctx.set(self.dut.release, release and cycle == len(addresses) - 1)
             await self.tick(ctx)
         return bytes(got)
