@@ -10,6 +10,7 @@ from amaranth.sim import Simulator
 from bivit.hw.parts.popcount import Features
 from bivit.hw.units.xnor_dot import XnorDot
 from bivit.sim.bits import pack
+from bivit.sim.engine.pipeline import XNOR_DOT_CYCLES
 from bivit.sim.reference.prepare import grouped
 from bivit.sim.reference.products import binary_linear
 
@@ -34,12 +35,12 @@ def in_hardware(a: np.ndarray, w: np.ndarray) -> int:
     both = Cat(*operands)
 
     async def bench(ctx) -> None:
-        for cycle in range(STEPS + XnorDot.LATENCY):
+        for cycle in range(STEPS + XNOR_DOT_CYCLES):
             if cycle < STEPS:
                 ctx.set(both, int(a[cycle]) | int(w[cycle]) << 64)
-            ctx.set(dot.first, cycle == XnorDot.LATENCY - 1)
+            ctx.set(dot.first, cycle == XNOR_DOT_CYCLES - 1)
             await ctx.tick()
-            if cycle == STEPS + XnorDot.LATENCY - 2:
+            if cycle == STEPS + XNOR_DOT_CYCLES - 2:
                 result.append(2 * ctx.get(dot.o) - LENGTH)
 
     result: list[int] = []

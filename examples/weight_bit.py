@@ -46,6 +46,7 @@ from bivit.sim import (
 )
 from bivit.sim.bits import WORD_BITS, pack
 from bivit.sim.engine.loadstream import BEAT_BYTES, build_stream
+from bivit.sim.engine.pipeline import XNOR_DOT_CYCLES
 from bivit.sim.program.graph import Param
 from bivit.sim.program.load_words import load_words
 from bivit.sim.program.place import Place
@@ -203,12 +204,12 @@ def loaded_word(engine: EngineConfig, address: int, word: int) -> int:
     read = []
 
     async def bench(ctx: Any) -> None:
-        ctx.set(loader.tvalid, 1)
+        ctx.set(loader.beats.valid, 1)
         for at in range(0, len(stream), BEAT_BYTES):
-            ctx.set(loader.tdata, int.from_bytes(stream[at : at + BEAT_BYTES], "little"))
-            ctx.set(loader.tlast, at + BEAT_BYTES == len(stream))
-            await ctx.tick().until(loader.tready)
-        ctx.set(loader.tvalid, 0)
+            ctx.set(loader.beats.payload.data, int.from_bytes(stream[at : at + BEAT_BYTES], "little"))
+            ctx.set(loader.beats.payload.last, at + BEAT_BYTES == len(stream))
+            await ctx.tick().until(loader.beats.ready)
+        ctx.set(loader.beats.valid, 0)
         await ctx.tick().repeat(4)
         assert ctx.get(loader.loads_ok) == 1
         read.append(ctx.get(weights.r_data))
@@ -254,7 +255,7 @@ def dot_sum(engine: EngineConfig, activations: int, weights: int) -> int:
 
     async def bench(ctx: Any) -> None:
         ctx.set(Cat(*operands), activations | weights << WORD_BITS)
-        await ctx.tick().repeat(XnorDot.LATENCY)
+        await ctx.tick().repeat(XNOR_DOT_CYCLES)
         sums.append(ctx.get(dot.o))
 
     simulate(m, bench)

@@ -25,7 +25,17 @@ from ..sim.units.unit import Unit
 from ..sim.units.value_sums import ValueSumsUnit
 from .parts.connect import connect, connect_address
 from .parts.memory import LoadableMemory, WordMemory
-from .parts.stream import CHUNK_BITS, LOAD_BUS, X_ADDR_BITS, command_port, field_bits, given, takers
+from .parts.stream import (
+    CHUNK_BITS,
+    LOAD_BUS,
+    X_ADDR_BITS,
+    command_port,
+    field_bits,
+    given,
+    read_port,
+    takers,
+    write_port,
+)
 from .units.attention_threshold import AttentionThreshold
 from .units.bit_store import BitStore
 from .units.dense import Dense
@@ -71,12 +81,9 @@ def datapath_ports(engine: EngineConfig) -> dict[str, wiring.Member]:
         "command": In(command_port(*DATAPATH_COMMANDS)),
         "load": In(LOAD_BUS),
         "bank": In(1),
-        "pixel_addr": Out(field_bits(Embed, "row_bytes")),
-        "pixel_data": In(8),
+        "pixels": Out(read_port(field_bits(Embed, "row_bytes"), 8, strobed=True)),
         "strip_done": Out(1),
-        "logit_w_en": Out(1),
-        "logit_w_addr": Out(field_bits(Output, "classes")),
-        "logit_w_data": Out(engine.lanes * HEAD_BIAS_BITS),
+        "logit_write": Out(write_port(field_bits(Output, "classes"), engine.lanes * HEAD_BIAS_BITS)),
         "array_active": Out(1),
         "saturations": Out(8),
     }
@@ -98,9 +105,9 @@ class Datapath(wiring.Component):
         As of `Sequencer`.
     load, bank : In
         Load bus, and the bank in use.
-    pixel_addr, pixel_data, strip_done : Out, In, Out
+    pixels, strip_done : Out
         Reader of the current strip, and its release, as `PixelBuffer`.
-    logit_w_en, logit_w_addr, logit_w_data : Out
+    logit_write : Out(write_port)
         Writer of the logits, as `Dense`.
     array_active : Out(1)
         The array takes a step.
@@ -139,16 +146,10 @@ class Datapath(wiring.Component):
     def _streams(self, m: Module) -> None:
         """Pixels in, logits out."""
         dense, last_norm = self.units["dense"], self.units["last_norm"]
-        m.d.comb += [
-            connect(self.pixel_addr, dense.pixel_addr),
-            connect(dense.pixel_data, self.pixel_data),
-            connect(self.strip_done, dense.strip_done),
-            connect(last_norm.y_addr, dense.y_addr),
-            connect(dense.y_data, last_norm.y_data),
-            connect(self.logit_w_en, dense.logit_w_en),
-            connect(self.logit_w_addr, dense.logit_w_addr),
-            connect(self.logit_w_data, dense.logit_w_data),
-        ]
+        wiring.connect(m, dense.pixels, wiring.flipped(self.pixels))
+        wiring.connect(m, dense.y, last_norm.y)
+        wiring.connect(m, dense.logit_write, wiring.flipped(self.logit_write))
+        m.d.comb += connect(self.strip_done, dense.strip_done)
 
     def _residual(self, m: Module) -> None:
         """The memory of X: three writers and three readers, one at a time by schedule."""
@@ -162,22 +163,21 @@ class Datapath(wiring.Component):
             m.d.sync += connect(row_start, matmul.captured.dst_addr)
         with m.Elif(matmul.drain_en & (matmul.drain_chunk == matmul.fields.chunks - 1)):
             m.d.sync += row_start.eq(row_start + matmul.fields.stride)
-        writers = [(unit.x_w_en, unit.x_w_addr, unit.x_w_data) for unit in (dense, last_norm)]
-        writers.append((add.w_en, add.w_addr, add.w_data))
-        for en, addr, word in writers:
-            with m.If(en):
-                m.d.comb += [x.w_en.eq(1), connect_address(x.w_addr, addr), connect(x.w_data, word)]
+        reader = last_norm.x_read
+        for write in (dense.x_write, last_norm.x_write, add.x_write):
+            with m.If(write.en):
+                m.d.comb += [x.w_en.eq(1), connect_address(x.w_addr, write.addr), connect(x.w_data, write.data)]
         m.d.comb += [
-            connect_address(x.r_addr[0], Mux(drains, add_addr, Mux(last_norm.x_en, last_norm.x_addr, norm.x_addr))),
-            *(connect(unit.x_data, x.r_data[0]) for unit in (add, last_norm, norm)),
+            connect_address(
+                x.r_addr[0], Mux(drains, add_addr, Mux(last_norm.x_read.en, last_norm.x_read.addr, norm.x.addr))
+            ),
+            *(connect(word, x.r_data[0]) for word in (add.x_data, reader.data, norm.x.data)),
             connect(add.en, drains),
             connect(add.addr, add_addr),
             add.param_addr.eq(matmul.fields.param_addr + matmul.drain_chunk),
             connect(add.sums, matmul.drain_data),
-            connect(norm.stat_r_addr, last_norm.stat_addr),
-            connect(last_norm.stat_s1, norm.stat_r_s1),
-            connect(last_norm.stat_r, norm.stat_r_r),
         ]
+        wiring.connect(m, last_norm.stats, norm.stats)
         # Registered: only the total matters, and three adders deep is long enough.
         m.d.sync += self.saturations.eq(dense.saturations + add.saturations)
 
@@ -186,16 +186,13 @@ class Datapath(wiring.Component):
         matmul, store, sums, weights, preload = (
             self.units[name] for name in ("matmul", "bit_store", "value_sums", "weights", "preload")
         )
+        wiring.connect(m, matmul.operands, store.operands)
+        wiring.connect(m, matmul.sums, sums.read)
         m.d.comb += [
-            connect_address(weights.r_addr, matmul.w_addr),
+            connect_address(weights.r_addr, matmul.operands.w_addr),
             connect(store.weight_word, weights.r_data),
-            *(connect(getattr(store, name), getattr(matmul, name)) for name in ("a_mem", "a_addr", "w_mem", "w_addr")),
-            connect(matmul.a, store.a),
-            connect(matmul.w, store.w),
-            connect_address(preload.r_addr, matmul.preload_addr),
-            connect(matmul.preload_data, preload.r_data),
-            connect(sums.read.addr, matmul.preload_addr),
-            connect(matmul.sums_data, sums.read.data),
+            connect_address(preload.r_addr, matmul.preload.addr),
+            connect(matmul.preload.data, preload.r_data),
             connect(self.array_active, matmul.active),
         ]
 
@@ -280,6 +277,6 @@ class Datapath(wiring.Component):
             buffer.w_en.eq(matmul.drain_en & (fields.epilogue == Epilogue.HEAD_NORM)),
             connect_address(buffer.w_addr, matmul.drain_row * chunks + matmul.drain_chunk + fields.dst_chunk),
             connect(buffer.w_data, matmul.drain_data),
-            connect_address(buffer.r_addr[0], norm.x_addr),
-            connect(norm.x_data, buffer.r_data[0]),
+            connect_address(buffer.r_addr[0], norm.x.addr),
+            connect(norm.x.data, buffer.r_data[0]),
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,38 +13,23 @@ from .datapath import Datapath
 from .handover import Handover
 from .loader import Loader
 from .parts.connect import connect
-from .parts.stream import given, takers
+from .parts.stream import LOAD_BEAT, axis_ports, axis_signals, beat_layout, given, takers
 from .registers import AXI_LITE, Registers
 from .run import Run
 from .sequencer import Sequencer
 from .settings import Settings
 from .units.logits import Logits
-from .units.logits_queue import LOGIT_BITS, LogitsQueue
+from .units.logits_queue import LOGIT_BEAT, LogitsQueue
 from .units.pixel_buffer import PixelBuffer
-
-#: Signals of the streams that the engine takes.
-_STREAM_IN = ("tdata", "tlast", "tvalid", "tready")
-#: Signals of the stream that leaves it.
-_STREAM_OUT = ("tdata", "tuser", "tlast", "tvalid", "tready")
 
 
 def engine_ports(engine: EngineConfig) -> dict[str, wiring.Member]:
     """Return the top-level ports of an engine, by name; the clock and reset come on top."""
     return {
         **{f"s_axil_{name}": port for name, port in AXI_LITE.items()},
-        "s_axis_pixels_tdata": In(8 * engine.pixel_bytes),
-        "s_axis_pixels_tlast": In(1),
-        "s_axis_pixels_tvalid": In(1),
-        "s_axis_pixels_tready": Out(1),
-        "s_axis_load_tdata": In(64),
-        "s_axis_load_tlast": In(1),
-        "s_axis_load_tvalid": In(1),
-        "s_axis_load_tready": Out(1),
-        "m_axis_logits_tdata": Out(LOGIT_BITS),
-        "m_axis_logits_tuser": Out(TAG_BITS),
-        "m_axis_logits_tlast": Out(1),
-        "m_axis_logits_tvalid": Out(1),
-        "m_axis_logits_tready": In(1),
+        **axis_ports("s_axis_pixels", In, beat_layout(8 * engine.pixel_bytes)),
+        **axis_ports("s_axis_load", In, LOAD_BEAT),
+        **axis_ports("m_axis_logits", Out, LOGIT_BEAT),
         "irq": Out(1),
     }
 
@@ -109,18 +94,18 @@ class Engine(wiring.Component):
 
     def _ports(self, m: Module) -> None:
         """Connect the AXI ports, whose names are flat."""
-        members = engine_ports(self.engine)
-        ports = {name: getattr(self, name) for name in members}
-        for name, port in AXI_LITE.items():
-            outer, inner = ports[f"s_axil_{name}"], getattr(self._registers, name)
-            m.d.comb += connect(inner, outer) if port.flow is In else connect(outer, inner)
-        streams = (("s_axis_pixels", self._pixel_buffer), ("s_axis_load", self._loader), ("m_axis_logits", self._queue))
-        for prefix, unit in streams:
-            for name in _STREAM_OUT if unit is self._queue else _STREAM_IN:
-                outer, inner = ports[f"{prefix}_{name}"], getattr(unit, name)
-                flow = members[f"{prefix}_{name}"].flow
-                m.d.comb += connect(inner, outer) if flow is In else connect(outer, inner)
-        m.d.comb += connect(self.irq, self._registers.irq)
+        inner: dict[str, Value] = {f"s_axil_{name}": getattr(self._registers, name) for name in AXI_LITE}
+        streams = {
+            "s_axis_pixels": self._pixel_buffer.pixels,
+            "s_axis_load": self._loader.beats,
+            "m_axis_logits": self._queue.logits,
+        }
+        for prefix, stream in streams.items():
+            inner |= {f"{prefix}_{name}": signal for name, signal in axis_signals(stream).items()}
+        inner["irq"] = self._registers.irq
+        for name, port in engine_ports(self.engine).items():
+            outer = getattr(self, name)
+            m.d.comb += connect(inner[name], outer) if port.flow is In else connect(outer, inner[name])
 
     def _load(self, m: Module) -> None:
         """Connect the load bus, and swap banks between runs."""
@@ -182,20 +167,13 @@ class Engine(wiring.Component):
         m.d.comb += [
             connect(pixels.strip_beats, settings.strip_beats),
             connect(pixels.strips, settings.strips),
-            connect(pixels.read_addr, datapath.pixel_addr),
-            connect(datapath.pixel_data, pixels.read_data),
             connect(pixels.release, datapath.strip_done),
-            connect(logits.w_en, datapath.logit_w_en),
-            connect(logits.w_addr, datapath.logit_w_addr),
-            connect(logits.w_data, datapath.logit_w_data),
             connect(logits.tag, self._run.image[:TAG_BITS]),
             connect(logits.cancel, self._run.cut),
-            connect(logits.level, queue.level),
-            connect(queue.en, logits.en),
-            connect(queue.data, logits.data),
-            connect(queue.tag, logits.out_tag),
-            connect(queue.last, logits.last),
         ]
+        wiring.connect(m, datapath.pixels, pixels.read)
+        wiring.connect(m, datapath.logit_write, logits.write)
+        wiring.connect(m, logits.queue, queue.entry)
 
     def _status(self, m: Module) -> None:
         """Build the counters and show everything in the registers."""
@@ -210,7 +188,7 @@ class Engine(wiring.Component):
             connect(registers.loads_ok, loader.loads_ok),
             connect(registers.loads_bad, loader.loads_bad),
             connect(registers.network, self._settings.network),
-            connect(registers.queue, self._queue.level),
+            connect(registers.queue, self._queue.entry.level),
         ]
         counted = {
             "array_busy": self._datapath.array_active,

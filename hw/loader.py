@@ -5,14 +5,14 @@ from __future__ import annotations
 from enum import IntEnum
 
 from amaranth.hdl import Module, Mux, Signal, Value, ValueLike
-from amaranth.lib import wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ETHERNET
 from amaranth.lib.wiring import In, Out
 
 from ..sim.engine.config import EngineConfig
 from ..sim.engine.loadstream import MAGIC, STREAM_VERSION, LoadError
 from .parts.connect import connect
-from .parts.stream import LOAD_BUS
+from .parts.stream import LOAD_BEAT, LOAD_BUS
 
 
 class State(IntEnum):
@@ -38,10 +38,10 @@ class Loader(wiring.Component):
     Every word goes to the bank that is not read, so a refused stream changes nothing that the engine uses. A beat's
     TLAST is judged before what the beat holds. After an error the rest of the stream is taken and dropped up to TLAST.
     A stream that stays unfinished is given up by `abort_load`; beats that its sender still delivers count as a new
-    stream, and are refused. A complete stream waits, with `tready` low, until `idle`; `abort_load` has no effect on it,
+    stream, and are refused. A complete stream waits, with `ready` low, until `idle`; `abort_load` has no effect on it,
     and none between streams.
 
-    Timing: one beat a cycle, except one cycle without `tready` after each section header; a beat is on the load bus in
+    Timing: one beat a cycle, except one cycle without `ready` after each section header; a beat is on the load bus in
         the cycle after it was taken; `commit` comes in the cycle after the last beat, or as soon as `idle` is high.
     Numerics: CRC-32 as zlib.crc32 over the bytes in little-endian order.
 
@@ -52,10 +52,8 @@ class Loader(wiring.Component):
 
     Members
     -------
-    tdata, tlast, tvalid : In
-        AXI4-Stream, 64 bits.
-    tready : Out
-        Independent of `tvalid`.
+    beats : In(stream of LOAD_BEAT)
+        The load stream; `ready` does not depend on `valid`.
     idle : In
         The engine reads no loadable memory in the next cycle: must be low already in the cycle of its start.
     abort_load : In
@@ -76,10 +74,7 @@ class Loader(wiring.Component):
         self.engine = engine
         super().__init__(
             {
-                "tdata": In(64),
-                "tlast": In(1),
-                "tvalid": In(1),
-                "tready": Out(1),
+                "beats": In(stream.Signature(LOAD_BEAT)),
                 "idle": In(1),
                 "abort_load": In(1),
                 "load": Out(LOAD_BUS),
@@ -90,6 +85,7 @@ class Loader(wiring.Component):
                 "loads_bad": Out(32),
             }
         )
+        self._word, self._last = self.beats.payload.data, self.beats.payload.last
         self._state = Signal(State, init=State.MAGIC)
         self._beat = Signal()  # a beat is taken in this cycle
         self._reason = Signal(LoadError)  # why a stream is refused in this cycle
@@ -100,14 +96,14 @@ class Loader(wiring.Component):
         """Build the state machine, one state for each kind of beat."""
         m = Module()
         m.submodules.checksum = checksum = CRC32_ETHERNET(data_width=64).create()
-        m.d.comb += [self._beat.eq(self.tvalid & self.tready), connect(self.error, self._reason)]
+        m.d.comb += [self._beat.eq(self.beats.valid & self.beats.ready), connect(self.error, self._reason)]
         with m.If(self._beat):
             m.d.sync += self._remaining.eq(self._remaining - 1)
         self._header_states(m)
         self._section_states(m)
         self._end_states(m, checksum.crc)
         m.d.comb += [
-            connect(checksum.data, self.tdata),
+            connect(checksum.data, self._word),
             connect(checksum.valid, self._beat),
             checksum.start.eq(self._state == State.MAGIC),
         ]
@@ -144,25 +140,25 @@ class Loader(wiring.Component):
     def _header_states(self, m: Module) -> None:
         """Beats 0 to 2: magic; version and length; engine."""
         with m.If(self._state == State.MAGIC):
-            m.d.comb += self.tready.eq(1)
+            m.d.comb += self.beats.ready.eq(1)
             with m.If(self._beat):
                 self._go(m, State.LENGTH)
-                self._refuse(m, LoadError.MAGIC, when=self.tdata != MAGIC)
-            self._cut_short(m, when=self._beat & self.tlast)
+                self._refuse(m, LoadError.MAGIC, when=self._word != MAGIC)
+            self._cut_short(m, when=self._beat & self._last)
         with m.If(self._state == State.LENGTH):
-            m.d.comb += self.tready.eq(1)
+            m.d.comb += self.beats.ready.eq(1)
             with m.If(self._beat):
-                m.d.sync += self._remaining.eq(self.tdata[32:])
+                m.d.sync += self._remaining.eq(self._word[32:])
                 self._go(m, State.ENGINE)
-                self._refuse(m, LoadError.LENGTH, when=self.tdata[32:] == 0)
-                self._refuse(m, LoadError.VERSION, when=self.tdata[:32] != STREAM_VERSION)
-            self._cut_short(m, when=self.abort_load | (self._beat & self.tlast))
+                self._refuse(m, LoadError.LENGTH, when=self._word[32:] == 0)
+                self._refuse(m, LoadError.VERSION, when=self._word[:32] != STREAM_VERSION)
+            self._cut_short(m, when=self.abort_load | (self._beat & self._last))
         with m.If(self._state == State.ENGINE):
-            m.d.comb += self.tready.eq(1)
+            m.d.comb += self.beats.ready.eq(1)
             with m.If(self._beat):
                 self._after(m, self._remaining - 1)
-                self._refuse(m, LoadError.ENGINE, when=self.tdata != self.engine.fingerprint())
-            self._cut_short(m, when=self.abort_load | (self._beat & self.tlast))
+                self._refuse(m, LoadError.ENGINE, when=self._word != self.engine.fingerprint())
+            self._cut_short(m, when=self.abort_load | (self._beat & self._last))
 
     def _section_states(self, m: Module) -> None:
         """Sections: header, a cycle to judge it, words."""
@@ -173,15 +169,15 @@ class Loader(wiring.Component):
         bus = Signal(LOAD_BUS, reset_less=True)
         m.d.comb += [connect(self.load, bus), connect(self.load.en, self._writes)]
         with m.If(self._state == State.SECTION):
-            m.d.comb += self.tready.eq(1)
+            m.d.comb += self.beats.ready.eq(1)
             with m.If(self._beat):
-                m.d.sync += [memory.eq(self.tdata[:8]), addr.eq(self.tdata[8:32]), words.eq(self.tdata[32:])]
+                m.d.sync += [memory.eq(self._word[:8]), addr.eq(self._word[8:32]), words.eq(self._word[32:])]
                 m.d.sync += [known.eq(0), beat.eq(0)]
                 for spec in specs:
-                    with m.If(self.tdata[:8] == spec.id):
+                    with m.If(self._word[:8] == spec.id):
                         m.d.sync += [known.eq(1), connect(depth, spec.depth), connect(beats, spec.beats)]
                 self._go(m, State.CHECK)
-            self._cut_short(m, when=self.abort_load | (self._beat & self.tlast))
+            self._cut_short(m, when=self.abort_load | (self._beat & self._last))
         with m.If(self._state == State.CHECK):
             self._go(m, State.WORDS)
             with m.If(words == 0):
@@ -190,7 +186,7 @@ class Loader(wiring.Component):
             self._refuse(m, LoadError.SECTION, when=~known | (addr + words > depth))
             self._cut_short(m, when=self.abort_load)
         with m.If(self._state == State.WORDS):
-            m.d.comb += self.tready.eq(1)
+            m.d.comb += self.beats.ready.eq(1)
             with m.If(self._beat):
                 done = beat == beats - 1
                 m.d.sync += [beat.eq(Mux(done, 0, beat + 1)), addr.eq(addr + done), words.eq(words - done)]
@@ -198,30 +194,30 @@ class Loader(wiring.Component):
                     connect(bus.memory, memory),
                     connect(bus.addr, addr),
                     connect(bus.beat, beat),
-                    connect(bus.data, self.tdata),
+                    connect(bus.data, self._word),
                 ]
                 with m.If(done & (words == 1)):
                     self._after(m, self._remaining - 1)
                 with m.Else():
                     self._refuse(m, LoadError.LENGTH, when=self._remaining == 1)
-            self._cut_short(m, when=self.abort_load | (self._beat & self.tlast))
+            self._cut_short(m, when=self.abort_load | (self._beat & self._last))
 
     def _end_states(self, m: Module, checksum: Value) -> None:
         """What ends a stream: the CRC beat, the wait for the engine, or dropping what is left of a refused one."""
         with m.If(self._state == State.CRC):
-            m.d.comb += self.tready.eq(1)
+            m.d.comb += self.beats.ready.eq(1)
             with m.If(self._beat):
                 self._go(m, State.COMMIT)
-                with m.If(self.tdata != checksum):
+                with m.If(self._word != checksum):
                     m.d.comb += self._reason.eq(LoadError.CRC)
                     self._go(m, State.MAGIC)
-                self._refuse(m, LoadError.LENGTH, when=~self.tlast)
+                self._refuse(m, LoadError.LENGTH, when=~self._last)
             self._cut_short(m, when=self.abort_load)
         with m.If(self._state == State.COMMIT):
             m.d.comb += connect(self.commit, self.idle)
             with m.If(self.idle):
                 self._go(m, State.MAGIC)
         with m.If(self._state == State.DISCARD):
-            m.d.comb += self.tready.eq(1)
-            with m.If(self.abort_load | (self._beat & self.tlast)):
+            m.d.comb += self.beats.ready.eq(1)
+            with m.If(self.abort_load | (self._beat & self._last)):
                 self._go(m, State.MAGIC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In
 from amaranth.utils import exact_log2
 
 from ...sim.engine.commands import ROW_MEMORIES, ColumnMemory, Matmul, OperandMemory
@@ -12,7 +12,7 @@ from ...sim.engine.words import WORD
 from ...sim.units.bit_store import BitStoreUnit
 from ..parts.connect import connect, connect_address
 from ..parts.memory import SlotMemory
-from ..parts.stream import CHUNK_BITS, ROW_BITS, field_bits
+from ..parts.stream import CHUNK_BITS, ROW_BITS, field_bits, operands_port
 
 #: Which sources can write which memory; the schedule never lets two write one memory in the same cycle.
 SOURCES: dict[str, tuple[OperandMemory, ...]] = {
@@ -48,12 +48,10 @@ class BitStore(wiring.Component):
     -------
     from_drain, from_sign_norm, from_head_norm, from_attention : In(source_layout)
         Sources of bits.
-    a_mem, a_addr, w_mem, w_addr : In
-        Operands to read: memories of `OperandMemory` and `ColumnMemory`, and words.
+    operands : In(operands_port)
+        Operands to read, of `OperandMemory` and `ColumnMemory`.
     weight_word : In(C * 64)
-        The word of the weight memory at `w_addr`, read outside.
-    a, w : Out
-        Operands of the array.
+        The word of the weight memory at `operands.w_addr`, read outside.
     """
 
     def __init__(self, unit: BitStoreUnit):
@@ -62,13 +60,8 @@ class BitStore(wiring.Component):
         super().__init__(
             {
                 **{f"from_{name}": In(source_layout(unit.lanes)) for name in SOURCES},
-                "a_mem": In(field_bits(Matmul, "a_mem")),
-                "a_addr": In(field_bits(Matmul, "a_addr")),
-                "w_mem": In(field_bits(Matmul, "w_mem")),
-                "w_addr": In(field_bits(Matmul, "w_addr")),
+                "operands": In(operands_port(engine.rows, engine.columns)),
                 "weight_word": In(engine.columns * WORD),
-                "a": Out(engine.rows * WORD),
-                "w": Out(engine.columns * WORD),
             }
         )
         #: Sources of bits by name.
@@ -125,17 +118,18 @@ class BitStore(wiring.Component):
 
     def _read(self, m: Module, stores: dict[OperandMemory, SlotMemory]) -> None:
         """Give every memory the address, and choose the word by the memory asked for a cycle ago."""
-        a_mem, w_mem = Signal.like(self.a_mem, name="a_mem_read"), Signal.like(self.w_mem, name="w_mem_read")
-        m.d.sync += [connect(a_mem, self.a_mem), connect(w_mem, self.w_mem)]
-        m.d.comb += [self.a.eq(0), connect(self.w, self.weight_word)]
+        port = self.operands
+        a_mem, w_mem = Signal.like(port.a_mem, name="a_mem_read"), Signal.like(port.w_mem, name="w_mem_read")
+        m.d.sync += [connect(a_mem, port.a_mem), connect(w_mem, port.w_mem)]
+        m.d.comb += [port.a.eq(0), connect(port.w, self.weight_word)]
         for memory in ROW_MEMORIES:
-            m.d.comb += connect_address(stores[memory].r_addr, self.a_addr)
+            m.d.comb += connect_address(stores[memory].r_addr, port.a_addr)
             with m.If(a_mem == memory):
-                m.d.comb += connect(self.a, stores[memory].r_data)
+                m.d.comb += connect(port.a, stores[memory].r_data)
         for column, memory in _COLUMNS.items():
-            m.d.comb += connect_address(stores[memory].r_addr, self.w_addr)
+            m.d.comb += connect_address(stores[memory].r_addr, port.w_addr)
             with m.If(w_mem == column):
-                m.d.comb += self.w.eq(self._columns(memory, stores[memory].r_data))
+                m.d.comb += port.w.eq(self._columns(memory, stores[memory].r_data))
 
     def _columns(self, memory: OperandMemory, word: Value) -> Value:
         """Bring a word into column order; value words are stored token by token."""

@@ -11,7 +11,7 @@ from ...sim.network.formats import DENSE_WEIGHT_BITS, HEAD_BIAS_BITS
 from ...sim.units.dense import DenseUnit
 from ..parts.connect import connect, connect_address
 from ..parts.memory import LoadableMemory
-from ..parts.stream import LOAD_BUS, X_ADDR_BITS, command_layout, command_port, field_bits
+from ..parts.stream import LOAD_BUS, X_ADDR_BITS, command_layout, command_port, field_bits, read_port, write_port
 from .dense_walk import DenseWalk
 from .requantize import Requantizer
 
@@ -35,17 +35,17 @@ class Dense(wiring.Component):
     -------
     command : In
         `embed`, `prefix` and `logits`.
-    pixel_en, pixel_addr, pixel_data : Out, Out, In
-        Reader of the strip of pixels, two cycles of latency; the address counts while `pixel_en`.
+    pixels : Out(read_port)
+        Reader of the strip of pixels, two cycles of latency.
     strip_done : Out(1)
         The last pixel of the strip is being read; the strip can be released in this cycle.
-    y_en, y_addr, y_data : Out, Out, In
+    y : Out(read_port)
         Reader of the normalised rows, one cycle of latency.
-    x_w_en, x_w_addr, x_w_data : Out
+    x_write : Out(write_port)
         Writer of the residual.
     saturations : Out
         Lanes that were clamped in the word of x written one cycle ago.
-    logit_w_en, logit_w_addr, logit_w_data : Out
+    logit_write : Out(write_port)
         Writer of the logits, one chunk a word. The last group writes all its chunks, also those beyond the last class.
     load, bank : In
         Load bus, and the bank in use.
@@ -57,20 +57,12 @@ class Dense(wiring.Component):
         super().__init__(
             {
                 "command": In(command_port(*self.commands)),
-                "pixel_en": Out(1),
-                "pixel_addr": Out(field_bits(commands.Embed, "row_bytes")),
-                "pixel_data": In(8),
+                "pixels": Out(read_port(field_bits(commands.Embed, "row_bytes"), 8, strobed=True)),
                 "strip_done": Out(1),
-                "y_en": Out(1),
-                "y_addr": Out(field_bits(commands.Normalise, "y_addr")),
-                "y_data": In(signed(unit.input_bits)),
-                "x_w_en": Out(1),
-                "x_w_addr": Out(X_ADDR_BITS),
-                "x_w_data": Out(unit.lanes * unit.engine.formats.residual_bits),
+                "y": Out(read_port(field_bits(commands.Normalise, "y_addr"), signed(unit.input_bits), strobed=True)),
+                "x_write": Out(write_port(X_ADDR_BITS, unit.lanes * unit.engine.formats.residual_bits)),
                 "saturations": Out(range(unit.lanes + 1)),
-                "logit_w_en": Out(1),
-                "logit_w_addr": Out(field_bits(commands.Output, "classes")),
-                "logit_w_data": Out(unit.lanes * HEAD_BIAS_BITS),
+                "logit_write": Out(write_port(field_bits(commands.Output, "classes"), unit.lanes * HEAD_BIAS_BITS)),
                 "load": In(LOAD_BUS),
                 "bank": In(1),
             }
@@ -95,9 +87,9 @@ class Dense(wiring.Component):
             walk.patches.eq(Mux(self.command.logits.issue, 1, embed.patches)),
             walk.groups.eq(Mux(self.command.logits.issue, logits.groups, embed.groups)),
             walk.weight_start.eq(Mux(self.command.logits.issue, logits.weight_addr, 0)),
-            self.pixel_en.eq(walk.en & ~classify),
+            self.pixels.en.eq(walk.en & ~classify),
             self.strip_done.eq(walk.strip_last & ~classify),
-            connect(self.pixel_addr, walk.pixel_addr),
+            connect(self.pixels.addr, walk.pixel_addr),
         ]
         sums = self._stage_sums(m, walk, classify, memories["dense_weights"])
         chunk_en, chunk, chunk_1 = self._stage_chunks(m, sums, classify, prefix)
@@ -118,7 +110,7 @@ class Dense(wiring.Component):
     ) -> tuple[Signal, list[Signal]]:
         """Multiply and add; return the strobe of a group's complete sums, and the sums of all lanes."""
         # Weights and y answer a cycle sooner than pixels, so they are addressed a cycle later.
-        y_addr_1 = Signal.like(self.y_addr, reset_less=True)
+        y_addr_1 = Signal.like(self.y.addr, reset_less=True)
         weight_addr_1 = Signal(len(weights.r_addr), reset_less=True)
         en, first, last = Signal(4), Signal(4), Signal(5)  # bit k: the step is in the registers of stage k + 1
         input_3 = Signal(signed(self.input_bits), reset_less=True)
@@ -128,11 +120,11 @@ class Dense(wiring.Component):
             en.eq(Cat(walk.en, en[:-1])),
             first.eq(Cat(walk.first, first[:-1])),
             last.eq(Cat(walk.last, last[:-1])),
-            input_3.eq(Mux(classify, self.y_data, self.pixel_data)),
+            input_3.eq(Mux(classify, self.y.data, self.pixels.data)),
         ]
         m.d.comb += [
-            self.y_en.eq(en[0] & classify),
-            connect(self.y_addr, y_addr_1),
+            self.y.en.eq(en[0] & classify),
+            connect(self.y.addr, y_addr_1),
             connect(weights.r_addr, weight_addr_1),
         ]
         sums = []
@@ -158,7 +150,7 @@ class Dense(wiring.Component):
         shadow = Signal(len(accs) * self.acc_bits, reset_less=True)
         chunk_1 = Signal(chunk_bits, reset_less=True)
         embed = self.command.embed.fields
-        chunk = Signal.like(self.logit_w_addr, reset_less=True)
+        chunk = Signal.like(self.logit_write.addr, reset_less=True)
         last_chunk = Signal(len(embed.chunks), reset_less=True)
         remaining = Signal(len(self.command.prefix.fields.words))  # of the group, or words of the prefix tokens
         chunk_en = Signal()
@@ -193,8 +185,8 @@ class Dense(wiring.Component):
         held = Signal(command_layout(commands.Embed), reset_less=True)
         token = Signal(len(command.token), reset_less=True)
         shift_less_one = Signal(len(command.shift), reset_less=True)
-        position = Signal.like(self.x_w_addr, reset_less=True)
-        x_row = Signal.like(self.x_w_addr, reset_less=True)
+        position = Signal.like(self.x_write.addr, reset_less=True)
+        x_row = Signal.like(self.x_write.addr, reset_less=True)
         x_chunk = Signal(len(self.command.prefix.fields.words), reset_less=True)
         m.d.sync += [en_1.eq(en), started.eq(self.command.embed.issue | self.command.prefix.issue)]
         with m.If(self.command.embed.issue | self.command.prefix.issue):
@@ -219,9 +211,9 @@ class Dense(wiring.Component):
             connect(requantizer.bypass, prefix),
             connect(requantizer.position, memories["positions"].r_data),
             connect_address(memories["positions"].r_addr, position),
-            connect(self.x_w_en, requantizer.x_en),
-            self.x_w_addr.eq(x_row + x_chunk),
-            connect(self.x_w_data, requantizer.x),
+            connect(self.x_write.en, requantizer.x_en),
+            self.x_write.addr.eq(x_row + x_chunk),
+            connect(self.x_write.data, requantizer.x),
             connect(self.saturations, requantizer.saturations),
         ]
 
@@ -230,11 +222,11 @@ class Dense(wiring.Component):
         en_1, number_1 = Signal(), Signal.like(chunk, reset_less=True)
         m.d.sync += [
             en_1.eq(en),
-            connect(self.logit_w_en, en_1),
+            connect(self.logit_write.en, en_1),
             number_1.eq(chunk),
-            connect(self.logit_w_addr, number_1),
+            connect(self.logit_write.addr, number_1),
         ]
         for lane in range(self.lanes):
             acc_1 = chunk_1.word_select(lane, self.acc_bits).as_signed()
             logit = acc_1 + bias.word_select(lane, HEAD_BIAS_BITS).as_signed()
-            m.d.sync += self.logit_w_data.word_select(lane, HEAD_BIAS_BITS).eq(logit)
+            m.d.sync += self.logit_write.data.word_select(lane, HEAD_BIAS_BITS).eq(logit)

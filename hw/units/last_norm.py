@@ -15,7 +15,7 @@ from ..parts.connect import connect, connect_address
 from ..parts.divider import Divider
 from ..parts.memory import WordMemory
 from ..parts.row_walk import RowWalk
-from ..parts.stream import X_ADDR_BITS, command_layout, command_port, field_bits
+from ..parts.stream import X_ADDR_BITS, command_layout, command_port, field_bits, read_port, stats_layout, write_port
 
 
 def check_y_range(engine: EngineConfig) -> None:
@@ -55,17 +55,17 @@ class LastNorm(wiring.Component):
     -------
     command : In
         `pool` and `normalise`.
-    x_en, x_addr, x_data : Out, Out, In
-        Reader of the residual; the address counts while `x_en`.
-    x_w_en, x_w_addr, x_w_data : Out
+    x_read : Out(read_port)
+        Reader of the residual.
+    x_write : Out(write_port)
         Writer of the residual.
-    stat_en, stat_addr, stat_s1, stat_r : Out, Out, In, In
-        Reader of the row memory of SignNorm; the address counts while `stat_en`.
+    stats : Out(read_port)
+        Reader of the row memory of SignNorm.
     q_en, q_value : Out
         Q, when it is known; for observation.
-    y_w_en, y_w_addr, y_w_data : Out
+    y_write : Out(write_port)
         What is written to the memory of y; for observation.
-    y_addr, y_data : In, Out
+    y : In(read_port)
         Reader of y.
 
     Raises
@@ -82,23 +82,17 @@ class LastNorm(wiring.Component):
         super().__init__(
             {
                 "command": In(command_port(*self.commands)),
-                "x_en": Out(1),
-                "x_addr": Out(X_ADDR_BITS),
-                "x_data": In(word),
-                "x_w_en": Out(1),
-                "x_w_addr": Out(X_ADDR_BITS),
-                "x_w_data": Out(word),
-                "stat_en": Out(1),
-                "stat_addr": Out(field_bits(commands.Normalise, "row")),
-                "stat_s1": In(signed(unit.s1_bits)),
-                "stat_r": In(unit.r_bits),
+                "x_read": Out(read_port(X_ADDR_BITS, word, strobed=True)),
+                "x_write": Out(write_port(X_ADDR_BITS, word)),
+                "stats": Out(
+                    read_port(
+                        field_bits(commands.Normalise, "row"), stats_layout(unit.s1_bits, unit.r_bits), strobed=True
+                    )
+                ),
                 "q_en": Out(1),
                 "q_value": Out(unit.q_bits),
-                "y_w_en": Out(1),
-                "y_w_addr": Out(y_addr_bits),
-                "y_w_data": Out(signed(unit.y_bits)),
-                "y_addr": In(y_addr_bits),
-                "y_data": Out(signed(unit.y_bits)),
+                "y_write": Out(write_port(y_addr_bits, signed(unit.y_bits))),
+                "y": In(read_port(y_addr_bits, signed(unit.y_bits), strobed=True)),
             }
         )
 
@@ -107,17 +101,17 @@ class LastNorm(wiring.Component):
         m = Module()
         m.submodules.y = y = WordMemory.of(self.unit.memories["y"])
         m.d.comb += [
-            connect(y.w_en, self.y_w_en),
-            connect_address(y.w_addr, self.y_w_addr),
-            connect(y.w_data, self.y_w_data),
-            connect_address(y.r_addr[0], self.y_addr),
-            connect(self.y_data, y.r_data[0]),
+            connect(y.w_en, self.y_write.en),
+            connect_address(y.w_addr, self.y_write.addr),
+            connect(y.w_data, self.y_write.data),
+            connect_address(y.r_addr[0], self.y.addr),
+            connect(self.y.data, y.r_data[0]),
         ]
         pool_en, pool_addr = self._pool(m)
         normalise_en, normalise_addr = self._normalise(m)
         m.d.comb += [
-            self.x_en.eq(pool_en | normalise_en),
-            self.x_addr.eq(Mux(pool_en, pool_addr, normalise_addr)),
+            self.x_read.en.eq(pool_en | normalise_en),
+            self.x_read.addr.eq(Mux(pool_en, pool_addr, normalise_addr)),
         ]
         return m
 
@@ -139,26 +133,26 @@ class LastNorm(wiring.Component):
             m.d.sync += address.eq(walk.row + 1)
         with m.Else():
             m.d.sync += address.eq(address + held.stride)
-        with m.If(self.x_w_en):
+        with m.If(self.x_write.en):
             m.d.sync += w_addr.eq(w_addr + 1)
         with m.If(pool.issue):
             m.d.sync += [connect(held, pool.fields), address.eq(0), connect(w_addr, pool.fields.dst_addr)]
 
         first_2 = delay_flag(m, walk.active & (walk.chunk == 0), 2, "first_2")
         m.d.comb += [
-            self.x_w_en.eq(delay_flag(m, walk.row_end, self.unit.pool_write_stage, "row_end_4")),
-            connect(self.x_w_addr, w_addr),
+            self.x_write.en.eq(delay_flag(m, walk.row_end, self.unit.pool_write_stage, "row_end_4")),
+            connect(self.x_write.addr, w_addr),
         ]
         for lane in range(self.unit.lanes):
             x_2 = Signal(signed(x_bits), name=f"pool_x_2_{lane}", reset_less=True)
             sum_3 = Signal(signed(self.unit.sum_bits), name=f"pool_sum_3_{lane}", reset_less=True)
             mean_4 = Signal(signed(x_bits), name=f"pool_mean_4_{lane}", reset_less=True)
             m.d.sync += [
-                x_2.eq(self.x_data.word_select(lane, x_bits)),
+                x_2.eq(self.x_read.data.word_select(lane, x_bits)),
                 sum_3.eq(Mux(first_2, 0, sum_3) + x_2),
                 mean_4.eq(sum_3 >> held.shift),
             ]
-            m.d.comb += self.x_w_data.word_select(lane, x_bits).eq(mean_4)
+            m.d.comb += self.x_write.data.word_select(lane, x_bits).eq(mean_4)
         return walk.active, address
 
     def _normalise(self, m: Module) -> tuple[Signal, Signal]:
@@ -167,45 +161,47 @@ class LastNorm(wiring.Component):
         m.submodules.divider = divider = Divider(f.head_m, self.unit.r_bits)
         held = Signal(command_layout(commands.Normalise), reset_less=True)
         s1 = Signal(signed(self.unit.s1_bits), reset_less=True)
-        address, y_w_addr = Signal(X_ADDR_BITS, reset_less=True), Signal.like(self.y_w_addr, reset_less=True)
+        address, y_w_addr = Signal(X_ADDR_BITS, reset_less=True), Signal.like(self.y_write.addr, reset_less=True)
         left, lane = Signal(len(held.channels)), Signal(range(lanes))  # channels that follow, and the next one's lane
         read_en = Signal()
-        m.d.sync += [connect(self.stat_en, self.command.normalise.issue), connect(divider.start, self.stat_en)]
+        m.d.sync += [connect(self.stats.en, self.command.normalise.issue), connect(divider.start, self.stats.en)]
         m.d.comb += [
-            connect(self.stat_addr, held.row),
-            connect(divider.divisor, self.stat_r),
+            connect(self.stats.addr, held.row),
+            connect(divider.divisor, self.stats.data.r),
             connect(self.q_en, divider.done),
             connect(self.q_value, divider.quotient),
             read_en.eq((left != 0) & (lane == 0)),
         ]
         with m.If(divider.start):
-            m.d.sync += connect(s1, self.stat_s1)
+            m.d.sync += connect(s1, self.stats.data.s1)
         with m.If(divider.done):
             m.d.sync += [connect(left, held.channels), lane.eq(0)]
         with m.Elif(left != 0):
             m.d.sync += [left.eq(left - 1), lane.eq(lane + 1)]
         with m.If(read_en):
             m.d.sync += address.eq(address + 1)
-        with m.If(self.y_w_en):
+        with m.If(self.y_write.en):
             m.d.sync += y_w_addr.eq(y_w_addr + 1)
         with m.If(self.command.normalise.issue):
             command = self.command.normalise.fields
             m.d.sync += [held.eq(command), connect(address, command.x_addr), connect(y_w_addr, command.y_addr)]
 
         # Stage 2: the word of x, whose lowest lane is the channel. 5: times N_c. 6: minus S1. 9: times Q.
-        word_2 = Signal(len(self.x_data), reset_less=True)
+        word_2 = Signal(len(self.x_read.data), reset_less=True)
         load_1 = delay_flag(m, read_en, 1, "load_1")
         x_2 = word_2[f.norm_shift : f.residual_bits].as_signed()
         channels = held.channels[: self.engine.max_embed_dim.bit_length()]
         scaled_5 = product(m, x_2, channels, "scaled")
         centred_6 = Signal(signed(self.unit.s1_bits + 1), reset_less=True)
         m.d.sync += [
-            word_2.eq(Mux(load_1, self.x_data, word_2 >> f.residual_bits)),
+            word_2.eq(Mux(load_1, self.x_read.data, word_2 >> f.residual_bits)),
             centred_6.eq(scaled_5 - s1),
         ]
         m.d.comb += [
-            self.y_w_en.eq(delay_flag(m, left != 0, self.unit.y_stage, "channel_9")),
-            connect(self.y_w_addr, y_w_addr),
-            self.y_w_data.eq(product(m, centred_6, divider.quotient, "normalised") >> (f.head_m - f.head_frac_bits)),
+            self.y_write.en.eq(delay_flag(m, left != 0, self.unit.y_stage, "channel_9")),
+            connect(self.y_write.addr, y_w_addr),
+            self.y_write.data.eq(
+                product(m, centred_6, divider.quotient, "normalised") >> (f.head_m - f.head_frac_bits)
+            ),
         ]
         return read_en, address

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module
-from amaranth.lib import wiring
+from amaranth.hdl import Module
+from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
@@ -11,16 +11,27 @@ from ...sim.engine.config import EngineConfig
 from ...sim.engine.memories import TAG_BITS
 from ...sim.network.formats import HEAD_BIAS_BITS
 from ..parts.connect import connect
+from ..parts.stream import beat_layout
 
 #: Width of a logit; also a lane of what `Dense` writes.
 LOGIT_BITS = HEAD_BIAS_BITS
+#: Beat of the logits; the tag is the number of the image.
+LOGIT_BEAT = beat_layout(LOGIT_BITS, TAG_BITS)
+
+
+def queue_port(engine: EngineConfig) -> wiring.Signature:
+    """Signature of who fills the queue: a beat when `en`, and the logits in it, the one at its end included.
+
+    There is no `ready`: who fills it looks at `level` for room for a whole image.
+    """
+    return wiring.Signature({"en": Out(1), "beat": Out(LOGIT_BEAT), "level": In(range(engine.queue_logits + 1))})
 
 
 class LogitsQueue(wiring.Component):
-    """First in, first out, with an AXI4-Stream at its end. Nothing but the reset empties it.
+    """First in, first out, with a stream at its end. Nothing but the reset empties it.
 
-    Timing: a logit can be read two cycles after it came in; one in and one out a cycle. `tvalid` and what is beside it
-        do not depend on `tready`, and a beat stays until it is taken.
+    Timing: a logit can be read two cycles after it came in; one in and one out a cycle. `valid` and the payload
+        do not depend on `ready`, and a beat stays until it is taken.
     Numerics: none.
 
     Parameters
@@ -30,41 +41,31 @@ class LogitsQueue(wiring.Component):
 
     Members
     -------
-    en, data, tag, last : In
-        A logit that comes in; there must be room. The number of its image; whether it is the image's last.
-    level : Out
-        Logits in the queue, the one at its end included.
-    tdata, tuser, tlast, tvalid, tready : Out, Out, Out, Out, In
-        AXI4-Stream of what came in.
+    entry : In(queue_port)
+        Logits that come in.
+    logits : Out(stream of LOGIT_BEAT)
+        What came in.
     """
 
     def __init__(self, engine: EngineConfig):
         self.depth = engine.queue_logits
         super().__init__(
             {
-                "en": In(1),
-                "data": In(LOGIT_BITS),
-                "tag": In(TAG_BITS),
-                "last": In(1),
-                "level": Out(range(self.depth + 1)),
-                "tdata": Out(LOGIT_BITS),
-                "tuser": Out(TAG_BITS),
-                "tlast": Out(1),
-                "tvalid": Out(1),
-                "tready": In(1),
+                "entry": In(queue_port(engine)),
+                "logits": Out(stream.Signature(LOGIT_BEAT)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         """Build the queue; its memory can be block memory."""
         m = Module()
-        m.submodules.fifo = fifo = SyncFIFOBuffered(width=LOGIT_BITS + TAG_BITS + 1, depth=self.depth)
+        m.submodules.fifo = fifo = SyncFIFOBuffered(width=LOGIT_BEAT.size, depth=self.depth)
         m.d.comb += [
-            connect(fifo.w_en, self.en),
-            connect(fifo.w_data, Cat(self.data, self.tag, self.last)),
-            connect(self.level, fifo.level),
-            connect(self.tvalid, fifo.r_rdy),
-            connect(Cat(self.tdata, self.tuser, self.tlast), fifo.r_data),
-            connect(fifo.r_en, self.tready),
+            connect(fifo.w_en, self.entry.en),
+            connect(fifo.w_data, self.entry.beat),
+            connect(self.entry.level, fifo.level),
+            connect(self.logits.valid, fifo.r_rdy),
+            connect(self.logits.payload, fifo.r_data),
+            connect(fifo.r_en, self.logits.ready),
         ]
         return m

@@ -11,7 +11,7 @@ from ...sim.engine.commands import Preload
 from ...sim.units.matmul import MatmulUnit
 from ..parts.arithmetic import delay_stages
 from ..parts.connect import connect
-from ..parts.stream import CHUNK_BITS, ROW_BITS, command_layout, command_port
+from ..parts.stream import CHUNK_BITS, ROW_BITS, command_layout, command_port, operands_port, read_port
 from .xnor_array import XnorArray
 
 _FIELDS = commands.Matmul.layout()
@@ -50,14 +50,10 @@ class Matmul(wiring.Component):
         A tile.
     active : Out(1)
         A step is being read in this cycle.
-    a_mem, w_mem, a_addr, w_addr : Out
-        Memories and addresses of the operands in this cycle.
-    a, w : In
-        Operands, one cycle later.
-    preload_addr : Out
-        Address in both preload memories.
-    preload_data, sums_data : In(C * acc_bits)
-        Their words, one cycle later.
+    operands : Out(operands_port)
+        Reader of the operands.
+    preload, sums : Out(read_port)
+        Readers of both preload memories, at the same address.
     capture : Out(1)
         The next cycle is the first of a drain.
     captured : Out(EPILOGUE_LAYOUT)
@@ -76,15 +72,8 @@ class Matmul(wiring.Component):
             {
                 "command": In(command_port(*self.commands)),
                 "active": Out(1),
-                "a_mem": Out(_FIELDS["a_mem"].width),
-                "w_mem": Out(_FIELDS["w_mem"].width),
-                "a_addr": Out(_FIELDS["a_addr"].width),
-                "w_addr": Out(_FIELDS["w_addr"].width),
-                "a": In(engine.rows * 64),
-                "w": In(engine.columns * 64),
-                "preload_addr": Out(_FIELDS["preload_addr"].width),
-                "preload_data": In(sums_bits),
-                "sums_data": In(sums_bits),
+                "operands": Out(operands_port(engine.rows, engine.columns)),
+                **{name: Out(read_port(_FIELDS["preload_addr"].width, sums_bits)) for name in ("preload", "sums")},
                 "capture": Out(1),
                 "captured": Out(EPILOGUE_LAYOUT),
                 "drain_en": Out(1),
@@ -100,7 +89,7 @@ class Matmul(wiring.Component):
         m = Module()
         m.submodules.xnor_array = array = XnorArray(self.engine)
         first, last, epilogue, preload = self._steps(m)
-        m.d.comb += [connect(array.a, self.a), connect(array.w, self.w)]
+        m.d.comb += [connect(array.a, self.operands.a), connect(array.w, self.operands.w)]
 
         # The preload memories are read so that their word, with the constant added, meets the first step in the
         # accumulator.
@@ -110,16 +99,17 @@ class Matmul(wiring.Component):
         start_of_sums = Signal(len(array.preload), reset_less=True)
         bits = self.engine.acc_bits
         m.d.comb += [
-            connect(self.preload_addr, fetch.preload_addr),
+            connect(self.preload.addr, fetch.preload_addr),
+            connect(self.sums.addr, fetch.preload_addr),
             connect(array.preload, start_of_sums),
             array.first.eq(firsts[-1]),
         ]
         for c in range(self.engine.columns):
             word = Signal(bits, name=f"preload_{c}")
             with m.If(select.preload == Preload.PRELOAD):
-                m.d.comb += word.eq(self.preload_data.word_select(c, bits))
+                m.d.comb += word.eq(self.preload.data.word_select(c, bits))
             with m.If(select.preload == Preload.VALUE_SUMS):
-                m.d.comb += word.eq(self.sums_data.word_select(c, bits))
+                m.d.comb += word.eq(self.sums.data.word_select(c, bits))
             m.d.sync += start_of_sums.word_select(c, bits).eq(word + select.preload_const.as_signed())
 
         m.d.comb += [
@@ -139,10 +129,10 @@ class Matmul(wiring.Component):
         m.d.comb += [
             first.eq(self.active & (step == 0)),
             last.eq(self.active & (step == held.steps - 1)),
-            connect(self.a_mem, held.a_mem),
-            connect(self.w_mem, held.w_mem),
-            self.a_addr.eq(held.a_addr + step),
-            self.w_addr.eq(held.w_addr + step),
+            connect(self.operands.a_mem, held.a_mem),
+            connect(self.operands.w_mem, held.w_mem),
+            self.operands.a_addr.eq(held.a_addr + step),
+            self.operands.w_addr.eq(held.w_addr + step),
             *(connect(epilogue[name], held[name]) for name in _EPILOGUE),
             *(connect(preload[name], held[name]) for name in _PRELOAD),
         ]

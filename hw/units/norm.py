@@ -13,7 +13,7 @@ from ..parts.connect import connect, connect_address
 from ..parts.isqrt import Isqrt
 from ..parts.memory import LoadableMemory, WordMemory
 from ..parts.row_walk import RowWalk, lane_mask
-from ..parts.stream import LOAD_BUS, bits_port, command_layout, command_port, given
+from ..parts.stream import LOAD_BUS, bits_port, command_layout, command_port, given, read_port, stats_layout
 
 
 class NormRoot(wiring.Component):
@@ -103,15 +103,15 @@ class Norm(wiring.Component):
     -------
     command : In
         `SignNorm` or `HeadNorm` of `sim.engine.commands`.
-    x_addr, x_data : Out(20), In
-        Memory of x, data one cycle after the address.
+    x : Out(read_port)
+        Reader of x, data one cycle after the address.
     load, bank : In
         Load bus and bank of the parameters: an array of structs, Theta (and Scale) a lane.
     bits : Out(bits_port(lanes))
         Result.
     stat_en, stat_row, stat_s1, stat_r : Out
         Write of the row memory.
-    stat_r_addr, stat_r_s1, stat_r_r : In, Out
+    stats : In(read_port)
         Second reader of the row memory, data one cycle after the address; for SignNorm only.
     """
 
@@ -122,8 +122,7 @@ class Norm(wiring.Component):
         row_bits = self.fields["rows"].width
         members = {
             "command": In(command_port(*self.commands)),
-            "x_addr": Out(self.fields["x_addr"].width),
-            "x_data": In(unit.lanes * unit.word_bits),
+            "x": Out(read_port(self.fields["x_addr"].width, unit.lanes * unit.word_bits)),
             "load": In(LOAD_BUS),
             "bank": In(1),
             "bits": Out(bits_port(unit.lanes)),
@@ -133,11 +132,7 @@ class Norm(wiring.Component):
             "stat_r": Out(unit.r_bits),
         }
         if unit.row_readers > 1:
-            members |= {
-                "stat_r_addr": In(row_bits),
-                "stat_r_s1": Out(signed(unit.s1_bits)),
-                "stat_r_r": Out(unit.r_bits),
-            }
+            members["stats"] = In(read_port(row_bits, stats_layout(unit.s1_bits, unit.r_bits), strobed=True))
         super().__init__(members)
         self._command = given(self.command, unit.command)
 
@@ -179,8 +174,8 @@ class Norm(wiring.Component):
     def _stage_address(self, m: Module, walk: RowWalk, parameters: LoadableMemory) -> data.View:
         """Stage 0: hold the command and walk the addresses; return the held command."""
         held = Signal(self.fields, reset_less=True)
-        row_addr = Signal.like(self.x_addr, reset_less=True)
-        addr = Signal.like(self.x_addr, reset_less=True)
+        row_addr = Signal.like(self.x.addr, reset_less=True)
+        addr = Signal.like(self.x.addr, reset_less=True)
         m.d.sync += addr.eq(addr + 1)
         with m.If(walk.row_end):
             m.d.sync += [addr.eq(row_addr + held.stride), row_addr.eq(row_addr + held.stride)]
@@ -195,7 +190,7 @@ class Norm(wiring.Component):
             connect(walk.start, command.issue),
             connect(walk.rows, held.rows),
             connect(walk.chunks, held.chunks),
-            connect(self.x_addr, addr),
+            connect(self.x.addr, addr),
             connect(parameters.load, self.load),
             connect(parameters.bank, self.bank),
             connect_address(parameters.r_addr, held.param_addr + walk.chunk),
@@ -212,7 +207,7 @@ class Norm(wiring.Component):
         m.d.sync += words.as_value().eq(parameters.r_data)
         for lane in range(self.lanes):
             low = lane * p.word_bits + p.shift
-            value = self.x_data[low : low + p.value_bits]
+            value = self.x.data[low : low + p.value_bits]
             m.d.sync += values[lane].eq(value & mask[lane].replicate(p.value_bits))
         x: list[Value] = [values[lane] for lane in range(self.lanes)]
         if p.scale_bits:
@@ -254,8 +249,8 @@ class Norm(wiring.Component):
         ]
         if p.row_readers > 1:
             m.d.comb += [
-                connect_address(store.r_addr[1], self.stat_r_addr),
-                Cat(self.stat_r_s1, self.stat_r_r).eq(store.r_data[1]),
+                connect_address(store.r_addr[1], self.stats.addr),
+                connect(self.stats.data, store.r_data[1]),
             ]
         return store.r_data[0][: p.s1_bits].as_signed(), store.r_data[0][p.s1_bits :]
 

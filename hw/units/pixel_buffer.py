@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Signal, Value
-from amaranth.lib import memory, wiring
+from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.config import EngineConfig
 from ...sim.engine.memories import SETTINGS
 from ..parts.connect import connect
+from ..parts.stream import beat_layout, read_port
 
 _BITS = dict(SETTINGS)
 
@@ -22,8 +23,8 @@ class PixelBuffer(wiring.Component):
     an image that was taken in part is dropped up to its TLAST, and the beat behind it is the next run's first.
 
     Timing: one beat a cycle while a half is free. The half of a strip released in cycle t takes beats from t + 1 on,
-        and a strip whose last beat came in cycle t can be read from t + 1 on: `sim.engine.pixel_model`. `read_data`
-        follows `read_addr` by two cycles. The first beat can be taken in the cycle after `start`.
+        and a strip whose last beat came in cycle t can be read from t + 1 on: `sim.engine.pixel_model`. A byte
+        follows its address by two cycles. The first beat can be taken in the cycle after `start`.
     Numerics: none; byte 0 of a beat is the least significant.
 
     Parameters
@@ -43,13 +44,13 @@ class PixelBuffer(wiring.Component):
         The run ended: what is left of it is forgotten.
     strip_beats, strips : In
         Beats of a strip, at most max_strip_bytes / pixel_bytes; strips of an image. Constant from `start` to `finish`.
-    tdata, tlast, tvalid, tready : In, In, In, Out
-        AXI4-Stream of pixels in raster order. `tready` depends on registers only.
+    pixels : In(stream of beat_layout(8 * pixel_bytes))
+        Pixels in raster order. `ready` depends on registers only.
     available : Out(1)
         The current strip can be read.
     release : In(1)
         The current strip, which must be available, may be overwritten; the next strip becomes the current one.
-    read_addr, read_data : In(16), Out(8)
+    read : In(read_port)
         Byte of the current strip.
     limit : Out(32)
         Images of the run that are whole or still expected to be.
@@ -67,13 +68,9 @@ class PixelBuffer(wiring.Component):
                 "images": In(32),
                 "strip_beats": In(_BITS["strip_beats"]),
                 "strips": In(_BITS["strips"]),
-                "tdata": In(8 * engine.pixel_bytes),
-                "tlast": In(1),
-                "tvalid": In(1),
-                "tready": Out(1),
+                "pixels": In(stream.Signature(beat_layout(8 * engine.pixel_bytes))),
                 "available": Out(1),
-                "read_addr": In(16),
-                "read_data": Out(8),
+                "read": In(read_port(16, 8, strobed=True)),
                 "limit": Out(32),
                 "error": Out(1),
                 "dropping": Out(1),
@@ -88,16 +85,16 @@ class PixelBuffer(wiring.Component):
         fill_half, read_half = Signal(), Signal()
         taken, stored = Signal(), Signal()
         m.d.comb += [
-            self.tready.eq(self.dropping | (taking & (full != 2))),
+            self.pixels.ready.eq(self.dropping | (taking & (full != 2))),
             self.available.eq(full != 0),
-            taken.eq(self.tvalid & self.tready & ~self.dropping),
+            taken.eq(self.pixels.valid & self.pixels.ready & ~self.dropping),
         ]
         beat, strip_end, image_end = self._frame(m, taken)
         stopped = Signal()  # in the last cycle: what that cycle still took is known now
         m.d.sync += connect(stopped, self.stop)
-        fault = taken & (self.tlast != image_end)
+        fault = taken & (self.pixels.payload.last != image_end)
         m.d.comb += stored.eq(taken & strip_end & ~fault)
-        self._images(m, taking, stopped, fault, taken & self.tlast & image_end)
+        self._images(m, taking, stopped, fault, taken & self.pixels.payload.last & image_end)
         self._drop(m, taken, stopped, fault)
         with m.If(stored):
             m.d.sync += fill_half.eq(~fill_half)
@@ -121,7 +118,7 @@ class PixelBuffer(wiring.Component):
             m.d.sync += beat.eq(beat + 1)
             with m.If(strip_end):
                 m.d.sync += [beat.eq(0), strip.eq(strip + 1)]
-        with m.If((taken & (image_end | self.tlast)) | self.start):
+        with m.If((taken & (image_end | self.pixels.payload.last)) | self.start):
             m.d.sync += [beat.eq(0), strip.eq(0)]
         return beat, strip_end, image_end
 
@@ -146,10 +143,10 @@ class PixelBuffer(wiring.Component):
         """Drop the rest of an image whose TLAST is late, or of which `stop` left a part."""
         inside = Signal()  # a part of an image was taken
         with m.If(taken):
-            m.d.sync += inside.eq(~self.tlast & ~fault)
-        with m.If(self.tvalid & self.tlast | self.give_up):
+            m.d.sync += inside.eq(~self.pixels.payload.last & ~fault)
+        with m.If(self.pixels.valid & self.pixels.payload.last | self.give_up):
             m.d.sync += self.dropping.eq(0)
-        with m.If((fault & ~self.tlast) | (stopped & inside)):
+        with m.If((fault & ~self.pixels.payload.last) | (stopped & inside)):
             m.d.sync += self.dropping.eq(1)
         with m.If(stopped):
             m.d.sync += inside.eq(0)
@@ -167,15 +164,15 @@ class PixelBuffer(wiring.Component):
         m.d.comb += [
             connect(write.en, taken),
             write.addr.eq(Cat(beat[:addr_bits], fill_half)),
-            connect(write.data, self.tdata),
-            read.addr.eq(Cat(self.read_addr[byte_bits:][:addr_bits], read_half)),
+            connect(write.data, self.pixels.payload.data),
+            read.addr.eq(Cat(self.read.addr[byte_bits:][:addr_bits], read_half)),
         ]
         word_1 = read.data
         byte = word_1
         if byte_bits:
             byte_1 = Signal(byte_bits, reset_less=True)
-            m.d.sync += connect(byte_1, self.read_addr[:byte_bits])
+            m.d.sync += connect(byte_1, self.read.addr[:byte_bits])
             byte = word_1.word_select(byte_1, 8)
         read_data = Signal(8, reset_less=True)
         m.d.sync += read_data.eq(byte)
-        m.d.comb += connect(self.read_data, read_data)
+        m.d.comb += connect(self.read.data, read_data)

@@ -12,7 +12,7 @@ from ..parts.arithmetic import delay_stages
 from ..parts.connect import connect, connect_address
 from ..parts.fixed import saturate_signed
 from ..parts.memory import LoadableMemory
-from ..parts.stream import LOAD_BUS, X_ADDR_BITS, field_bits
+from ..parts.stream import LOAD_BUS, X_ADDR_BITS, field_bits, write_port
 
 
 class ResidualAdd(wiring.Component):
@@ -32,7 +32,7 @@ class ResidualAdd(wiring.Component):
         A chunk of sums, the word of the residual it belongs to, and the word of its parameters.
     x_data : In(lanes * residual_bits)
         The residual's word, one cycle after `en`.
-    w_en, w_addr, w_data : Out
+    x_write : Out(write_port)
         The new word.
     saturations : Out
         Lanes saturated in the word that is written.
@@ -51,9 +51,7 @@ class ResidualAdd(wiring.Component):
                 "param_addr": In(field_bits(Matmul, "param_addr")),
                 "sums": In(lanes * engine.acc_bits),
                 "x_data": In(word),
-                "w_en": Out(1),
-                "w_addr": Out(X_ADDR_BITS),
-                "w_data": Out(word),
+                "x_write": Out(write_port(X_ADDR_BITS, word)),
                 "saturations": Out(range(lanes + 1)),
                 "load": In(LOAD_BUS),
                 "bank": In(1),
@@ -70,16 +68,16 @@ class ResidualAdd(wiring.Component):
             connect_address(params.r_addr, self.param_addr),
         ]
         stages = delay_stages(m, Cat(self.en, self.addr), self.unit.write_stage, "write", reset_less=False)
-        m.d.comb += [self.w_en.eq(stages[-1][0]), self.w_addr.eq(stages[-1][1:])]
+        m.d.comb += [self.x_write.en.eq(stages[-1][0]), self.x_write.addr.eq(stages[-1][1:])]
         sums = Signal(len(self.sums), reset_less=True)
         m.d.sync += connect(sums, self.sums)
         overflows = [self._lane(m, lane, sums, params.r_data) for lane in range(self.lanes)]
         # Counted a cycle later than written: only the total matters.
-        m.d.sync += self.saturations.eq(Mux(self.w_en, sum(overflows[1:], overflows[0]), 0))
+        m.d.sync += self.saturations.eq(Mux(self.x_write.en, sum(overflows[1:], overflows[0]), 0))
         return m
 
     def _lane(self, m: Module, lane: int, sums: Signal, params: Value) -> Signal:
-        """Build one lane; return whether its word on `w_data` saturated."""
+        """Build one lane; return whether its word on `x_write` saturated."""
         f = self.engine.formats
         width = f.residual_bits
         scale_bias = params.word_select(lane, f.scale_bits + width)
@@ -105,5 +103,5 @@ class ResidualAdd(wiring.Component):
         total = base_2.as_signed() + Cat(Const(0, 1), product_2).as_signed()
         value, saturated = saturate_signed(total, width)
         m.d.sync += [new.eq(value), overflow.eq(saturated)]
-        m.d.comb += self.w_data.word_select(lane, width).eq(new)
+        m.d.comb += self.x_write.data.word_select(lane, width).eq(new)
         return overflow

@@ -134,7 +134,9 @@ class DenseUnit(Unit):
 
     def probes(self) -> list[Probe]:
         """Logits."""
-        keys = ("logit_w_addr",)
+        keys = ("logit_write__addr",)
         return [
-            self._probe("logits", "logit_w_en", keys, "logit_w_data", HEAD_BIAS_BITS, elements=self.lanes, signed=True)
+            self._probe(
+                "logits", "logit_write__en", keys, "logit_write__data", HEAD_BIAS_BITS, elements=self.lanes, signed=True
+            )
         ]

@@ -119,5 +119,5 @@ class LastNormUnit(Unit):
         """Q and y."""
         return [
             self._probe("norm_q", "q_en", (), "q_value", self.q_bits, signed=False),
-            self._probe("y", "y_w_en", ("y_w_addr",), "y_w_data", self.y_bits, signed=True),
+            self._probe("y", "y_write__en", ("y_write__addr",), "y_write__data", self.y_bits, signed=True),
         ]

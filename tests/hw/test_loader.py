@@ -56,18 +56,20 @@ def simulate(
                 await ctx.tick()
                 ctx.set(dut.abort_load, 0)
                 continue
-            ctx.set(dut.tvalid, 1)
-            ctx.set(dut.tdata, beat[0])
-            ctx.set(dut.tlast, beat[1])
-            await ctx.tick().until(dut.tready)
-            ctx.set(dut.tvalid, 0)
+            ctx.set(dut.beats.valid, 1)
+            ctx.set(dut.beats.payload.data, beat[0])
+            ctx.set(dut.beats.payload.last, beat[1])
+            await ctx.tick().until(dut.beats.ready)
+            ctx.set(dut.beats.valid, 0)
         await ctx.tick().repeat(12)
         done = True
 
     async def watch(ctx: Any) -> None:
         cycle = 0
         ctx.set(dut.idle, idle(0))
-        ticks: AsyncIterator[Any] = ctx.tick().sample(dut.load, dut.error, dut.commit, dut.tvalid & dut.tready)
+        ticks: AsyncIterator[Any] = ctx.tick().sample(
+            dut.load, dut.error, dut.commit, dut.beats.valid & dut.beats.ready
+        )
         async for _, _, load, error, commit, taken in ticks:
             if load.en:
                 record.writes.append((load.memory, load.addr, load.beat, load.data))
@@ -229,11 +231,11 @@ def test_a_refused_stream_leaves_the_words_in_use() -> None:
     async def bench(ctx: Any) -> None:
         for stream, words in ((streams[0], contents[0]), (broken, contents[0]), (streams[2], contents[2])):
             for data, last in beats_of(stream):
-                ctx.set(dut.loader.tvalid, 1)
-                ctx.set(dut.loader.tdata, data)
-                ctx.set(dut.loader.tlast, last)
-                await ctx.tick().until(dut.loader.tready)
-            ctx.set(dut.loader.tvalid, 0)
+                ctx.set(dut.loader.beats.valid, 1)
+                ctx.set(dut.loader.beats.payload.data, data)
+                ctx.set(dut.loader.beats.payload.last, last)
+                await ctx.tick().until(dut.loader.beats.ready)
+            ctx.set(dut.loader.beats.valid, 0)
             await ctx.tick().repeat(2)
             for addr, word in words.items():
                 ctx.set(dut.r_addr, addr)
@@ -242,6 +244,6 @@ def test_a_refused_stream_leaves_the_words_in_use() -> None:
         assert ctx.get(dut.loader.loads_ok) == 2
         assert ctx.get(dut.loader.loads_bad) == 1
 
-    simulator = watched_simulator(dut)
+    simulator = watched_simulator(dut, dut.loader)
     simulator.add_testbench(bench)
     simulator.run()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
 from amaranth.sim import Simulator
 
 from bivit.cosim.protocol import PATIENCE_CYCLES, Violation
+from bivit.hw.parts.stream import axis_signals
 from helpers import CLK_PERIOD
 
 #: Payload of a handshake by the stem of its VALID.
@@ -36,10 +37,10 @@ class BusRuleBroken(AssertionError):
 class Handshake:
     """VALID, READY and payload of one channel, as signals of a unit and as their last sample."""
 
-    def __init__(self, dut: Any, prefix: str, stem: str):
+    def __init__(self, ports: Mapping[str, Any], prefix: str, stem: str):
         self.prefix, self.stem, self.name = prefix, stem, f"{prefix}{stem}"
-        names = [name for name in PAYLOADS[stem] if hasattr(dut, prefix + name)]
-        self.signals = [getattr(dut, prefix + name) for name in (f"{stem}valid", f"{stem}ready", *names)]
+        names = [name for name in PAYLOADS[stem] if prefix + name in ports]
+        self.signals = [ports[prefix + name] for name in (f"{stem}valid", f"{stem}ready", *names)]
         self.fields = names
         self.waiting: tuple[int, ...] | None = None
 
@@ -54,8 +55,9 @@ class BusRules:
     """Watches all handshakes of a unit; `classes` is the length of packets with a TUSER, where it never changes."""
 
     def __init__(self, dut: Any, classes: int | None = None, allowed: Collection[tuple[str, str]] = ()):
-        stems = [(name[: -len(stem) - 5], stem) for name in vars(dut) for stem in PAYLOADS if _is_valid(name, stem)]
-        self.channels = [Handshake(dut, prefix, stem) for prefix, stem in stems]
+        ports = ports_of(dut)
+        stems = [(name[: -len(stem) - 5], stem) for name in ports for stem in PAYLOADS if _is_valid(name, stem)]
+        self.channels = [Handshake(ports, prefix, stem) for prefix, stem in stems]
         self.irq = getattr(dut, "irq", None)
         self.classes, self.allowed, self.cycle = classes, allowed, 0
         self.open: Counter[str] = Counter()  # requests taken and not answered, by channel
@@ -128,6 +130,15 @@ class BusRules:
                 self.open[channel.name] += 1
             for request in REQUESTS.get(channel.stem, ()):
                 self.open[channel.prefix + request] -= 1
+
+
+def ports_of(dut: Any) -> dict[str, Any]:
+    """What a unit has, by name; a stream as the signals ``<name>_tvalid`` and so on of an AXI4-Stream."""
+    ports = dict(vars(dut))
+    for name, port in vars(dut).items():
+        if all(hasattr(port, part) for part in ("valid", "ready", "payload")):
+            ports |= {f"{name}_{axis}": signal for axis, signal in axis_signals(port).items()}
+    return ports
 
 
 def _is_valid(name: str, stem: str) -> bool:

@@ -86,21 +86,24 @@ class Stub(wiring.Component):
         m.d.comb += [reading.eq(left != 0), self.strip_done.eq(left == 1)]
         m.d.sync += fetched.eq(Cat(reading, fetched[0]))
         with m.If(reading):
-            m.d.sync += [left.eq(left - 1), self.pixel_addr.eq(self.pixel_addr + 1)]
+            m.d.sync += [left.eq(left - 1), self.pixels.addr.eq(self.pixels.addr + 1)]
         with m.If(self.command.embed.issue):
-            m.d.sync += [left.eq(self.command.embed.fields.row_bytes), self.pixel_addr.eq(0)]
+            m.d.sync += [left.eq(self.command.embed.fields.row_bytes), self.pixels.addr.eq(0)]
             with m.If(self.command.embed.fields.token == 0):
                 m.d.sync += total.eq(0)
         with m.If(fetched[1]):
-            m.d.sync += total.eq(total * 5 + self.pixel_data + 1)
+            m.d.sync += total.eq(total * 5 + self.pixels.data + 1)
         m.d.comb += [
-            self.logit_w_en.eq(chunks != 0),
-            *(self.logit_w_data.word_select(k, 32).eq(total + self.logit_w_addr * LANES + k) for k in range(LANES)),
+            self.logit_write.en.eq(chunks != 0),
+            *(
+                self.logit_write.data.word_select(k, 32).eq(total + self.logit_write.addr * LANES + k)
+                for k in range(LANES)
+            ),
         ]
         with m.If(chunks != 0):
-            m.d.sync += [chunks.eq(chunks - 1), self.logit_w_addr.eq(self.logit_w_addr + 1)]
+            m.d.sync += [chunks.eq(chunks - 1), self.logit_write.addr.eq(self.logit_write.addr + 1)]
         with m.If(self.command.logits.issue):
-            m.d.sync += [chunks.eq(self.command.logits.fields.groups), self.logit_w_addr.eq(0)]
+            m.d.sync += [chunks.eq(self.command.logits.fields.groups), self.logit_write.addr.eq(0)]
         return m
 
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from bivit.hw.loader import Loader
 from bivit.hw.parts.memory import LoadableMemory, WordMemory
-from bivit.hw.registers import Registers
+from bivit.hw.parts.stream import axis_signals
+from bivit.hw.registers import AXI_LITE, Registers
 from bivit.sim.engine.config import EngineConfig
 from bivit.sim.engine.presets import ENGINES
 
@@ -112,11 +113,11 @@ class TinyEngine(wiring.Component):
         ]
 
     def ports(self, m: Module) -> None:
-        for name, member in PORTS.items():
-            for prefix, unit in (("s_axil_", self.registers), ("s_axis_load_", self.loader)):
-                if name.startswith(prefix):
-                    outer, inner = getattr(self, name), getattr(unit, name.removeprefix(prefix))
-                    m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
+        inner = {f"s_axil_{name}": getattr(self.registers, name) for name in AXI_LITE}
+        inner |= {f"s_axis_load_{name}": signal for name, signal in axis_signals(self.loader.beats).items()}
+        for name, signal in inner.items():
+            outer = getattr(self, name)
+            m.d.comb += signal.eq(outer) if PORTS[name].flow is In else outer.eq(signal)
         m.d.comb += self.irq.eq(self.registers.irq)
 
     def run(self, m: Module) -> None:

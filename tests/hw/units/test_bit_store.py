@@ -41,14 +41,14 @@ async def write(ctx, unit, source, mem, *, addr, row, chunk, bits, token=0):
 async def read(ctx, unit, memory, addr):
     """Read a word of operands."""
     if memory in ROW_MEMORIES:
-        ctx.set(unit.a_mem, memory)
-        ctx.set(unit.a_addr, addr)
+        ctx.set(unit.operands.a_mem, memory)
+        ctx.set(unit.operands.a_addr, addr)
         await ctx.tick()
-        return ctx.get(unit.a)
-    ctx.set(unit.w_mem, ColumnMemory[memory.name])
-    ctx.set(unit.w_addr, addr)
+        return ctx.get(unit.operands.a)
+    ctx.set(unit.operands.w_mem, ColumnMemory[memory.name])
+    ctx.set(unit.operands.w_addr, addr)
     await ctx.tick()
-    return ctx.get(unit.w)
+    return ctx.get(unit.operands.w)
 
 
 @pytest.mark.parametrize(
@@ -130,9 +130,9 @@ def test_values_are_transposed():
 
 def test_weights_pass_through():
     async def bench(ctx, unit):
-        ctx.set(unit.w_mem, ColumnMemory.WEIGHTS)
+        ctx.set(unit.operands.w_mem, ColumnMemory.WEIGHTS)
         await ctx.tick()
         ctx.set(unit.weight_word, 0x1234 << 900)
-        assert ctx.get(unit.w) == 0x1234 << 900
+        assert ctx.get(unit.operands.w) == 0x1234 << 900
 
     run(bench)

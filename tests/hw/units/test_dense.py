@@ -87,20 +87,20 @@ def run(
                 ctx.set(command.issue, offset == 0)
                 # The fields are gone after the issue cycle.
                 ctx.set(command.fields, fields if offset == 0 else dict.fromkeys(fields, 0))
-                reads = ((dut.pixel_en, trace.pixels), (dut.y_en, trace.y), (dut.strip_done, trace.strip_done))
+                reads = ((dut.pixels.en, trace.pixels), (dut.y.en, trace.y), (dut.strip_done, trace.strip_done))
                 for used, seen in reads:
                     if ctx.get(used):
                         seen.append(offset)
-                if ctx.get(dut.x_w_en):
-                    trace.x.append((offset, ctx.get(dut.x_w_addr), ctx.get(dut.x_w_data)))
-                if ctx.get(dut.logit_w_en):
-                    trace.logits.append((offset, ctx.get(dut.logit_w_addr), ctx.get(dut.logit_w_data)))
+                if ctx.get(dut.x_write.en):
+                    trace.x.append((offset, ctx.get(dut.x_write.addr), ctx.get(dut.x_write.data)))
+                if ctx.get(dut.logit_write.en):
+                    trace.logits.append((offset, ctx.get(dut.logit_write.addr), ctx.get(dut.logit_write.data)))
                 saturations += ctx.get(dut.saturations)
-                pixel_0 = lookup(ctx.get(dut.pixel_en), pixels, ctx.get(dut.pixel_addr), 256)
-                y_0 = lookup(ctx.get(dut.y_en), y, ctx.get(dut.y_addr), 1000)
+                pixel_0 = lookup(ctx.get(dut.pixels.en), pixels, ctx.get(dut.pixels.addr), 256)
+                y_0 = lookup(ctx.get(dut.y.en), y, ctx.get(dut.y.addr), 1000)
                 await ctx.tick()
-                ctx.set(dut.y_data, y_0)
-                ctx.set(dut.pixel_data, pixel_1)
+                ctx.set(dut.y.data, y_0)
+                ctx.set(dut.pixels.data, pixel_1)
                 pixel_1 = pixel_0
         saturations += ctx.get(dut.saturations)
 

@@ -104,27 +104,26 @@ def run(
                 ctx.set(getattr(dut.command, op).issue, offset == 0)
                 ctx.set(getattr(dut.command, op).fields, fields if offset == 0 else dict.fromkeys(fields, 0))
                 s1, r, word = noise.randrange(99), noise.randrange(1, 99), noise.randrange(1 << 99)
-                if ctx.get(dut.stat_en):
+                if ctx.get(dut.stats.en):
                     trace.stats_read.append(offset)
-                    s1, r = stats[ctx.get(dut.stat_addr)]
-                if ctx.get(dut.x_en):
+                    s1, r = stats[ctx.get(dut.stats.addr)]
+                if ctx.get(dut.x_read.en):
                     trace.x_read.append(offset)
-                    word = x[ctx.get(dut.x_addr)]
+                    word = x[ctx.get(dut.x_read.addr)]
                 if ctx.get(dut.q_en):
                     trace.q.append(ctx.get(dut.q_value))
-                if ctx.get(dut.x_w_en):
-                    trace.x_write.append((offset, ctx.get(dut.x_w_addr), ctx.get(dut.x_w_data)))
-                    x[ctx.get(dut.x_w_addr)] = ctx.get(dut.x_w_data)
-                if ctx.get(dut.y_w_en):
-                    trace.y_write.append((offset, ctx.get(dut.y_w_addr), ctx.get(dut.y_w_data)))
+                if ctx.get(dut.x_write.en):
+                    trace.x_write.append((offset, ctx.get(dut.x_write.addr), ctx.get(dut.x_write.data)))
+                    x[ctx.get(dut.x_write.addr)] = ctx.get(dut.x_write.data)
+                if ctx.get(dut.y_write.en):
+                    trace.y_write.append((offset, ctx.get(dut.y_write.addr), ctx.get(dut.y_write.data)))
                 await ctx.tick()
-                ctx.set(dut.stat_s1, s1)
-                ctx.set(dut.stat_r, r)
-                ctx.set(dut.x_data, word)
+                ctx.set(dut.stats.data, {"s1": s1, "r": r})
+                ctx.set(dut.x_read.data, word)
         for address in range(2 * engine.max_embed_dim):
-            ctx.set(dut.y_addr, address)
+            ctx.set(dut.y.addr, address)
             await ctx.tick()
-            y.append(ctx.get(dut.y_data))
+            y.append(ctx.get(dut.y.data))
 
     simulate(dut, bench)
     return traces, y

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from amaranth.hdl import Elaboratable, Module
+from amaranth.lib import wiring
 from bus import watched_simulator
 
-from bivit.hw.parts.connect import connect
 from bivit.hw.units.logits import Logits
 from bivit.hw.units.logits_queue import LOGIT_BITS, LogitsQueue
 from bivit.sim.engine.commands import Output
@@ -41,13 +41,7 @@ class Pair(Elaboratable):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.logits, m.submodules.queue = logits, queue = self.logits, self.queue
-        m.d.comb += [
-            connect(queue.en, logits.en),
-            connect(queue.data, logits.data),
-            connect(queue.tag, logits.out_tag),
-            connect(queue.last, logits.last),
-            connect(logits.level, queue.level),
-        ]
+        wiring.connect(m, logits.queue, queue.entry)
         return m
 
 
@@ -66,16 +60,17 @@ class Bench:
 
     async def tick(self, ctx: Any) -> None:
         """Watch one cycle, and check that a beat stays until it is taken."""
-        dut, queue = self.dut, self.queue
-        ctx.set(queue.tready, self.ready(self.cycle))
-        valid, ready, hold = ctx.get(queue.tvalid), ctx.get(queue.tready), ctx.get(dut.hold)
-        beat = (signed(ctx.get(queue.tdata), LOGIT_BITS), ctx.get(queue.tuser), ctx.get(queue.tlast))
-        assert ctx.get(queue.level) == len(self.offsets) - len(self.beats) <= self.engine.queue_logits
+        dut, queue, logits = self.dut, self.queue, self.queue.logits
+        ctx.set(logits.ready, self.ready(self.cycle))
+        valid, ready, hold = ctx.get(logits.valid), ctx.get(logits.ready), ctx.get(dut.hold)
+        payload = ctx.get(logits.payload)
+        beat = (signed(payload.data, LOGIT_BITS), payload.tag, payload.last)
+        assert ctx.get(queue.entry.level) == len(self.offsets) - len(self.beats) <= self.engine.queue_logits
         assert self.waiting is None or (valid and beat == self.waiting)
         self.waiting = beat if valid and not ready else None
         if valid and ready:
             self.beats.append(beat)
-        if ctx.get(dut.en):
+        if ctx.get(dut.queue.en):
             assert not hold
             self.offsets.append(self.offset)
         if ctx.get(dut.done):
@@ -89,11 +84,11 @@ class Bench:
         """Write as the classifier does: whole groups, also beyond the last class."""
         padded = logits + [0x5A5A5A5A] * (chunks * LANES - len(logits))
         for chunk in range(chunks):
-            ctx.set(self.dut.w_en, 1)
-            ctx.set(self.dut.w_addr, chunk)
-            ctx.set(self.dut.w_data, join(padded[chunk * LANES : (chunk + 1) * LANES], [LOGIT_BITS] * LANES))
+            ctx.set(self.dut.write.en, 1)
+            ctx.set(self.dut.write.addr, chunk)
+            ctx.set(self.dut.write.data, join(padded[chunk * LANES : (chunk + 1) * LANES], [LOGIT_BITS] * LANES))
             await self.tick(ctx)
-        ctx.set(self.dut.w_en, 0)
+        ctx.set(self.dut.write.en, 0)
 
     async def start(self, ctx: Any, classes: int, tag: int) -> None:
         self.offset = 0

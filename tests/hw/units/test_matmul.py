@@ -42,14 +42,16 @@ class Bench:
             pending = (0, 0, 0)
             for cycle in range(cycles):
                 a_addr, w_addr, p_addr = pending
-                ctx.set(unit.a, pack(self.a[a_addr % 64], 64))
-                ctx.set(unit.w, pack(self.w[w_addr % 64], 64))
-                ctx.set(unit.preload_data, pack(self.preloads[p_addr % 16], bits))
-                ctx.set(unit.sums_data, pack(self.sums[p_addr % 16], bits))
+                ctx.set(unit.operands.a, pack(self.a[a_addr % 64], 64))
+                ctx.set(unit.operands.w, pack(self.w[w_addr % 64], 64))
+                ctx.set(unit.preload.data, pack(self.preloads[p_addr % 16], bits))
+                ctx.set(unit.sums.data, pack(self.sums[p_addr % 16], bits))
                 ctx.set(unit.command.matmul.issue, cycle in issues)
                 if cycle in issues:
                     ctx.set(unit.command.matmul.fields, issues[cycle])
-                pending = (ctx.get(unit.a_addr), ctx.get(unit.w_addr), ctx.get(unit.preload_addr))
+                addresses = (unit.operands.a_addr, unit.operands.w_addr, unit.preload.addr)
+                pending = tuple(ctx.get(address) for address in addresses)
+                assert ctx.get(unit.sums.addr) == pending[2]
                 if ctx.get(unit.active):
                     self.reads.append((cycle, *pending[:2]))
                 self.preload_reads.append((cycle, pending[2]))

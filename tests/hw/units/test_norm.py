@@ -172,16 +172,16 @@ def run(
         for cycle in range(cycles):
             ctx.set(dut._command.issue, cycle in issue)
             ctx.set(dut._command.fields, issue.get(cycle, {}))
-            ctx.set(dut.x_data, memory.get(previous, 0))
-            previous = ctx.get(dut.x_addr)
+            ctx.set(dut.x.data, memory.get(previous, 0))
+            previous = ctx.get(dut.x.addr)
             trace.x_addr.append(previous)
             if ctx.get(dut.stat_en):
                 trace.stats[cycle] = (ctx.get(dut.stat_row), ctx.get(dut.stat_s1), ctx.get(dut.stat_r))
             if ctx.get(dut.bits.en):
                 trace.bits[cycle] = (ctx.get(dut.bits.row), ctx.get(dut.bits.chunk), ctx.get(dut.bits.data))
             if stat_addr is not None:
-                ctx.set(dut.stat_r_addr, stat_addr.get(cycle, 0))
-                trace.stat_read.append((ctx.get(dut.stat_r_s1), ctx.get(dut.stat_r_r)))
+                ctx.set(dut.stats.addr, stat_addr.get(cycle, 0))
+                trace.stat_read.append((ctx.get(dut.stats.data.s1), ctx.get(dut.stats.data.r)))
             await ctx.tick()
 
     sim = Simulator(dut)

@@ -59,14 +59,14 @@ class Bench:
                 while rng.random() < stall:
                     await ctx.tick()
                 at = beat * self.pixel_bytes
-                ctx.set(self.dut.tdata, int.from_bytes(self.data[at : at + self.pixel_bytes], "little"))
-                ctx.set(self.dut.tlast, is_last(beat))
-                ctx.set(self.dut.tvalid, 1)
-                while not ctx.get(self.dut.tready):
+                ctx.set(self.dut.pixels.payload.data, int.from_bytes(self.data[at : at + self.pixel_bytes], "little"))
+                ctx.set(self.dut.pixels.payload.last, is_last(beat))
+                ctx.set(self.dut.pixels.valid, 1)
+                while not ctx.get(self.dut.pixels.ready):
                     await ctx.tick()
                 self.taken.append(self.cycle)
                 await ctx.tick()
-                ctx.set(self.dut.tvalid, 0)
+                ctx.set(self.dut.pixels.valid, 0)
 
         return feed
 
@@ -95,9 +95,9 @@ class Bench:
         got = []
         for cycle in range(len(addresses) + READ_LATENCY):
             if cycle >= READ_LATENCY:
-                got.append(ctx.get(self.dut.read_data))
+                got.append(ctx.get(self.dut.read.data))
             if cycle < len(addresses):
-                ctx.set(self.dut.read_addr, addresses[cycle])
+                ctx.set(self.dut.read.addr, addresses[cycle])
             ctx.set(self.dut.release, release and cycle == len(addresses) - 1)
             await self.tick(ctx)
         return bytes(got)
@@ -172,7 +172,7 @@ def test_a_third_strip_waits_for_a_release() -> None:
         for _ in range(20):
             await bench.tick(ctx)
         assert bench.taken == list(range(8))
-        assert not ctx.get(bench.dut.tready)
+        assert not ctx.get(bench.dut.pixels.ready)
         released = await bench.release(ctx)
         await bench.tick(ctx)
         assert bench.taken[8:] == [released + 1]
@@ -188,9 +188,9 @@ def test_ready_does_not_wait_for_valid() -> None:
         await ctx.tick()
 
     async def reader(ctx: Any) -> None:
-        assert ctx.get(bench.dut.tready)
+        assert ctx.get(bench.dut.pixels.ready)
         await bench.tick(ctx)
-        assert ctx.get(bench.dut.tready)
+        assert ctx.get(bench.dut.pixels.ready)
 
     bench.run(silent, reader)
 
@@ -227,7 +227,7 @@ def test_a_broken_frame_ends_the_taking(name: str, last_at: set[int], beats: int
             ctx.set(bench.dut.release, 0)
         assert ctx.get(bench.dut.limit) == limit
         assert ctx.get(bench.dut.error) == (name != "right")
-        assert ctx.get(bench.dut.tready) == (name == "missing")
+        assert ctx.get(bench.dut.pixels.ready) == (name == "missing")
 
     bench.images = 3
     bench.run(bench.source(last_at=lambda beat: beat in last_at), reader)
@@ -253,7 +253,7 @@ def test_nothing_is_taken_beyond_a_run() -> None:
                 await bench.available(ctx)
                 assert await bench.read(ctx, [0, 1], release=True) == strip
             for _ in range(5):
-                assert not ctx.get(bench.dut.tready)
+                assert not ctx.get(bench.dut.pixels.ready)
                 await bench.tick(ctx)
             done += images
             assert len(bench.taken) == 2 * done
@@ -276,14 +276,14 @@ def test_stop_leaves_whole_images_and_drops_a_part(beats: int, limit: int, partl
             while not offered:
                 await ctx.tick()
             offered.pop()
-            ctx.set(bench.dut.tdata, bench.data[beat])
-            ctx.set(bench.dut.tlast, beat % 6 == 5)
-            ctx.set(bench.dut.tvalid, 1)
-            while not ctx.get(bench.dut.tready):
+            ctx.set(bench.dut.pixels.payload.data, bench.data[beat])
+            ctx.set(bench.dut.pixels.payload.last, beat % 6 == 5)
+            ctx.set(bench.dut.pixels.valid, 1)
+            while not ctx.get(bench.dut.pixels.ready):
                 await ctx.tick()
             bench.taken.append(bench.cycle)
             await ctx.tick()
-            ctx.set(bench.dut.tvalid, 0)
+            ctx.set(bench.dut.pixels.valid, 0)
 
     async def reader(ctx: Any) -> None:
         for _ in range(limit):
@@ -295,7 +295,7 @@ def test_stop_leaves_whole_images_and_drops_a_part(beats: int, limit: int, partl
         await bench.pulse(ctx, bench.dut.stop)
         await bench.tick(ctx)
         assert (ctx.get(bench.dut.limit), ctx.get(bench.dut.error)) == (limit, 0)
-        assert ctx.get(bench.dut.dropping) == ctx.get(bench.dut.tready) == partly
+        assert ctx.get(bench.dut.dropping) == ctx.get(bench.dut.pixels.ready) == partly
         await bench.pulse(ctx, bench.dut.finish)
         await bench.start(ctx, 1)  # waits for the end of the drop
         offered.extend([True] * bench.beats)
@@ -319,7 +319,7 @@ def test_dropping_can_be_given_up() -> None:
         ctx.set(bench.dut.give_up, 1)
         await bench.tick(ctx)
         ctx.set(bench.dut.give_up, 0)
-        assert not ctx.get(bench.dut.tready)
+        assert not ctx.get(bench.dut.pixels.ready)
         seen = len(bench.taken)
         await bench.start(ctx, 1)
         await bench.available(ctx)

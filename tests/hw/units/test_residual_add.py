@@ -57,9 +57,9 @@ def test_words_equal_the_definition_and_saturations_are_counted():
                 ctx.set(unit.sums, join(sums, [ENGINE.acc_bits] * 8))
                 old_word = join(old, [20] * 8)
             count += ctx.get(unit.saturations)
-            if ctx.get(unit.w_en):
-                data = ctx.get(unit.w_data)
-                written.append((cycle, ctx.get(unit.w_addr), [signed(data >> 20 * i, 20) for i in range(8)]))
+            if ctx.get(unit.x_write.en):
+                data = ctx.get(unit.x_write.data)
+                written.append((cycle, ctx.get(unit.x_write.addr), [signed(data >> 20 * i, 20) for i in range(8)]))
             await ctx.tick()
         assert [entry[0] for entry in written] == list(
             range(ResidualAddUnit.write_stage, ResidualAddUnit.write_stage + len(beats))
