@@ -130,11 +130,6 @@ class EngineConfig:
         return ceil_div(self.max_tokens, self.rows)
 
     @property
-    def max_row_chunks(self) -> int:
-        """Chunks of one token of the residual."""
-        return self.max_embed_dim // self.lanes
-
-    @property
     def acc_bits(self) -> int:
         """Signed width of the array's accumulator: half a dot product, a threshold and padding."""
         return (max(self.max_hidden_dim, self.max_embed_dim, self.max_tokens) + 2 * WORD).bit_length() + 1

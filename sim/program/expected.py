@@ -10,10 +10,10 @@ from typing import Any
 
 from ..network.network import IntNetwork
 from ..units import written
-from ..units.machine import Machine
 from ..units.written import Written
 from .compiler import Program
 from .graph import Piece
+from .uses import writes_of
 from .writes import Ints, Source, Writes
 
 __all__ = ["Writes", "expected_writes"]
@@ -39,11 +39,10 @@ def expected_writes(network: IntNetwork, program: Program, taps: Mapping[str, In
     sources = {None: Source(engine, one, network.tensors)} | {
         number: Source(engine, one, network.tensors, prefix) for number, prefix in enumerate(names)
     }
-    machine = Machine(engine)
     found: list[tuple[int, int, Source, Written, Pieces]] = []
     for number, entry in enumerate(program.unrolled()):
         op = entry.op
-        for each in machine.taker(op.command).writes(op.command):
+        for each in writes_of(engine, op.command):
             begins = entry.issue + op.uses.activity.windows[each.window][0]
             found.append((begins, number, sources[entry.block], each, op.task.pieces))
     for _, _, source, each, pieces in sorted(found, key=lambda write: write[:2]):

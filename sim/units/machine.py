@@ -99,11 +99,6 @@ class Machine:
         return self.takers[type(command)]
 
     @property
-    def owners(self) -> dict[str, Unit]:
-        """The unit that has each loadable memory."""
-        return {memory: unit for unit in self.units.values() for memory in unit.loadable}
-
-    @property
     def probes(self) -> list[Probe]:
         """Observed write ports of all units; names are relative to the top module."""
         return [probe for unit in self.units.values() for probe in unit.probes()]
