@@ -180,7 +180,7 @@ def test_a_fault_of_a_window_is_named() -> None:
         model = export_qonnx(network)
         plant(model, constant, change)
         result = judge_network(network, judge_images(SWIN, None, 1, seed=1), ("onnxruntime",), model)
-        assert [row["first"] for row in result["judges"]] == [f"{block}.attn.scores"]
+        assert [row.first for row in result.judges] == [f"{block}.attn.scores"]
 
 
 def test_a_shift_that_rounds_to_zero_is_found() -> None:
@@ -190,7 +190,7 @@ def test_a_shift_that_rounds_to_zero_is_found() -> None:
         if node.op_type == "Mod":
             node.attribute.add(name="fmod", i=1, type=onnx.AttributeProto.INT)
     result = judge_network(network, judge_images(TINY, None, 1, seed=1), GRAPH_JUDGES, model)
-    assert [row["first"] for row in result["judges"]] == ["patch_embed"] * 2
+    assert [row.first for row in result.judges] == ["patch_embed"] * 2
 
 
 def test_no_rounding_hides_a_bit_that_is_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +200,7 @@ def test_no_rounding_hides_a_bit_that_is_no_bit(monkeypatch: pytest.MonkeyPatch)
     model = export_qonnx(network)
     plant(model, "number_float32_1.0", lambda values: values.fill(np.nextafter(np.float32(1), np.float32(2))))
     result = judge_network(network, judge_images(TINY, None, 1, seed=1), GRAPH_JUDGES, model)
-    assert [row["first"] for row in result["judges"]] == ["blocks.0.norm1"] * 2
+    assert [row.first for row in result.judges] == ["blocks.0.norm1"] * 2
     assert os.environ["SANITIZE_QUANT_TENSORS"] == "1"
 
 

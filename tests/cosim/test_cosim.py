@@ -307,9 +307,9 @@ def test_an_engine_that_hangs_misses_its_first_write(tiny_verilog: str, cache_di
 
 @pytest.mark.slow
 def test_a_silent_port_is_an_error(tiny_verilog: str, cache_dir: Path, tmp_path: Path) -> None:
-    connected = ".tready(s_axis_load_tready)"
+    connected = ".beats__ready(s_axis_load_tready)"
     assert tiny_verilog.count(connected) == 1
-    silent = tiny_verilog.replace(connected, ".tready()")
+    silent = tiny_verilog.replace(connected, ".beats__ready()")
     built = build(sources(silent), BENCH_TOP, simulator=FASTEST_BUILD, cache_dir=cache_dir)
     with pytest.raises(BivitError, match="ended without results; its last output:"):
         play(built, [Load(stream(TABLE))], tmp_path)
