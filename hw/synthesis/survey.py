@@ -6,7 +6,7 @@ import importlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from ...sim.engine.config import EngineConfig
@@ -40,26 +40,26 @@ Told = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Cells(Result):
-    """What a unit takes.
+    """What a unit takes; None is unknown.
 
     Parameters
     ----------
-    luts_raw : int
+    luts_raw : int or None
         Look-up tables as Yosys emits them, those of memories and carry chains included.
     luts_packed : int or None
-        An estimate of what is left once pairs share a LUT6; None on families whose tables have one output.
-    ffs, carry : int
+        An estimate of what is left once pairs share a LUT6; None on families whose tables have one output, too.
+    ffs, carry : int or None
         Flip-flops, cells of carry chains.
-    dsps, brams : float
+    dsps, brams : float or None
         Multiplier blocks and block memories.
     """
 
-    luts_raw: int
-    luts_packed: int | None
-    ffs: int
-    carry: int
-    dsps: float
-    brams: float
+    luts_raw: int | None = None
+    luts_packed: int | None = None
+    ffs: int | None = None
+    carry: int | None = None
+    dsps: float | None = None
+    brams: float | None = None
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,7 @@ class Job:
 
     def text(self, *, placed: bool) -> str:
         """Return the unit as Yosys reads it, with or without pins."""
-        inner = component(self.unit, self.engine)
-        return rtlil_text(PinWrapper(inner, self.unit) if placed else inner)
+        return _text(self.unit, self.engine, placed)
 
     def cells(self) -> Cells:
         """Synthesise and count."""
@@ -133,8 +132,8 @@ class UnitRow(Result):
     Parameters
     ----------
     unit : str
-    cells : Cells or None
-        None where the synthesis failed.
+    cells : Cells
+        All unknown where the synthesis failed.
     paths : tuple of CriticalPath
         One for each seed that was placed; one where it was modelled.
     problem : str or None
@@ -142,7 +141,7 @@ class UnitRow(Result):
     """
 
     unit: str
-    cells: Cells | None
+    cells: Cells
     paths: tuple[CriticalPath, ...] = ()
     problem: str | None = field(default=None, metadata=OPTIONAL)
 
@@ -174,8 +173,8 @@ class Survey:
 
     def total(self, quantity: str) -> float | None:
         """Sum of a quantity of `Cells`: that of the whole engine where it is known, else over its units."""
-        rows = [self.whole] if self.whole and self.whole.cells else [row for row in self.rows if row.unit != WHOLE]
-        values = [getattr(row.cells, quantity, None) for row in rows]
+        rows = [self.whole] if self.whole else [row for row in self.rows if row.unit != WHOLE]
+        values = [getattr(row.cells, quantity) for row in rows]
         known = [value for value in values if value is not None]
         return sum(known) if known and len(known) == len(values) else None
 
@@ -190,13 +189,13 @@ class Survey:
     @property
     def luts_per_mac_array(self) -> float | None:
         """Look-up tables of the array for each product of two bits a cycle."""
-        array = next((row.cells for row in self.rows if row.unit == MatmulUnit.name), None)
-        return None if array is None else array.luts_raw / self._macs
+        luts = next((row.cells.luts_raw for row in self.rows if row.unit == MatmulUnit.name), None)
+        return None if luts is None else luts / self._macs
 
     @property
     def luts_per_mac_engine(self) -> float | None:
         """As `luts_per_mac_array`, of all the engine; None where not all of it was synthesised."""
-        complete = bool(self.whole and self.whole.cells) or set(UNITS) <= {row.unit for row in self.rows}
+        complete = bool(self.whole) or set(UNITS) <= {row.unit for row in self.rows}
         luts = self.total("luts_raw")
         return luts / self._macs if complete and luts is not None else None
 
@@ -260,9 +259,16 @@ def survey(
     rows = tuple(
         _row(unit, {number: found for (one, number), found in results.items() if one == unit}) for unit in units
     )
-    come_through = any(row.best if seeds else row.cells for row in rows)
+    come_through = any(row.best if seeds else row.cells != Cells() for row in rows)
     check(come_through, "\n".join(f"{row.unit}: {row.problem}" for row in rows))
     return Survey(engine, known, rows)
+
+
+@lru_cache(maxsize=64)
+def _text(unit: str, engine: EngineConfig, placed: bool) -> str:
+    """The same for all seeds."""
+    inner = component(unit, engine)
+    return rtlil_text(PinWrapper(inner, unit) if placed else inner)
 
 
 def timing_model() -> Callable[..., CriticalPath]:
@@ -287,7 +293,7 @@ def _row(unit: str, results: dict[int, Any]) -> UnitRow:
     cells = results.pop(0)
     return UnitRow(
         unit,
-        cells if isinstance(cells, Cells) else None,
+        cells if isinstance(cells, Cells) else Cells(),
         tuple(found for found in results.values() if isinstance(found, CriticalPath)),
         "; ".join(problems) or None,
     )
