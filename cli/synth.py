@@ -18,24 +18,11 @@ from .shared.progress import say, step
 
 if TYPE_CHECKING:
     from ..hw.synthesis.path import CriticalPath, PathKind
-    from ..hw.synthesis.survey import Cells, Survey, UnitRow
+    from ..hw.synthesis.survey import Cells, Speed, Survey
     from ..sim.engine.config import EngineConfig
 
 #: Placements of one unit, and runs of tools at a time, that a command may be asked for.
 _MOST_SEEDS, _MOST_JOBS = 64, 256
-
-
-@dataclass(frozen=True, kw_only=True)
-class Speed(Result):
-    """The clock that a unit reaches: the best of `fmax_seeds`, its path, where that begins and where it ends."""
-
-    fmax_mhz: float
-    fmax_seeds: tuple[float, ...]
-    logic_ns: float
-    routing_ns: float
-    levels: int
-    begins: str
-    ends: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,22 +157,7 @@ def _report(name: str, found: Survey, *, placed: bool) -> Synthesis:
         clock=Clock(fmax_mhz=path.fmax_mhz, fmax_kind=path.kind, fmax_of=limit.unit, critical_path=path)
         if limit and path
         else None,
-        units=tuple(Row(unit=row.unit, cells=row.cells, speed=_speed(row), problem=row.problem) for row in found.rows),
-    )
-
-
-def _speed(row: UnitRow) -> Speed | None:
-    path = row.best
-    if path is None:
-        return None
-    return Speed(
-        fmax_mhz=path.fmax_mhz,
-        fmax_seeds=tuple(one.fmax_mhz for one in row.paths),
-        logic_ns=path.logic_ns,
-        routing_ns=path.routing_ns,
-        levels=path.levels,
-        begins=path.steps[0].signal,
-        ends=path.steps[-1].signal,
+        units=tuple(Row(unit=row.unit, cells=row.cells, speed=row.speed, problem=row.problem) for row in found.rows),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -63,6 +63,33 @@ class Cells(Result):
 
 
 @dataclass(frozen=True)
+class Speed(Result):
+    """The clock that a unit reaches, in brief.
+
+    Parameters
+    ----------
+    fmax_mhz : float
+        That of the best seed.
+    fmax_seeds : tuple of float
+        Those of all seeds.
+    logic_ns, routing_ns : float
+        Of the critical path of the best.
+    levels : int
+        Cells between its ends.
+    begins, ends : str
+        Its first and its last signal.
+    """
+
+    fmax_mhz: float
+    fmax_seeds: tuple[float, ...]
+    logic_ns: float
+    routing_ns: float
+    levels: int
+    begins: str
+    ends: str
+
+
+@dataclass(frozen=True)
 class Job:
     """One unit to look at, and how.
 
@@ -117,8 +144,9 @@ class Job:
     def modelled(self) -> CriticalPath:
         """Return the critical path of the static timing model."""
         netlist = netlist_of(self.text(placed=False), FLOWS[self.family].script, self.timeout_s)
-        found: CriticalPath = timing_model()(netlist, self.family)
-        return found
+        found = timing_model()(netlist, self.family)
+        # By itself, a unit's names do not begin with its own.
+        return replace(found, steps=tuple(replace(step, unit=step.unit or self._default_unit) for step in found.steps))
 
     @property
     def _default_unit(self) -> str:
@@ -149,6 +177,22 @@ class UnitRow(Result):
     def best(self) -> CriticalPath | None:
         """The path of the seed that gives the highest clock."""
         return max(self.paths, key=lambda path: path.fmax_mhz, default=None)
+
+    @property
+    def speed(self) -> Speed | None:
+        """The clock of the best seed and of all; None where none came through."""
+        path = self.best
+        if path is None:
+            return None
+        return Speed(
+            fmax_mhz=path.fmax_mhz,
+            fmax_seeds=tuple(one.fmax_mhz for one in self.paths),
+            logic_ns=path.logic_ns,
+            routing_ns=path.routing_ns,
+            levels=path.levels,
+            begins=path.steps[0].signal,
+            ends=path.steps[-1].signal,
+        )
 
 
 @dataclass(frozen=True)
@@ -213,6 +257,7 @@ def survey(
     jobs: int = 1,
     timeout_s: float = 3600,
     told: Told = lambda done, total, what: None,
+    strict: bool = True,
 ) -> Survey:
     """Synthesise units of an engine, count their cells and, where seeds are given, find out how fast they are.
 
@@ -231,6 +276,8 @@ def survey(
         For each of them.
     told : callable
         Is told of the progress.
+    strict : bool
+        Whether it is an error that no unit comes through.
 
     Raises
     ------
@@ -260,7 +307,7 @@ def survey(
         _row(unit, {number: found for (one, number), found in results.items() if one == unit}) for unit in units
     )
     come_through = any(row.best if seeds else row.cells != Cells() for row in rows)
-    check(come_through, "\n".join(f"{row.unit}: {row.problem}" for row in rows))
+    check(come_through or not strict, "\n".join(f"{row.unit}: {row.problem}" for row in rows))
     return Survey(engine, known, rows)
 
 
@@ -282,6 +329,8 @@ def timing_model() -> Callable[..., CriticalPath]:
     try:
         module = importlib.import_module(f"{__package__}.static_timing")
     except ModuleNotFoundError as error:
+        if error.name != f"{__package__}.static_timing":
+            raise
         raise BivitError("there is no timing model for xcup and xc7 yet; leave --place out, or take ecp5") from error
     model: Callable[..., CriticalPath] = module.modelled_timing
     return model
