@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
+from threading import Lock
 from typing import Any
 
 from ...sim.engine.config import EngineConfig
@@ -33,6 +34,8 @@ WHOLE = "engine"
 _KEPT = 512
 #: Families whose look-up tables have two outputs, so that pairs can share one, and whose clock is modelled.
 _AMD = ("xcup", "xc7")
+
+_converting = Lock()
 
 #: Told how much of a survey is done, of how much, and what ended last.
 Told = Callable[[int, int, str], None]
@@ -110,7 +113,8 @@ class Job:
 
     def text(self, *, placed: bool) -> str:
         """Return the unit as Yosys reads it, with or without pins."""
-        return _text(self.unit, self.engine, placed)
+        with _converting:  # which is done in Python, so that two at a time would only do the same twice
+            return _text(self.unit, self.engine, placed)
 
     def cells(self) -> Cells:
         """Synthesise and count."""
