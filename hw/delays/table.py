@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import linear_regression
@@ -17,6 +17,8 @@ Parameters = Mapping[str, Any]
 Arcs = dict[tuple[str, str], "Figure"]
 #: Source of a figure that nothing published gives; the reasoning follows.
 ASSUMED = "assumed: "
+#: Parameters of block memories and multipliers that use all their registers.
+_REGISTERS = dict.fromkeys(("DOA_REG", "DOB_REG", "AREG", "BREG", "MREG", "PREG"), "1")
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Figure:
         factor : float
         why : str
         """
-        return Figure(round(self.ns * factor, 4), f"{ASSUMED}{why} (from {self.ns:g} ns: {self.source})")
+        return Figure(round(self.ns * factor, 4), f"{ASSUMED}{self.source.removeprefix(ASSUMED)}, {why}")
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,26 @@ class DelayTable:
                 f"known are {', '.join(sorted(self.cells))}: add it to the table of its family"
             )
         return found if isinstance(found, CellDelays) else found(parameters)
+
+    def figures(self) -> Iterator[tuple[str, Figure]]:
+        """Yield every figure and what it is of: cells with all their registers, and without."""
+        for kind in sorted(self.cells):
+            for parameters in ({}, _REGISTERS):
+                cell = self.cell(kind, parameters)
+                for pin, figure in cell.launch.items():
+                    yield f"{kind} clock to {pin}", figure
+                for pin, figure in cell.capture.items():
+                    yield f"{kind} {pin} before clock", figure
+                for (source, target), figure in cell.through.items():
+                    yield f"{kind} {source} to {target}", figure
+                if cell.inside:
+                    yield f"{kind} inside", cell.inside
+        for (driver, load), figure in self.nets.packed.items():
+            yield f"net {driver} to {load}", figure
+        yield "net", self.nets.base
+        yield "net, a doubling of the loads", self.nets.doubling
+        yield "net of a block", self.nets.block
+        yield "jitter", self.uncertainty
 
 
 def fitted_nets(points: Iterable[tuple[int, float]]) -> tuple[float, float]:

@@ -24,7 +24,7 @@ from .table import (
 )
 
 _XRAY = "Project X-Ray artix7/timings, quoted in Yosys' techlibs/xilinx/cells_sim.v"
-_REPORT = "Vivado timing report, routed, of a LiteX system with VexiiRiscv on a Nexys Video (XC7A200T-1)"
+_REPORT = "Vivado timing report, routed, LiteX with VexiiRiscv, by its clock pin on a Nexys Video (XC7A200T-1)"
 
 #: Loads and delay of nets between logic on two critical paths of `_REPORT`.
 _ROUTED_NETS = (

@@ -25,15 +25,15 @@ from .table import (
 
 #: Reports of Vivado for routed designs of an XCVU3P at -2, as RapidWright's tutorials on RWRoute print them.
 _ROUTED = "Vivado report_timing, xcvu3p -2, in RapidWright's tutorials RWRoute timing-driven and partial routing"
-#: Report that RapidWright's script for delays of _DSP blocks quotes; its register takes 0.079 ns, as at -2.
-_DSP = "Vivado report quoted in RapidWright's Tcl script that extracts _DSP delays"
+#: Report that RapidWright's script for delays of DSP blocks quotes; its register takes 0.079 ns, as at -2.
+_DSP = "Vivado report quoted in RapidWright's tcl/rwroute/dump_all_dsp_delay.tcl"
 #: Report at -1.
 _SLOWER = "Vivado report_timing, xczu3eg -1, routed, in the repository gussmith23/lakeroad-evaluation"
-#: Report quoted in a parser of such reports for a part of the xcu250 (-2L, 0.85 V); register and look-up tables as -2.
-_BLOCK = "Vivado report quoted in AutoBridge's parser of timing reports, xcu250, 0.85 V"
+#: Report whose registers and look-up tables have the delays of -2.
+_BLOCK = "Vivado report of an xcu250 at 0.85 V, quoted in TimingReportParser, a script around UCLA's AutoBridge"
 #: What -1 takes to -2: the clocks that DS925 allows a DSP48E2 with all registers, 645 and 775 MHz.
-_FASTER, _FASTER_WHY = 645 / 775, "speed grade -1 times 645 / 775, the DSP48E2 clocks of DS925 at -1 and -2"
-_SEVENTH = "the figure of 7 series -1 times 0.830 / 2.454, the ratio of the clock to output of block memories"
+_FASTER, _FASTER_WHY = 645 / 775, "times 645 / 775, the clocks that DS925 allows a DSP48E2 at -1 and -2"
+_SEVENTH = "times 0.830 / 2.454, clock to output of block memories here and there"
 
 #: Delays of look-up tables on the critical paths of `_ROUTED` and `_DSP`, by number of inputs. They depend on the pin.
 _LOOK_UPS = {
@@ -63,7 +63,7 @@ def _slower(ns: float) -> Figure:
 
 
 def _seventh(ns: float) -> Figure:
-    return Figure(ns, "7 series, see xc7").times(0.830 / 2.454, _SEVENTH)
+    return Figure(ns, "7 series -1, see xc7").times(0.830 / 2.454, _SEVENTH)
 
 
 #: One figure for all sizes: the samples show how far pins differ, not how far sizes do.
@@ -219,7 +219,10 @@ _FIT = f"least squares over {len(_ROUTED_NETS)} nets of {_ROUTED} and {len(_SLOW
 _NETS = NetDelays(
     base=Figure(_BASE, _FIT),
     doubling=Figure(_DOUBLING, _FIT),
-    block=Figure(0.2, f"{ASSUMED}half of what AutoBridge's report gives beyond a net of two loads, 0.478 ns"),
+    block=Figure(
+        0.2,
+        f"{ASSUMED}over half of what a net from a memory with two loads costs beyond others: 0.478 ns in that report",
+    ),
     packed={
         ("look-up", "register"): _routed(0.051),
         ("carry", "register"): _routed(0.051),
@@ -227,7 +230,7 @@ _NETS = NetDelays(
         ("carry out", "carry in"): _routed(0.026).times(0.5, "one crossing to the next CARRY8 for two CARRY4"),
         ("look-up", "multiplexer"): _slower(0.009),
         ("multiplexer", "multiplexer"): _slower(0.009),
-        ("cascade", "cascade"): Figure(0.0, f"{ASSUMED}dedicated wires between neighbouring _DSP blocks"),
+        ("cascade", "cascade"): Figure(0.0, f"{ASSUMED}dedicated wires between neighbouring DSP blocks"),
     },
 )
 

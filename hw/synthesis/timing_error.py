@@ -11,6 +11,7 @@ import argparse
 import json
 import logging
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -19,15 +20,16 @@ from typing import Any
 from amaranth.back import rtlil
 
 from ...sim.engine.presets import engine_for
+from ...sim.errors import some
 from ...sim.network.presets import vit_preset
 from ...sim.system.files import read_json, scratch_folder, write_text
 from ...sim.system.result import Result
 from ...sim.units.machine import UNITS
-from ..delays.table import DelayTable, NetDelays
+from ..delays.table import ASSUMED, DelayTable, NetDelays
 from .netlist import Netlist
 from .path import CriticalPath
 from .place import PARTS, place
-from .static_timing import critical_path, delay_table
+from .static_timing import MODELLED, critical_path, delay_table
 from .synth import component
 from .tools import find_tool
 from .wrapper import PinWrapper
@@ -56,12 +58,15 @@ class Period(Result):
     Parameters
     ----------
     logic_ns, routing_ns : float
+    levels : int
+        Cells between those that begin and end it.
     begin, end : str
         Nets behind the registers or memories that begin and end it.
     """
 
     logic_ns: float
     routing_ns: float
+    levels: int
     begin: str
     end: str
 
@@ -73,7 +78,7 @@ class Period(Result):
         ----------
         path : CriticalPath
         """
-        return cls(path.logic_ns, path.routing_ns, path.steps[0].signal, path.steps[-1].signal)
+        return cls(path.logic_ns, path.routing_ns, len(path.steps) - 2, path.steps[0].signal, path.steps[-1].signal)
 
     @property
     def ns(self) -> float:
@@ -194,26 +199,26 @@ def _with(nets: NetDelays, name: str, ns: float) -> NetDelays:
 
 
 def page(compared: list[Compared]) -> str:
-    """Return the section of docs/timing.md on the error of the model.
+    """Return the sections of docs/timing.md on the static model: its error, and where its delays are from.
 
     Parameters
     ----------
     compared : list of Compared
     """
+    part = PARTS["ecp5"]
     lines = [
         "## Error of the static model\n",
-        "The model of `hw/synthesis/static_timing.py` on ECP5 against nextpnr, which routes the same netlists: units "
-        f"of the smallest engine that runs zoo/digits between registers, {PARTS['ecp5'].name}, target "
-        f"{PARTS['ecp5'].target_mhz:g} MHz, seed 1. Delays of cells are nextpnr's own; base and growth of the "
-        f"delay of nets are fitted to {', '.join(SEEN)}: the other units are held out.\n",
+        "`modelled` periods are those of `hw/synthesis/static_timing.py`: the longest path of the netlist that Yosys "
+        "mapped, between registers, memories, multipliers and ports (as if registers were behind them), by a table of "
+        "delays. A net costs a base and something for each doubling of its loads; there is no placement. What the "
+        "vendor's tool would still do is not counted: no register is moved into a multiplier or memory, and none "
+        "is copied for its loads.\n",
+        "The same model on ECP5 against nextpnr, which routes the same netlists: units of the smallest engine that "
+        f"runs zoo/digits between registers, {part.name}, target {part.target_mhz:g} MHz, seed 1. Delays of cells are "
+        f"nextpnr's own; those of nets are fitted to {', '.join(SEEN)}: the other units are held out.\n",
         "| units | number | median error | worst error |",
         "|---|---|---|---|",
-    ]
-    for name, chosen in (("fitted", False), ("held out", True)):
-        found = [abs(one.error) for one in compared if one.held_out == chosen]
-        if found:
-            lines.append(f"| {name} | {len(found)} | {median(found):.1%} | {max(found):.1%} |")
-    lines += [
+        *_summary(compared),
         "",
         "| unit | routed ns = logic + routing | modelled ns = logic + routing | error | held out | ends at |",
         "|---|---|---|---|---|---|",
@@ -222,7 +227,35 @@ def page(compared: list[Compared]) -> str:
         periods = " | ".join(f"{p.ns:.2f} = {p.logic_ns:.2f} + {p.routing_ns:.2f}" for p in (one.placed, one.modelled))
         held = "yes" if one.held_out else ""
         lines.append(f"| {one.unit} | {periods} | {one.error:+.1%} | {held} | `{one.placed.end}` |")
+    lines += ["", "## Where the delays of the model are from\n", *_sources()]
     return "\n".join(lines) + "\n"
+
+
+def _summary(compared: list[Compared]) -> Iterator[str]:
+    """Rows on units by what the fit has seen; a memory alone says nothing of the model."""
+    chosen = {
+        "fitted": [one for one in compared if not one.held_out],
+        "held out": [one for one in compared if one.held_out],
+        "held out, two levels of logic or more": [one for one in compared if one.held_out and one.placed.levels > 1],
+    }
+    for name, units in chosen.items():
+        errors = [abs(one.error) for one in units]
+        if errors:
+            yield f"| {name} | {len(errors)} | {median(errors):.1%} | {max(errors):.1%} |"
+
+
+def _sources() -> Iterator[str]:
+    """Lines on each table: what publishes its figures, and what is assumed."""
+    for family, table in MODELLED.items():
+        uses: dict[str, dict[str, None]] = {}
+        for where, figure in table.figures():
+            uses.setdefault(figure.source, {})[where] = None
+        yield f"{family}: {table.part}.\n"
+        for assumed in (False, True):
+            for source, places in uses.items():
+                if source.startswith(ASSUMED) == assumed:
+                    yield f"- {source}: {some(list(places), most=3)}"
+        yield ""
 
 
 def main() -> None:
