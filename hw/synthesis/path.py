@@ -61,6 +61,11 @@ class CriticalPath(Result):
     steps: tuple[Step, ...]
 
     @property
+    def levels(self) -> int:
+        """Cells between the two ends."""
+        return max(0, len(self.steps) - 2)
+
+    @property
     def period_ns(self) -> float:
         """Shortest period of the clock."""
         return 1000 / self.fmax_mhz

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ...sim.system.files import read_json, scratch_folder
 from .netlist import Netlist
 from .path import CriticalPath, Step
 from .tools import ToolFailed, ToolTimeout, find_tool
+from .wrapper import PINS
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,15 @@ class Part:
         What tells it the part.
     target_mhz : float
         Clock that it is to try for: more than can be reached, so that it tries hard.
+    files : mapping of str to str
+        Files of constraints that the arguments name, and what is in them: where the four pins are.
     """
 
     name: str
     tool: str
     arguments: tuple[str, ...]
     target_mhz: float = 150.0
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 #: Part that a family is placed on. The packages are those with most pins; four are used.
@@ -45,11 +49,26 @@ PARTS: dict[str, Part] = {
         "nextpnr-ecp5",
         ("--85k", "--speed", "6", "--package", "CABGA756", "--lpf-allow-unconstrained"),
     ),
-    "nexus": Part("LIFCL-40-9BG400C", "nextpnr-nexus", ("--device", "LIFCL-40-9BG400C", "--pdc-allow-unconstrained")),
+    "nexus": Part(
+        "LIFCL-40-9BG400C",
+        "nextpnr-nexus",
+        ("--device", "LIFCL-40-9BG400C", "--pdc", "pins.pdc"),
+        files={
+            "pins.pdc": "".join(
+                f"ldc_set_location -site {{{site}}} [get_ports {{{pin}}}]\n"
+                for pin, site in zip(PINS, ("L13", "G19", "E17", "F13"), strict=True)
+            )
+        },
+    ),
     "gowin": Part(
         "GW2A-LV18PG256C8/I7",
         "nextpnr-himbaechel-gowin",
-        ("--device", "GW2A-LV18PG256C8/I7", "--vopt", "family=GW2A-18"),
+        ("--device", "GW2A-LV18PG256C8/I7", "--vopt", "family=GW2A-18", "--vopt", "cst=pins.cst"),
+        files={
+            "pins.cst": "".join(
+                f'IO_LOC "{pin}" {site};\n' for pin, site in zip(PINS, ("H11", "T3", "T2", "L14"), strict=True)
+            )
+        },
     ),
 }
 
@@ -58,7 +77,9 @@ _ESTIMATED = re.compile(r"Max frequency for clock\s+'[^']*':\s+([\d.]+) MHz")
 _CLOCKED = "posedge "
 
 
-def place(netlist: Mapping[str, Any], part: Part, *, seed: int = 1, timeout_s: float = 1800) -> CriticalPath:
+def place(
+    netlist: Mapping[str, Any], part: Part, *, seed: int = 1, timeout_s: float = 1800, default_unit: str = ""
+) -> CriticalPath:
     """Place and route a netlist once, and return its critical path.
 
     Parameters
@@ -70,6 +91,8 @@ def place(netlist: Mapping[str, Any], part: Part, *, seed: int = 1, timeout_s: f
         Where the placement begins: each gives another clock.
     timeout_s : float
         Give up after so many seconds.
+    default_unit : str
+        Unit of what no name says more of.
 
     Raises
     ------
@@ -79,7 +102,8 @@ def place(netlist: Mapping[str, Any], part: Part, *, seed: int = 1, timeout_s: f
     """
     tool = find_tool(part.tool)
     with scratch_folder("bivit-place") as folder:
-        (folder / "design.json").write_text(json.dumps(netlist), encoding="utf-8")
+        for name, text in {"design.json": json.dumps(netlist), **part.files}.items():
+            (folder / name).write_text(text, encoding="utf-8")
         arguments = [*part.arguments, "--json", "design.json", "--report", "report.json", "--seed", str(seed)]
         arguments += ["--freq", f"{part.target_mhz:g}", "--timing-allow-fail"]
         try:
@@ -91,7 +115,7 @@ def place(netlist: Mapping[str, Any], part: Part, *, seed: int = 1, timeout_s: f
             _check_room(error.written, part)
             raise BivitError(f"{error}{_reached(error.written)}") from error
         report = read_report(folder / "report.json")
-    return critical_path(report, Netlist(netlist))
+    return critical_path(report, Netlist(netlist, default_unit))
 
 
 def read_report(path: Path) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class Tool:
         try:
             result = run_program([*self.command, *arguments], cwd=folder, timeout_s=timeout_s)
         except subprocess.TimeoutExpired as error:
-            raise ToolTimeout(self, timeout_s, _text(error.stderr)) from error
+            raise ToolTimeout(self, timeout_s, str(error.stderr)) from error
         written = result.stdout + result.stderr
         if result.returncode:
             raise ToolFailed(self, result.returncode, written)
@@ -148,7 +148,3 @@ def _newer(one: str, other: str) -> bool:
     numbers = [[int(part) for part in re.findall(r"\d+", text.partition(".post")[0])] for text in (one, other)]
     pairs = list(zip_longest(*numbers, fillvalue=0))
     return [a for a, _ in pairs] > [b for _, b in pairs]
-
-
-def _text(written: str | bytes | None) -> str:
-    return written.decode("utf-8", "replace") if isinstance(written, bytes) else written or ""

@@ -10,6 +10,10 @@ from amaranth.lib.wiring import Flow, In, Out
 _TREE = 4
 
 
+#: Pins of a wrapped component.
+PINS = ("clk", "rst", "serial", "parity")
+
+
 class PinWrapper(wiring.Component):
     """A component with registers at all its ports and four pins, whatever its signature.
 

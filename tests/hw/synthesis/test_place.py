@@ -2,70 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
+from played import netlist, report
 
 from bivit.hw.synthesis.netlist import Netlist, unit_of
 from bivit.hw.synthesis.place import PARTS, Part, critical_path, place
 from bivit.hw.synthesis.tools import Tool, find_tool
 from bivit.sim.errors import BivitError
-
-CLOCK = "posedge clk"
-
-
-def netlist() -> dict[str, Any]:
-    """A register of matmul, a LUT and a register of the loader."""
-    directions = {"A": "input", "Z": "output", "DI": "input", "Q": "output"}
-
-    def cell(kind: str, **connections: list[int]) -> dict[str, Any]:
-        return {"type": kind, "port_directions": {p: directions[p] for p in connections}, "connections": connections}
-
-    cells = {
-        "datapath.matmul.first_FF": cell("TRELLIS_FF", DI=[9], Q=[2]),
-        "first_LUT4_A": cell("LUT4", A=[2], Z=[3]),
-        "other": cell("LUT4", A=[2], Z=[4]),
-        "loader.state_FF": cell("TRELLIS_FF", DI=[3], Q=[5]),
-    }
-    nets = {
-        "first": [2],
-        "datapath.matmul.first": [2],
-        "first_LUT4_A_Z": [3],
-        "loader.state": [8, 5],
-    }
-    return {
-        "modules": {
-            "bare": {"cells": {}, "netnames": {}, "ports": {}},
-            "top": {
-                "attributes": {"top": "0001"},
-                "cells": cells,
-                "netnames": {name: {"bits": bits} for name, bits in nets.items()},
-                "ports": {"out": {"direction": "output", "bits": [2]}},
-            },
-        }
-    }
-
-
-def piece(kind: str, delay: float, cell: str, net: str = "") -> dict[str, Any]:
-    return {"type": kind, "delay": delay, "to": {"cell": cell, "port": "A"}, **({"net": net} if net else {})}
-
-
-def report(lut_ns: float = 0.25) -> dict[str, Any]:
-    path = [
-        piece("clk-to-q", 0.5, "datapath.matmul.first_FF"),
-        piece("routing", 1.0, "first_LUT4_A", "first"),
-        piece("logic", lut_ns, "first_LUT4_A$PACKED"),
-        piece("routing", 2.0, "loader.state_FF", "first_LUT4_A_Z"),
-        piece("setup", 0.0, "loader.state_FF"),
-    ]
-    pin = [piece("source", 0, "pin"), piece("routing", 99.0, "loader.state_FF", "first")]
-    return {
-        "fmax": {"clk": {"achieved": 1000 / (3.5 + lut_ns)}},
-        "critical_paths": [
-            {"from": "<async>", "to": CLOCK, "path": pin},
-            {"from": CLOCK, "to": CLOCK, "path": path},
-        ],
-    }
 
 
 def test_a_path_is_read_with_units_signals_cells_and_loads() -> None:
