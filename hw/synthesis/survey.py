@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache, partial
 from threading import Lock
 from typing import Any
@@ -24,6 +23,7 @@ from .packing import pairs_sharing_a_lut
 from .path import CriticalPath
 from .place import PARTS, Part, place
 from .side_by_side import side_by_side
+from .static_timing import delay_table, modelled_timing
 from .synth import SYNTHESISED, component, content_key, netlist_of, rtlil_text
 from .tools import find_tool
 from .wrapper import PinWrapper
@@ -148,7 +148,7 @@ class Job:
     def modelled(self) -> CriticalPath:
         """Return the critical path of the static timing model."""
         netlist = netlist_of(self.text(placed=False), FLOWS[self.family].script, self.timeout_s)
-        found = timing_model()(netlist, self.family)
+        found = modelled_timing(netlist, self.family)
         # By itself, a unit's names do not begin with its own.
         return replace(found, steps=tuple(replace(step, unit=step.unit or self._default_unit) for step in found.steps))
 
@@ -227,6 +227,11 @@ class Survey:
         return sum(known) if known and len(known) == len(values) else None
 
     @property
+    def totals(self) -> Cells:
+        """What all of it takes, as `total`."""
+        return Cells(**{quantity.name: self.total(quantity.name) for quantity in fields(Cells)})  # type: ignore[arg-type]
+
+    @property
     def limit(self) -> UnitRow | None:
         """The row that sets the clock: the whole engine where its clock is known, else the slowest unit."""
         if self.whole and self.whole.best:
@@ -292,8 +297,8 @@ def survey(
     for unit in units:
         check(unit in SYNTHESISED, f"there is no unit {unit!r}; there are {', '.join(SYNTHESISED)}")
     find_tool("yosys")
-    if seeds:
-        timing_model() if known in _AMD else find_tool(PARTS[known].tool)
+    if seeds and known in PARTS:
+        find_tool(PARTS[known].tool)
     tasks: dict[tuple[str, int], Callable[[], Any]] = {}
     for unit in units:
         job = Job(unit, engine, known, timeout_s)
@@ -315,29 +320,21 @@ def survey(
     return Survey(engine, known, rows)
 
 
+def part_name(family: str) -> str:
+    """Return what a clock of a family is of: the part that it is placed on, or that the delays are of.
+
+    Parameters
+    ----------
+    family : str
+    """
+    return PARTS[family].name if family in PARTS else delay_table(family).part
+
+
 @lru_cache(maxsize=64)
 def _text(unit: str, engine: EngineConfig, placed: bool) -> str:
     """The same for all seeds."""
     inner = component(unit, engine)
     return rtlil_text(PinWrapper(inner, unit) if placed else inner)
-
-
-def timing_model() -> Callable[..., CriticalPath]:
-    """Return the static timing model.
-
-    Raises
-    ------
-    BivitError
-        When this version has none.
-    """
-    try:
-        module = importlib.import_module(f"{__package__}.static_timing")
-    except ModuleNotFoundError as error:
-        if error.name != f"{__package__}.static_timing":
-            raise
-        raise BivitError("there is no timing model for xcup and xc7 yet; leave --place out, or take ecp5") from error
-    model: Callable[..., CriticalPath] = module.modelled_timing
-    return model
 
 
 def _row(unit: str, results: dict[int, Any]) -> UnitRow:

@@ -176,7 +176,7 @@ def test_the_timing_model_is_asked_for_parts_that_nothing_places(
     play(monkeypatch, tmp_path)
     two = {"modules": {"top": luts({1, 2}, {1, 3}).module}}
     (tmp_path / "written.json").write_text(json.dumps(two), encoding="utf-8")
-    monkeypatch.setattr(surveys, "timing_model", lambda: model)
+    monkeypatch.setattr(surveys, "modelled_timing", model)
     found = survey(ENGINE, "xc7", ["run"], seeds=(1, 2, 3))
     assert asked == ["xc7"]  # once: a model has no seeds
     assert [one.unit for one in found.rows[0].paths[0].steps] == ["run", "loader"]
