@@ -128,19 +128,21 @@ class AttentionThreshold(wiring.Component):
         the same time in both passes, so the rows after it are in time too.
         """
         shift = exact_log2(self.lanes)
-        m.submodules.walk = walk = RowWalk(len(self.command.attention.fields.rows), CHUNK_BITS + 1)
-        rows = Signal.like(self.command.attention.fields.rows, reset_less=True)
-        keys = Signal.like(self.command.attention.fields.keys, reset_less=True)
-        chunks = Signal.like(walk.chunks, reset_less=True)
+        issue, command = self.command.attention.issue, self.command.attention.fields
+        m.submodules.walk = walk = RowWalk(len(command.rows), CHUNK_BITS + 1)
+        rows = Signal.like(command.rows, reset_less=True)
+        keys = Signal.like(command.keys, reset_less=True)
+        chunks, new_chunks = Signal.like(walk.chunks, reset_less=True), Signal.like(walk.chunks)
         number = Signal(range(3))
         walked, again = Signal(), Signal()
         gaps = {PASS_TOP: self.unit.top_gap, PASS_SUM: self.unit.sum_gap}
         wait = Signal(range(gaps[PASS_SUM]))
         first_row_end = walk.row_end & (walk.row == 0)
         m.d.comb += [
-            walk.start.eq(self.command.attention.issue | again),
-            connect(walk.rows, rows),
-            connect(walk.chunks, chunks),
+            walk.start.eq(issue | again),
+            walk.rows.eq(Mux(issue, command.rows, rows)),
+            walk.chunks.eq(Mux(issue, new_chunks, chunks)),
+            new_chunks.eq((command.keys + self.lanes - 1) >> shift),
             again.eq((walk.end | walked) & ~first_row_end & (wait == 0) & (number != PASS_COMPARE)),
         ]
         with m.If(first_row_end):
@@ -152,13 +154,12 @@ class AttentionThreshold(wiring.Component):
             m.d.sync += [walked.eq(0), number.eq(number + 1)]
         with m.Elif(walk.end):
             m.d.sync += walked.eq(number != PASS_COMPARE)
-        with m.If(self.command.attention.issue):
-            command = self.command.attention.fields
+        with m.If(issue):
             m.d.sync += [
                 number.eq(PASS_TOP),
                 connect(rows, command.rows),
                 connect(keys, command.keys),
-                chunks.eq((command.keys + self.lanes - 1) >> shift),
+                connect(chunks, new_chunks),
             ]
         return walk, number, keys
 

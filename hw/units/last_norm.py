@@ -126,8 +126,8 @@ class LastNorm(wiring.Component):
         )  # rows are chunks, chunks are tokens
         m.d.comb += [
             connect(walk.start, pool.issue),
-            connect(walk.rows, held.chunks),
-            connect(walk.chunks, held.tokens),
+            connect(walk.rows, pool.fields.chunks),
+            connect(walk.chunks, pool.fields.tokens),
         ]
         with m.If(walk.row_end):
             m.d.sync += address.eq(walk.row + 1)

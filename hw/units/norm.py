@@ -188,8 +188,8 @@ class Norm(wiring.Component):
             ]
         m.d.comb += [
             connect(walk.start, command.issue),
-            connect(walk.rows, held.rows),
-            connect(walk.chunks, held.chunks),
+            connect(walk.rows, command.fields.rows),
+            connect(walk.chunks, command.fields.chunks),
             connect(self.x.addr, addr),
             connect(parameters.load, self.load),
             connect(parameters.bank, self.bank),
