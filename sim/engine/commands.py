@@ -1,7 +1,7 @@
 """The commands that the compiler writes and the sequencer walks: a class each, with the bits of every field.
 
 An instruction is `INSTRUCTION_BITS` wide: the opcode, the delay (cycles from its issue to the issue of the next one,
-at least `MIN_DELAY`), then the command's own fields, first field in the least significant bits.
+at least its `least_delay`), then the command's own fields, first field in the least significant bits.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ INSTRUCTION_BITS = 256
 OPCODE_BITS = 4
 DELAY_BITS = 24
 MIN_DELAY = 2
+#: Least delay behind an instruction that goes elsewhere than to the next: the program is read ahead, and read anew then.
+JUMP_DELAY = 4
 
 
 class OperandMemory(IntEnum):
@@ -104,6 +106,8 @@ class Command:
 
     #: The only name of the operation: in programs, reports, and signals of the hardware.
     name: ClassVar[str]
+    #: Fewest cycles from its issue to the next one.
+    least_delay: ClassVar[int] = MIN_DELAY
 
     @classmethod
     def layout(cls) -> dict[str, Bits]:
@@ -121,6 +125,7 @@ class End(Command):
     """The image is done."""
 
     name = "end"
+    least_delay = JUMP_DELAY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,6 +278,7 @@ class Loop(Command):
     """Go back to `target` until the body has run `count` times, moving on to the next block's parameters."""
 
     name = "loop"
+    least_delay = JUMP_DELAY
     target: Annotated[int, Bits(16)]
     count: Annotated[int, Bits(8)]
     weights_step: Annotated[int, Bits(20)]
@@ -364,10 +370,14 @@ PROCESSES = (EDGE, CORE)
 
 @dataclass(frozen=True)
 class Instruction:
-    """One command and the delay to the next issue."""
+    """One command and the delay to the next issue; 0 stands for the least."""
 
     command: Command
-    delay: int = MIN_DELAY
+    delay: int = 0
+
+    def __post_init__(self) -> None:
+        if self.delay == 0:
+            object.__setattr__(self, "delay", self.command.least_delay)
 
     def encode(self) -> int:
         """Return the instruction word, an unsigned integer of `INSTRUCTION_BITS`.
@@ -377,10 +387,10 @@ class Instruction:
         BivitError
             When the delay is out of range, or a field does not fit its width.
         """
-        name = self.command.name
+        name, least = self.command.name, self.command.least_delay
         check(
-            MIN_DELAY <= self.delay < 1 << DELAY_BITS,
-            f"{name}: delay must be {MIN_DELAY} to 2^{DELAY_BITS} - 1 cycles, got {self.delay}",
+            least <= self.delay < 1 << DELAY_BITS,
+            f"{name}: delay must be {least} to 2^{DELAY_BITS} - 1 cycles, got {self.delay}",
         )
         word = OPCODES[type(self.command)] | self.delay << OPCODE_BITS
         at = OPCODE_BITS + DELAY_BITS

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from ..engine.commands import MIN_DELAY, End, Instruction, Loop, Tell, Wait
+from ..engine.commands import JUMP_DELAY, MIN_DELAY, End, Instruction, Loop, Tell, Wait
 from .graph import Graph
 from .schedule import Scheduled, length
 
@@ -35,7 +35,7 @@ class Section:
     graph: Graph
     entries: tuple[Scheduled, ...]
     repeat: int = 1
-    closing: int = MIN_DELAY
+    closing: int = JUMP_DELAY
 
     @cached_property
     def length_cycles(self) -> int:

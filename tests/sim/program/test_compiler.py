@@ -10,7 +10,7 @@ from bivit.sim.engine.commands import (
     COMMANDS,
     CORE,
     EDGE,
-    MIN_DELAY,
+    JUMP_DELAY,
     OPCODE_BITS,
     OPCODES,
     Embed,
@@ -44,9 +44,9 @@ def test_schedules_of_every_mode_hold(mode):
 
 #: Cycles of an image in the order of the list, and with whichever operation can start first.
 POLICIES = {
-    "digits": (7_325, 5_669),
-    "deit_tiny_6x32": (792_780, 636_696),
-    "deit_tiny_33x32": (627_660, 536_376),
+    "digits": (7_331, 5_675),
+    "deit_tiny_6x32": (792_806, 636_722),
+    "deit_tiny_33x32": (627_686, 536_402),
 }
 
 
@@ -88,7 +88,7 @@ def test_named_engines_run_their_networks(network, engine):
     )
     block = program.sections.block
     core_cycles = core["tell"] + block.length_cycles * (block.repeat - 1)
-    edge_cycles = edge["end"] + MIN_DELAY - edge["wait"]
+    edge_cycles = edge["end"] + JUMP_DELAY - edge["wait"]
     assert edge["tell"] + 1 + core_cycles + 1 + edge_cycles == program.image_cycles
 
 
