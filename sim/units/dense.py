@@ -25,7 +25,7 @@ class DenseUnit(Unit):
     sums_stage = 6
     #: From a chunk in the shadow register to the write of x, and to that of the logits.
     embed_write_cycles = 1 + REQUANTIZE_CYCLES
-    logits_write_cycles = 2
+    logits_write_cycles = 3
 
     @property
     def multipliers(self) -> int:
@@ -84,7 +84,7 @@ class DenseUnit(Unit):
         last = (command.groups - 1) * max(command.inputs, self.group_chunks) + command.inputs
         write = self.sums_stage + self.logits_write_cycles
         end = last + write + self.group_chunks
-        return Activity(end, {"y.read": (2, last + 2), "logits.w": (command.inputs + write, end)})
+        return Activity(end, {"y.read": (1, last + 1), "logits.w": (command.inputs + write, end)})
 
     def uses(self, command: Embed | Prefix | Logits) -> Uses:
         """Tokens go to x."""
