@@ -156,13 +156,10 @@ class Dense(wiring.Component):
         chunk_en = Signal()
         m.d.comb += chunk_en.eq(remaining.any())
 
+        # The shadow register moves in every cycle, so that thousands of bits hang on one signal only.
+        m.d.sync += [chunk_1.eq(shadow[:chunk_bits]), shadow.eq(shadow >> chunk_bits)]
         with m.If(chunk_en):
-            m.d.sync += [
-                remaining.eq(remaining - 1),
-                chunk.eq(chunk + 1),
-                chunk_1.eq(shadow[:chunk_bits]),
-                shadow.eq(shadow >> chunk_bits),
-            ]
+            m.d.sync += [remaining.eq(remaining - 1), chunk.eq(chunk + 1)]
             with m.If(~classify & ~prefix & (chunk == last_chunk)):
                 m.d.sync += [remaining.eq(0), chunk.eq(0)]
         with m.If(captured):

@@ -8,12 +8,15 @@ from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.pipeline import REQUANTIZE_CYCLES, REQUANTIZE_PRODUCT_CYCLES, Product
 from ...sim.network.formats import PATCH_BIAS_BITS, PATCH_SCALE_BITS
-from ..parts.arithmetic import delayed, product
+from ..parts.arithmetic import delay_stages, delayed, product
 from ..parts.connect import connect
 from ..parts.fixed import saturate_signed
 
 #: Distance of the steps of the first of the two stages that shift.
 COARSE_BITS = 3
+#: Registers that hold the shift, each for a part of the lanes; each takes it from the one before, so that no synthesis
+#: merges them into one with the loads of all.
+SHIFT_COPIES = 8
 #: From a chunk of sums to the cycle in which its word of P is due: it is registered before it is added.
 POSITION_STAGE = REQUANTIZE_CYCLES - 3
 
@@ -50,7 +53,7 @@ class Requantizer(wiring.Component):
     en, acc, params : In
         A chunk of sums with its word of `patch_params`.
     shift_less_one : In(6)
-        n - 1, 0 to 39; constant while chunks are in flight.
+        n - 1, 0 to 39; constant from 4 cycles before the first chunk comes until the last has left.
     bypass : In(1)
         X = P, whatever the sums; constant while chunks are in flight.
     position_en : Out(1)
@@ -88,13 +91,14 @@ class Requantizer(wiring.Component):
         stages = Signal(REQUANTIZE_CYCLES)  # bit k: a chunk is in the registers of stage k + 1
         m.d.sync += stages.eq(Cat(self.en, stages[:-1]))
         m.d.comb += [connect(self.position_en, stages[POSITION_STAGE - 2]), connect(self.x_en, stages[-1])]
+        shifts = delay_stages(m, self.shift_less_one, SHIFT_COPIES, "shift_less_one", reset_less=True)
         clamped = Signal(self.lanes)
         for lane in range(self.lanes):
-            m.d.comb += clamped[lane].eq(self._lane(m, lane))
+            m.d.comb += clamped[lane].eq(self._lane(m, lane, shifts[1 + lane * SHIFT_COPIES // self.lanes]))
         m.d.sync += self.saturations.eq(Mux(self.x_en, sum(clamped), 0))
         return m
 
-    def _lane(self, m: Module, lane: int) -> Value:
+    def _lane(self, m: Module, lane: int, shift_less_one: Value) -> Value:
         """Build one lane; return whether its element of X was clamped."""
 
         def register(stage: str, bits: int) -> Signal:
@@ -110,12 +114,12 @@ class Requantizer(wiring.Component):
         cycles = REQUANTIZE_PRODUCT_CYCLES
         product_3 = product(m, self.acc[lane], params.scale, f"product_{lane}", block=self.block, cycles=cycles)
         bias_3 = delayed(m, bias_1, cycles - 1, f"bias_delay_{lane}")
-        coarse = Cat(Const(0, COARSE_BITS), self.shift_less_one[COARSE_BITS:])
+        coarse = Cat(Const(0, COARSE_BITS), shift_less_one[COARSE_BITS:])
         m.d.sync += [
             connect(bias_1, params.bias),
             sum_4.eq(product_3[: self.product_bits].as_signed() + bias_3),
             coarse_5.eq(sum_4 >> coarse),
-            fine_6.eq(coarse_5 >> self.shift_less_one[:COARSE_BITS]),
+            fine_6.eq(coarse_5 >> shift_less_one[:COARSE_BITS]),
             connect(position_6, self.position[lane]),
             sum_7.eq(fine_6 + Cat(Const(1, 1), position_6).as_signed()),
         ]

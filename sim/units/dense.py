@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..engine.commands import Embed, Logits, Prefix
-from ..engine.pipeline import REQUANTIZE_CYCLES, Product
+from ..engine.pipeline import REQUANTIZE_CYCLES, Product, partial_products
 from ..engine.timing import Activity
 from ..network.formats import DENSE_WEIGHT_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS
 from .last_norm import LastNormUnit
@@ -129,7 +129,7 @@ class DenseUnit(Unit):
         """Inputs times weights, the requantizer, and addresses: a token times its words in x and in the positions."""
         token, stride, chunks = (Embed.layout()[name].width for name in ("token", "stride", "chunks"))
         addresses = [(token + 1, stride + 1), (token + 1, chunks + 1)]
-        requantizer = [(self.acc_bits, PATCH_SCALE_BITS)] * self.lanes
+        requantizer = partial_products((self.acc_bits, PATCH_SCALE_BITS), self.engine.block_bits) * self.lanes
         return [(self.input_bits, DENSE_WEIGHT_BITS)] * self.multipliers + requantizer + addresses
 
     def probes(self) -> list[Probe]:
