@@ -49,7 +49,7 @@ ROOMS = {
     "cli.runs": SIM | MODEL | {"cosim", "cli.shared"},
     "cli.benches": SIM | MODEL | {"cli.shared"},
     "cli.pages": SIM | MODEL | {"cosim", "cli.shared", "cli.runs"},
-    "cli": SIM | MODEL | {"hw", "cosim", "cli.shared", "cli.runs", "cli.benches", "cli.pages"},
+    "cli": SIM | MODEL | {"hw", "hw.synthesis", "cosim", "cli.shared", "cli.runs", "cli.benches", "cli.pages"},
 }
 #: Packages whose `__init__` states what is public (tests/test_faces.py). That is for users: inside the project a name
 #: is imported from its module, so that the arrow is seen.
