@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+from ...sim.errors import check, some
 from ...sim.units.machine import UNITS
 
 #: A bit of a net: a number, or a constant as text.
@@ -32,6 +33,19 @@ class Netlist:
         flagged = [name for name, module in modules.items() if int(module.get("attributes", {}).get("top", "0"), 2)]
         self.module = modules[flagged[0] if flagged else next(iter(modules))]
         self.default_unit = default_unit
+
+    @classmethod
+    def chosen(cls, netlist: Mapping[str, Any], top: str | None = None) -> Netlist:
+        """Return a module by its name, or without one as the constructor does.
+
+        Parameters
+        ----------
+        netlist : mapping
+        top : str, optional
+        """
+        modules = netlist["modules"]
+        check(top is None or top in modules, f"the netlist has no module {top!r}; it has {some(list(modules))}")
+        return cls(netlist if top is None else {"modules": {top: modules[top]}})
 
     @cached_property
     def cells(self) -> dict[str, int]:
