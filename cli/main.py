@@ -27,6 +27,7 @@ from .run import run
 from .shared.common import Group
 from .shared.process import prepare
 from .shared.progress import Command
+from .synth import synth
 from .train import train
 
 app = typer.Typer(
@@ -67,6 +68,7 @@ for command in (
     generate,
     cosim,
     estimate,
+    synth,
     ops,
     bench,
     report,

@@ -43,13 +43,14 @@ ROOMS = {
     "hw.parts": {"sim", "sim.engine"},
     "hw.units": UNITS | {"hw.parts"},
     "hw": PROGRAM | {"hw.parts", "hw.units"},
-    "hw.synthesis": PROGRAM | {"sim.estimate", "hw", "hw.parts", "hw.units"},
+    "hw.delays": {"sim"},
+    "hw.synthesis": PROGRAM | {"sim.estimate", "hw", "hw.parts", "hw.units", "hw.delays"},
     "cosim": PROGRAM | {"sim.reference", "hw"},
     "cli.shared": SIM | MODEL,
     "cli.runs": SIM | MODEL | {"cosim", "cli.shared"},
     "cli.benches": SIM | MODEL | {"cli.shared"},
     "cli.pages": SIM | MODEL | {"cosim", "cli.shared", "cli.runs"},
-    "cli": SIM | MODEL | {"hw", "cosim", "cli.shared", "cli.runs", "cli.benches", "cli.pages"},
+    "cli": SIM | MODEL | {"hw", "hw.synthesis", "cosim", "cli.shared", "cli.runs", "cli.benches", "cli.pages"},
 }
 #: Packages whose `__init__` states what is public (tests/test_faces.py). That is for users: inside the project a name
 #: is imported from its module, so that the arrow is seen.

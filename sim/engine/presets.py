@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from ..network.config import ViTConfig
 from ..network.presets import vit_preset
 from ..system.files import read_json
 from ..system.typed import build
-from .config import EngineConfig
+from .config import EngineConfig, Fabric
 
 
 def engine_for(
@@ -60,6 +61,21 @@ ENGINES: dict[str, EngineConfig] = {
         vit_preset("deit_tiny"), rows=33, columns=32, lanes=32, dense_lanes=192, program_words=1024
     ),
 }
+
+
+def fabric_for(engine: EngineConfig, name_or_path: str, fabric: Fabric) -> EngineConfig:
+    """Return an engine written in the logic that suits a device, where its name or its file leaves that open.
+
+    Parameters
+    ----------
+    engine : EngineConfig
+        What `load_engine` gave for the name.
+    name_or_path : str
+        A name leaves the fabric open, and so does a file without that field.
+    fabric : {"lut6", "lut4"}
+    """
+    says = name_or_path not in ENGINES and "fabric" in read_json(name_or_path, "an engine")
+    return engine if says else replace(engine, fabric=fabric)
 
 
 def engine_from_dict(values: Any, what: str = "engine configuration") -> EngineConfig:

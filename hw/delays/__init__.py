@@ -1,0 +1,1 @@
+"""Tables of delays, one a family and speed grade: every figure with its source."""

@@ -1,0 +1,267 @@
+"""The clocks of the units, measured and written down: docs/timing.json, docs/timing.md and `sim.estimate.clocks`.
+
+`python -m bivit.hw.synthesis.timing_page measure` finds the clocks out (hours, in all; a section is named to do that
+one alone, and what was found before is taken from the cache); `python -m bivit.hw.synthesis.timing_page write` writes
+page and clocks from docs/timing.json (at once).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...sim.engine.config import EngineConfig
+from ...sim.engine.presets import ENGINES, engine_for
+from ...sim.estimate.clocks import Clock
+from ...sim.network.presets import vit_preset
+from ...sim.system.files import read_json, write_text
+from ...sim.system.typed import build
+from ...sim.units.machine import UNITS
+from .flows import FLOWS
+from .place import PARTS
+from .survey import WHOLE, Speed, survey
+from .tools import find_tool
+
+ROOT = Path(__file__).resolve().parents[2]
+FIGURES = ROOT / "docs" / "timing.json"
+PAGE = ROOT / "docs" / "timing.md"
+CLOCKS_MODULE = ROOT / "sim" / "estimate" / "clocks.py"
+
+#: The smallest engine that runs zoo/digits.
+SMALLEST = engine_for(
+    vit_preset("digits"), rows=2, columns=8, lanes=8, dense_lanes=8, program_words=2048, fabric=FLOWS["ecp5"].fabric
+)
+#: Parts whose delays the model has.
+MODELLED_PARTS = {"xcup": "UltraScale+ -2 at 0.85 V", "xc7": "Artix-7 -1"}
+
+
+@dataclass(frozen=True)
+class Section:
+    """An engine whose units the page lists, on one family.
+
+    Parameters
+    ----------
+    family : str
+    engine : EngineConfig
+    title : str
+        What the engine is.
+    units : tuple of str
+        Units, the whole engine among them where it is placed.
+    """
+
+    family: str
+    engine: EngineConfig
+    title: str
+    units: tuple[str, ...]
+
+    @property
+    def part(self) -> str:
+        """What the clocks are of."""
+        return PARTS[self.family].name if self.family in PARTS else MODELLED_PARTS[self.family]
+
+    @property
+    def how(self) -> str:
+        """How the clocks are known."""
+        return "placed and routed" if self.family in PARTS else "modelled"
+
+
+#: Sections by name.
+SECTIONS: dict[str, Section] = {
+    "smallest": Section("ecp5", SMALLEST, "the smallest engine that runs zoo/digits", (*UNITS, WHOLE)),
+    "digits_xcup": Section("xcup", ENGINES["digits"], "the engine `digits`", tuple(UNITS)),
+    "digits_xc7": Section("xc7", ENGINES["digits"], "the engine `digits`", tuple(UNITS)),
+    "deit_tiny_33x32": Section("xcup", ENGINES["deit_tiny_33x32"], "the engine `deit_tiny_33x32`", tuple(UNITS)),
+}
+
+#: Figures by section and unit: the clock, or why there is none; beside them, under "tools", what found them.
+Figures = dict[str, dict[str, Speed | str]]
+
+
+def measure(
+    names: list[str], units: list[str] | None, *, seeds: int, jobs: int, timeout_s: float, kept: Path = FIGURES
+) -> None:
+    """Find the clocks of some sections out and keep them, unit by unit.
+
+    Parameters
+    ----------
+    names : list of str
+        Of `SECTIONS`.
+    units : list of str, optional
+        Only these.
+    seeds : int
+        Placements of each.
+    jobs : int
+        At a time.
+    timeout_s : float
+        For each run of a tool.
+    kept : Path
+        Where the figures are.
+    """
+    raw = read_json(kept, "clocks that were measured") if kept.exists() else {}
+    for name in names:
+        section = SECTIONS[name]
+        chosen = [unit for unit in section.units if units is None or unit in units]
+        tools = ["yosys", *([PARTS[section.family].tool] if section.family in PARTS else [])]
+        for unit in chosen:
+            found = survey(
+                section.engine,
+                section.family,
+                [unit],
+                seeds=range(1, seeds + 1),
+                jobs=jobs,
+                timeout_s=timeout_s,
+                strict=False,
+            ).rows[0]
+            figure = found.speed.to_dict() if found.speed else found.problem
+            raw.setdefault(name, {})[unit] = figure
+            raw.setdefault("tools", {})[name] = ", ".join(str(find_tool(tool)) for tool in tools)
+            logging.info("%s/%s: %s", name, unit, found.speed.fmax_mhz if found.speed else found.problem)
+            write_text(kept, json.dumps(raw, indent=1) + "\n")
+
+
+def load(kept: Path = FIGURES) -> tuple[Figures, dict[str, str]]:
+    """Return figures, and the tools behind each section.
+
+    Parameters
+    ----------
+    kept : Path
+    """
+    raw: dict[str, Any] = read_json(kept, "clocks that were measured") if kept.exists() else {}
+    tools = raw.pop("tools", {})
+    figures: Figures = {
+        name: {
+            unit: found if isinstance(found, str) else build(Speed, found, f"clock of {name}/{unit} in {kept}")
+            for unit, found in units.items()
+        }
+        for name, units in raw.items()
+    }
+    return figures, tools
+
+
+def clocks(figures: Figures) -> dict[str, Clock]:
+    """Return the clock of each family: that of a whole engine where it is known, else of the slowest unit of all.
+
+    Parameters
+    ----------
+    figures : dict
+    """
+    found: dict[str, Clock] = {}
+    for name, section in SECTIONS.items():
+        timed = {unit: speed for unit, speed in figures.get(name, {}).items() if isinstance(speed, Speed)}
+        if not timed or (WHOLE not in timed and not set(UNITS) <= set(timed)):
+            continue
+        unit = WHOLE if WHOLE in timed else min(timed, key=lambda one: timed[one].fmax_mhz)
+        what = "all of it in one piece" if unit == WHOLE else f"its slowest unit, {unit}, by itself"
+        clock = Clock(
+            math.floor(10 * timed[unit].fmax_mhz) / 10,
+            "placed" if section.family in PARTS else "modelled",
+            f"{section.title} on {section.part}: {what} (docs/timing.md)",
+        )
+        if section.family not in found or clock.mhz < found[section.family].mhz:
+            found[section.family] = clock
+    return found
+
+
+def render_page(figures: Figures, tools: Mapping[str, str]) -> str:
+    """Return docs/timing.md.
+
+    Parameters
+    ----------
+    figures : dict
+    tools : mapping of str to str
+    """
+    lines = [
+        "# Clocks\n",
+        "Written by `python -m bivit.hw.synthesis.timing_page write` from docs/timing.json: do not edit. "
+        "`... measure` finds the figures out again; `bivit synth` does so for any engine and unit.\n",
+        "Each unit by itself: every bit of a port comes from a register or goes into one (`hw/synthesis/wrapper.py`). "
+        "The clock is the best of the seeds, the path that of the best. A modelled clock is one of "
+        "`hw/synthesis/static_timing.py`: no open tool places these parts.\n",
+    ]
+    for name, section in SECTIONS.items():
+        if figures.get(name):
+            lines += _section(name, section, figures[name], tools.get(name, ""))
+    return "\n".join(lines) + "\n" + _model_error()
+
+
+def _section(name: str, section: Section, found: Mapping[str, Speed | str], tools: str) -> Iterator[str]:
+    engine = section.engine
+    yield f"## {section.title[0].upper()}{section.title[1:]} on {section.part}, {section.how}\n"
+    yield (
+        f"{engine.rows} x {engine.columns} array, {engine.lanes} lanes, {engine.dense_lanes} dense lanes, fabric "
+        f"{engine.fabric}; {tools}; `python -m bivit.hw.synthesis.timing_page measure {name}`.\n"
+    )
+    yield "| unit | MHz | ns = logic + routing | cells between | from | to | all seeds, MHz |"
+    yield "|---|---|---|---|---|---|---|"
+    for unit in section.units:
+        speed = found.get(unit)
+        title = "**all of it**" if unit == WHOLE else unit
+        if isinstance(speed, Speed):
+            seeds = ", ".join(f"{mhz:.1f}" for mhz in speed.fmax_seeds)
+            period = f"{speed.logic_ns + speed.routing_ns:.2f} = {speed.logic_ns:.2f} + {speed.routing_ns:.2f}"
+            ends = f"`{speed.begins}` | `{speed.ends}`"
+            yield f"| {title} | {speed.fmax_mhz:.1f} | {period} | {speed.levels} | {ends} | {seeds} |"
+        elif speed is not None:
+            yield f"| {title} | unknown | {speed} | | | | |"
+    yield ""
+
+
+def _model_error() -> str:
+    """How far the model is off, where that was measured."""
+    with suppress(ModuleNotFoundError):
+        module = importlib.import_module(f"{__package__}.timing_error")
+        text: str = module.page(module.load())
+        return "\n" + text
+    return ""
+
+
+def render_clocks(found: Mapping[str, Clock], module: str) -> str:
+    """Return the text of `sim.estimate.clocks` with other clocks.
+
+    Parameters
+    ----------
+    found : mapping of str to Clock
+        By family.
+    module : str
+        As it is.
+    """
+    head, mark, _ = module.partition("CLOCKS: dict[str, Clock] = {")
+    rows = "".join(
+        f'    "{family}": Clock(\n        {clock.mhz!r},\n        "{clock.kind}",\n        "{clock.source}",\n    ),\n'
+        for family, clock in found.items()
+    )
+    return f"{head}{mark}{chr(10) + rows if rows else ''}}}\n"
+
+
+def main() -> None:
+    """Entry point: `measure` or `write`."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=("measure", "write"))
+    parser.add_argument("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; all when left out")
+    parser.add_argument("--units", nargs="*", choices=(*UNITS, WHOLE), help="only these")
+    parser.add_argument("--seeds", type=int, default=3, help="placements of each unit")
+    parser.add_argument("--jobs", type=int, default=1, help="runs of tools at a time")
+    parser.add_argument("--timeout", type=float, default=7200, help="seconds for each run of a tool")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.sections if name not in SECTIONS]
+    if unknown:
+        parser.error(f"there is no section {unknown[0]}; there are {', '.join(SECTIONS)}")
+    if arguments.action == "measure":
+        options = {"seeds": arguments.seeds, "jobs": arguments.jobs, "timeout_s": arguments.timeout}
+        measure(arguments.sections or list(SECTIONS), arguments.units, **options)
+    figures, tools = load()
+    write_text(PAGE, render_page(figures, tools))
+    write_text(CLOCKS_MODULE, render_clocks(clocks(figures), CLOCKS_MODULE.read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    main()

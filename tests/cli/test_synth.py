@@ -1,0 +1,103 @@
+"""`bivit synth` by tools that are played, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+from played import play
+from program import assert_refused, invoke
+from shapes import tiny_engine
+
+from bivit.sim.units.machine import UNITS
+
+CELLS = ["luts_raw", "luts_packed", "ffs", "carry", "dsps", "brams"]
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Path:
+    """An engine's file that leaves the fabric open."""
+    values = tiny_engine().to_dict()
+    del values["fabric"]
+    path = tmp_path / "engine.json"
+    path.write_text(json.dumps(values), encoding="utf-8")
+    return path
+
+
+def test_all_units_are_counted(engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, tmp_path)
+    done = invoke("synth", "--engine", engine, "--json", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert done.returncode == 0
+    found = json.loads(done.stdout)
+    assert list(found) == [
+        *("engine", "family", "fabric", "tools", *CELLS, "luts_per_mac_array", "luts_per_mac_engine", "units"),
+    ]
+    assert (found["family"], found["fabric"], found["tools"]) == ("ecp5", "lut4", "yosys 1.0")
+    assert [list(row) for row in found["units"]] == [["unit", *CELLS]] * len(UNITS)
+    macs = tiny_engine().rows * tiny_engine().columns * 64
+    assert found["luts_per_mac_array"] == 2 / macs
+    assert found["luts_per_mac_engine"] == 2 * len(UNITS) / macs
+    assert found["luts_raw"] == 2 * len(UNITS)
+
+
+def test_with_place_the_clock_and_its_path_are_told(
+    engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, tmp_path)
+    asked = ("synth", "--engine", engine, "--unit", "run", "--whole", "--place", "--seeds", "2")
+    done = invoke(*asked, "--json", "--out", "kept.json", cwd=tmp_path, monkeypatch=monkeypatch)
+    found = json.loads(done.stdout)
+    assert (found["fmax_mhz"], found["fmax_kind"], found["fmax_of"]) == (226.67, "placed", "engine")
+    assert found["part"] == "LFE5U-85F-6"
+    steps = found["critical_path"]["steps"]
+    assert [step["unit"] for step in steps] == ["matmul", "matmul", "loader"]
+    assert list(steps[0]) == ["unit", "signal", "cell", "logic_ns", "routing_ns", "fan_out"]
+    assert [row["unit"] for row in found["units"]] == ["run", "engine"]
+    assert found["units"][0]["fmax_seeds"] == [216.67, 226.67]
+    assert found["luts_raw"] == 2  # of the whole, not a sum
+    assert json.loads((tmp_path / "kept.json").read_text(encoding="utf-8")) == found
+    table = invoke(*asked, cwd=tmp_path, monkeypatch=monkeypatch)
+    for text in ("fmax_mhz", "226.7", "path of engine, placed", "datapath.matmul.first"):
+        assert text in table.stdout
+
+
+def test_what_a_tool_refuses_is_said_and_the_rest_is_shown(
+    engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, tmp_path, nextpnr="echo 'ERROR: CIN driven by a constant' >&2; exit 1")
+    asked = ("synth", "--engine", engine, "--family", "nexus", "--unit", "run", "--place", "--seeds", "1")
+    assert_refused(
+        invoke(*asked, cwd=tmp_path, monkeypatch=monkeypatch), "run: nextpnr-nexus failed: ERROR: CIN driven by a con"
+    )
+
+
+def test_a_fabric_that_the_file_names_is_kept_and_a_line_says_which_suits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, tmp_path)
+    (tmp_path / "six.json").write_text(json.dumps(tiny_engine().to_dict()), encoding="utf-8")
+    asked = ("synth", "--unit", "run", "--json", "--engine")
+    done = invoke(*asked, "six.json", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert json.loads(done.stdout)["fabric"] == "lut6"
+    assert "six.json is written in lut6; lut4 suits ecp5 better" in done.stderr
+    done = invoke(*asked, "digits", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert json.loads(done.stdout)["fabric"] == "lut4"
+    assert "suits" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--family", "ecp4"), "family must be one of xcup, xc7, ecp5, nexus, gowin, got 'ecp4'"),
+        (("--unit", "softmax"), "there is no unit 'softmax'; there are registers"),
+        (("--engine", "digit"), "there is no engine 'digit'"),
+        (("--seeds", "0"), "seeds must be 1 to 64, got 0"),
+        (("--jobs", "0"), "jobs must be 1 to 256, got 0"),
+        (("--timeout", "0"), "timeout must be above 0 seconds, got 0"),
+    ],
+)
+def test_bad_input_is_refused(
+    arguments: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = play(monkeypatch, tmp_path)
+    assert_refused(invoke("synth", *arguments, cwd=tmp_path, monkeypatch=monkeypatch), message)
+    assert runs() == 0
