@@ -161,7 +161,7 @@ class Datapath(wiring.Component):
         add_addr = (row_start + matmul.drain_chunk)[:X_ADDR_BITS]
         with m.If(matmul.capture):
             m.d.sync += connect(row_start, matmul.captured.dst_addr)
-        with m.Elif(matmul.drain_en & (matmul.drain_chunk == matmul.fields.chunks - 1)):
+        with m.Elif(matmul.drain_row_end):
             m.d.sync += row_start.eq(row_start + matmul.fields.stride)
         reader = last_norm.x_read
         for write in (dense.x_write, last_norm.x_write, add.x_write):
@@ -206,7 +206,6 @@ class Datapath(wiring.Component):
         is_bits = matmul.drain_en & (fields.epilogue == Epilogue.BITS)
         value = OperandMemory.VALUE
         chunk = (matmul.drain_chunk + fields.dst_chunk)[:CHUNK_BITS]
-        last_chunk = matmul.drain_chunk == fields.chunks - 1
         scores = Cat(
             matmul.drain_data.word_select(lane, self.engine.acc_bits)[: self.engine.score_bits]
             for lane in range(self.machine[MatmulUnit].lanes)
@@ -225,7 +224,7 @@ class Datapath(wiring.Component):
             connect(sums.capture_group, matmul.captured.param_addr),
             connect(sums.capture_first, matmul.captured.first),
             sums.en.eq(is_bits & (fields.dst_mem == value)),
-            sums.last.eq(last_chunk & (matmul.drain_row == fields.rows - 1)),
+            connect(sums.last, matmul.drain_end),
             connect(sums.chunk, matmul.drain_chunk),
             connect(sums.bits, bits),
             attention.score_en.eq(matmul.drain_en & (fields.epilogue == Epilogue.SCORES)),

@@ -25,11 +25,13 @@ class State(IntEnum):
     LENGTH = 1
     ENGINE = 2
     SECTION = 3
-    CHECK = 4
-    WORDS = 5
-    CRC = 6
-    COMMIT = 7
-    DISCARD = 8
+    ADD = 4
+    COMPARE = 5
+    WORDS = 6
+    CRC = 7
+    JUDGE = 8
+    COMMIT = 9
+    DISCARD = 10
 
 
 class Loader(wiring.Component):
@@ -41,8 +43,10 @@ class Loader(wiring.Component):
     stream, and are refused. A complete stream waits, with `ready` low, until `idle`; `abort_load` has no effect on it,
     and none between streams.
 
-    Timing: one beat a cycle, except one cycle without `ready` after each section header; a beat is on the load bus in
-        the cycle after it was taken; `commit` comes in the cycle after the last beat, or as soon as `idle` is high.
+    Timing: one beat a cycle, except a cycle without `ready` after each beat that is judged (magic, length, engine, CRC)
+        and three after a section header; a beat is on the load bus in the cycle after it was taken; `commit` comes two
+        cycles after the last beat, or as soon as `idle` is high; `error` comes a cycle after what refuses the stream
+        was seen. Comparisons of whole beats end in registers, and "how many follow" is known a cycle early.
     Numerics: CRC-32 as zlib.crc32 over the bytes in little-endian order.
 
     Parameters
@@ -90,13 +94,20 @@ class Loader(wiring.Component):
         self._beat = Signal()  # a beat is taken in this cycle
         self._reason = Signal(LoadError)  # why a stream is refused in this cycle
         self._remaining = Signal(32)  # beats to come, without the CRC beat
-        self._writes = Signal()  # the load bus holds a beat
+        self._none_left, self._one_left = Signal(), Signal()  # `remaining` is 0, 1
+        self._fault, self._short = Signal(LoadError), Signal()  # of the beat that is judged: why not; it was the last
+        self._after = Signal(State)  # what follows it
 
     def elaborate(self, platform: object) -> Module:
         """Build the state machine, one state for each kind of beat."""
         m = Module()
         m.submodules.checksum = checksum = CRC32_ETHERNET(data_width=64).create()
-        m.d.comb += [self._beat.eq(self.beats.valid & self.beats.ready), connect(self.error, self._reason)]
+        m.d.comb += self._beat.eq(self.beats.valid & self.beats.ready)
+        m.d.sync += [
+            self._none_left.eq(self._remaining == Mux(self._beat, 1, 0)),
+            self._one_left.eq(self._remaining == Mux(self._beat, 2, 1)),
+            connect(self.error, self._reason),
+        ]
         with m.If(self._beat):
             m.d.sync += self._remaining.eq(self._remaining - 1)
         self._header_states(m)
@@ -107,22 +118,23 @@ class Loader(wiring.Component):
             connect(checksum.valid, self._beat),
             checksum.start.eq(self._state == State.MAGIC),
         ]
-        m.d.sync += self._writes.eq(self._beat & (self._state == State.WORDS))
         with m.If(self.commit):
             m.d.sync += [self.loaded.eq(1), self.loads_ok.eq(self.loads_ok + 1)]
-        with m.If(self._reason != LoadError.NONE):
+        with m.If(self.error != LoadError.NONE):
             m.d.sync += self.loads_bad.eq(self.loads_bad + 1)
         return m
 
-    def _go(self, m: Module, state: State) -> None:
+    def _go(self, m: Module, state: ValueLike) -> None:
         """Choose the next state; a later choice in the same cycle wins over an earlier one."""
-        m.d.sync += connect(self._state, state)
+        m.d.sync += self._state.eq(state)
 
-    def _refuse(self, m: Module, reason: LoadError, *, when: ValueLike) -> None:
-        """Report `reason` and drop what follows this beat; a later call in the same state wins over an earlier one."""
-        with m.If(when):
-            m.d.comb += connect(self._reason, reason)
-            self._go(m, State.DISCARD)
+    def _judge(self, m: Module, after: State, **faults: ValueLike) -> None:
+        """Judge the beat that is taken in the next cycle; a later fault wins over an earlier one."""
+        m.d.sync += [connect(self._after, after), self._fault.eq(LoadError.NONE), connect(self._short, self._last)]
+        for name, when in faults.items():
+            with m.If(when):
+                m.d.sync += self._fault.eq(LoadError[name])
+        self._go(m, State.JUDGE)
 
     def _cut_short(self, m: Module, *, when: ValueLike) -> None:
         """End a stream that has no CRC beat; comes last in a state because TLAST is judged first."""
@@ -130,76 +142,94 @@ class Loader(wiring.Component):
             m.d.comb += self._reason.eq(LoadError.LENGTH)
             self._go(m, State.MAGIC)
 
-    def _after(self, m: Module, remaining: ValueLike) -> None:
-        """Choose what follows header or section: the next section while beats remain."""
-        with m.If(remaining == 0):
-            self._go(m, State.CRC)
-        with m.Else():
-            self._go(m, State.SECTION)
-
     def _header_states(self, m: Module) -> None:
-        """Beats 0 to 2: magic; version and length; engine."""
-        with m.If(self._state == State.MAGIC):
-            m.d.comb += self.beats.ready.eq(1)
-            with m.If(self._beat):
-                self._go(m, State.LENGTH)
-                self._refuse(m, LoadError.MAGIC, when=self._word != MAGIC)
-            self._cut_short(m, when=self._beat & self._last)
-        with m.If(self._state == State.LENGTH):
-            m.d.comb += self.beats.ready.eq(1)
-            with m.If(self._beat):
-                m.d.sync += self._remaining.eq(self._word[32:])
-                self._go(m, State.ENGINE)
-                self._refuse(m, LoadError.LENGTH, when=self._word[32:] == 0)
-                self._refuse(m, LoadError.VERSION, when=self._word[:32] != STREAM_VERSION)
-            self._cut_short(m, when=self.abort_load | (self._beat & self._last))
-        with m.If(self._state == State.ENGINE):
-            m.d.comb += self.beats.ready.eq(1)
-            with m.If(self._beat):
-                self._after(m, self._remaining - 1)
-                self._refuse(m, LoadError.ENGINE, when=self._word != self.engine.fingerprint())
-            self._cut_short(m, when=self.abort_load | (self._beat & self._last))
+        """Beats 0 to 2: magic; version and length; engine. And what is judged of them, of a section and of the CRC."""
+        length = self._word[32:]
+        headers: dict[State, tuple[State, dict[str, ValueLike]]] = {
+            State.MAGIC: (State.LENGTH, {"MAGIC": self._word != MAGIC}),
+            State.LENGTH: (State.ENGINE, {"LENGTH": length == 0, "VERSION": self._word[:32] != STREAM_VERSION}),
+            State.ENGINE: (State.SECTION, {"ENGINE": self._word != self.engine.fingerprint()}),
+        }
+        for state, (after, faults) in headers.items():
+            with m.If(self._state == state):
+                m.d.comb += self.beats.ready.eq(1)
+                with m.If(self._beat):
+                    self._judge(m, after, **faults)
+                if state is not State.MAGIC:
+                    self._cut_short(m, when=self.abort_load)
+        with m.If((self._state == State.LENGTH) & self._beat):
+            m.d.sync += connect(self._remaining, length)
+        with m.If(self._state == State.JUDGE):
+            with m.If((self._after == State.SECTION) & self._none_left):
+                self._go(m, State.CRC)
+            with m.Else():
+                self._go(m, self._after)
+            with m.If(self._fault != LoadError.NONE):
+                m.d.comb += connect(self._reason, self._fault)
+                self._go(m, Mux(self._fault == LoadError.CRC, State.MAGIC, State.DISCARD))
+            # A complete stream is not given up any more, and its last beat may be the last.
+            self._cut_short(m, when=(self.abort_load | self._short) & (self._after != State.COMMIT))
 
     def _section_states(self, m: Module) -> None:
-        """Sections: header, a cycle to judge it, words."""
+        """Sections: header, where its words end and whether they fit, words."""
         specs = self.engine.load_memories.values()
         known, depth, beats = Signal(), Signal(range(max(s.depth for s in specs) + 1)), Signal(7)  # of the memory
-        memory, addr, words = Signal(8), Signal(24), Signal(32)  # what is still to be written
-        beat = Signal(6)
-        bus = Signal(LOAD_BUS, reset_less=True)
-        m.d.comb += [connect(self.load, bus), connect(self.load.en, self._writes)]
+        memory, addr, words, end = Signal(8), Signal(24), Signal(32), Signal(33)  # what is still to be written
         with m.If(self._state == State.SECTION):
             m.d.comb += self.beats.ready.eq(1)
             with m.If(self._beat):
                 m.d.sync += [memory.eq(self._word[:8]), addr.eq(self._word[8:32]), words.eq(self._word[32:])]
-                m.d.sync += [known.eq(0), beat.eq(0)]
+                m.d.sync += [known.eq(0), connect(self._short, self._last)]
                 for spec in specs:
                     with m.If(self._word[:8] == spec.id):
                         m.d.sync += [known.eq(1), connect(depth, spec.depth), connect(beats, spec.beats)]
-                self._go(m, State.CHECK)
-            self._cut_short(m, when=self.abort_load | (self._beat & self._last))
-        with m.If(self._state == State.CHECK):
-            self._go(m, State.WORDS)
-            with m.If(words == 0):
-                self._after(m, self._remaining)
-            self._refuse(m, LoadError.LENGTH, when=(words != 0) & (self._remaining == 0))
-            self._refuse(m, LoadError.SECTION, when=~known | (addr + words > depth))
+                self._go(m, State.ADD)
             self._cut_short(m, when=self.abort_load)
+        with m.If(self._state == State.ADD):
+            m.d.sync += [end.eq(addr + words), self._after.eq(Mux(words == 0, State.SECTION, State.WORDS))]
+            m.d.sync += self._fault.eq(Mux(known, LoadError.NONE, LoadError.SECTION))
+            self._go(m, State.COMPARE)
+            self._cut_short(m, when=self.abort_load)
+        with m.If(self._state == State.COMPARE):
+            with m.If((self._after == State.WORDS) & self._none_left):
+                m.d.sync += self._fault.eq(LoadError.LENGTH)
+            with m.If((self._fault != LoadError.NONE) | (end > depth)):
+                m.d.sync += self._fault.eq(LoadError.SECTION)
+            self._go(m, State.JUDGE)
+            self._cut_short(m, when=self.abort_load)
+        self._words(m, memory, addr, words, beats)
+
+    def _words(self, m: Module, memory: Signal, addr: Signal, words: Signal, beats: Signal) -> None:
+        """Words of a section, `beats` beats each, to the load bus."""
+        beat, last_beat, last_word, writes = Signal(6), Signal(), Signal(), Signal()
+        bus = Signal(LOAD_BUS, reset_less=True)
+        taken = Signal()
+        m.d.comb += [
+            connect(self.load, bus),
+            connect(self.load.en, writes),
+            taken.eq(self._beat & (self._state == State.WORDS)),
+        ]
+        m.d.sync += [
+            connect(writes, taken),
+            # Of the beat that comes next.
+            last_beat.eq(Mux(taken & last_beat, beats == 1, beat == Mux(taken, beats - 2, beats - 1))),
+            last_word.eq(words == Mux(taken & last_beat, 2, 1)),
+        ]
+        with m.If(self._state == State.ADD):
+            m.d.sync += beat.eq(0)
         with m.If(self._state == State.WORDS):
             m.d.comb += self.beats.ready.eq(1)
             with m.If(self._beat):
-                done = beat == beats - 1
-                m.d.sync += [beat.eq(Mux(done, 0, beat + 1)), addr.eq(addr + done), words.eq(words - done)]
                 m.d.sync += [
-                    connect(bus.memory, memory),
-                    connect(bus.addr, addr),
-                    connect(bus.beat, beat),
+                    *(beat.eq(Mux(last_beat, 0, beat + 1)), addr.eq(addr + last_beat), words.eq(words - last_beat)),
+                    *(connect(bus.memory, memory), connect(bus.addr, addr), connect(bus.beat, beat)),
                     connect(bus.data, self._word),
                 ]
-                with m.If(done & (words == 1)):
-                    self._after(m, self._remaining - 1)
-                with m.Else():
-                    self._refuse(m, LoadError.LENGTH, when=self._remaining == 1)
+                with m.If(last_beat & last_word):
+                    self._go(m, Mux(self._one_left, State.CRC, State.SECTION))
+                with m.Elif(self._one_left):
+                    m.d.comb += self._reason.eq(LoadError.LENGTH)
+                    self._go(m, State.DISCARD)
             self._cut_short(m, when=self.abort_load | (self._beat & self._last))
 
     def _end_states(self, m: Module, checksum: Value) -> None:
@@ -207,12 +237,8 @@ class Loader(wiring.Component):
         with m.If(self._state == State.CRC):
             m.d.comb += self.beats.ready.eq(1)
             with m.If(self._beat):
-                self._go(m, State.COMMIT)
-                with m.If(self._word != checksum):
-                    m.d.comb += self._reason.eq(LoadError.CRC)
-                    self._go(m, State.MAGIC)
-                self._refuse(m, LoadError.LENGTH, when=~self._last)
-            self._cut_short(m, when=self.abort_load)
+                self._judge(m, State.COMMIT, CRC=self._word != checksum, LENGTH=~self._last)
+            self._cut_short(m, when=self.abort_load & ~self._beat)
         with m.If(self._state == State.COMMIT):
             m.d.comb += connect(self.commit, self.idle)
             with m.If(self.idle):

@@ -9,9 +9,12 @@ from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value, ValueLike
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from ...sim.engine.pipeline import BLOCK_BITS, MULTIPLY_CYCLES, tree_cycles
+from ...sim.engine.pipeline import Product, multiply_cycles, tree_cycles
+from ...sim.errors import check
 from .connect import connect
 
+#: Values that `Tree` and `Multiply` add in one cycle.
+SUM_OF = 4
 #: Longest delay that is made of registers; a longer one is cheaper as a small memory.
 MAX_SHIFT_CYCLES = 3
 
@@ -22,12 +25,14 @@ class Multiply(wiring.Component):
     Timing: `p` is valid `latency_cycles` after `a` and `b`; one product a cycle.
 
     Numerics: exact; wide operands are cut in limbs, the lower ones unsigned, so that a partial product fits one
-    block of 27 x 18 signed bits.
+    block.
 
     Parameters
     ----------
     a, b : ShapeLike
         Shapes of the operands; the wider one first gives the fewest blocks.
+    block : tuple of int
+        Signed operands of a multiplier block, `EngineConfig.block_bits`.
 
     Members
     -------
@@ -37,31 +42,37 @@ class Multiply(wiring.Component):
         Product, in the shape of ``a * b``.
     """
 
-    latency_cycles = MULTIPLY_CYCLES
-
-    def __init__(self, a: ShapeLike, b: ShapeLike):
-        self.a_shape, self.b_shape = Shape.cast(a), Shape.cast(b)
+    def __init__(self, a: ShapeLike, b: ShapeLike, block: Product):
+        self.a_shape, self.b_shape, self.block = Shape.cast(a), Shape.cast(b), block
+        self.latency_cycles = multiply_cycles((_signed_bits(self.a_shape), _signed_bits(self.b_shape)), block)
         width = self.a_shape.width + self.b_shape.width
         shape = Shape(width, signed=self.a_shape.signed or self.b_shape.signed)
         super().__init__({"a": In(self.a_shape), "b": In(self.b_shape), "p": Out(shape)})
 
     def elaborate(self, platform: object) -> Module:
-        """Register operands, partial products and their sum."""
+        """Register operands, partial products and their sums."""
         m = Module()
         operand_a = Signal(self.a_shape, reset_less=True)
         operand_b = Signal(self.b_shape, reset_less=True)
-        total = Signal(self.p.shape(), reset_less=True)
         m.d.sync += [connect(operand_a, self.a), connect(operand_b, self.b)]
         terms: list[Value] = []
-        for at_a, limb_a in _limbs(operand_a, BLOCK_BITS[0]):
-            for at_b, limb_b in _limbs(operand_b, BLOCK_BITS[1]):
+        for at_a, limb_a in _limbs(operand_a, self.block[0]):
+            for at_b, limb_b in _limbs(operand_b, self.block[1]):
                 product = limb_a * limb_b
                 partial = Signal(product.shape(), reset_less=True, name=f"partial_{at_a}_{at_b}")
                 m.d.sync += partial.eq(product)
                 terms.append(partial << (at_a + at_b))
-        m.d.sync += total.eq(sum(terms[1:], terms[0]))
-        m.d.comb += connect(self.p, total)
+        for stage in range(2, self.latency_cycles):
+            sums = [sum(terms[k + 1 : k + SUM_OF], terms[k]) for k in range(0, len(terms), SUM_OF)]
+            terms = [Signal(self.p.shape(), reset_less=True, name=f"sum_{stage}_{k}") for k in range(len(sums))]
+            m.d.sync += [register.eq(total) for register, total in zip(terms, sums, strict=True)]
+        m.d.comb += connect(self.p, terms[0])
         return m
+
+
+def _signed_bits(shape: Shape) -> int:
+    """Width of a value of this shape as a signed one."""
+    return shape.width + (not shape.signed)
 
 
 def _limbs(value: Signal, bits: int) -> list[tuple[int, Value]]:
@@ -226,10 +237,27 @@ def delay_flag(m: Module, flag: ValueLike, cycles: int, name: str) -> Value:
     return stages[cycles]
 
 
-def product(m: Module, a: ValueLike, b: ValueLike, name: str) -> Value:
-    """Return ``a * b`` after `MULTIPLY_CYCLES`, through a `Multiply` that becomes submodule `name` of `m`."""
+def product(m: Module, a: ValueLike, b: ValueLike, name: str, *, block: Product, cycles: int) -> Value:
+    """Return ``a * b`` after `cycles`, through a `Multiply` that becomes submodule `name` of `m`.
+
+    Parameters
+    ----------
+    m : Module
+        Where it is built.
+    a, b : ValueLike
+        Operands.
+    name : str
+        Of the submodule.
+    block : tuple of int
+        As of `Multiply`.
+    cycles : int
+        Latency, at least that of the `Multiply`.
+    """
     a, b = Value.cast(a), Value.cast(b)
-    multiply = Multiply(a.shape(), b.shape())
+    multiply = Multiply(a.shape(), b.shape(), block)
+    check(
+        cycles >= multiply.latency_cycles, f"{name} takes {multiply.latency_cycles} cycles, and its unit has {cycles}"
+    )
     m.submodules[name] = multiply
     m.d.comb += [connect(multiply.a, a), connect(multiply.b, b)]
-    return multiply.p
+    return delayed(m, multiply.p, cycles - multiply.latency_cycles, f"{name}_delay")

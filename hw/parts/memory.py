@@ -97,16 +97,19 @@ class LoadableMemory(wiring.Component):
         beats = self.spec.beats
         m.submodules.store = store = memory.Memory(shape=64 * beats, depth=2 << self.addr_bits, init=[])
         write = store.write_port(granularity=64 if beats > 1 else None)
-        read = store.read_port()
-        mine = Signal()
+        # The register is outside of the port: synthesis then proves that reads and writes never meet, since their
+        # banks differ, and builds no bypass for FPGAs whose memories cannot return the old word.
+        read = store.read_port(domain="comb")
+        mine, word = Signal(), Signal(64 * beats, reset_less=True)
         m.d.comb += [
             mine.eq(self.load.en & (self.load.memory == self.spec.id)),
             write.en.eq(mine << self.load.beat if beats > 1 else mine),
             write.addr.eq(Cat(self.load.addr[: self.addr_bits], ~self.bank)),
             write.data.eq(self.load.data.replicate(beats)),
             read.addr.eq(Cat(self.r_addr, self.bank)),
-            connect(self.r_data, read.data[: self.spec.width]),
+            connect(self.r_data, word[: self.spec.width]),
         ]
+        m.d.sync += connect(word, read.data)
         return m
 
 

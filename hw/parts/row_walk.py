@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Value
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,7 +11,8 @@ class RowWalk(wiring.Component):
     """Counts the chunks of a tile.
 
     Timing: after `start`, `active` is high for `rows` x `chunks` cycles with the position beside it. It may be started
-    again in the cycle of `end`, so tiles follow each other without a gap.
+    again in the cycle of `end`, so tiles follow each other without a gap. What says that a chunk or a row is the last
+    is known one cycle early and comes out of a register: it resets counters and starts units.
 
     Parameters
     ----------
@@ -23,7 +24,7 @@ class RowWalk(wiring.Component):
     start : In(1)
         Begin with row 0 and chunk 0 in the next cycle.
     rows, chunks : In
-        Size of the tile, 1 or more; held by the caller while `active`.
+        Size of the tile, 1 or more, in the cycle of `start` only.
     active, row, chunk : Out
         Position in this cycle.
     row_end, end : Out(1)
@@ -45,19 +46,30 @@ class RowWalk(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Count chunks, then rows."""
+        """Count chunks, then rows; how many follow is counted down beside the position."""
         m = Module()
-        m.d.comb += [
-            self.row_end.eq(self.active & (self.chunk + 1 == self.chunks)),
-            self.end.eq(self.row_end & (self.row + 1 == self.rows)),
+        last_row, last_chunk, single_chunk = Signal(), Signal(), Signal()  # `single_chunk`: rows have one chunk
+        rows_after, chunks_after, row_after = Signal.like(self.rows), Signal.like(self.chunks), Signal.like(self.chunks)
+        m.d.comb += [self.row_end.eq(self.active & last_chunk), self.end.eq(self.row_end & last_row)]
+        m.d.sync += [
+            self.chunk.eq(self.chunk + 1),
+            chunks_after.eq(chunks_after - 1),
+            last_chunk.eq(chunks_after == 1),
         ]
-        m.d.sync += self.chunk.eq(self.chunk + 1)
         with m.If(self.row_end):
-            m.d.sync += [self.row.eq(self.row + 1), self.chunk.eq(0)]
+            m.d.sync += [
+                *(self.chunk.eq(0), chunks_after.eq(row_after), last_chunk.eq(single_chunk)),
+                *(self.row.eq(self.row + 1), rows_after.eq(rows_after - 1), last_row.eq(rows_after == 1)),
+            ]
         with m.If(self.end):
             m.d.sync += self.active.eq(0)
         with m.If(self.start):
-            m.d.sync += [self.active.eq(1), self.row.eq(0), self.chunk.eq(0)]
+            m.d.sync += [
+                *(self.active.eq(1), self.row.eq(0), self.chunk.eq(0)),
+                *(rows_after.eq(self.rows - 1), last_row.eq(self.rows == 1)),
+                *(chunks_after.eq(self.chunks - 1), row_after.eq(self.chunks - 1)),
+                *(last_chunk.eq(self.chunks == 1), single_chunk.eq(self.chunks == 1)),
+            ]
         return m
 
 

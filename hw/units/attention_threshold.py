@@ -104,7 +104,9 @@ class AttentionThreshold(wiring.Component):
         for lane in range(self.lanes):
             # m - p - 1, the address of Exp[m - p] in a table without Exp[0].
             m.d.sync += index[lane].eq(top + ~scores[lane])
-            m.d.sync += exp[lane].eq(tables.exp[lane] & exp_mask[lane].replicate(EXP_BITS))
+            m.d.sync += exp[lane].eq(tables.exp[lane])
+            with m.If(~exp_mask[lane]):
+                m.d.sync += exp[lane].eq(0)
         limit = self._limits(m, walk, number, exp, first)
 
         stage = self.unit.bits_stage
@@ -128,19 +130,21 @@ class AttentionThreshold(wiring.Component):
         the same time in both passes, so the rows after it are in time too.
         """
         shift = exact_log2(self.lanes)
-        m.submodules.walk = walk = RowWalk(len(self.command.attention.fields.rows), CHUNK_BITS + 1)
-        rows = Signal.like(self.command.attention.fields.rows, reset_less=True)
-        keys = Signal.like(self.command.attention.fields.keys, reset_less=True)
-        chunks = Signal.like(walk.chunks, reset_less=True)
+        issue, command = self.command.attention.issue, self.command.attention.fields
+        m.submodules.walk = walk = RowWalk(len(command.rows), CHUNK_BITS + 1)
+        rows = Signal.like(command.rows, reset_less=True)
+        keys = Signal.like(command.keys, reset_less=True)
+        chunks, new_chunks = Signal.like(walk.chunks, reset_less=True), Signal.like(walk.chunks)
         number = Signal(range(3))
         walked, again = Signal(), Signal()
         gaps = {PASS_TOP: self.unit.top_gap, PASS_SUM: self.unit.sum_gap}
         wait = Signal(range(gaps[PASS_SUM]))
         first_row_end = walk.row_end & (walk.row == 0)
         m.d.comb += [
-            walk.start.eq(self.command.attention.issue | again),
-            connect(walk.rows, rows),
-            connect(walk.chunks, chunks),
+            walk.start.eq(issue | again),
+            walk.rows.eq(Mux(issue, command.rows, rows)),
+            walk.chunks.eq(Mux(issue, new_chunks, chunks)),
+            new_chunks.eq((command.keys + self.lanes - 1) >> shift),
             again.eq((walk.end | walked) & ~first_row_end & (wait == 0) & (number != PASS_COMPARE)),
         ]
         with m.If(first_row_end):
@@ -152,13 +156,12 @@ class AttentionThreshold(wiring.Component):
             m.d.sync += [walked.eq(0), number.eq(number + 1)]
         with m.Elif(walk.end):
             m.d.sync += walked.eq(number != PASS_COMPARE)
-        with m.If(self.command.attention.issue):
-            command = self.command.attention.fields
+        with m.If(issue):
             m.d.sync += [
                 number.eq(PASS_TOP),
                 connect(rows, command.rows),
                 connect(keys, command.keys),
-                chunks.eq((command.keys + self.lanes - 1) >> shift),
+                connect(chunks, new_chunks),
             ]
         return walk, number, keys
 
@@ -166,16 +169,19 @@ class AttentionThreshold(wiring.Component):
         """Read the scores at the walk's place; return them in stage 2, 0 beyond the last key."""
         chunk_bits = self.unit.row_chunks_bits
         m.submodules.scores = store = WordMemory.of(self.unit.memories["scores"])
-        scores = Signal(self.lanes * self.score_bits, reset_less=True)
+        scores = Signal(data.ArrayLayout(self.score_bits, self.lanes), reset_less=True)
         m.d.comb += [
             connect(store.w_en, self.score_en),
             connect_address(store.w_addr, Cat(self.score_chunk[:chunk_bits], self.score_row)),
             connect(store.w_data, self.score_data),
             connect_address(store.r_addr[0], Cat(walk.chunk[:chunk_bits], walk.row)),
         ]
-        full_mask = Cat(mask[lane].replicate(self.score_bits) for lane in range(self.lanes))
-        m.d.sync += scores.eq(store.r_data[0] & full_mask)
-        return [scores.word_select(lane, self.score_bits) for lane in range(self.lanes)]
+        m.d.sync += scores.as_value().eq(store.r_data[0])
+        for lane in range(self.lanes):
+            # The mask is the registers' reset, so nothing stands between them and the memory.
+            with m.If(~mask[lane]):
+                m.d.sync += scores[lane].eq(0)
+        return [scores[lane] for lane in range(self.lanes)]
 
     def _tops(self, m: Module, walk: RowWalk, number: Signal, scores: list[Value], first: Value) -> Value:
         """First pass: each row's largest score; return that of the row of `scores`."""
@@ -209,9 +215,13 @@ class AttentionThreshold(wiring.Component):
             self.z_en.eq(delay_flag(m, done, stage, "sum_done")),
             self.z_row.eq(delayed(m, walk.row, stage, "sum_row")),
         ]
-        ceiling = (product(m, self.z_value, self.tables.tau, "scaled_sum") + (1 << 16) - 1) >> 16
+        block, cycles = self.unit.engine.block_bits, self.unit.multiply_cycles
+        scaled = product(m, self.z_value, self.tables.tau, "scaled_sum", block=block, cycles=cycles)
+        ceiling = Signal(len(scaled) + 1 - 16, reset_less=True)
         limit = Signal(EXP_BITS + 1, reset_less=True)
-        m.d.sync += limit.eq(Mux(ceiling[len(limit) :].any(), ~0, ceiling))
+        m.d.sync += [ceiling.eq((scaled + (1 << 16) - 1) >> 16), limit.eq(ceiling[: len(limit)])]
+        with m.If(ceiling[len(limit) :].any()):
+            m.d.sync += limit.eq(~0)
         m.d.comb += [
             limits.w_en.eq(delay_flag(m, self.z_en, limit_cycles, "limit_done")),
             connect_address(limits.w_addr, delayed(m, self.z_row, limit_cycles, "limit_row")),

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from ...sim.engine import commands
 from ...sim.network.formats import DENSE_WEIGHT_BITS, HEAD_BIAS_BITS
 from ...sim.units.dense import DenseUnit
+from ..parts.arithmetic import delay_flag, delay_stages
 from ..parts.connect import connect, connect_address
 from ..parts.memory import LoadableMemory
 from ..parts.stream import LOAD_BUS, X_ADDR_BITS, command_layout, command_port, field_bits, read_port, write_port
@@ -109,22 +110,21 @@ class Dense(wiring.Component):
         self, m: Module, walk: DenseWalk, classify: Signal, weights: LoadableMemory
     ) -> tuple[Signal, list[Signal]]:
         """Multiply and add; return the strobe of a group's complete sums, and the sums of all lanes."""
-        # Weights and y answer a cycle sooner than pixels, so they are addressed a cycle later.
-        y_addr_1 = Signal.like(self.y.addr, reset_less=True)
+        # Pixels come after two cycles; y is registered to come with them, and weights are addressed a cycle later.
         weight_addr_1 = Signal(len(weights.r_addr), reset_less=True)
-        en, first, last = Signal(4), Signal(4), Signal(5)  # bit k: the step is in the registers of stage k + 1
+        first, last = Signal(4), Signal(5)  # bit k: the step is in the registers of stage k + 1
+        y_2 = Signal(signed(self.input_bits), reset_less=True)
         input_3 = Signal(signed(self.input_bits), reset_less=True)
         m.d.sync += [
-            connect(y_addr_1, walk.offset),
             connect_address(weight_addr_1, walk.weight_addr),
-            en.eq(Cat(walk.en, en[:-1])),
             first.eq(Cat(walk.first, first[:-1])),
             last.eq(Cat(walk.last, last[:-1])),
-            input_3.eq(Mux(classify, self.y.data, self.pixels.data)),
+            connect(y_2, self.y.data),
+            input_3.eq(Mux(classify, y_2, self.pixels.data)),
         ]
         m.d.comb += [
-            self.y.en.eq(en[0] & classify),
-            connect(self.y.addr, y_addr_1),
+            self.y.en.eq(walk.en & classify),
+            connect(self.y.addr, walk.offset),
             connect(weights.r_addr, weight_addr_1),
         ]
         sums = []
@@ -132,12 +132,12 @@ class Dense(wiring.Component):
             weight_3 = Signal(signed(DENSE_WEIGHT_BITS), name=f"weight_3_{lane}", reset_less=True)
             product_4 = Signal(signed(self.input_bits + DENSE_WEIGHT_BITS), name=f"product_4_{lane}", reset_less=True)
             acc_5 = Signal(signed(self.acc_bits), name=f"acc_5_{lane}", reset_less=True)
-            with m.If(en[1]):
-                m.d.sync += weight_3.eq(weights.r_data.word_select(lane, DENSE_WEIGHT_BITS))
-            with m.If(en[2]):
-                m.d.sync += product_4.eq(input_3 * weight_3)
-            with m.If(en[3]):
-                m.d.sync += acc_5.eq(Mux(first[3], 0, acc_5) + product_4)
+            # Without enables: what is added between groups is gone with the first step of the next one.
+            m.d.sync += [
+                weight_3.eq(weights.r_data.word_select(lane, DENSE_WEIGHT_BITS)),
+                product_4.eq(input_3 * weight_3),
+                acc_5.eq(Mux(first[3], 0, acc_5) + product_4),
+            ]
             sums.append(acc_5)
         return last[4], sums
 
@@ -156,13 +156,10 @@ class Dense(wiring.Component):
         chunk_en = Signal()
         m.d.comb += chunk_en.eq(remaining.any())
 
+        # The shadow register moves in every cycle, so that thousands of bits hang on one signal only.
+        m.d.sync += [chunk_1.eq(shadow[:chunk_bits]), shadow.eq(shadow >> chunk_bits)]
         with m.If(chunk_en):
-            m.d.sync += [
-                remaining.eq(remaining - 1),
-                chunk.eq(chunk + 1),
-                chunk_1.eq(shadow[:chunk_bits]),
-                shadow.eq(shadow >> chunk_bits),
-            ]
+            m.d.sync += [remaining.eq(remaining - 1), chunk.eq(chunk + 1)]
             with m.If(~classify & ~prefix & (chunk == last_chunk)):
                 m.d.sync += [remaining.eq(0), chunk.eq(0)]
         with m.If(captured):
@@ -179,7 +176,10 @@ class Dense(wiring.Component):
         """Requantize chunks, and count through the words of the positions and of x."""
         engine, command = self.engine, self.command.embed.fields
         m.submodules.requantizer = requantizer = Requantizer(
-            lanes=self.lanes, acc_bits=self.acc_bits, residual_bits=engine.formats.residual_bits
+            lanes=self.lanes,
+            acc_bits=self.acc_bits,
+            residual_bits=engine.formats.residual_bits,
+            block=engine.block_bits,
         )
         started, en_1 = Signal(), Signal()
         held = Signal(command_layout(commands.Embed), reset_less=True)
@@ -218,15 +218,15 @@ class Dense(wiring.Component):
         ]
 
     def _stage_logits(self, m: Module, en: Value, chunk: Signal, chunk_1: Signal, bias: Value) -> None:
-        """Add the bias and write."""
-        en_1, number_1 = Signal(), Signal.like(chunk, reset_less=True)
-        m.d.sync += [
-            en_1.eq(en),
-            connect(self.logit_write.en, en_1),
-            number_1.eq(chunk),
-            connect(self.logit_write.addr, number_1),
+        """Register the bias, add it and write."""
+        number_3 = delay_stages(m, chunk, self.unit.logits_write_cycles, "number", reset_less=True)[-1]
+        bias_2, chunk_2 = Signal.like(bias, reset_less=True), Signal.like(chunk_1, reset_less=True)
+        m.d.sync += [bias_2.eq(bias), chunk_2.eq(chunk_1)]
+        m.d.comb += [
+            self.logit_write.en.eq(delay_flag(m, en, self.unit.logits_write_cycles, "logits_en")),
+            connect(self.logit_write.addr, number_3),
         ]
         for lane in range(self.lanes):
-            acc_1 = chunk_1.word_select(lane, self.acc_bits).as_signed()
-            logit = acc_1 + bias.word_select(lane, HEAD_BIAS_BITS).as_signed()
+            acc = chunk_2.word_select(lane, self.acc_bits).as_signed()
+            logit = acc + bias_2.word_select(lane, HEAD_BIAS_BITS).as_signed()
             m.d.sync += self.logit_write.data.word_select(lane, HEAD_BIAS_BITS).eq(logit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -113,37 +113,69 @@ class DenseWalk(wiring.Component):
         return m
 
     def _ends(self, m: Module, active: Signal) -> dict[str, Signal]:
-        """Count down rows, groups, patches and the group's cycles; return the strobes of their last steps."""
+        """Count steps, rows, groups, patches and the group's cycles; return the strobes of their last steps."""
         ends = {name: Signal(name=f"{name}_end") for name in ("row", "group", "patch", "strip")}
-        last_offset = Signal(OFFSET_BITS, reset_less=True)
-        rows, rows_left = Signal(ROWS_BITS, reset_less=True), Signal(ROWS_BITS, reset_less=True)
-        groups, groups_left = Signal(GROUPS_BITS, reset_less=True), Signal(GROUPS_BITS, reset_less=True)
-        patches_left = Signal(PATCHES_BITS, reset_less=True)
-        age = Signal(
-            max(1, (self.group_chunks - 1).bit_length())
-        )  # cycles since the group's first step, until the next may come
-        old = Signal()
+        m.submodules.steps = steps = Countdown(OFFSET_BITS)
+        m.submodules.row_count = rows = Countdown(ROWS_BITS)
+        m.submodules.group_count = groups = Countdown(GROUPS_BITS)
+        m.submodules.patch_count = patches = Countdown(PATCHES_BITS)
         m.d.comb += [
-            old.eq(age == self.group_chunks - 1),
-            ends["row"].eq(self.en & (self.offset == last_offset)),
-            self.last.eq(ends["row"] & (rows_left == 1)),
-            ends["group"].eq(active & (self.last | ~self.en) & old),
-            ends["patch"].eq(ends["group"] & (groups_left == 1)),
-            ends["strip"].eq(ends["patch"] & (patches_left == 1)),
-            self.strip_last.eq(self.last & (groups_left == 1) & (patches_left == 1)),
+            *(connect(steps.count, self.row_length), connect(rows.count, self.rows)),
+            *(connect(groups.count, self.groups), connect(patches.count, self.patches)),
+            *(counter.start.eq(self.start) for counter in (steps, rows, groups, patches)),
+            *(connect(steps.step, self.en), connect(rows.step, ends["row"])),
+            *(connect(groups.step, ends["group"]), connect(patches.step, ends["patch"])),
+            ends["row"].eq(self.en & steps.last),
+            self.last.eq(ends["row"] & rows.last),
+            ends["group"].eq(active & (self.last | ~self.en) & self._old(m, active, ends["group"])),
+            ends["patch"].eq(ends["group"] & groups.last),
+            ends["strip"].eq(ends["patch"] & patches.last),
+            self.strip_last.eq(self.last & groups.last & patches.last),
         ]
-        with m.If(active & ~old):
-            m.d.sync += age.eq(age + 1)
-        with m.If(ends["row"]):
-            m.d.sync += rows_left.eq(rows_left - 1)
-        with m.If(ends["group"]):
-            m.d.sync += [age.eq(0), rows_left.eq(rows), groups_left.eq(groups_left - 1)]
-        with m.If(ends["patch"]):
-            m.d.sync += [groups_left.eq(groups), patches_left.eq(patches_left - 1)]
-        with m.If(self.start):
-            m.d.sync += [
-                *(age.eq(0), last_offset.eq(self.row_length - 1), connect(patches_left, self.patches)),
-                *(connect(rows, self.rows), connect(rows_left, self.rows)),
-                *(connect(groups, self.groups), connect(groups_left, self.groups)),
-            ]
         return ends
+
+    def _old(self, m: Module, active: Signal, group_end: Signal) -> Value:
+        """Whether the group has had its `group_chunks` cycles, this one included."""
+        if self.group_chunks == 1:
+            return Const(1)
+        age = Signal(range(self.group_chunks))  # cycles since the group's first step
+        old = Signal()
+        with m.If(active & ~old):
+            m.d.sync += [age.eq(age + 1), old.eq(age == self.group_chunks - 2)]
+        with m.If(self.start | group_end):
+            m.d.sync += [age.eq(0), old.eq(0)]
+        return old
+
+
+class Countdown(wiring.Component):
+    """Counts `count` steps again and again, and knows in a register whether the next one is the last.
+
+    Parameters
+    ----------
+    bits : int
+        Width of the count.
+
+    Members
+    -------
+    start, count : In
+        Begin; the count, 1 or more, matters in this cycle only.
+    step : In(1)
+        A step.
+    last : Out(1)
+        The step of this cycle, if it is one, is the last; the count begins anew behind it.
+    """
+
+    def __init__(self, bits: int):
+        super().__init__({"start": In(1), "count": In(bits), "step": In(1), "last": Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        """Compare one step ahead."""
+        m = Module()
+        left, top = (Signal.like(self.count, name=name, reset_less=True) for name in ("left", "top"))
+        single = Signal(reset_less=True)
+        with m.If(self.start):
+            m.d.sync += [left.eq(self.count - 1), top.eq(self.count - 1)]
+            m.d.sync += [self.last.eq(self.count == 1), single.eq(self.count == 1)]
+        with m.Elif(self.step):
+            m.d.sync += [left.eq(Mux(self.last, top, left - 1)), self.last.eq(Mux(self.last, single, left == 1))]
+        return m

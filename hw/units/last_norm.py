@@ -126,8 +126,8 @@ class LastNorm(wiring.Component):
         )  # rows are chunks, chunks are tokens
         m.d.comb += [
             connect(walk.start, pool.issue),
-            connect(walk.rows, held.chunks),
-            connect(walk.chunks, held.tokens),
+            connect(walk.rows, pool.fields.chunks),
+            connect(walk.chunks, pool.fields.tokens),
         ]
         with m.If(walk.row_end):
             m.d.sync += address.eq(walk.row + 1)
@@ -186,22 +186,23 @@ class LastNorm(wiring.Component):
             command = self.command.normalise.fields
             m.d.sync += [held.eq(command), connect(address, command.x_addr), connect(y_w_addr, command.y_addr)]
 
-        # Stage 2: the word of x, whose lowest lane is the channel. 5: times N_c. 6: minus S1. 9: times Q.
-        word_2 = Signal(len(self.x_read.data), reset_less=True)
-        load_1 = delay_flag(m, read_en, 1, "load_1")
-        x_2 = word_2[f.norm_shift : f.residual_bits].as_signed()
+        # Stage 2: the word of x as read. 3: its lowest lane is the channel. Then times N_c, minus S1, times Q.
+        word_2, word_3 = (Signal(len(self.x_read.data), name=name, reset_less=True) for name in ("word_2", "word_3"))
+        load_2 = delay_flag(m, read_en, 2, "load_2")
+        x_3 = word_3[f.norm_shift : f.residual_bits].as_signed()
         channels = held.channels[: self.engine.max_embed_dim.bit_length()]
-        scaled_5 = product(m, x_2, channels, "scaled")
-        centred_6 = Signal(signed(self.unit.s1_bits + 1), reset_less=True)
+        block = self.engine.block_bits
+        scaled = product(m, x_3, channels, "scaled", block=block, cycles=self.unit.scaled_cycles)
+        centred = Signal(signed(self.unit.s1_bits + 1), reset_less=True)
         m.d.sync += [
-            word_2.eq(Mux(load_1, self.x_read.data, word_2 >> f.residual_bits)),
-            centred_6.eq(scaled_5 - s1),
+            connect(word_2, self.x_read.data),
+            word_3.eq(Mux(load_2, word_2, word_3 >> f.residual_bits)),
+            centred.eq(scaled - s1),
         ]
+        y = product(m, centred, divider.quotient, "normalised", block=block, cycles=self.unit.normalised_cycles)
         m.d.comb += [
-            self.y_write.en.eq(delay_flag(m, left != 0, self.unit.y_stage, "channel_9")),
+            self.y_write.en.eq(delay_flag(m, left != 0, self.unit.y_stage, "channel")),
             connect(self.y_write.addr, y_w_addr),
-            self.y_write.data.eq(
-                product(m, centred_6, divider.quotient, "normalised") >> (f.head_m - f.head_frac_bits)
-            ),
+            self.y_write.data.eq(y >> (f.head_m - f.head_frac_bits)),
         ]
         return read_en, address

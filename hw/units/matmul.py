@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,6 +11,7 @@ from ...sim.engine.commands import Preload
 from ...sim.units.matmul import MatmulUnit
 from ..parts.arithmetic import delay_stages
 from ..parts.connect import connect
+from ..parts.row_walk import RowWalk
 from ..parts.stream import CHUNK_BITS, ROW_BITS, command_layout, command_port, operands_port, read_port
 from .xnor_array import XnorArray
 
@@ -60,6 +61,8 @@ class Matmul(wiring.Component):
         The tile's fields, while `capture`.
     drain_en, drain_row, drain_chunk, drain_data : Out
         A chunk of `lanes` sums of `acc_bits`.
+    drain_row_end, drain_end : Out(1)
+        The chunk is the last of its row; of the tile.
     fields : Out(EPILOGUE_LAYOUT)
         The tile's fields, while it drains.
     """
@@ -79,6 +82,8 @@ class Matmul(wiring.Component):
                 "drain_en": Out(1),
                 "drain_row": Out(ROW_BITS),
                 "drain_chunk": Out(CHUNK_BITS),
+                "drain_row_end": Out(1),
+                "drain_end": Out(1),
                 "drain_data": Out(unit.lanes * engine.acc_bits),
                 "fields": Out(EPILOGUE_LAYOUT),
             }
@@ -112,60 +117,65 @@ class Matmul(wiring.Component):
                 m.d.comb += word.eq(self.sums.data.word_select(c, bits))
             m.d.sync += start_of_sums.word_select(c, bits).eq(word + select.preload_const.as_signed())
 
-        m.d.comb += [
-            self.capture.eq(delay_stages(m, last, self.unit.capture_stage, "last", reset_less=False)[-1]),
-            self.captured.eq(delay_stages(m, epilogue, self.unit.capture_stage, "epilogue", reset_less=True)[-1]),
-            connect(array.capture, self.capture),
-        ]
-        self._drain(m, array)
+        lasts = delay_stages(m, last, self.unit.capture_stage, "last", reset_less=False)
+        epilogues = delay_stages(m, epilogue, self.unit.capture_stage, "epilogue", reset_less=True)
+        m.d.comb += [connect(self.capture, lasts[-1]), self.captured.eq(epilogues[-1])]
+        self._drain(m, array, lasts[-2], epilogues[-2])
         return m
 
     def _steps(self, m: Module) -> tuple[Signal, Signal, data.View, data.View]:
         """Count the steps; return first, last and the fields of the tile in the cycle of the read."""
+        command = self.command.matmul
         held = Signal(command_layout(commands.Matmul), reset_less=True)
-        step = Signal.like(held.steps, reset_less=True)
         first, last = Signal(), Signal()
         epilogue, preload = Signal(EPILOGUE_LAYOUT), Signal(_PRELOAD_LAYOUT)
+        m.submodules.steps = steps = RowWalk(1, len(held.steps))  # a tile is one row
         m.d.comb += [
-            first.eq(self.active & (step == 0)),
-            last.eq(self.active & (step == held.steps - 1)),
+            connect(steps.start, command.issue),
+            steps.rows.eq(1),
+            connect(steps.chunks, command.fields.steps),
+            connect(self.active, steps.active),
+            connect(last, steps.end),
             connect(self.operands.a_mem, held.a_mem),
             connect(self.operands.w_mem, held.w_mem),
-            self.operands.a_addr.eq(held.a_addr + step),
-            self.operands.w_addr.eq(held.w_addr + step),
             *(connect(epilogue[name], held[name]) for name in _EPILOGUE),
             *(connect(preload[name], held[name]) for name in _PRELOAD),
         ]
-        command = self.command.matmul
+        m.d.sync += connect(first, command.issue)
+        for port, start in (
+            (self.operands.a_addr, command.fields.a_addr),
+            (self.operands.w_addr, command.fields.w_addr),
+        ):
+            address = Signal.like(port, reset_less=True)
+            m.d.sync += address.eq(Mux(command.issue, start, address + 1))
+            m.d.comb += connect(port, address)
         with m.If(command.issue):
-            m.d.sync += [connect(held, command.fields), step.eq(0), self.active.eq(1)]
-        with m.Elif(self.active):
-            m.d.sync += [step.eq(step + 1), self.active.eq(~last)]
+            m.d.sync += connect(held, command.fields)
         return first, last, epilogue, preload
 
-    def _drain(self, m: Module, array: XnorArray) -> None:
-        """Walk rows and chunks of the captured tile."""
-        lanes_bits = self.unit.lanes * self.engine.acc_bits
+    def _drain(self, m: Module, array: XnorArray, capture_next: Value, fields: data.View) -> None:
+        """Walk rows and chunks of the captured tile; every enable that all sums hang on comes out of a register."""
         chunk_bits = _bits(self.engine.columns // self.unit.lanes)
-        last_chunk = Signal()
+        m.submodules.drain = walk = RowWalk(len(self.drain_row), len(self.drain_chunk))  # one cycle ahead
         m.d.comb += [
-            last_chunk.eq(self.drain_chunk == self.fields.chunks - 1),
-            array.shift.eq(self.drain_en & last_chunk),
-            self.drain_data.eq(array.o.word_select(self.drain_chunk[:chunk_bits], lanes_bits)),
+            connect(walk.start, capture_next),
+            connect(walk.rows, fields.rows),
+            connect(walk.chunks, fields.chunks),
+            connect(array.capture, self.capture),
+            self.drain_data.eq(
+                array.o.word_select(self.drain_chunk[:chunk_bits], self.unit.lanes * self.engine.acc_bits)
+            ),
         ]
-        with m.If(self.drain_en):
-            m.d.sync += self.drain_chunk.eq(Mux(last_chunk, 0, self.drain_chunk + 1))
-            with m.If(last_chunk):
-                m.d.sync += self.drain_row.eq(self.drain_row + 1)
-                with m.If(self.drain_row == self.fields.rows - 1):
-                    m.d.sync += self.drain_en.eq(0)
+        m.d.sync += [
+            array.move.eq(capture_next | walk.row_end),
+            connect(self.drain_en, walk.active),
+            connect(self.drain_row, walk.row),
+            connect(self.drain_chunk, walk.chunk),
+            connect(self.drain_row_end, walk.row_end),
+            connect(self.drain_end, walk.end),
+        ]
         with m.If(self.capture):
-            m.d.sync += [
-                self.drain_en.eq(1),
-                self.drain_row.eq(0),
-                self.drain_chunk.eq(0),
-                connect(self.fields, self.captured),
-            ]
+            m.d.sync += connect(self.fields, self.captured)
 
 
 def _bits(choices: int) -> int:

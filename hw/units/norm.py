@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ...sim.engine.pipeline import MULTIPLY_CYCLES
 from ...sim.units.norm import NormUnit
 from ..parts.arithmetic import Tree, delay_flag, delayed, product
 from ..parts.connect import connect, connect_address
@@ -40,7 +41,7 @@ class NormRoot(wiring.Component):
     def __init__(self, unit: NormUnit, row_bits: int):
         self.unit = unit
         self.root = Isqrt(unit.v_bits)
-        self.latency_cycles = MULTIPLY_CYCLES + 2 + self.root.latency_cycles
+        self.latency_cycles = unit.multiply_cycles + 2 + self.root.latency_cycles
         eps_bits = unit.command.layout()["eps"].width
         super().__init__(
             {
@@ -62,17 +63,19 @@ class NormRoot(wiring.Component):
         """Multiply, subtract, add Eps, take the root; what belongs to the row goes round it in delay lines."""
         m = Module()
         m.submodules.root = self.root
+        cycles = self.unit.multiply_cycles
+        multiply = partial(product, m, block=self.unit.engine.block_bits, cycles=cycles)
         scatter = Signal(self.unit.v_bits, reset_less=True)
         variance = Signal(self.unit.v_bits, reset_less=True)
         m.d.sync += [
-            scatter.eq(product(m, self.s2, self.channels, "scaled_squares") - product(m, self.s1, self.s1, "square")),
-            variance.eq(scatter + delayed(m, self.eps, MULTIPLY_CYCLES + 1, "eps_delay")),
+            scatter.eq(multiply(self.s2, self.channels, "scaled_squares") - multiply(self.s1, self.s1, "square")),
+            variance.eq(scatter + delayed(m, self.eps, cycles + 1, "eps_delay")),
         ]
         around = delayed(m, Cat(self.mean, self.row, self.s1), self.latency_cycles, "row_delay")
         row_end = 1 + len(self.row)
         m.d.comb += [
             connect(self.root.value, variance),
-            self.root.value_valid.eq(delay_flag(m, self.sums_valid, MULTIPLY_CYCLES + 2, "valid")),
+            self.root.value_valid.eq(delay_flag(m, self.sums_valid, cycles + 2, "valid")),
             connect(self.stat_en, self.root.root_valid),
             self.stat_row.eq(around[1:row_end]),
             self.stat_s1.eq(around[row_end:]),
@@ -135,6 +138,7 @@ class Norm(wiring.Component):
             members["stats"] = In(read_port(row_bits, stats_layout(unit.s1_bits, unit.r_bits), strobed=True))
         super().__init__(members)
         self._command = given(self.command, unit.command)
+        self._product = partial(product, block=unit.engine.block_bits, cycles=unit.multiply_cycles)
 
     def elaborate(self, platform: object) -> Module:
         """Address (stage 0), memories (1), word (2), Scale, then the product that both passes share."""
@@ -151,7 +155,7 @@ class Norm(wiring.Component):
         delayed_channels = delayed(m, Cat(held.apply, channels), p.x_stage, "channels_delay")
         apply, n = delayed_channels[0], delayed_channels[1:]
         # A chunk is either squared or scaled by N: one multiplier a lane serves both.
-        products = [product(m, value, Mux(apply, n, value), f"product{lane}") for lane, value in enumerate(x)]
+        products = [self._product(m, value, Mux(apply, n, value), f"product{lane}") for lane, value in enumerate(x)]
 
         m.submodules.roots = roots = NormRoot(p, len(walk.row))
         self._stage_sums(m, x, products, delay_flag(m, walk.chunk == 0, p.sums_stage - 1, "first"), roots)
@@ -188,8 +192,8 @@ class Norm(wiring.Component):
             ]
         m.d.comb += [
             connect(walk.start, command.issue),
-            connect(walk.rows, held.rows),
-            connect(walk.chunks, held.chunks),
+            connect(walk.rows, command.fields.rows),
+            connect(walk.chunks, command.fields.chunks),
             connect(self.x.addr, addr),
             connect(parameters.load, self.load),
             connect(parameters.bank, self.bank),
@@ -207,11 +211,13 @@ class Norm(wiring.Component):
         m.d.sync += words.as_value().eq(parameters.r_data)
         for lane in range(self.lanes):
             low = lane * p.word_bits + p.shift
-            value = self.x.data[low : low + p.value_bits]
-            m.d.sync += values[lane].eq(value & mask[lane].replicate(p.value_bits))
+            m.d.sync += values[lane].eq(self.x.data[low : low + p.value_bits])
+            # The mask is the registers' reset, so nothing stands between them and the memory.
+            with m.If(~mask[lane]):
+                m.d.sync += values[lane].eq(0)
         x: list[Value] = [values[lane] for lane in range(self.lanes)]
         if p.scale_bits:
-            scaled = [product(m, x[lane], words[lane].scale, f"scaled{lane}") for lane in range(self.lanes)]
+            scaled = [self._product(m, x[lane], words[lane].scale, f"scaled{lane}") for lane in range(self.lanes)]
             x = [(value << 1)[: p.x_bits].as_signed() for value in scaled]
         theta = delayed(m, Cat(words[lane].theta for lane in range(self.lanes)), p.x_stage - 1, "theta_delay")
         return x, [theta.word_select(lane, p.theta_bits).as_signed() for lane in range(self.lanes)]
@@ -227,7 +233,7 @@ class Norm(wiring.Component):
         s1 = Signal(signed(p.s1_bits), reset_less=True)
         s2 = Signal(p.s2_bits, reset_less=True)
         m.d.sync += [
-            s1.eq(Mux(first, 0, s1) + delayed(m, total.o, MULTIPLY_CYCLES, "sum_delay")),
+            s1.eq(Mux(first, 0, s1) + delayed(m, total.o, p.multiply_cycles, "sum_delay")),
             s2.eq(Mux(first, 0, s2) + squares.o),
         ]
         m.d.comb += [connect(roots.s1, s1), connect(roots.s2, s2)]
@@ -257,10 +263,10 @@ class Norm(wiring.Component):
     def _stage_compare(self, m: Module, products: list[Value], theta: list[Value], s1: Value, r: Value) -> Value:
         """Compare in `compare_stage`: N*x - S1 in units of 2^-Ft against Theta*R."""
         p = self.unit
-        row_sum = delayed(m, s1, MULTIPLY_CYCLES - 1, "s1_delay")
+        row_sum = delayed(m, s1, p.multiply_cycles - 1, "s1_delay")
         bits = []
         for lane in range(self.lanes):
             centred = Signal(signed(p.s1_bits + 1), name=f"centred{lane}", reset_less=True)
             m.d.sync += centred.eq(products[lane] - row_sum)
-            bits.append((centred << p.theta_frac_bits) >= product(m, r, theta[lane], f"limit{lane}"))
+            bits.append((centred << p.theta_frac_bits) >= self._product(m, r, theta[lane], f"limit{lane}"))
         return Cat(bits)

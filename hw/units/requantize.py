@@ -6,15 +6,19 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ...sim.engine.pipeline import REQUANTIZE_CYCLES
+from ...sim.engine.pipeline import REQUANTIZE_CYCLES, REQUANTIZE_PRODUCT_CYCLES, Product
 from ...sim.network.formats import PATCH_BIAS_BITS, PATCH_SCALE_BITS
+from ..parts.arithmetic import delay_stages, delayed, product
 from ..parts.connect import connect
 from ..parts.fixed import saturate_signed
 
 #: Distance of the steps of the first of the two stages that shift.
 COARSE_BITS = 3
-#: From a chunk of sums to the cycle in which its word of P is due.
-POSITION_STAGE = REQUANTIZE_CYCLES - 2
+#: Registers that hold the shift, each for a part of the lanes; each takes it from the one before, so that no synthesis
+#: merges them into one with the loads of all.
+SHIFT_COPIES = 8
+#: From a chunk of sums to the cycle in which its word of P is due: it is registered before it is added.
+POSITION_STAGE = REQUANTIZE_CYCLES - 3
 
 
 def patch_params_layout(lanes: int) -> data.ArrayLayout:
@@ -41,13 +45,15 @@ class Requantizer(wiring.Component):
         Signed width of the sums.
     residual_bits : int
         Signed width of X and P.
+    block : tuple of int
+        Signed operands of a multiplier block, `EngineConfig.block_bits`.
 
     Members
     -------
     en, acc, params : In
         A chunk of sums with its word of `patch_params`.
     shift_less_one : In(6)
-        n - 1, 0 to 39; constant while chunks are in flight.
+        n - 1, 0 to 39; constant from 4 cycles before the first chunk comes until the last has left.
     bypass : In(1)
         X = P, whatever the sums; constant while chunks are in flight.
     position_en : Out(1)
@@ -60,8 +66,8 @@ class Requantizer(wiring.Component):
         How many lanes of the chunk of one cycle ago were clamped.
     """
 
-    def __init__(self, *, lanes: int, acc_bits: int, residual_bits: int):
-        self.lanes, self.acc_bits, self.residual_bits = lanes, acc_bits, residual_bits
+    def __init__(self, *, lanes: int, acc_bits: int, residual_bits: int, block: Product):
+        self.lanes, self.acc_bits, self.residual_bits, self.block = lanes, acc_bits, residual_bits, block
         self.product_bits = acc_bits + PATCH_SCALE_BITS - 1
         self.sum_bits = max(self.product_bits, PATCH_BIAS_BITS) + 1
         super().__init__(
@@ -85,41 +91,42 @@ class Requantizer(wiring.Component):
         stages = Signal(REQUANTIZE_CYCLES)  # bit k: a chunk is in the registers of stage k + 1
         m.d.sync += stages.eq(Cat(self.en, stages[:-1]))
         m.d.comb += [connect(self.position_en, stages[POSITION_STAGE - 2]), connect(self.x_en, stages[-1])]
+        shifts = delay_stages(m, self.shift_less_one, SHIFT_COPIES, "shift_less_one", reset_less=True)
         clamped = Signal(self.lanes)
         for lane in range(self.lanes):
-            m.d.comb += clamped[lane].eq(self._lane(m, lane))
+            m.d.comb += clamped[lane].eq(self._lane(m, lane, shifts[1 + lane * SHIFT_COPIES // self.lanes]))
         m.d.sync += self.saturations.eq(Mux(self.x_en, sum(clamped), 0))
         return m
 
-    def _lane(self, m: Module, lane: int) -> Value:
+    def _lane(self, m: Module, lane: int, shift_less_one: Value) -> Value:
         """Build one lane; return whether its element of X was clamped."""
 
         def register(stage: str, bits: int) -> Signal:
             return Signal(signed(bits), name=f"{stage}_{lane}", reset_less=True)
 
         params, x_bits = self.params[lane], self.residual_bits
-        acc_1, scale_1 = register("acc_1", self.acc_bits), register("scale_1", PATCH_SCALE_BITS)
-        bias_1, bias_2 = register("bias_1", PATCH_BIAS_BITS), register("bias_2", PATCH_BIAS_BITS)
-        product_2 = register("product_2", self.product_bits)
-        sum_3 = register("sum_3", self.sum_bits)
-        coarse_4, fine_5 = register("coarse_4", self.sum_bits), register("fine_5", self.sum_bits)
-        sum_6 = register("sum_6", self.sum_bits + 1)
-        x_7 = register("x_7", x_bits)
-        clamped_7 = Signal(name=f"clamped_7_{lane}", reset_less=True)
-        coarse = Cat(Const(0, COARSE_BITS), self.shift_less_one[COARSE_BITS:])
+        bias_1, position_6 = register("bias_1", PATCH_BIAS_BITS), register("position_6", x_bits)
+        sum_4 = register("sum_4", self.sum_bits)
+        coarse_5, fine_6 = register("coarse_5", self.sum_bits), register("fine_6", self.sum_bits)
+        sum_7 = register("sum_7", self.sum_bits + 1)
+        x_8 = register("x_8", x_bits)
+        clamped_8 = Signal(name=f"clamped_8_{lane}", reset_less=True)
+        cycles = REQUANTIZE_PRODUCT_CYCLES
+        product_3 = product(m, self.acc[lane], params.scale, f"product_{lane}", block=self.block, cycles=cycles)
+        bias_3 = delayed(m, bias_1, cycles - 1, f"bias_delay_{lane}")
+        coarse = Cat(Const(0, COARSE_BITS), shift_less_one[COARSE_BITS:])
         m.d.sync += [
-            connect(acc_1, self.acc[lane]),
-            connect(scale_1, params.scale),
             connect(bias_1, params.bias),
-            product_2.eq(acc_1 * scale_1),
-            bias_2.eq(bias_1),
-            sum_3.eq(product_2 + bias_2),
-            coarse_4.eq(sum_3 >> coarse),
-            # The position's sum is (0 + 2*P + 1) >> 1 = P when the chunk is bypassed.
-            fine_5.eq(Mux(self.bypass, 0, coarse_4 >> self.shift_less_one[:COARSE_BITS])),
-            sum_6.eq(fine_5 + Cat(Const(1, 1), self.position[lane]).as_signed()),
+            sum_4.eq(product_3[: self.product_bits].as_signed() + bias_3),
+            coarse_5.eq(sum_4 >> coarse),
+            fine_6.eq(coarse_5 >> shift_less_one[:COARSE_BITS]),
+            connect(position_6, self.position[lane]),
+            sum_7.eq(fine_6 + Cat(Const(1, 1), position_6).as_signed()),
         ]
-        value, clamped = saturate_signed(sum_6[1:], x_bits)
-        m.d.sync += [x_7.eq(value), clamped_7.eq(clamped)]
-        m.d.comb += connect(self.x[lane], x_7)
-        return clamped_7
+        with m.If(self.bypass):
+            # The position's sum is then (0 + 2*P + 1) >> 1 = P.
+            m.d.sync += fine_6.eq(0)
+        value, clamped = saturate_signed(sum_7[1:], x_bits)
+        m.d.sync += [x_8.eq(value), clamped_8.eq(clamped)]
+        m.d.comb += connect(self.x[lane], x_8)
+        return clamped_8

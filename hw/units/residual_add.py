@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -84,19 +84,21 @@ class ResidualAdd(wiring.Component):
         half = sums.word_select(lane, self.engine.acc_bits).as_signed()
         old = self.x_data.word_select(lane, width).as_signed()
 
-        # Stage 1: operands.
+        # Stage 1: operands, two of them words of memories.
         half_1 = Signal.like(half, name=f"half_1_{lane}", reset_less=True)
         scale_1 = Signal(f.scale_bits, name=f"scale_1_{lane}", reset_less=True)
-        base_1 = Signal(width + 1, name=f"base_1_{lane}", reset_less=True)
+        bias_1 = Signal(signed(width), name=f"bias_1_{lane}", reset_less=True)
+        old_1 = Signal(signed(width), name=f"old_1_{lane}", reset_less=True)
         m.d.sync += [
             half_1.eq(half),
             scale_1.eq(scale_bias[: f.scale_bits]),
-            base_1.eq(old + scale_bias[f.scale_bits :].as_signed()),
+            bias_1.eq(scale_bias[f.scale_bits :]),
+            old_1.eq(old),
         ]
-        # Stage 2: product of Scale and acc / 2.
+        # Stage 2: product of Scale and acc / 2; the residual with Bias.
         product_2 = Signal(self.engine.acc_bits + f.scale_bits, name=f"product_2_{lane}", reset_less=True)
         base_2 = Signal(width + 1, name=f"base_2_{lane}", reset_less=True)
-        m.d.sync += [product_2.eq(half_1 * scale_1.as_signed()), base_2.eq(base_1)]
+        m.d.sync += [product_2.eq(half_1 * scale_1.as_signed()), base_2.eq(old_1 + bias_1)]
         # Stage 3: sum and saturation.
         new = Signal(width, name=f"new_{lane}", reset_less=True)
         overflow = Signal(name=f"overflow_{lane}", reset_less=True)

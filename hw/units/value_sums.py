@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
@@ -60,26 +60,34 @@ class ValueSums(wiring.Component):
         bits, lanes = self.engine.acc_bits, self.unit.lanes
         width = self.engine.columns * bits
         m.submodules.sums = sums = WordMemory.of(self.unit.memories["value_sums"])
+        # Stage 1, the cycle of a chunk: fields of its tile, the word as it leaves the memory. 2: both in registers.
         group, zero, fresh = Signal.like(self.capture_group), Signal(), Signal()
-        held, base, total = Signal(width, reset_less=True), Signal(width), Signal(width)
+        drained = Cat(self.en, self.last, fresh, self.chunk, self.bits, group)
+        drained_2 = Signal(len(drained))
+        en_2, last_2, fresh_2 = drained_2[:3]
+        chunk_2, bits_2 = drained_2[3:][:CHUNK_BITS], drained_2[3 + CHUNK_BITS :][:lanes]
+        word_2, held = Signal(width, reset_less=True), Signal(width, reset_less=True)
+        base, total = Signal(width), Signal(width)
         m.d.comb += [
             connect_address(sums.r_addr[0], self.read.addr),
             connect(self.read.data, sums.r_data[0]),
             connect_address(sums.r_addr[1], self.capture_group),
-            # The first chunk meets the word as it leaves the memory; later ones the registers.
-            base.eq(Mux(fresh, Mux(zero, 0, sums.r_data[1]), held)),
+            # The first chunk meets the word; later ones what was counted.
+            base.eq(Mux(fresh_2, word_2, held)),
+            connect(sums.w_data, held),
         ]
         for c in range(self.engine.columns):
-            counted = self.bits[c % lanes] & (self.chunk == c // lanes)
+            counted = bits_2[c % lanes] & (chunk_2 == c // lanes)
             m.d.comb += total.word_select(c, bits).eq(base.word_select(c, bits) + counted)
-        m.d.sync += sums.w_en.eq(self.en & self.last)
+        m.d.sync += [connect(drained_2, drained), connect(word_2, sums.r_data[1]), sums.w_en.eq(en_2 & last_2)]
+        with m.If(zero):
+            m.d.sync += word_2.eq(0)
+        with m.If(self.en):
+            m.d.sync += fresh.eq(0)
         with m.If(self.capture):
             m.d.sync += [connect(group, self.capture_group), connect(zero, self.capture_first), fresh.eq(1)]
-        with m.If(self.en):
+        with m.If(en_2):
             m.d.sync += held.eq(total)
-            with m.If(~self.capture):
-                m.d.sync += fresh.eq(0)
-            with m.If(self.last):
-                m.d.sync += connect_address(sums.w_addr, group)
-        m.d.comb += connect(sums.w_data, held)
+            with m.If(last_2):
+                m.d.sync += connect_address(sums.w_addr, drained_2[-len(group) :])
         return m

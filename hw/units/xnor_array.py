@@ -17,7 +17,7 @@ class XnorArray(wiring.Component):
     """Output-stationary array: every cycle one 64-bit step of R x C dot products.
 
     Timing: the sums include a step `XNOR_ARRAY_CYCLES` cycles after its operands are on `a` and `w`; one step a cycle.
-        `capture` copies all sums into the drain register; the next cycle its first row is on `o`.
+        `move` with `capture` copies all sums into the drain register; the next cycle its first row is on `o`.
     Numerics: as `XnorDot`.
 
     Parameters
@@ -35,10 +35,10 @@ class XnorArray(wiring.Component):
         The sums start at `preload`, `XNOR_ARRAY_CYCLES - 1` cycles after the operands of the first step.
     preload : In(C * acc_bits)
         Start of the sums, a column each.
+    move : In(1)
+        Move the drain register on by one row, or fill it when `capture` as well.
     capture : In(1)
-        Copy the sums into the drain register.
-    shift : In(1)
-        Move the drain register on by one row.
+        With `move`, copy the sums into the drain register.
     o : Out(C * acc_bits)
         The drain register's first row.
     """
@@ -52,8 +52,8 @@ class XnorArray(wiring.Component):
                 "w": In(engine.columns * WORD),
                 "first": In(1),
                 "preload": In(engine.columns * engine.acc_bits),
+                "move": In(1),
                 "capture": In(1),
-                "shift": In(1),
                 "o": Out(engine.columns * engine.acc_bits),
             }
         )
@@ -76,7 +76,7 @@ class XnorArray(wiring.Component):
                 ]
                 sums.append(dot.o)
         drain = [Signal(columns * bits, name=f"drain_{r}", reset_less=True) for r in range(rows)]
-        with m.If(self.capture | self.shift):
+        with m.If(self.move):
             for r in range(rows):
                 below = drain[r + 1] if r + 1 < rows else drain[r]
                 m.d.sync += drain[r].eq(Mux(self.capture, Cat(*sums[r * columns : (r + 1) * columns]), below))

@@ -1,7 +1,7 @@
 """The commands that the compiler writes and the sequencer walks: a class each, with the bits of every field.
 
 An instruction is `INSTRUCTION_BITS` wide: the opcode, the delay (cycles from its issue to the issue of the next one,
-at least `MIN_DELAY`), then the command's own fields, first field in the least significant bits.
+at least its `least_delay`), then the command's own fields, first field in the least significant bits.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Annotated, ClassVar, get_type_hints
 
-from ..errors import check
-from .fields import pack_field
-
 INSTRUCTION_BITS = 256
 OPCODE_BITS = 4
 DELAY_BITS = 24
 MIN_DELAY = 2
+#: Least delay behind an instruction that goes elsewhere than to the next: what was read ahead is read anew.
+JUMP_DELAY = 4
 
 
 class OperandMemory(IntEnum):
@@ -104,6 +103,8 @@ class Command:
 
     #: The only name of the operation: in programs, reports, and signals of the hardware.
     name: ClassVar[str]
+    #: Fewest cycles from its issue to the next one.
+    least_delay: ClassVar[int] = MIN_DELAY
 
     @classmethod
     def layout(cls) -> dict[str, Bits]:
@@ -121,6 +122,7 @@ class End(Command):
     """The image is done."""
 
     name = "end"
+    least_delay = JUMP_DELAY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,6 +275,7 @@ class Loop(Command):
     """Go back to `target` until the body has run `count` times, moving on to the next block's parameters."""
 
     name = "loop"
+    least_delay = JUMP_DELAY
     target: Annotated[int, Bits(16)]
     count: Annotated[int, Bits(8)]
     weights_step: Annotated[int, Bits(20)]
@@ -360,32 +363,3 @@ EDGE = Process("edge", "edge_program", 128, (Embed, Prefix, Logits, Output), (Te
 _CORE = tuple(command for command in ISSUED if command not in EDGE.issued)
 CORE = Process("core", "program", INSTRUCTION_BITS, _CORE, (Loop, Tell, Wait, End))
 PROCESSES = (EDGE, CORE)
-
-
-@dataclass(frozen=True)
-class Instruction:
-    """One command and the delay to the next issue."""
-
-    command: Command
-    delay: int = MIN_DELAY
-
-    def encode(self) -> int:
-        """Return the instruction word, an unsigned integer of `INSTRUCTION_BITS`.
-
-        Raises
-        ------
-        BivitError
-            When the delay is out of range, or a field does not fit its width.
-        """
-        name = self.command.name
-        check(
-            MIN_DELAY <= self.delay < 1 << DELAY_BITS,
-            f"{name}: delay must be {MIN_DELAY} to 2^{DELAY_BITS} - 1 cycles, got {self.delay}",
-        )
-        word = OPCODES[type(self.command)] | self.delay << OPCODE_BITS
-        at = OPCODE_BITS + DELAY_BITS
-        for field_name, part in self.command.layout().items():
-            value = getattr(self.command, field_name)
-            word |= pack_field(value, part.width, f"{name}.{field_name}", signed=part.signed) << at
-            at += part.width
-        return word

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from ..errors import check
 from ..network.formats import Formats
 from .memories import ADDRESS_BITS, load_memories
+from .pipeline import BLOCK_BITS, Product
 from .words import WORD, LoadMemory, ceil_div
 
 #: Logic that an engine is written in: look-up tables of six inputs or four.
@@ -33,7 +34,7 @@ class EngineConfig:
     pixel_bytes : int
         Bytes a beat of the pixel stream: 1, 2, 4 or 8.
     fabric : {"lut6", "lut4"}
-        Which compressors the dot unit is written in.
+        Which compressors the dot unit is written in, and how wide operands are cut for multiplier blocks.
     max_tokens, max_embed_dim, max_hidden_dim, max_heads, max_depth, max_classes, max_patch_dim, max_strip_bytes : int
         The largest model that fits.
     program_words, edge_words : int
@@ -116,6 +117,11 @@ class EngineConfig:
                 f"the memory {name} would have {words} words, and its addresses have {bits} bits; choose more lanes "
                 "(dense_lanes for dense_weights) or lower limits",
             )
+
+    @property
+    def block_bits(self) -> Product:
+        """Largest signed operands of one multiplier block, the wider one first."""
+        return BLOCK_BITS[self.fabric]
 
     @property
     def chunks_per_word(self) -> int:

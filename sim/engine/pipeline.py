@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-#: `hw.parts.arithmetic.Multiply`: operands, partial products, their sum; these are the registers of a DSP block.
-MULTIPLY_CYCLES = 3
-
 
 def tree_cycles(count: int) -> int:
     """Latency of `hw.parts.arithmetic.Tree` over `count` values: a register after every second level.
@@ -37,14 +34,15 @@ def divide_cycles(power: int) -> int:
 XNOR_DOT_CYCLES = 4
 #: `hw.units.xnor_array.XnorArray`: from operands to the sums that include them: one register, two of features, the dot.
 XNOR_ARRAY_CYCLES = 3 + XNOR_DOT_CYCLES
-#: `hw.units.requantize.Requantizer`: from a chunk of sums to the chunk of X.
-REQUANTIZE_CYCLES = 7
-
-#: Largest signed operands of one multiplier block, the wider and the narrower one.
-BLOCK_BITS = (27, 18)
+#: `hw.units.requantize.Requantizer`: from a chunk of sums to its product with S, and to the chunk of X.
+REQUANTIZE_PRODUCT_CYCLES = 3
+REQUANTIZE_CYCLES = REQUANTIZE_PRODUCT_CYCLES + 5
 
 #: Operands of a multiplication, as signed widths, the wider one first.
 Product = tuple[int, int]
+#: Largest signed operands of one multiplier block, by fabric: what is wider would be cut by synthesis, which puts an
+#: adder behind the blocks in the same cycle.
+BLOCK_BITS: dict[str, Product] = {"lut6": (27, 18), "lut4": (18, 18)}
 
 
 def limbs(bits: int, limit: int) -> list[int]:
@@ -60,6 +58,21 @@ def limbs(bits: int, limit: int) -> list[int]:
     return [*widths, bits]
 
 
-def partial_products(a_bits: int, b_bits: int) -> list[Product]:
-    """Partial products of an `hw.parts.arithmetic.Multiply` with operands of these signed widths."""
-    return [(a, b) for a in limbs(a_bits, BLOCK_BITS[0]) for b in limbs(b_bits, BLOCK_BITS[1])]
+def partial_products(product: Product, block: Product) -> list[Product]:
+    """Partial products of an `hw.parts.arithmetic.Multiply` with operands of these signed widths.
+
+    >>> partial_products((26, 16), (27, 18)), partial_products((26, 16), (18, 18))
+    ([(26, 16)], [(18, 16), (9, 16)])
+    """
+    return [(a, b) for a in limbs(product[0], block[0]) for b in limbs(product[1], block[1])]
+
+
+def multiply_cycles(product: Product, block: Product) -> int:
+    """Latency of `hw.parts.arithmetic.Multiply`: operands, partial products, and their sum, four a cycle.
+
+    For one block these are its own three registers, which synthesis finds there.
+
+    >>> multiply_cycles((18, 18), (18, 18)), multiply_cycles((26, 38), (27, 18)), multiply_cycles((26, 38), (18, 18))
+    (3, 3, 4)
+    """
+    return 2 + max(1, tree_cycles(len(partial_products(product, block))))

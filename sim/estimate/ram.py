@@ -40,6 +40,8 @@ class Ram:
         Bits of a word that are read; all by default.
     shared_data : bool
         Whether the groups of bits that are written together all take the same data.
+    collides : bool
+        Whether a word may be read in the cycle in which it is written.
     """
 
     width: int
@@ -48,6 +50,7 @@ class Ram:
     readers: int = 1
     read_bits: int | None = None
     shared_data: bool = False
+    collides: bool = True
 
     @property
     def granule(self) -> int:
@@ -98,7 +101,14 @@ _PRIMITIVES: dict[Family, tuple[_Primitive, ...]] = {
 def loadable(memory: LoadMemory) -> Ram:
     """Return the memory of an `hw.parts.memory.LoadableMemory`: two banks of 2^n words, written in 64-bit beats."""
     bank = 1 << max(1, (memory.depth - 1).bit_length())
-    return Ram(BEAT_BITS * memory.beats, 2 * bank, write_bits=BEAT_BITS, read_bits=memory.width, shared_data=True)
+    return Ram(
+        BEAT_BITS * memory.beats,
+        2 * bank,
+        write_bits=BEAT_BITS,
+        read_bits=memory.width,
+        shared_data=True,
+        collides=False,
+    )
 
 
 def ram_cost(ram: Ram, family: Family) -> Cost:
@@ -118,7 +128,7 @@ def ram_cost(ram: Ram, family: Family) -> Cost:
         # The reader's register is made of flip-flops.
         return Cost(luts=luts + primitives * primitive.luts, ffs=ram.readers * ram.used_bits, dsps=0, brams=0)
     ffs = ram.readers * (rows - 1).bit_length()
-    if family == "ecp5":
+    if family == "ecp5" and ram.collides:
         # The block gives no defined word when the one being written is read: a copy of the written bits stands in.
         luts += ram.readers * (ram.used_bits + ram.depth.bit_length())
         copied = min(ram.granule if ram.shared_data else ram.width, ram.used_bits)
@@ -157,6 +167,6 @@ def _points(ram: Ram, family: Family, primitive: _Primitive, rows: int) -> float
     """Cost by which an organisation is chosen; memory in LUTs of AMD's parts is charged by the bits in use."""
     scaled = family != "ecp5" and not primitive.brams
     number = rows * ram.width / primitive.bits if scaled else _primitives(replace(ram, read_bits=None), primitive)
-    emulated = _EMULATION_POINTS if family == "ecp5" and primitive.brams else 0
+    emulated = _EMULATION_POINTS if family == "ecp5" and primitive.brams and ram.collides else 0
     multiplexed = _MUX_POINTS * (ram.width * (rows - 1) + ram.granules * rows) if rows > 1 else 0
     return ram.readers * (number * primitive.points + multiplexed + emulated)

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..engine.commands import MIN_DELAY, Instruction, Output
+from ..engine.commands import JUMP_DELAY, Output
 from ..engine.config import EngineConfig
+from ..engine.instructions import Instruction
 from ..errors import check
 from ..network.config import ModelConfig, vit_only
 from ..network.formats import Formats
@@ -157,7 +158,7 @@ class _Compiled:
     may_stall: bool
     fill: bool = False
 
-    def section(self, graph: Graph, *, repeat: int = 1, closing: int = MIN_DELAY) -> Section:
+    def section(self, graph: Graph, *, repeat: int = 1, closing: int = JUMP_DELAY) -> Section:
         """Place, schedule and check the tasks of a section."""
         place = self.place
         ops = [place.realise(task) for task in graph.tasks]

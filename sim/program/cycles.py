@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..engine.commands import Embed, Matmul
+from ..engine.commands import JUMP_DELAY, Embed, Matmul
 from ..engine.config import EngineConfig
 from ..engine.pixel_model import strip_ready_times
 from ..engine.words import WORD
 from ..network.config import ViTConfig
 from .compiler import Program
 
-#: From the cycle of the start (0) to the first look at an operation, and from there to its issue.
-_FIRST = 1
+#: From the cycle of the start (0) to that in which the buffer begins to count, and the first operation is chosen.
+_BUFFER = 1
+_FIRST = JUMP_DELAY
+#: From the cycle in which an operation is chosen to its issue.
 _ISSUE = 1
 
 
@@ -73,8 +75,7 @@ def estimate_cycles(program: Program, images: int) -> CycleEstimate:
     for _ in range(images):
         for entry in embeds:
             due = start + entry.issue
-            # The buffer counts from the cycle after the start, which is that of the first look.
-            ready = _FIRST + strip_ready_times(beats, [release - _FIRST for release in releases])[-1]
+            ready = _BUFFER + strip_ready_times(beats, [release - _BUFFER for release in releases])[-1]
             wait = max(0, ready - due)
             stalled += wait
             start += wait

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from ..engine.commands import MIN_DELAY, End, Instruction, Loop, Tell, Wait
+from ..engine.commands import JUMP_DELAY, MIN_DELAY, End, Loop, Tell, Wait
+from ..engine.instructions import Instruction
 from .graph import Graph
 from .schedule import Scheduled, length
 
@@ -35,7 +36,7 @@ class Section:
     graph: Graph
     entries: tuple[Scheduled, ...]
     repeat: int = 1
-    closing: int = MIN_DELAY
+    closing: int = JUMP_DELAY
 
     @cached_property
     def length_cycles(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..engine.commands import Attention, OperandMemory, Table
 from ..engine.memories import TABLE_BITS, TABLE_WORDS
-from ..engine.pipeline import MULTIPLY_CYCLES, Product, partial_products, tree_cycles
+from ..engine.pipeline import Product, multiply_cycles, partial_products, tree_cycles
 from ..engine.timing import Activity
 from ..engine.words import Memory, ceil_div
 from ..network.formats import EXP_BITS
@@ -59,8 +59,17 @@ class AttentionThresholdUnit(Unit):
 
     @property
     def limit_stage(self) -> int:
-        """Stage of the write of the limit: Z times Tau, limited."""
-        return self.sum_stage + MULTIPLY_CYCLES + 1
+        """Stage of the write of the limit: Z times Tau, its ceiling, limited."""
+        return self.sum_stage + self.multiply_cycles + 2
+
+    @property
+    def multiply_cycles(self) -> int:
+        """Latency of Z times Tau."""
+        return multiply_cycles(self._limit_operands, self.engine.block_bits)
+
+    @property
+    def _limit_operands(self) -> Product:
+        return self.z_bits + 1, TABLE_BITS + 1
 
     @property
     def top_gap(self) -> int:
@@ -139,7 +148,7 @@ class AttentionThresholdUnit(Unit):
 
     def products(self) -> list[Product]:
         """Z times Tau."""
-        return partial_products(self.z_bits + 1, TABLE_BITS + 1)
+        return partial_products(self._limit_operands, self.engine.block_bits)
 
     def probes(self) -> list[Probe]:
         """Largest score and sum of Exp of each row."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..engine.commands import Embed, Logits, Prefix
-from ..engine.pipeline import REQUANTIZE_CYCLES, Product
+from ..engine.pipeline import REQUANTIZE_CYCLES, Product, partial_products
 from ..engine.timing import Activity
 from ..network.formats import DENSE_WEIGHT_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS
 from .last_norm import LastNormUnit
@@ -25,7 +25,7 @@ class DenseUnit(Unit):
     sums_stage = 6
     #: From a chunk in the shadow register to the write of x, and to that of the logits.
     embed_write_cycles = 1 + REQUANTIZE_CYCLES
-    logits_write_cycles = 2
+    logits_write_cycles = 3
 
     @property
     def multipliers(self) -> int:
@@ -84,7 +84,7 @@ class DenseUnit(Unit):
         last = (command.groups - 1) * max(command.inputs, self.group_chunks) + command.inputs
         write = self.sums_stage + self.logits_write_cycles
         end = last + write + self.group_chunks
-        return Activity(end, {"y.read": (2, last + 2), "logits.w": (command.inputs + write, end)})
+        return Activity(end, {"y.read": (1, last + 1), "logits.w": (command.inputs + write, end)})
 
     def uses(self, command: Embed | Prefix | Logits) -> Uses:
         """Tokens go to x."""
@@ -129,7 +129,7 @@ class DenseUnit(Unit):
         """Inputs times weights, the requantizer, and addresses: a token times its words in x and in the positions."""
         token, stride, chunks = (Embed.layout()[name].width for name in ("token", "stride", "chunks"))
         addresses = [(token + 1, stride + 1), (token + 1, chunks + 1)]
-        requantizer = [(self.acc_bits, PATCH_SCALE_BITS)] * self.lanes
+        requantizer = partial_products((self.acc_bits, PATCH_SCALE_BITS), self.engine.block_bits) * self.lanes
         return [(self.input_bits, DENSE_WEIGHT_BITS)] * self.multipliers + requantizer + addresses
 
     def probes(self) -> list[Probe]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..engine.commands import Normalise, Pool
-from ..engine.pipeline import BLOCK_BITS, MULTIPLY_CYCLES, Product, divide_cycles, limbs, partial_products
+from ..engine.pipeline import Product, divide_cycles, limbs, multiply_cycles, partial_products
 from ..engine.timing import Activity
 from ..engine.words import Memory, ceil_div
 from .norm import SignNormUnit
@@ -24,11 +24,32 @@ class LastNormUnit(Unit):
     pool_write_stage = 4
     #: Offset of R, from the issue of `normalise`: the division starts there.
     divide_offset = 2
-    #: Stages of x, of N_c*x, of S1 subtracted, and of y.
-    x_stage = 2
-    scaled_stage = x_stage + MULTIPLY_CYCLES
-    centred_stage = scaled_stage + 1
-    y_stage = centred_stage + MULTIPLY_CYCLES
+    #: Stage of x: the memory's word is registered, then shifted to its channel.
+    x_stage = 3
+
+    @property
+    def scaled_cycles(self) -> int:
+        """Latency of N_c*x."""
+        return multiply_cycles(self._scaled_operands, self.engine.block_bits)
+
+    @property
+    def normalised_cycles(self) -> int:
+        """Latency of the product with Q."""
+        return multiply_cycles(self._normalised_operands, self.engine.block_bits)
+
+    @property
+    def y_stage(self) -> int:
+        """Stage of y: N_c*x, S1 subtracted, times Q."""
+        return self.x_stage + self.scaled_cycles + 1 + self.normalised_cycles
+
+    @property
+    def _scaled_operands(self) -> Product:
+        f = self.engine.formats
+        return f.residual_bits - f.norm_shift, self.engine.max_embed_dim.bit_length() + 1
+
+    @property
+    def _normalised_operands(self) -> Product:
+        return self.s1_bits + 1, self.q_bits + 1
 
     @property
     def s1_bits(self) -> int:
@@ -106,14 +127,12 @@ class LastNormUnit(Unit):
 
     def products(self) -> list[Product]:
         """N_c*x, then times Q, of which only the bits of y and those below are kept; its limbs are 17 bits apart."""
-        f = self.engine.formats
-        scaled = partial_products(f.residual_bits - f.norm_shift, self.engine.max_embed_dim.bit_length() + 1)
+        f, block = self.engine.formats, self.engine.block_bits
         kept = f.head_m - f.head_frac_bits + self.y_bits
-        step = BLOCK_BITS[1] - 1
-        q_limbs = limbs(self.q_bits + 1, BLOCK_BITS[1])
-        normalised = [(a, b) for a in limbs(self.s1_bits + 1, BLOCK_BITS[0]) for b in q_limbs]
-        trimmed = [(min(a, kept - step * (k % len(q_limbs))), b) for k, (a, b) in enumerate(normalised)]
-        return scaled + trimmed
+        step, q_limbs = block[1] - 1, len(limbs(self.q_bits + 1, block[1]))
+        normalised = partial_products(self._normalised_operands, block)
+        trimmed = [(min(a, kept - step * (k % q_limbs)), b) for k, (a, b) in enumerate(normalised)]
+        return partial_products(self._scaled_operands, block) + trimmed
 
     def probes(self) -> list[Probe]:
         """Q and y."""

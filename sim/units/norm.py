@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal
 
 from ..engine.commands import HeadNorm, SignNorm
-from ..engine.pipeline import MULTIPLY_CYCLES, Product, isqrt_cycles, partial_products, tree_cycles
+from ..engine.pipeline import Product, isqrt_cycles, multiply_cycles, partial_products, tree_cycles
 from ..engine.timing import Activity
 from ..engine.words import WORD, Memory
 from .bit_store import BitStoreUnit
@@ -129,19 +129,25 @@ class NormUnit(Unit):
     # Stages.
 
     @property
+    def multiply_cycles(self) -> int:
+        """Latency of every product, that of the widest."""
+        operands = self._lane_operands + self._row_operands
+        return max(multiply_cycles(product, self.engine.block_bits) for product in operands)
+
+    @property
     def x_stage(self) -> int:
         """Stage of x: the memory's word is registered, then multiplied by Scale."""
-        return 2 + (MULTIPLY_CYCLES if self.scale_bits else 0)
+        return 2 + (self.multiply_cycles if self.scale_bits else 0)
 
     @property
     def sums_stage(self) -> int:
         """Stage of a row's S1 and S2, after its last chunk."""
-        return self.x_stage + MULTIPLY_CYCLES + tree_cycles(self.lanes) + 1
+        return self.x_stage + self.multiply_cycles + tree_cycles(self.lanes) + 1
 
     @property
     def root_stage(self) -> int:
         """Stage of V, the input of the square root: two products, their difference, Eps."""
-        return self.sums_stage + MULTIPLY_CYCLES + 2
+        return self.sums_stage + self.multiply_cycles + 2
 
     @property
     def stats_write_stage(self) -> int:
@@ -156,7 +162,7 @@ class NormUnit(Unit):
     @property
     def compare_stage(self) -> int:
         """Stage of both sides of the comparison: a product of N or R, and S1 subtracted."""
-        return self.x_stage + MULTIPLY_CYCLES + 1
+        return self.x_stage + self.multiply_cycles + 1
 
     @property
     def bits_stage(self) -> int:
@@ -227,13 +233,20 @@ class NormUnit(Unit):
         }
 
     def products(self) -> list[Product]:
-        """Square or N*x, Theta*R and Scale of each lane; N*S2 and the square of S1 of a row."""
-        lane = partial_products(self.x_bits, max(self.x_bits, self.channels_bits + 1))
-        lane += partial_products(self.r_bits + 1, self.theta_bits)
-        if self.scale_bits:
-            lane += partial_products(self.value_bits, self.scale_bits + 1)
-        row = partial_products(self.s2_bits + 1, self.channels_bits + 1) + partial_products(self.s1_bits, self.s1_bits)
-        return lane * self.lanes + row
+        """Those of each lane, and of a row."""
+        operands = self._lane_operands * self.lanes + self._row_operands
+        return [part for product in operands for part in partial_products(product, self.engine.block_bits)]
+
+    @property
+    def _lane_operands(self) -> list[Product]:
+        """Square or N*x, Theta*R, Scale."""
+        lane = [(self.x_bits, max(self.x_bits, self.channels_bits + 1)), (self.r_bits + 1, self.theta_bits)]
+        return lane + ([(self.value_bits, self.scale_bits + 1)] if self.scale_bits else [])
+
+    @property
+    def _row_operands(self) -> list[Product]:
+        """N*S2 and the square of S1."""
+        return [(self.s2_bits + 1, self.channels_bits + 1), (self.s1_bits, self.s1_bits)]
 
     def probes(self) -> list[Probe]:
         """S1 and R of each row."""

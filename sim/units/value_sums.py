@@ -12,7 +12,7 @@ class ValueSumsUnit(Unit):
 
     name = "value_sums"
     #: From the last drained chunk of a tile to the write of its column sums.
-    write_stage = 1
+    write_stage = 2
 
     @property
     def memories(self) -> dict[str, Memory]:

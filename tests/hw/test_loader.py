@@ -122,12 +122,12 @@ def test_words_reach_the_load_bus_in_order(stall: float) -> None:
 
 
 def test_timing_without_stalls() -> None:
-    """A beat a cycle, one cycle more after each section header, commit in the cycle after the last beat."""
+    """A beat a cycle, one cycle more after a header's beat, three after a section's, commit two after the last beat."""
     sections = {"settings": {0: [1, 2]}, "residual": {0: [3]}}
     record = simulate(beats_of(build_stream(ENGINE, sections)))
     steps = [after - before for before, after in zip(record.taken, record.taken[1:], strict=False)]
-    assert steps == [1, 1, 1, 2, 1, 1, 2] + [1] * MEMORIES["residual"].beats
-    assert record.commits == [record.taken[-1] + 1]
+    assert steps == [2, 2, 2, 4, 1, 1, 4] + [1] * MEMORIES["residual"].beats
+    assert record.commits == [record.taken[-1] + 2]
 
 
 def test_a_complete_stream_waits_for_the_engine() -> None:
@@ -186,7 +186,7 @@ def test_abort_gives_up_an_unfinished_stream(sent: int) -> None:
     beats = beats_of(build_stream(ENGINE, {"settings": {0: [1, 2]}}))
     assert len(beats) == 7
     record = simulate([*beats[:sent], "abort", *beats])
-    # After the fourth beat, a section header, comes the cycle that judges it; the seventh completes the stream.
+    # An abort comes while the beat before it is judged; the seventh completes the stream.
     assert record.errors == ([LoadError.LENGTH] if sent < 7 else [])
     assert record.counts == ((1, 1, 1) if sent < 7 else (2, 0, 1))
 

@@ -5,8 +5,10 @@ from amaranth.sim import Simulator
 
 from bivit.hw.parts.stream import given
 from bivit.hw.sequencer import Sequencer
-from bivit.sim.engine.commands import COMMANDS, CORE, EDGE, Instruction
+from bivit.sim.engine.commands import COMMANDS, CORE, EDGE, JUMP_DELAY
+from bivit.sim.engine.instructions import Instruction
 from bivit.sim.engine.presets import engine_for
+from bivit.sim.errors import BivitError
 from bivit.sim.network.presets import preset
 from helpers import CLK_PERIOD, load_memory
 
@@ -26,23 +28,23 @@ PROGRAMS = {
         instruction("matmul", 3, w_addr=100, a_addr=7, preload=1, preload_addr=1, epilogue=1, param_addr=2),
         instruction("matmul", 2, w_mem=1, w_addr=50, preload=2, preload_addr=3, param_addr=4),
         instruction("sign_norm", 4, param_addr=3, eps=1),
-        instruction("loop", 2, target=1, count=3, **LOOP),
+        instruction("loop", 4, target=1, count=3, **LOOP),
         instruction("normalise", 6),
         instruction("tell", 2),
-        instruction("end", 2),
+        instruction("end", 4),
     ],
     EDGE: [
         instruction("embed", 5, token=1),
         instruction("tell", 2),
         instruction("wait", 3),
         instruction("output", 6, classes=9),
-        instruction("end", 2),
+        instruction("end", 4),
     ],
 }
 EPS = [5, 6, 7, 8, 9, 10]
 
 
-def run(process, *, cycles=120, cut=(), **inputs):
+def run(process, *, cycles=120, starts=(0,), cut=(), **inputs):
     """Return issues as (cycle, op, fields), the cycles of each strobe, and the count of starved cycles.
 
     `inputs` are functions of the cycle, for `strip`, `told` and `hold`; the first two are 1 where not given.
@@ -53,14 +55,15 @@ def run(process, *, cycles=120, cut=(), **inputs):
 
     async def bench(ctx):
         nonlocal starved
+        active = False
         ctx.set(unit.bank, 1)
         memories = ENGINE.load_memories
         await load_memory(ctx, unit.load, memories[process.memory], [i.encode() for i in PROGRAMS[process]])
         if process is CORE:
             await load_memory(ctx, unit.load, memories["norm_eps"], EPS)
         ctx.set(unit.bank, 0)
-        ctx.set(unit.start, 1)
         for cycle in range(cycles):
+            ctx.set(unit.start, cycle in starts)
             for name, value in inputs.items():
                 ctx.set(getattr(unit, name), value(cycle))
             ctx.set(unit.cut, cycle in cut)
@@ -73,8 +76,8 @@ def run(process, *, cycles=120, cut=(), **inputs):
                     seen.append(cycle)
             starved += ctx.get(unit.starved)
             await ctx.tick()
-            ctx.set(unit.start, 0)
-            ctx.set(unit.active, 1)
+            active = cycle not in cut and (active or cycle in starts)
+            ctx.set(unit.active, active)
 
     sim = Simulator(unit)
     sim.add_clock(CLK_PERIOD)
@@ -87,20 +90,22 @@ def times_of(issues):
     return [(cycle, op) for cycle, op, _ in issues]
 
 
+#: Cycle in which the first operation is chosen.
+FIRST = JUMP_DELAY
 #: Issues of an image of the core from the cycle in which its `wait` is chosen.
 CORE_TIMES = [
-    *((cycle + 11 * k, op) for k in range(3) for cycle, op in [(3, "matmul"), (6, "matmul"), (8, "sign_norm")]),
-    (36, "normalise"),
+    *((cycle + 13 * k, op) for k in range(3) for cycle, op in [(3, "matmul"), (6, "matmul"), (8, "sign_norm")]),
+    (42, "normalise"),
 ]
 #: From there to the next image's.
-CORE_CYCLES = 45
+CORE_CYCLES = 53
 
 
 def test_issue_times_follow_the_delays():
-    issues, strobes, _ = run(CORE, cycles=45)
-    assert times_of(issues) == [(cycle + 1, op) for cycle, op in CORE_TIMES]
+    issues, strobes, _ = run(CORE, cycles=55)
+    assert times_of(issues) == [(FIRST + cycle, op) for cycle, op in CORE_TIMES]
     # Chosen, not issued: one cycle earlier than an operation would be.
-    assert strobes == {"waited": [1], "tell": [42], "image_done": [44]}
+    assert strobes == {"waited": [FIRST], "tell": [FIRST + 47], "image_done": [FIRST + 49]}
 
 
 def test_blocks_move_on_to_their_parameters():
@@ -120,22 +125,23 @@ def test_blocks_move_on_to_their_parameters():
 
 
 def test_second_image_follows_the_first():
-    issues, strobes, _ = run(CORE, cycles=2 * CORE_CYCLES)
-    assert times_of(issues) == [(cycle + 1 + image * CORE_CYCLES, op) for image in range(2) for cycle, op in CORE_TIMES]
-    assert strobes["image_done"] == [44, 44 + CORE_CYCLES]
+    issues, strobes, _ = run(CORE, cycles=FIRST + 2 * CORE_CYCLES)
+    first, second = FIRST, FIRST + CORE_CYCLES
+    assert times_of(issues) == [(start + cycle, op) for start in (first, second) for cycle, op in CORE_TIMES]
+    assert strobes["image_done"] == [first + 49, second + 49]
 
 
 @pytest.mark.parametrize("late", [0, 1, 7])
 def test_an_image_begins_when_the_other_process_has_told(late):
-    issues, strobes, _ = run(CORE, cycles=45 + late, told=lambda cycle: cycle > late)
-    assert strobes["waited"] == [1 + late]
-    assert times_of(issues) == [(cycle + 1 + late, op) for cycle, op in CORE_TIMES]
+    issues, strobes, _ = run(CORE, cycles=55 + late, told=lambda cycle: cycle >= FIRST + late)
+    assert strobes["waited"] == [FIRST + late]
+    assert times_of(issues) == [(FIRST + cycle + late, op) for cycle, op in CORE_TIMES]
 
 
 def test_the_edge_waits_for_strips_for_the_core_and_for_room():
-    plain, strobes, starved = run(EDGE, cycles=19)
-    assert times_of(plain) == [(2, "embed"), (12, "output")]
-    assert (strobes, starved) == ({"tell": [6], "waited": [8], "image_done": [17]}, 0)
+    plain, strobes, starved = run(EDGE, cycles=23)
+    assert times_of(plain) == [(5, "embed"), (15, "output")]
+    assert (strobes, starved) == ({"tell": [9], "waited": [11], "image_done": [20]}, 0)
     late, strobes, starved = run(
         EDGE,
         cycles=60,
@@ -145,14 +151,21 @@ def test_the_edge_waits_for_strips_for_the_core_and_for_room():
     )
     assert times_of(late) == [(9, "embed"), (24, "output")]
     assert (strobes["tell"], strobes["waited"], strobes["image_done"]) == ([13], [20], [33])
-    assert starved == 7 + (60 - 35)  # and the next image has no strip at all
+    assert starved == 4 + (60 - 37)  # and the next image has no strip at all
 
 
-def test_a_cut_forgets_what_is_chosen_and_begins_again():
-    issues, _, _ = run(EDGE, cycles=26, cut=(1,))
-    assert times_of(issues)[0] != (2, "embed")
+@pytest.mark.parametrize("cut", [4, 12, 20])
+def test_a_cut_forgets_what_is_chosen(cut):
     plain, _, _ = run(EDGE, cycles=26)
-    assert times_of(plain)[0] == (2, "embed")
-    # The strobe of a passed `wait` came before; the program goes on from its first word.
-    issues, _, _ = run(EDGE, cycles=30, cut=(9,))
-    assert times_of(issues)[:2] == [(2, "embed"), (12, "embed")]
+    again = cut + 3
+    issues, _, _ = run(EDGE, cycles=again + 26, starts=(0, again), cut=(cut,))
+    assert times_of(issues) == [
+        *((cycle, op) for cycle, op in times_of(plain) if cycle <= cut),
+        *((again + cycle, op) for cycle, op in times_of(plain)),
+    ]
+
+
+@pytest.mark.parametrize("op", ["loop", "end"])
+def test_a_jump_needs_time_to_read_anew(op):
+    with pytest.raises(BivitError, match=f"{op}: delay must be 4 to 2"):
+        instruction(op, 3).encode()

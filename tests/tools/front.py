@@ -13,8 +13,9 @@ from bus import watched_simulator
 
 from bivit.hw.datapath import Datapath, datapath_ports
 from bivit.hw.engine import Engine
-from bivit.sim.engine.commands import COMMANDS, End, Instruction, Tell, Wait
+from bivit.sim.engine.commands import COMMANDS, JUMP_DELAY, End, Tell, Wait
 from bivit.sim.engine.config import EngineConfig
+from bivit.sim.engine.instructions import Instruction
 from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.engine.registers import BY_NAME
 from bivit.sim.units.front import LogitsUnit
@@ -48,7 +49,7 @@ class Shape:
         strip_bytes, chunks = self.strip_beats * self.pixel_bytes, -(-self.classes // LANES)
         ops = [("embed", strip_bytes + 4, {"token": strip, "row_bytes": strip_bytes}) for strip in range(self.strips)]
         ops += [("tell", 2, {}), ("wait", 2, {}), ("logits", chunks + 3, {"groups": chunks})]
-        ops += [("output", LogitsUnit.write_offset + self.classes, {"classes": self.classes}), ("end", 2, {})]
+        ops += [("output", LogitsUnit.write_offset + self.classes, {"classes": self.classes}), ("end", JUMP_DELAY, {})]
         commands = {command.name: command for command in COMMANDS}
         zeros = {op: dict.fromkeys(command.layout(), 0) for op, command in commands.items()}
         return [Instruction(commands[op](**zeros[op] | fields), delay) for op, delay, fields in ops]
@@ -62,7 +63,7 @@ class Shape:
         delays = [instruction.delay for instruction in self.program()]
         # The edge waits from two cycles after its `tell` to the core's answer: one for the flag, two to the core's
         # `tell`, one for the flag. The last logit goes one cycle before `end` is chosen.
-        return images * (sum(delays) + 2) - delays[-1] + 1
+        return images * (sum(delays) + 2) - delays[-1] + JUMP_DELAY
 
     def answer(self, pixels: list[int]) -> list[int]:
         total = 0

@@ -1,12 +1,15 @@
 import random
+import re
 from typing import Any
 
 import pytest
+from amaranth.back import rtlil
 from amaranth.hdl import Module, Shape, Signal, Value, signed, unsigned
 from amaranth.sim import Simulator
 
-from bivit.hw.parts.arithmetic import Delay, Multiply, Tree, delay_flag, delayed
-from bivit.sim.engine.pipeline import MULTIPLY_CYCLES, tree_cycles
+from bivit.hw.parts.arithmetic import Delay, Multiply, Tree, delay_flag, delayed, product
+from bivit.sim.engine.pipeline import BLOCK_BITS, multiply_cycles, tree_cycles
+from bivit.sim.errors import BivitError
 from helpers import CLK_PERIOD
 
 
@@ -38,6 +41,7 @@ def some_values(shape: Shape, rng: random.Random, count: int) -> list[int]:
     return [low, high, 0, low, high, *(rng.randint(low, high) for _ in range(count - 5))]
 
 
+@pytest.mark.parametrize("fabric", BLOCK_BITS)
 @pytest.mark.parametrize(
     ("a", "b"),
     [
@@ -50,13 +54,32 @@ def some_values(shape: Shape, rng: random.Random, count: int) -> list[int]:
         (signed(60), unsigned(40)),
     ],
 )
-def test_products(a: Shape, b: Shape) -> None:
+def test_products(a: Shape, b: Shape, fabric: str) -> None:
     rng = random.Random(a.width)
     pairs = list(zip(some_values(a, rng, 40), some_values(b, rng, 40)[::-1], strict=True))
     pairs += [(pairs[x][0], pairs[~y][1]) for x in (0, 1) for y in (0, 1)]
-    dut = Multiply(a, b)
-    assert dut.latency_cycles == MULTIPLY_CYCLES
+    dut = Multiply(a, b, BLOCK_BITS[fabric])
+    assert dut.latency_cycles == multiply_cycles(tuple(s.width + (not s.signed) for s in (a, b)), BLOCK_BITS[fabric])
     assert stream(dut, [dut.a, dut.b], pairs, dut.p, dut.latency_cycles) == [x * y for x, y in pairs]
+
+
+@pytest.mark.parametrize("fabric", BLOCK_BITS)
+def test_a_block_is_as_wide_as_the_fabric_s_and_four_products_are_added_a_cycle(fabric: str) -> None:
+    dut = Multiply(signed(60), unsigned(40), BLOCK_BITS[fabric])
+    wide, narrow = BLOCK_BITS[fabric]
+    parts = -(-(60 - 1) // (wide - 1)) * -(-40 // (narrow - 1))
+    cells = re.findall(r"cell \$mul .*?end\n", rtlil.convert(dut), re.S)
+    factors = [re.findall(r"[AB]_WIDTH (\d+)", cell) for cell in cells]
+    assert len(factors) == parts
+    assert all(int(a) <= wide and int(b) <= narrow for a, b in factors)
+    assert dut.latency_cycles == {9: 4, 12: 4}[parts]
+
+
+def test_a_product_refuses_fewer_cycles_than_it_takes() -> None:
+    m, a = Module(), Signal(signed(40))
+    with pytest.raises(BivitError, match="square takes 4 cycles, and its unit has 2"):
+        product(m, a, a, "square", block=(27, 18), cycles=2)
+    assert product(m, a, a, "square", block=(18, 18), cycles=5).shape().width == 80
 
 
 @pytest.mark.parametrize("operation", ["sum", "max"])

@@ -46,8 +46,8 @@ def test_sums_of_two_groups_over_three_tiles():
                         for i in range(8):
                             totals[group][chunk * 8 + i] += bits >> i & 1
                         await count(ctx, chunk, bits, last=row == rows - 1 and chunk == 1)
-            await ctx.tick()
-            await ctx.tick()
+            for _ in range(ValueSumsUnit.write_stage):
+                await ctx.tick()
             for group, expected in totals.items():
                 ctx.set(unit.read.addr, group)
                 await ctx.tick()

@@ -99,7 +99,8 @@ def test_array_accumulates_preloads_and_drains(fabric):
             if 0 <= late < len(steps):
                 ctx.set(array.preload, sum((p & ((1 << bits) - 1)) << bits * c for c, p in enumerate(preloads[late])))
             done = cycle - XNOR_ARRAY_CYCLES
-            ctx.set(array.capture, 0 <= done < len(steps) and steps[done][1])
+            for strobe in (array.move, array.capture):
+                ctx.set(strobe, 0 <= done < len(steps) and steps[done][1])
             await ctx.tick()
             if 0 <= done < len(steps) and steps[done][1]:
                 word = ctx.get(array.o)
@@ -110,7 +111,7 @@ def test_array_accumulates_preloads_and_drains(fabric):
 
 
 def test_drain_shifts_rows_out():
-    """After a capture, each shift brings the next row."""
+    """After a capture, each move brings the next row."""
     engine = small_engine("lut6")
     array = XnorArray(engine)
 
@@ -120,11 +121,11 @@ def test_drain_shifts_rows_out():
         ctx.set(array.w, sum(WORD_MAX << 64 * c for c in range(8)))
         for _ in range(XNOR_ARRAY_CYCLES + 1):
             await ctx.tick()
+        ctx.set(array.move, 1)
         ctx.set(array.capture, 1)
         await ctx.tick()
         ctx.set(array.capture, 0)
         assert ctx.get(array.o) & ((1 << engine.acc_bits) - 1) == 64
-        ctx.set(array.shift, 1)
         await ctx.tick()
         assert ctx.get(array.o) == 0
 

@@ -10,18 +10,18 @@ from bivit.sim.engine.commands import (
     COMMANDS,
     CORE,
     EDGE,
-    MIN_DELAY,
+    JUMP_DELAY,
     OPCODE_BITS,
     OPCODES,
     Embed,
     End,
-    Instruction,
     Loop,
     Output,
     Table,
     Tell,
     Wait,
 )
+from bivit.sim.engine.instructions import Instruction
 from bivit.sim.engine.presets import ENGINES
 from bivit.sim.errors import BivitError
 from bivit.sim.network.formats import Formats
@@ -44,9 +44,9 @@ def test_schedules_of_every_mode_hold(mode):
 
 #: Cycles of an image in the order of the list, and with whichever operation can start first.
 POLICIES = {
-    "digits": (7_325, 5_669),
-    "deit_tiny_6x32": (792_780, 636_696),
-    "deit_tiny_33x32": (627_660, 536_376),
+    "digits": (7_345, 5_683),
+    "deit_tiny_6x32": (792_824, 636_740),
+    "deit_tiny_33x32": (627_704, 536_420),
 }
 
 
@@ -88,7 +88,7 @@ def test_named_engines_run_their_networks(network, engine):
     )
     block = program.sections.block
     core_cycles = core["tell"] + block.length_cycles * (block.repeat - 1)
-    edge_cycles = edge["end"] + MIN_DELAY - edge["wait"]
+    edge_cycles = edge["end"] + JUMP_DELAY - edge["wait"]
     assert edge["tell"] + 1 + core_cycles + 1 + edge_cycles == program.image_cycles
 
 
