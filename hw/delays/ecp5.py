@@ -71,6 +71,29 @@ def _memory(parameters: Parameters) -> CellDelays:
     )
 
 
+#: A DP16KD that is written on one side and read on the other, in the words of both: nextpnr makes it one.
+_TWO_SIDED = CellDelays(
+    launch={"DO": _sdf(5.830)},
+    capture={
+        "ADW": _sdf(0.251),
+        "ADR": _sdf(0.205),
+        "BE": _sdf(0.251),
+        "DI": _sdf(0.218),
+        **each(("CSW", "CSR"), _sdf(0.020)),
+        **each(("CEW", "CER"), _sdf(0.211)),
+        "OCER": _sdf(0.253),
+        "RST": _sdf(0.585),
+    },
+    ignored=frozenset({"CLKW", "CLKR"}),
+)
+
+
+def _two_sided(parameters: Parameters) -> CellDelays:
+    mode = parameters.get("REGMODE", "NOREG")
+    check(mode == "NOREG", f"the delays of a PDPW16KD with REGMODE {mode!r} are not known; known is NOREG")
+    return _TWO_SIDED
+
+
 def _multiplier(parameters: Parameters) -> CellDelays:
     registers = [name for name in parameters if name.startswith("REG_") and name.endswith("_CLK")]
     used = [name for name in registers if parameters[name] != "NONE"]
@@ -89,6 +112,7 @@ _CELLS: Cells = {
     "CCU2C": _CHAIN,
     "TRELLIS_DPR16X4": _LUT_MEMORY,
     "DP16KD": _memory,
+    "PDPW16KD": _two_sided,
     "MULT18X18D": _multiplier,
 }
 _KINDS = {
@@ -100,6 +124,7 @@ _KINDS = {
     "CCU2C.COUT": "carry out",
     "CCU2C.CIN": "carry in",
     "DP16KD": "block",
+    "PDPW16KD": "block",
     "MULT18X18D": "block",
 }
 _NETS = NetDelays(

@@ -206,6 +206,18 @@ class DelayTable:
         yield "jitter", self.uncertainty
 
 
+#: Pins of a DSP48 that are clocks, or dedicated wires from pins of another that have no delays here: those are refused.
+DSP_IGNORED = frozenset({"CLK", "CARRYCASCIN", "MULTSIGNIN"})
+
+
+def dsp_controls() -> list[str]:
+    """Return the pins of a DSP48 that enable, reset and set it."""
+    enables = ("A1", "A2", "AD", "ALUMODE", "B1", "B2", "C", "CARRYIN", "CTRL", "D", "INMODE", "M", "P")
+    resets = ("A", "ALLCARRYIN", "ALUMODE", "B", "C", "CTRL", "D", "INMODE", "M", "P")
+    modes = ("ALUMODE", "CARRYINSEL", "INMODE", "OPMODE")
+    return [*(f"CE{name}" for name in enables), *(f"RST{name}" for name in resets), *modes]
+
+
 def fitted_nets(points: Iterable[tuple[int, float]]) -> tuple[float, float]:
     """Return base and growth with each doubling of the loads: least squares over nets that someone published.
 

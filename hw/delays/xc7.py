@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .table import (
     ASSUMED,
+    DSP_IGNORED,
     Arcs,
     Carry,
     CellDelays,
@@ -17,6 +18,7 @@ from .table import (
     NetDelays,
     Parameters,
     carry_chain,
+    dsp_controls,
     each,
     fitted_nets,
     look_up,
@@ -88,6 +90,8 @@ def _memory(parameters: Parameters) -> CellDelays:
 
 #: Setup of a DSP48E1's input with its register, before MREG, and before PREG without either.
 _DSP_SETUP = {"A": (0.254, 1.416, 2.739), "B": (0.324, 1.285, 2.608)}
+#: What is taken as an operand is: its cascade, and the pre-adder's input, which is slower where it is in use.
+_DSP_PINS = {"A": ("A", "ACIN", "D"), "B": ("B", "BCIN")}
 #: Input to output without registers.
 _DSP_THROUGH = {"A": 2.823, "B": 2.690, "C": 1.325}
 #: Clock to P from PREG, MREG, AREG and BREG.
@@ -99,33 +103,29 @@ def _dsp(parameters: Parameters) -> CellDelays:
     used = {name for name in _DSP_LAUNCH if number(parameters, name)}
     capture: dict[str, Figure] = {}
     through: Arcs = {}
+    launches = [_xray(ns) for name, ns in _DSP_LAUNCH.items() if name in used]
+    launch = each(("P", "PCOUT"), launches[0]) if launches else {}
     for pin, (own, middle, last) in _DSP_SETUP.items():
+        pins = _DSP_PINS[pin]
         if f"{pin}REG" in used:
-            capture[pin] = _xray(own)
+            capture |= each(pins, _xray(own))
+            launch[f"{pin}COUT"] = Figure(_DSP_LAUNCH["PREG"], f"{ASSUMED}as P from PREG ({_XRAY})")
         elif used & {"MREG", "PREG"}:
-            capture[pin] = _xray(middle if "MREG" in used else last)
+            capture |= each(pins, _xray(middle if "MREG" in used else last))
         else:
-            through |= {(pin, out): _xray(_DSP_THROUGH[pin]) for out in ("P", "PCOUT")}
+            through |= {(name, out): _xray(_DSP_THROUGH[pin]) for name in pins for out in ("P", "PCOUT")}
     for pin, to_register in (("C", 1.244), ("PCIN", 1.025), ("CARRYIN", 1.244)):
         if "PREG" in used:
             capture[pin] = _xray(to_register)
         else:
             through |= {(pin, out): _xray(_DSP_THROUGH["C"]) for out in ("P", "PCOUT")}
-    controls = ("CE", "RST", "ALUMODE", "CARRYINSEL", "INMODE", "OPMODE")
-    launches = [_xray(ns) for name, ns in _DSP_LAUNCH.items() if name in used]
     return CellDelays(
-        launch=each(("P", "PCOUT"), launches[0]) if launches else {},
-        capture=capture | each((*_controls(), *controls, "D"), _xray(0.324)),
+        launch=launch,
+        capture=capture | each(dsp_controls(), _xray(0.324)),
         through=through,
         inside=_inside(used),
-        ignored=frozenset({"CLK", "ACIN", "BCIN", "CARRYCASCIN", "MULTSIGNIN"}),
+        ignored=DSP_IGNORED,
     )
-
-
-def _controls() -> tuple[str, ...]:
-    enables = ("A1", "A2", "AD", "ALUMODE", "B1", "B2", "C", "CARRYIN", "CTRL", "D", "INMODE", "M", "P")
-    resets = ("A", "ALLCARRYIN", "ALUMODE", "B", "C", "CTRL", "D", "INMODE", "M", "P")
-    return (*(f"CE{name}" for name in enables), *(f"RST{name}" for name in resets))
 
 
 def _inside(used: set[str]) -> Figure | None:
@@ -153,12 +153,17 @@ def _lut_memory(letters: str) -> CellDelays:
     )
 
 
-_SINGLE = CellDelays(
-    launch=each(("O", "SPO", "DPO"), _xray(1.190)),
-    capture={"D": _xray(0.453), "WE": _xray(0.654), "A": _xray(0.362)},
-    through={("A", "O"): _READ, ("A", "SPO"): _READ, ("DPRA", "DPO"): _READ},
-    ignored=frozenset({"WCLK"}),
-)
+def _single(multiplexers: int) -> CellDelays:
+    """Return the delays of a memory of one data bit that has so many multiplexers behind its look-up tables."""
+    read = _xray(round(_READ.ns + 0.296 * multiplexers, 3))
+    return CellDelays(
+        launch=each(("O", "SPO", "DPO"), _xray(1.190)),
+        capture={"D": _xray(0.453), "WE": _xray(0.654), "A": _xray(0.362)},
+        through={("A", "O"): read, ("A", "SPO"): read, ("DPRA", "DPO"): read},
+        ignored=frozenset({"WCLK"}),
+    )
+
+
 _SHIFT = CellDelays(
     launch=each(("Q", "Q15", "Q31"), _xray(1.472)),
     capture={"D": _xray(0.173), "CE": _xray(0.109)},
@@ -189,7 +194,9 @@ _NETS = NetDelays(
 
 _LOOK_UPS = ("INV", *(f"LUT{n}" for n in range(1, 7)))
 _FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE")
-_NARROW = ("RAM32X1S", "RAM32X1D", "RAM64X1S", "RAM64X1D", "RAM128X1S", "RAM128X1D", "RAM256X1S")
+_NARROW = ("RAM32X1S", "RAM32X1D", "RAM64X1S", "RAM64X1D")
+#: Memories of one data bit in several look-up tables, by the multiplexers behind these.
+_DEEP = {"RAM128X1S": 1, "RAM128X1D": 1, "RAM256X1S": 2}
 _CELLS: Cells = {
     **dict.fromkeys(_LOOK_UPS, look_up(("I",), "O", _LOOK_UP)),
     **dict.fromkeys(_FLIP_FLOPS, _REGISTER),
@@ -197,7 +204,8 @@ _CELLS: Cells = {
     "MUXF7": _SEVENTH_INPUT,
     "MUXF8": _EIGHTH_INPUT,
     **dict.fromkeys(("RAM32M", "RAM64M"), _lut_memory("ABCD")),
-    **dict.fromkeys(_NARROW, _SINGLE),
+    **dict.fromkeys(_NARROW, _single(0)),
+    **{name: _single(multiplexers) for name, multiplexers in _DEEP.items()},
     **dict.fromkeys(("SRL16E", "SRLC16E", "SRLC32E"), _SHIFT),
     **dict.fromkeys(("RAMB36E1", "RAMB18E1"), _memory),
     "DSP48E1": _dsp,
@@ -212,8 +220,7 @@ _KINDS = {
     **dict.fromkeys(("MUXF7", "MUXF8"), "multiplexer"),
     **{f"{name}.S": "select" for name in ("MUXF7", "MUXF8")},
     **dict.fromkeys(("RAMB36E1", "RAMB18E1", "DSP48E1"), "block"),
-    "DSP48E1.PCOUT": "cascade",
-    "DSP48E1.PCIN": "cascade",
+    **{f"DSP48E1.{pin}": "cascade" for pin in ("PCOUT", "PCIN", "ACOUT", "ACIN", "BCOUT", "BCIN")},
 }
 XC7 = DelayTable(
     part="7 series -1",

@@ -9,6 +9,7 @@ from statistics import mean
 
 from .table import (
     ASSUMED,
+    DSP_IGNORED,
     Carry,
     CellDelays,
     Cells,
@@ -17,6 +18,7 @@ from .table import (
     NetDelays,
     Parameters,
     carry_chain,
+    dsp_controls,
     each,
     fitted_nets,
     look_up,
@@ -146,28 +148,24 @@ def _dsp(parameters: Parameters) -> CellDelays:
     ends = _DSP_SETUP if first else figure(ahead) if middle or last else None
     begins = _DSP_CLOCK.ns + (0 if last or middle else to_product)
     launch = figure(begins + (stages["output"] if last else onward)) if first or middle or last else None
-    operands, sums = ("A", "B"), ("C", "PCIN", "CARRYIN")
-    to_sum = figure(stages["operand"] + onward)
-    clocks = {"CLK", "ACIN", "BCIN", "CARRYCASCIN", "MULTSIGNIN"}
-    modes = {"ALUMODE", "CARRYINSEL", "INMODE", "OPMODE"}
-    enables = [
-        f"CE{n}" for n in ("A1", "A2", "AD", "ALUMODE", "B1", "B2", "C", "CARRYIN", "CTRL", "D", "INMODE", "M", "P")
-    ]
-    resets = [f"RST{n}" for n in ("A", "ALLCARRYIN", "ALUMODE", "B", "C", "CTRL", "D", "INMODE", "M", "P")]
-    through = {
-        (name, out): figure(stages["operand"] + to_product + onward) for name in operands for out in ("P", "PCOUT")
-    }
+    operands, sums, results = ("A", "B", "D", "ACIN", "BCIN"), ("C", "PCIN", "CARRYIN"), ("P", "PCOUT")
+    whole, to_sum = figure(stages["operand"] + to_product + onward), figure(stages["operand"] + onward)
     return CellDelays(
-        launch=each(("P", "PCOUT"), launch) if launch else {},
+        launch={
+            **(each(results, launch) if launch else {}),
+            **(each(("ACOUT", "BCOUT"), _DSP_CLOCK) if first else {}),
+        },
         capture={
             **(each(operands, ends) if ends else {}),
             **(each(sums, figure(stages["operand"] + stages["adder"])) if last else {}),
-            **each((*enables, *resets, "D", *sorted(modes)), _DSP_SETUP),
+            **each(dsp_controls(), _DSP_SETUP),
         },
-        through=({} if first or middle or last else through)
-        | ({} if last else {(name, out): to_sum for name in sums for out in ("P", "PCOUT")}),
+        through={
+            **({} if first or middle or last else {(name, out): whole for name in operands for out in results}),
+            **({} if last else {(name, out): to_sum for name in sums for out in results}),
+        },
         inside=_inside(first, middle, last),
-        ignored=frozenset(clocks),
+        ignored=DSP_IGNORED,
     )
 
 
@@ -195,13 +193,18 @@ def _lut_memory(letters: str) -> CellDelays:
     )
 
 
-#: Memories of one data bit: read address, write address and outputs by the names of Yosys.
-_SINGLE = CellDelays(
-    launch=each(("O", "SPO", "DPO"), _seventh(1.190)),
-    capture={"D": _seventh(0.453), "WE": _seventh(0.654), "A": _seventh(0.362)},
-    through={("A", "O"): _SLOW_LOOK_UP, ("A", "SPO"): _SLOW_LOOK_UP, ("DPRA", "DPO"): _SLOW_LOOK_UP},
-    ignored=frozenset({"WCLK"}),
-)
+def _single(multiplexers: int) -> CellDelays:
+    """Return the delays of a memory of one data bit that has so many multiplexers behind its look-up tables."""
+    ns = _SLOW_LOOK_UP.ns + multiplexers * _MULTIPLEXER["S"].ns
+    read = Figure(round(ns, 4), f"{_SLOW_LOOK_UP.source}, and {multiplexers} multiplexers behind it")
+    return CellDelays(
+        launch=each(("O", "SPO", "DPO"), _seventh(1.190)),
+        capture={"D": _seventh(0.453), **each(("WE", "WSEL"), _seventh(0.654)), "A": _seventh(0.362)},
+        through={("A", "O"): read, ("A", "SPO"): read, ("DPRA", "DPO"): read},
+        ignored=frozenset({"WCLK"}),
+    )
+
+
 _SHIFT = CellDelays(
     launch=each(("Q", "Q15", "Q31"), _seventh(1.472)),
     capture={"D": _seventh(0.173), "CE": _seventh(0.109)},
@@ -236,8 +239,10 @@ _NETS = NetDelays(
 
 _LUT_KINDS = ("INV", *(f"LUT{n}" for n in range(1, 7)))
 _FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE")
-_WIDE = ("RAM32M16", "RAM64M8")
-_NARROW = ("RAM32X1S", "RAM32X1D", "RAM64X1S", "RAM64X1D", "RAM128X1S", "RAM128X1D", "RAM256X1S", "RAM256X1D")
+_WIDE = ("RAM32M16", "RAM64M8", "RAM32X16DR8")
+_NARROW = ("RAM32X1S", "RAM32X1D", "RAM64X1S", "RAM64X1D", "RAM64X8SW")
+#: Memories of one data bit in several look-up tables, by the multiplexers behind these.
+_DEEP = {"RAM128X1S": 1, "RAM128X1D": 1, "RAM256X1S": 2, "RAM256X1D": 2, "RAM512X1S": 3}
 _CELLS: Cells = {
     **{name: look_up(("I",), "O", _LOOK_UP) for name in _LUT_KINDS},
     **dict.fromkeys(_FLIP_FLOPS, _REGISTER),
@@ -246,7 +251,8 @@ _CELLS: Cells = {
     **dict.fromkeys(("MUXF7", "MUXF8", "MUXF9"), CellDelays(through={(n, "O"): f for n, f in _MULTIPLEXER.items()})),
     **dict.fromkeys(_WIDE, _lut_memory("ABCDEFGH")),
     **dict.fromkeys(("RAM32M", "RAM64M"), _lut_memory("ABCD")),
-    **dict.fromkeys(_NARROW, _SINGLE),
+    **dict.fromkeys(_NARROW, _single(0)),
+    **{name: _single(multiplexers) for name, multiplexers in _DEEP.items()},
     **dict.fromkeys(("SRL16E", "SRLC16E", "SRLC32E"), _SHIFT),
     **dict.fromkeys(("RAMB36E2", "RAMB18E2"), _memory),
     "DSP48E2": _dsp,
@@ -261,8 +267,7 @@ _KINDS = {
     **dict.fromkeys(("MUXF7", "MUXF8", "MUXF9"), "multiplexer"),
     **{f"{name}.S": "select" for name in ("MUXF7", "MUXF8", "MUXF9")},
     **dict.fromkeys(("RAMB36E2", "RAMB18E2", "DSP48E2"), "block"),
-    "DSP48E2.PCOUT": "cascade",
-    "DSP48E2.PCIN": "cascade",
+    **{f"DSP48E2.{pin}": "cascade" for pin in ("PCOUT", "PCIN", "ACOUT", "ACIN", "BCOUT", "BCIN")},
 }
 XCUP = DelayTable(
     part="UltraScale+ -2, 0.85 V",

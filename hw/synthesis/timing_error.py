@@ -2,7 +2,7 @@
 
 `python -m bivit.hw.synthesis.timing_error measure` synthesises and routes units (minutes to an hour, in all) and
 keeps their periods in docs/timing_error.json; `fit` prints the delays of nets that suit the units it may see best, to
-be written into `delays.ecp5`; `page` prints the table of docs/timing.md from the kept figures alone.
+be written into `hw.delays.ecp5`; `page` prints the table of docs/timing.md from the kept figures alone.
 """
 
 from __future__ import annotations
@@ -11,18 +11,14 @@ import argparse
 import json
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from amaranth.back import rtlil
-
-from ...sim.engine.presets import engine_for
 from ...sim.errors import some
-from ...sim.network.presets import vit_preset
-from ...sim.system.files import read_json, scratch_folder, write_text
+from ...sim.system.files import read_json, write_text
 from ...sim.system.result import Result
 from ...sim.units.machine import UNITS
 from ..delays.table import ASSUMED, DelayTable, NetDelays
@@ -30,17 +26,11 @@ from .netlist import Netlist
 from .path import CriticalPath
 from .place import PARTS, place
 from .static_timing import MODELLED, critical_path, delay_table
-from .synth import component
-from .tools import find_tool
-from .wrapper import PinWrapper
+from .synth import unit_netlist
+from .timing_page import SMALLEST
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "docs" / "timing_error.json"
-#: Folder for netlists, which `fit` needs: nothing of it is kept in the repository.
-NETLISTS = ROOT / "out" / "timing_error"
-SCRIPT = "read_rtlil unit.il; synth_ecp5 -abc9 -nowidelut -top unit; write_json unit.json"
-#: The smallest engine that runs zoo/digits.
-ENGINE = engine_for(vit_preset("digits"), rows=2, columns=8, lanes=8, dense_lanes=8, program_words=2048, fabric="lut4")
 #: Units that the delays of nets are fitted to; all others are held out.
 SEEN = ("settings", "registers", "loader", "core", "residual_add")
 #: Values that `fit` tries: base, doubling and block, in ns.
@@ -78,7 +68,7 @@ class Period(Result):
         ----------
         path : CriticalPath
         """
-        return cls(path.logic_ns, path.routing_ns, len(path.steps) - 2, path.steps[0].signal, path.steps[-1].signal)
+        return cls(path.logic_ns, path.routing_ns, path.levels, path.steps[0].signal, path.steps[-1].signal)
 
     @property
     def ns(self) -> float:
@@ -111,38 +101,32 @@ class Compared(Result):
         return self.unit not in SEEN
 
 
-def mapped(unit: str, folder: Path, timeout_s: float = 3600) -> dict[str, Any]:
-    """Return the netlist of a unit of `ENGINE` between registers, from `folder` or synthesised into it.
+def mapped(unit: str) -> dict[str, Any]:
+    """Return the netlist of a unit of the smallest engine between registers.
 
     Parameters
     ----------
     unit : str
-    folder : Path
-    timeout_s : float
     """
-    kept = folder / f"{unit}.json"
-    if not kept.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with scratch_folder("bivit-timing") as scratch:
-            text = rtlil.convert(PinWrapper(component(unit, ENGINE), unit), name="unit", emit_src=False)
-            (scratch / "unit.il").write_text(text, encoding="utf-8")
-            find_tool("yosys").run(["-q", "-p", SCRIPT], scratch, timeout_s)
-            write_text(kept, (scratch / "unit.json").read_text(encoding="utf-8"))
-    netlist: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
-    return netlist
+    return unit_netlist(unit, SMALLEST, "ecp5", placed=True)
 
 
-def measure(units: list[str], netlists: Path = NETLISTS, kept: Path = KEPT) -> None:
+#: What gives the netlist of a unit.
+Mapped = Callable[[str], dict[str, Any]]
+
+
+def measure(units: list[str], kept: Path = KEPT, netlist_of: Mapped = mapped) -> None:
     """Route units that are not kept yet, model all of them, and keep the periods; every unit is kept at once.
 
     Parameters
     ----------
     units : list of str
-    netlists, kept : Path
+    kept : Path
+    netlist_of : callable
     """
     results = {one.unit: one for one in load(kept)}
     for unit in units:
-        netlist = mapped(unit, netlists)
+        netlist = netlist_of(unit)
         placed = results[unit].placed if unit in results else Period.of(place(netlist, PARTS["ecp5"], timeout_s=3600))
         results[unit] = Compared(unit, placed, Period.of(_model(Netlist(netlist, unit), delay_table("ecp5"))))
         logging.info("%s: routed %.2f ns, error %+.1f %%", unit, placed.ns, 100 * results[unit].error)
@@ -166,15 +150,16 @@ def _model(netlist: Netlist, table: DelayTable) -> CriticalPath:
     return critical_path(netlist, table, ends="registers")
 
 
-def fit(netlists: Path = NETLISTS, kept: Path = KEPT) -> NetDelays:
+def fit(kept: Path = KEPT, netlist_of: Mapped = mapped) -> NetDelays:
     """Return the delays of nets that suit the units of `SEEN` best: one value after the other, until none is better.
 
     Parameters
     ----------
-    netlists, kept : Path
+    kept : Path
+    netlist_of : callable
     """
     placed = {one.unit: one.placed.ns for one in load(kept) if not one.held_out}
-    parsed = {unit: Netlist(mapped(unit, netlists), unit) for unit in placed}
+    parsed = {unit: Netlist(netlist_of(unit), unit) for unit in placed}
     table = delay_table("ecp5")
     nets, best = table.nets, math.inf
 

@@ -10,14 +10,11 @@ from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Annotated, ClassVar, get_type_hints
 
-from ..errors import check
-from .fields import pack_field
-
 INSTRUCTION_BITS = 256
 OPCODE_BITS = 4
 DELAY_BITS = 24
 MIN_DELAY = 2
-#: Least delay behind an instruction that goes elsewhere than to the next: the program is read ahead, and read anew then.
+#: Least delay behind an instruction that goes elsewhere than to the next: what was read ahead is read anew.
 JUMP_DELAY = 4
 
 
@@ -366,36 +363,3 @@ EDGE = Process("edge", "edge_program", 128, (Embed, Prefix, Logits, Output), (Te
 _CORE = tuple(command for command in ISSUED if command not in EDGE.issued)
 CORE = Process("core", "program", INSTRUCTION_BITS, _CORE, (Loop, Tell, Wait, End))
 PROCESSES = (EDGE, CORE)
-
-
-@dataclass(frozen=True)
-class Instruction:
-    """One command and the delay to the next issue; 0 stands for the least."""
-
-    command: Command
-    delay: int = 0
-
-    def __post_init__(self) -> None:
-        if self.delay == 0:
-            object.__setattr__(self, "delay", self.command.least_delay)
-
-    def encode(self) -> int:
-        """Return the instruction word, an unsigned integer of `INSTRUCTION_BITS`.
-
-        Raises
-        ------
-        BivitError
-            When the delay is out of range, or a field does not fit its width.
-        """
-        name, least = self.command.name, self.command.least_delay
-        check(
-            least <= self.delay < 1 << DELAY_BITS,
-            f"{name}: delay must be {least} to 2^{DELAY_BITS} - 1 cycles, got {self.delay}",
-        )
-        word = OPCODES[type(self.command)] | self.delay << OPCODE_BITS
-        at = OPCODE_BITS + DELAY_BITS
-        for field_name, part in self.command.layout().items():
-            value = getattr(self.command, field_name)
-            word |= pack_field(value, part.width, f"{name}.{field_name}", signed=part.signed) << at
-            at += part.width
-        return word

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..engine.commands import JUMP_DELAY, Instruction, Output
+from ..engine.commands import JUMP_DELAY, Output
 from ..engine.config import EngineConfig
+from ..engine.instructions import Instruction
 from ..errors import check
 from ..network.config import ModelConfig, vit_only
 from ..network.formats import Formats

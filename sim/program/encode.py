@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from ..engine.commands import JUMP_DELAY, MIN_DELAY, End, Instruction, Loop, Tell, Wait
+from ..engine.commands import JUMP_DELAY, MIN_DELAY, End, Loop, Tell, Wait
+from ..engine.instructions import Instruction
 from .graph import Graph
 from .schedule import Scheduled, length
 

@@ -5,7 +5,8 @@ from amaranth.sim import Simulator
 
 from bivit.hw.parts.stream import given
 from bivit.hw.sequencer import Sequencer
-from bivit.sim.engine.commands import COMMANDS, CORE, EDGE, JUMP_DELAY, Instruction
+from bivit.sim.engine.commands import COMMANDS, CORE, EDGE, JUMP_DELAY
+from bivit.sim.engine.instructions import Instruction
 from bivit.sim.engine.presets import engine_for
 from bivit.sim.errors import BivitError
 from bivit.sim.network.presets import preset

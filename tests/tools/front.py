@@ -13,8 +13,9 @@ from bus import watched_simulator
 
 from bivit.hw.datapath import Datapath, datapath_ports
 from bivit.hw.engine import Engine
-from bivit.sim.engine.commands import COMMANDS, JUMP_DELAY, End, Instruction, Tell, Wait
+from bivit.sim.engine.commands import COMMANDS, JUMP_DELAY, End, Tell, Wait
 from bivit.sim.engine.config import EngineConfig
+from bivit.sim.engine.instructions import Instruction
 from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.engine.registers import BY_NAME
 from bivit.sim.units.front import LogitsUnit

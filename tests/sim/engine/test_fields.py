@@ -8,8 +8,9 @@ from extremes import ENDS, extreme_network, tied_network
 from shapes import MODES, SWINS, TOKENS, random_images, tiny_engine
 
 from bivit.model.integer.run import run_integer
-from bivit.sim.engine.commands import COMMANDS, Command, HeadNorm, Instruction, SignNorm
+from bivit.sim.engine.commands import COMMANDS, Command, HeadNorm, SignNorm
 from bivit.sim.engine.fields import field_range, pack_field, pack_fields
+from bivit.sim.engine.instructions import Instruction
 from bivit.sim.engine.loadstream import build_stream, parse_stream
 from bivit.sim.errors import BivitError
 from bivit.sim.network.formats import EPS_BITS

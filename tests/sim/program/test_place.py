@@ -106,7 +106,7 @@ def test_every_stage_can_be_printed():
         "matmul of attn.qkv v tile 1 token 3 head 0 column 0: norm1[1], value_sums[0,0,0] -> ",
         "mlp.act: hidden: ring of 2 x 1 words",
         "weights:attn.proj 6 .. 7 in each block",
-        "block: 66 operations, 989 cycles, 2 times",
+        "block: 66 operations, 993 cycles, 2 times",
         "sign_norm of norm1 apply tile 0 token 0\n",
     ):
         assert line in text
