@@ -11,11 +11,12 @@ from ..sim.system.result import INLINE, Result
 from .runs.estimates import ResourceRow, Timing, UnitRow, resource_rows, timing_of, unit_rows
 from .shared.common import JsonFlag, show
 from .shared.net import EngineOption, NetArgument, NetFacts, SeedOption, find_engine, find_net
+from .shared.progress import say
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate(Result):
-    """What `bivit estimate` prints; `clock_kind` says where the clock is from."""
+    """What `bivit estimate` prints; `clock_kind` says how the clock is known, `clock_source` where it is from."""
 
     facts: NetFacts = field(metadata=INLINE)
     engine: str
@@ -23,6 +24,7 @@ class Estimate(Result):
     part: str
     timing: Timing = field(metadata=INLINE)
     clock_kind: str
+    clock_source: str
     fits: bool | None
     resources: tuple[ResourceRow, ...]
     units: tuple[UnitRow, ...]
@@ -32,7 +34,7 @@ def estimate(
     net: NetArgument,
     engine: EngineOption = None,
     target: Annotated[str, typer.Option(help="FPGA or board, such as zu9eg or ZCU102, in any case.")] = "ZCU102",
-    clock: Annotated[float | None, typer.Option(help="MHz; the device's assumed clock by default.")] = None,
+    clock: Annotated[float | None, typer.Option(help="MHz; by default what the device's family reaches.")] = None,
     seed: SeedOption = 0,
     as_json: JsonFlag = False,
 ) -> None:
@@ -53,6 +55,8 @@ def estimate(
     engine_name, engine_config = find_engine(engine, chosen, found)
     program = compile_program(chosen.config, chosen.formats, engine_config)
     resources = estimate_resources(engine_config, found)
+    if found.family is None:
+        say(f"there are no estimates for {found.architecture}; `bivit synth` counts cells on Nexus and Gowin")
     report = Estimate(
         facts=chosen.facts,
         engine=engine_name,
@@ -60,6 +64,7 @@ def estimate(
         part=found.part,
         timing=timing_of(program, found.clock_mhz if clock is None else clock),
         clock_kind=found.clock_kind if clock is None else "given",
+        clock_source=found.clock.source if clock is None else "--clock",
         fits=resources.fits,
         resources=resource_rows(resources),
         units=unit_rows(resources),

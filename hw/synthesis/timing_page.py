@@ -101,7 +101,6 @@ def measure(
     kept : Path
         Where the figures are.
     """
-    raw = read_json(kept, "clocks that were measured") if kept.exists() else {}
     for name in names:
         section = SECTIONS[name]
         chosen = [unit for unit in section.units if units is None or unit in units]
@@ -117,6 +116,7 @@ def measure(
                 strict=False,
             ).rows[0]
             figure = found.speed.to_dict() if found.speed else found.problem
+            raw = read_json(kept, "clocks that were measured") if kept.exists() else {}  # others may measure too
             raw.setdefault(name, {})[unit] = figure
             raw.setdefault("tools", {})[name] = ", ".join(str(find_tool(tool)) for tool in tools)
             logging.info("%s/%s: %s", name, unit, found.speed.fmax_mhz if found.speed else found.problem)
@@ -214,7 +214,7 @@ def _model_error() -> str:
     """How far the model is off."""
     from .timing_error import load, page  # which takes its engine from here
 
-    return "\n" + page(load())
+    return page(load())
 
 
 def render_clocks(found: Mapping[str, Clock], module: str) -> str:

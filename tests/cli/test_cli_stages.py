@@ -8,6 +8,7 @@ import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -17,7 +18,10 @@ from shapes import TINY, tiny_engine
 from bivit.cosim.protocol import Violation
 from bivit.cosim.register_check import RegisterDifference
 from bivit.cosim.session import CosimResult
+from bivit.sim.engine.presets import ENGINES
 from bivit.sim.errors import BivitError
+from bivit.sim.estimate.devices import device
+from bivit.sim.estimate.resources import estimate_resources
 from bivit.sim.network.file import load_network, save_network
 from bivit.sim.network.presets import preset
 from bivit.sim.network.random import random_network
@@ -88,6 +92,30 @@ def test_estimate_prints_cycles_speed_and_kinds(folder: Path) -> None:
     assert result["images_per_s"] == 200e6 / program.image_cycles
     assert [row["resource"] for row in result["resources"]] == ["LUT", "FF", "DSP", "BRAM"]
     assert {row["kind"] for row in result["resources"]} <= {"estimated", "synthesised", "assumed"}
+
+
+def test_an_engine_is_estimated_in_the_logic_of_the_device_unless_its_file_says_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def estimated(engine: str, target: str) -> tuple[dict[str, Any], str]:
+        asked = ("estimate", "digits", "--engine", engine, "--target", target, "--json")
+        done = invoke(*asked, cwd=tmp_path, monkeypatch=monkeypatch)
+        return json.loads(done.stdout), done.stderr
+
+    def luts(fabric: Literal["lut6", "lut4"]) -> float | None:
+        return estimate_resources(replace(ENGINES["digits"], fabric=fabric), "ulx3s").total_of("luts")
+
+    found, said = estimated("digits", "ulx3s")
+    assert found["resources"][0]["used"] == luts("lut4") < luts("lut6")
+    assert (found["clock_kind"], "suits" in said) == (device("ulx3s").clock_kind, False)
+    assert found["clock_source"] == device("ulx3s").clock.source
+    (tmp_path / "six.json").write_text(json.dumps(ENGINES["digits"].to_dict()), encoding="utf-8")
+    found, said = estimated("six.json", "ulx3s")
+    assert found["resources"][0]["used"] == luts("lut6")
+    assert "six.json is written in lut6; lut4 suits LFE5U-85F" in said
+    found, said = estimated("digits", "gw2a-18")
+    assert found["resources"][0]["used"] is None
+    assert "there are no estimates for Gowin" in said
 
 
 @pytest.mark.parametrize(

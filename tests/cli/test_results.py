@@ -31,7 +31,8 @@ COSIM += f" kcycles_per_s simulator first_mismatch register_differences bus_viol
 UNIT = "unit luts ffs dsps brams kind"
 RESULTS = {
     "estimate digits --engine digits": f"{PRESET} engine target part cycles interval_cycles array_utilisation clock_mhz"
-    f" latency_us images_per_s clock_kind fits resources[resource used available share kind] units[{UNIT}]",
+    " latency_us images_per_s clock_kind clock_source fits resources[resource used available share kind]"
+    f" units[{UNIT}]",
     "generate --net net --engine engine.json": f"{FILE} engine verilog verilog_lines manifest engine_file load_stream"
     " image_cycles",
     "generate --engine engine.json": "engine verilog verilog_lines manifest engine_file load_stream image_cycles",
