@@ -16,7 +16,7 @@ SINGLE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 OLD_PROCESSOR := OPENBLAS_CORETYPE=Nehalem NPY_DISABLE_CPU_FEATURES="X86_V3 X86_V4 AVX512_ICL AVX512_SPR" \
 	ATEN_CPU_CAPABILITY=default NUMBA_CPU_NAME=nehalem NUMBA_CPU_FEATURES=
 
-.PHONY: demo test test-old-processor lint types pytest bench clean
+.PHONY: demo test test-old-processor lint types pytest timing bench clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -40,6 +40,10 @@ pytest: $(STAMP)
 test-old-processor: $(STAMP)
 	$(OLD_PROCESSOR) $(SINGLE_THREAD) $(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal \
 		--deselect 'tests/model/train/test_train.py::test_precisions_and_compilation_learn[bf16-True]'
+
+# Hours: the clocks of all units, into docs/timing.json, docs/timing.md and the device table.
+timing: $(STAMP)
+	$(SINGLE_THREAD) $(BIN)/python -m bivit.hw.synthesis.timing_page measure --jobs $(TEST_JOBS)
 
 bench: $(STAMP)
 	$(BIN)/bivit bench --out out/bench

@@ -54,12 +54,7 @@ class Synthesis(Result):
     fabric: str
     part: str | None = field(default=None, metadata=OPTIONAL)
     tools: str
-    luts_raw: float | None
-    luts_packed: float | None
-    ffs: float | None
-    carry: float | None
-    dsps: float | None
-    brams: float | None
+    totals: Cells = field(metadata=INLINE)
     luts_per_mac_array: float | None
     luts_per_mac_engine: float | None
     clock: Clock | None = field(default=None, metadata=INLINE)
@@ -138,6 +133,7 @@ def _engine_for(name: str, family: str) -> tuple[str, EngineConfig]:
 def _report(name: str, found: Survey, *, placed: bool) -> Synthesis:
     """Return what is printed."""
     from ..hw.synthesis.place import PARTS
+    from ..hw.synthesis.survey import part_name
     from ..hw.synthesis.tools import find_tool
 
     part = PARTS.get(found.family) if placed else None
@@ -147,11 +143,9 @@ def _report(name: str, found: Survey, *, placed: bool) -> Synthesis:
         engine=name,
         family=found.family,
         fabric=found.engine.fabric,
-        part=part.name if part else None,
+        part=part_name(found.family) if placed else None,
         tools=", ".join(str(find_tool(tool)) for tool in tools),
-        **{
-            quantity: found.total(quantity) for quantity in ("luts_raw", "luts_packed", "ffs", "carry", "dsps", "brams")
-        },
+        totals=found.totals,
         luts_per_mac_array=found.luts_per_mac_array,
         luts_per_mac_engine=found.luts_per_mac_engine,
         clock=Clock(fmax_mhz=path.fmax_mhz, fmax_kind=path.kind, fmax_of=limit.unit, critical_path=path)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache, partial
+from threading import Lock
 from typing import Any
 
 from ...sim.engine.config import EngineConfig
@@ -23,6 +23,7 @@ from .packing import pairs_sharing_a_lut
 from .path import CriticalPath
 from .place import PARTS, Part, place
 from .side_by_side import side_by_side
+from .static_timing import delay_table, modelled_timing
 from .synth import SYNTHESISED, component, content_key, netlist_of, rtlil_text
 from .tools import find_tool
 from .wrapper import PinWrapper
@@ -33,6 +34,8 @@ WHOLE = "engine"
 _KEPT = 512
 #: Families whose look-up tables have two outputs, so that pairs can share one, and whose clock is modelled.
 _AMD = ("xcup", "xc7")
+
+_converting = Lock()
 
 #: Told how much of a survey is done, of how much, and what ended last.
 Told = Callable[[int, int, str], None]
@@ -110,7 +113,8 @@ class Job:
 
     def text(self, *, placed: bool) -> str:
         """Return the unit as Yosys reads it, with or without pins."""
-        return _text(self.unit, self.engine, placed)
+        with _converting:  # which is done in Python, so that two at a time would only do the same twice
+            return _text(self.unit, self.engine, placed)
 
     def cells(self) -> Cells:
         """Synthesise and count."""
@@ -144,7 +148,7 @@ class Job:
     def modelled(self) -> CriticalPath:
         """Return the critical path of the static timing model."""
         netlist = netlist_of(self.text(placed=False), FLOWS[self.family].script, self.timeout_s)
-        found = timing_model()(netlist, self.family)
+        found = modelled_timing(netlist, self.family)
         # By itself, a unit's names do not begin with its own.
         return replace(found, steps=tuple(replace(step, unit=step.unit or self._default_unit) for step in found.steps))
 
@@ -223,6 +227,11 @@ class Survey:
         return sum(known) if known and len(known) == len(values) else None
 
     @property
+    def totals(self) -> Cells:
+        """What all of it takes, as `total`."""
+        return Cells(**{quantity.name: self.total(quantity.name) for quantity in fields(Cells)})  # type: ignore[arg-type]
+
+    @property
     def limit(self) -> UnitRow | None:
         """The row that sets the clock: the whole engine where its clock is known, else the slowest unit."""
         if self.whole and self.whole.best:
@@ -288,8 +297,8 @@ def survey(
     for unit in units:
         check(unit in SYNTHESISED, f"there is no unit {unit!r}; there are {', '.join(SYNTHESISED)}")
     find_tool("yosys")
-    if seeds:
-        timing_model() if known in _AMD else find_tool(PARTS[known].tool)
+    if seeds and known in PARTS:
+        find_tool(PARTS[known].tool)
     tasks: dict[tuple[str, int], Callable[[], Any]] = {}
     for unit in units:
         job = Job(unit, engine, known, timeout_s)
@@ -311,29 +320,21 @@ def survey(
     return Survey(engine, known, rows)
 
 
+def part_name(family: str) -> str:
+    """Return what a clock of a family is of: the part that it is placed on, or that the delays are of.
+
+    Parameters
+    ----------
+    family : str
+    """
+    return PARTS[family].name if family in PARTS else delay_table(family).part
+
+
 @lru_cache(maxsize=64)
 def _text(unit: str, engine: EngineConfig, placed: bool) -> str:
     """The same for all seeds."""
     inner = component(unit, engine)
     return rtlil_text(PinWrapper(inner, unit) if placed else inner)
-
-
-def timing_model() -> Callable[..., CriticalPath]:
-    """Return the static timing model.
-
-    Raises
-    ------
-    BivitError
-        When this version has none.
-    """
-    try:
-        module = importlib.import_module(f"{__package__}.static_timing")
-    except ModuleNotFoundError as error:
-        if error.name != f"{__package__}.static_timing":
-            raise
-        raise BivitError("there is no timing model for xcup and xc7 yet; leave --place out, or take ecp5") from error
-    model: Callable[..., CriticalPath] = module.modelled_timing
-    return model
 
 
 def _row(unit: str, results: dict[int, Any]) -> UnitRow:

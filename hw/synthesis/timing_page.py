@@ -8,12 +8,10 @@ page and clocks from docs/timing.json (at once).
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import logging
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,7 @@ from ...sim.system.typed import build
 from ...sim.units.machine import UNITS
 from .flows import FLOWS
 from .place import PARTS
-from .survey import WHOLE, Speed, survey
+from .survey import WHOLE, Speed, part_name, survey
 from .tools import find_tool
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,8 +37,6 @@ CLOCKS_MODULE = ROOT / "sim" / "estimate" / "clocks.py"
 SMALLEST = engine_for(
     vit_preset("digits"), rows=2, columns=8, lanes=8, dense_lanes=8, program_words=2048, fabric=FLOWS["ecp5"].fabric
 )
-#: Parts whose delays the model has.
-MODELLED_PARTS = {"xcup": "UltraScale+ -2 at 0.85 V", "xc7": "Artix-7 -1"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,7 @@ class Section:
     @property
     def part(self) -> str:
         """What the clocks are of."""
-        return PARTS[self.family].name if self.family in PARTS else MODELLED_PARTS[self.family]
+        return part_name(self.family)
 
     @property
     def how(self) -> str:
@@ -105,7 +101,6 @@ def measure(
     kept : Path
         Where the figures are.
     """
-    raw = read_json(kept, "clocks that were measured") if kept.exists() else {}
     for name in names:
         section = SECTIONS[name]
         chosen = [unit for unit in section.units if units is None or unit in units]
@@ -121,6 +116,7 @@ def measure(
                 strict=False,
             ).rows[0]
             figure = found.speed.to_dict() if found.speed else found.problem
+            raw = read_json(kept, "clocks that were measured") if kept.exists() else {}  # others may measure too
             raw.setdefault(name, {})[unit] = figure
             raw.setdefault("tools", {})[name] = ", ".join(str(find_tool(tool)) for tool in tools)
             logging.info("%s/%s: %s", name, unit, found.speed.fmax_mhz if found.speed else found.problem)
@@ -215,12 +211,10 @@ def _section(name: str, section: Section, found: Mapping[str, Speed | str], tool
 
 
 def _model_error() -> str:
-    """How far the model is off, where that was measured."""
-    with suppress(ModuleNotFoundError):
-        module = importlib.import_module(f"{__package__}.timing_error")
-        text: str = module.page(module.load())
-        return "\n" + text
-    return ""
+    """How far the model is off."""
+    from .timing_error import load, page  # which takes its engine from here
+
+    return page(load())
 
 
 def render_clocks(found: Mapping[str, Clock], module: str) -> str:

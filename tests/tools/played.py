@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bivit.hw.synthesis import place, survey, synth, tools
+from bivit.hw.synthesis import place, survey, synth, timing_page, tools
 from bivit.hw.synthesis.tools import Tool
 
 CLOCK = "posedge clk"
@@ -103,7 +103,7 @@ def play(
         script = f"echo {name} >> '{log}'; {scripts[name.partition('-')[0]]}"
         return Tool(name, ("sh", "-c", script, name), "1.0")
 
-    for home in (tools, synth, place, survey):
+    for home in (tools, synth, place, survey, timing_page):
         monkeypatch.setattr(home, "find_tool", find)
     kept: dict[str, str] = {}
     one_at_a_time = RLock()

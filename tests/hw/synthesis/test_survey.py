@@ -92,8 +92,8 @@ def test_every_family_has_a_flow_and_no_cell_counts_twice() -> None:
 
 def test_a_survey_counts_and_times_every_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs, seen = play(monkeypatch, tmp_path), []
-    found = survey(ENGINE, "ecp5", ["loader", "run"], seeds=(1, 2), jobs=2, told=lambda *now: seen.append(now))
-    assert [row.unit for row in found.rows] == ["loader", "run"]
+    found = survey(ENGINE, "ecp5", ["edge", "run"], seeds=(1, 2), jobs=2, told=lambda *now: seen.append(now))
+    assert [row.unit for row in found.rows] == ["edge", "run"]
     assert found.rows[0].cells == Cells(luts_raw=2, luts_packed=None, ffs=2, carry=0, dsps=0, brams=0)
     assert found.total("luts_raw") == 4
     assert found.total("luts_packed") is None
@@ -109,7 +109,7 @@ def test_a_survey_counts_and_times_every_unit(tmp_path: Path, monkeypatch: pytes
     assert {total for _, total, _ in seen} == {6}
     # Two units with pins and without, each placed twice; the second time nothing runs.
     assert runs() == 2 * 2 + 2 * 2
-    assert survey(ENGINE, "ecp5", ["loader", "run"], seeds=(1, 2), jobs=2) == found
+    assert survey(ENGINE, "ecp5", ["edge", "run"], seeds=(1, 2), jobs=2) == found
     assert runs() == 8
 
 
@@ -176,7 +176,7 @@ def test_the_timing_model_is_asked_for_parts_that_nothing_places(
     play(monkeypatch, tmp_path)
     two = {"modules": {"top": luts({1, 2}, {1, 3}).module}}
     (tmp_path / "written.json").write_text(json.dumps(two), encoding="utf-8")
-    monkeypatch.setattr(surveys, "timing_model", lambda: model)
+    monkeypatch.setattr(surveys, "modelled_timing", model)
     found = survey(ENGINE, "xc7", ["run"], seeds=(1, 2, 3))
     assert asked == ["xc7"]  # once: a model has no seeds
     assert [one.unit for one in found.rows[0].paths[0].steps] == ["run", "loader"]
