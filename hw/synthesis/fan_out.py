@@ -8,11 +8,10 @@ from typing import Any
 
 from ...sim.system.result import Result
 from .netlist import Netlist
+from .timing_graph import PORT
 
 #: Inputs of the cells of all families that are clocks: nets for these are trees of their own.
-CLOCKS = {"C", "CLK", "WCLK", "WCK", "CLKARDCLK", "CLKBWRCLK", "CLKA", "CLKB", "CLK0", "CLK1", "CLK2", "CLK3"}
-#: Type of the driver that is a port.
-PORT = "port"
+CLOCK_PINS = {"C", "CLK", "WCLK", "WCK", "CLKARDCLK", "CLKBWRCLK", "CLKA", "CLKB", "CLK0", "CLK1", "CLK2", "CLK3"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def heaviest(netlist: Mapping[str, Any], n: int = 10, *, top: str | None = None)
     """
     chosen = Netlist.chosen(netlist, top)
     drivers = {bit: cell["type"] for cell, _, bit in _pins(chosen, "output")}
-    clocks = {bit for _, port, bit in _pins(chosen, "input") if port in CLOCKS}
+    clocks = {bit for _, port, bit in _pins(chosen, "input") if port in CLOCK_PINS}
     nets = [(bit, count) for bit, count in chosen.loads.items() if isinstance(bit, int) and bit not in clocks]
     most = sorted(nets, key=lambda net: (-net[1], net[0]))[:n]
     found = [(chosen.signal(bit, str(bit)), drivers.get(bit, PORT), count) for bit, count in most]
