@@ -13,7 +13,6 @@ from ..sim.errors import check
 from ..sim.system.files import write_json
 from ..sim.system.result import INLINE, OPTIONAL, Result, plain
 from .shared.common import JsonFlag, messages, show
-from .shared.net import EngineOption
 from .shared.progress import say, step
 
 if TYPE_CHECKING:
@@ -62,7 +61,9 @@ class Synthesis(Result):
 
 
 def synth(
-    engine: EngineOption = None,
+    engine: Annotated[
+        str, typer.Option(help="Name of an engine, or a JSON file with its fields; see `bivit generate`.")
+    ] = "digits",
     family: Annotated[str, typer.Option(help="ecp5, xcup (UltraScale+), xc7 (7-series), nexus or gowin.")] = "ecp5",
     unit: Annotated[list[str] | None, typer.Option(help="Unit to look at; may be repeated. All when left out.")] = None,
     whole: Annotated[bool, typer.Option("--whole", help="The whole engine too, in one piece: unit engine.")] = False,
@@ -79,7 +80,8 @@ def synth(
 
     Each unit is looked at by itself, with registers at its ports. What was done before is not done again. ECP5 is
     placed and routed on an LFE5U-85F-6, Nexus on a LIFCL-40-9, Gowin on a GW2A-18; what the tools refuse is said in
-    their words. UltraScale+ and 7-series, which no open tool places, are modelled. Packed look-up tables are estimated.
+    their words, as most carry chains on Nexus. UltraScale+ and 7-series, which no open tool places, are modelled.
+    Packed look-up tables are estimated.
 
     Example: bivit synth --engine digits --family ecp5 --unit core --place
 
@@ -93,7 +95,7 @@ def synth(
     from ..hw.synthesis.survey import WHOLE, survey
     from ..sim.units.machine import UNITS
 
-    name, config = _engine_for(engine or "digits", family)
+    name, config = _engine_for(engine, family)
     units = tuple(dict.fromkeys([*(unit or UNITS), *([WHOLE] if whole else [])]))
     what = units[0] if len(units) == 1 else f"{len(units)} units"
     with step(f"synthesise {what} of engine {name} for {family}") as one:
