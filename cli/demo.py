@@ -73,7 +73,7 @@ class Demo:
 
     def run(self) -> Summary:
         """Run all stages; write `summary.json`, `report.json`, `report.html` and `report.md`; return the summary."""
-        from ..hw.emit import generate
+        from ..hw.folder.generate import generate
         from ..model.data.dataset import take
         from ..sim.engine.presets import load_engine
         from ..sim.network.file import load_network

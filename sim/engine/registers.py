@@ -210,6 +210,7 @@ def render_markdown() -> str:
 def render_c_header() -> str:
     """Return the register map as a C header: byte offsets, masks and shifts of fields, error codes."""
     lines = [
+        "/* SPDX-License-Identifier: Apache-2.0 */",
         f"/* Register map of the bivit engine, version {MAP_VERSION}; generated from sim/engine/registers.py. */",
         "#ifndef BIVIT_REGISTERS_H",
         "#define BIVIT_REGISTERS_H",
