@@ -92,14 +92,15 @@ class Demo:
         with self.stage("compare torch, integer mode and reference on every test image"):
             compared = compare_student(network, student, _DATA)
         with self.stage("generate Verilog"):
-            generated = generate(engine, network, self.out / "verilog")
+            images = take(compared.test, self.images).images
+            generated = generate(engine, network, self.out / "verilog", images=images, data=compared.test.name)
         program = generated.program
         assert program is not None
         with self.stage("co-simulate under Verilator"):
             cosim = simulate_runs(
                 network,
                 engine,
-                take(compared.test, self.images).images,
+                images,
                 stall=_STALL,
                 seed=self.seed,
                 simulator="verilator",

@@ -38,7 +38,8 @@ def _without_serials(match: re.Match[str]) -> str:
 def _with_named_registers(match: re.Match[str]) -> str:
     """Name what a register takes next after the register instead of by a number."""
     names = {number: f"{name}_next " for name, number in _NEXT.findall(match[0])}
-    free = {number: name for number, name in names.items() if not re.search(rf"\b{name.strip()}\b", match[0])}
+    taken = set(re.findall(r"\w+", match[0]))
+    free = {number: name for number, name in names.items() if name.strip() not in taken}
     return _NUMBERED.sub(lambda found: free.get(found[0], found[0]), match[0])
 
 
