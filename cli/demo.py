@@ -73,7 +73,7 @@ class Demo:
 
     def run(self) -> Summary:
         """Run all stages; write `summary.json`, `report.json`, `report.html` and `report.md`; return the summary."""
-        from ..hw.emit import generate
+        from ..hw.folder.generate import generate
         from ..model.data.dataset import take
         from ..sim.engine.presets import load_engine
         from ..sim.network.file import load_network
@@ -92,14 +92,15 @@ class Demo:
         with self.stage("compare torch, integer mode and reference on every test image"):
             compared = compare_student(network, student, _DATA)
         with self.stage("generate Verilog"):
-            generated = generate(engine, network, self.out / "verilog")
+            images = take(compared.test, self.images).images
+            generated = generate(engine, network, self.out / "verilog", images=images, data=compared.test.name)
         program = generated.program
         assert program is not None
         with self.stage("co-simulate under Verilator"):
             cosim = simulate_runs(
                 network,
                 engine,
-                take(compared.test, self.images).images,
+                images,
                 stall=_STALL,
                 seed=self.seed,
                 simulator="verilator",

@@ -185,7 +185,7 @@ def needs() -> list[Need]:
         Need("g++", "cosim", True, lambda: program_version(["g++", "--version"]), _system("g++", "gcc-c++")),
         Need("make", "cosim, Makefile", True, lambda: program_version(["make", "--version"]), _system("make")),
         Need("perl", "cosim", True, lambda: program_version(["perl", "-v"]), _system("perl")),
-        _package("jinja2", "jinja2", "report", "report"),
+        _package("jinja2", "jinja2", "generate, report", "hw"),
         Need("temporary files", "cosim, synthesis", True, temporary_folder, "name a folder in TMPDIR"),
         Need("folder of built simulations", "cosim", True, built_simulations, _CACHE_HINT),
         Need("disk space", "everything", True, disk_space, f"make room: {_SPACE / 1e6:.0f} MB at least"),

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..sim.errors import check
 from ..sim.system.result import INLINE, Result
 from .shared.common import JsonFlag, show
-from .shared.net import EngineOption, NetFacts, SeedOption, find_engine, find_net
+from .shared.net import EngineOption, Net, NetFacts, find_engine, find_net
+from .shared.pixels import DataOption, test_source
 from .shared.progress import step
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+#: Images of the golden vectors of a network where nothing is said.
+_IMAGES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Files(Result):
-    """What `bivit generate` wrote; the last two say so where there is no network."""
+    """What `bivit generate` wrote; what needs a network says so where there is none.
+
+    `images` are those of the golden vectors, from `data`.
+    """
 
     facts: NetFacts | None = field(metadata=INLINE)
     engine: str
@@ -26,6 +38,9 @@ class Files(Result):
     engine_file: Path
     load_stream: Path | str
     image_cycles: int | str
+    readme: Path
+    images: int
+    data: str
 
 
 def generate(
@@ -35,38 +50,73 @@ def generate(
         typer.Option(
             "--net",
             metavar="NET",
-            help="Network to compile, a file or a preset with random weights: its load stream and memory images are "
-            "written too.",
+            help="Network to compile, a file or a preset with random weights: its load stream, golden vectors and "
+            "benches are written too.",
         ),
     ] = None,
     target: Annotated[
         str | None, typer.Option(help="FPGA or board that an engine chosen for NET is to fit; any when left out.")
     ] = None,
-    seed: SeedOption = 0,
+    images: Annotated[
+        int | None,
+        typer.Option(
+            help="Images of the golden vectors, which the benches run; 0 leaves both out. When left out: 2, if there "
+            "is a network.",
+            show_default=False,
+        ),
+    ] = None,
+    data: DataOption = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the random weights of a preset, and of random pixels.")] = 0,
+    embed: Annotated[
+        bool, typer.Option("--embed", help="Write the network into the Verilog: no load stream is needed.")
+    ] = False,
+    aresetn: Annotated[
+        bool, typer.Option("--aresetn", help="Add a top module with `aclk` and an active-low `aresetn`, as AMD's.")
+    ] = False,
+    clock_mhz: Annotated[float, typer.Option(help="Frequency in the constraints.")] = 100.0,
     out: Annotated[Path, typer.Option(help="Folder to write; one written before is replaced.")] = Path("out/verilog"),
     as_json: JsonFlag = False,
 ) -> None:
-    """Write Verilog, JSON manifest, register map, C header and, with a network, its load stream and memory images.
+    """Write a folder with which a stranger can simulate, check and integrate an engine (docs/folder.md).
 
+    Verilog, README, manifest, register map, constraints, FuseSoC core, Vivado packaging; with a network its load
+    stream, golden vectors, and a bench each for Verilator and Icarus Verilog that need no Python.
     Without --engine, the smallest shipped engine that holds the network is taken; digits when there is no network
     either.
 
     Example: bivit generate --engine digits --out out/verilog
 
-    Example: bivit generate --net deit_tiny --engine deit_tiny_33x32 --out out/verilog
+    Example: bivit generate --net zoo/digits/network.safetensors --images 4 --out out/verilog
+
+    Example: bivit generate --net deit_tiny --engine deit_tiny_33x32 --aresetn --clock-mhz 250
+
+    Example: bivit generate --net zoo/digits/network.safetensors --embed
     """
     from ..sim.estimate.devices import device
 
+    check(net is not None or not images, f"--images {images} needs a network to run them; name one with --net")
+    check(net is not None or data is None, f"--data {data} needs a network to run it; name one with --net")
+    check(net is not None or not embed, "--embed needs a network to put into the Verilog; name one with --net")
+    check(images is None or images >= 0, f"images must be 0 or more, got {images}")
     found = None if target is None else device(target)
     chosen = None if net is None else find_net(net, seed)
     engine_name, engine_config = find_engine(engine, chosen, found)
+    pixels, source = _images(chosen, _IMAGES if images is None else images, data, seed)
     with step(f"generate engine {engine_name}") as say:
         say("loading Amaranth")
-        from ..hw.emit import generate as write
+        from ..hw.folder.generate import generate as write
 
-        network = None if chosen is None else chosen.network
         say("converting it to Verilog; the first time takes a while")
-        written = write(engine_config, network, out)
+        written = write(
+            engine_config,
+            None if chosen is None else chosen.network,
+            out,
+            images=pixels,
+            data=source,
+            embed=embed,
+            aresetn=aresetn,
+            clock_mhz=clock_mhz,
+        )
     none = "none, no network was given"
     report = Files(
         facts=None if chosen is None else chosen.facts,
@@ -77,5 +127,21 @@ def generate(
         engine_file=written.engine,
         load_stream=written.load_stream or none,
         image_cycles=written.program.image_cycles if written.program else none,
+        readme=written.readme,
+        images=0 if pixels is None else len(pixels),
+        data=source,
     )
     show(report, as_json, f"engine {engine_name} in {out}")
+
+
+def _images(net: Net | None, count: int, data: str | None, seed: int) -> tuple[NDArray[np.uint8] | None, str]:
+    """Return the images of the golden vectors, and where they are from."""
+    if net is None or not count:
+        return None, "none"
+    from ..model.data.dataset import take
+    from ..sim.network.config import vit_only
+
+    vit_only(net.config)
+    with step("open the images"):
+        source = test_source(net, data, count, seed)
+        return take(source, count).images, source.name

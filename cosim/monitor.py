@@ -37,7 +37,9 @@ def ports_of(verilog: str, module: str) -> dict[str, tuple[str, int]]:
     body = re.search(rf"^module {module} ?\(.*?^endmodule", verilog, re.MULTILINE | re.DOTALL)
     if body is None:
         raise BivitError(f"the Verilog has no module {module}; generate it with `bivit generate`")
-    declared = re.findall(r"^\s*(input|output) (?:\[(\d+):0\] )?(\w+);", body[0], re.MULTILINE)
+    # In the module's head, or in its body.
+    port = r"^\s*(input|output) (?:wire |reg )?(?:\[(\d+):0\] )?(\w+)(?: = [^,;\n]*)?[,;]?$"
+    declared = re.findall(port, body[0], re.MULTILINE)
     return {name: (direction, int(top or 0) + 1) for direction, top, name in declared}
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hw.emit import ENGINE_TOP, engine_verilog
+from ..hw.emit import engine_verilog
 from ..hw.probes import probes
+from ..hw.verilog_top import ENGINE_TOP
 from ..sim.engine.config import EngineConfig
 from ..sim.engine.loadstream import build_stream
 from ..sim.errors import check

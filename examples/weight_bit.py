@@ -188,7 +188,7 @@ def in_memory(walk: Walk, engine: EngineConfig, address: int, word: int) -> int:
         LoadableMemory,
         f"the bank that was not in use has the word; read at {address}, bit {place} of it is **{got >> place & 1}**. "
         f"In the Verilog (`{file_of(engine_verilog)}` writes it) this is `{declaration}` in the module "
-        "`bivit_engine.datapath.weights`, both banks in one. The same word is a line of `memories/weights.hex`.",
+        "`bivit_engine_datapath_weights`, both banks in one.",
     )
     return got
 

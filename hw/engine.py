@@ -13,6 +13,7 @@ from .datapath import Datapath
 from .handover import Handover
 from .loader import Loader
 from .parts.connect import connect
+from .parts.contents import Contents
 from .parts.stream import LOAD_BEAT, axis_ports, axis_signals, beat_layout, given, takers
 from .registers import AXI_LITE, Registers
 from .run import Run
@@ -41,6 +42,8 @@ class Engine(wiring.Component):
         waiting, which the stall counters give. CYCLES counts from the cycle after the start to that in which the last
         logit went into the queue.
     Numerics: docs/semantics.md, to the bit.
+
+    With `parts.contents.Contents` as the platform the engine holds a network from the device's configuration on.
 
     Parameters
     ----------
@@ -85,7 +88,7 @@ class Engine(wiring.Component):
         m.submodules.logits = self._logits
         m.submodules.logits_queue = self._queue
         self._ports(m)
-        self._load(m)
+        self._load(m, embedded=isinstance(platform, Contents))
         self._start_and_stop(m)
         self._processes(m)
         self._pixels_and_logits(m)
@@ -107,10 +110,17 @@ class Engine(wiring.Component):
             outer = getattr(self, name)
             m.d.comb += connect(inner[name], outer) if port.flow is In else connect(outer, inner[name])
 
-    def _load(self, m: Module) -> None:
-        """Connect the load bus, and swap banks between runs."""
+    def _load(self, m: Module, *, embedded: bool) -> None:
+        """Connect the load bus, and swap banks between runs.
+
+        A network that the device was configured with is there after reset, until a load stream writes over its bank.
+        """
         registers, loader = self._registers, self._loader
-        bank = Signal()
+        bank, intact = Signal(), Signal(init=1, reset_less=True)
+        if embedded:
+            with m.If(loader.load.en & bank):
+                m.d.sync += intact.eq(0)
+        m.d.comb += registers.loaded.eq(loader.loaded | intact if embedded else loader.loaded)
         m.d.comb += [
             loader.idle.eq(~self._run.busy & ~registers.start),
             connect(loader.abort_load, registers.abort_load),
@@ -183,7 +193,6 @@ class Engine(wiring.Component):
             connect(registers.finish, run.done),
             connect(registers.dropping, self._pixel_buffer.dropping),
             registers.frame_error.eq(run.done & self._pixel_buffer.error),
-            connect(registers.loaded, loader.loaded),
             connect(registers.load_error, loader.error),
             connect(registers.loads_ok, loader.loads_ok),
             connect(registers.loads_bad, loader.loads_bad),

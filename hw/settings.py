@@ -8,13 +8,15 @@ from amaranth.lib.wiring import In, Out
 
 from ..sim.engine.config import EngineConfig
 from ..sim.engine.memories import SETTINGS
+from .parts.contents import first_words
 from .parts.stream import LOAD_BUS
 
 
 class Settings(wiring.Component):
     """Registers in two banks that the load bus writes; `bank` chooses the ones on the outputs.
 
-    A setting's word has 64 bits; those above the setting are 0 in every stream (`sim.program.load_words`).
+    A setting's word has 64 bits; those above the setting are 0 in every stream (`sim.program.load_words`). Bank 0
+    begins with the words of `parts.contents.Contents`, where that is the platform.
 
     Timing: outputs follow `bank` at once.
 
@@ -32,15 +34,16 @@ class Settings(wiring.Component):
     """
 
     def __init__(self, engine: EngineConfig):
-        self.id = engine.load_memories["settings"].id
+        self.spec = engine.load_memories["settings"]
         super().__init__({"load": In(LOAD_BUS), "bank": In(1), **{name: Out(bits) for name, bits in SETTINGS}})
 
     def elaborate(self, platform: object) -> Module:
         """Build the registers."""
         m = Module()
+        first = first_words(platform, self.spec) or [0] * len(SETTINGS)
         for word, (name, bits) in enumerate(SETTINGS):
-            banks = [Signal(bits, name=f"{name}_{bank}") for bank in range(2)]
-            here = self.load.en & (self.load.memory == self.id) & (self.load.addr == word)
+            banks = [Signal(bits, name=f"{name}_{bank}", init=init) for bank, init in enumerate((first[word], 0))]
+            here = self.load.en & (self.load.memory == self.spec.id) & (self.load.addr == word)
             for bank, register in enumerate(banks):
                 with m.If(here & (self.bank != bank)):
                     m.d.sync += register.eq(self.load.data[:bits])

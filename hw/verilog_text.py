@@ -1,22 +1,32 @@
-"""Makes Verilog text smaller without changing what it says: each module once, zeroed memories in a loop."""
+"""Makes Verilog text smaller and plainer without changing what it says.
+
+Each module once, with a plain name; memories that begin as zeroes in a loop.
+"""
 
 from __future__ import annotations
 
 import re
+from itertools import count
 
 _MODULE = re.compile(r"^module (\\\S+|\w+) ?(.*?)^endmodule$", re.M | re.S)
-_ZEROES = re.compile(r"  initial begin\n((?:    \S+\[\d+\] = \d+'h0+;\n)+)  end\n")
+_CONTENTS = re.compile(r"  initial begin\n((?:    \S+\[\d+\] = \d+'[hd]\w+;\n)+)  end\n")
 _SERIAL = re.compile(r"\\\$auto\$verilog_backend\.cc:\d+:dump_module\$\d+ ")
-_ZERO = re.compile(r"    (\S+)\[(\d+)\] = ")
+_WORD = re.compile(r"    (\S+)\[(\d+)\] = \d+'[hd](\w+);\n")
+#: What a register takes at the next clock edge, where the writer gives that no name; and any such name.
+_NEXT = re.compile(r"^  always @\(posedge clk\)\n    (\w+) <= (\\\$\d+ );$", re.M)
+_NUMBERED = re.compile(r"\\\$\d+ ")
+#: Where a module is instantiated: its name stands before that of the instance and an opening parenthesis.
+_INSTANCE = re.compile(r"^(  )(\S+)(?= +\S+ +\($)", re.M)
 
 
 def compact(text: str) -> str:
-    """Return equivalent Verilog with modules of the same text merged, and initial zeroes of memories written as loops.
+    """Return equivalent Verilog with modules of the same text merged, plain names, and initial zeroes as loops.
 
     The Verilog writer gives every instance a module of its own; an array of equal units is then as many equal modules,
-    which a simulator compiles one by one.
+    which a simulator compiles one by one. It names them by their path, with dots, which some tools do not take.
     """
-    return _merge_modules(_MODULE.sub(_without_serials, _ZEROES.sub(_loop, text)))
+    text = _MODULE.sub(_with_named_registers, _MODULE.sub(_without_serials, _CONTENTS.sub(_loop, text)))
+    return _plain_names(_merge_modules(text))
 
 
 def _without_serials(match: re.Match[str]) -> str:
@@ -25,14 +35,26 @@ def _without_serials(match: re.Match[str]) -> str:
     return _SERIAL.sub(lambda found: names[found[0]], match[0])
 
 
+def _with_named_registers(match: re.Match[str]) -> str:
+    """Name what a register takes next after the register instead of by a number."""
+    names = {number: f"{name}_next " for name, number in _NEXT.findall(match[0])}
+    taken = set(re.findall(r"\w+", match[0]))
+    free = {number: name for number, name in names.items() if name.strip() not in taken}
+    return _NUMBERED.sub(lambda found: free.get(found[0], found[0]), match[0])
+
+
 def _loop(match: re.Match[str]) -> str:
-    """Write a memory's initial zeroes as a loop; as they were when the words are not 0, 1, 2 ... of one memory."""
-    words = _ZERO.findall(match[1])
+    """Write a memory's initial zeroes as a loop before its other words; as they were where they are not 0, 1, 2 ..."""
+    words = _WORD.findall(match[1])
     name = words[0][0]
-    if [(name, str(k)) for k in range(len(words))] != words:
+    if [(name, str(k)) for k in range(len(words))] != [word[:2] for word in words]:
         return match[0]
     k = re.sub(r"\W", "_", name) + "_word"
-    return f"  integer {k};\n  initial for ({k} = 0; {k} < {len(words)}; {k} = {k} + 1) {name}[{k}] = 0;\n"
+    zeroes = f"for ({k} = 0; {k} < {len(words)}; {k} = {k} + 1) {name}[{k}] = 0;\n"
+    others = [line for line, word in zip(match[1].splitlines(True), words, strict=True) if word[2].strip("0")]
+    if not others:
+        return f"  integer {k};\n  initial {zeroes}"
+    return f"  integer {k};\n  initial begin\n    {zeroes}{''.join(others)}  end\n"
 
 
 def _merge_modules(text: str) -> str:
@@ -53,10 +75,18 @@ def _equal_modules(text: str) -> dict[str, str]:
 def _replace_modules(text: str, merged: dict[str, str]) -> str:
     """Drop modules and instantiate others in their place."""
     kept = _MODULE.sub(lambda match: "" if match[1] in merged else match[0], text)
-    # An instance is its module's name, its own name and an opening parenthesis.
-    return re.sub(
-        r"^(  )(\S+)(?= +\S+ +\($)", lambda match: match[1] + merged.get(match[2], match[2]), kept, flags=re.M
-    )
+    return _INSTANCE.sub(lambda match: match[1] + merged.get(match[2], match[2]), kept)
+
+
+def _plain_names(text: str) -> str:
+    """Name modules with letters, digits and underscores only, no two alike; names that are so stay."""
+    plain: dict[str, str] = {}
+    for name in sorted(module_names(text), key=lambda name: name.startswith("\\")):
+        base = re.sub(r"\W", "_", name.removeprefix("\\"))
+        taken = set(plain.values())
+        plain[name] = next(one for k in count() if (one := f"{base}_{k}" if k else base) not in taken)
+    text = _MODULE.sub(lambda match: f"module {plain[match[1]]}{text[match.end(1) : match.end()]}", text)
+    return _INSTANCE.sub(lambda match: match[1] + plain.get(match[2], match[2]), text)
 
 
 def module_names(text: str) -> list[str]:

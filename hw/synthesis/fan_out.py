@@ -8,11 +8,10 @@ from typing import Any
 
 from ...sim.system.result import Result
 from .netlist import Netlist
+from .timing_graph import PORT
 
 #: Inputs of the cells of all families that are clocks: nets for these are trees of their own.
 CLOCK_PINS = {"C", "CLK", "WCLK", "WCK", "CLKARDCLK", "CLKBWRCLK", "CLKA", "CLKB", "CLK0", "CLK1", "CLK2", "CLK3"}
-#: Type of the driver that is a port.
-PORT = "port"
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ SEEN = ("settings", "registers", "loader", "core", "residual_add")
 TRIED = {
     "base": [round(0.40 + 0.02 * k, 2) for k in range(26)],
     "doubling": [round(0.01 * k, 2) for k in range(21)],
-    "block": [round(0.05 * k, 2) for k in range(13)],
+    "block": [round(0.05 * k, 2) for k in range(25)],
 }
 
 

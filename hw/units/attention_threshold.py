@@ -139,26 +139,32 @@ class AttentionThreshold(wiring.Component):
         walked, again = Signal(), Signal()
         gaps = {PASS_TOP: self.unit.top_gap, PASS_SUM: self.unit.sum_gap}
         wait = Signal(range(gaps[PASS_SUM]))
-        first_row_end = walk.row_end & (walk.row == 0)
+        # Each of what decides about the next pass is a register: the tile's first row, `wait` is not 0, a pass follows.
+        first_row, waiting, follows = Signal(), Signal(), Signal()
+        first_row_end = walk.row_end & first_row
         m.d.comb += [
             walk.start.eq(issue | again),
             walk.rows.eq(Mux(issue, command.rows, rows)),
             walk.chunks.eq(Mux(issue, new_chunks, chunks)),
             new_chunks.eq((command.keys + self.lanes - 1) >> shift),
-            again.eq((walk.end | walked) & ~first_row_end & (wait == 0) & (number != PASS_COMPARE)),
+            again.eq((walk.end | walked) & ~first_row_end & ~waiting & follows),
         ]
+        with m.If(walk.start):
+            m.d.sync += first_row.eq(1)
+        with m.Elif(walk.row_end):
+            m.d.sync += first_row.eq(0)
         with m.If(first_row_end):
             # The next pass is decided one cycle before its first address, and this count is seen one cycle late.
-            m.d.sync += wait.eq(Mux(number == PASS_TOP, gaps[PASS_TOP] - 2, gaps[PASS_SUM] - 2))
-        with m.Elif(wait != 0):
-            m.d.sync += wait.eq(wait - 1)
+            m.d.sync += [wait.eq(Mux(number == PASS_TOP, gaps[PASS_TOP] - 2, gaps[PASS_SUM] - 2)), waiting.eq(1)]
+        with m.Elif(waiting):
+            m.d.sync += [wait.eq(wait - 1), waiting.eq(wait != 1)]
         with m.If(again):
-            m.d.sync += [walked.eq(0), number.eq(number + 1)]
+            m.d.sync += [walked.eq(0), number.eq(number + 1), follows.eq(number == PASS_TOP)]
         with m.Elif(walk.end):
-            m.d.sync += walked.eq(number != PASS_COMPARE)
+            m.d.sync += walked.eq(follows)
         with m.If(issue):
             m.d.sync += [
-                number.eq(PASS_TOP),
+                *(number.eq(PASS_TOP), follows.eq(1)),
                 connect(rows, command.rows),
                 connect(keys, command.keys),
                 connect(chunks, new_chunks),

@@ -181,22 +181,28 @@ class Dense(wiring.Component):
             residual_bits=engine.formats.residual_bits,
             block=engine.block_bits,
         )
-        started, en_1 = Signal(), Signal()
+        started, multiplied, en_1 = Signal(), Signal(), Signal()
         held = Signal(command_layout(commands.Embed), reset_less=True)
         token = Signal(len(command.token), reset_less=True)
         shift_less_one = Signal(len(command.shift), reset_less=True)
         position = Signal.like(self.x_write.addr, reset_less=True)
         x_row = Signal.like(self.x_write.addr, reset_less=True)
         x_chunk = Signal(len(self.command.prefix.fields.words), reset_less=True)
-        m.d.sync += [en_1.eq(en), started.eq(self.command.embed.issue | self.command.prefix.issue)]
+        # The first chunk wants its position four cycles later at the earliest, so the products have registers.
+        first_position, first_row = Signal.like(position, reset_less=True), Signal.like(x_row, reset_less=True)
+        m.d.sync += [
+            *(en_1.eq(en), multiplied.eq(started)),
+            started.eq(self.command.embed.issue | self.command.prefix.issue),
+            *(first_position.eq(token * held.chunks), first_row.eq(token * held.stride)),
+        ]
         with m.If(self.command.embed.issue | self.command.prefix.issue):
             # Prefix tokens come first, and are copied word by word: token 0, and no end of a row.
             m.d.sync += [
                 *(held.eq(command), shift_less_one.eq(command.shift - 1)),
                 token.eq(Mux(self.command.prefix.issue, 0, command.token)),
             ]
-        with m.If(started):
-            m.d.sync += [position.eq(token * held.chunks), x_row.eq(token * held.stride), x_chunk.eq(0)]
+        with m.If(multiplied):
+            m.d.sync += [connect(position, first_position), connect(x_row, first_row), x_chunk.eq(0)]
         with m.If(requantizer.position_en):
             m.d.sync += position.eq(position + 1)
         with m.If(requantizer.x_en):

@@ -44,7 +44,7 @@ ERROR_TEXTS: dict[ErrorCode, str] = {
     ErrorCode.LOAD_LENGTH: "load stream refused: cut short, too long, or given up",
     ErrorCode.LOAD_SECTION: "load stream refused: no such memory, or words beyond its end",
     ErrorCode.LOAD_CRC: "load stream refused: wrong checksum",
-    ErrorCode.START_WITHOUT_PROGRAM: "start refused: no load stream was taken since reset",
+    ErrorCode.START_WITHOUT_PROGRAM: "start refused: there is no network",
     ErrorCode.START_WHILE_BUSY: "start refused: the engine still works on the images before",
     ErrorCode.START_WITHOUT_IMAGES: "start refused: IMAGES is 0",
     ErrorCode.PIXEL_FRAME: "pixel stream: TLAST not at the last beat of an image; the run ended with the images before",
@@ -135,7 +135,7 @@ _CONTROL = (
 )
 _STATUS = (
     Field("busy", 0, 1, "ro", "a run goes on; when it ends, all its logits are in the queue or were taken"),
-    Field("loaded", 1, 1, "ro", "a load stream was taken since reset"),
+    Field("loaded", 1, 1, "ro", "a network is there, from a load stream since reset or embedded"),
     Field("error", 2, 1, "w1c", "ERROR is not 0; writing 1 clears ERROR"),
     Field("irq", 3, 1, "w1c", "a run ended or an error came up; writing 1 clears it"),
     Field("dropping", 4, 1, "ro", "pixels are taken and dropped, up to TLAST"),
@@ -210,6 +210,7 @@ def render_markdown() -> str:
 def render_c_header() -> str:
     """Return the register map as a C header: byte offsets, masks and shifts of fields, error codes."""
     lines = [
+        "/* SPDX-License-Identifier: Apache-2.0 */",
         f"/* Register map of the bivit engine, version {MAP_VERSION}; generated from sim/engine/registers.py. */",
         "#ifndef BIVIT_REGISTERS_H",
         "#define BIVIT_REGISTERS_H",

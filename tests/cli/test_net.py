@@ -104,7 +104,9 @@ def test_a_preset_goes_before_a_file_of_its_name(tmp_path: Path, monkeypatch: py
 
 
 def test_the_seed_gives_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bivit.hw.emit.engine_verilog", lambda engine: "module bivit_engine ();\nendmodule\n")
+    monkeypatch.setattr(
+        "bivit.hw.folder.generate.engine_verilog", lambda engine: "module bivit_engine ();\nendmodule\n"
+    )
     streams = []
     for seed in (0, 5, 5):
         result = run_json(tmp_path, monkeypatch, "generate", "--net", "digits", "--seed", str(seed), "--out", "out")
@@ -119,7 +121,9 @@ def test_the_seed_gives_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_without_a_network_digits_is_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bivit.hw.emit.engine_verilog", lambda engine: "module bivit_engine ();\nendmodule\n")
+    monkeypatch.setattr(
+        "bivit.hw.folder.generate.engine_verilog", lambda engine: "module bivit_engine ();\nendmodule\n"
+    )
     result = run_json(tmp_path, monkeypatch, "generate")
     assert result["engine"] == "digits"
     assert "weights" not in result

@@ -52,19 +52,43 @@ module top(i, o);
     .i(i)
   );
 endmodule
+module top_c (i, o);
+  reg \\$1 ;
+  reg \\$2 ;
+  reg \\$3 ;
+  reg two_next;
+  always @(posedge clk)
+    one <= \\$1 ;
+  always @(posedge clk)
+    two <= \\$2 ;
+  assign o = \\$1 [0] + \\$3 ;
+endmodule
 """
 
 
 def test_equal_modules_are_merged_up_to_the_top():
     text = compact(TEXT)
-    assert module_names(text) == ["\\top.a", "\\top.c", "\\top.two", "top"]
-    assert "  \\top.two  first (" in text
-    assert "  \\top.two  second (" in text
-    assert "  \\top.c  third (" in text
+    assert "  top_two  first (" in text
+    assert "  top_two  second (" in text
+    assert "  top_c_1  third (" in text
+
+
+def test_names_are_plain_and_no_two_alike():
+    assert module_names(compact(TEXT)) == ["top_a", "top_c_1", "top_two", "top", "top_c"]
+
+
+def test_what_a_register_takes_next_is_named_after_it():
+    text = compact(TEXT)
+    assert "    one <= one_next ;\n" in text
+    assert "  assign o = one_next [0] + \\$3 ;\n" in text
+    assert "    two <= \\$2 ;\n" in text  # the name is taken
 
 
 def test_zeroes_are_a_loop_and_other_contents_stay():
     text = compact(TEXT)
     k = "store_word"
     assert f"  initial for ({k} = 0; {k} < 3; {k} = {k} + 1) store[{k}] = 0;\n" in text
+    k = "other_word"
+    assert f"  initial begin\n    for ({k} = 0; {k} < 2; {k} = {k} + 1) other[{k}] = 0;\n" in text
     assert "    other[1] = 8'h01;\n" in text
+    assert "other[0] = 8'h00" not in text

@@ -6,8 +6,9 @@ from shapes import tiny_engine
 
 from bivit.cosim.monitor import BENCH_TOP, bench_top, ports_of
 from bivit.cosim.runner import Build, build
-from bivit.hw.emit import ENGINE_TOP, engine_verilog
+from bivit.hw.emit import engine_verilog
 from bivit.hw.probes import probes
+from bivit.hw.verilog_top import ENGINE_TOP
 from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.network.network import IntNetwork
 from bivit.sim.program.compiler import compile_network

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Fragment, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from bus import watched_simulator
 
 from bivit.hw.datapath import Datapath, datapath_ports
 from bivit.hw.engine import Engine
+from bivit.hw.parts.contents import Contents
 from bivit.sim.engine.commands import COMMANDS, JUMP_DELAY, End, Tell, Wait
 from bivit.sim.engine.config import EngineConfig
 from bivit.sim.engine.instructions import Instruction
@@ -176,9 +177,9 @@ class Sender:
 class Front:
     """The design with everything around it, cycle by cycle; a host is a generator that yields once a cycle."""
 
-    def __init__(self, shape: Shape):
-        self.shape = shape
-        self.dut = Engine(shape.engine, Stub(shape))
+    def __init__(self, shape: Shape, *, embedded: bool = False):
+        self.shape, self.embedded = shape, embedded
+        self.dut, self.reset = Engine(shape.engine, Stub(shape)), Signal()
         self.ctx: Any = None
         self.sender, self.rng = Sender(shape, Random(0)), Random(0)
         self.reading = 1.0  # chance of a ready reader in a cycle
@@ -190,7 +191,10 @@ class Front:
     def run(self, host: Generator[None, None, None]) -> None:
         """Simulate until the host ends."""
         # A sender that is reset withdraws its beat, against the rules of the bus and with every right.
-        simulator = watched_simulator(self.dut, allowed=[("s_axis_pixels_t", "WITHDRAWN")], cycles=5000)
+        allowed = [("s_axis_pixels_t", "WITHDRAWN")]
+        platform = Contents.of(self.shape.engine, self.words()) if self.embedded else None
+        design = Fragment.get(ResetInserter(self.reset)(self.dut), platform)
+        simulator = watched_simulator(design, self.dut, allowed=allowed, cycles=5000)
 
         async def bench(ctx: Any) -> None:
             self.ctx = ctx
@@ -255,13 +259,18 @@ class Front:
         yield
         return value
 
-    def load(self) -> Generator[None, None, None]:
+    def words(self, network: int = 7) -> dict[str, dict[int, list[int]]]:
+        """What a network of the shape's program has in the memories."""
+        return {
+            "settings": {0: [self.shape.strip_beats, self.shape.strips, network]},
+            "edge_program": {0: [instruction.encode() for instruction in self.shape.program()]},
+            "program": {0: [instruction.encode() for instruction in self.shape.core_program()]},
+        }
+
+    def load(self, network: int = 7) -> Generator[None, None, None]:
         """Send the load stream of the shape's program."""
-        ctx, dut, shape = self.ctx, self.dut, self.shape
-        words = {"settings": {0: [shape.strip_beats, shape.strips, 7]}}
-        words["edge_program"] = {0: [instruction.encode() for instruction in shape.program()]}
-        words["program"] = {0: [instruction.encode() for instruction in shape.core_program()]}
-        stream = build_stream(shape.engine, words)
+        ctx, dut = self.ctx, self.dut
+        stream = build_stream(self.shape.engine, self.words(network))
         for at in range(0, len(stream), 8):
             ctx.set(dut.s_axis_load_tdata, int.from_bytes(stream[at : at + 8], "little"))
             ctx.set(dut.s_axis_load_tlast, at + 8 == len(stream))

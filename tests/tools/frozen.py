@@ -15,7 +15,7 @@ from typing import Any
 
 from shapes import MODES, tiny_engine
 
-from bivit.hw.emit import engine_verilog
+from bivit.hw.emit import engine_modules
 from bivit.sim.engine.config import EngineConfig
 from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.engine.presets import ENGINES
@@ -57,8 +57,8 @@ def frozen_case(name: str) -> dict[str, Any]:
 
 
 def frozen_verilog(name: str) -> str:
-    """Hash of the Verilog of one of `VERILOG`."""
-    return hashlib.sha256(engine_verilog(VERILOG[name]()).encode()).hexdigest()[:16]
+    """Hash of the Verilog of one of `VERILOG`, without the comment that names the version."""
+    return hashlib.sha256(engine_modules(VERILOG[name]()).encode()).hexdigest()[:16]
 
 
 def _numbers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

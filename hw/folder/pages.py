@@ -1,0 +1,174 @@
+"""The text files of a folder that come from templates, and a line about every file that can be in one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ... import __version__
+from ...sim.engine.config import EngineConfig
+from ...sim.engine.registers import BY_NAME, ERROR_TEXTS, ID, MAP_VERSION, REGISTERS
+from ...sim.network.config import ViTConfig
+from ...sim.network.file import network_hash
+from ...sim.network.network import IntNetwork
+from ...sim.program.compiler import Program
+from ...sim.system.files import write_text
+from ..ports import Interface, interfaces
+from ..verilog_top import ARESETN_TOP, ENGINE_TOP, LICENCE
+from .golden import Golden
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+#: What is in each file, in the order in which a reader meets them.
+TEXTS = {
+    f"{ENGINE_TOP}.v": "the engine, Verilog-2001",
+    f"{ARESETN_TOP}.v": "the same behind `aclk` and an active-low `aresetn`",
+    "network.bin": "the network as its load stream: 64-bit beats, little-endian",
+    "golden/pixels.bin": "images for a first run, as the pixel stream carries them",
+    "golden/logits.bin": "what the engine must answer: int32, little-endian, class by class, image by image",
+    "golden/expected.txt": "how many of both, and what the counters must be after the run",
+    "bench/verilator/Makefile": "`make` builds the C++ bench with Verilator and runs it",
+    "bench/verilator/bench.cpp": "loads the network, runs the images, compares logits and counters",
+    "bench/icarus/Makefile": "`make` does the same with Icarus Verilog",
+    "bench/icarus/bench.v": "the same bench in Verilog-2005",
+    "registers.md": "register map and error codes, to read",
+    "registers.rdl": "register map as SystemRDL",
+    "bivit_registers.h": "register map as a C header",
+    f"{ENGINE_TOP}.core": "FuseSoC core (CAPI2)",
+    "package_ip.tcl": "packs the engine for the IP catalog of AMD Vivado",
+    "constraints/clock.xdc": "the clock, for AMD Vivado",
+    "constraints/clock.sdc": "the clock, for tools that read SDC",
+    "constraints/clock.lpf": "the clock, for nextpnr-ecp5 and Lattice Diamond",
+    "engine.json": "configuration of the engine, for bivit",
+    "manifest.json": "ports, image, versions, and size and SHA-256 of every file",
+    "README.md": "this page",
+}
+#: Files from templates: those of every folder, those that need golden vectors, that for `aresetn`.
+_ALWAYS = (
+    "README.md",
+    "registers.rdl",
+    f"{ENGINE_TOP}.core",
+    "package_ip.tcl",
+    "constraints/clock.xdc",
+    "constraints/clock.sdc",
+    "constraints/clock.lpf",
+)
+_BENCHES = tuple(path for path in TEXTS if path.startswith("bench/"))
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a folder is about; the templates see its fields and properties.
+
+    Parameters
+    ----------
+    engine : EngineConfig
+    network, program : IntNetwork, Program, optional
+        What is loaded.
+    golden : Golden, optional
+        Golden vectors of the network.
+    embedded : bool
+        The Verilog holds the network.
+    aresetn : bool
+        The top module has `aclk` and `aresetn`.
+    clock_mhz : float
+        Frequency in the constraints.
+    """
+
+    engine: EngineConfig
+    network: IntNetwork | None = None
+    program: Program | None = None
+    golden: Golden | None = None
+    embedded: bool = False
+    aresetn: bool = False
+    clock_mhz: float = 100.0
+
+    @property
+    def top(self) -> str:
+        """Name of the module to integrate."""
+        return ARESETN_TOP if self.aresetn else ENGINE_TOP
+
+    @property
+    def sources(self) -> list[str]:
+        """Verilog files of the top."""
+        return [f"{ENGINE_TOP}.v", *([f"{ARESETN_TOP}.v"] if self.aresetn else [])]
+
+    @property
+    def fingerprint(self) -> str:
+        """The engine's, as ENGINE_HI and ENGINE_LO show it."""
+        return f"{self.engine.fingerprint():016x}"
+
+    @property
+    def interfaces(self) -> list[Interface]:
+        """Ports of the top, bus by bus."""
+        return interfaces(self.engine, aresetn=self.aresetn)
+
+    @property
+    def image(self) -> dict[str, Any] | None:
+        """Shape and size of the network's images; None without a network."""
+        if self.network is None:
+            return None
+        config = self.network.config
+        assert isinstance(config, ViTConfig)  # nothing else compiles
+        size = config.img_size * config.img_size * config.in_chans
+        return {
+            "height": config.img_size,
+            "width": config.img_size,
+            "channels": config.in_chans,
+            "bytes": size,
+            "beats": size // self.engine.pixel_bytes,
+            "classes": config.num_classes,
+            "order": "row by row from the top left, channels interleaved, one unsigned byte each",
+        }
+
+    @property
+    def sha256(self) -> str:
+        """Of the network; empty without one."""
+        return network_hash(self.network) if self.network else ""
+
+
+def templates() -> Environment:
+    """Return the templates of this folder; what is missing in one is an error."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
+        loader=PackageLoader("bivit.hw.folder"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.globals |= {
+        "version": __version__,
+        "licence": LICENCE,
+        "texts": TEXTS,
+        "registers": REGISTERS,
+        "register": BY_NAME,
+        "id_value": ID,
+        "register_version": MAP_VERSION,
+        "errors": ERROR_TEXTS,
+    }
+    made.filters["hex"] = lambda value, digits=2: f"0x{value:0{digits}x}"
+    return made
+
+
+def write_pages(facts: Facts, folder: Path) -> None:
+    """Write all files that come from templates.
+
+    Parameters
+    ----------
+    facts : Facts
+        What they are about.
+    folder : Path
+        Where; `README.md` lists what is in it by then, besides what is written here.
+    """
+    made = templates()
+    pages = [*_ALWAYS, *(_BENCHES if facts.golden else ())]
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    files = [path for path in TEXTS if path in there | {*pages, "manifest.json"}]
+    for page in pages:
+        text = made.get_template(f"{page}.j2").render(folder=facts, files=files)
+        (folder / page).parent.mkdir(parents=True, exist_ok=True)
+        write_text(folder / page, text)
