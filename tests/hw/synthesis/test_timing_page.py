@@ -28,7 +28,7 @@ from bivit.sim.units.machine import UNITS
 #: What every unit is to reach on ECP5, speed grade 6.
 LEAST_MHZ = 100.0
 #: Units that do not, or that were not measured, by docs/timing.json: none once they are mended.
-SLOW = {"dense", "matmul"}
+SLOW = {"dense"}
 #: Units that are placed quickly enough to be placed in every run of the tests.
 QUICK = ("value_sums", "registers", "logits")
 
