@@ -64,8 +64,8 @@ class Interface:
 #: Buses: prefix of their ports, protocol, role and meaning, in the order in which ports are listed.
 _BUSES: tuple[tuple[str, str, Role, str], ...] = (
     ("s_axil", "AXI4-Lite", "slave", "control and status registers, 32 bits"),
-    ("s_axis_load", "AXI4-Stream", "sink", "the network; bits 7:0 are the first byte, TLAST at the last beat"),
     ("s_axis_pixels", "AXI4-Stream", "sink", "images; bits 7:0 are the first byte, TLAST at an image's last beat"),
+    ("s_axis_load", "AXI4-Stream", "sink", "the network; bits 7:0 are the first byte, TLAST at the last beat"),
     (
         "m_axis_logits",
         "AXI4-Stream",
