@@ -13,6 +13,7 @@ from shapes import tiny_engine
 
 import bivit.hw
 from bivit.hw.engine import Engine
+from bivit.hw.synthesis.wrapper import PinWrapper
 
 for _module in pkgutil.walk_packages(bivit.hw.__path__, "bivit.hw."):
     import_module(_module.name)
@@ -26,7 +27,7 @@ def components(kind: type = wiring.Component) -> set[type]:
 
 @pytest.fixture(scope="module")
 def made() -> dict[type, dict[str, wiring.Member]]:
-    """The members of every component that an engine is made of; of a class, those of all components."""
+    """The members of every component that an engine behind pins is made of; of a class, those of all components."""
     found: dict[type, dict[str, wiring.Member]] = {}
     initialise = wiring.Component.__init__
 
@@ -36,7 +37,7 @@ def made() -> dict[type, dict[str, wiring.Member]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wiring.Component, "__init__", note)
-        Fragment.get(Engine(tiny_engine()), None)
+        Fragment.get(PinWrapper(Engine(tiny_engine()), "engine"), None)
     return found
 
 
