@@ -18,8 +18,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"unit": 247.0},
         },
         "loader": {
-            "luts": {"unit": 784.2},
-            "ffs": {"unit": 320.9},
+            "luts": {"unit": 805.5},
+            "ffs": {"unit": 369.5},
         },
         "settings": {
             "luts": {"unit": 74.0},
@@ -30,38 +30,38 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"unit": 36.0},
         },
         "edge": {
-            "luts": {"unit": 82.0},
-            "ffs": {"unit": 117.0},
+            "luts": {"unit": 103.0},
+            "ffs": {"unit": 263.0},
         },
         "core": {
-            "luts": {"unit": 490.9},
-            "ffs": {"unit": 396.0},
+            "luts": {"unit": 348.4},
+            "ffs": {"unit": 642.3},
         },
         "pixel_buffer": {
             "luts": {"byte": 4.399, "unit": 214.4},
             "ffs": {"byte": 0.25, "unit": 131.0},
         },
         "dense": {
-            "luts": {"dense_lane": 53.39, "dense_lane_bit": 0.0, "lane": 0.1584, "lane_bit": 7.76, "unit": 531.3},
-            "ffs": {"dense_lane": 49.97, "dense_lane_bit": 1.435, "lane": 0.1259, "lane_bit": 6.167, "unit": 311.7},
+            "luts": {"dense_lane": 61.09, "dense_lane_bit": 0.0, "lane": 0.1697, "lane_bit": 8.313, "unit": 350.3},
+            "ffs": {"dense_lane": 0.0, "dense_lane_bit": 2.481, "lane": 0.1569, "lane_bit": 7.689, "unit": 632.4},
         },
         "x": {
             "luts": {},
             "ffs": {},
         },
         "sign_norm": {
-            "luts": {"lane": 103.1, "lane_sum_bit": 2.312, "root_bit_squared": 0.4799, "row_bit": 0.0, "unit": 0.0},
-            "ffs": {"lane": 54.45, "lane_sum_bit": 7.156, "root_bit_squared": 0.6681, "row_bit": 0.0, "unit": 0.0},
+            "luts": {"lane": 87.44, "lane_sum_bit": 2.262, "root_bit_squared": 0.4965, "row_bit": 0.0, "unit": 0.0},
+            "ffs": {"lane": 54.85, "lane_sum_bit": 7.14, "root_bit_squared": 0.6721, "row_bit": 0.0, "unit": 0.0},
         },
         "matmul": {
             "luts": {
                 "column_bit": 0.0,
-                "dot_bit": 1.042,
-                "dot_lut4": 96.34,
-                "dot_lut6": 85.58,
-                "operand_lut4": 129.8,
-                "operand_lut6": 38.07,
-                "unit": 149.8,
+                "dot_bit": 0.9641,
+                "dot_lut4": 96.71,
+                "dot_lut6": 86.07,
+                "operand_lut4": 131.3,
+                "operand_lut6": 39.2,
+                "unit": 205.7,
             },
             "ffs": {
                 "column_bit": 0.0,
@@ -70,7 +70,7 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
                 "dot_lut6": 59.02,
                 "operand_lut4": 267.9,
                 "operand_lut6": 267.9,
-                "unit": 218.4,
+                "unit": 274.4,
             },
         },
         "weights": {
@@ -82,12 +82,12 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"beat": 0.0, "unit": 0.0},
         },
         "bit_store": {
-            "luts": {"column": 195.2, "lane": 0.0, "row": 437.9, "slot": 2.014, "unit": 194.8},
+            "luts": {"column": 195.2, "lane": 0.0, "row": 437.8, "slot": 2.017, "unit": 195.8},
             "ffs": {"column": 0.0, "lane": 7.701, "row": 0.0, "slot": 0.2188, "unit": 19.06},
         },
         "value_sums": {
-            "luts": {"column_bit": 1.128, "unit": 2.807},
-            "ffs": {"column_bit": 1.005, "unit": 7.554},
+            "luts": {"column_bit": 1.134, "unit": 10.45},
+            "ffs": {"column_bit": 2.074, "unit": 22.6},
         },
         "head_buffer": {
             "luts": {},
@@ -95,25 +95,31 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
         },
         "head_norm": {
             "luts": {
-                "lane": 52.43,
-                "lane_sum_bit": 3.816,
-                "root_bit_squared": 0.463,
+                "lane": 59.07,
+                "lane_sum_bit": 3.196,
+                "root_bit_squared": 0.481,
                 "row_bit": 0.0,
-                "unit": 0.0001928,
+                "unit": 0.0002003,
             },
-            "ffs": {"lane": 0.0, "lane_sum_bit": 13.29, "root_bit_squared": 0.1498, "row_bit": 11.38, "unit": 6.24e-05},
+            "ffs": {
+                "lane": 0.0,
+                "lane_sum_bit": 13.29,
+                "root_bit_squared": 0.1539,
+                "row_bit": 11.38,
+                "unit": 6.409e-05,
+            },
         },
         "attention_threshold": {
-            "luts": {"lane": 103.4, "sum_bit": 0.2218, "unit": 124.4},
-            "ffs": {"lane": 43.56, "sum_bit": 6.14, "unit": 203.4},
+            "luts": {"lane": 83.53, "sum_bit": 1.847, "unit": 142.4},
+            "ffs": {"lane": 43.57, "sum_bit": 7.204, "unit": 233.7},
         },
         "residual_add": {
-            "luts": {"lane": 61.5, "lane_bit": 1.153, "unit": 0.0},
-            "ffs": {"lane": 95.14, "lane_bit": 2.996, "unit": 87.22},
+            "luts": {"lane": 57.75, "lane_bit": 1.543, "unit": 0.0},
+            "ffs": {"lane": 114.1, "lane_bit": 2.996, "unit": 87.22},
         },
         "last_norm": {
-            "luts": {"lane": 50.42, "lane_bit": 2.245, "row_bit": 2.466, "unit": 159.6},
-            "ffs": {"lane": 57.96, "lane_bit": 1.008, "row_bit": 5.853, "unit": 260.2},
+            "luts": {"lane": 46.39, "lane_bit": 2.389, "row_bit": 2.443, "unit": 215.2},
+            "ffs": {"lane": 57.97, "lane_bit": 1.008, "row_bit": 5.855, "unit": 277.2},
         },
         "logits": {
             "luts": {"lane": 32.16, "unit": 20.76},
@@ -130,8 +136,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"unit": 247.0},
         },
         "loader": {
-            "luts": {"unit": 1243.0},
-            "ffs": {"unit": 320.9},
+            "luts": {"unit": 1224.0},
+            "ffs": {"unit": 369.5},
         },
         "settings": {
             "luts": {"unit": 77.0},
@@ -142,38 +148,50 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"unit": 36.0},
         },
         "edge": {
-            "luts": {"unit": 115.0},
-            "ffs": {"unit": 114.0},
+            "luts": {"unit": 125.0},
+            "ffs": {"unit": 261.0},
         },
         "core": {
-            "luts": {"unit": 550.3},
-            "ffs": {"unit": 337.4},
+            "luts": {"unit": 434.2},
+            "ffs": {"unit": 641.1},
         },
         "pixel_buffer": {
             "luts": {"byte": 7.954, "unit": 284.2},
             "ffs": {"byte": 0.05225, "unit": 132.8},
         },
         "dense": {
-            "luts": {"dense_lane": 26.14, "dense_lane_bit": 2.089, "lane": 0.1884, "lane_bit": 9.231, "unit": 561.4},
-            "ffs": {"dense_lane": 84.12, "dense_lane_bit": 0.0, "lane": 0.1872, "lane_bit": 9.173, "unit": 138.4},
+            "luts": {"dense_lane": 20.33, "dense_lane_bit": 2.312, "lane": 0.1886, "lane_bit": 9.241, "unit": 648.7},
+            "ffs": {"dense_lane": 28.83, "dense_lane_bit": 2.24, "lane": 0.2509, "lane_bit": 12.29, "unit": 451.8},
         },
         "x": {
             "luts": {},
             "ffs": {},
         },
         "sign_norm": {
-            "luts": {"lane": 186.9, "lane_sum_bit": 1.277, "root_bit_squared": 0.0, "row_bit": 12.34, "unit": 0.0},
-            "ffs": {"lane": 272.9, "lane_sum_bit": 1.095, "root_bit_squared": 0.9545, "row_bit": 0.0, "unit": 0.0},
+            "luts": {
+                "lane": 0.2946,
+                "lane_sum_bit": 7.649,
+                "root_bit_squared": 0.7562,
+                "row_bit": 0.0721,
+                "unit": 0.000315,
+            },
+            "ffs": {
+                "lane": 0.4785,
+                "lane_sum_bit": 12.43,
+                "root_bit_squared": 1.056,
+                "row_bit": 0.1091,
+                "unit": 0.0004396,
+            },
         },
         "matmul": {
             "luts": {
-                "column_bit": 0.1159,
-                "dot_bit": 1.94,
-                "dot_lut4": 134.1,
-                "dot_lut6": 172.7,
-                "operand_lut4": 143.6,
-                "operand_lut6": 50.5,
-                "unit": 41.33,
+                "column_bit": 0.0,
+                "dot_bit": 1.806,
+                "dot_lut4": 135.5,
+                "dot_lut6": 172.8,
+                "operand_lut4": 145.3,
+                "operand_lut6": 53.45,
+                "unit": 110.3,
             },
             "ffs": {
                 "column_bit": 0.0,
@@ -182,16 +200,16 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
                 "dot_lut6": 59.17,
                 "operand_lut4": 267.3,
                 "operand_lut6": 267.3,
-                "unit": 1037.0,
+                "unit": 1082.0,
             },
         },
         "weights": {
-            "luts": {"beat": 0.875, "unit": 11.0},
-            "ffs": {"beat": -0.07796, "unit": 0.0},
+            "luts": {"beat": 1.125, "unit": 6.0},
+            "ffs": {"beat": 0.0, "unit": 0.0},
         },
         "preload": {
-            "luts": {"beat": 3.0, "unit": 2.0},
-            "ffs": {"beat": -0.3872, "unit": 0.0},
+            "luts": {"beat": 2.0, "unit": 5.0},
+            "ffs": {"beat": 0.0, "unit": 0.0},
         },
         "bit_store": {
             "luts": {"column": 124.3, "lane": 127.5, "row": 522.5, "slot": 3.28, "unit": 0.0},
@@ -199,7 +217,7 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
         },
         "value_sums": {
             "luts": {"column_bit": 2.154, "unit": 4.325},
-            "ffs": {"column_bit": 1.005, "unit": 7.554},
+            "ffs": {"column_bit": 2.074, "unit": 22.6},
         },
         "head_buffer": {
             "luts": {},
@@ -207,31 +225,31 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
         },
         "head_norm": {
             "luts": {
-                "lane": 47.67,
-                "lane_sum_bit": 7.484,
-                "root_bit_squared": 0.6125,
-                "row_bit": 0.0,
-                "unit": 0.0002551,
+                "lane": 112.6,
+                "lane_sum_bit": 4.213,
+                "root_bit_squared": 0.2288,
+                "row_bit": 9.488,
+                "unit": 9.528e-05,
             },
             "ffs": {
-                "lane": 0.4732,
-                "lane_sum_bit": 14.71,
-                "root_bit_squared": 0.861,
-                "row_bit": 1.025,
-                "unit": 0.0003586,
+                "lane": 63.32,
+                "lane_sum_bit": 12.48,
+                "root_bit_squared": 0.9347,
+                "row_bit": 0.0,
+                "unit": 0.0003893,
             },
         },
         "attention_threshold": {
-            "luts": {"lane": 229.2, "sum_bit": 0.0, "unit": 211.3},
-            "ffs": {"lane": 43.04, "sum_bit": 1.832, "unit": 317.2},
+            "luts": {"lane": 223.2, "sum_bit": 3.968, "unit": 242.7},
+            "ffs": {"lane": 43.55, "sum_bit": 7.64, "unit": 241.2},
         },
         "residual_add": {
-            "luts": {"lane": 58.91, "lane_bit": 1.934, "unit": 2.179},
-            "ffs": {"lane": 95.82, "lane_bit": 2.937, "unit": 85.73},
+            "luts": {"lane": 61.19, "lane_bit": 1.726, "unit": 0.4704},
+            "ffs": {"lane": 114.1, "lane_bit": 2.996, "unit": 87.22},
         },
         "last_norm": {
-            "luts": {"lane": 28.07, "lane_bit": 5.348, "row_bit": 0.0, "unit": 446.6},
-            "ffs": {"lane": 58.08, "lane_bit": 1.003, "row_bit": 6.535, "unit": 227.7},
+            "luts": {"lane": 10.58, "lane_bit": 6.186, "row_bit": 0.0, "unit": 490.3},
+            "ffs": {"lane": 58.11, "lane_bit": 1.002, "row_bit": 6.543, "unit": 298.3},
         },
         "logits": {
             "luts": {"lane": 32.36, "unit": 41.71},

@@ -126,12 +126,15 @@ class LastNormUnit(Unit):
         return {"unit": 1, "lane": self.lanes, "lane_bit": self.lanes * self.sum_bits, "row_bit": row_bits}
 
     def products(self) -> list[Product]:
-        """N_c*x, then times Q, of which only the bits of y and those below are kept; its limbs are 17 bits apart."""
+        """N_c*x, then times Q, of which only the bits of y and those below are kept."""
         f, block = self.engine.formats, self.engine.block_bits
         kept = f.head_m - f.head_frac_bits + self.y_bits
-        step, q_limbs = block[1] - 1, len(limbs(self.q_bits + 1, block[1]))
-        normalised = partial_products(self._normalised_operands, block)
-        trimmed = [(min(a, kept - step * (k % q_limbs)), b) for k, (a, b) in enumerate(normalised)]
+        q_limbs = len(limbs(self.q_bits + 1, block[1]))
+        trimmed = []
+        for k, (a, b) in enumerate(partial_products(self._normalised_operands, block)):
+            at = (block[0] - 1) * (k // q_limbs) + (block[1] - 1) * (k % q_limbs)  # of the product's lowest bit
+            if at < kept:
+                trimmed.append((min(a, kept - at), b))
         return partial_products(self._scaled_operands, block) + trimmed
 
     def probes(self) -> list[Probe]:
