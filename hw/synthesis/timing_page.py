@@ -143,7 +143,7 @@ def load(kept: Path = FIGURES) -> tuple[Figures, dict[str, str]]:
 
 
 def clocks(figures: Figures) -> dict[str, Clock]:
-    """Return the clock of each family: that of a whole engine where it is known, else of the slowest unit of all.
+    """Return the clock of each family of which a whole engine's is known: units by themselves are faster.
 
     Parameters
     ----------
@@ -151,15 +151,13 @@ def clocks(figures: Figures) -> dict[str, Clock]:
     """
     found: dict[str, Clock] = {}
     for name, section in SECTIONS.items():
-        timed = {unit: speed for unit, speed in figures.get(name, {}).items() if isinstance(speed, Speed)}
-        if not timed or (WHOLE not in timed and not set(UNITS) <= set(timed)):
+        speed = figures.get(name, {}).get(WHOLE)
+        if not isinstance(speed, Speed):
             continue
-        unit = WHOLE if WHOLE in timed else min(timed, key=lambda one: timed[one].fmax_mhz)
-        what = "all of it in one piece" if unit == WHOLE else f"its slowest unit, {unit}, by itself"
         clock = Clock(
-            math.floor(10 * timed[unit].fmax_mhz) / 10,
+            math.floor(10 * speed.fmax_mhz) / 10,
             "placed" if section.family in PARTS else "modelled",
-            f"{section.title} on {section.part}: {what} (docs/timing.md)",
+            f"{section.title} on {section.part}, all of it in one piece (docs/timing.md)",
         )
         if section.family not in found or clock.mhz < found[section.family].mhz:
             found[section.family] = clock
