@@ -38,8 +38,6 @@ class Ram:
         Read ports.
     read_bits : int, optional
         Bits of a word that are read; all by default.
-    shared_data : bool
-        Whether the groups of bits that are written together all take the same data.
     collides : bool
         Whether a word may be read in the cycle in which it is written.
     """
@@ -49,7 +47,6 @@ class Ram:
     write_bits: int | None = None
     readers: int = 1
     read_bits: int | None = None
-    shared_data: bool = False
     collides: bool = True
 
     @property
@@ -106,7 +103,6 @@ def loadable(memory: LoadMemory) -> Ram:
         2 * bank,
         write_bits=BEAT_BITS,
         read_bits=memory.width,
-        shared_data=True,
         collides=False,
     )
 
@@ -131,9 +127,8 @@ def ram_cost(ram: Ram, family: Family) -> Cost:
     if family == "ecp5" and ram.collides:
         # The block gives no defined word when the one being written is read: a copy of the written bits stands in.
         luts += ram.readers * (ram.used_bits + ram.depth.bit_length())
-        copied = min(ram.granule if ram.shared_data else ram.width, ram.used_bits)
         enables = ram.granules if ram.granules > 1 else 0
-        ffs += ram.readers * (2 * (copied + enables) + ram.depth.bit_length())
+        ffs += ram.readers * (2 * (ram.used_bits + enables) + ram.depth.bit_length())
     return Cost(luts=luts, ffs=ffs, dsps=0, brams=primitives * primitive.brams)
 
 

@@ -105,7 +105,7 @@ def test_a_preset_goes_before_a_file_of_its_name(tmp_path: Path, monkeypatch: py
 
 def test_the_seed_gives_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "bivit.hw.folder.generate.engine_verilog", lambda engine: "module bivit_engine ();\nendmodule\n"
+        "bivit.hw.folder.generate.engine_verilog", lambda engine, contents: "module bivit_engine ();\nendmodule\n"
     )
     streams = []
     for seed in (0, 5, 5):
@@ -122,7 +122,7 @@ def test_the_seed_gives_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_without_a_network_digits_is_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "bivit.hw.folder.generate.engine_verilog", lambda engine: "module bivit_engine ();\nendmodule\n"
+        "bivit.hw.folder.generate.engine_verilog", lambda engine, contents: "module bivit_engine ();\nendmodule\n"
     )
     result = run_json(tmp_path, monkeypatch, "generate")
     assert result["engine"] == "digits"
