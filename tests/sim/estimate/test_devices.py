@@ -5,7 +5,6 @@ import pytest
 from bivit.sim.engine.presets import ENGINES
 from bivit.sim.errors import BivitError
 from bivit.sim.estimate.clocks import CLOCKS, Clock
-from bivit.sim.estimate.constants import CONSTANTS
 from bivit.sim.estimate.devices import ALIASES, DEVICES, device
 from bivit.sim.estimate.resources import estimate_resources
 
@@ -64,15 +63,6 @@ def test_nothing_is_estimated_for_parts_without_constants(name: str) -> None:
     assert {row.value for row in report.rows} == {None}
     assert all(DEVICES[name].architecture in row.source for row in report.rows)
     assert report.fits is None
-
-
-def test_series_7_takes_the_logic_of_ultrascale_until_it_is_measured() -> None:
-    rows = [row for row in estimate_resources(ENGINES["digits"], "arty-a7-35").rows if row.quantity == "luts"]
-    if "xc7" in CONSTANTS:
-        assert {row.kind for row in rows} == {"estimated"}
-    else:
-        assert {row.kind for row in rows} == {"assumed"}
-        assert all("not measured on xc7" in row.source for row in rows)
 
 
 def test_block_memory_adds_up_to_the_data_sheets_megabits() -> None:
