@@ -20,6 +20,7 @@ NETWORK = {"sim", "sim.system", "sim.network"}
 ENGINE = NETWORK | {"sim.engine"}
 UNITS = ENGINE | {"sim.units"}
 PROGRAM = UNITS | {"sim.program"}
+FLOW = ENGINE | {"sim.flow"}
 SIM = PROGRAM | {"sim.reference", "sim.estimate", "sim.counts", "sim.qonnx"}
 MODEL = {"model", "model.data", "model.files", "model.importing", "model.integer", "model.train", "model.vit"}
 ROOMS = {
@@ -30,6 +31,7 @@ ROOMS = {
     "sim.engine": NETWORK,
     "sim.units": ENGINE,
     "sim.program": UNITS,
+    "sim.flow": ENGINE,
     "sim.estimate": PROGRAM,
     "sim.counts": NETWORK,
     "sim.qonnx": NETWORK,
@@ -42,6 +44,7 @@ ROOMS = {
     "model.train": NETWORK | {"model", "model.data", "model.files", "model.vit"},
     "hw.parts": {"sim", "sim.engine"},
     "hw.units": UNITS | {"hw.parts"},
+    "hw.flow": FLOW | {"hw.parts"},
     "hw": UNITS | {"hw.parts", "hw.units"},
     "hw.folder": PROGRAM | {"sim.reference", "hw"},
     "hw.delays": {"sim"},

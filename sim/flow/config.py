@@ -1,0 +1,124 @@
+"""The configuration of a dataflow engine: array and limits, and widths and depths of what works beside the array."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..engine.config import EngineConfig
+from ..engine.words import ceil_div
+from ..errors import check
+
+#: Slots of each ring and queue: field, least, and most.
+_DEPTHS = {
+    "residual_slots": (2, 16),
+    "head_slots": (2, 16),
+    "score_slots": (2, 16),
+    "attention_slots": (2, 16),
+    "norm_slots": (2, 16),
+    "context_slots": (1, 16),
+    "hidden_slots": (1, 16),
+    "staging_slots": (2, 16),
+}
+#: Images in flight, at most.
+_MOST_IMAGES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowConfig:
+    """Shape of one dataflow engine.
+
+    A unit of so many lanes takes whole rows of `columns` sums side by side, or an even part of one row, a cycle.
+
+    Parameters
+    ----------
+    engine : EngineConfig
+        Array, formats and the largest model; its `lanes` are those of the patch embedding.
+    drain_rows : int
+        Rows of sums that leave the array in a cycle, 1 to `rows`: a multiple of the rows that any unit takes.
+    norm_lanes : int
+        Elements a cycle of ResidualAdd with its statistics, and of SignNorm.
+    head_norm_lanes : int
+        Elements a cycle of either pipeline of HeadNorm, at most 64.
+    softmax_lanes : int
+        Scores a cycle of the sums of Exp, and of the comparison.
+    value_rows : int
+        Rows of bits that are written to the values in a cycle: a power of two.
+    images : int
+        Images in flight, 1 to 8.
+    residual_slots, head_slots, score_slots : int
+        Tiles of sums, and tiles and heads of sums and scores, that wait for their unit.
+    attention_slots, norm_slots, context_slots, hidden_slots : int
+        Tiles of bits (of the attention, tiles and heads); of the norms, for each of the two.
+    staging_slots : int
+        Tiles of x between ResidualAdd and SignNorm.
+
+    Raises
+    ------
+    BivitError
+        When a value is out of range: what, allowed, got.
+    """
+
+    engine: EngineConfig
+    drain_rows: int
+    norm_lanes: int
+    head_norm_lanes: int
+    softmax_lanes: int
+    value_rows: int = 1
+    images: int = 2
+    residual_slots: int = 4
+    head_slots: int = 4
+    score_slots: int = 4
+    attention_slots: int = 4
+    norm_slots: int = 3
+    context_slots: int = 3
+    hidden_slots: int = 3
+    staging_slots: int = 4
+
+    def __post_init__(self) -> None:
+        rows = self.engine.rows
+        check(1 <= self.drain_rows <= rows, f"drain_rows must be 1 to rows ({rows}), got {self.drain_rows}")
+        for name in ("norm_lanes", "head_norm_lanes", "softmax_lanes"):
+            self._check_lanes(name)
+        check(self.head_norm_lanes <= 64, f"head_norm_lanes must be at most 64, got {self.head_norm_lanes}")
+        check(
+            self.value_rows > 0 and self.value_rows & (self.value_rows - 1) == 0,
+            f"value_rows must be a power of two, got {self.value_rows}",
+        )
+        check(1 <= self.images <= _MOST_IMAGES, f"images must be 1 to {_MOST_IMAGES}, got {self.images}")
+        for name, (least, most) in _DEPTHS.items():
+            value = getattr(self, name)
+            check(least <= value <= most, f"{name} must be {least} to {most}, got {value}")
+
+    def _check_lanes(self, name: str) -> None:
+        """Check that lanes are even parts of a row of sums, or whole rows that the drain delivers together."""
+        lanes, columns = getattr(self, name), self.engine.columns
+        even = lanes > 0 and (lanes % columns == 0 or columns % lanes == 0)
+        check(even, f"{name} must divide columns ({columns}) or be a multiple of it, got {lanes}")
+        side = self.rows_of(lanes)
+        check(
+            self.drain_rows % side == 0,
+            f"drain_rows must be a multiple of the {side} rows that {name} {lanes} takes, got {self.drain_rows}",
+        )
+
+    def rows_of(self, lanes: int) -> int:
+        """Return how many rows a unit of so many lanes takes side by side.
+
+        Parameters
+        ----------
+        lanes : int
+        """
+        return max(1, lanes // self.engine.columns)
+
+    def columns_of(self, lanes: int) -> int:
+        """Return how many columns of a row such a unit takes in a cycle.
+
+        Parameters
+        ----------
+        lanes : int
+        """
+        return min(lanes, self.engine.columns)
+
+    @property
+    def drain_cycles(self) -> int:
+        """Cycles in which the sums of a tile leave the shadow registers."""
+        return ceil_div(self.engine.rows, self.drain_rows)
