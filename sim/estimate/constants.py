@@ -245,8 +245,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"lane": 32.36, "unit": 33.42},
         },
         "logits_queue": {
-            "luts": {"level_bit": 4.309, "unit": 0.0},
-            "ffs": {"level_bit": 2.556, "unit": 2.849},
+            "luts": {"level_bit": 4.379, "unit": 0.0},
+            "ffs": {"level_bit": 2.657, "unit": 1.994},
         },
     },
     "ecp5": {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import kernel
+from ..system.jit import kernel
 from .popcount import TURNS, Bits, Chunks, Int32s, Int64s, Ints, Words, aligned_words, aligned_zeros, ones16, pack_flags
 
 #: What a score starts from where a key may not attend, and is lowered by where a window's mask says so.

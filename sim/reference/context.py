@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import kernel
+from ..system.jit import kernel
 from .popcount import TURNS, Int64s, Ints, Words, aligned_words, aligned_zeros, pack_flags, popcount
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bits import signed_range
-from .jit import kernel
+from ..system.jit import kernel
 
 
 def saturate_signed(values: NDArray[np.int64], bits: int) -> tuple[NDArray[np.int64], int]:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..network.formats import Formats
+from ..system.jit import kernel
 from .fixed import root, round_half_up_shift
-from .jit import kernel
 
 Int64s = NDArray[np.int64]
 Int32s = NDArray[np.int32]

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..network.config import ModelConfig
+from ..system.jit import kernel
 from .fixed import round_half_up_shift
-from .jit import kernel
 from .popcount import Bits, Int32s, Int64s
 
 #: Patches and outputs whose products are summed together: each loaded pixel and weight serves as many.

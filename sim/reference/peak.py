@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import kernel
+from ..system.jit import kernel
 from .popcount import Int64s, Words, popcount
 
 

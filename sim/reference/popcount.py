@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit import kernel
+from ..system.jit import kernel
 
 Bits = NDArray[np.uint8]
 Ints = NDArray[np.signedinteger[Any]]

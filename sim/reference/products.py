@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import kernel
+from ..system.jit import kernel
 from .popcount import Ints, Words, aligned_words, pack_flags, popcount
 
 #: Rows of activations that share a loaded word of weights.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..system.jit import kernel
 from .fixed import root
-from .jit import kernel
 from .popcount import TURNS, Bits, Int32s, Int64s, Ints, Words, aligned_words, aligned_zeros, pack_flags
 
 

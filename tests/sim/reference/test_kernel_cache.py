@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bivit.sim.reference.jit import KERNEL_SOURCES, kernels_hash
+from bivit.sim.system.jit import KERNEL_SOURCES, kernels_hash
 from bivit.sim.system.sources import sources_hash
 from helpers import ROOT
 
@@ -18,7 +18,8 @@ FOLDERS = ("sim", "hw", "model", "cosim", "cli")
 SCRIPT = """
 import numba
 import numpy as np
-from bivit.sim.reference import jit, products
+from bivit.sim.reference import products
+from bivit.sim.system import jit
 from bivit.sim.reference.fixed import isqrt
 assert isqrt(np.array([17]))[0] == 4
 print(jit.CACHE, len(list(jit.CACHE.glob("**/*.nbi"))) if jit.CACHE else None, numba.config.CACHE_DIR)

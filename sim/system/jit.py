@@ -15,13 +15,13 @@ from typing import Any
 
 import numba
 
-from ..system.caches import cache_folder, writable
-from ..system.sources import PACKAGE, sources_hash
+from .caches import cache_folder, writable
+from .sources import PACKAGE, sources_hash
 
 _config: Any = numba.config
 
 #: All that a kernel may call or take a constant from, relative to the package: a folder with its modules, and a file.
-KERNEL_SOURCES = ("sim/reference", "sim/bits.py")
+KERNEL_SOURCES = ("sim/reference", "sim/flow", "sim/bits.py")
 
 
 def kernels_hash(package: Path = PACKAGE) -> str:

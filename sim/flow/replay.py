@@ -1,0 +1,240 @@
+"""The cycle model: a slot table replayed in order, each operation as soon as credits allow.
+
+The table says what the array does next, rings and units say when: an operation waits for its operands, for room where
+it writes, and for the drain. Units take their jobs in order, and what they give back is seen a cycle later. So every
+time is a maximum of earlier ones plus a constant.
+"""
+
+from __future__ import annotations
+
+from ..system.jit import kernel
+from .replay_state import (
+    ADD_CYCLES,
+    ANSWERED,
+    COUNTED,
+    DENSE,
+    EMBEDDED,
+    EMBEDS,
+    FINISHED,
+    FREE,
+    HEAD_CYCLES,
+    IMAGE,
+    POPPED,
+    PUSHED,
+    ROWS,
+    SIGN_CYCLES,
+    SOFTMAX_CYCLES,
+    UNKNOWN,
+    Job,
+    Plan,
+    Ready,
+    Ring,
+    State,
+    Unit,
+)
+from .streams import Part
+
+#: The numbers of what is named in `streams` and `replay_state`, for numba.
+_KEY, _QUERY, _VALUE = (int(part) for part in Part)
+_R_RESIDUAL, _R_HEAD, _R_SCORE, _R_ATTENTION, _R_NORM1, _R_NORM2, _R_QUERY = (int(ring) for ring in list(Ring)[:7])
+_R_KEYS, _R_VALUES, _R_CONTEXT, _R_HIDDEN, _R_STAGING1, _R_STAGING2 = (int(ring) for ring in list(Ring)[7:])
+_NORM1, _NORM2, _CONTEXT_BITS, _HIDDEN_BITS, _QUERY_BITS = (int(ready) for ready in Ready)
+_RESIDUAL, _SIGN, _STATS, _APPLY, _SUM, _COMPARE = (int(unit) for unit in Unit)
+_JOB_PROJ, _JOB_FC2, _JOB_LAST, _JOB_LOAD = (int(job) for job in Job)
+
+#: Where a tile's attention bits stand, behind its operands.
+HEADS = len(Ready)
+#: A credit is seen in the cycle after it is given.
+SEEN = 1
+#: A time beyond all others.
+_NEVER = 1 << 60
+#: The last cycle before it.
+FOREVER = _NEVER - 1
+
+
+@kernel()
+def _room(state: State, plan: Plan, ring: int) -> int:
+    """When a slot of a ring is free: 0 if it always was, `UNKNOWN` if nobody has given it back yet."""
+    slot = state.credits[ring, 0] - plan.slots[ring]
+    if slot < 0:
+        return 0
+    return state.given[ring, slot % state.given.shape[1]] if slot < state.credits[ring, 1] else UNKNOWN
+
+
+@kernel()
+def _give(state: State, ring: int, when: int) -> None:
+    state.given[ring, state.credits[ring, 1] % state.given.shape[1]] = when
+    state.credits[ring, 1] += 1
+
+
+@kernel()
+def _push(state: State, unit: int, kind: int, tile: int, group: int, when: int, last: int) -> None:
+    place = state.units[unit, PUSHED] % state.jobs.shape[1]
+    job = state.jobs[unit, place]
+    job[0], job[1], job[2], job[3], job[4] = kind, tile, group, when, last
+    state.units[unit, PUSHED] += 1
+
+
+@kernel()
+def _residual(state: State, plan: Plan) -> bool:
+    """Do the next job of ResidualAdd, if there is one and its room is known."""
+    if state.units[_RESIDUAL, POPPED] == state.units[_RESIDUAL, PUSHED]:
+        return False
+    kind, tile, group, when, last = state.jobs[_RESIDUAL, state.units[_RESIDUAL, POPPED] % state.jobs.shape[1]]
+    d = plan.durations
+    of = tile % plan.tiles
+    if kind == _JOB_LOAD and group == 0:
+        room = _room(state, plan, _R_STAGING1)
+        if room == UNKNOWN:
+            return False
+        state.credits[_R_STAGING1, 0] += 1
+        when = max(when, room + SEEN)
+    state.units[_RESIDUAL, POPPED] += 1
+    start = max(state.units[_RESIDUAL, FREE], when)
+    end = start + d.tiles[ADD_CYCLES, of]
+    state.units[_RESIDUAL, FREE] = end
+    if kind != _JOB_LOAD:
+        _give(state, _R_RESIDUAL, end)
+    if not last:
+        return True
+    if kind == _JOB_LAST:
+        image = state.turns[(tile // plan.tiles) % state.turns.shape[0], IMAGE]
+        if of == plan.tiles - 1:
+            state.images[image, FINISHED] = end + d.add
+        return True
+    # Roots come a row a cycle, and the apply pass may not overtake them.
+    first_root = start + d.add + d.root
+    last_root = max(end, start + d.tiles[ROWS, of]) + d.add + d.root
+    beside = d.tiles[SIGN_CYCLES, of] // d.tiles[ROWS, of]
+    _push(state, _SIGN, kind, tile, 0, max(first_root, last_root - d.tiles[SIGN_CYCLES, of] + beside), 1)
+    return True
+
+
+@kernel()
+def _sign(state: State, plan: Plan) -> bool:
+    """Do the next job of SignNorm."""
+    if state.units[_SIGN, POPPED] == state.units[_SIGN, PUSHED]:
+        return False
+    kind, tile, _, when, _ = state.jobs[_SIGN, state.units[_SIGN, POPPED] % state.jobs.shape[1]]
+    ring = _R_NORM2 if kind == _JOB_PROJ else _R_NORM1
+    room = _room(state, plan, ring)
+    if room == UNKNOWN:
+        return False
+    state.units[_SIGN, POPPED] += 1
+    state.credits[ring, 0] += 1
+    end = max(state.units[_SIGN, FREE], when, room + SEEN) + plan.durations.tiles[SIGN_CYCLES, tile % plan.tiles]
+    state.units[_SIGN, FREE] = end
+    _give(state, _R_STAGING2 if kind == _JOB_PROJ else _R_STAGING1, end)
+    state.tiles[tile % state.tiles.shape[0], _NORM2 if kind == _JOB_PROJ else _NORM1] = end + plan.durations.apply
+    return True
+
+
+@kernel()
+def _written(state: State, plan: Plan, part: int, tile: int, when: int) -> None:
+    """Count a written part of q, k or v; the last one makes them an operand, of the lane's next turn."""
+    turn, depth = tile // plan.tiles, state.turns.shape[0]
+    place = (tile + plan.lanes * plan.tiles if part == _QUERY else turn + plan.lanes) % depth
+    state.turns[place, COUNTED + 2 * part] += 1
+    state.turns[place, COUNTED + 2 * part + 1] = max(state.turns[place, COUNTED + 2 * part + 1], when)
+    whole = plan.heads * (plan.head_groups if part == _VALUE else 1) * (1 if part == _QUERY else plan.tiles)
+    if state.turns[place, COUNTED + 2 * part] == whole and part == _QUERY:
+        state.tiles[place, _QUERY_BITS] = state.turns[place, COUNTED + 2 * part + 1]
+        state.turns[place, COUNTED + 2 * part], state.turns[place, COUNTED + 2 * part + 1] = 0, UNKNOWN
+
+
+@kernel()
+def _whole(state: State, plan: Plan, part: int, turn: int) -> int:
+    """When all keys or values of a turn are there."""
+    place = turn % state.turns.shape[0]
+    whole = plan.heads * (plan.head_groups if part == _VALUE else 1) * plan.tiles
+    return state.turns[place, COUNTED + 2 * part + 1] if state.turns[place, COUNTED + 2 * part] == whole else UNKNOWN
+
+
+@kernel()
+def _head(state: State, plan: Plan) -> bool:
+    """Do the next job of HeadNorm, both of its pipelines."""
+    if state.units[_STATS, POPPED] == state.units[_STATS, PUSHED]:
+        return False
+    part, tile, _, when, _ = state.jobs[_STATS, state.units[_STATS, POPPED] % state.jobs.shape[1]]
+    state.units[_STATS, POPPED] += 1
+    d = plan.durations
+    cycles, row = (
+        d.tiles[HEAD_CYCLES, tile % plan.tiles],
+        d.tiles[HEAD_CYCLES, tile % plan.tiles] // d.tiles[ROWS, tile % plan.tiles],
+    )
+    start = max(state.units[_STATS, FREE], when)
+    state.units[_STATS, FREE] = start + cycles
+    end = max(state.units[_APPLY, FREE], start + max(1, row) + d.head_root) + cycles
+    state.units[_APPLY, FREE] = end
+    _give(state, _R_HEAD, end)
+    _written(state, plan, part, tile, end + d.head_apply)
+    return True
+
+
+@kernel()
+def _sum(state: State, plan: Plan) -> bool:
+    """Do the next job of the sums of Exp."""
+    if state.units[_SUM, POPPED] == state.units[_SUM, PUSHED]:
+        return False
+    head, tile, _, when, _ = state.jobs[_SUM, state.units[_SUM, POPPED] % state.jobs.shape[1]]
+    state.units[_SUM, POPPED] += 1
+    d = plan.durations
+    cycles = d.tiles[SOFTMAX_CYCLES, tile % plan.tiles]
+    start = max(state.units[_SUM, FREE], when + d.top)
+    state.units[_SUM, FREE] = start + cycles
+    _push(state, _COMPARE, head, tile, 0, start + max(1, cycles // d.tiles[ROWS, tile % plan.tiles]) + d.limit, 1)
+    return True
+
+
+@kernel()
+def _compare(state: State, plan: Plan) -> bool:
+    """Do the next job of the comparison, where there is room for its bits."""
+    if state.units[_COMPARE, POPPED] == state.units[_COMPARE, PUSHED]:
+        return False
+    head, tile, _, when, _ = state.jobs[_COMPARE, state.units[_COMPARE, POPPED] % state.jobs.shape[1]]
+    room = _room(state, plan, _R_ATTENTION)
+    if room == UNKNOWN:
+        return False
+    state.units[_COMPARE, POPPED] += 1
+    state.credits[_R_ATTENTION, 0] += 1
+    end = max(state.units[_COMPARE, FREE], when, room + SEEN) + plan.durations.tiles[SOFTMAX_CYCLES, tile % plan.tiles]
+    state.units[_COMPARE, FREE] = end
+    _give(state, _R_SCORE, end)
+    state.tiles[tile % state.tiles.shape[0], HEADS + head] = end + plan.durations.compare
+    return True
+
+
+@kernel()
+def settle(state: State, plan: Plan) -> None:
+    """Let all units go on as far as their rooms are known."""
+    moved = True
+    while moved:
+        moved = _residual(state, plan) or _sign(state, plan) or _head(state, plan)
+        moved = _sum(state, plan) or _compare(state, plan) or moved
+
+
+@kernel()
+def edge(state: State, plan: Plan, now: int) -> None:
+    """Let dense go on up to a time: a finished image's logits first, else the next image's patches."""
+    while True:
+        tail, tail_at = UNKNOWN, _NEVER
+        for image in range(state.images.shape[0]):
+            if state.images[image, FINISHED] != UNKNOWN and state.images[image, ANSWERED] == UNKNOWN:
+                tail, tail_at = image, max(state.clock[DENSE], state.images[image, FINISHED] + SEEN)
+                break
+        embed_at, image = _NEVER, state.clock[EMBEDS]
+        if image < plan.images:
+            before = image - plan.banks
+            if before < 0:
+                embed_at = state.clock[DENSE]
+            elif state.images[before, ANSWERED] != UNKNOWN:
+                embed_at = max(state.clock[DENSE], state.images[before, ANSWERED] - plan.classify + SEEN)
+        if min(tail_at, embed_at) > now:
+            return
+        if tail_at <= embed_at:
+            state.images[tail, ANSWERED] = tail_at + plan.tail + plan.classify
+            state.clock[DENSE] = tail_at + plan.classify
+        else:
+            state.images[image, EMBEDDED] = embed_at + plan.embed
+            state.clock[DENSE] = embed_at + plan.embed
+            state.clock[EMBEDS] = image + 1

@@ -1,0 +1,232 @@
+"""What a replay of a slot table keeps: rings and their credits, units and their queues, and what is there when."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Ring(IntEnum):
+    """Buffers whose slots are taken and given back in order."""
+
+    RESIDUAL = 0
+    HEAD = 1
+    SCORE = 2
+    ATTENTION = 3
+    NORM1 = 4
+    NORM2 = 5
+    QUERY = 6
+    KEYS = 7
+    VALUES = 8
+    CONTEXT = 9
+    HIDDEN = 10
+    STAGING1 = 11
+    STAGING2 = 12
+
+
+class Ready(IntEnum):
+    """Operands of a tile that the array waits for."""
+
+    NORM1 = 0
+    NORM2 = 1
+    CONTEXT = 2
+    HIDDEN = 3
+    QUERY = 4
+
+
+class Job(IntEnum):
+    """What a job of ResidualAdd is: proj, fc2 with a norm behind it, fc2 of the last block, the first x of an image."""
+
+    PROJ = 0
+    FC2 = 1
+    LAST = 2
+    LOAD = 3
+
+
+class Unit(IntEnum):
+    """Pipelines beside the array, each working on one job after the other."""
+
+    RESIDUAL = 0
+    SIGN = 1
+    HEAD_STATS = 2
+    HEAD_APPLY = 3
+    SUM = 4
+    COMPARE = 5
+
+
+class Cause(IntEnum):
+    """Why the array takes no step."""
+
+    DRAIN = 0
+    VALUE_WRITER = 1
+    OPERAND = 2
+    ATTENTION = 3
+    KEYS = 4
+    VALUES = 5
+    ROOM = 6
+    GHOST = 7
+    IDLE = 8
+
+
+#: Not known yet.
+UNKNOWN = -1
+#: Jobs, slots and tiles that can be open at once, and more than ever are.
+_DEPTH = 1 << 10
+
+
+class Durations(NamedTuple):
+    """Cycles of jobs, and latencies.
+
+    Parameters
+    ----------
+    tiles : int64 [6, tiles]
+        Of each tile: its rows; cycles of a job of ResidualAdd (a column group), SignNorm (a tile), HeadNorm (a head)
+        and a pass of softmax (a head); cycles in which the row writer writes its bits.
+    capture : int
+        From the end of an operation's steps to its sums.
+    bits : int
+        From sums to bits that can be read.
+    add, root, apply : int
+        From a residual job's chunk to x; from x of a row to its root; from the end of an apply pass to readable bits.
+    head_root, head_apply : int
+        The same of HeadNorm.
+    top, limit, compare : int
+        From the last scores to m; from a row's last Exp to what its scores are compared with; from the comparison's end
+        to readable bits.
+    """
+
+    tiles: Any
+    capture: int
+    bits: int
+    add: int
+    root: int
+    apply: int
+    head_root: int
+    head_apply: int
+    top: int
+    limit: int
+    compare: int
+
+
+#: Rows of `Durations.tiles`.
+ROWS, ADD_CYCLES, SIGN_CYCLES, HEAD_CYCLES, SOFTMAX_CYCLES, WRITER_CYCLES = range(6)
+
+
+class Plan(NamedTuple):
+    """What is replayed, as arrays of int64.
+
+    Parameters
+    ----------
+    table : [slots]
+        Streams.
+    streams : [3, 6]
+        Operations of a tile, steps of an operation, and lag, by stream.
+    qkv : [2, operations of QKV]
+        Part and group that each makes.
+    slots : [13]
+        Of each ring.
+    durations : Durations
+    lanes, images, tiles, heads, depth : int
+        Images in flight, images of the run, tiles, heads and blocks.
+    head_groups, key_groups : int
+        Column groups of a head, and of all tokens.
+    drain, writer_gap : int
+        Least distance of two captures of sums, and of bits for the row writer.
+    softmax, head_norm : bool
+        Whether scores and queries leave as sums.
+    embed, tail, classify, banks : int
+        Cycles of the patch embedding of an image; in which a finished image is read; of the classifier; banks of x.
+    """
+
+    table: Any
+    streams: Any
+    qkv: Any
+    slots: Any
+    durations: Durations
+    lanes: int
+    images: int
+    tiles: int
+    heads: int
+    depth: int
+    head_groups: int
+    key_groups: int
+    drain: int
+    writer_gap: int
+    softmax: bool
+    head_norm: bool
+    embed: int
+    tail: int
+    classify: int
+    banks: int
+
+
+class State(NamedTuple):
+    """Everything that changes, as arrays of int64; times are cycles, or `UNKNOWN`. Few arrays: numba passes each apart.
+
+    Parameters
+    ----------
+    given : [13, depth]
+        When slots were given back, by ring.
+    credits : [13, 2]
+        Slots of each ring taken and given back so far.
+    tiles : [depth, 5 + heads]
+        When a tile's operands are there: those of `Ready`, then attention bits by head.
+    turns : [depth, 2 + 6]
+        Image and block of a turn's lane, or `UNKNOWN`; then for each `Part` how many were written, and when the last.
+        Queries are counted by tile and not by turn.
+    jobs : [6, depth, 5]
+        Queues of the units: kind or head, tile, group, time, whether it is the last.
+    units : [6, 3]
+        When each unit can begin its next job; jobs that came, jobs that were done.
+    images : [images, 3]
+        When an image's x is complete, its patches are embedded, its logits are there.
+    clock : [6 + 9]
+        Time; end of the last sums, and of the last written bits; when dense is free; images embedded; images taken;
+        then cycles without a step by `Cause`.
+    """
+
+    given: Any
+    credits: Any
+    tiles: Any
+    turns: Any
+    jobs: Any
+    units: Any
+    images: Any
+    clock: Any
+
+
+#: Rows of `Plan.streams`; columns of `State.turns`, `State.units` and `State.images`, and places of `State.clock`.
+OPERATIONS, STEPS, LAG = range(3)
+IMAGE, BLOCK, COUNTED = range(3)
+FREE, PUSHED, POPPED = range(3)
+FINISHED, EMBEDDED, ANSWERED = range(3)
+NOW, SUMS_END, BITS_END, DENSE, EMBEDS, TAKEN, STALLS = range(7)
+
+
+def new_state(plan: Plan) -> State:
+    """Return the state before the first slot.
+
+    Parameters
+    ----------
+    plan : Plan
+    """
+
+    def filled(value: int, *shape: int) -> Any:
+        return np.full(shape, value, np.int64)
+
+    clock = filled(0, STALLS + len(Cause))
+    clock[SUMS_END] = clock[BITS_END] = -_DEPTH
+    turns = filled(UNKNOWN, _DEPTH, COUNTED + 6)
+    turns[:, COUNTED::2] = 0
+    return State(
+        given=filled(UNKNOWN, len(Ring), _DEPTH),
+        credits=filled(0, len(Ring), 2),
+        tiles=filled(UNKNOWN, _DEPTH, len(Ready) + plan.heads),
+        turns=turns,
+        jobs=filled(0, len(Unit), _DEPTH, 5),
+        units=filled(0, len(Unit), 3),
+        images=filled(UNKNOWN, plan.images, 3),
+        clock=clock,
+    )
