@@ -1,223 +1,28 @@
 """Softmax: attention bits, m and Z of random jobs, and each cycle in which something begins, ends or is credited."""
 
 import random
-from collections import deque
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
-from amaranth.sim import Simulator
+from amaranth.hdl import Fragment, Shape
+from softmax_bench import Bench, Job, Table, Trace, falling_table, job_of, random_job, reference, unit_of
 
+from bivit.hw.flow import exp_search
 from bivit.hw.flow.softmax import Softmax
-from bivit.sim.engine.config import EngineConfig
-from bivit.sim.flow.config import FlowConfig
+from bivit.sim.flow import softmax as description
 from bivit.sim.flow.softmax import SoftmaxTimes, SoftmaxUnit
-from helpers import CLK_PERIOD, join
-
-Table = list[int]  # Tau, then Exp[1] to Exp[64]
-
-
-def unit_of(rows: int, columns: int, drain_rows: int, lanes: int, max_tokens: int = 40, **more: Any) -> SoftmaxUnit:
-    engine = EngineConfig(
-        rows=rows,
-        columns=columns,
-        lanes=8,
-        dense_lanes=8,
-        max_tokens=max_tokens,
-        max_embed_dim=64,
-        max_hidden_dim=64,
-        max_heads=3,
-        max_depth=2,
-        max_classes=10,
-        max_patch_dim=16,
-        max_strip_bytes=64,
-        program_words=16,
-        **{name: more.pop(name) for name in ("fabric",) if name in more},
-    )
-    lane = {"norm_lanes": columns, "head_norm_lanes": columns}
-    return SoftmaxUnit(FlowConfig(engine=engine, drain_rows=drain_rows, softmax_lanes=lanes, **lane, **more))
-
 
 SHAPES = {
     "parts of a row": unit_of(5, 16, 2, 8),
-    "a row": unit_of(4, 8, 2, 8, score_slots=2),
+    "a row": unit_of(4, 8, 2, 8, score_slots=2, attention_slots=2),
     "two rows": unit_of(7, 8, 4, 16, attention_slots=3, score_slots=3),
     "row by row": unit_of(3, 8, 1, 4, attention_slots=2),
-    "three rows, all at once": unit_of(6, 8, 6, 24, fabric="lut4"),
-    "one lane": unit_of(2, 8, 2, 1),
+    "three rows, all at once": unit_of(6, 8, 6, 24, fabric="lut4", attention_slots=2),
+    "one lane": unit_of(2, 8, 2, 1, max_tokens=20, score_slots=2, attention_slots=2),
 }
-
-
-@dataclass
-class Job:
-    """Scores of one tile and head, of whole words; only those of its rows and keys count."""
-
-    rows: int
-    keys: int
-    number: int  # table: set * heads + head
-    scores: list[list[int]]
-
-
-@dataclass
-class Trace:
-    """What happened, with its cycle."""
-
-    arrived: list[int] = field(default_factory=list)
-    m: list[int] = field(default_factory=list)
-    z: list[int] = field(default_factory=list)
-    bits: list[tuple[int, int, int, int, int]] = field(default_factory=list)  # cycle, slot, row group, chunk, bits
-    sums: list[int] = field(default_factory=list)
-    sum_starts: list[int] = field(default_factory=list)
-    compares: list[int] = field(default_factory=list)
-    compare_starts: list[int] = field(default_factory=list)
-    score_free: list[int] = field(default_factory=list)
-    full: list[int] = field(default_factory=list)
-    freed: list[int] = field(default_factory=list)
-
-
-def exp_of(table: Table, distance: int) -> int:
-    return 1 << 15 if distance == 0 else table[distance]
-
-
-def reference(p: list[int], table: Table) -> tuple[int, int, list[int]]:
-    """m, Z and the bits of one row as docs/semantics.md 8 says, with the whole product."""
-    m = max(p)
-    z = sum(exp_of(table, m - score) for score in p)
-    return m, z, [int(exp_of(table, m - score) << 16 >= table[0] * z) for score in p]
-
-
-def falling_table(rng: random.Random) -> Table:
-    """Entries that fall, to 0 beyond some distance; Tau of any size."""
-    most = rng.choice((0, 5, 24, 64, 64))
-    exp = [rng.choice((1 << 15, rng.getrandbits(15), rng.getrandbits(8))) for _ in range(most)]
-    tau = rng.choice((0, 1, 1 << 16, rng.randrange(65537), rng.randrange(9000), rng.randrange(9000)))
-    return [tau, *sorted(exp, reverse=True), *[0] * (64 - most)]
-
-
-def random_job(unit: SoftmaxUnit, rng: random.Random, tables: int) -> Job:
-    engine, flow = unit.flow.engine, unit.flow
-    keys = rng.choice((1, engine.columns, engine.max_tokens, rng.randint(1, engine.max_tokens)))
-    low = rng.choice((0, 0, 60, 64))
-    groups = -(-keys // engine.columns)
-    scores = [
-        [rng.randint(low, 64) for _ in range(groups * engine.columns)]
-        for _ in range(flow.drain_cycles * flow.drain_rows)
-    ]
-    return Job(rng.choice((1, engine.rows, rng.randint(1, engine.rows))), keys, rng.randrange(tables), scores)
-
-
-class Bench:
-    """Sends jobs, word by word with pauses and as credits allow; takes bits and frees their slots later."""
-
-    def __init__(
-        self,
-        unit: SoftmaxUnit,
-        tables: list[Table],
-        jobs: list[Job],
-        *,
-        seed: int = 1,
-        pause: float = 0.0,
-        late: int = 0,
-    ):
-        self.unit, self.tables, self.jobs = unit, tables, jobs
-        self.rng, self.pause, self.late = random.Random(seed), pause, late
-        self.trace = Trace()
-        self.dut = Softmax(unit)
-
-    def run(self) -> Trace:
-        simulator = Simulator(self.dut)
-        simulator.add_clock(CLK_PERIOD)
-        simulator.add_testbench(self._bench)
-        simulator.run()
-        return self.trace
-
-    async def load(self, ctx: Any, number: int, table: Table) -> None:
-        for k, value in enumerate(table):
-            ctx.set(self.dut.table.en, 1)
-            ctx.set(self.dut.table.addr, number << 7 | k)
-            ctx.set(self.dut.table.data, value)
-            await ctx.tick()
-        ctx.set(self.dut.table.en, 0)
-
-    async def _bench(self, ctx: Any) -> None:
-        for number, table in enumerate(self.tables):
-            await self.load(ctx, number, table)
-        await ctx.tick().repeat(self.unit.table_cycles)
-        words = deque(
-            (job, place, data, place == 0, place == count - 1)
-            for job in self.jobs
-            for count in [len(self._words(job))]
-            for place, data in enumerate(self._words(job))
-        )
-        trace, cycle, credits, deadline = self.trace, 0, self.unit.flow.score_slots, 0
-        pending: deque[int] = deque()
-        while len(trace.full) < len(self.jobs) or cycle < deadline:
-            send = bool(words) and self.rng.random() >= self.pause and (not words[0][3] or credits > 0)
-            ctx.set(self.dut.w_en, send)
-            self._rubbish(ctx)
-            if send:
-                job, _, data, first, last = words.popleft()
-                ctx.set(self.dut.w_data, data)
-                if first:
-                    credits -= 1
-                    half = len(self.tables) // 2
-                    ctx.set(self.dut.w_rows, job.rows)
-                    ctx.set(self.dut.w_keys, job.keys)
-                    ctx.set(self.dut.w_set, job.number // half)
-                    ctx.set(self.dut.w_head, job.number % half)
-                if last:
-                    trace.arrived.append(cycle)
-            free = bool(pending) and pending[0] <= cycle
-            ctx.set(self.dut.attention_freed, free)
-            if free:
-                pending.popleft()
-                trace.freed.append(cycle)
-            self._note(ctx, cycle)
-            if ctx.get(self.dut.score_free):
-                credits += 1
-            if ctx.get(self.dut.attention_full):
-                soonest = max([cycle + 1, *(last + 1 for last in list(pending)[-1:])])
-                pending.append(soonest + self.rng.randrange(self.late + 1))
-                deadline = cycle + 20
-            assert cycle < 60000
-            await ctx.tick()
-            cycle += 1
-
-    def _words(self, job: Job) -> list[int]:
-        engine, flow, words = self.unit.flow.engine, self.unit.flow, []
-        for group in range(-(-job.keys // engine.columns)):
-            for word in range(flow.drain_cycles):
-                rows = job.scores[word * flow.drain_rows : (word + 1) * flow.drain_rows]
-                columns = slice(group * engine.columns, (group + 1) * engine.columns)
-                scores = [score for row in rows for score in row[columns]]
-                words.append(join(scores, [7] * len(scores)))
-        return words
-
-    def _rubbish(self, ctx: Any) -> None:
-        """What stands at the ports when it does not count."""
-        for port in (self.dut.w_data, self.dut.w_rows, self.dut.w_keys, self.dut.w_set):
-            ctx.set(port, self.rng.getrandbits(len(port)))
-
-    def _note(self, ctx: Any, cycle: int) -> None:
-        dut, trace = self.dut, self.trace
-        if ctx.get(dut.m_en):
-            trace.m += [ctx.get(dut.m_value[row]) for row in range(self.unit.flow.drain_rows)]
-        if ctx.get(dut.z_en):
-            trace.z.append(ctx.get(dut.z_value))
-        if ctx.get(dut.bits_en):
-            place = (ctx.get(port) for port in (dut.bits_slot, dut.bits_row, dut.bits_chunk, dut.bits))
-            trace.bits.append((cycle, *place))
-        for signal, cycles in (
-            (dut.sums.walk.active, trace.sums),
-            (dut.compare.walk.active, trace.compares),
-            (dut.score_free, trace.score_free),
-            (dut.attention_full, trace.full),
-        ):
-            if ctx.get(signal):
-                cycles.append(cycle)
-        for signal, cycles in ((dut.sums.start, trace.sum_starts), (dut.compare.start, trace.compare_starts)):
-            if ctx.get(signal):
-                cycles.append(cycle + 1)
 
 
 def expected_times(unit: SoftmaxUnit, jobs: list[Job], trace: Trace) -> list[SoftmaxTimes]:
@@ -291,10 +96,116 @@ def check(unit: SoftmaxUnit, tables: list[Table], jobs: list[Job], **more: Any) 
     return times
 
 
-@pytest.mark.parametrize(("pause", "late"), [(0.0, 0), (0.3, 10), (0.0, 300)], ids=["dense", "pauses", "full"])
+@pytest.mark.parametrize(("pause", "late"), [(0.0, 0), (0.3, 10), (0.0, 120)], ids=["dense", "pauses", "full"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_random_jobs(shape: str, pause: float, late: int) -> None:
-    unit, rng = SHAPES[shape], random.Random(shape)
+    unit, rng = SHAPES[shape], random.Random(f"{shape} {late}")
     tables = [falling_table(rng) for _ in range(unit.tables)]
-    jobs = [random_job(unit, rng, len(tables)) for _ in range(14)]
-    check(unit, tables, jobs, pause=pause, late=late)
+    check(unit, tables, [random_job(unit, rng) for _ in range(7)], pause=pause, late=late)
+
+
+def test_passes_overlap() -> None:
+    """Jobs that are all there: the bits of one are made while the next is summed, and neither pass ever waits."""
+    unit, rng = SHAPES["parts of a row"], random.Random(4)
+    tables = [falling_table(rng)] * unit.tables
+    times = check(unit, tables, [random_job(unit, rng, rows=5, keys=40) for _ in range(4)])
+    busy = 5 * unit.row_cycles(40)
+    assert [b.sum_start - a.sum_end for a, b in pairwise(times)] == [0] * 3
+    assert [b.compare_start - a.compare_start for a, b in pairwise(times)] == [busy] * 3
+
+
+def test_a_full_ring_of_attention_waits_for_its_credit() -> None:
+    unit, rng = SHAPES["a row"], random.Random(5)
+    tables = [falling_table(rng)] * unit.tables
+    times = check(unit, tables, [random_job(unit, rng, rows=1, keys=1) for _ in range(4)], late=200)
+    waits = [one.compare_start - one.sum_start for one in times]
+    assert waits[1] == waits[0] < waits[2]
+
+
+@pytest.mark.parametrize("shape", ["parts of a row", "two rows"])
+def test_ties_and_extreme_limits(shape: str) -> None:
+    """Four equal scores: Z is 4 * 2^15, Tau 16384 a tie, which is a 1, and with any fraction above it none is."""
+    unit = SHAPES[shape]
+    all_equal, drop = [1 << 15] * 64, [0] * 64
+    tables = [
+        *([16384, *drop], [16385, *drop], [1 << 16, *drop]),
+        *([0, *all_equal], [16384, 1, *[0] * 63], [6000, *all_equal]),
+    ]
+    four, five, far = [40] * 4, [*[40] * 4, 39], [64, 0, 1, 63, 32, 33, 64, 0, 2]
+    jobs = [
+        *(job_of(unit, [four, [64] * 4, [0] * 4], number) for number in range(4)),
+        *(job_of(unit, [five], number) for number in (0, 3, 4)),
+        *(job_of(unit, [far, [64, *[0] * 8]], number) for number in (3, 5)),
+        *(job_of(unit, [[5]], number) for number in (0, 2, 3)),
+    ]
+    bits = [reference(job.scores[0][: job.keys], tables[job.number])[2] for job in jobs]
+    assert [sum(one) for one in bits] == [4, 0, 0, 4, 4, 5, 0, 9, 9, 1, 1, 1]
+    check(unit, tables, jobs)
+
+
+def test_the_most_keys() -> None:
+    """1016 keys at the same score: the largest Z; with Tau = 65536 the limit is far beyond its 17 bits."""
+    unit = unit_of(1, 8, 1, 8, max_tokens=1016)
+    tables = [[tau, *[1 << 15] * 64] for tau in (64, 65, 65536)]
+    jobs = [job_of(unit, [[9] * 1016], number) for number in range(3)]
+    assert [sum(reference([9] * 1016, table)[2]) for table in tables] == [1016, 0, 0]
+    check(unit, tables, jobs)
+
+
+def test_a_table_is_seen_in_time() -> None:
+    """A word is seen by the scores whose m - p comes `table_cycles` later, in the last lane too, and not before."""
+    unit = SHAPES["three rows, all at once"]
+    tables = [[0] * 65 for _ in range(unit.tables)]
+    job = job_of(unit, [[64, *[63] * 7]] * 3, 4)
+    (start,) = Bench(unit, tables, [job]).run().sum_starts
+    last = start + unit.row_cycles(8) - 1 - (unit.rows - 1)  # its one chunk is in the first of its cycles
+
+    def sums(write: int) -> list[int]:
+        return Bench(unit, tables, [job], writes={write: (4, 1, 5)}).run().z
+
+    in_time = last + unit.index_stage - unit.table_cycles
+    assert sums(in_time) == [32768 + 7 * 5] * 3
+    assert sums(in_time + 1) == [32768 + 7 * 5] * 2 + [32768]
+
+
+def test_one_set_is_written_while_the_other_is_used() -> None:
+    unit, rng = SHAPES["parts of a row"], random.Random(8)
+    heads = unit.flow.engine.max_heads
+    tables, rubbish = [falling_table(rng) for _ in range(unit.tables)], falling_table(rng)
+    jobs = [random_job(unit, rng, number=rng.randrange(heads)) for _ in range(5)]
+    words = [(heads + head, k, rubbish[k]) for head in range(heads) for k in range(65)]
+    check(unit, tables, jobs, writes=dict(enumerate(words)))
+
+
+def test_a_strict_comparison_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: Exp[0] > limit in place of >=."""
+    monkeypatch.setattr(exp_search, "EXP_ZERO", exp_search.EXP_ZERO - 1)
+    unit = SHAPES["a row"]
+    with pytest.raises(AssertionError):
+        check(unit, [[16384, *[0] * 64]] * unit.tables, [job_of(unit, [[40] * 4], 0)])
+
+
+def test_a_cycle_too_few_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted in the description: a credit that is seen at once."""
+    monkeypatch.setattr(description, "CREDIT_CYCLES", 1)
+    with pytest.raises(AssertionError):
+        test_a_full_ring_of_attention_waits_for_its_credit()
+
+
+def memories_of(fragment: Fragment) -> Iterator[tuple[int, int]]:
+    """Width and depth of every memory below `fragment`."""
+    for sub, *_ in fragment.subfragments:
+        if hasattr(sub, "_data"):
+            yield Shape.cast(sub._data.shape).width, sub._data.depth
+        yield from memories_of(sub)
+
+
+@pytest.mark.parametrize("shape", ["parts of a row", "three rows, all at once"])
+def test_the_described_memories_are_those_of_the_rtl(shape: str) -> None:
+    """Counts are a memory for each row side by side, and Exp one for each lane; delay lines are the RTL's own."""
+    unit = SHAPES[shape]
+    described = Counter((memory.write_bits or memory.width, memory.depth) for memory in unit.memories.values())
+    counts, exp = unit.memories["counts"], unit.memories["exp"]
+    described[counts.width // unit.rows, counts.depth] += unit.rows - 1
+    described[exp.width, exp.depth] += unit.lanes - 1
+    assert not described - Counter(memories_of(Fragment.get(Softmax(unit), None)))
