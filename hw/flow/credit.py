@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 
-class Credit(wiring.Component):
+class Credits(wiring.Component):
     """Counts what is given and taken.
 
     Timing: a pulse shows in the next cycle; `some` comes out of a register.
@@ -16,7 +16,7 @@ class Credit(wiring.Component):
     ----------
     most : int
         What there can be; never more is given.
-    initial : int
+    first : int
         What there is after reset.
 
     Members
@@ -27,14 +27,14 @@ class Credit(wiring.Component):
         Whether there is any.
     """
 
-    def __init__(self, most: int, initial: int = 0):
-        self.most, self.initial = most, initial
-        super().__init__({"give": In(1), "take": In(1), "some": Out(1, init=int(initial > 0))})
+    def __init__(self, most: int, first: int = 0):
+        self.most, self.first = most, first
+        super().__init__({"give": In(1), "take": In(1), "some": Out(1, init=int(first > 0))})
 
     def elaborate(self, platform: object) -> Module:
         """Count up and down; whether nothing is left is known by the count of before."""
         m = Module()
-        count = Signal(range(self.most + 1), init=self.initial)
+        count = Signal(range(self.most + 1), init=self.first)
         with m.If(self.give & ~self.take):
             m.d.sync += [count.eq(count + 1), self.some.eq(1)]
         with m.Elif(self.take & ~self.give):

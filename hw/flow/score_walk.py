@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.softmax import SoftmaxUnit
 from ..parts.connect import connect
-from .credit import Credit
+from .credit import Credits
 from .part_walk import PartWalk
 
 
@@ -55,7 +55,7 @@ class ScoreWalk(wiring.Component):
         m = Module()
         slots = self.unit.flow.score_slots
         m.submodules.walk = walk = self.walk
-        m.submodules.waiting = waiting = Credit(slots)
+        m.submodules.waiting = waiting = Credits(slots)
         fresh = Signal(init=1)
         coming = Signal.like(self.job, reset_less=True)
         m.d.comb += [

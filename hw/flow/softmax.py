@@ -14,7 +14,7 @@ from ..parts.connect import connect
 from ..parts.memory import WordMemory
 from ..parts.row_walk import lane_mask
 from ..parts.stream import write_port
-from .credit import Credit
+from .credit import Credits
 from .exp_search import ExpSearch
 from .exp_tables import ExpTables, table_addr
 from .score_queue import ScoreQueue
@@ -42,7 +42,8 @@ class Softmax(wiring.Component):
     w_en, w_data, w_rows, w_keys, w_set, w_head : In
         Words of scores, as of `ScoreQueue`; a job takes a slot, from its first word on, until `score_free`.
     table : In(write_port(...))
-        A word of a table, see `exp_tables.table_addr`, of a set that no job uses.
+        A word of a table, see `exp_tables.table_addr`, of a set that no job uses: the last one that did
+        has had its `attention_full`.
     score_free : Out(1)
         The oldest slot of scores is free.
     attention_freed : In(1)
@@ -163,7 +164,7 @@ class Softmax(wiring.Component):
     def _compare(self, m: Module, reader: ScoreWalk) -> None:
         """COMPARE: m and the count (stage 2), their difference and the scores (3), bits (4)."""
         unit, walk, flow = self.unit, reader.walk, self.unit.flow
-        m.submodules.attention_room = room = Credit(flow.attention_slots, flow.attention_slots)
+        m.submodules.attention_room = room = Credits(flow.attention_slots, flow.attention_slots)
         m.d.comb += [
             connect(room.give, self.attention_freed),
             connect(room.take, reader.start),
