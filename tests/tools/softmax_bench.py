@@ -103,7 +103,8 @@ def random_job(
 ) -> Job:
     engine = unit.flow.engine
     rows = rows or rng.choice((1, engine.rows, rng.randint(1, engine.rows)))
-    keys = keys or rng.choice((1, engine.columns, engine.max_tokens, rng.randint(1, engine.max_tokens)))
+    most = engine.max_tokens
+    keys = keys or rng.choice((1, min(engine.columns, most), most, rng.randint(1, most)))
     low = rng.choice((0, 0, 60, 64))
     scores = [[rng.randint(low, 64) for _ in range(keys)] for _ in range(rows)]
     return job_of(unit, scores, rng.randrange(unit.tables) if number is None else number)
