@@ -1,0 +1,48 @@
+"""What the softmax says of its own times: literal cycles of a few jobs."""
+
+from dataclasses import astuple, replace
+
+from bivit.sim.engine.presets import ENGINES
+from bivit.sim.flow.config import FlowConfig
+from bivit.sim.flow.softmax import SoftmaxUnit
+
+
+def unit(lanes: int, drain_rows: int = 4) -> SoftmaxUnit:
+    """Of an array of 8 x 16."""
+    widths = {"norm_lanes": 16, "head_norm_lanes": 16, "softmax_lanes": lanes}
+    return SoftmaxUnit(FlowConfig(engine=ENGINES["digits"], drain_rows=drain_rows, **widths))
+
+
+def test_lanes_are_parts_of_a_row_or_rows_side_by_side() -> None:
+    shapes = [(one.rows, one.columns, one.pieces, one.word_rows) for one in map(unit, (8, 16, 32))]
+    assert shapes == [(1, 8, 2, 4), (1, 16, 1, 4), (2, 16, 1, 2)]
+
+
+def test_a_pass_takes_a_cycle_a_chunk_and_rows_side_by_side_a_cycle_each() -> None:
+    assert [[one.row_cycles(keys) for keys in (1, 9, 16, 17)] for one in map(unit, (8, 16, 32))] == [
+        [1, 2, 2, 3],
+        [1, 1, 1, 2],
+        [2, 2, 2, 2],
+    ]
+
+
+def test_the_stages_of_the_smallest_engine() -> None:
+    one = unit(16)
+    assert (one.top_stage, one.sum_stage, one.limit_stage, one.count_stage) == (5, 8, 15, 32)
+    assert unit(64, drain_rows=8).count_stage == 32  # rows side by side change nothing but what follows the first
+    lut4 = SoftmaxUnit(replace(one.flow, engine=replace(one.flow.engine, fabric="lut4")))
+    assert lut4.multiply_cycles == one.multiply_cycles  # one block or two: operands, products, and their sum
+
+
+def test_one_job_that_waits_for_nothing() -> None:
+    """8 rows of 16 keys: scores at 0, SUM from 6, the first row's count after a cycle and 32 stages."""
+    times = unit(16).times(8, 16, arrived=0)
+    assert astuple(times) == (6, 14, 39, 47, 47, 50)
+
+
+def test_what_a_job_waits_for() -> None:
+    one = unit(16)
+    times = one.times(8, 16, arrived=0, sum_free=20, compare_free=70, attention_freed=60)
+    assert (times.sum_start, times.compare_start) == (20, 70)
+    assert one.times(8, 16, arrived=0, attention_freed=60).compare_start == 62
+    assert one.times(1, 1, arrived=0).sum_end == 8  # the least job
