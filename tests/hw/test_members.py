@@ -22,7 +22,7 @@ for _module in pkgutil.walk_packages(bivit.hw.__path__, "bivit.hw."):
 def components(kind: type = wiring.Component) -> set[type]:
     """Every component that bivit describes."""
     below = {one for child in kind.__subclasses__() for one in components(child) | {child}}
-    return {one for one in below if one.__module__.startswith("bivit.hw.")}
+    return {one for one in below if one.__module__.startswith("bivit.hw.") and "elaborate" in vars(one)}
 
 
 @pytest.fixture(scope="module")
