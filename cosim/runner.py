@@ -29,7 +29,7 @@ from ..sim.system.children import child_environment
 from ..sim.system.files import sweep, whole_folder, write_text
 from ..sim.system.locks import locked
 from .repeated import CONTROL_FILE, VERILATOR_COMPILES, control_file
-from .toolchain import Simulator, find_simulator, has_lz4, verilator_make_variables
+from .toolchain import Simulator, find_simulator, has_lz4, processors, verilator_make_variables
 
 TIMESCALE = ("1ns", "1ps")
 #: Lines of a failed tool's output in the error message.
@@ -303,6 +303,7 @@ class _Verilator(_OwnProcesses, cocotb_tools.runner.Verilator):
         tracing = any(argument.startswith("--trace") for argument in translate)
         compile_all = [word for word in compile_all if not word.startswith("VM_TRACE=")] + [f"VM_TRACE={int(tracing)}"]
         compile_all += verilator_make_variables() if self.found.root else []
+        compile_all[compile_all.index("-j") + 1] = str(processors())  # cocotb never takes more than 4
         return [[self._plain(word) for word in command] for command in (translate, compile_all)]
 
     def _plain(self, word: str) -> str:

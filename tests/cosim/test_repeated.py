@@ -10,7 +10,7 @@ import pytest
 from engines import tiny_verilog
 from shapes import tiny_engine
 
-from bivit.cosim import runner
+from bivit.cosim import runner, toolchain
 from bivit.cosim.repeated import CONTROL_FILE, VERILATOR_COMPILES, control_file
 from bivit.cosim.toolchain import find_simulator
 from bivit.hw.verilog_top import ENGINE_TOP
@@ -47,6 +47,20 @@ def test_only_verilator_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for simulator in found:
         runner.build({"top.v": "module top ();\nendmodule\n"}, "top", simulator=simulator, cache_dir=tmp_path)
     assert built == [("_Verilator", [CONTROL_FILE, "top.v"]), ("_Icarus", ["top.v"])]
+
+
+def test_all_processors_compile_that_bivit_may_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr(runner._OwnProcesses, "_execute_cmds", lambda self, commands, *_: ran.extend(commands))
+    monkeypatch.setattr(runner, "find_simulator", lambda name: runner.Simulator(name, "1", Path("/bin/true")))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(7)), raising=False)
+    runner.build({"top.v": "module top ();\nendmodule\n"}, "top", cache_dir=tmp_path)
+    translate, make = ran
+    assert set(VERILATOR_COMPILES) <= set(translate)
+    assert make[make.index("-j") + 1] == "7"
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert toolchain.processors() == 3
 
 
 @pytest.mark.slow
