@@ -13,6 +13,7 @@ from shapes import tiny_engine
 
 import bivit.hw
 from bivit.hw.engine import Engine
+from bivit.hw.parts.component import Component
 from bivit.hw.synthesis.wrapper import PinWrapper
 
 for _module in pkgutil.walk_packages(bivit.hw.__path__, "bivit.hw."):
@@ -39,6 +40,10 @@ def made() -> dict[type, dict[str, wiring.Member]]:
         patch.setattr(wiring.Component, "__init__", note)
         Fragment.get(PinWrapper(Engine(tiny_engine()), "engine"), None)
     return found
+
+
+def test_all_are_converted_once_for_all_that_are_equal() -> None:
+    assert {one.__name__ for one in components() if not issubclass(one, Component)} == set()
 
 
 def documented_members(docstring: str) -> list[tuple[str, str]]:
