@@ -48,6 +48,7 @@ timing: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/bivit bench --out out/bench
 	$(BIN)/python examples/bench.py
+	$(BIN)/python examples/bench_generation.py
 	$(BIN)/python examples/bench_training.py
 
 clean:

@@ -28,7 +28,8 @@ from ..sim.system.caches import PLAIN_MARKS, cache_folder, is_plain
 from ..sim.system.children import child_environment
 from ..sim.system.files import sweep, whole_folder, write_text
 from ..sim.system.locks import locked
-from .toolchain import Simulator, find_simulator, has_lz4, verilator_make_variables
+from .repeated import CONTROL_FILE, VERILATOR_COMPILES, control_file
+from .toolchain import Simulator, find_simulator, has_lz4, processors, verilator_make_variables
 
 TIMESCALE = ("1ns", "1ps")
 #: Lines of a failed tool's output in the error message.
@@ -111,6 +112,8 @@ def build(
     cache = _cache(cache_dir)
     form = "" if not waves else "fst" if simulator == "icarus" or has_lz4() else "vcd"
     runner, arguments = _runner(found, form, cache)
+    if found.name == "verilator" and (control := control_file(sources.values())):
+        sources = {CONTROL_FILE: control, **sources}
     folder = cache / _key(sources, top, found, form, arguments)
     start, built = time.perf_counter(), False
     with locked(folder.with_suffix(".lock")):
@@ -180,7 +183,8 @@ def _runner(found: Simulator, waves: str, cache: Path | None = None) -> tuple[co
         return _Icarus(), define
     trace = {"": [], "vcd": ["--trace-vcd"], "fst": ["--trace-fst"]}[waves]
     # Warnings are the business of the lint test; here they must not stop a deliberately broken design.
-    return _Verilator(found, cache), ["-Wno-fatal", "-Wno-lint", "-Wno-style", "--no-timing", *define, *trace]
+    quiet = ["-Wno-fatal", "-Wno-lint", "-Wno-style"]
+    return _Verilator(found, cache), [*quiet, "--no-timing", *VERILATOR_COMPILES, *define, *trace]
 
 
 def _key(sources: Mapping[str, str], top: str, found: Simulator, waves: str, arguments: list[str]) -> str:
@@ -299,6 +303,7 @@ class _Verilator(_OwnProcesses, cocotb_tools.runner.Verilator):
         tracing = any(argument.startswith("--trace") for argument in translate)
         compile_all = [word for word in compile_all if not word.startswith("VM_TRACE=")] + [f"VM_TRACE={int(tracing)}"]
         compile_all += verilator_make_variables() if self.found.root else []
+        compile_all[compile_all.index("-j") + 1] = str(processors())  # cocotb never takes more than 4
         return [[self._plain(word) for word in command] for command in (translate, compile_all)]
 
     def _plain(self, word: str) -> str:

@@ -23,6 +23,7 @@ from ..sim.units.residual_add import ResidualAddUnit
 from ..sim.units.stores import HeadBuffer, PreloadStore, ResidualStore, WeightStore
 from ..sim.units.unit import Unit
 from ..sim.units.value_sums import ValueSumsUnit
+from .parts.component import Component
 from .parts.connect import connect, connect_address
 from .parts.memory import LoadableMemory, WordMemory
 from .parts.stream import (
@@ -89,7 +90,7 @@ def datapath_ports(engine: EngineConfig) -> dict[str, wiring.Member]:
     }
 
 
-class Datapath(wiring.Component):
+class Datapath(Component):
     """Everything that computes: commands and pixels in, logits out.
 
     Timing: each unit as its description in `sim.units` says; nothing here waits for anything.

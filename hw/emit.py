@@ -10,13 +10,11 @@ from functools import cache
 from types import FunctionType
 from typing import Any
 
-from amaranth.back import verilog
-
 from ..sim.engine.config import EngineConfig
 from ..sim.engine.loadstream import Sections
-from ..sim.system.children import environment_of_children
 from ..sim.system.kept_text import cached_text
 from ..sim.system.sources import PACKAGE, sources_hash
+from .convert import verilog_text
 from .engine import Engine
 from .parts.contents import Contents
 from .verilog_text import compact
@@ -64,12 +62,8 @@ def convert_engine(engine: EngineConfig, contents: Sections | None = None) -> st
     engine, contents
         As of `engine_verilog`.
     """
-    platform = None if contents is None else Contents.of(engine, contents)
-    with environment_of_children():  # Yosys is one
-        text = verilog.convert(
-            Engine(engine), name=ENGINE_TOP, platform=platform, emit_src=False, strip_internal_attrs=True
-        )
-    return with_listed_ports(compact(text), engine)
+    held = None if contents is None else Contents.of(engine, contents)
+    return with_listed_ports(compact(verilog_text(Engine(engine), ENGINE_TOP, held)), engine)
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, ResetInserter, Signal, Value
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -12,8 +12,9 @@ from ..sim.engine.memories import TAG_BITS
 from .datapath import Datapath
 from .handover import Handover
 from .loader import Loader
+from .parts.component import Component, reset_by
 from .parts.connect import connect
-from .parts.contents import Contents
+from .parts.contents import contents_of
 from .parts.stream import LOAD_BEAT, axis_ports, axis_signals, beat_layout, given, takers
 from .registers import AXI_LITE, Registers
 from .run import Run
@@ -35,7 +36,7 @@ def engine_ports(engine: EngineConfig) -> dict[str, wiring.Member]:
     }
 
 
-class Engine(wiring.Component):
+class Engine(Component):
     """One accelerator: loads a network, takes images, gives logits (docs/accelerator.md).
 
     Timing: an image takes `sim.program.compiler.Program.image_cycles`, plus the cycles that its streams keep it
@@ -84,11 +85,11 @@ class Engine(wiring.Component):
         m.submodules.core = self._core
         m.submodules.pixel_buffer = self._pixel_buffer
         # The end of a run within an image drops what is computed, but nothing that a bus has seen.
-        m.submodules.datapath = ResetInserter(self._run.cut)(self._datapath)
+        m.submodules.datapath = reset_by(self._run.cut, self._datapath)
         m.submodules.logits = self._logits
         m.submodules.logits_queue = self._queue
         self._ports(m)
-        self._load(m, embedded=isinstance(platform, Contents))
+        self._load(m, embedded=contents_of(platform) is not None)
         self._start_and_stop(m)
         self._processes(m)
         self._pixels_and_logits(m)

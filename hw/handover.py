@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from amaranth.hdl import Module
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .parts.component import Component
 
-class Handover(wiring.Component):
+
+class Handover(Component):
     """One bank of data that one process fills and the other takes: full or not.
 
     The one that fills tells only when the other has taken what it told before; the two programs see to that

@@ -5,12 +5,13 @@ from __future__ import annotations
 from enum import IntEnum
 
 from amaranth.hdl import Module, Mux, Signal, Value, ValueLike
-from amaranth.lib import stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.crc.catalog import CRC32_ETHERNET
 from amaranth.lib.wiring import In, Out
 
 from ..sim.engine.config import EngineConfig
 from ..sim.engine.loadstream import MAGIC, STREAM_VERSION, LoadError
+from .parts.component import Component
 from .parts.connect import connect
 from .parts.stream import LOAD_BEAT, LOAD_BUS
 
@@ -34,7 +35,7 @@ class State(IntEnum):
     DISCARD = 10
 
 
-class Loader(wiring.Component):
+class Loader(Component):
     """Receiver of the load stream (docs/accelerator.md), the hardware twin of `sim.engine.loadstream.parse_stream`.
 
     Every word goes to the bank that is not read, so a refused stream changes nothing that the engine uses. A beat's

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Const, Module, Signal, Value
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..sim.engine.config import EngineConfig
 from ..sim.engine.registers import ADDR_BITS, BY_NAME, COUNTERS, REGISTERS, ErrorCode, Register, constants
+from .parts.component import Component
 from .parts.connect import connect
 
 OKAY, SLVERR = 0, 2
@@ -37,7 +37,7 @@ AXI_LITE = {
 }
 
 
-class Registers(wiring.Component):
+class Registers(Component):
     """Control and status registers (docs/registers.md) as an AXI4-Lite slave.
 
     What waits on its outputs stays until it is taken.

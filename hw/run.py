@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .parts.component import Component
 
-class Run(wiring.Component):
+
+class Run(Component):
     """Count the images of a run from its start to its end.
 
     The limit may become lower during a run, down to the number of the image at hand: that image will never be whole,

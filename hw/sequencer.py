@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ..sim.engine.commands import (
@@ -25,12 +25,13 @@ from ..sim.engine.commands import (
     Wait,
 )
 from ..sim.engine.config import EngineConfig
+from .parts.component import Component
 from .parts.connect import connect, connect_address
 from .parts.memory import LoadableMemory
 from .parts.stream import LOAD_BUS, command_layout, command_port, given
 
 
-class Sequencer(wiring.Component):
+class Sequencer(Component):
     """Issue the operations of a program's image, over and over while `active`.
 
     Timing: the first operation is issued `JUMP_DELAY` + 1 cycles after `start`, each further one `delay` cycles after

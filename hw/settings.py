@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..sim.engine.config import EngineConfig
 from ..sim.engine.memories import SETTINGS
+from .parts.component import Component
 from .parts.contents import first_words
 from .parts.stream import LOAD_BUS
 
 
-class Settings(wiring.Component):
+class Settings(Component):
     """Registers in two banks that the load bus writes; `bank` chooses the ones on the outputs.
 
     A setting's word has 64 bits; those above the setting are 0 in every stream (`sim.program.load_words`). Bank 0

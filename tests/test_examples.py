@@ -11,8 +11,9 @@ from helpers import ROOT
 
 #: Each compares what it computes and fails when it differs.
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
-#: The others take no arguments; the whole bench takes minutes.
-ARGUMENTS = {"bench.py": ["--quick"], "bench_training.py": ["--quick"]}
+#: The others take no arguments; all of a bench takes minutes.
+_BENCHES = ("bench.py", "bench_generation.py", "bench_training.py")
+ARGUMENTS = {name: ["--quick"] for name in _BENCHES}
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

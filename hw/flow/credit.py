@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..parts.component import Component
 
-class Credits(wiring.Component):
+
+class Credits(Component):
     """Counts what is given and taken.
 
     Timing: a pulse shows in the next cycle; `some` comes out of a register.

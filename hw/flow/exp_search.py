@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Signal, Value
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.memories import TABLE_BITS
@@ -11,6 +11,7 @@ from ...sim.engine.words import WORD
 from ...sim.flow.softmax import SoftmaxUnit
 from ...sim.network.formats import EXP_BITS
 from ..parts.arithmetic import delay_flag, delayed, product
+from ..parts.component import Component
 from ..parts.connect import connect
 from ..parts.stream import write_port
 from .exp_tables import EXP_ZERO, registered_read, table_addr, unmet
@@ -19,7 +20,7 @@ from .exp_tables import EXP_ZERO, registered_read, table_addr, unmet
 _FRACTION = 16
 
 
-class ExpSearch(wiring.Component):
+class ExpSearch(Component):
     """The number of k in 0..64 with ``Exp[k] >= limit``, where limit is the ceiling of ``Tau * Z / 2^16``.
 
     Exp does not rise with k, so a binary search finds it. Step i compares one of 2^(i - 1) entries, the one in the

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Signal, Value
-from amaranth.lib import data, memory, wiring
+from amaranth.lib import data, memory
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.memories import TABLE_BITS
 from ...sim.engine.words import WORD
 from ...sim.flow.softmax import SoftmaxUnit
 from ...sim.network.formats import EXP_BITS
+from ..parts.component import Component
 from ..parts.connect import connect
 from ..parts.stream import write_port
 
@@ -55,7 +56,7 @@ def unmet(width: int, depth: int) -> memory.Memory:
     return memory.Memory(shape=width, depth=depth, init=[], attrs={"no_rw_check": 1})
 
 
-class ExpTables(wiring.Component):
+class ExpTables(Component):
     """Copies of the tables, one a lane.
 
     Timing: `exp` is there two cycles after `index` and `table`; a word that is written is seen by an index

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import memory, wiring
+from amaranth.lib import memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from ..parts.component import Component
 from ..parts.connect import connect, connect_address
 
 
-class PartMemory(wiring.Component):
+class PartMemory(Component):
     """Words of `parts` parts each, written whole, read a part at a time.
 
     The sums of `drain_rows` rows of a tile make a word; a part is what a unit takes in a cycle.

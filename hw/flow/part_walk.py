@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.softmax import SoftmaxUnit
+from ..parts.component import Component
 from ..parts.connect import connect
 
 
-class PartWalk(wiring.Component):
+class PartWalk(Component):
     """Walks the row groups and chunks of one job, with its addresses in the memories of scores, of m and of counts.
 
     Timing: from the cycle after `start`, `cycles` cycles for every row group, `active` in the first `chunks` of them.

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.softmax import SoftmaxUnit
 from ..parts.arithmetic import Tree, delay_flag
+from ..parts.component import Component
 from ..parts.connect import connect, connect_address
 from .part_memory import PartMemory
 
@@ -32,7 +33,7 @@ def queue_port(unit: SoftmaxUnit) -> wiring.Signature:
     )
 
 
-class ScoreQueue(wiring.Component):
+class ScoreQueue(Component):
     """Ring of slots, each with the scores of a job, what the job is, and the largest score m of each of its rows.
 
     The scores of a job come word by word, `drain_cycles` words a column group, in any cycles; jobs follow each other.

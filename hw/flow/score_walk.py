@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.softmax import SoftmaxUnit
+from ..parts.component import Component
 from ..parts.connect import connect
 from .credit import Credits
 from .part_walk import PartWalk
 
 
-class ScoreWalk(wiring.Component):
+class ScoreWalk(Component):
     """Starts a job when there is one, the one before is through, and there is room for its results.
 
     Timing: a job that is `ready` in cycle t has its first address in t + 2, or later; a job takes 2 cycles or more.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.memories import TABLE_BITS
 from ...sim.flow.softmax import SoftmaxUnit
 from ...sim.network.formats import EXP_BITS
 from ..parts.arithmetic import Tree, delay_flag, delayed
+from ..parts.component import Component
 from ..parts.connect import connect
 from ..parts.memory import WordMemory
 from ..parts.row_walk import lane_mask
@@ -21,7 +22,7 @@ from .score_queue import ScoreQueue
 from .score_walk import ScoreWalk
 
 
-class Softmax(wiring.Component):
+class Softmax(Component):
     """Attention bits of tiles and heads: ``(Exp[m - p] << 16) >= Tau * Z``, m a row's largest score, Z its sum of Exp.
 
     Three jobs at a time, in order: one comes in, and m with it (`ScoreQueue`); one is read for Z, and from that comes

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value, ValueLike, unsigned
-from amaranth.lib import data, memory, wiring
+from amaranth.lib import data, memory
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.pipeline import Product, multiply_cycles, tree_cycles
 from ...sim.errors import check
+from .component import Component
 from .connect import connect
 
 #: Values that `Tree` and `Multiply` add in one cycle.
@@ -19,7 +20,7 @@ SUM_OF = 4
 MAX_SHIFT_CYCLES = 3
 
 
-class Multiply(wiring.Component):
+class Multiply(Component):
     """Product ``p = a * b``, pipelined so that every stage is one multiplier block or one sum.
 
     Timing: `p` is valid `latency_cycles` after `a` and `b`; one product a cycle.
@@ -86,7 +87,7 @@ def _limbs(value: Signal, bits: int) -> list[tuple[int, Value]]:
     return [*limbs, (at, top.as_signed() if is_signed else top)]
 
 
-class Tree(wiring.Component):
+class Tree(Component):
     """Sum or maximum of `count` values in a binary tree with a register after every second level.
 
     Timing: `o` is valid `latency_cycles` after `i`; one result a cycle.
@@ -144,7 +145,7 @@ def _sum(a: Value, b: Value) -> Value:
 _COMBINE: dict[str, Callable[[Value, Value], Value]] = {"sum": _sum, "max": _larger}
 
 
-class Delay(wiring.Component):
+class Delay(Component):
     """Return `i` after `cycles` cycles.
 
     What comes out before that is unspecified: flags that must start at 0 use `delay_flag`.

@@ -31,6 +31,12 @@ class Contents:
         return cls({engine.load_memories[name].id: runs for name, runs in sections.items()})
 
 
+def contents_of(platform: object) -> Contents | None:
+    """Return the contents that the platform is, or that are converted with it (`component.Conversion`), if any."""
+    contents = getattr(platform, "contents", platform)
+    return contents if isinstance(contents, Contents) else None
+
+
 def first_words(platform: object, memory: LoadMemory) -> list[int]:
     """Return what a loadable memory's first bank begins with: its words from 0 on, none without `Contents`.
 
@@ -41,7 +47,8 @@ def first_words(platform: object, memory: LoadMemory) -> list[int]:
     memory : LoadMemory
         Which memory.
     """
-    runs = platform.words.get(memory.id, {}) if isinstance(platform, Contents) else {}
+    contents = contents_of(platform)
+    runs = contents.words.get(memory.id, {}) if contents else {}
     words = [0] * max((first + len(run) for first, run in runs.items()), default=0)
     for first, run in runs.items():
         words[first : first + len(run)] = run

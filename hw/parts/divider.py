@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.pipeline import divide_cycles
+from .component import Component
 from .connect import connect
 
 
-class Divider(wiring.Component):
+class Divider(Component):
     """``quotient = floor(2^power / divisor)`` by restoring division.
 
     Timing: `done` is high `latency` cycles (power + 2) after `start`, and `quotient` holds from then until the next

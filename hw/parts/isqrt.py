@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.pipeline import isqrt_cycles
+from .component import Component
 from .connect import connect
 
 
-class Isqrt(wiring.Component):
+class Isqrt(Component):
     """Floor of the square root, one bit of the root a stage.
 
     Timing: `root` and `root_valid` follow `value` and `value_valid` by `latency_cycles`; one root a cycle, no

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import memory, wiring
+from amaranth.lib import memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from ...sim.engine.words import LoadMemory, Memory, SlottedMemory
+from .component import Component
 from .connect import connect, connect_address
 from .contents import first_words
 from .stream import LOAD_BUS
 
 
-class WordMemory(wiring.Component):
+class WordMemory(Component):
     """Memory of `depth` words of `width` bits, one write port, `readers` read ports.
 
     Timing: data one cycle after the address; a read in the cycle of a write to the same word returns the old word.
@@ -67,7 +68,7 @@ class WordMemory(wiring.Component):
         return m
 
 
-class LoadableMemory(wiring.Component):
+class LoadableMemory(Component):
     """Parameter memory in two banks: one is read, the load bus writes the other.
 
     Bank 0 begins with the words of `contents.Contents`, where that is the platform.
@@ -117,7 +118,7 @@ class LoadableMemory(wiring.Component):
         return m
 
 
-class SlotMemory(wiring.Component):
+class SlotMemory(Component):
     """Memory whose words are written one slot of `slot_bits` at a time, and can be cleared around it.
 
     Bit memories of the array's operands: a word feeds all rows (or columns) of the array, a slot is one chunk of one

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Signal, Value
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .component import Component
 
-class RowWalk(wiring.Component):
+
+class RowWalk(Component):
     """Counts the chunks of a tile.
 
     Timing: after `start`, `active` is high for `rows` x `chunks` cycles with the position beside it. It may be started

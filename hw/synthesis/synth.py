@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-from amaranth.back import rtlil
 from amaranth.lib import wiring
 
 from ...sim.engine.commands import CORE, EDGE
@@ -31,6 +30,7 @@ from ...sim.units.front import (
 )
 from ...sim.units.machine import UNITS
 from ...sim.units.unit import Unit
+from .. import convert
 from ..datapath import COMPONENTS as DATAPATH
 from ..engine import Engine
 from ..loader import Loader
@@ -134,7 +134,7 @@ def unit_netlist(
 
 def rtlil_text(component: wiring.Component) -> str:
     """Return a component as Yosys reads it."""
-    return rtlil.convert(component, name=_TOP, emit_src=False)
+    return convert.rtlil_text(component, _TOP)
 
 
 def netlist_of(text: str, script: str, timeout_s: float) -> dict[str, Any]:

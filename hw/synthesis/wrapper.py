@@ -6,6 +6,8 @@ from amaranth.hdl import Cat, ClockDomain, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Flow, In, Out
 
+from ..parts.component import Component
+
 #: Outputs that one register of the tree sums up: the inputs of the smallest look-up table there is.
 _TREE = 4
 
@@ -14,7 +16,7 @@ _TREE = 4
 PINS = ("clk", "rst", "serial", "parity")
 
 
-class PinWrapper(wiring.Component):
+class PinWrapper(Component):
     """A component with registers at all its ports and four pins, whatever its signature.
 
     Every bit of an input comes from a register of a shift chain, and every bit of an output goes into a register; a

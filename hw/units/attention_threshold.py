@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
@@ -11,6 +11,7 @@ from ...sim.engine import commands
 from ...sim.network.formats import EXP_BITS
 from ...sim.units.attention_threshold import AttentionThresholdUnit
 from ..parts.arithmetic import Tree, delay_flag, delayed, product
+from ..parts.component import Component
 from ..parts.connect import connect, connect_address
 from ..parts.memory import WordMemory
 from ..parts.row_walk import RowWalk, lane_mask
@@ -21,7 +22,7 @@ from .exp_tables import ExpTables
 PASS_TOP, PASS_SUM, PASS_COMPARE = range(3)
 
 
-class AttentionThreshold(wiring.Component):
+class AttentionThreshold(Component):
     """Attention bits of a tile and head: ``(Exp[m - p] << 16) >= Tau * Z``, m a row's largest score, Z its sum of Exp.
 
     Three passes over the score memory: m of each row, then Z and from it the limit that Exp is compared with, then the

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Signal, Value
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In
 from amaranth.utils import exact_log2
 
 from ...sim.engine.commands import ROW_MEMORIES, ColumnMemory, Matmul, OperandMemory
 from ...sim.engine.words import WORD
 from ...sim.units.bit_store import BitStoreUnit
+from ..parts.component import Component
 from ..parts.connect import connect, connect_address
 from ..parts.memory import SlotMemory
 from ..parts.stream import CHUNK_BITS, ROW_BITS, field_bits, operands_port
@@ -33,7 +34,7 @@ def source_layout(lanes: int) -> data.StructLayout:
     return data.StructLayout({"en": 1, **place, "row": ROW_BITS, "chunk": CHUNK_BITS, "data": lanes})
 
 
-class BitStore(wiring.Component):
+class BitStore(Component):
     """All operand memories: four sources of bits in, the array's row and column operands out.
 
     Timing: a chunk is written one cycle after its source's `en` (`BitStoreUnit.write_stage`); operands leave one cycle

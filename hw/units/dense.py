@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine import commands
 from ...sim.network.formats import DENSE_WEIGHT_BITS, HEAD_BIAS_BITS
 from ...sim.units.dense import DenseUnit
 from ..parts.arithmetic import delay_flag, delay_stages
+from ..parts.component import Component
 from ..parts.connect import connect, connect_address
 from ..parts.memory import LoadableMemory
 from ..parts.stream import LOAD_BUS, X_ADDR_BITS, command_layout, command_port, field_bits, read_port, write_port
@@ -17,7 +17,7 @@ from .dense_walk import DenseWalk
 from .requantize import Requantizer
 
 
-class Dense(wiring.Component):
+class Dense(Component):
     """`dense_lanes` multiply-accumulators that embed patches, copy prefix tokens and classify.
 
     The sums of a group of `dense_lanes` outputs are moved to a shadow register, from where they leave chunk by chunk

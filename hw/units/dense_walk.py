@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from amaranth.hdl import Const, Module, Mux, Signal, Value
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.commands import Embed, Logits
+from ..parts.component import Component
 from ..parts.connect import connect
 from ..parts.stream import field_bits
 
@@ -15,7 +15,7 @@ PATCHES_BITS, ROWS_BITS, PIXEL_BITS = (field_bits(Embed, name) for name in ("pat
 OFFSET_BITS, GROUPS_BITS, WEIGHT_BITS = (field_bits(Logits, name) for name in ("inputs", "groups", "weight_addr"))
 
 
-class DenseWalk(wiring.Component):
+class DenseWalk(Component):
     """For every patch, for every group of outputs, go through the rows of the patch and the bytes of a row.
 
     Timing: the first step is one cycle after `start`, then one step a cycle. A group takes as many cycles as it has
@@ -147,7 +147,7 @@ class DenseWalk(wiring.Component):
         return old
 
 
-class Countdown(wiring.Component):
+class Countdown(Component):
     """Counts `count` steps again and again, and knows in a register whether the next one is the last.
 
     Parameters

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import data, memory, wiring
+from amaranth.lib import data, memory
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.commands import Table
 from ...sim.engine.words import WORD, LoadMemory
 from ...sim.network.formats import EXP_BITS
+from ..parts.component import Component
 from ..parts.connect import connect, connect_address
 from ..parts.memory import LoadableMemory
 from ..parts.stream import LOAD_BUS, field_bits
@@ -17,7 +18,7 @@ from ..parts.stream import LOAD_BUS, field_bits
 EXP_ZERO = 1 << 15
 
 
-class ExpTables(wiring.Component):
+class ExpTables(Component):
     """Copies of one head's table, one a lane, filled from the loadable memory `tables`.
 
     Timing: word k of the head is read at offset 1 + k from `start` and in the tables at offset 3 + k, Tau being word 0;

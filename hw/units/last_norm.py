@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal, signed
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine import commands
@@ -11,6 +10,7 @@ from ...sim.engine.config import EngineConfig
 from ...sim.errors import check
 from ...sim.units.last_norm import LastNormUnit
 from ..parts.arithmetic import delay_flag, product
+from ..parts.component import Component
 from ..parts.connect import connect, connect_address
 from ..parts.divider import Divider
 from ..parts.memory import WordMemory
@@ -34,7 +34,7 @@ def check_y_range(engine: EngineConfig) -> None:
     )
 
 
-class LastNorm(wiring.Component):
+class LastNorm(Component):
     """Pool the tokens, and normalise pooled rows for the classifier.
 
     `pool` writes ``(sum over tokens of X) >> shift`` back to x, a chunk at a time. `normalise` takes S1 and R of a row,

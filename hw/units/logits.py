@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.commands import Output
 from ...sim.engine.config import EngineConfig
 from ...sim.engine.memories import TAG_BITS
 from ...sim.engine.words import ceil_div
+from ..parts.component import Component
 from ..parts.connect import connect, connect_address
 from ..parts.memory import WordMemory
 from ..parts.stream import command_port, field_bits, write_port
 from .logits_queue import LOGIT_BITS, queue_port
 
 
-class Logits(wiring.Component):
+class Logits(Component):
     """Memory of one image's logits, which go to the queue class by class as soon as it has room for all of them.
 
     Timing: `sim.units.front`, whose offsets count cycles without `hold` only: the queue alone decides when the

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from ...sim.engine.config import EngineConfig
 from ...sim.engine.memories import TAG_BITS
 from ...sim.network.formats import HEAD_BIAS_BITS
+from ..parts.component import Component
 from ..parts.connect import connect
 from ..parts.stream import beat_layout
 
@@ -27,7 +28,7 @@ def queue_port(engine: EngineConfig) -> wiring.Signature:
     return wiring.Signature({"en": Out(1), "beat": Out(LOGIT_BEAT), "level": In(range(engine.queue_logits + 1))})
 
 
-class LogitsQueue(wiring.Component):
+class LogitsQueue(Component):
     """First in, first out, with a stream at its end. Nothing but the reset empties it.
 
     Timing: a logit can be read two cycles after it came in; one in and one out a cycle. `valid` and the payload

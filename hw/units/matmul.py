@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal, Value
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine import commands
 from ...sim.engine.commands import Preload
 from ...sim.units.matmul import MatmulUnit
 from ..parts.arithmetic import delay_stages
+from ..parts.component import Component
 from ..parts.connect import connect
 from ..parts.row_walk import RowWalk
 from ..parts.stream import CHUNK_BITS, ROW_BITS, command_layout, command_port, operands_port, read_port
@@ -35,7 +36,7 @@ _PRELOAD = ("preload", "preload_addr", "preload_const")
 _PRELOAD_LAYOUT = data.StructLayout({name: _FIELDS[name].width for name in _PRELOAD})
 
 
-class Matmul(wiring.Component):
+class Matmul(Component):
     """Sequence one tile: `steps` reads of both operands, then `rows` x `chunks` drained chunks.
 
     Timing: `sim.units.matmul`; a new tile may start `steps` cycles after the last one, if its drain does not

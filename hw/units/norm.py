@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...sim.units.norm import NormUnit
 from ..parts.arithmetic import Tree, delay_flag, delayed, product
+from ..parts.component import Component
 from ..parts.connect import connect, connect_address
 from ..parts.isqrt import Isqrt
 from ..parts.memory import LoadableMemory, WordMemory
@@ -17,7 +18,7 @@ from ..parts.row_walk import RowWalk, lane_mask
 from ..parts.stream import LOAD_BUS, bits_port, command_layout, command_port, given, read_port, stats_layout
 
 
-class NormRoot(wiring.Component):
+class NormRoot(Component):
     """R of a row from its sums: ``isqrt(N*S2 - S1^2 + Eps)``, or the constant of mode `mean`.
 
     Timing: the result follows the sums by `latency_cycles`, in either mode; one row a cycle.
@@ -84,7 +85,7 @@ class NormRoot(wiring.Component):
         return m
 
 
-class Norm(wiring.Component):
+class Norm(Component):
     """SignNorm or HeadNorm over a tile: ``bit[c] = ((N*x[c] - S1) << Ft) >= Theta[c] * R`` (docs/semantics.md 2 and 6).
 
     A command is one pass over `rows` x `chunks` words of x: the first (`apply` 0) leaves S1 and R of each row in the

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Signal, Value
-from amaranth.lib import memory, stream, wiring
+from amaranth.lib import memory, stream
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.config import EngineConfig
 from ...sim.engine.memories import SETTINGS
+from ..parts.component import Component
 from ..parts.connect import connect
 from ..parts.stream import beat_layout, read_port
 
 _BITS = dict(SETTINGS)
 
 
-class PixelBuffer(wiring.Component):
+class PixelBuffer(Component):
     """Two halves of memory, one *strip* (a row of patches, all its image rows) in each: one is filled, the other read.
 
     It does not wait between the images of a run: while one is computed, the first two strips of the next may come in.

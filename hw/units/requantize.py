@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.pipeline import REQUANTIZE_CYCLES, REQUANTIZE_PRODUCT_CYCLES, Product
 from ...sim.network.formats import PATCH_BIAS_BITS, PATCH_SCALE_BITS
 from ..parts.arithmetic import delay_stages, delayed, product
+from ..parts.component import Component
 from ..parts.connect import connect
 from ..parts.fixed import saturate_signed
 
@@ -27,7 +28,7 @@ def patch_params_layout(lanes: int) -> data.ArrayLayout:
     return data.ArrayLayout(lane, lanes)
 
 
-class Requantizer(wiring.Component):
+class Requantizer(Component):
     """Multiply, shift with rounding, add the position and saturate: ``X = saturate(((acc*S + B + half) >> n) + P)``.
 
     Timing: one chunk a cycle. A chunk that comes in cycle t wants its word of P in cycle t + `POSITION_STAGE`

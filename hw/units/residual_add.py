@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.commands import Matmul
 from ...sim.units.residual_add import ResidualAddUnit
 from ..parts.arithmetic import delay_stages
+from ..parts.component import Component
 from ..parts.connect import connect, connect_address
 from ..parts.fixed import saturate_signed
 from ..parts.memory import LoadableMemory
 from ..parts.stream import LOAD_BUS, X_ADDR_BITS, field_bits, write_port
 
 
-class ResidualAdd(wiring.Component):
+class ResidualAdd(Component):
     """``X = saturate(X + Scale * acc + Bias)`` for one chunk a cycle; the array's sums are acc / 2.
 
     Timing: the residual and its parameters are read in the cycle of `en`; the new word is written

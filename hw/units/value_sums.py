@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from ...sim.engine.commands import Matmul
 from ...sim.units.value_sums import ValueSumsUnit
+from ..parts.component import Component
 from ..parts.connect import connect, connect_address
 from ..parts.memory import WordMemory
 from ..parts.stream import CHUNK_BITS, field_bits, read_port
 
 
-class ValueSums(wiring.Component):
+class ValueSums(Component):
     """Count the ones of every column of v, tile by tile, for one group of C columns at a time.
 
     With a in {0, 1}, L products (padding included) and V ones in column d of v, ``2*popcount(a & v) - popcount(a)`` is

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.config import EngineConfig
 from ...sim.engine.words import WORD
+from ..parts.component import Component
 from ..parts.connect import connect
 from ..parts.popcount import Features
 from .xnor_dot import XnorDot
 
 
-class XnorArray(wiring.Component):
+class XnorArray(Component):
     """Output-stationary array: every cycle one 64-bit step of R x C dot products.
 
     Timing: the sums include a step `XNOR_ARRAY_CYCLES` cycles after its operands are on `a` and `w`; one step a cycle.

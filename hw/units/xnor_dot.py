@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.pipeline import XNOR_DOT_CYCLES
 from ..parts.arithmetic import delay_stages
+from ..parts.component import Component
 from ..parts.popcount import PAIRS, Features, compress, majority
 
 
-class XnorDot(wiring.Component):
+class XnorDot(Component):
     """Accumulate ``preload + sum over steps of popcount(xnor(a, w))``, 64 products a cycle (semantics.md, 3).
 
     Timing: `o` includes a step `XNOR_DOT_CYCLES` cycles after its features; one step a cycle; `first` belongs to cycle

@@ -1,0 +1,183 @@
+"""From components to Verilog, by way of Yosys' RTLIL: a module for each component, one for all that are equal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+
+from amaranth.back import rtlil, verilog
+from amaranth.hdl import ClockSignal, Fragment, Instance, MemoryData, ResetSignal, Signal, Value
+from amaranth.hdl._ast import SignalSet
+from amaranth.hdl._ir import Design, PortDirection
+from amaranth.hdl._mem import MemoryInstance
+from amaranth.lib.wiring import In
+
+from ..sim.errors import check
+from ..sim.system.children import environment_of_children
+from .parts.component import Component, Conversion, StandIn, parameters
+from .parts.contents import Contents
+
+#: What Amaranth writes of a memory's contents when there are none.
+_NO_WORDS = re.compile(
+    r"(\n    parameter \\WIDTH (\d+)\n    parameter \\WORDS (\d+)\n(?:    .*\n)*?    connect \\DATA )\{ +\}"
+)
+_TOP = "attribute \\top 1\n"
+
+
+def verilog_text(component: Component, name: str, contents: Contents | None = None) -> str:
+    """Return a component as Verilog as Yosys writes it; as `rtlil_text`."""
+    text = rtlil_text(component, name, contents)
+    with environment_of_children():
+        return str(verilog._convert_rtlil_text(text, strip_internal_attrs=True))
+
+
+def rtlil_text(component: Component, name: str, contents: Contents | None = None) -> str:
+    """Return a component as RTLIL: its modules, those within another before it.
+
+    Parameters
+    ----------
+    component : Component
+        What is converted.
+    name : str
+        Of its module; the others are named by the path of their first instance.
+    contents : Contents, optional
+        What memories begin with.
+
+    Raises
+    ------
+    BivitError
+        When something outside of a component uses more of it than its ports, or changes it.
+    """
+    modules = _Modules(contents)
+    top = modules.take(component, name)
+    return "".join(text if one == top.name else text.replace(_TOP, "") for one, text in modules.texts.items())
+
+
+@dataclass(frozen=True)
+class _Module:
+    """A module that is written: its name, its ports besides those of the component, and of what component it is."""
+
+    name: str
+    domain_ports: frozenset[str]
+    component: Component
+
+
+@dataclass
+class _Modules:
+    """The modules of a conversion."""
+
+    contents: Contents | None
+    texts: dict[str, str] = field(default_factory=dict)
+    _of: dict[Hashable, _Module] = field(default_factory=dict)
+
+    def take(self, component: Component, path: str) -> _Module:
+        """Return the module of a component, written now if none is equal to it."""
+        key = parameters(component)
+        if key not in self._of:
+            self._of[key] = self._write(component, path)
+        return self._of[key]
+
+    def _write(self, component: Component, path: str) -> _Module:
+        body = Fragment.get(component, Conversion(component, self.contents))
+        for name, part in _instances(body, path):
+            check(
+                isinstance(part, StandIn) or part.type != "",
+                f"{name} is within ResetInserter, EnableInserter or DomainRenamer, which do not reach into a module; "
+                "put it into reset_by",
+            )
+            if isinstance(part, StandIn):
+                _connect(part, self.take(part.component, name))
+        words = [_without_contents(memory) for memory in _memories(body)]
+        directions = {name: direction for name, _, direction in _ports(component)}
+        ports = {name: (signal, _DIRECTIONS[directions[name]]) for name, signal, _ in _ports(component)}
+        design = body.prepare(ports, hierarchy=(path,))
+        _check_drivers(design, path)
+        text, _ = rtlil.convert_fragment(design, emit_src=False)
+        self.texts[path] = _with_contents(text, words)
+        return _Module(path, frozenset(name for name, _, _ in design.ports if name not in ports), component)
+
+
+_DIRECTIONS = {"i": PortDirection.Input, "o": PortDirection.Output}
+
+
+def _ports(component: Component) -> Iterator[tuple[str, Signal, str]]:
+    """Name, signal and direction of each port, as of an `Instance`."""
+    for path, member, value in component.signature.flatten(component):
+        yield "__".join(map(str, path)), Value.cast(value), "i" if member.flow is In else "o"
+
+
+def _instances(fragment: Fragment, path: str) -> Iterator[tuple[str, Instance]]:
+    """All instances within a fragment, each with its path."""
+    for number, (part, name, _) in enumerate(fragment.subfragments):
+        inner = f"{path}.{name or f'U${number}'}"
+        if isinstance(part, Instance):
+            yield inner, part
+        yield from _instances(part, inner)
+
+
+def _connect(part: StandIn, module: _Module) -> None:
+    """Make a stand-in an instance of a module."""
+    part.type = module.name
+    part.ports.update((name, (signal, direction)) for name, signal, direction in _ports(part.component))
+    reset = ResetSignal() if part.reset_by is None else ResetSignal() | part.reset_by
+    domain = {"clk": ClockSignal(), "rst": reset}
+    part.ports.update((name, (domain[name], "i")) for name in sorted(module.domain_ports))
+
+
+def _check_drivers(design: Design, path: str) -> None:
+    """Raise `BivitError` where a module reads what no one in it drives, as an inner signal of another component."""
+    driven = SignalSet(signal for _, signal, direction in design.ports if direction is not PortDirection.Output)
+    read = SignalSet()
+    for part in design.fragments:
+        if isinstance(part, Instance):
+            driven.update(one for value, kind in part.ports.values() if kind == "o" for one in value._lhs_signals())
+        elif isinstance(part, MemoryInstance):
+            driven.update(one for port in part._read_ports for one in port._data._lhs_signals())
+        for statements in part.statements.values():
+            driven.update(statements._lhs_signals())
+            read.update(statements._rhs_signals())
+    lost = [signal.name for signal in read if signal not in driven]
+    check(
+        not lost,
+        f"nothing in {path} drives {', '.join(lost)}, which it reads; of another component only ports can be used, "
+        "and a constant is a Const",
+    )
+
+
+def _memories(fragment: Fragment) -> Iterator[MemoryInstance]:
+    """All memories within a fragment, in the order in which Amaranth writes them."""
+    parts = [part for part, _, _ in fragment.subfragments]
+    yield from (part for part in parts if isinstance(part, MemoryInstance))
+    for part in parts:
+        yield from _memories(part)
+
+
+def _without_contents(memory: MemoryInstance) -> MemoryData:
+    """Take the words out of a memory, which Amaranth would write bit by bit: minutes for a large engine."""
+    data = memory._data
+    memory._data = MemoryData(shape=data.shape, depth=data.depth, init=[])
+    memory._data.init._raw = []
+    return data
+
+
+def _with_contents(text: str, memories: list[MemoryData]) -> str:
+    """Write the words of memories where Amaranth left them out."""
+    left = iter(memories)
+
+    def contents(found: re.Match[str]) -> str:
+        data = next(left)
+        width = Value.cast(data[0]).shape().width if data.depth else 0
+        check((width, data.depth) == (int(found[2]), int(found[3])), "Amaranth writes memories in another order")
+        return f"{found[1]}{width * data.depth}'{_digits(data.init._raw, width)}"
+
+    text = _NO_WORDS.sub(contents, text)
+    check(next(left, None) is None, "Amaranth writes memories without contents in another form")
+    return text
+
+
+def _digits(words: list[int], width: int) -> str:
+    """Binary digits of all words, the last one first; a single zero stands for any number of them."""
+    if not any(words):
+        return "0"
+    return "".join(f"{word & ((1 << width) - 1):0{width}b}" for word in reversed(words))

@@ -1,0 +1,81 @@
+"""What Verilator is told of repeated modules, and that it then compiles one function for all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from engines import tiny_verilog
+from shapes import tiny_engine
+
+from bivit.cosim import runner, toolchain
+from bivit.cosim.repeated import CONTROL_FILE, VERILATOR_COMPILES, control_file
+from bivit.cosim.toolchain import find_simulator
+from bivit.hw.verilog_top import ENGINE_TOP
+
+
+def module(name: str, lines: int, *instances: str) -> str:
+    """Verilog as Yosys writes it, of so many lines and with instances of other modules."""
+    inner = "".join(f"  {kind}  part_{k} (\n    .i(i)\n  );\n" for k, kind in enumerate(instances))
+    filler = "".join(f"  wire w{k} = i;\n" for k in range(lines))
+    ports = "  input clk;\n  wire clk;\n  input [7:0] i;\n  wire [7:0] i;\n"
+    return f"module {name} (i, o, clk);\n{ports}{filler}{inner}endmodule\n"
+
+
+def test_large_modules_with_many_instances_are_named() -> None:
+    text = module("large", 400) + module("small", 20) + module("row", 10, *["large"] * 8, *["small"] * 8)
+    text += module("once", 20_000) + module("top", 10, *["row"] * 4, "once")
+    # 32 times large; small ones become part of the row, and what is there once is compiled once anyway.
+    assert control_file([text]) == '`verilator_config\npublic_flat_rd -module "large" -var "i"\n'
+    assert control_file([module("row", 10, *["large"] * 8), module("large", 400)]) == ""  # 8 x 400 lines
+    assert control_file([]) == ""
+
+
+def test_only_verilator_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[tuple[str, list[str]]] = []
+
+    def note(folder: Path, runner_: object, sources: dict[str, str], *_: object) -> None:
+        built.append((type(runner_).__name__, list(sources)))
+        folder.mkdir()
+
+    monkeypatch.setattr(runner, "_build_into", note)
+    monkeypatch.setattr(runner, "control_file", lambda texts: "`verilator_config\n")
+    found = {name: runner.Simulator(name, "1", Path("/bin/true")) for name in ("verilator", "icarus")}
+    monkeypatch.setattr(runner, "find_simulator", found.__getitem__)
+    for simulator in found:
+        runner.build({"top.v": "module top ();\nendmodule\n"}, "top", simulator=simulator, cache_dir=tmp_path)
+    assert built == [("_Verilator", [CONTROL_FILE, "top.v"]), ("_Icarus", ["top.v"])]
+
+
+def test_all_processors_compile_that_bivit_may_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr(runner._OwnProcesses, "_execute_cmds", lambda self, commands, *_: ran.extend(commands))
+    monkeypatch.setattr(runner, "find_simulator", lambda name: runner.Simulator(name, "1", Path("/bin/true")))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(7)), raising=False)
+    runner.build({"top.v": "module top ();\nendmodule\n"}, "top", cache_dir=tmp_path)
+    translate, make = ran
+    assert set(VERILATOR_COMPILES) <= set(translate)
+    assert make[make.index("-j") + 1] == "7"
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert toolchain.processors() == 3
+
+
+@pytest.mark.slow
+def test_equal_instances_are_one_function(tmp_path: Path) -> None:
+    """Of the dot units of an array; without the control file there are as many as instances."""
+    verilator = find_simulator("verilator")
+    root = {"VERILATOR_ROOT": str(verilator.root)} if verilator.root else {}
+    (tmp_path / CONTROL_FILE).write_text(control_file([tiny_verilog()]))
+    (tmp_path / "engine.v").write_text(tiny_verilog())
+    functions = []
+    for name, sources in (("told", [CONTROL_FILE, "engine.v"]), ("untold", ["engine.v"])):
+        options = ["--cc", "--Mdir", name, "--top-module", ENGINE_TOP, "-Wno-fatal", *VERILATOR_COMPILES]
+        command = [str(verilator.executable), *options, *sources]
+        subprocess.run(command, cwd=tmp_path, env=os.environ | root, check=True, capture_output=True)
+        texts = [path.read_text() for path in (tmp_path / name).glob("*dot_0_0__?.cpp")]
+        functions.append(sum(text.count("\nvoid ") for text in texts))
+    assert 0 < functions[0] <= 4
+    assert functions[1] >= tiny_engine().rows * tiny_engine().columns
