@@ -16,7 +16,7 @@ Lanes = Sequence[Sequence[Value]]
 
 
 def channel_mask(m: Module, word: Value, channels: Value, columns: int, name: str) -> Value:
-    """Return which columns of a word hold channels, two cycles later, out of registers.
+    """Return which columns of a word hold channels, one cycle later.
 
     Parameters
     ----------
@@ -34,12 +34,8 @@ def channel_mask(m: Module, word: Value, channels: Value, columns: int, name: st
     whole, tail = channels[bits:], channels[:bits]
     full, edge = Signal(name=f"{name}_full"), Signal(name=f"{name}_edge")
     held = Signal(bits, name=f"{name}_tail", reset_less=True)
-    mask = Signal(columns, name=f"{name}_columns", reset_less=True)
-    m.d.sync += [
-        *(full.eq(word < whole), edge.eq(word == whole), held.eq(tail)),
-        mask.eq(Cat(full | (edge & (held > column)) for column in range(columns))),
-    ]
-    return mask
+    m.d.sync += [full.eq(word < whole), edge.eq(word == whole), held.eq(tail)]
+    return Cat(full | (edge & (held > column)) for column in range(columns))
 
 
 def row_sums(m: Module, widths: NormWidths, x: Lanes, first: Value) -> list[tuple[Signal, Signal]]:

@@ -111,7 +111,7 @@ class ResidualAdd(wiring.Component):
         part = Signal(range(u.row_words))
         m.d.comb += part.eq(Cat(walk.word[: (u.parts - 1).bit_length()], held.group))
         row_mask = delayed(m, walk.here, u.write_stage, "row_mask")
-        columns = delayed(m, channel_mask(m, part, held.channels, u.columns, "mask"), u.write_stage - 2, "column_mask")
+        columns = delayed(m, channel_mask(m, part, held.channels, u.columns, "mask"), u.write_stage - 1, "column_mask")
         mask = [columns & row_mask[row].replicate(u.columns) for row in range(u.side)]
 
         half = self._sums(m, walk, held.load, take & ~head.load)

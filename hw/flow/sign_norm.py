@@ -95,7 +95,7 @@ class SignNorm(wiring.Component):
         bits = row_bits(m, self.widths, x, channels, theta, stats)
         place = delayed(m, Cat(held.ring, slot, walk.group, walk.word), u.bits_stage, "place_delay")
         columns = channel_mask(m, walk.word, held.channels, u.columns, "mask")
-        columns = delayed(m, columns, u.compare_stage - 2, "column_mask")
+        columns = delayed(m, columns, u.compare_stage - 1, "column_mask")
         rows = delayed(m, walk.here, u.compare_stage, "row_mask")
         mask = Cat(columns & rows[row].replicate(u.columns) for row in range(u.side))
         word = Signal(u.lanes, reset_less=True)

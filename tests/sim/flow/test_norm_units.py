@@ -2,6 +2,7 @@
 
 from flow_norms import flow_config
 
+from bivit.sim.flow.head_norm import HeadNormUnit
 from bivit.sim.flow.residual_add import ResidualAddUnit
 from bivit.sim.flow.sign_norm import SignNormUnit
 
@@ -37,3 +38,19 @@ def test_a_norm_takes_no_fewer_cycles_than_its_roots() -> None:
     assert (apply.start, apply.free - apply.start) == (99, 3 * 2)  # one word a row group, but two rows
     assert unit.times(rows=5, channels=32, rooted=100, free=0).free - 99 == 3 * 4
     assert unit.times(rows=5, channels=32, rooted=100, free=0, credit=150).start == 152
+
+
+def test_the_pipelines_of_head_norm_wait_for_sums_and_roots() -> None:
+    unit = HeadNormUnit(flow_config(dim=64, drain_rows=2, norm_lanes=8, head_norm_lanes=16))
+    first = unit.times(5, 32, 100, 0, 0)
+    assert (first.start, first.free, first.rooted) == (103, 103 + 3 * 4, 103 + 3 + unit.root_stage + 1)
+    assert first.apply_start == first.rooted + 1 - unit.stats_read_stage
+    second = unit.times(5, 8, 101, first.free, first.apply_free)
+    assert (second.start, second.free) == (first.free, first.free + 3 * 2)  # one word a row group, but two rows
+    assert second.apply_start == first.apply_free
+
+
+def test_a_part_of_a_parameter_word_has_two_beats_where_the_word_has() -> None:
+    for lanes, beats in ((1, (1, 1)), (4, (2, 2)), (8, (3, 2)), (16, (3, 2))):
+        unit = HeadNormUnit(flow_config(dim=64, drain_rows=2, norm_lanes=8, head_norm_lanes=lanes))
+        assert tuple(memory.beats for memory in unit.load_memories.values()) == beats
