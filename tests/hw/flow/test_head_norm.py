@@ -234,6 +234,10 @@ def test_random_jobs(shape: tuple[int, int, int, int, int], late: float) -> None
     check(run(shape, sum(shape), late, head_slots=2 + sum(shape) % 3))
 
 
+def test_narrow_multiplier_blocks() -> None:
+    check(run((8, 2, 3, 20, 8), 7, 0.0, fabric="lut4"))
+
+
 def test_the_cases_reach_ties_and_wait_for_each_other() -> None:
     bench = run((8, 1, 5, 32, 8), 1, 0.0)
     check(bench)

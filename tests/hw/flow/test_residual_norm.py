@@ -125,6 +125,10 @@ def test_random_jobs(shape: tuple[int, int, int, int], late: float, owing: float
     check(run(shape, sum(shape), late, owing))
 
 
+def test_narrow_multiplier_blocks() -> None:
+    check(run((8, 2, 3, 20), 7, 0.0, fabric="lut4"))
+
+
 def test_the_cases_reach_limits_ties_and_waits() -> None:
     """What the random jobs are for does occur in them."""
     bench = run((8, 1, 5, 32), 46, 0.2, 0.8, norm_slots=2, staging_slots=2)
