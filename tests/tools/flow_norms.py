@@ -223,7 +223,6 @@ class Bench:
     async def _bench(self, ctx: Any) -> None:
         await self._load(ctx)
         self.staging = [True] * self.flow.staging_slots
-        self.next_slot = 0
         self.loading: deque[int] = deque()  # tiles without sums that wait for a slot
         self.busy = {"sums": 0, "loads": 0}
         self.owed: list[tuple[int, int]] = []  # when a slot of a ring is given back
@@ -252,11 +251,11 @@ class Bench:
         for name in ("job", "sums"):
             if name in inputs:
                 ctx.set(getattr(self.add, name), inputs[name])
-        ready = bool(self.loading) and self.staging[self.next_slot]
+        ready = bool(self.loading) and any(self.staging)
         if ready:
             self.load_ready.setdefault(self.loading[0], cycle)
         ctx.set(self.add.load_ready, ready)
-        ctx.set(self.add.load_slot, self.next_slot)
+        ctx.set(self.add.load_slot, self.staging.index(True) if ready else 0)
         free = 0
         for ring in range(2):
             ripe = [owed for owed in self.owed if owed[1] == ring and owed[0] <= cycle]
@@ -267,9 +266,9 @@ class Bench:
         ctx.set(self.norm.norm_free, free)
 
     def _take_slot(self) -> int:
-        slot = self.next_slot
+        """Any free one: tiles leave in the order of their last groups, not in that of their first ones."""
+        slot = self.staging.index(True)
         self.staging[slot] = False
-        self.next_slot = (slot + 1) % self.flow.staging_slots
         return slot
 
     def _drive(self) -> Iterator[dict[str, Any]]:
@@ -287,7 +286,7 @@ class Bench:
                 self.busy["loads"] += 1
             else:
                 if group == 0 and tile.norm:
-                    while self.loading or not self.staging[self.next_slot]:
+                    while self.loading or not any(self.staging):
                         cycle = yield {}
                     tile.slot = self._take_slot()
                 while self.busy["sums"] == self.flow.residual_slots:
