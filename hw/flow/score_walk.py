@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from ...sim.flow.softmax import SoftmaxUnit
 from ..parts.component import Component
 from ..parts.connect import connect
-from .credit import Credits
+from .jobs import Credits
 from .part_walk import PartWalk
 
 

@@ -15,9 +15,9 @@ from ..parts.connect import connect
 from ..parts.memory import WordMemory
 from ..parts.row_walk import lane_mask
 from ..parts.stream import write_port
-from .credit import Credits
 from .exp_search import ExpSearch
 from .exp_tables import ExpTables, table_addr
+from .jobs import Credits
 from .score_queue import ScoreQueue
 from .score_walk import ScoreWalk
 

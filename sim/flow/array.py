@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..system.jit import kernel
-from .replay import FOREVER, HEADS, SEEN, _give, _push, _room, _whole, _written, edge, settle
+from .replay import FOREVER, HEADS, VISIBLE, _give, _push, _room, _whole, _written, edge, settle
 from .replay_state import (
     ANSWERED,
     BITS_END,
@@ -61,10 +61,10 @@ def _next_image(state: State, plan: Plan, turn: int) -> None:
         idle = idle and state.turns[(turn + other) % depth, IMAGE] == UNKNOWN
     if idle and state.images[new, EMBEDDED] == UNKNOWN:
         edge(state, plan, FOREVER)
-    if idle and state.images[new, EMBEDDED] + SEEN > now:
-        state.clock[STALLS + _IDLE] += state.images[new, EMBEDDED] + SEEN - now
-        state.clock[NOW] = now = state.images[new, EMBEDDED] + SEEN
-    if state.images[new, EMBEDDED] != UNKNOWN and state.images[new, EMBEDDED] + SEEN <= now:
+    if idle and state.images[new, EMBEDDED] + VISIBLE > now:
+        state.clock[STALLS + _IDLE] += state.images[new, EMBEDDED] + VISIBLE - now
+        state.clock[NOW] = now = state.images[new, EMBEDDED] + VISIBLE
+    if state.images[new, EMBEDDED] != UNKNOWN and state.images[new, EMBEDDED] + VISIBLE <= now:
         state.turns[after, IMAGE], state.turns[after, BLOCK] = new, 0
         state.clock[TAKEN] += 1
 
@@ -81,13 +81,13 @@ def _later(when: int, cause: int, other: int, other_cause: int) -> tuple[int, in
 def _space(state: State, plan: Plan, ring: int, when: int, cause: int) -> tuple[int, int]:
     """Add the need of a slot."""
     room = _room(state, plan, ring)
-    return _later(when, cause, room if room == UNKNOWN else room + SEEN, _ROOM)
+    return _later(when, cause, room if room == UNKNOWN else room + VISIBLE, _ROOM)
 
 
 @kernel()
 def _operand(at: int, when: int, cause: int, own: int) -> tuple[int, int]:
     """Add the need of an operand."""
-    return _later(when, cause, at if at == UNKNOWN else at + SEEN, own)
+    return _later(when, cause, at if at == UNKNOWN else at + VISIBLE, own)
 
 
 @kernel()
@@ -201,7 +201,7 @@ def _qkv_follows(state: State, plan: Plan, tile: int, number: int, end: int) -> 
         if of_head == 0:
             state.credits[_R_HEAD, 0] += 1
         if of_head == plan.head_groups - 1:
-            _push(state, _STATS, part, tile, group, captured + SEEN, 1)
+            _push(state, _STATS, part, tile, group, captured + VISIBLE, 1)
     elif of_head == plan.head_groups - 1:
         _written(state, plan, part, tile, written if part == _KEY else captured + d.bits)
     if number == plan.streams[OPERATIONS, _QKV] - 1:
@@ -216,7 +216,7 @@ def _scores_follow(state: State, plan: Plan, tile: int, number: int, end: int) -
     if of_head == 0:
         state.credits[_R_SCORE if plan.softmax else _R_ATTENTION, 0] += 1
     if last and plan.softmax:
-        _push(state, _SUM, head, tile, 0, captured + SEEN, 1)
+        _push(state, _SUM, head, tile, 0, captured + VISIBLE, 1)
     elif last:
         state.tiles[tile % state.tiles.shape[0], HEADS + head] = captured + plan.durations.bits
     if number == plan.streams[OPERATIONS, _SCORES] - 1:
@@ -236,7 +236,7 @@ def _residual_follows(state: State, plan: Plan, stream: int, tile: int, number: 
     state.credits[_R_RESIDUAL, 0] += 1
     last = number == plan.streams[OPERATIONS, stream] - 1
     kind = _JOB_PROJ if stream == _PROJ else _JOB_LAST if final else _JOB_FC2
-    _push(state, _RESIDUAL, kind, tile, number, end + plan.durations.capture + SEEN, last)
+    _push(state, _RESIDUAL, kind, tile, number, end + plan.durations.capture + VISIBLE, last)
     if last and stream == _PROJ:
         _give(state, _R_CONTEXT, end)
         state.tiles[at, _CONTEXT_BITS] = UNKNOWN
@@ -254,7 +254,7 @@ def _load(state: State, plan: Plan, turn: int, tile: int) -> None:
     if state.turns[after, IMAGE] != UNKNOWN and state.turns[after, BLOCK] == 0:
         groups = plan.streams[OPERATIONS, _FC2]
         for group in range(groups):
-            _push(state, _RESIDUAL, _JOB_LOAD, tile, group, state.clock[NOW] + SEEN, group == groups - 1)
+            _push(state, _RESIDUAL, _JOB_LOAD, tile, group, state.clock[NOW] + VISIBLE, group == groups - 1)
 
 
 @kernel()

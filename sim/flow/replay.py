@@ -45,7 +45,7 @@ _JOB_PROJ, _JOB_FC2, _JOB_LAST, _JOB_LOAD = (int(job) for job in Job)
 #: Where a tile's attention bits stand, behind its operands.
 HEADS = len(Ready)
 #: A credit is seen in the cycle after it is given.
-SEEN = 1
+VISIBLE = 1
 #: A time beyond all others.
 _NEVER = 1 << 60
 #: The last cycle before it.
@@ -88,7 +88,7 @@ def _residual(state: State, plan: Plan) -> bool:
         if room == UNKNOWN:
             return False
         state.credits[_R_STAGING1, 0] += 1
-        when = max(when, room + SEEN)
+        when = max(when, room + VISIBLE)
     state.units[_RESIDUAL, POPPED] += 1
     start = max(state.units[_RESIDUAL, FREE], when)
     end = start + d.tiles[ADD_CYCLES, of]
@@ -122,7 +122,7 @@ def _sign(state: State, plan: Plan) -> bool:
         return False
     state.units[_SIGN, POPPED] += 1
     state.credits[ring, 0] += 1
-    end = max(state.units[_SIGN, FREE], when, room + SEEN) + plan.durations.tiles[SIGN_CYCLES, tile % plan.tiles]
+    end = max(state.units[_SIGN, FREE], when, room + VISIBLE) + plan.durations.tiles[SIGN_CYCLES, tile % plan.tiles]
     state.units[_SIGN, FREE] = end
     _give(state, _R_STAGING2 if kind == _JOB_PROJ else _R_STAGING1, end)
     state.tiles[tile % state.tiles.shape[0], _NORM2 if kind == _JOB_PROJ else _NORM1] = end + plan.durations.apply
@@ -197,7 +197,9 @@ def _compare(state: State, plan: Plan) -> bool:
         return False
     state.units[_COMPARE, POPPED] += 1
     state.credits[_R_ATTENTION, 0] += 1
-    end = max(state.units[_COMPARE, FREE], when, room + SEEN) + plan.durations.tiles[SOFTMAX_CYCLES, tile % plan.tiles]
+    end = (
+        max(state.units[_COMPARE, FREE], when, room + VISIBLE) + plan.durations.tiles[SOFTMAX_CYCLES, tile % plan.tiles]
+    )
     state.units[_COMPARE, FREE] = end
     _give(state, _R_SCORE, end)
     state.tiles[tile % state.tiles.shape[0], HEADS + head] = end + plan.durations.compare
@@ -220,7 +222,7 @@ def edge(state: State, plan: Plan, now: int) -> None:
         tail, tail_at = UNKNOWN, _NEVER
         for image in range(state.images.shape[0]):
             if state.images[image, FINISHED] != UNKNOWN and state.images[image, ANSWERED] == UNKNOWN:
-                tail, tail_at = image, max(state.clock[DENSE], state.images[image, FINISHED] + SEEN)
+                tail, tail_at = image, max(state.clock[DENSE], state.images[image, FINISHED] + VISIBLE)
                 break
         embed_at, image = _NEVER, state.clock[EMBEDS]
         if image < plan.images:
@@ -228,7 +230,7 @@ def edge(state: State, plan: Plan, now: int) -> None:
             if before < 0:
                 embed_at = state.clock[DENSE]
             elif state.images[before, ANSWERED] != UNKNOWN:
-                embed_at = max(state.clock[DENSE], state.images[before, ANSWERED] - plan.classify + SEEN)
+                embed_at = max(state.clock[DENSE], state.images[before, ANSWERED] - plan.classify + VISIBLE)
         if min(tail_at, embed_at) > now:
             return
         if tail_at <= embed_at:

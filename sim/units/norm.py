@@ -1,4 +1,4 @@
-"""The norm units, SignNorm and HeadNorm (docs/semantics.md 2 and 6): ranges, widths in bits, stages in cycles."""
+"""The norm units, SignNorm and HeadNorm (docs/semantics.md 2 and 6): stages in cycles, and what they do."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal
 
 from ..engine.commands import HeadNorm, SignNorm
-from ..engine.pipeline import Product, isqrt_cycles, multiply_cycles, partial_products, tree_cycles
+from ..engine.norm_widths import HeadNormWidths, NormWidths, SignNormWidths
+from ..engine.pipeline import Product, partial_products, tree_cycles
 from ..engine.timing import Activity
-from ..engine.words import WORD, Memory
+from ..engine.words import Memory
 from .bit_store import BitStoreUnit
 from .unit import Probe, Timings, Unit
 from .uses import Extent, Uses, bits_reach, bits_to, bits_written, rows_reach
@@ -17,8 +18,8 @@ from .written import Bits, Scalars, Written
 NormKind = Literal["sign_norm", "head_norm"]
 
 
-class NormUnit(Unit):
-    """What both norms share; what is normalised, and what follows for every width and stage."""
+class NormUnit(NormWidths, Unit):
+    """What both norms share; what is normalised, and what follows for every stage."""
 
     #: What it is told; the two have the same fields.
     command: ClassVar[type[SignNorm | HeadNorm]]
@@ -28,111 +29,7 @@ class NormUnit(Unit):
     source: ClassVar[str]
     read_ports: ClassVar[Mapping[str, str]] = {}
 
-    @property
-    def word_bits(self) -> int:
-        """Width of one lane in the memory of x."""
-        raise NotImplementedError
-
-    @property
-    def shift(self) -> int:
-        """Right shift that makes x of that lane."""
-        return 0
-
-    @property
-    def value_min(self) -> int:
-        """Lowest value of the lane after the shift."""
-        raise NotImplementedError
-
-    @property
-    def value_max(self) -> int:
-        """Highest value of the lane after the shift."""
-        raise NotImplementedError
-
-    @property
-    def scale_bits(self) -> int:
-        """Unsigned width of Scale; 0 where there is none."""
-        return 0
-
-    @property
-    def max_channels(self) -> int:
-        """Channels normalised together, at most."""
-        return self.engine.max_embed_dim
-
-    @property
-    def theta_bits(self) -> int:
-        """Signed width of Theta."""
-        return self.engine.formats.theta_bits
-
-    @property
-    def theta_frac_bits(self) -> int:
-        """Fraction bits of Theta."""
-        return self.engine.formats.theta_frac_bits
-
-    # Widths.
-
-    @property
-    def x_min(self) -> int:
-        """Lowest x; an accumulator is twice the value that the array delivers."""
-        return self.value_min * self._largest_factor
-
-    @property
-    def x_max(self) -> int:
-        """Highest x."""
-        return self.value_max * self._largest_factor
-
-    @property
-    def _largest_factor(self) -> int:
-        return 2 * ((1 << self.scale_bits) - 1) if self.scale_bits else 1
-
-    @property
-    def value_bits(self) -> int:
-        """Signed width of the lane after the shift."""
-        return signed_bits(self.value_min, self.value_max)
-
-    @property
-    def x_bits(self) -> int:
-        """Signed width of x."""
-        return signed_bits(self.x_min, self.x_max)
-
-    @property
-    def channels_bits(self) -> int:
-        """Unsigned width of the number of channels."""
-        return self.max_channels.bit_length()
-
-    @property
-    def s1_bits(self) -> int:
-        """Signed width of S1."""
-        return signed_bits(self.max_channels * self.x_min, self.max_channels * self.x_max)
-
-    @property
-    def s2_bits(self) -> int:
-        """Unsigned width of S2."""
-        return (self.max_channels * max(self.x_min**2, self.x_max**2)).bit_length()
-
-    @property
-    def v_bits(self) -> int:
-        """Unsigned width of V: N*S2 - S1^2 sums (x[i] - x[j])^2 over pairs, most with half of x at each end."""
-        half, other_half = self.max_channels // 2, (self.max_channels + 1) // 2
-        eps_max = (1 << self.command.layout()["eps"].width) - 1
-        return (half * other_half * (self.x_max - self.x_min) ** 2 + eps_max).bit_length()
-
-    @property
-    def mean_r(self) -> int:
-        """The constant R of mode `mean`."""
-        return 1 << (self.theta_frac_bits + self.engine.formats.mean_shift)
-
-    @property
-    def r_bits(self) -> int:
-        """Unsigned width of R, of either mode."""
-        return max(isqrt_cycles(self.v_bits), self.mean_r.bit_length())
-
     # Stages.
-
-    @property
-    def multiply_cycles(self) -> int:
-        """Latency of every product, that of the widest."""
-        operands = self._lane_operands + self._row_operands
-        return max(multiply_cycles(product, self.engine.block_bits) for product in operands)
 
     @property
     def x_stage(self) -> int:
@@ -145,14 +42,9 @@ class NormUnit(Unit):
         return self.x_stage + self.multiply_cycles + tree_cycles(self.lanes) + 1
 
     @property
-    def root_stage(self) -> int:
-        """Stage of V, the input of the square root: two products, their difference, Eps."""
-        return self.sums_stage + self.multiply_cycles + 2
-
-    @property
     def stats_write_stage(self) -> int:
         """Stage of the write of S1 and R, after a row's last chunk."""
-        return self.root_stage + isqrt_cycles(self.v_bits)
+        return self.sums_stage + self.root_cycles
 
     @property
     def stats_read_stage(self) -> int:
@@ -234,19 +126,8 @@ class NormUnit(Unit):
 
     def products(self) -> list[Product]:
         """Those of each lane, and of a row."""
-        operands = self._lane_operands * self.lanes + self._row_operands
+        operands = self.lane_operands * self.lanes + self.row_operands
         return [part for product in operands for part in partial_products(product, self.engine.block_bits)]
-
-    @property
-    def _lane_operands(self) -> list[Product]:
-        """Square or N*x, Theta*R, Scale."""
-        lane = [(self.x_bits, max(self.x_bits, self.channels_bits + 1)), (self.r_bits + 1, self.theta_bits)]
-        return lane + ([(self.value_bits, self.scale_bits + 1)] if self.scale_bits else [])
-
-    @property
-    def _row_operands(self) -> list[Product]:
-        """N*S2 and the square of S1."""
-        return [(self.s2_bits + 1, self.channels_bits + 1), (self.s1_bits, self.s1_bits)]
 
     def probes(self) -> list[Probe]:
         """S1 and R of each row."""
@@ -257,7 +138,7 @@ class NormUnit(Unit):
         ]
 
 
-class SignNormUnit(NormUnit):
+class SignNormUnit(SignNormWidths, NormUnit):
     """SignNorm: rows of the residual, shifted right by `norm_shift`; `last_norm` reads S1 and R as well."""
 
     name = "sign_norm"
@@ -267,28 +148,8 @@ class SignNormUnit(NormUnit):
     source = "x"
     read_ports: ClassVar[Mapping[str, str]] = {"x.read": "x.read"}
 
-    @property
-    def word_bits(self) -> int:
-        """Width of one lane of the residual."""
-        return self.engine.formats.residual_bits
 
-    @property
-    def shift(self) -> int:
-        """From the residual's grid to that of x."""
-        return self.engine.formats.norm_shift
-
-    @property
-    def value_min(self) -> int:
-        """Lowest x."""
-        return -(1 << (self.engine.formats.norm_bits - 1))
-
-    @property
-    def value_max(self) -> int:
-        """Highest x."""
-        return -self.value_min - 1
-
-
-class HeadNormUnit(NormUnit):
+class HeadNormUnit(HeadNormWidths, NormUnit):
     """HeadNorm: buffered sums of one head, half of an accumulator each, times Scale."""
 
     name = "head_norm"
@@ -297,40 +158,6 @@ class HeadNormUnit(NormUnit):
     row_readers = 1
     source = "head_buffer"
 
-    @property
-    def word_bits(self) -> int:
-        """Width of a sum."""
-        return self.engine.acc_bits
-
-    @property
-    def value_min(self) -> int:
-        """Lowest sum; the array delivers half a dot product over the embedding dimension."""
-        return -self.value_max
-
-    @property
-    def value_max(self) -> int:
-        """Highest sum."""
-        return self.engine.max_embed_dim // 2
-
-    @property
-    def scale_bits(self) -> int:
-        """Unsigned width of Scale."""
-        return self.engine.formats.qk_scale_bits
-
-    @property
-    def max_channels(self) -> int:
-        """Channels of a head."""
-        return min(WORD, self.engine.max_embed_dim)
-
 
 #: The two norms by name.
 NORM_UNITS: dict[NormKind, type[SignNormUnit | HeadNormUnit]] = {"sign_norm": SignNormUnit, "head_norm": HeadNormUnit}
-
-
-def signed_bits(low: int, high: int) -> int:
-    """Bits of the narrowest two's complement that holds low <= 0 to high >= 0.
-
-    >>> signed_bits(-128, 127), signed_bits(-128, 128)
-    (8, 9)
-    """
-    return max((~low).bit_length(), high.bit_length()) + 1

@@ -1,0 +1,275 @@
+"""ResidualAdd with the statistics of the norm that follows (docs/semantics.md 4 and 2): stages, memories, times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..engine.norm_widths import SignNormWidths
+from ..engine.pipeline import Product, multiply_cycles, tree_cycles
+from ..engine.words import LoadMemory, Memory, ceil_div
+from .lane_unit import ARRIVAL_CYCLES, LONG_AGO, LaneUnit
+
+
+@dataclass(frozen=True)
+class ResidualTimes:
+    """Cycles of one job of ResidualAdd.
+
+    Parameters
+    ----------
+    start : int
+        First address.
+    free : int
+        First cycle in which the next job may start.
+    read : int
+        Pulse: the sums have been read, and their slot may be written; or a job without sums has been read.
+    written : int
+        Last write of x and of the staged x, and of a tile's last group the pulse that its x is complete.
+    summed : int
+        S1 and S2 of the first row group are written.
+    """
+
+    start: int
+    free: int
+    read: int
+    written: int
+    summed: int
+
+
+@dataclass(frozen=True)
+class RootTimes:
+    """Cycles of the roots of a tile.
+
+    Parameters
+    ----------
+    start : int
+        S1 and S2 of the first row group are read.
+    free : int
+        First cycle in which the next tile may start.
+    rooted : int
+        S1 and R of all rows of the first row group are written.
+    """
+
+    start: int
+    free: int
+    rooted: int
+
+
+class ResidualAddUnit(LaneUnit):
+    """Sums and x of a word are read with their parameters, multiplied, added, saturated, staged and summed."""
+
+    name = "residual_add"
+    #: Cycles from one job to the next, at least: a row's S1 and S2 are read, registered, added and written.
+    least_cycles = 3
+
+    @property
+    def lanes(self) -> int:
+        """Elements that it takes a cycle."""
+        return self.flow.norm_lanes
+
+    @property
+    def widths(self) -> SignNormWidths:
+        """Widths of the norm."""
+        return SignNormWidths(self.flow.engine)
+
+    # Shapes.
+
+    @property
+    def row_words(self) -> int:
+        """Words of a row group of the largest model: all parts of every column group."""
+        return ceil_div(self.flow.engine.max_embed_dim, self.flow.engine.columns) * self.parts
+
+    @property
+    def tile_words(self) -> int:
+        """Words of a tile of x."""
+        return self.most_groups * self.row_words
+
+    @property
+    def banks(self) -> int:
+        """Images of x: those in flight, one that is embedded, one that leaves."""
+        return self.flow.images + 2
+
+    @property
+    def x_memory(self) -> Memory:
+        """Memory of x, which others use as well."""
+        depth = self.banks * self.flow.engine.max_tiles * self.tile_words
+        return Memory(self.lanes * self.flow.engine.formats.residual_bits, depth)
+
+    @property
+    def x_addr_bits(self) -> int:
+        """Width of an address of x."""
+        return self.address_bits(self.x_memory.depth)
+
+    @property
+    def job(self) -> dict[str, int]:
+        """Fields of a job and their widths.
+
+        load: without sums; norm: a norm follows; first, last: column group of the tile; rows: of the tile;
+        group: column group; x_addr: first word of the tile; param_addr: first word of the group's parameters;
+        channels: of a row; slot: of the staged x, with `load` given by `load_slot`; eps, mean: of the norm;
+        ring, theta_addr: which of norm1 and norm2 it writes, and the first word of its parameters.
+        """
+        widths = self.widths
+        return {
+            "load": 1,
+            "norm": 1,
+            "first": 1,
+            "last": 1,
+            "rows": self.rows_bits,
+            "group": self.address_bits(self.row_words // self.parts),
+            "x_addr": self.x_addr_bits,
+            "param_addr": self.address_bits(self.load_memories["residual"].depth),
+            "channels": widths.channels_bits,
+            "slot": self.slot_bits,
+            "eps": widths.eps_bits,
+            "mean": 1,
+            "ring": 1,
+            "theta_addr": self.theta_addr_bits,
+        }
+
+    @property
+    def slot_bits(self) -> int:
+        """Width of the number of a slot of the staged x."""
+        return self.address_bits(self.flow.staging_slots)
+
+    @property
+    def theta_addr_bits(self) -> int:
+        """Width of an address of the norms' parameters."""
+        return self.address_bits(self.norm_words)
+
+    @property
+    def norm_words(self) -> int:
+        """Words of parameters: of two layers, or norms, a block."""
+        return 2 * self.flow.engine.max_depth * self.row_words
+
+    # Stages.
+
+    @property
+    def add_stage(self) -> int:
+        """Stage of the product of Scale and acc, and of x with Bias; the part of the sums is registered in 2."""
+        formats, engine = self.flow.engine.formats, self.flow.engine
+        return 2 + multiply_cycles((formats.scale_bits, engine.acc_bits), engine.block_bits)
+
+    @property
+    def x_read_stage(self) -> int:
+        """Stage of the address of x: its word comes, is registered, and has Bias added."""
+        return self.add_stage - 3
+
+    @property
+    def write_stage(self) -> int:
+        """Stage of the new x, at the ports of x and of the staged x."""
+        return self.add_stage + 1
+
+    @property
+    def sums_stage(self) -> int:
+        """Stage in which a row group's S1 and S2 are written, after its last word."""
+        return self.write_stage + 1 + self.widths.multiply_cycles + tree_cycles(self.columns) + 1
+
+    @property
+    def root_stage(self) -> int:
+        """From the read of a row's S1 and S2 to the write of S1 and R: the word, the row's part of it, the root."""
+        return 2 + self.widths.root_cycles
+
+    @property
+    def root_pace(self) -> int:
+        """Cycles from one row group's roots to the next's: as its last sums come, or a row a cycle."""
+        return max(self.parts, self.side)
+
+    # Times.
+
+    def length(self, rows: int) -> int:
+        """Return the cycles of a job.
+
+        Parameters
+        ----------
+        rows : int
+        """
+        return max(self.least_cycles, self.groups(rows) * self.parts)
+
+    def times(self, rows: int, arrived: int, free: int, *, load_slot: int = LONG_AGO) -> ResidualTimes:
+        """Return the cycles of a job.
+
+        Parameters
+        ----------
+        rows : int
+            Rows of the tile.
+        arrived : int
+            Cycle of the last word of its sums; of a job without sums, in which it was given.
+        free : int
+            `free` of the job before.
+        load_slot : int
+            Of the first job without sums of a tile: first cycle in which `load_ready` says that a slot is free.
+        """
+        start = max(arrived + ARRIVAL_CYCLES, free, load_slot + 1)
+        end = start + self.groups(rows) * self.parts
+        return ResidualTimes(
+            start=start,
+            free=start + self.length(rows),
+            read=end,
+            written=end - 1 + self.write_stage,
+            summed=start + self.parts - 1 + self.sums_stage,
+        )
+
+    def roots(self, rows: int, summed: int, free: int) -> RootTimes:
+        """Return the cycles of the roots of a tile.
+
+        Parameters
+        ----------
+        rows : int
+            Rows of the tile.
+        summed : int
+            Of the tile's last job.
+        free : int
+            `free` of the tile before.
+        """
+        start = max(summed + 1, free)
+        return RootTimes(
+            start=start,
+            free=start + self.groups(rows) * self.root_pace,
+            rooted=start + self.side - 1 + self.root_stage,
+        )
+
+    # Views.
+
+    @property
+    def memories(self) -> Mapping[str, Memory]:
+        """Sums of the array, jobs, and S1 and S2 of each row of the tiles that are staged."""
+        flow, widths = self.flow, self.widths
+        queue = Memory(
+            flow.drain_rows * flow.engine.columns * flow.engine.acc_bits, flow.residual_slots * flow.drain_cycles
+        )
+        rows = Memory(self.side * (widths.s1_bits + widths.s2_bits), flow.staging_slots * self.most_groups, readers=2)
+        return {
+            "residual_queue": queue,
+            "residual_jobs": Memory(sum(self.job.values()), self.job_slots),
+            "residual_rows": rows,
+        }
+
+    @property
+    def job_slots(self) -> int:
+        """Jobs that wait, at most: those with sums, and as many without."""
+        return 2 * self.flow.residual_slots
+
+    @property
+    def load_memories(self) -> Mapping[str, LoadMemory]:
+        """Scale and Bias a column."""
+        formats = self.flow.engine.formats
+        width = self.columns * (formats.scale_bits + formats.residual_bits)
+        return {"residual": self._loadable("residual", width, self.norm_words)}
+
+    def features(self) -> dict[str, float]:
+        """Grow with lanes, their sums, and the square of the root's digits."""
+        widths = self.widths
+        return {
+            **super().features(),
+            "lane_bit": self.lanes * self.flow.engine.acc_bits,
+            "lane_sum_bit": self.lanes * widths.s1_bits,
+            "root_bit_squared": widths.v_bits**2,
+            "row_bit": widths.s1_bits + widths.s2_bits + widths.v_bits,
+        }
+
+    def products(self) -> list[Product]:
+        """Scale and square of each lane, and those of a row."""
+        formats, widths = self.flow.engine.formats, self.widths
+        lane = [(formats.scale_bits, self.flow.engine.acc_bits), (widths.x_bits, widths.x_bits)]
+        return self._cut(lane * self.lanes + widths.row_operands)
