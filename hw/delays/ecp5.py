@@ -128,8 +128,8 @@ _KINDS = {
     "MULT18X18D": "block",
 }
 _NETS = NetDelays(
-    base=Figure(0.56, _FIT),
-    doubling=Figure(0.12, _FIT),
+    base=Figure(0.58, _FIT),
+    doubling=Figure(0.09, _FIT),
     block=Figure(1.20, _FIT),
     packed={
         ("look-up", "register"): Figure(0.13, _SDF),

@@ -33,6 +33,8 @@ class Part:
         Clock that it is to try for: more than can be reached, so that it tries hard.
     files : mapping of str to str
         Files of constraints that the arguments name, and what is in them: where the four pins are.
+    large : tuple of str
+        Further arguments for designs of more than `LARGE` cells.
     """
 
     name: str
@@ -40,7 +42,11 @@ class Part:
     arguments: tuple[str, ...]
     target_mhz: float = 150.0
     files: Mapping[str, str] = field(default_factory=dict)
+    large: tuple[str, ...] = ()
 
+
+#: Cells of a netlist above which a design is large.
+LARGE = 20_000
 
 #: Part that a family is placed on. The packages are those with most pins; four are used.
 PARTS: dict[str, Part] = {
@@ -48,6 +54,8 @@ PARTS: dict[str, Part] = {
         "LFE5U-85F-6",
         "nextpnr-ecp5",
         ("--85k", "--speed", "6", "--package", "CABGA756", "--lpf-allow-unconstrained"),
+        # The other router takes up one net at a time, and of 170,000 some 4,000 were done in 20 minutes.
+        large=("--router", "router2"),
     ),
     "nexus": Part(
         "LIFCL-40-9BG400C",
@@ -106,6 +114,7 @@ def place(
             (folder / name).write_text(text, encoding="utf-8")
         arguments = [*part.arguments, "--json", "design.json", "--report", "report.json", "--seed", str(seed)]
         arguments += ["--freq", f"{part.target_mhz:g}", "--timing-allow-fail"]
+        arguments += part.large if sum(Netlist(netlist).cells.values()) > LARGE else ()
         try:
             tool.run(arguments, folder, timeout_s)
         except ToolFailed as error:

@@ -1,8 +1,9 @@
 """How far the static timing model is off: on ECP5, where nextpnr routes the same netlists.
 
-`python -m bivit.hw.synthesis.timing_error measure` synthesises and routes units (minutes to an hour, in all) and
-keeps their periods in docs/timing_error.json; `fit` prints the delays of nets that suit the units it may see best, to
-be written into `hw.delays.ecp5`; `page` prints the table of docs/timing.md from the kept figures alone.
+`python -m bivit.hw.synthesis.timing_error measure` synthesises and routes units (an hour or two, in all; what
+`timing_page measure` routed before is taken from the cache) and keeps their periods in docs/timing_error.json; `fit`
+prints the delays of nets that suit the units it may see best, to be written into `hw.delays.ecp5`; `page` prints the
+table of docs/timing.md from the kept figures alone.
 """
 
 from __future__ import annotations
@@ -24,13 +25,16 @@ from ...sim.units.machine import UNITS
 from ..delays.table import ASSUMED, DelayTable, NetDelays
 from .netlist import Netlist
 from .path import CriticalPath
-from .place import PARTS, place
+from .place import PARTS
 from .static_timing import MODELLED, critical_path, delay_table
+from .survey import Job
 from .synth import unit_netlist
 from .timing_page import SMALLEST
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "docs" / "timing_error.json"
+#: Where the placements begin.
+SEED = 1
 #: Units that the delays of nets are fitted to; all others are held out.
 SEEN = ("settings", "registers", "loader", "core", "residual_add")
 #: Values that `fit` tries: base, doubling and block, in ns.
@@ -111,23 +115,33 @@ def mapped(unit: str) -> dict[str, Any]:
     return unit_netlist(unit, SMALLEST, "ecp5", placed=True)
 
 
-#: What gives the netlist of a unit.
+def routed(unit: str) -> CriticalPath:
+    """Return the critical path of the same netlist, placed and routed.
+
+    Parameters
+    ----------
+    unit : str
+    """
+    return Job(unit, SMALLEST, "ecp5", timeout_s=3600).placed(SEED)
+
+
+#: What gives the netlist of a unit, and what its routed path.
 Mapped = Callable[[str], dict[str, Any]]
+Routed = Callable[[str], CriticalPath]
 
 
-def measure(units: list[str], kept: Path = KEPT, netlist_of: Mapped = mapped) -> None:
-    """Route units that are not kept yet, model all of them, and keep the periods; every unit is kept at once.
+def measure(units: list[str], kept: Path = KEPT, netlist_of: Mapped = mapped, routed_path: Routed = routed) -> None:
+    """Route and model units and keep their periods; every unit is kept at once.
 
     Parameters
     ----------
     units : list of str
     kept : Path
-    netlist_of : callable
+    netlist_of, routed_path : callable
     """
     results = {one.unit: one for one in load(kept)}
     for unit in units:
-        netlist = netlist_of(unit)
-        placed = results[unit].placed if unit in results else Period.of(place(netlist, PARTS["ecp5"], timeout_s=3600))
+        netlist, placed = netlist_of(unit), Period.of(routed_path(unit))
         results[unit] = Compared(unit, placed, Period.of(_model(Netlist(netlist, unit), delay_table("ecp5"))))
         logging.info("%s: routed %.2f ns, error %+.1f %%", unit, placed.ns, 100 * results[unit].error)
         lines = [json.dumps(results[name].to_dict()) for name in UNITS if name in results]
@@ -199,8 +213,8 @@ def page(compared: list[Compared]) -> str:
         "vendor's tool would still do is not counted: no register is moved into a multiplier or memory, and none "
         "is copied for its loads.\n",
         "The same model on ECP5 against nextpnr, which routes the same netlists: units of the smallest engine that "
-        f"runs zoo/digits between registers, {part.name}, target {part.target_mhz:g} MHz, seed 1. Delays of cells are "
-        f"nextpnr's own; those of nets are fitted to {', '.join(SEEN)}: the other units are held out.\n",
+        f"runs zoo/digits between registers, {part.name}, target {part.target_mhz:g} MHz, seed {SEED}. Delays of cells "
+        f"are nextpnr's own; those of nets are fitted to {', '.join(SEEN)}: the other units are held out.\n",
         "| units | number | median error | worst error |",
         "|---|---|---|---|",
         *_summary(compared),

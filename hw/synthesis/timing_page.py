@@ -23,9 +23,10 @@ from ...sim.network.presets import vit_preset
 from ...sim.system.files import read_json, write_text
 from ...sim.system.typed import build
 from ...sim.units.machine import UNITS
-from .flows import FLOWS
+from .flows import FLOWS, SynthesisFamily
 from .place import PARTS
-from .survey import WHOLE, Speed, part_name, survey
+from .survey import WHOLE, Job, Speed, part_name, survey
+from .synth import content_key
 from .tools import find_tool
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +46,7 @@ class Section:
 
     Parameters
     ----------
-    family : str
+    family : {"xcup", "xc7", "ecp5", "nexus", "gowin"}
     engine : EngineConfig
     title : str
         What the engine is.
@@ -53,7 +54,7 @@ class Section:
         Units, the whole engine among them where it is placed.
     """
 
-    family: str
+    family: SynthesisFamily
     engine: EngineConfig
     title: str
     units: tuple[str, ...]
@@ -68,6 +69,15 @@ class Section:
         """How the clocks are known."""
         return "placed and routed" if self.family in PARTS else "modelled"
 
+    def design(self, unit: str) -> str:
+        """Return a digest of the hardware that a clock is of: it changes where the hardware does.
+
+        Parameters
+        ----------
+        unit : str
+        """
+        return content_key(Job(unit, self.engine, self.family, 0).text(placed=self.family in PARTS))
+
 
 #: Sections by name.
 SECTIONS: dict[str, Section] = {
@@ -77,7 +87,8 @@ SECTIONS: dict[str, Section] = {
     "deit_tiny_33x32": Section("xcup", ENGINES["deit_tiny_33x32"], "the engine `deit_tiny_33x32`", tuple(UNITS)),
 }
 
-#: Figures by section and unit: the clock, or why there is none; beside them, under "tools", what found them.
+#: Figures by section and unit: the clock, or why there is none; beside them, under "tools", what found them, and under
+#: "designs", what they are of.
 Figures = dict[str, dict[str, Speed | str]]
 
 
@@ -118,6 +129,7 @@ def measure(
             figure = found.speed.to_dict() if found.speed else found.problem
             raw = read_json(kept, "clocks that were measured") if kept.exists() else {}  # others may measure too
             raw.setdefault(name, {})[unit] = figure
+            raw.setdefault("designs", {}).setdefault(name, {})[unit] = section.design(unit)
             raw.setdefault("tools", {})[name] = ", ".join(str(find_tool(tool)) for tool in tools)
             logging.info("%s/%s: %s", name, unit, found.speed.fmax_mhz if found.speed else found.problem)
             write_text(kept, json.dumps(raw, indent=1) + "\n")
@@ -132,6 +144,7 @@ def load(kept: Path = FIGURES) -> tuple[Figures, dict[str, str]]:
     """
     raw: dict[str, Any] = read_json(kept, "clocks that were measured") if kept.exists() else {}
     tools = raw.pop("tools", {})
+    raw.pop("designs", None)
     figures: Figures = {
         name: {
             unit: found if isinstance(found, str) else build(Speed, found, f"clock of {name}/{unit} in {kept}")
@@ -140,6 +153,17 @@ def load(kept: Path = FIGURES) -> tuple[Figures, dict[str, str]]:
         for name, units in raw.items()
     }
     return figures, tools
+
+
+def designs(kept: Path = FIGURES) -> dict[str, dict[str, str]]:
+    """Return digests of the hardware that was measured, as `Section.design`, by section and unit.
+
+    Parameters
+    ----------
+    kept : Path
+    """
+    found: dict[str, dict[str, str]] = read_json(kept, "clocks that were measured").get("designs", {})
+    return found
 
 
 def clocks(figures: Figures) -> dict[str, Clock]:

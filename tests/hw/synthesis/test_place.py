@@ -1,6 +1,7 @@
 """What nextpnr's report says, on reports made by hand; and what is said where it fails."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,17 @@ def test_other_errors_are_the_tools_own_words(tmp_path: Path, monkeypatch: pytes
         place(netlist(), played(tmp_path, monkeypatch, words))
     with pytest.raises(BivitError, match="exit code 3, without a word"):
         place(netlist(), played(tmp_path, monkeypatch, "exit 3"))
+
+
+def test_a_large_design_is_routed_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = tmp_path / "told"
+    answer = f"echo \"$@\" >> {told}; echo '{json.dumps(report())}' > report.json"
+    part = replace(played(tmp_path, monkeypatch, answer), large=("--router", "router2"))
+    place(netlist(), part)
+    monkeypatch.setattr("bivit.hw.synthesis.place.LARGE", 3)
+    place(netlist(), part)
+    small, large = told.read_text(encoding="utf-8").splitlines()
+    assert large == f"{small} --router router2"
 
 
 def test_a_tool_that_takes_too_long_says_what_it_had_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,13 +60,15 @@ def test_the_fit_finds_the_delays_that_made_the_periods(tmp_path: Path) -> None:
     assert found.doubling.ns == pytest.approx(0.05, abs=0.02)
 
 
-def test_a_unit_that_is_kept_is_modelled_again_and_not_routed(tmp_path: Path) -> None:
-    keep(tmp_path / "kept.json", [Compared("run", period(4.0), period(9.0))])
-    measure(["run"], tmp_path / "kept.json", lambda unit: chain(3, 2).netlist())
-    (row,) = load(tmp_path / "kept.json")
-    assert row.placed == period(4.0)
-    assert row.modelled.levels == 3
-    assert row.modelled.ns == pytest.approx(critical_path(Netlist(chain(3, 2).netlist()), ECP5).period_ns, abs=0.01)
+def test_a_unit_is_routed_and_modelled_again_and_the_others_stay(tmp_path: Path) -> None:
+    keep(tmp_path / "kept.json", [Compared(unit, period(4.0), period(9.0)) for unit in ("run", "core")])
+    path = critical_path(Netlist(chain(3, 2).netlist()), ECP5)
+    measure(["run"], tmp_path / "kept.json", lambda unit: chain(3, 2).netlist(), lambda unit: path)
+    found = {one.unit: one for one in load(tmp_path / "kept.json")}
+    assert found["core"] == Compared("core", period(4.0), period(9.0))
+    assert found["run"].placed == Period.of(path)
+    assert found["run"].modelled.levels == 3
+    assert found["run"].modelled.ns == pytest.approx(path.period_ns, abs=0.01)
 
 
 def test_the_page_tells_errors_by_what_the_fit_has_seen() -> None:

@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 from played import play
 
+from bivit.hw.synthesis.flows import FLOWS
 from bivit.hw.synthesis.survey import WHOLE, Speed, survey
+from bivit.hw.synthesis.synth import content_key
 from bivit.hw.synthesis.timing_page import (
     CLOCKS_MODULE,
     PAGE,
     SECTIONS,
     SMALLEST,
     clocks,
+    designs,
     load,
     measure,
     render_clocks,
@@ -27,6 +30,10 @@ from bivit.sim.units.machine import UNITS
 
 #: What every unit is to reach on ECP5, speed grade 6.
 LEAST_MHZ = 100.0
+#: What every unit is to reach on UltraScale+, speed grade -2, by the static model.
+LEAST_MODELLED_MHZ = 250.0
+#: Units whose hardware takes more than seconds to convert at 33 x 32; the smaller engines have the same ones.
+LARGE = ("matmul", "dense", "weights")
 #: Units that are placed quickly enough to be placed in every run of the tests.
 QUICK = ("value_sums", "registers", "logits", "loader", "core")
 
@@ -52,6 +59,27 @@ def test_the_units_of_the_smallest_engine_reach_the_clock() -> None:
     found = figures["smallest"]
     assert set(UNITS) <= set(found)
     assert {name for name in UNITS if not isinstance(found[name], Speed) or found[name].fmax_mhz < LEAST_MHZ} == set()
+
+
+@pytest.mark.parametrize("section", ["digits_xcup", "deit_tiny_33x32"])
+def test_every_unit_is_modelled_to_reach_the_clock(section: str) -> None:
+    found = load()[0][section]
+    slow = {
+        name for name in UNITS if not isinstance(speed := found.get(name), Speed) or speed.fmax_mhz < LEAST_MODELLED_MHZ
+    }
+    assert slow == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("section", ["smallest", "digits_xcup", "deit_tiny_33x32"])
+def test_the_figures_are_of_the_hardware_as_it_is(section: str) -> None:
+    measured = designs()[section]
+    units = [unit for unit in UNITS if section == "smallest" or unit not in LARGE]
+    stale = [unit for unit in units if measured[unit] != SECTIONS[section].design(unit)]
+    assert stale == [], (
+        f"hardware that has changed since its clock was found: "
+        f"`python -m bivit.hw.synthesis.timing_page measure {section} --units {' '.join(stale)}`"
+    )
 
 
 def test_the_smallest_engine_runs_the_digits_and_a_smaller_one_does_not() -> None:
@@ -101,6 +129,7 @@ def test_measured_figures_are_kept_unit_by_unit(tmp_path: Path, monkeypatch: pyt
         "edge": (216.67,),
     }
     assert tools == {"smallest": "yosys 1.0, nextpnr-ecp5 1.0"}
+    assert designs(kept) == {"smallest": {unit: content_key(f"{unit} True") for unit in ("run", "edge")}}
 
 
 def test_every_section_has_all_units() -> None:
@@ -113,3 +142,11 @@ def test_units_route_above_the_clock(unit: str) -> None:
     row = survey(SMALLEST, "ecp5", [unit], seeds=(1,), timeout_s=600).rows[0]
     assert row.best is not None
     assert row.best.fmax_mhz >= LEAST_MHZ, row.best.steps
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", UNITS)
+def test_units_stay_under_the_modelled_period(unit: str) -> None:
+    row = survey(replace(SMALLEST, fabric=FLOWS["xcup"].fabric), "xcup", [unit], seeds=(1,), timeout_s=600).rows[0]
+    assert row.best is not None
+    assert row.best.fmax_mhz >= LEAST_MODELLED_MHZ, row.best.steps
