@@ -20,9 +20,9 @@ from .replay_state import (
     SUMS_END,
     TAKEN,
     UNKNOWN,
-    WRITER_CYCLES,
     Cause,
     Job,
+    Of,
     Plan,
     Ready,
     Ring,
@@ -37,7 +37,8 @@ _KEY, _QUERY, _VALUE = (int(part) for part in Part)
 _R_RESIDUAL, _R_HEAD, _R_SCORE, _R_ATTENTION, _R_NORM1, _R_NORM2, _R_QUERY = (int(ring) for ring in list(Ring)[:7])
 _R_KEYS, _R_VALUES, _R_CONTEXT, _R_HIDDEN, _R_STAGING1, _R_STAGING2 = (int(ring) for ring in list(Ring)[7:])
 _NORM1, _NORM2, _CONTEXT_BITS, _HIDDEN_BITS, _QUERY_BITS = (int(ready) for ready in Ready)
-_RESIDUAL, _SIGN, _STATS, _APPLY, _SUM, _COMPARE = (int(unit) for unit in Unit)
+_RESIDUAL, _SIGN, _STATS, _APPLY, _SUM, _COMPARE, _ROOT = (int(unit) for unit in Unit)
+_WRITTEN = int(Of.WRITTEN)
 _DRAIN, _WRITER, _OPERAND, _ATTENTION, _KEYS, _VALUES, _ROOM, _GHOST, _IDLE = (int(cause) for cause in Cause)
 _JOB_PROJ, _JOB_FC2, _JOB_LAST, _JOB_LOAD = (int(job) for job in Job)
 
@@ -188,7 +189,7 @@ def _forget(state: State, plan: Plan, part: int, tile: int) -> None:
 def _qkv_follows(state: State, plan: Plan, tile: int, number: int, end: int) -> None:
     captured, d = end + plan.durations.capture, plan.durations
     part, group = plan.qkv[0, number], plan.qkv[1, number]
-    written = captured + d.bits + d.tiles[WRITER_CYCLES, tile % plan.tiles]
+    written = captured + d.bits + d.tiles[_WRITTEN, tile % plan.tiles]
     if number == 0:
         state.credits[_R_QUERY, 0] += 1
         if tile % plan.tiles == 0:
@@ -201,7 +202,7 @@ def _qkv_follows(state: State, plan: Plan, tile: int, number: int, end: int) -> 
         if of_head == 0:
             state.credits[_R_HEAD, 0] += 1
         if of_head == plan.head_groups - 1:
-            _push(state, _STATS, part, tile, group, captured + VISIBLE, 1)
+            _push(state, _STATS, part, tile, group, captured + plan.drain - 1 + d.arrive, 1)
     elif of_head == plan.head_groups - 1:
         _written(state, plan, part, tile, written if part == _KEY else captured + d.bits)
     if number == plan.streams[OPERATIONS, _QKV] - 1:
@@ -216,7 +217,7 @@ def _scores_follow(state: State, plan: Plan, tile: int, number: int, end: int) -
     if of_head == 0:
         state.credits[_R_SCORE if plan.softmax else _R_ATTENTION, 0] += 1
     if last and plan.softmax:
-        _push(state, _SUM, head, tile, 0, captured + VISIBLE, 1)
+        _push(state, _SUM, head, tile, 0, captured + plan.drain - 1 + plan.durations.top, 1)
     elif last:
         state.tiles[tile % state.tiles.shape[0], HEADS + head] = captured + plan.durations.bits
     if number == plan.streams[OPERATIONS, _SCORES] - 1:
@@ -236,7 +237,8 @@ def _residual_follows(state: State, plan: Plan, stream: int, tile: int, number: 
     state.credits[_R_RESIDUAL, 0] += 1
     last = number == plan.streams[OPERATIONS, stream] - 1
     kind = _JOB_PROJ if stream == _PROJ else _JOB_LAST if final else _JOB_FC2
-    _push(state, _RESIDUAL, kind, tile, number, end + plan.durations.capture + VISIBLE, last)
+    arrived = end + plan.durations.capture + plan.drain - 1
+    _push(state, _RESIDUAL, kind, tile, number, arrived + plan.durations.arrive, last)
     if last and stream == _PROJ:
         _give(state, _R_CONTEXT, end)
         state.tiles[at, _CONTEXT_BITS] = UNKNOWN
@@ -254,7 +256,9 @@ def _load(state: State, plan: Plan, turn: int, tile: int) -> None:
     if state.turns[after, IMAGE] != UNKNOWN and state.turns[after, BLOCK] == 0:
         groups = plan.streams[OPERATIONS, _FC2]
         for group in range(groups):
-            _push(state, _RESIDUAL, _JOB_LOAD, tile, group, state.clock[NOW] + VISIBLE, group == groups - 1)
+            _push(
+                state, _RESIDUAL, _JOB_LOAD, tile, group, state.clock[NOW] + plan.durations.arrive, group == groups - 1
+            )
 
 
 @kernel()

@@ -10,31 +10,30 @@ import numpy as np
 from ..engine.words import ceil_div
 from ..network.config import ViTConfig
 from .config import FlowConfig
-from .replay_state import ADD_CYCLES, HEAD_CYCLES, ROWS, SIGN_CYCLES, SOFTMAX_CYCLES, WRITER_CYCLES, Durations, Plan
+from .head_norm import HeadNormUnit
+from .lane_unit import ARRIVAL_CYCLES, CREDIT_CYCLES, LONG_AGO
+from .replay_state import Durations, Of, Plan
+from .residual_add import ResidualAddUnit
+from .sign_norm import SignNormUnit
+from .softmax import SoftmaxUnit
 from .streams import Stream, TileShape
 from .table import SlotTable
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Latencies:
-    """Cycles between units; those of `Durations` with the same names.
+    """Cycles between the array and what is beside it.
 
     Parameters
     ----------
-    capture, bits, add, root, apply, head_root, head_apply, top, limit, compare : int
-        As in `Durations`.
+    capture : int
+        From the end of an operation's steps to the first word of its sums.
+    bits : int
+        From there to bits that can be read.
     """
 
     capture: int = 11
     bits: int = 2
-    add: int = 7
-    root: int = 36
-    apply: int = 10
-    head_root: int = 43
-    head_apply: int = 13
-    top: int = 7
-    limit: int = 31
-    compare: int = 7
 
 
 @dataclass(frozen=True)
@@ -114,27 +113,52 @@ def ring_slots(shape: TileShape, flow: FlowConfig) -> list[int]:
     return [*sums, *bits, *whole, flow.context_slots, flow.hidden_slots, flow.staging_slots, flow.staging_slots]
 
 
-#: Cycles of a job of ResidualAdd at least: a row's sums are read, added to and written.
-_SHORTEST = 3
-
-
 def _durations(shape: TileShape, flow: FlowConfig, latencies: Latencies) -> Durations:
-    config, rows = shape.config, shape.tile_rows
-
-    def cycles(channels: int, lanes: int) -> list[int]:
-        side, columns = flow.rows_of(lanes), flow.columns_of(lanes)
-        return [ceil_div(count, side) * ceil_div(channels, columns) for count in rows]
-
-    group = min(flow.engine.columns, config.embed_dim)
-    jobs = {
-        ROWS: rows,
-        ADD_CYCLES: [max(_SHORTEST, count) for count in cycles(group, flow.norm_lanes)],
-        SIGN_CYCLES: cycles(config.embed_dim, flow.norm_lanes),
-        HEAD_CYCLES: cycles(config.head_dim, flow.head_norm_lanes),
-        SOFTMAX_CYCLES: cycles(config.num_tokens, flow.softmax_lanes),
-        WRITER_CYCLES: [ceil_div(count, flow.value_rows) for count in rows],
-    }
-    return Durations(np.array([jobs[row] for row in sorted(jobs)]), **vars(latencies))
+    """Ask every unit for its cycles, from a start at 0."""
+    config = shape.config
+    add, sign, head, softmax = ResidualAddUnit(flow), SignNormUnit(flow), HeadNormUnit(flow), SoftmaxUnit(flow)
+    tiles = np.zeros((len(Of), shape.tiles), np.int64)
+    for tile, rows in enumerate(shape.tile_rows):
+        job = add.times(rows, -ARRIVAL_CYCLES, 0)
+        roots = add.roots(rows, LONG_AGO, 0)
+        bits = sign.times(rows, config.embed_dim, LONG_AGO, 0)
+        norm = head.times(rows, config.head_dim, -ARRIVAL_CYCLES, 0, LONG_AGO)
+        apply = norm.apply_start
+        scores = softmax.times(rows, config.num_tokens, arrived=LONG_AGO, attention_freed=LONG_AGO)
+        compare = scores.compare_start
+        found = {
+            Of.ADD_NEXT: job.free,
+            Of.ADD_READ: job.read,
+            Of.ADD_WRITTEN: job.written,
+            Of.ADD_SUMMED: job.summed,
+            Of.ROOT_NEXT: roots.free,
+            Of.ROOTED: roots.rooted,
+            Of.SIGN_NEXT: bits.free,
+            Of.SIGN_FULL: bits.full,
+            Of.HEAD_NEXT: norm.free,
+            Of.HEAD_ROOTED: norm.rooted,
+            Of.APPLY_NEXT: norm.apply_free - apply,
+            Of.APPLY_DONE: norm.done - apply,
+            Of.SUM_NEXT: scores.sum_end,
+            Of.SUM_COUNTED: compare,
+            Of.COMPARE_NEXT: scores.compare_end - compare,
+            Of.SCORE_FREE: scores.score_free - compare,
+            Of.ATTENTION_FULL: scores.attention_full - compare,
+            Of.WRITTEN: ceil_div(rows, flow.value_rows),
+        }
+        tiles[:, tile] = [found[one] for one in Of]
+    return Durations(
+        tiles=tiles,
+        capture=latencies.capture,
+        bits=latencies.bits,
+        arrive=ARRIVAL_CYCLES,
+        top=softmax.top_stage + 1,
+        sum_root=1,
+        root_sign=1 - sign.stats_read_stage,
+        root_apply=1 - head.stats_read_stage,
+        credit=CREDIT_CYCLES,
+        load=1,
+    )
 
 
 def _array(values: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

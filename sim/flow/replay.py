@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from ..system.jit import kernel
 from .replay_state import (
-    ADD_CYCLES,
     ANSWERED,
     COUNTED,
     DENSE,
@@ -17,15 +16,12 @@ from .replay_state import (
     EMBEDS,
     FINISHED,
     FREE,
-    HEAD_CYCLES,
     IMAGE,
     POPPED,
     PUSHED,
-    ROWS,
-    SIGN_CYCLES,
-    SOFTMAX_CYCLES,
     UNKNOWN,
     Job,
+    Of,
     Plan,
     Ready,
     Ring,
@@ -39,7 +35,12 @@ _KEY, _QUERY, _VALUE = (int(part) for part in Part)
 _R_RESIDUAL, _R_HEAD, _R_SCORE, _R_ATTENTION, _R_NORM1, _R_NORM2, _R_QUERY = (int(ring) for ring in list(Ring)[:7])
 _R_KEYS, _R_VALUES, _R_CONTEXT, _R_HIDDEN, _R_STAGING1, _R_STAGING2 = (int(ring) for ring in list(Ring)[7:])
 _NORM1, _NORM2, _CONTEXT_BITS, _HIDDEN_BITS, _QUERY_BITS = (int(ready) for ready in Ready)
-_RESIDUAL, _SIGN, _STATS, _APPLY, _SUM, _COMPARE = (int(unit) for unit in Unit)
+_RESIDUAL, _SIGN, _STATS, _APPLY, _SUM, _COMPARE, _ROOT = (int(unit) for unit in Unit)
+_ADD_NEXT, _ADD_READ, _ADD_WRITTEN, _ADD_SUMMED, _ROOT_NEXT, _ROOTED, _SIGN_NEXT, _SIGN_FULL = (
+    int(one) for one in list(Of)[:8]
+)
+_HEAD_NEXT, _HEAD_ROOTED, _APPLY_NEXT, _APPLY_DONE, _SUM_NEXT, _SUM_COUNTED = (int(one) for one in list(Of)[8:14])
+_COMPARE_NEXT, _SCORE_FREE, _ATTENTION_FULL = (int(one) for one in list(Of)[14:17])
 _JOB_PROJ, _JOB_FC2, _JOB_LAST, _JOB_LOAD = (int(job) for job in Job)
 
 #: Where a tile's attention bits stand, behind its operands.
@@ -77,36 +78,32 @@ def _push(state: State, unit: int, kind: int, tile: int, group: int, when: int, 
 
 @kernel()
 def _residual(state: State, plan: Plan) -> bool:
-    """Do the next job of ResidualAdd, if there is one and its room is known."""
+    """Do the next job of ResidualAdd, if there is one and its room is known, and behind a tile's last one its roots."""
     if state.units[_RESIDUAL, POPPED] == state.units[_RESIDUAL, PUSHED]:
         return False
     kind, tile, group, when, last = state.jobs[_RESIDUAL, state.units[_RESIDUAL, POPPED] % state.jobs.shape[1]]
-    d = plan.durations
-    of = tile % plan.tiles
+    d, of = plan.durations, tile % plan.tiles
     if kind == _JOB_LOAD and group == 0:
         room = _room(state, plan, _R_STAGING1)
         if room == UNKNOWN:
             return False
         state.credits[_R_STAGING1, 0] += 1
-        when = max(when, room + VISIBLE)
+        when = max(when, room + d.load)
     state.units[_RESIDUAL, POPPED] += 1
     start = max(state.units[_RESIDUAL, FREE], when)
-    end = start + d.tiles[ADD_CYCLES, of]
-    state.units[_RESIDUAL, FREE] = end
+    state.units[_RESIDUAL, FREE] = start + d.tiles[_ADD_NEXT, of]
     if kind != _JOB_LOAD:
-        _give(state, _R_RESIDUAL, end)
+        _give(state, _R_RESIDUAL, start + d.tiles[_ADD_READ, of])
     if not last:
         return True
     if kind == _JOB_LAST:
-        image = state.turns[(tile // plan.tiles) % state.turns.shape[0], IMAGE]
         if of == plan.tiles - 1:
-            state.images[image, FINISHED] = end + d.add
+            image = state.turns[(tile // plan.tiles) % state.turns.shape[0], IMAGE]
+            state.images[image, FINISHED] = start + d.tiles[_ADD_WRITTEN, of]
         return True
-    # Roots come a row a cycle, and the apply pass may not overtake them.
-    first_root = start + d.add + d.root
-    last_root = max(end, start + d.tiles[ROWS, of]) + d.add + d.root
-    beside = d.tiles[SIGN_CYCLES, of] // d.tiles[ROWS, of]
-    _push(state, _SIGN, kind, tile, 0, max(first_root, last_root - d.tiles[SIGN_CYCLES, of] + beside), 1)
+    root = max(start + d.tiles[_ADD_SUMMED, of] + d.sum_root, state.units[_ROOT, FREE])
+    state.units[_ROOT, FREE] = root + d.tiles[_ROOT_NEXT, of]
+    _push(state, _SIGN, kind, tile, 0, root + d.tiles[_ROOTED, of] + d.root_sign, 1)
     return True
 
 
@@ -122,10 +119,12 @@ def _sign(state: State, plan: Plan) -> bool:
         return False
     state.units[_SIGN, POPPED] += 1
     state.credits[ring, 0] += 1
-    end = max(state.units[_SIGN, FREE], when, room + VISIBLE) + plan.durations.tiles[SIGN_CYCLES, tile % plan.tiles]
-    state.units[_SIGN, FREE] = end
-    _give(state, _R_STAGING2 if kind == _JOB_PROJ else _R_STAGING1, end)
-    state.tiles[tile % state.tiles.shape[0], _NORM2 if kind == _JOB_PROJ else _NORM1] = end + plan.durations.apply
+    d, of = plan.durations, tile % plan.tiles
+    start = max(state.units[_SIGN, FREE], when, room + d.credit)
+    state.units[_SIGN, FREE] = start + d.tiles[_SIGN_NEXT, of]
+    _give(state, _R_STAGING2 if kind == _JOB_PROJ else _R_STAGING1, start + d.tiles[_SIGN_NEXT, of])
+    operand = _NORM2 if kind == _JOB_PROJ else _NORM1
+    state.tiles[tile % state.tiles.shape[0], operand] = start + d.tiles[_SIGN_FULL, of]
     return True
 
 
@@ -157,17 +156,13 @@ def _head(state: State, plan: Plan) -> bool:
         return False
     part, tile, _, when, _ = state.jobs[_STATS, state.units[_STATS, POPPED] % state.jobs.shape[1]]
     state.units[_STATS, POPPED] += 1
-    d = plan.durations
-    cycles, row = (
-        d.tiles[HEAD_CYCLES, tile % plan.tiles],
-        d.tiles[HEAD_CYCLES, tile % plan.tiles] // d.tiles[ROWS, tile % plan.tiles],
-    )
+    d, of = plan.durations, tile % plan.tiles
     start = max(state.units[_STATS, FREE], when)
-    state.units[_STATS, FREE] = start + cycles
-    end = max(state.units[_APPLY, FREE], start + max(1, row) + d.head_root) + cycles
-    state.units[_APPLY, FREE] = end
-    _give(state, _R_HEAD, end)
-    _written(state, plan, part, tile, end + d.head_apply)
+    state.units[_STATS, FREE] = start + d.tiles[_HEAD_NEXT, of]
+    apply = max(state.units[_APPLY, FREE], start + d.tiles[_HEAD_ROOTED, of] + d.root_apply)
+    state.units[_APPLY, FREE] = apply + d.tiles[_APPLY_NEXT, of]
+    _give(state, _R_HEAD, apply + d.tiles[_APPLY_NEXT, of])
+    _written(state, plan, part, tile, apply + d.tiles[_APPLY_DONE, of])
     return True
 
 
@@ -178,11 +173,10 @@ def _sum(state: State, plan: Plan) -> bool:
         return False
     head, tile, _, when, _ = state.jobs[_SUM, state.units[_SUM, POPPED] % state.jobs.shape[1]]
     state.units[_SUM, POPPED] += 1
-    d = plan.durations
-    cycles = d.tiles[SOFTMAX_CYCLES, tile % plan.tiles]
-    start = max(state.units[_SUM, FREE], when + d.top)
-    state.units[_SUM, FREE] = start + cycles
-    _push(state, _COMPARE, head, tile, 0, start + max(1, cycles // d.tiles[ROWS, tile % plan.tiles]) + d.limit, 1)
+    d, of = plan.durations, tile % plan.tiles
+    start = max(state.units[_SUM, FREE], when)
+    state.units[_SUM, FREE] = start + d.tiles[_SUM_NEXT, of]
+    _push(state, _COMPARE, head, tile, 0, start + d.tiles[_SUM_COUNTED, of], 1)
     return True
 
 
@@ -197,12 +191,11 @@ def _compare(state: State, plan: Plan) -> bool:
         return False
     state.units[_COMPARE, POPPED] += 1
     state.credits[_R_ATTENTION, 0] += 1
-    end = (
-        max(state.units[_COMPARE, FREE], when, room + VISIBLE) + plan.durations.tiles[SOFTMAX_CYCLES, tile % plan.tiles]
-    )
-    state.units[_COMPARE, FREE] = end
-    _give(state, _R_SCORE, end)
-    state.tiles[tile % state.tiles.shape[0], HEADS + head] = end + plan.durations.compare
+    d, of = plan.durations, tile % plan.tiles
+    start = max(state.units[_COMPARE, FREE], when, room + d.credit)
+    state.units[_COMPARE, FREE] = start + d.tiles[_COMPARE_NEXT, of]
+    _give(state, _R_SCORE, start + d.tiles[_SCORE_FREE, of])
+    state.tiles[tile % state.tiles.shape[0], HEADS + head] = start + d.tiles[_ATTENTION_FULL, of]
     return True
 
 

@@ -54,6 +54,7 @@ class Unit(IntEnum):
     HEAD_APPLY = 3
     SUM = 4
     COMPARE = 5
+    ROOT = 6
 
 
 class Cause(IntEnum):
@@ -76,42 +77,61 @@ UNKNOWN = -1
 _DEPTH = 1 << 10
 
 
+class Of(IntEnum):
+    """Cycles that follow from a tile's rows: from a job's start to when the next one may start, and to what it gives.
+
+    A job of ResidualAdd is a column group, of SignNorm a tile, of HeadNorm and softmax a head of a tile.
+    """
+
+    ADD_NEXT = 0
+    ADD_READ = 1
+    ADD_WRITTEN = 2
+    ADD_SUMMED = 3
+    ROOT_NEXT = 4
+    ROOTED = 5
+    SIGN_NEXT = 6
+    SIGN_FULL = 7
+    HEAD_NEXT = 8
+    HEAD_ROOTED = 9
+    APPLY_NEXT = 10
+    APPLY_DONE = 11
+    SUM_NEXT = 12
+    SUM_COUNTED = 13
+    COMPARE_NEXT = 14
+    SCORE_FREE = 15
+    ATTENTION_FULL = 16
+    WRITTEN = 17
+
+
 class Durations(NamedTuple):
-    """Cycles of jobs, and latencies.
+    """Cycles of jobs, and latencies between units.
 
     Parameters
     ----------
-    tiles : int64 [6, tiles]
-        Of each tile: its rows; cycles of a job of ResidualAdd (a column group), SignNorm (a tile), HeadNorm (a head)
-        and a pass of softmax (a head); cycles in which the row writer writes its bits.
+    tiles : int64 [18, tiles]
+        By `Of` and tile of an image.
     capture : int
-        From the end of an operation's steps to its sums.
+        From the end of an operation's steps to the first word of its sums.
     bits : int
-        From sums to bits that can be read.
-    add, root, apply : int
-        From a residual job's chunk to x; from x of a row to its root; from the end of an apply pass to readable bits.
-    head_root, head_apply : int
-        The same of HeadNorm.
-    top, limit, compare : int
-        From the last scores to m; from a row's last Exp to what its scores are compared with; from the comparison's end
-        to readable bits.
+        From the first word of sums to bits that can be read.
+    arrive, top : int
+        From the last word of sums to the start of a job of ResidualAdd or HeadNorm, and of softmax.
+    sum_root, root_sign, root_apply : int
+        From S1 and S2 to the root, from the root to SignNorm and to HeadNorm's comparison, at least.
+    credit, load : int
+        From a pulse that gives a slot back to a job that waited for it: of a ring of bits, of the staged x.
     """
 
     tiles: Any
     capture: int
     bits: int
-    add: int
-    root: int
-    apply: int
-    head_root: int
-    head_apply: int
+    arrive: int
     top: int
-    limit: int
-    compare: int
-
-
-#: Rows of `Durations.tiles`.
-ROWS, ADD_CYCLES, SIGN_CYCLES, HEAD_CYCLES, SOFTMAX_CYCLES, WRITER_CYCLES = range(6)
+    sum_root: int
+    root_sign: int
+    root_apply: int
+    credit: int
+    load: int
 
 
 class Plan(NamedTuple):
@@ -176,9 +196,9 @@ class State(NamedTuple):
     turns : [depth, 2 + 6]
         Image and block of a turn's lane, or `UNKNOWN`; then for each `Part` how many were written, and when the last.
         Queries are counted by tile and not by turn.
-    jobs : [6, depth, 5]
+    jobs : [7, depth, 5]
         Queues of the units: kind or head, tile, group, time, whether it is the last.
-    units : [6, 3]
+    units : [7, 3]
         When each unit can begin its next job; jobs that came, jobs that were done.
     images : [images, 3]
         When an image's x is complete, its patches are embedded, its logits are there.

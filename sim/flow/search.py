@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from .replay_state import ADD_CYCLES, SIGN_CYCLES, SOFTMAX_CYCLES, Durations, Plan
+from .replay_state import Durations, Of, Plan
 from .streams import Stream, TileShape
 from .table import GRAIN, Places, SlotTable, slot_table
 
@@ -32,9 +32,10 @@ def first_lines(shape: TileShape, durations: Durations) -> Iterator[Places]:
     period = GRAIN * shape.tile_steps
     d = durations
     bits = GRAIN * (d.capture + d.bits + 3)
-    add, sign, softmax = (int(d.tiles[row, 0]) for row in (ADD_CYCLES, SIGN_CYCLES, SOFTMAX_CYCLES))
-    norm = GRAIN * (add + d.add + d.root + sign + d.apply + d.capture + 6)
-    attention = GRAIN * (2 * softmax + d.top + d.limit + d.compare + d.capture + 6)
+    one = {name: int(d.tiles[name, 0]) for name in Of}
+    norm = one[Of.ADD_SUMMED] + one[Of.ROOTED] + one[Of.SIGN_FULL] + d.arrive + d.capture + 6
+    attention = one[Of.SUM_COUNTED] + one[Of.ATTENTION_FULL] + d.top + d.capture + 6
+    norm, attention = GRAIN * norm, GRAIN * attention
     for spread in _SPREADS:
         for slack in _SLACKS:
             width = {stream: period * eighths // 8 for stream, eighths in zip(Stream, spread, strict=True)}

@@ -86,7 +86,7 @@ def test_scores_before_their_keys_lock_up_and_the_slot_is_told(table: SlotTable)
 
 def test_more_latency_is_never_faster(table: SlotTable) -> None:
     _, before = replayed(DIGITS, FLOW, table, 4)
-    slower = Latencies(**{name: value + 3 for name, value in vars(Latencies()).items()})
+    slower = Latencies(**{name: value + 9 for name, value in vars(Latencies()).items()})
     slots, after = replayed(DIGITS, FLOW, table, 4, latencies=slower)
     assert slots > 0
     assert after.images[0, ANSWERED] > before.images[0, ANSWERED]
