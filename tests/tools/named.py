@@ -56,7 +56,11 @@ class Named:
         """Whether a class of this name has an attribute; one with a base from elsewhere may have any."""
         if not self.is_class(name):
             return name not in ("object", "NamedTuple", "Protocol", "IntEnum", "Enum", "ValueError", "RuntimeError")
-        return attribute in self._attributes[name] or any(self.class_has(base, attribute) for base in self._bases[name])
+        # A base of the same name is another library's.
+        bases = self._bases[name]
+        return attribute in self._attributes[name] or any(
+            one == name or self.class_has(one, attribute) for one in bases
+        )
 
     def has(self, name: str) -> bool:
         """Whether a dotted name without `bivit.` is a module, something in one, or an attribute of a class there."""
