@@ -147,6 +147,26 @@ def _leaves(plan: Plan, stream: int, number: int) -> tuple[bool, bool]:
 
 
 @kernel()
+def earliest(state: State, plan: Plan, stream: int, tile: int, number: int) -> tuple[int, int]:
+    """When an operation can be issued, but for the array itself, and what it waits for longest.
+
+    Parameters
+    ----------
+    state, plan
+    stream, tile, number : int
+        As of `slot`.
+    """
+    when, cause = _needs(state, plan, stream, tile, number)
+    steps = plan.streams[STEPS, stream]
+    sums, bits = _leaves(plan, stream, number)
+    if sums:
+        when, cause = _later(when, cause, max(0, state.clock[SUMS_END] + plan.drain - steps), _DRAIN)
+    if bits:
+        when, cause = _later(when, cause, max(0, state.clock[BITS_END] + plan.writer_gap - steps), _WRITER)
+    return when, cause
+
+
+@kernel()
 def _follows(state: State, plan: Plan, stream: int, tile: int, number: int, end: int) -> None:
     """Take and give slots, and hand over what an operation makes, whose steps end at `end`."""
     captured = end + plan.durations.capture
@@ -283,15 +303,11 @@ def slot(state: State, plan: Plan, stream: int, tile: int, number: int) -> bool:
         state.clock[STALLS + _GHOST] += 1
         return True
     settle(state, plan)
-    when, cause = _needs(state, plan, stream, tile, number)
+    when, cause = earliest(state, plan, stream, tile, number)
     if when == UNKNOWN:
         return False
     steps, now = plan.streams[STEPS, stream], state.clock[NOW]
     sums, bits = _leaves(plan, stream, number)
-    if sums:
-        when, cause = _later(when, cause, max(0, state.clock[SUMS_END] + plan.drain - steps), _DRAIN)
-    if bits:
-        when, cause = _later(when, cause, max(0, state.clock[BITS_END] + plan.writer_gap - steps), _WRITER)
     if when > now:
         state.clock[STALLS + cause] += when - now
         now = when

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import check
-from .array import _leaves, _needs, slot
+from .array import earliest, slot
 from .replay import settle
-from .replay_state import BITS_END, IMAGE, NOW, OPERATIONS, STEPS, SUMS_END, UNKNOWN, Plan, State, new_state
+from .replay_state import IMAGE, NOW, OPERATIONS, UNKNOWN, Plan, State, new_state
 from .streams import Stream
 from .table import SlotTable
 
@@ -69,34 +69,17 @@ def _first(state: State, plan: Plan, position: dict[Stream, int], priority: Sequ
     for stream in priority:
         number, operation = divmod(position[stream], int(plan.streams[OPERATIONS, stream]))
         turn = number // plan.tiles
-        of = turn + plan.lanes if stream is Stream.QKV else turn
-        undecided = stream is Stream.QKV and position[Stream.FC2] <= turn * plan.tiles * int(
-            plan.streams[OPERATIONS, Stream.FC2]
-        )
-        if undecided or _ahead(position, plan, stream, number):
-            continue
+        of, decides = (turn + plan.lanes, turn) if stream is Stream.QKV else (turn, turn - plan.lanes)
+        if decides >= 0 and position[Stream.FC2] <= decides * plan.tiles * int(plan.streams[OPERATIONS, Stream.FC2]):
+            continue  # fc2 has not begun the turn in which it is decided what this one works on
         if state.turns[of % state.turns.shape[0], IMAGE] == UNKNOWN:
             return stream
-        when, _ = _needs(state, plan, int(stream), number, operation)
+        when, _ = earliest(state, plan, int(stream), number, operation)
         if when == UNKNOWN:
             continue
-        sums, bits = _leaves(plan, int(stream), operation)
-        steps = int(plan.streams[STEPS, stream])
         when = max(when, state.clock[NOW])
-        if sums:
-            when = max(when, state.clock[SUMS_END] + plan.drain - steps)
-        if bits:
-            when = max(when, state.clock[BITS_END] + plan.writer_gap - steps)
         if when < soonest:
             best, soonest = stream, when
     check(best is not None, f"no stream can go on, at {position}")
     assert best is not None
     return best
-
-
-def _ahead(position: dict[Stream, int], plan: Plan, stream: Stream, number: int) -> bool:
-    """Whether a stream's turn is not decided yet: fc2 of the lane's turn before has not begun."""
-    if stream is Stream.QKV:
-        return False
-    before = number // plan.tiles - plan.lanes
-    return before >= 0 and position[Stream.FC2] <= before * plan.tiles * int(plan.streams[OPERATIONS, Stream.FC2])

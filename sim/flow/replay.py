@@ -135,8 +135,7 @@ def _written(state: State, plan: Plan, part: int, tile: int, when: int) -> None:
     place = (tile + plan.lanes * plan.tiles if part == _QUERY else turn + plan.lanes) % depth
     state.turns[place, COUNTED + 2 * part] += 1
     state.turns[place, COUNTED + 2 * part + 1] = max(state.turns[place, COUNTED + 2 * part + 1], when)
-    whole = plan.heads * (plan.head_groups if part == _VALUE else 1) * (1 if part == _QUERY else plan.tiles)
-    if state.turns[place, COUNTED + 2 * part] == whole and part == _QUERY:
+    if part == _QUERY and state.turns[place, COUNTED + 2 * part] == plan.heads:
         state.tiles[place, _QUERY_BITS] = state.turns[place, COUNTED + 2 * part + 1]
         state.turns[place, COUNTED + 2 * part], state.turns[place, COUNTED + 2 * part + 1] = 0, UNKNOWN
 

@@ -10,9 +10,8 @@ from ..engine.pipeline import Product, multiply_cycles, partial_products, tree_c
 from ..engine.words import WORD, Memory, ceil_div
 from ..network.formats import EXP_BITS
 from .config import FlowConfig
+from .lane_unit import CREDIT_CYCLES
 
-#: From a credit to the first address of the job that waited for it: the counter, then the walk.
-CREDIT_CYCLES = 2
 #: Cycles of the shortest job: what the next one is told comes out of registers.
 LEAST_CYCLES = 2
 

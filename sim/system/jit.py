@@ -2,7 +2,7 @@
 
 numba keeps compiled code by the file of a function and does not see edits of what it takes from other files: functions
 that it calls and constants, whose values it compiles in. So the folder of compiled code is named after the content of
-all that kernels may take from, which is this room and `sim.bits`; a test holds them to it.
+all that kernels may take from: the rooms that have kernels, and `sim.bits`; a test holds them to it.
 """
 
 from __future__ import annotations
