@@ -26,8 +26,7 @@ class ResidualAdd(Component):
 
     A job takes row group after row group, the parts of its rows one after the other. Where a norm follows, the new x,
     shifted right by `norm_shift`, is staged as well, and each row's S1 and S2 are summed up over the column groups of
-    the tile; after its last group the rows' S1 and R go to SignNorm. A job without sums (`load`) only does that; such
-    jobs come one tile after the other, others may come between.
+    the tile; after its last group the rows' S1 and R go to SignNorm. A job that loads does only that, with a whole tile.
 
     Timing: `ResidualAddUnit.times` and `ResidualAddUnit.roots`. A job with sums is given with the first word of its
     sums, or before; jobs are taken in the order in which they are given, one a cycle at most.
@@ -44,8 +43,6 @@ class ResidualAdd(Component):
         A job, when `put`.
     sums_en, sums_last, sums : In
         Sums of `drain_rows` rows, row after row, and whether they are the last ones of their job.
-    load_ready, load_slot, load_take : In(1), In, Out(1)
-        A free slot for the staged x of a tile without sums; whether it is taken in this cycle.
     x_read : Out(read_port)
         Reader of x, data one cycle after the address.
     x_write : Out(write_port)
@@ -56,10 +53,10 @@ class ResidualAdd(Component):
         S1 and R of a row, for SignNorm: `en`, the row group's word in the memory of rows, the row in it.
     tile_put, tile, tile_ready : Out
         A tile for SignNorm; whether its first rows' S1 and R are about to be there.
-    sums_read, loaded : Out(1)
-        Pulse: the sums of a job have been read, and their slot is free; a job without sums has been read.
-    written : Out(1)
-        Pulse: x of a tile is complete.
+    sums_read : Out(1)
+        Pulse: the sums of a job have been read, and their slot is free.
+    written, finished : Out(1)
+        Pulse: x of a tile is complete; of an image.
     saturations : Out
         Elements that saturated; only the total matters.
     load, bank : In
@@ -79,9 +76,6 @@ class ResidualAdd(Component):
                 "sums_en": In(1),
                 "sums_last": In(1),
                 "sums": In(unit.memories["residual_queue"].width),
-                "load_ready": In(1),
-                "load_slot": In(unit.slot_bits),
-                "load_take": Out(1),
                 "x_read": Out(read_port(unit.x_addr_bits, word)),
                 "x_write": Out(write_port(unit.x_addr_bits, word)),
                 "staged": Out(write_port(unit.address_bits(staging.depth), staging.width)),
@@ -90,8 +84,8 @@ class ResidualAdd(Component):
                 "tile": Out(self.statistics.tile_layout),
                 "tile_ready": Out(1),
                 "sums_read": Out(1),
-                "loaded": Out(1),
                 "written": Out(1),
+                "finished": Out(1),
                 "saturations": Out(range(unit.lanes + 1)),
                 "load": In(LOAD_BUS),
                 "bank": In(1),
@@ -105,9 +99,8 @@ class ResidualAdd(Component):
         m.submodules.walk = walk = GroupWalk(self.engine.rows, u.side, u.parts)
         head, take = self._take(m, walk)
         held = Signal(self.fields, reset_less=True)
-        slot = Signal(u.slot_bits, reset_less=True)
         with m.If(take):
-            m.d.sync += [connect(held.as_value(), head.as_value()), slot.eq(self._slot(m, head))]
+            m.d.sync += connect(held.as_value(), head.as_value())
         offset = self._offset(m, walk, head, take)
         part = Signal(range(u.row_words))
         m.d.comb += part.eq(Cat(walk.word[: (u.parts - 1).bit_length()], held.group))
@@ -118,15 +111,16 @@ class ResidualAdd(Component):
         half = self._sums(m, walk, held.load, take & ~head.load)
         adds = walk.active & ~held.load
         new, overflow = self._add(m, half, self._parameters(m, walk, held))
-        self._addresses(m, walk, held, slot, offset)
+        self._addresses(m, walk, held, offset)
         m.d.comb += [
             self.x_write.en.eq(delay_flag(m, adds, u.write_stage, "x_write_en")),
             self.x_write.data.eq(Cat(new)),
             self.written.eq(delay_flag(m, walk.end & held.last & ~held.load, u.write_stage, "written_line")),
+            self.finished.eq(delay_flag(m, walk.end & held.final & ~held.load, u.write_stage, "finished_line")),
         ]
         counted = Cat(Cat(bits) & row for bits, row in zip(self._rows(overflow), mask, strict=True))
         self._saturations(m, counted & self.x_write.en.replicate(u.lanes))
-        self._statistics(m, walk, held, slot, new, mask)
+        self._statistics(m, walk, held, new, mask)
         return m
 
     def _rows(self, lanes: list[Value]) -> list[list[Value]]:
@@ -139,7 +133,8 @@ class ResidualAdd(Component):
         u = self.unit
         m.submodules.jobs = jobs = JobQueue(u.job, u.job_slots)
         m.submodules.complete = complete = Credits(self.flow.residual_slots)
-        take, begins, arrived = Signal(), Signal(), Signal()
+        take, arrived = Signal(), Signal()
+        head, through = self._phase(m, jobs.job, take)
         # Which of the last cycles began a job: jobs are `least_cycles` apart.
         taken = Signal(u.least_cycles - 1)
         m.d.sync += [taken.eq(Cat(take, taken)), arrived.eq(self.sums_en & self.sums_last)]
@@ -147,25 +142,36 @@ class ResidualAdd(Component):
             connect(jobs.put, self.put),
             connect(jobs.put_job.as_value(), self.job.as_value()),
             complete.give.eq(arrived),
-            begins.eq(jobs.job.norm & jobs.job.first),
-            take.eq(
-                (jobs.valid & walk.idle & ~taken.any()) & Mux(jobs.job.load, ~begins | self.load_ready, complete.some)
-            ),
-            jobs.take.eq(take),
-            complete.take.eq(take & ~jobs.job.load),
-            self.load_take.eq(take & jobs.job.load & begins),
+            take.eq(jobs.valid & walk.idle & ~taken.any() & (head.load | complete.some)),
+            jobs.take.eq(take & through),
+            complete.take.eq(take & ~head.load),
             walk.start.eq(take),
-            connect(walk.rows, jobs.job.rows),
+            connect(walk.rows, head.rows),
             walk.words.eq(u.parts),
         ]
-        return jobs.job, take
+        return head, take
 
-    def _slot(self, m: Module, head: data.View) -> Value:
-        """The slot of the job's staged x: its own, or for a tile without sums what its first job took."""
-        loaded = Signal.like(self.load_slot, reset_less=True)
-        with m.If(self.load_take):
-            m.d.sync += connect(loaded, self.load_slot)
-        return Mux(head.load, Mux(head.first, self.load_slot, loaded), head.slot)
+    def _phase(self, m: Module, job: data.View, take: Value) -> tuple[data.View, Value]:
+        """What is done of a job next, as a job with `load` and `norm` of its own, and whether it is the last of that.
+
+        The sums come first, then each column group of a tile that is read.
+        """
+        head = Signal(self.fields)
+        added = Signal()  # the sums are through
+        group = Signal.like(job.group)
+        last = Signal()
+        m.d.comb += [head.eq(job), head.load.eq(0), last.eq(group == job.groups)]
+        with m.If(~job.sums | added):
+            m.d.comb += [
+                *(head.load.eq(1), head.norm.eq(1), head.first.eq(group == 0), head.last.eq(last)),
+                *(connect(head.group, group), connect(head.x_addr, job.load_addr)),
+            ]
+        through = Mux(head.load, last, ~job.load)
+        with m.If(take):
+            m.d.sync += added.eq(~through)
+            with m.If(head.load):
+                m.d.sync += group.eq(Mux(last, 0, group + 1))
+        return head, through
 
     def _offset(self, m: Module, walk: GroupWalk, head: data.View, take: Value) -> Value:
         """Stage 0: the word within the tile, row groups being as far apart as all parts of all groups are many."""
@@ -193,7 +199,7 @@ class ResidualAdd(Component):
         words, depth = flow.drain_cycles, queue.depth
         m.submodules.queue = store = PartMemory(queue.width // u.drain_parts, u.drain_parts, depth)
         base = Signal(range(depth), init=words % depth)  # of the slot after the one that is written
-        m.d.sync += [self.sums_read.eq(walk.end & ~load), self.loaded.eq(walk.end & load)]
+        m.d.sync += self.sums_read.eq(walk.end & ~load)
         m.d.comb += [
             connect(store.w_en, self.sums_en),
             connect(store.w_data, self.sums),
@@ -266,14 +272,14 @@ class ResidualAdd(Component):
             overflow.append(saturated)
         return new, overflow
 
-    def _addresses(self, m: Module, walk: GroupWalk, held: data.View, slot: Value, offset: Value) -> None:
+    def _addresses(self, m: Module, walk: GroupWalk, held: data.View, offset: Value) -> None:
         """Addresses of x (read in `x_read_stage`, written in `write_stage`) and of the staged x."""
         u = self.unit
         x_addr = Signal(u.x_addr_bits, reset_less=True)
         staged_addr = Signal.like(self.staged.addr, reset_less=True)
         base = Signal.like(self.staged.addr, reset_less=True)
         # The slot is known a cycle before it is needed; its place comes out of a table.
-        m.d.comb += base.eq(scaled(slot, self.flow.staging_slots, u.tile_words))
+        m.d.comb += base.eq(scaled(held.slot, self.flow.staged_tiles, u.tile_words))
         m.d.sync += [x_addr.eq(held.x_addr + offset), staged_addr.eq(base + offset)]
         read = delayed(m, x_addr, u.x_read_stage - 1, "x_read_delay")
         m.d.comb += [
@@ -291,7 +297,7 @@ class ResidualAdd(Component):
         m.d.comb += [connect(count.i.as_value(), lanes), connect(self.saturations, count.o[: len(self.saturations)])]
 
     def _statistics(
-        self, m: Module, walk: GroupWalk, held: data.View, slot: Value, new: list[Value], mask: list[Value]
+        self, m: Module, walk: GroupWalk, held: data.View, new: list[Value], mask: list[Value]
     ) -> None:
         """Stage the new x, and sum it up where it holds channels of the tile's rows."""
         u = self.unit
@@ -309,10 +315,9 @@ class ResidualAdd(Component):
             s.en.eq(walk.active & held.norm),
             *(s.row_first.eq(walk.word == 0), s.row_last.eq(walk.last)),
             *(s.begins.eq(held.first), s.ends.eq(held.last)),
-            *(connect(s.slot, slot), connect(s.group, walk.group)),
+            *(connect(s.slot, held.slot), connect(s.group, walk.group)),
             s.put.eq(begun & held.norm & held.last),
-            *(connect(s.put_tile[name], held[name]) for name in s.fields.members if name != "slot"),
-            connect(s.put_tile.slot, slot),
+            *(connect(s.put_tile[name], held[name]) for name in s.fields.members),
             *(connect(self.stats[name], s.stats[name]) for name in s.stats.shape().members),
             *(connect(self.tile_put, s.tile_put), connect(self.tile_ready, s.tile_ready)),
             connect(self.tile.as_value(), s.tile.as_value()),

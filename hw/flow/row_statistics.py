@@ -99,7 +99,7 @@ class RowStatistics(Component):
         x = [[self.x[row * u.columns + column] for column in range(u.columns)] for row in range(u.side)]
         sums = row_sums(m, self.widths, x, delay_flag(m, self.row_first, at - 1, "row_first_line"))
         place = Signal(len(rows.w_addr), reset_less=True)
-        m.d.sync += place.eq(scaled(self.slot, u.flow.staging_slots, u.most_groups) + self.group)
+        m.d.sync += place.eq(scaled(self.slot, u.flow.staged_tiles, u.most_groups) + self.group)
         read = delayed(m, place, at - 3, "place_delay")
         before = Signal(len(rows.w_data), reset_less=True)
         m.d.sync += connect(before, rows.r_data[0])
@@ -121,8 +121,8 @@ class RowStatistics(Component):
     def _roots(self, m: Module, rows: WordMemory) -> None:
         """Walk over a tile whose first row group is there: the rows of each, one a cycle, with those the tile has."""
         u, widths = self.unit, self.widths
-        m.submodules.tiles = tiles = JobQueue(dict(self.fields.members), u.flow.staging_slots)
-        m.submodules.summed = summed = Credits(u.flow.staging_slots)
+        m.submodules.tiles = tiles = JobQueue(dict(self.fields.members), u.flow.staged_tiles)
+        m.submodules.summed = summed = Credits(u.flow.staged_tiles)
         m.submodules.walk = walk = GroupWalk(u.flow.engine.rows, u.side, u.side, u.root_pace)
         # In the cycle before the sums are written: the read is two cycles later.
         complete = self.en & self.ends & self.row_last & (self.group == 0)
@@ -144,7 +144,7 @@ class RowStatistics(Component):
         addr = Signal(len(rows.w_addr))
         row = walk.word[: len(self.stats.row)]
         m.d.comb += [
-            addr.eq(scaled(held.slot, u.flow.staging_slots, u.most_groups) + walk.group),
+            addr.eq(scaled(held.slot, u.flow.staged_tiles, u.most_groups) + walk.group),
             connect(rows.r_addr[1], addr),
         ]
         chosen = Signal.like(row, reset_less=True)

@@ -115,8 +115,8 @@ class SignNorm(Component):
     def _take(self, m: Module, walk: GroupWalk) -> tuple[data.View, Signal, Signal]:
         """Queue tiles and count credits; return the first tile, whether it begins next, and its slot of its ring."""
         u, slots = self.unit, self.unit.flow.norm_slots
-        m.submodules.tiles = tiles = JobQueue(u.tile, u.flow.staging_slots)
-        m.submodules.rooted = rooted = Credits(u.flow.staging_slots)
+        m.submodules.tiles = tiles = JobQueue(u.tile, u.flow.staged_tiles)
+        m.submodules.rooted = rooted = Credits(u.flow.staged_tiles)
         take, free = Signal(), Signal(2)
         slot = Signal(range(slots), reset_less=True)
         m.d.comb += [
@@ -162,7 +162,7 @@ class SignNorm(Component):
         u = self.unit
         m.submodules.staging = staging = WordMemory.of(u.memories["staging"])
         word = Signal(len(staging.w_data), reset_less=True)
-        base = scaled(held.slot, u.flow.staging_slots, u.source.tile_words)
+        base = scaled(held.slot, u.flow.staged_tiles, u.source.tile_words)
         m.d.comb += [
             connect(staging.w_en, self.staged.en),
             connect(staging.w_addr, self.staged.addr),
@@ -192,7 +192,7 @@ class SignNorm(Component):
         store = SlotMemory(slots=u.side, slot_bits=memory.width // u.side, depth=memory.depth, group=1, clear="block")
         m.submodules.rows = store
         place = Signal(len(store.r_addr), reset_less=True)
-        m.d.sync += place.eq(scaled(held.slot, u.flow.staging_slots, u.most_groups) + walk.group)
+        m.d.sync += place.eq(scaled(held.slot, u.flow.staged_tiles, u.most_groups) + walk.group)
         m.d.comb += [
             connect(store.w_en, self.stats.en),
             connect(store.w_addr, self.stats.addr),

@@ -50,7 +50,7 @@ class FlowConfig:
     attention_slots, norm_slots, context_slots, hidden_slots : int
         Tiles of bits (of the attention, tiles and heads); of the norms, for each of the two.
     staging_slots : int
-        Tiles of x between ResidualAdd and SignNorm.
+        Tiles of x between ResidualAdd and SignNorm, for each of the two norms.
 
     Raises
     ------
@@ -117,6 +117,11 @@ class FlowConfig:
         lanes : int
         """
         return min(lanes, self.engine.columns)
+
+    @property
+    def staged_tiles(self) -> int:
+        """Tiles of x between ResidualAdd and SignNorm: those of norm1, then those of norm2."""
+        return 2 * self.staging_slots
 
     @property
     def drain_cycles(self) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..engine.norm_widths import SignNormWidths
 from ..engine.pipeline import Product, multiply_cycles, tree_cycles
 from ..engine.words import LoadMemory, Memory, ceil_div
-from .lane_unit import ARRIVAL_CYCLES, LONG_AGO, LaneUnit
+from .lane_unit import ARRIVAL_CYCLES, LaneUnit
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class ResidualTimes:
     free : int
         First cycle in which the next job may start.
     read : int
-        Pulse: the sums have been read, and their slot may be written; or a job without sums has been read.
+        Pulse: the sums have been read, and their slot may be written.
     written : int
         Last write of x and of the staged x, and of a tile's last group the pulse that its x is complete.
     summed : int
@@ -104,20 +104,28 @@ class ResidualAddUnit(LaneUnit):
     def job(self) -> dict[str, int]:
         """Fields of a job and their widths.
 
-        load: without sums; norm: a norm follows; first, last: column group of the tile; rows: of the tile;
-        group: column group; x_addr: first word of the tile; param_addr: first word of the group's parameters;
-        channels: of a row; slot: of the staged x, with `load` given by `load_slot`; eps, mean: of the norm;
-        ring, theta_addr: which of norm1 and norm2 it writes, and the first word of its parameters.
+        sums: there are sums; load: behind them, if there are any, a whole tile is read for the norm, and nothing is
+        added to it; norm: a norm follows the sums; first, last: column group of the tile; rows: of the tile;
+        group, groups: column group, and the tile's last one; x_addr, load_addr: first word of the tile that is added
+        to, and of the one that is read; param_addr: first word of the group's parameters; channels: of a row;
+        final: of the last group of an image's last tile: its x is finished;
+        slot: of the staged x; eps, mean: of the norm; ring, theta_addr: which of norm1 and norm2 it writes, and the
+        first word of its parameters.
         """
         widths = self.widths
+        group_bits = self.address_bits(self.row_words // self.parts)
         return {
+            "sums": 1,
             "load": 1,
             "norm": 1,
             "first": 1,
             "last": 1,
+            "final": 1,
             "rows": self.rows_bits,
-            "group": self.address_bits(self.row_words // self.parts),
+            "group": group_bits,
+            "groups": group_bits,
             "x_addr": self.x_addr_bits,
+            "load_addr": self.x_addr_bits,
             "param_addr": self.address_bits(self.load_memories["residual"].depth),
             "channels": widths.channels_bits,
             "slot": self.slot_bits,
@@ -130,7 +138,7 @@ class ResidualAddUnit(LaneUnit):
     @property
     def slot_bits(self) -> int:
         """Width of the number of a slot of the staged x."""
-        return self.address_bits(self.flow.staging_slots)
+        return self.address_bits(self.flow.staged_tiles)
 
     @property
     def theta_addr_bits(self) -> int:
@@ -186,21 +194,19 @@ class ResidualAddUnit(LaneUnit):
         """
         return max(self.least_cycles, self.groups(rows) * self.parts)
 
-    def times(self, rows: int, arrived: int, free: int, *, load_slot: int = LONG_AGO) -> ResidualTimes:
-        """Return the cycles of a job.
+    def times(self, rows: int, arrived: int, free: int) -> ResidualTimes:
+        """Return the cycles of a job, or of one column group of a tile that is read.
 
         Parameters
         ----------
         rows : int
             Rows of the tile.
         arrived : int
-            Cycle of the last word of its sums; of a job without sums, in which it was given.
+            Cycle of the last word of its sums; without sums, in which the job was given.
         free : int
-            `free` of the job before.
-        load_slot : int
-            Of the first job without sums of a tile: first cycle in which `load_ready` says that a slot is free.
+            `free` of the job, or group, before.
         """
-        start = max(arrived + ARRIVAL_CYCLES, free, load_slot + 1)
+        start = max(arrived + ARRIVAL_CYCLES, free)
         end = start + self.groups(rows) * self.parts
         return ResidualTimes(
             start=start,
@@ -238,7 +244,7 @@ class ResidualAddUnit(LaneUnit):
         queue = Memory(
             flow.drain_rows * flow.engine.columns * flow.engine.acc_bits, flow.residual_slots * flow.drain_cycles
         )
-        rows = Memory(self.side * (widths.s1_bits + widths.s2_bits), flow.staging_slots * self.most_groups, readers=2)
+        rows = Memory(self.side * (widths.s1_bits + widths.s2_bits), flow.staged_tiles * self.most_groups, readers=2)
         return {
             "residual_queue": queue,
             "residual_jobs": Memory(sum(self.job.values()), self.job_slots),
@@ -247,8 +253,8 @@ class ResidualAddUnit(LaneUnit):
 
     @property
     def job_slots(self) -> int:
-        """Jobs that wait, at most: those with sums, and as many without."""
-        return 2 * self.flow.residual_slots
+        """Jobs that wait, at most: those with sums, and those that have a slot of staged x."""
+        return self.flow.residual_slots + self.flow.staging_slots
 
     @property
     def load_memories(self) -> Mapping[str, LoadMemory]:

@@ -110,7 +110,7 @@ class SignNormUnit(LaneUnit):
     @property
     def memories(self) -> Mapping[str, Memory]:
         """Staged x, and S1 and R of each of its rows."""
-        widths, slots = self.widths, self.flow.staging_slots
+        widths, slots = self.widths, self.flow.staged_tiles
         row = widths.s1_bits + widths.r_bits
         return {
             "staging": Memory(self.lanes * widths.value_bits, slots * self.source.tile_words),

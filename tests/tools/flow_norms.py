@@ -5,6 +5,7 @@ import random
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from helpers import CLK_PERIOD, join, load_memory
 #: Layers, and norms, that have parameters of their own.
 LAYERS = 8
 #: Events of the two units, with the cycle of each.
-EVENTS = ("read", "loaded", "x_write", "written", "staged", "stats", "bits", "staging_free", "full0", "full1")
+EVENTS = ("read", "x_write", "written", "finished", "staged", "stats", "bits", "staging_free", "full0", "full1")
 
 
 def flow_config(*, rows: int = 5, columns: int = 8, dim: int = 32, **more: Any) -> FlowConfig:
@@ -48,7 +49,7 @@ def flow_config(*, rows: int = 5, columns: int = 8, dim: int = 32, **more: Any) 
 
 @dataclass
 class Tile:
-    """A tile of x, and what is added to it by which layer; `load`: nothing."""
+    """A tile of x, and what is added to it by which layer; `load`: nothing; `then`: a tile that is loaded behind it."""
 
     rows: int
     load: bool
@@ -60,6 +61,8 @@ class Tile:
     place: int  # among the tiles of x
     old: np.ndarray  # X before, of all rows and columns of the array
     half: np.ndarray  # sums, half of an accumulator each
+    final: bool = False
+    then: int | None = None
     slot: int = 0
     new: np.ndarray = field(default_factory=lambda: np.zeros(0))
     saturated: int = 0
@@ -73,7 +76,7 @@ class Scenario:
     flow: FlowConfig
     channels: int
     tiles: list[Tile]
-    jobs: list[tuple[int, int]]  # tile and column group
+    jobs: list[tuple[int, int]]  # tile and column group; of a tile that is loaded the first one only
     scale: np.ndarray
     bias: np.ndarray
     theta: np.ndarray
@@ -81,6 +84,18 @@ class Scenario:
     @property
     def groups(self) -> int:
         return -(-self.channels // self.flow.engine.columns)
+
+    @property
+    def steps(self) -> Iterator[tuple[Tile, int, tuple[int, int]]]:
+        """What ResidualAdd does one after the other: a column group of a tile, and the job that says so."""
+        for number, group in self.jobs:
+            tile = self.tiles[number]
+            loaded = [tile] if tile.load else []
+            if not tile.load:
+                yield tile, group, (number, group)
+                loaded = [self.tiles[tile.then]] if group == self.groups - 1 and tile.then is not None else []
+            for one in loaded:
+                yield from ((one, at, (number, group)) for at in range(self.groups))
 
     def bit(self, tile: Tile, row: int, channel: int) -> int:
         """As docs/semantics.md 2 says."""
@@ -129,7 +144,7 @@ def scenario(flow: FlowConfig, channels: int, tiles: int, rng: random.Random) ->
             old[:], half[:] = rng.randrange(-1000, 1000), 0
         return Tile(
             rows=rng.choice((1, engine.rows, rng.randint(1, engine.rows))),
-            load=norm and place % 2 == 1 and rng.random() < 0.4,  # of one tile after the other
+            load=norm and rng.random() < 0.4,
             norm=norm,
             ring=rng.randrange(2),
             layer=rng.randrange(LAYERS),
@@ -138,12 +153,26 @@ def scenario(flow: FlowConfig, channels: int, tiles: int, rng: random.Random) ->
             place=place,
             old=old,
             half=half,
+            final=not norm and rng.random() < 0.5,
         )
 
     made = [tile(k % (3 * (flow.images + 2))) for k in range(tiles)]
     groups = -(-channels // engine.columns)
     jobs: list[tuple[int, int]] = []
-    waiting = [deque((k, group) for k in range(lane, tiles, 2) for group in range(groups)) for lane in range(2)]
+    attached = set()
+    for before, (one, after) in enumerate(pairwise(made), 1):
+        if not one.norm and after.load and rng.random() < 0.7:
+            one.then, after.rows = before, one.rows
+            attached.add(before)
+    waiting = [
+        deque(
+            (k, group)
+            for k in range(lane, tiles, 2)
+            if k not in attached
+            for group in range(1 if made[k].load else groups)
+        )
+        for lane in range(2)
+    ]
     while any(waiting):
         lane = rng.choice([lane for lane in range(2) if waiting[lane]])
         jobs.append(waiting[lane].popleft())
@@ -166,7 +195,6 @@ class Bench:
         self.add, self.norm = ResidualAdd(self.add_unit), SignNorm(self.norm_unit)
         self.events: dict[str, list[Any]] = {name: [] for name in EVENTS}
         self.arrived: dict[tuple[int, int], int] = {}
-        self.load_ready: dict[int, int] = {}
         self.credits: dict[int, list[int]] = {0: [], 1: []}
         self.saturations = 0
         self.x = {}
@@ -222,9 +250,8 @@ class Bench:
 
     async def _bench(self, ctx: Any) -> None:
         await self._load(ctx)
-        self.staging = [True] * self.flow.staging_slots
-        self.loading: deque[int] = deque()  # tiles without sums that wait for a slot
-        self.busy = {"sums": 0, "loads": 0}
+        self.staging = [True] * self.flow.staged_tiles
+        self.busy = 0  # slots of sums
         self.owed: list[tuple[int, int]] = []  # when a slot of a ring is given back
         driver = self._drive()
         next(driver)
@@ -251,11 +278,6 @@ class Bench:
         for name in ("job", "sums"):
             if name in inputs:
                 ctx.set(getattr(self.add, name), inputs[name])
-        ready = bool(self.loading) and any(self.staging)
-        if ready:
-            self.load_ready.setdefault(self.loading[0], cycle)
-        ctx.set(self.add.load_ready, ready)
-        ctx.set(self.add.load_slot, self.staging.index(True) if ready else 0)
         free = 0
         for ring in range(2):
             ripe = [owed for owed in self.owed if owed[1] == ring and owed[0] <= cycle]
@@ -280,31 +302,29 @@ class Bench:
             last = group == case.groups - 1
             while self.rng.random() < self.late:
                 cycle = yield {}
-            if tile.load:
-                while self.busy["loads"] == self.flow.residual_slots or (group == 0 and self.loading):
+            normed = tile if tile.norm else case.tiles[tile.then] if last and tile.then is not None else None
+            if normed is not None and (group == 0 or not tile.norm):
+                while not any(self.staging):
                     cycle = yield {}
-                self.busy["loads"] += 1
-            else:
-                if group == 0 and tile.norm:
-                    while self.loading or not any(self.staging):
-                        cycle = yield {}
-                    tile.slot = self._take_slot()
-                while self.busy["sums"] == self.flow.residual_slots:
-                    cycle = yield {}
-                self.busy["sums"] += 1
+                normed.slot = self._take_slot()
+            loaded = tile if tile.load else normed if not tile.norm else None
             job = {
-                **{"load": tile.load, "norm": tile.norm, "first": group == 0, "last": last, "rows": tile.rows},
-                **{"group": group, "x_addr": tile.place * u.tile_words, "channels": case.channels},
-                **{"param_addr": (tile.layer * case.groups + group) * u.parts, "slot": 0 if tile.load else tile.slot},
-                **{"eps": tile.eps, "mean": tile.mean, "ring": tile.ring},
-                "theta_addr": tile.layer * case.groups * u.parts,
+                **{"sums": not tile.load, "load": loaded is not None, "norm": tile.norm, "rows": tile.rows},
+                **{"first": group == 0, "last": last, "final": last and tile.final, "group": group},
+                **{"groups": case.groups - 1, "x_addr": tile.place * u.tile_words, "channels": case.channels},
+                "param_addr": (tile.layer * case.groups + group) * u.parts,
+                "load_addr": loaded.place * u.tile_words if loaded else 0,
             }
+            if normed is not None:
+                job |= {"slot": normed.slot, "eps": normed.eps, "mean": normed.mean, "ring": normed.ring}
+                job |= {"theta_addr": normed.layer * case.groups * u.parts}
             if tile.load:
-                if group == 0:
-                    self.loading.append(number)
                 self.arrived[number, group] = cycle
                 cycle = yield {"put": 1, "job": job}
                 continue
+            while self.busy == self.flow.residual_slots:
+                cycle = yield {}
+            self.busy += 1
             g, columns = self.flow.drain_rows, self.flow.engine.columns
             words = self.rng.choice((-(-tile.rows // g), self.flow.drain_cycles))
             for word in range(words):
@@ -321,13 +341,10 @@ class Bench:
     def _note(self, ctx: Any, cycle: int) -> None:
         """What happens in this cycle."""
         add, norm, events = self.add, self.norm, self.events
-        for name, signal in (("read", add.sums_read), ("loaded", add.loaded), ("written", add.written)):
+        for name, signal in (("read", add.sums_read), ("written", add.written), ("finished", add.finished)):
             if ctx.get(signal):
                 events[name].append(cycle)
-        if ctx.get(add.load_take):
-            self.case.tiles[self.loading.popleft()].slot = self._take_slot()
-        self.busy["sums"] -= ctx.get(add.sums_read)
-        self.busy["loads"] -= ctx.get(add.loaded)
+        self.busy -= ctx.get(add.sums_read)
         self.saturations += ctx.get(add.saturations)
         if ctx.get(add.x_write.en):
             addr, word = ctx.get(add.x_write.addr), ctx.get(add.x_write.data)

@@ -30,18 +30,17 @@ def predicted(bench: Bench) -> dict[str, list[Any]]:
     free = roots_free = norm_free = LONG_AGO
     credits = {ring: [LONG_AGO] * bench.flow.norm_slots + bench.credits[ring] for ring in range(2)}
     taken = [0, 0]
-    for number, group in case.jobs:
-        tile = case.tiles[number]
-        slot = bench.load_ready[number] if tile.load and group == 0 else LONG_AGO
-        job = add.times(tile.rows, bench.arrived[number, group], free, load_slot=slot)
+    for tile, group, given in case.steps:
+        job = add.times(tile.rows, bench.arrived[given], free)
         free = job.free
-        events["loaded" if tile.load else "read"].append(job.read)
+        events["read"] += [] if tile.load else [job.read]
         words = range(job.written + 1 - add.groups(tile.rows) * add.parts, job.written + 1)
         events["x_write"] += [] if tile.load else words
         events["staged"] += words if tile.norm else []
         if group < case.groups - 1:
             continue
         events["written"] += [] if tile.load else [job.written]
+        events["finished"] += [job.written] if tile.final else []
         if not tile.norm:
             continue
         roots = add.roots(tile.rows, job.summed, roots_free)
@@ -79,7 +78,7 @@ def check_values(bench: Bench) -> None:
                 place = (row + lane // add.columns, column + lane % add.columns)
                 if place[0] < tile.rows and place[1] < case.channels:
                     assert signed(bench.written[addr] >> lane * bits, bits) == tile.new[place]
-    order = [case.tiles[number] for number, group in case.jobs if group == case.groups - 1]
+    order = [tile for tile, group, _ in case.steps if group == case.groups - 1]
     stats, found = iter(bench.events["stats"]), iter(bench.events["bits"])
     slots = [0, 0]
     for tile in (tile for tile in order if tile.norm):
@@ -115,7 +114,7 @@ def check(bench: Bench) -> None:
     for name, events in bench.events.items():
         assert cycles(events) == expected[name], name
     # A tile's slot is given back when its bits are on their way, in the order of the last groups.
-    order = [bench.case.tiles[n] for n, group in bench.case.jobs if group == bench.case.groups - 1]
+    order = [tile for tile, group, _ in bench.case.steps if group == bench.case.groups - 1]
     assert [slot for _, slot in bench.events["staging_free"]] == [tile.slot for tile in order if tile.norm]
 
 

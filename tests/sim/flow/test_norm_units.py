@@ -21,13 +21,9 @@ def test_a_job_is_as_long_as_its_row_groups_but_not_too_short() -> None:
     assert ResidualAddUnit(flow_config(drain_rows=1, norm_lanes=4)).length(5) == 10
 
 
-def test_jobs_wait_for_sums_for_each_other_and_for_a_slot() -> None:
+def test_jobs_wait_for_sums_and_for_each_other() -> None:
     unit = ResidualAddUnit(flow_config(drain_rows=1, norm_lanes=8))
-    assert [unit.times(5, 100, free, load_slot=slot).start for free, slot in ((0, 0), (110, 0), (0, 120))] == [
-        103,
-        110,
-        121,
-    ]
+    assert [unit.times(5, 100, free).start for free in (0, 110)] == [103, 110]
     roots = unit.roots(5, summed=50, free=0)
     assert (roots.start, roots.free, roots.rooted) == (51, 56, 51 + unit.root_stage)
 
