@@ -9,6 +9,7 @@ from typing import ClassVar
 from ..engine.pipeline import Product, partial_products
 from ..engine.words import LoadMemory, Memory, ceil_div
 from .config import FlowConfig
+from .memories import loaded
 
 #: Cycles from the word that makes a job ready to the first cycle of the job: it is queued, counted, taken.
 ARRIVAL_CYCLES = 3
@@ -118,7 +119,7 @@ class LaneUnit:
 
     def _loadable(self, name: str, width: int, depth: int) -> LoadMemory:
         """Return a loadable memory whose words are as wide as this unit is."""
-        return LoadMemory(self.flow.engine.load_memories[name].id, width, depth)
+        return loaded(name, width, depth)
 
     def _cut(self, operands: list[Product]) -> list[Product]:
         """Return the blocks that these multiplications are made of."""

@@ -140,6 +140,26 @@ class Operands:
         return self.image_slots * self.value_groups
 
     @property
+    def weight_depth(self) -> int:
+        """Words of the weights of all blocks."""
+        embed, hidden = self._groups
+        layers = (3 * self.value_groups + hidden) * self.embed_words
+        return self.flow.engine.max_depth * (layers + embed * (self.context_words + self.hidden_words))
+
+    @property
+    def preload_depth(self) -> int:
+        """Starts of the sums of all blocks: a word for each operation of a tile."""
+        embed, hidden = self._groups
+        scores = self.flow.engine.max_heads * ceil_div(self.flow.engine.max_tokens, self.flow.engine.columns)
+        return self.flow.engine.max_depth * (scores + 4 * self.value_groups + 2 * embed + hidden)
+
+    @property
+    def _groups(self) -> tuple[int, int]:
+        """Column groups of a token's channels and of its hidden bits."""
+        engine = self.flow.engine
+        return ceil_div(engine.max_embed_dim, engine.columns), ceil_div(engine.max_hidden_dim, engine.columns)
+
+    @property
     def clear_cycles(self) -> int:
         """Cycles in which all of these memories are cleared at the start of a run, a word of each a cycle."""
         return max(*self.row_depths.values(), self.key_depth, self.value_depth)
@@ -176,14 +196,13 @@ class Operands:
         steps = max(self.embed_words, self.token_words, self.context_words, self.hidden_words)
         row_bits = (max(self.row_depths.values()) - 1).bit_length()
         column_bits = (max(self.key_depth, self.value_depth) - 1).bit_length()
-        weights, preload = (engine.load_memories[name].depth for name in ("weights", "preload"))
         return {
             "steps": steps.bit_length(),
             "a_mem": 2,
             "a_addr": max(1, row_bits),
             "w_mem": 2,
-            "w_addr": max(1, column_bits, (weights - 1).bit_length()),
-            "preload_addr": max(1, (preload - 1).bit_length()),
+            "w_addr": max(1, column_bits, (self.weight_depth - 1).bit_length()),
+            "preload_addr": max(1, (self.preload_depth - 1).bit_length()),
             "add_sums": 1,
             "sums_addr": max(1, (self.sums_depth - 1).bit_length()),
             "way": 3,

@@ -1,0 +1,76 @@
+"""Memories of a dataflow engine that the load stream fills: their numbers, and those that no unit describes."""
+
+from __future__ import annotations
+
+from ..engine.memories import TABLE_BITS, TABLE_WORDS
+from ..engine.words import WORD, LoadMemory
+from ..network.formats import EPS_BITS
+from .config import FlowConfig
+from .operation import Operands
+
+#: Loadable memories by number on the load bus.
+LOADED = (
+    "settings",
+    "slots",
+    "weights",
+    "preload",
+    "sign_norm",
+    "head_norm",
+    "residual",
+    "tables",
+    "norm_eps",
+    "dense_weights",
+    "patch_params",
+    "positions",
+    "head_bias",
+    "last_eps",
+)
+
+#: Slots of the table in a word, and bits of a slot.
+SLOTS_PER_WORD, SLOT_BITS = 2, 3
+
+
+def loaded(name: str, width: int, depth: int) -> LoadMemory:
+    """Return a loadable memory by its name.
+
+    Parameters
+    ----------
+    name : str
+        One of `LOADED`.
+    width, depth : int
+        Bits of a word, words.
+    """
+    return LoadMemory(LOADED.index(name), width, depth)
+
+
+def core_memories(flow: FlowConfig) -> dict[str, LoadMemory]:
+    """Return the loadable memories of the array and of the slots, by name.
+
+    settings: one 64-bit word a setting; slots: two slots of the table, the first one least significant;
+    weights: 64 bits a column; preload: start of a column's sums; tables: 65 words a head, Tau and then Exp[1] to
+    Exp[64]; norm_eps: Eps of the norms, then of q and k, see `head_eps`.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    """
+    engine, operands = flow.engine, Operands(flow)
+    depth, columns, heads = engine.max_depth, engine.columns, engine.max_heads
+    return {
+        "settings": loaded("settings", 64, 64),
+        "slots": loaded("slots", SLOTS_PER_WORD * SLOT_BITS, engine.program_words),
+        "weights": loaded("weights", columns * WORD, operands.weight_depth),
+        "preload": loaded("preload", columns * engine.acc_bits, operands.preload_depth),
+        "tables": loaded("tables", TABLE_BITS, depth * heads * TABLE_WORDS),
+        "norm_eps": loaded("norm_eps", EPS_BITS, head_eps(flow) + 2 * depth * heads),
+    }
+
+
+def head_eps(flow: FlowConfig) -> int:
+    """Return the word of the first Eps of q and k: behind those of two norms a block.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    """
+    return 2 * flow.engine.max_depth
