@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Module, Value
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.edge import EdgeUnit
-from ...sim.flow.edge_settings import EDGE_SETTINGS
-from ..parts.component import Component
-from ..parts.stream import LOAD_BUS, beat_layout, read_port, write_port
-from ..units.logits_queue import queue_port
-
-
-def x_write_port(unit: EdgeUnit) -> wiring.Signature:
-    """Signature of the writer of x: `en` has a bit for each chunk of each row of the word, `data` is one chunk."""
-    residual = unit.flow.engine.formats.residual_bits
-    enables = unit.side * unit.word_chunks
-    return wiring.Signature({"en": Out(enables), "addr": Out(unit.x_addr_bits), "data": Out(unit.chunk * residual)})
+from ..parts.component import Component, reset_by
+from ..parts.connect import connect
+from ..parts.stream import beat_layout
+from .edge_core import EdgeCore, core_ports
+from .patch_ring import PatchRing
+from .piece_place import RING_SETTINGS
+from .pixel_frame import PixelFrame
 
 
 class Edge(Component):
@@ -71,28 +67,41 @@ class Edge(Component):
 
     def __init__(self, unit: EdgeUnit):
         self.unit = unit
-        engine = unit.flow.engine
-        residual = engine.formats.residual_bits
         super().__init__(
             {
-                **{name: In(1) for name in ("start", "stop", "give_up", "cut", "finished")},
+                **{name: In(1) for name in ("start", "stop", "give_up", "cut")},
                 "images": In(32),
-                "settings": In(data.StructLayout(dict(EDGE_SETTINGS))),
-                "pixels": In(stream.Signature(beat_layout(8 * engine.pixel_bytes))),
-                **{name: Out(1) for name in ("embedded", "done", "error", "dropping", "starved", "hold")},
-                "queue": Out(queue_port(engine)),
-                "x_write": Out(x_write_port(unit)),
-                "x_read": Out(read_port(unit.x_addr_bits, unit.side * unit.columns * residual)),
-                "saturations": Out(range(unit.chunk + 1)),
+                "pixels": In(stream.Signature(beat_layout(8 * unit.flow.engine.pixel_bytes))),
                 "limit": Out(32),
-                "q_en": Out(1),
-                "q": Out(unit.q_bits),
-                "y_write": Out(write_port((2 * engine.max_embed_dim - 1).bit_length(), signed(unit.y_bits))),
-                "load": In(LOAD_BUS),
-                "bank": In(1),
+                "error": Out(1),
+                "dropping": Out(1),
+                **core_ports(unit),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Not there yet."""
-        return Module()
+        """Connect pixels and the rest, which forgets what it computes at a run's start and where it is cut."""
+        m = Module()
+        m.submodules.frame = frame = PixelFrame(self.unit.flow.engine)
+        m.submodules.ring = ring = PatchRing(self.unit)
+        core = EdgeCore(self.unit)
+        m.submodules.core = reset_by(self.cut | self.start, core)
+        wiring.connect(m, wiring.flipped(self.pixels), frame.pixels)
+        m.d.comb += [
+            *(connect(getattr(frame, name), getattr(self, name)) for name in ("start", "images", "stop", "give_up")),
+            *(connect(getattr(frame, name), self.settings[name]) for name in ("strip_beats", "strips")),
+            *(connect(getattr(self, name), getattr(frame, name)) for name in ("limit", "error", "dropping")),
+            *(connect(frame.room, ring.room), connect(ring.start, self.start)),
+            *(connect(ring.beat_en, frame.taken), connect(ring.beat, self.pixels.payload.data)),
+            *(connect(ring.settings[name], self.settings[name]) for name in RING_SETTINGS.members),
+            *(connect(core.available, ring.available), connect(ring.release, core.release)),
+            *(connect(ring.addr, core.pixel), connect(core.pixels.as_value(), ring.pixels.as_value())),
+        ]
+        for name, member in core_ports(self.unit).items():
+            inner, outer = getattr(core, name), getattr(self, name)
+            if member.is_signature:
+                wiring.connect(m, wiring.flipped(outer), inner)
+            else:
+                source, target = (outer, inner) if member.flow is In else (inner, outer)
+                m.d.comb += connect(Value.cast(target), source)
+        return m

@@ -173,6 +173,11 @@ class EdgeUnit:
         """Unsigned width of Q = 2^head_m / R."""
         return self.flow.engine.formats.head_m + 1
 
+    @property
+    def y_addr_bits(self) -> int:
+        """Width of an address of y."""
+        return (self.memories["y"].depth - 1).bit_length()
+
     # Stages of the multipliers, from a step on.
 
     #: A step's pixels, y and weights are there.
