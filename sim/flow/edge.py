@@ -136,10 +136,13 @@ class EdgeUnit:
 
     @property
     def ring_words(self) -> int:
-        """Words of the ring of patches: the bytes of two rows of patches, of each patch of a pass, and of two more."""
+        """Words of the ring of patches: three rows of patches, and three more patches of each place in a pass.
+
+        One row comes in, one is summed, and one waits while the classifier has the multipliers.
+        """
         engine = self.flow.engine
-        two_rows = ceil_div(2 * engine.max_strip_bytes, self.patches)
-        return ceil_div(two_rows, engine.pixel_bytes) + 2 * ceil_div(engine.max_patch_dim, engine.pixel_bytes)
+        rows = ceil_div(3 * engine.max_strip_bytes, self.patches)
+        return ceil_div(rows, engine.pixel_bytes) + 3 * ceil_div(engine.max_patch_dim, engine.pixel_bytes)
 
     # Widths.
 

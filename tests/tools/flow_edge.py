@@ -2,13 +2,13 @@
 
 import random
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from amaranth.sim import Simulator
 
-from bivit.hw.flow.edge import Edge
+from bivit.hw.edge.edge import Edge
 from bivit.sim.engine.presets import engine_for
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.edge import EdgeUnit
@@ -42,7 +42,9 @@ def tiny(**changes: Any) -> ViTConfig:
 def flow_of(config: ViTConfig, **changes: Any) -> FlowConfig:
     """The smallest engine for a network; what belongs to the array is taken out of `changes`."""
     array = {"rows": 3, "columns": 8, "lanes": 8, "dense_lanes": 8, "program_words": 16}
-    array |= {name: changes.pop(name) for name in [*changes] if name in (*array, "pixel_bytes", "queue_logits", "fabric")}
+    array |= {
+        name: changes.pop(name) for name in [*changes] if name in (*array, "pixel_bytes", "queue_logits", "fabric")
+    }
     widths = {"drain_rows": array["rows"], "norm_lanes": array["columns"], "head_norm_lanes": 8, "softmax_lanes": 8}
     return FlowConfig(engine=engine_for(config, **array), **{**widths, **changes})
 
@@ -58,12 +60,16 @@ class Bench:
     most_delay: int = 60
     pixel_stall: float = 0.0
     logit_stall: float = 0.0
+    abandoned: int = 0
+    saturates: bool = False
     embedded: list[int] = field(default_factory=list)
     finished: list[int] = field(default_factory=list)
     done: list[int] = field(default_factory=list)
     logits: list[tuple[int, int, int]] = field(default_factory=list)
     taken: list[np.ndarray] = field(default_factory=list)
     saturations: int = 0
+    starved: int = 0
+    held: int = 0
     most: int = 60000
 
     def __post_init__(self) -> None:
@@ -72,9 +78,14 @@ class Bench:
         config = self.config
         self.unit = EdgeUnit(self.flow)
         self.network: IntNetwork = random_network(config, seed=self.seed)
+        if self.saturates:
+            positions = np.array(self.network.tensors["pos_embed"])
+            positions[..., ::3] = (1 << self.word_bits - 1) - 1
+            self.network = replace(self.network, tensors={**self.network.tensors, "pos_embed": positions})
         shape = (self.images, config.img_size, config.img_size, config.in_chans)
         self.pixels = rng.integers(0, 256, shape).astype(np.uint8)
-        self.final = rng.integers(-30000, 30000, (self.images, config.num_tokens, config.embed_dim))
+        most = 1 << self.word_bits - 1
+        self.final = rng.integers(-most, most, (self.images, config.num_tokens, config.embed_dim))
         self.settings = network_settings(self.network, self.flow)
         self.x: dict[int, int] = {}
         self.cycle = 0
@@ -136,11 +147,35 @@ class Bench:
         sim.add_testbench(play)
         sim.run()
 
+    async def abandon(self, ctx: Any, dut: Edge) -> None:
+        """Begin a run, stop it `abandoned` cycles later, cut it, and send the rest of its image, which is dropped."""
+        ctx.set(dut.start, 1)
+        beats = deque(self.beats()[: len(self.beats()) // self.images])
+        cycle = 0
+        while cycle < self.abandoned + 5 or ctx.get(dut.dropping):
+            ctx.set(dut.pixels.valid, bool(beats) and bool(cycle < self.abandoned or ctx.get(dut.dropping)))
+            if beats:
+                ctx.set(dut.pixels.payload, {"data": beats[0][0], "last": beats[0][1]})
+            ctx.set(dut.stop, cycle == self.abandoned)
+            ctx.set(dut.cut, cycle == self.abandoned + 2)
+            if ctx.get(dut.pixels.valid) and ctx.get(dut.pixels.ready):
+                beats.popleft()
+            await ctx.tick()
+            ctx.set(dut.start, 0)
+            cycle += 1
+        assert ctx.get(dut.limit) == 0
+        assert not ctx.get(dut.error)
+        ctx.set(dut.pixels.valid, 0)
+        for _ in range(3):
+            await ctx.tick()
+
     async def _run(self, ctx: Any, dut: Edge) -> None:
         await self.load(ctx, dut)
+        if self.abandoned:
+            await self.abandon(ctx, dut)
         ctx.set(dut.start, 1)
         beats, waiting = deque(self.beats()), deque[tuple[int, int]]()
-        address, queue, writing = 0, 0, -1
+        address, queue = 0, 0
         while len(self.done) < self.images:
             assert self.cycle < self.most, "the edge stands still"
             valid = bool(beats) and self.random.random() >= self.pixel_stall
@@ -150,6 +185,8 @@ class Bench:
             finishes = bool(waiting) and waiting[0][0] <= self.cycle
             ctx.set(dut.finished, finishes)
             ctx.set(dut.queue.level, queue)
+            self.starved += ctx.get(dut.starved)
+            self.held += ctx.get(dut.hold)
             ctx.set(dut.x_read.data, self.x.get(address, 0))
             if finishes:
                 self.write_image(waiting.popleft()[1])
@@ -160,10 +197,10 @@ class Bench:
             self._x_write(ctx, dut)
             if ctx.get(dut.embedded):
                 self.embedded.append(self.cycle)
-                writing = len(self.embedded) - 1
-                self.taken.append(self.read_image(writing))
+                image = len(self.embedded) - 1
+                self.taken.append(self.read_image(image))
                 earliest = max([self.cycle + 1, *(when + 1 for when, _ in waiting)])
-                waiting.append((earliest + self.random.randrange(self.most_delay + 1), writing))
+                waiting.append((earliest + self.random.randrange(self.most_delay + 1), image))
             self.saturations += ctx.get(dut.saturations)
             queue = self._logit(ctx, dut, queue)
             await ctx.tick()

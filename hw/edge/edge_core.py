@@ -14,7 +14,7 @@ from ..parts.connect import connect
 from ..parts.stream import LOAD_BUS, read_port, write_port
 from ..units.logits_queue import queue_port
 from .dense_out import DenseOut
-from .jobs import Credits, following
+from ..flow.jobs import Credits, following
 from .last_norm import LastNorm
 from .products import Products
 from .x_write import x_write_port

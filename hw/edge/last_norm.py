@@ -16,8 +16,8 @@ from ..parts.memory import LoadableMemory, WordMemory
 from ..parts.norm_root import NormRoot
 from ..parts.row_walk import RowWalk
 from ..parts.stream import LOAD_BUS, read_port, write_port
-from .jobs import Credits, following
-from .part_memory import PartMemory
+from ..flow.jobs import Credits, following
+from ..flow.part_memory import PartMemory
 from .token_walk import TokenWalk
 
 _BITS = dict(EDGE_SETTINGS)

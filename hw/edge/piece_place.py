@@ -11,7 +11,7 @@ from ...sim.flow.edge_settings import EDGE_SETTINGS
 from ..parts.component import Component
 from ..parts.connect import connect
 from ..parts.countdown import Countdown
-from .jobs import Credits
+from ..flow.jobs import Credits
 
 _BITS = dict(EDGE_SETTINGS)
 #: Settings that the ring follows.
