@@ -84,6 +84,8 @@ class OperandStore(Component):
         self.token_bits = fields["token"]
         self.norm, self.softmax = SignNormUnit(unit.flow), SoftmaxUnit(unit.flow)
         self.head = HeadNormUnit(unit.flow, sum(unit.operands.tag.values()))
+        self.row_stores = {memory: self._row_store(memory) for memory in RowMemory}
+        self.keys, self.values = self._token_memory(ColumnMemory.KEYS), self._token_memory(ColumnMemory.VALUES)
         super().__init__(
             {
                 "tile_place": In(tile_bits(unit)),
@@ -108,14 +110,13 @@ class OperandStore(Component):
         """Sweep, write, read."""
         m = Module()
         sweep = self._sweep(m)
-        stores = self._row_stores(m, self._tile(m, sweep), self._units(m, sweep))
-        m.submodules.values = values = self._token_memory(ColumnMemory.VALUES)
-        m.submodules.keys = keys = self._token_memory(ColumnMemory.KEYS)
-        self._values(m, values)
-        self._keys(m, keys)
-        for memory in (keys, values):
+        self._rows(m, self._tile(m, sweep), self._units(m, sweep))
+        m.submodules.values, m.submodules.keys = self.values, self.keys
+        self._write_values(m)
+        self._write_keys(m)
+        for memory in (self.keys, self.values):
             m.d.comb += [connect(memory.clear, self.clearing), connect_address(memory.clear_addr, sweep)]
-        self._read(m, stores, keys, values)
+        self._read(m)
         return m
 
     def _sweep(self, m: Module) -> Signal:
@@ -177,20 +178,13 @@ class OperandStore(Component):
             ]
         return writers
 
-    def _row_stores(
-        self, m: Module, tile: tuple[Signal, Signal, Signal], units: dict[RowMemory, LaneWriter]
-    ) -> dict[RowMemory, RowStore]:
-        """Build the memories of the row operand; of a whole tile and a unit no two write one at a time."""
+    def _rows(self, m: Module, tile: tuple[Signal, Signal, Signal], units: dict[RowMemory, LaneWriter]) -> None:
+        """Write what a whole tile and the unit of a memory give; never both at a time."""
         columns, rows = self.engine.columns, self.engine.rows
         tile_en, tile_addr, chunks = tile
-        stores = {}
-        for memory in RowMemory:
-            part, name = self.unit.row_parts[memory], memory.name.lower()
-            whole = part if memory == RowMemory.NORM else columns  # which no whole tile goes to
-            stores[memory] = store = RowStore(
-                rows=rows, part_bits=part, lane_bits=whole, depth=self.operands.row_depths[memory]
-            )
-            m.submodules[name] = store
+        for memory, store in self.row_stores.items():
+            part, whole = store.part_bits, store.lane_bits
+            m.submodules[memory.name.lower()] = store
             parts = Cat(chunk.replicate(columns // part) for chunk in chunks)
             if memory == RowMemory.BITS:
                 m.d.comb += [
@@ -213,7 +207,12 @@ class OperandStore(Component):
                 store.w_parts.eq(Mux(en, parts, unit.w_parts)),
                 connect(store.w_data, lanes),
             ]
-        return stores
+
+    def _row_store(self, memory: RowMemory) -> RowStore:
+        """Return a memory of the row operand; no whole tile goes to that of the norms."""
+        part = self.unit.row_parts[memory]
+        lanes = part if memory == RowMemory.NORM else self.engine.columns
+        return RowStore(rows=self.engine.rows, part_bits=part, lane_bits=lanes, depth=self.operands.row_depths[memory])
 
     def _token_memory(self, memory: ColumnMemory) -> TokenMemory:
         """Return the memory of keys, a column a token; or that of values, a token a slot of all columns."""
@@ -229,9 +228,9 @@ class OperandStore(Component):
             depth=operands.key_depth if keys else operands.value_depth,
         )
 
-    def _values(self, m: Module, values: TokenMemory) -> None:
+    def _write_values(self, m: Module) -> None:
         """Values come row by row."""
-        rows = self.rows
+        rows, values = self.rows, self.values
         m.d.comb += [
             values.w_en.eq(rows.en & (rows.mem == ColumnMemory.VALUES)),
             connect(values.w_here, rows.here),
@@ -240,9 +239,9 @@ class OperandStore(Component):
             *(values.w_parts.eq(-1), connect(values.w_data, rows.data)),
         ]
 
-    def _keys(self, m: Module, keys: TokenMemory) -> None:
+    def _write_keys(self, m: Module) -> None:
         """Keys come from HeadNorm, of which the first row's token is found first, or row by row."""
-        rows, bits, columns = self.rows, self.head_bits, self.engine.columns
+        rows, bits, keys, columns = self.rows, self.head_bits, self.keys, self.engine.columns
         tag = data.View(data.StructLayout(self.operands.tag), bits.tag)
         head = self.head
         en, here = Signal(name="key_en"), Signal.like(bits.here, name="key_here", reset_less=True)
@@ -265,17 +264,18 @@ class OperandStore(Component):
             keys.w_data.eq(Mux(en, found, rows.data)),
         ]
 
-    def _read(self, m: Module, stores: dict[RowMemory, RowStore], keys: TokenMemory, values: TokenMemory) -> None:
+    def _read(self, m: Module) -> None:
         """Give every memory the address, and choose the word by the memory asked for a cycle ago."""
-        columns = self.engine.columns
+        stores, keys, values, columns = self.row_stores, self.keys, self.values, self.engine.columns
         a_mem, w_mem = Signal.like(self.a_mem, name="a_mem_read"), Signal.like(self.w_mem, name="w_mem_read")
         m.d.sync += [connect(a_mem, self.a_mem), connect(w_mem, self.w_mem)]
         for store in stores.values():
             m.d.comb += connect_address(store.r_addr, self.a_addr)
         for tokens in (keys, values):
             m.d.comb += connect_address(tokens.r_addr, self.w_addr)
-        # Values lie token by token; one assignment of all bits keeps the transposition wiring in the Verilog.
-        turned = Cat(values.r_data[token * columns + column] for column in range(columns) for token in range(WORD))
+        turned = [Signal(WORD, name=f"value_column_{column}") for column in range(columns)]
+        for column, bits in enumerate(turned):  # values lie token by token
+            m.d.comb += bits.eq(Cat(values.r_data[token * columns + column] for token in range(WORD)))
         with m.Switch(a_mem):
             for memory in RowMemory:
                 with m.Case(memory):
@@ -284,6 +284,6 @@ class OperandStore(Component):
             with m.Case(ColumnMemory.KEYS):
                 m.d.comb += connect(self.w, keys.r_data)
             with m.Case(ColumnMemory.VALUES):
-                m.d.comb += connect(self.w, turned)
+                m.d.comb += connect(self.w, Cat(turned))
             with m.Default():
                 m.d.comb += connect(self.w, self.weights)
