@@ -45,6 +45,7 @@ ROOMS = {
     "hw.parts": {"sim", "sim.engine"},
     "hw.units": UNITS | {"hw.parts"},
     "hw.flow": FLOW | {"hw.parts"},
+    "hw.array": FLOW | {"hw.parts", "hw.flow"},
     "hw": UNITS | {"hw.parts", "hw.units"},
     "hw.folder": PROGRAM | {"sim.reference", "hw"},
     "hw.delays": {"sim"},

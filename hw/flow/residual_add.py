@@ -296,9 +296,7 @@ class ResidualAdd(Component):
         m.d.sync += lanes.eq(counted)
         m.d.comb += [connect(count.i.as_value(), lanes), connect(self.saturations, count.o[: len(self.saturations)])]
 
-    def _statistics(
-        self, m: Module, walk: GroupWalk, held: data.View, new: list[Value], mask: list[Value]
-    ) -> None:
+    def _statistics(self, m: Module, walk: GroupWalk, held: data.View, new: list[Value], mask: list[Value]) -> None:
         """Stage the new x, and sum it up where it holds channels of the tile's rows."""
         u = self.unit
         m.submodules.statistics = s = self.statistics
