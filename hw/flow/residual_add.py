@@ -26,7 +26,8 @@ class ResidualAdd(Component):
 
     A job takes row group after row group, the parts of its rows one after the other. Where a norm follows, the new x,
     shifted right by `norm_shift`, is staged as well, and each row's S1 and S2 are summed up over the column groups of
-    the tile; after its last group the rows' S1 and R go to SignNorm. A job that loads does only that, with a whole tile.
+    the tile; after its last group the rows' S1 and R go to SignNorm. A job that loads only does that, with a whole
+    tile.
 
     Timing: `ResidualAddUnit.times` and `ResidualAddUnit.roots`. A job with sums is given with the first word of its
     sums, or before; jobs are taken in the order in which they are given, one a cycle at most.

@@ -7,6 +7,7 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.config import FlowConfig
+from ...sim.flow.matmul import MatmulUnit
 from ...sim.flow.operation import Operands
 from ...sim.flow.streams import Stream
 from ..parts.component import Component
@@ -49,7 +50,7 @@ class Issue(Component):
     """
 
     def __init__(self, flow: FlowConfig):
-        self.flow, self.operands = flow, Operands(flow)
+        self.flow, self.operands, self.gap = flow, Operands(flow), MatmulUnit(flow).writer_gap
         fields = data.StructLayout(self.operands.fields)
         super().__init__(
             {
@@ -79,13 +80,13 @@ class Issue(Component):
         m.d.comb += connect(self.op.as_value(), chosen)
         self._steps(m, steps)
         self._drain(m, steps)
-        left = Signal(range(self.flow.writer_cycles + 1))
+        left = Signal(range(self.gap + 1))
         free = Signal(init=1)
         m.d.comb += connect(self.writer_free, free)
         with m.If(~free):
             m.d.sync += [left.eq(left - 1), free.eq(left == 1)]
         with m.If(self.begin & self.rows):
-            m.d.sync += [left.eq(self.flow.writer_cycles - 1), free.eq(self.flow.writer_cycles == 1)]
+            m.d.sync += [left.eq(self.gap - 1), free.eq(self.gap == 1)]
         return m
 
     def _steps(self, m: Module, steps: Signal) -> None:

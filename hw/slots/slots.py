@@ -29,7 +29,7 @@ from .turns import Turns
 from .unit_jobs import UnitJobs
 
 #: Pulses of other units, see `Slots`.
-PULSES = ("embedded", "staging_free", "score_free", "sums_read", "head_read", "head_done", "tables_full", "bits_full")
+PULSES = ("embedded", "staging_free", "score_free", "sums_read", "head_read", "tables_full", "bits_full")
 #: What a slot waits for, by cause: flags that are high where it is missing.
 Missing = dict[Cause, Value]
 
@@ -65,8 +65,6 @@ class Slots(Component):
         Pulses of the softmax: attention bits of a tile and head are complete; a slot of scores is free.
     sums_read, head_read : In(1)
         Pulses: a slot of the sums of ResidualAdd, and of HeadNorm, is free.
-    head_done, head_key : In(1)
-        Pulse: the last bits of a tile's queries, or of an image's keys, are written; which of both.
     tables_full : In(1)
         Pulse: a turn's tables of Exp are there.
     en, op : Out
@@ -100,7 +98,6 @@ class Slots(Component):
                 "norm_full": In(2),
                 "staging_slot": In(ResidualAddUnit(flow).slot_bits),
                 "done": In(len(Done)),
-                "head_key": In(1),
                 "en": Out(1),
                 "op": Out(data.StructLayout(self.operands.fields)),
                 "norm_free": Out(2),
@@ -189,8 +186,8 @@ class Slots(Component):
         gives = {
             "norm1_full": self.norm_full[0],
             "norm2_full": self.norm_full[1],
-            "query_full": done[Done.QUERY] | (self.head_done & ~self.head_key),
-            "keys_full": done[Done.KEYS] | (self.head_done & self.head_key),
+            "query_full": done[Done.QUERY],
+            "keys_full": done[Done.KEYS],
             "values_full": done[Done.VALUES],
             "attention_full": done[Done.ATTENTION] | self.bits_full,
             "context_full": done[Done.CONTEXT],

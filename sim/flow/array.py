@@ -67,22 +67,32 @@ def _follow(state: State, plan: Plan, turn: int, image: int, block: int, when: i
     after = (turn + plan.lanes) % state.turns.shape[0]
     state.turns[after, IMAGE], state.turns[after, BLOCK] = image, block
     state.turns[after, DECIDED], state.turns[after, TABLED] = when, UNKNOWN
+    state.turns[(after + 1) % state.turns.shape[0], DECIDED] = UNKNOWN
     if image != UNKNOWN and plan.softmax:
         _push(state, _TABLES, 0, turn + plan.lanes, 0, when + TABLE_JOB_CYCLES, 1)
 
 
 @kernel()
-def _next_image(state: State, plan: Plan, turn: int) -> None:
-    """Decide what the lane of a turn works on in its next one: the next block, a new image, or nothing.
+def decide_block(state: State, plan: Plan, turn: int) -> None:
+    """Let the lane of a turn go on with its image's next block, if there is one and it is not decided.
 
-    Where the block is not the image's last one, that is decided as soon as the turn is known, else when fc2 comes to
-    it.
+    That is so as soon as fc2 is ready for the turn.
+
+    Parameters
+    ----------
+    state, plan
+    turn : int
     """
+    at, after = turn % state.turns.shape[0], (turn + plan.lanes) % state.turns.shape[0]
+    if state.turns[after, DECIDED] == UNKNOWN and _continues(state, plan, turn):
+        _follow(state, plan, turn, state.turns[at, IMAGE], state.turns[at, BLOCK] + 1, state.streams[_FC2] - 1)
+
+
+@kernel()
+def _next_image(state: State, plan: Plan, turn: int) -> None:
+    """Decide whether a lane that does not go on takes a new image, now that fc2 has come to its turn."""
     depth = state.turns.shape[0]
-    image, block = state.turns[turn % depth, IMAGE], state.turns[turn % depth, BLOCK]
-    if _continues(state, plan, turn):
-        _follow(state, plan, turn, image, block + 1, state.streams[_FC2] - 1)
-        return
+    image = state.turns[turn % depth, IMAGE]
     now = state.clock[NOW]
     if state.streams[_FC2] > now:
         state.clock[STALLS + _C_TURN] += state.streams[_FC2] - now
@@ -136,7 +146,7 @@ def _turn_needs(state: State, plan: Plan, stream: int, tile: int, number: int) -
         if stream == _QKV:
             _need(state, _C_TURN, decided if decided == UNKNOWN else decided + NEXT_TURN_CYCLES)
         elif stream == _FC2:
-            _need(state, _C_TURN, decided if decided == UNKNOWN else decided + DECIDED_CYCLES)
+            _need(state, _C_TURN, 0 if decided == UNKNOWN else decided + DECIDED_CYCLES)
     if stream == _FC2 and number == 0 and _norm_follows(state, plan, tile):
         _space(state, plan, _R_STAGING1)
 
@@ -357,8 +367,11 @@ def slot(state: State, plan: Plan, stream: int, tile: int, number: int) -> bool:
     stream, tile, number : int
         Its stream, the tile of all turns, the operation of the tile.
     """
+    turn = tile // plan.tiles
     if stream == _FC2 and number == 0 and tile % plan.tiles == 0:
-        _next_image(state, plan, tile // plan.tiles)
+        decide_block(state, plan, turn)
+        if state.turns[(turn + plan.lanes) % state.turns.shape[0], DECIDED] == UNKNOWN:
+            _next_image(state, plan, turn)
     settle(state, plan)
     if earliest(state, plan, stream, tile, number) == UNKNOWN:
         return False

@@ -13,6 +13,7 @@ from ..network.config import ViTConfig
 from .config import FlowConfig
 from .head_norm import HeadNormUnit
 from .lane_unit import ARRIVAL_CYCLES, CREDIT_CYCLES, LONG_AGO
+from .matmul import MatmulUnit
 from .operation import Operands
 from .replay_state import Durations, Of, Plan
 from .residual_add import ResidualAddUnit
@@ -29,6 +30,10 @@ TABLE_WRITE_CYCLES = 2
 TABLE_SETS = 2
 
 
+#: From a slot to its operation at the array's port.
+ISSUE_CYCLES = 1
+
+
 @dataclass(frozen=True)
 class Latencies:
     """Cycles between the array and what is beside it.
@@ -43,9 +48,21 @@ class Latencies:
         From there to bits, and sums of values, that are written row by row, beside the rows themselves.
     """
 
-    capture: int = 11
-    bits: int = 2
-    rows: int = 3
+    capture: int
+    bits: int
+    rows: int
+
+    @classmethod
+    def of(cls, flow: FlowConfig) -> Latencies:
+        """Return those of an engine.
+
+        Parameters
+        ----------
+        flow : FlowConfig
+        """
+        unit = MatmulUnit(flow)
+        row = unit.times(0, 0, unit.flow.value_rows).rows_end - 1
+        return cls(unit.capture + ISSUE_CYCLES, unit.bits, row - unit.capture)
 
 
 @dataclass(frozen=True)
@@ -71,7 +88,13 @@ class Edge:
 
 
 def plan_of(
-    config: ViTConfig, flow: FlowConfig, table: SlotTable, images: int, *, latencies: Latencies, edge: Edge
+    config: ViTConfig,
+    flow: FlowConfig,
+    table: SlotTable,
+    images: int,
+    *,
+    edge: Edge,
+    latencies: Latencies | None = None,
 ) -> Plan:
     """Return what is replayed.
 
@@ -82,8 +105,9 @@ def plan_of(
     table : SlotTable
     images : int
         Images of the run.
-    latencies : Latencies
     edge : Edge
+    latencies : Latencies, optional
+        Those of the engine by default.
     """
     shape = TileShape(config, flow.engine.rows, flow.engine.columns)
     order = shape.qkv_order
@@ -92,7 +116,7 @@ def plan_of(
         streams=np.array([[by[stream] for stream in Stream] for by in (shape.operations, shape.steps, table.lag)]),
         qkv=np.array([[int(part) for part, _ in order], [group for _, group in order]]),
         slots=_array(ring_slots(flow)),
-        durations=_durations(shape, flow, latencies),
+        durations=_durations(shape, flow, latencies or Latencies.of(flow)),
         lanes=flow.images,
         images=images,
         tiles=shape.tiles,
@@ -101,7 +125,7 @@ def plan_of(
         head_groups=shape.head_groups,
         key_groups=shape.key_groups,
         drain=flow.drain_cycles,
-        writer_gap=flow.writer_cycles,
+        writer_gap=MatmulUnit(flow).writer_gap,
         table_words=config.num_heads * TABLE_WORDS,
         softmax=config.attn_mode == "softmax",
         head_norm=config.qk_mode == "layernorm",
@@ -172,6 +196,8 @@ def _durations(shape: TileShape, flow: FlowConfig, latencies: Latencies) -> Dura
         root_apply=1 - head.stats_read_stage,
         credit=CREDIT_CYCLES,
         job=JOB_CYCLES,
+        query_write=MatmulUnit.write_cycles,
+        key_write=MatmulUnit.key_write_cycles,
         rows=latencies.rows,
         tables=TABLE_WRITE_CYCLES,
     )

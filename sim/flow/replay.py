@@ -159,7 +159,8 @@ def _head(state: State, plan: Plan) -> bool:
     apply = max(state.units[_APPLY, FREE], start + d.tiles[_HEAD_ROOTED, of] + d.root_apply)
     state.units[_APPLY, FREE] = apply + d.tiles[_APPLY_NEXT, of]
     _give(state, _R_HEAD, apply + d.tiles[_APPLY_NEXT, of])
-    _written(state, plan, part, tile, apply + d.tiles[_APPLY_DONE, of])
+    write = d.key_write if part == _KEY else d.query_write
+    _written(state, plan, part, tile, apply + d.tiles[_APPLY_DONE, of] + write)
     return True
 
 

@@ -133,6 +133,8 @@ class Durations(NamedTuple):
         From a pulse that gives a slot of a ring of bits back to a job that waited for it.
     job : int
         From a slot to the job without sums that it gives ResidualAdd.
+    query_write, key_write : int
+        From the last bits of HeadNorm to their write.
     rows : int
         From the first row of bits at the row writer to bits, and sums, that can be read, beside the rows themselves.
     tables : int
@@ -149,6 +151,8 @@ class Durations(NamedTuple):
     root_apply: int
     credit: int
     job: int
+    query_write: int
+    key_write: int
     rows: int
     tables: int
 

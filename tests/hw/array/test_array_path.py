@@ -49,7 +49,7 @@ def test_without_gaps_and_with_small_tables() -> None:
 )
 def test_a_wrong_stage_is_seen(monkeypatch: pytest.MonkeyPatch, name: str, wrong: int) -> None:
     monkeypatch.setattr(MatmulUnit, name, wrong)
-    with pytest.raises(AssertionError, match="sums|done"):
+    with pytest.raises(AssertionError, match=r"sums|done"):
         run({"rows": 2}, True, True, gaps=0.0).check()
 
 

@@ -9,7 +9,7 @@ from flow_runs import flow_for, replayed
 
 from bivit.sim.errors import BivitError
 from bivit.sim.flow.greedy import block_table
-from bivit.sim.flow.plan import Edge, Latencies, plan_of
+from bivit.sim.flow.plan import Edge, plan_of
 from bivit.sim.flow.replay_state import FINISHED, NOW, STALLS
 from bivit.sim.flow.streams import Stream, TileShape
 from bivit.sim.flow.table import SlotTable
@@ -34,7 +34,7 @@ PRIORITY = (Stream.SCORES, Stream.CONTEXT, Stream.PROJ, Stream.FC1, Stream.FC2, 
 def table_of(priority: tuple[Stream, ...], flow=FLOW) -> SlotTable:  # type: ignore[no-untyped-def]
     empty = SlotTable(tuple(Stream), dict.fromkeys(Stream, 0))
     edge = Edge(embed=1, tail=1, classify=1, banks=8)
-    return block_table(plan_of(DEEP, flow, empty, 2, latencies=Latencies(), edge=edge), priority)
+    return block_table(plan_of(DEEP, flow, empty, 2, edge=edge), priority)
 
 
 def test_a_table_of_a_block_has_every_operation_once_and_fills_seven_tenths() -> None:

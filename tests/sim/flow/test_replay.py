@@ -34,7 +34,7 @@ def rate(images: int = 9, edge: Edge = EDGE):  # type: ignore[no-untyped-def]
 
 def plan():  # type: ignore[no-untyped-def]
     empty = SlotTable(tuple(Stream), dict.fromkeys(Stream, 0))
-    return plan_of(DIGITS, FLOW, empty, 1, latencies=Latencies(), edge=QUICK)
+    return plan_of(DIGITS, FLOW, empty, 1, edge=QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_scores_before_their_keys_lock_up_and_the_slot_is_told(table: SlotTable)
 
 def test_more_latency_is_never_faster(table: SlotTable) -> None:
     _, before = replayed(DIGITS, FLOW, table, 4)
-    slower = Latencies(**{name: value + 9 for name, value in vars(Latencies()).items()})
+    slower = Latencies(**{name: value + 9 for name, value in vars(Latencies.of(FLOW)).items()})
     slots, after = replayed(DIGITS, FLOW, table, 4, latencies=slower)
     assert slots > 0
     assert after.images[0, ANSWERED] > before.images[0, ANSWERED]
