@@ -13,6 +13,7 @@ from ..network.config import ViTConfig
 from ..network.formats import Formats
 from .config import FlowConfig
 from .head_norm import HeadNormUnit
+from .memories import head_eps
 from .operation import Operands
 from .residual_add import ResidualAddUnit
 from .streams import Part, Stream, TileShape
@@ -157,7 +158,7 @@ class FlowLayout:
         return (2 * block + second) * self.layer_words
 
     def head_eps_addr(self, block: int, part: Part, head: int) -> int:
-        """Return the word of Eps of a head of k or q: keys lie first.
+        """Return the word of Eps of a head of k or q.
 
         Parameters
         ----------
@@ -165,7 +166,7 @@ class FlowLayout:
         part : Part
         head : int
         """
-        return (2 * block + (part is Part.QUERY)) * self.config.num_heads + head
+        return head_eps(self.flow) + self._head_of_all(block, part, head)
 
     def head_addr(self, block: int, part: Part, head: int) -> int:
         """Return the first word of HeadNorm's parameters of a head of k or q.
@@ -176,7 +177,7 @@ class FlowLayout:
         part : Part
         head : int
         """
-        return self.head_eps_addr(block, part, head) * self.head_words
+        return self._head_of_all(block, part, head) * self.head_words
 
     def tables_addr(self, block: int, head: int) -> int:
         """Return the word of Tau of a head, behind which are Exp[1] to Exp[64].
@@ -199,6 +200,10 @@ class FlowLayout:
         """
         unit = ResidualAddUnit(self.flow)
         return (bank * self.flow.engine.max_tiles + tile) * unit.tile_words + group * self.layer_words + word
+
+    def _head_of_all(self, block: int, part: Part, head: int) -> int:
+        """Number of a head among those of all blocks: k's before q's."""
+        return (2 * block + (part is Part.QUERY)) * self.config.num_heads + head
 
     # Operations.
 

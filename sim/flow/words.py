@@ -20,6 +20,7 @@ from ..network.network import IntNetwork
 from .config import FlowConfig
 from .head_norm import HeadNormUnit
 from .layout import LINEAR, QKV_ROWS, FlowLayout
+from .memories import head_eps
 from .residual_add import ResidualAddUnit
 from .sign_norm import SignNormUnit
 from .streams import Part, Stream
@@ -31,6 +32,8 @@ Array = np.ndarray[Any, Any]
 #: Names of the tensors of a block.
 LAYERS = {Stream.PROJ: "attn.proj", Stream.FC1: "mlp.fc1", Stream.FC2: "mlp.fc2", Stream.QKV: "attn.qkv"}
 NORMS = {Part.QUERY: "attn.q_norm", Part.KEY: "attn.k_norm", Part.VALUE: "attn.v_sign"}
+#: Eps of q and k, which lie behind the others.
+_HEAD_EPS = "head_eps"
 
 
 class _Field(NamedTuple):
@@ -58,7 +61,10 @@ def block_words(network: IntNetwork, flow: FlowConfig) -> Words:
     config = vit_only(network.config)
     blocks = [_Block(network, FlowLayout(config, network.formats, flow), number) for number in range(config.depth)]
     by_block = [block.words() for block in blocks]
-    return {name: {0: [word for words in by_block for word in words[name]]} for name in by_block[0]}
+    found = {name: {0: [word for words in by_block for word in words[name]]} for name in by_block[0]}
+    of_heads = found.pop(_HEAD_EPS)
+    found["norm_eps"][head_eps(flow)] = of_heads[0]
+    return found
 
 
 class _Block:
@@ -77,7 +83,7 @@ class _Block:
             "sign_norm": self._sign_norm(),
             "norm_eps": self._eps(("norm1", "norm2"), 1),
             "head_norm": self._head_norm(),
-            "head_eps": self._eps(("attn.k_norm", "attn.q_norm"), self.config.num_heads),
+            _HEAD_EPS: self._eps(("attn.k_norm", "attn.q_norm"), self.config.num_heads),
             "tables": self._tables(),
         }
 

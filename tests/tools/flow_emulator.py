@@ -35,13 +35,20 @@ class Emulator:
         self.flow: FlowConfig = layout.flow
         self.engine, self.place = self.flow.engine, Operands(self.flow)
         self.rows, self.columns = self.engine.rows, self.engine.columns
-        self.memory = {name: [word for run in runs.values() for word in run] for name, runs in words.items()}
+        self.memory = {
+            name: {first + k: word for first, run in runs.items() for k, word in enumerate(run)}
+            for name, runs in words.items()
+        }
         self.row = {m: np.zeros((depth, self.rows, WORD), np.int64) for m, depth in self.place.row_depths.items()}
         self.keys = np.zeros((self.place.key_depth, self.columns, WORD), np.int64)
         self.values = np.zeros((self.place.value_depth, self.columns, WORD), np.int64)
         self.value_sums = np.zeros((self.place.sums_depth, self.columns), np.int64)
         self.turn = 0  # blocks of all images
         self.checked: set[tuple[Any, ...]] = set()
+
+    def words(self, memory: str, first: int, count: int) -> list[int]:
+        """Words that the load stream brought."""
+        return [self.memory[memory][at] for at in range(first, first + count)]
 
     # Where things are.
 
@@ -100,7 +107,7 @@ class Emulator:
         first = self.layout.weights_addr(self.block, stream, number)
         weights = [
             [fields(lane, 1, WORD) for lane in fields(word, WORD, self.columns)]
-            for word in self.memory["weights"][first : first + steps]
+            for word in self.words("weights", first, steps)
         ]
         return self.operation(stream, tile, number, self.row[memory][addr : addr + steps], np.array(weights))
 
@@ -127,7 +134,7 @@ class Emulator:
     def sign_norm(self, second: bool, tile: int) -> None:
         formats, unit_columns = self.formats, min(self.flow.norm_lanes, self.columns)
         first = self.layout.layer_addr(self.block, second)
-        words = self.memory["sign_norm"][first : first + self.layout.layer_words]
+        words = self.words("sign_norm", first, self.layout.layer_words)
         thetas = [theta for w in words for theta in fields(w, formats.theta_bits, unit_columns, signed=True)]
         eps = self.memory["norm_eps"][2 * self.block + second]
         constant = 1 << formats.theta_frac_bits + formats.mean_shift if self.config.norm_mode == "mean" else None
@@ -147,7 +154,7 @@ class Emulator:
         parts = self.columns // lanes
         first = self.layout.layer_addr(self.block, stream is Stream.FC2) + number * parts
         of = formats.scale_bits + formats.residual_bits
-        pairs = [pair for word in self.memory["residual"][first : first + parts] for pair in fields(word, of, lanes)]
+        pairs = [pair for word in self.words("residual", first, parts) for pair in fields(word, of, lanes)]
         scale = np.array([fields(pair, formats.scale_bits, 1, signed=True)[0] for pair in pairs])
         bias = np.array(
             [fields(pair >> formats.scale_bits, formats.residual_bits, 1, signed=True)[0] for pair in pairs]
@@ -165,14 +172,14 @@ class Emulator:
     def head_norm(self, part: Part, tile: int, head: int, sums: np.ndarray) -> None:
         formats, lanes, inner = self.formats, min(self.flow.head_norm_lanes, self.columns), self.config.head_dim
         first = self.layout.head_addr(self.block, part, head)
-        words = self.memory["head_norm"][first : first + self.layout.head_words]
+        words = self.words("head_norm", first, self.layout.head_words)
         scales = [s for word in words for s in fields(word, formats.qk_scale_bits, lanes)][:inner]
         thetas = [
             theta
             for word in words
             for theta in fields(word >> lanes * formats.qk_scale_bits, formats.theta_bits, lanes, signed=True)
         ]
-        eps = self.memory["head_eps"][self.layout.head_eps_addr(self.block, part, head)]
+        eps = self.memory["norm_eps"][self.layout.head_eps_addr(self.block, part, head)]
         x = 2 * sums[: self.shape.tile_rows[tile], :inner] * np.array(scales)
         bits = self.bits_of(x, thetas, eps, formats.theta_frac_bits, None)
         assert (bits == self.expected.head_norm(self.image, self.block, part, tile, head)).all()
@@ -183,7 +190,7 @@ class Emulator:
 
     def softmax(self, tile: int, head: int, scores: np.ndarray) -> None:
         first = self.layout.tables_addr(self.block, head)
-        tau, *exp = self.memory["tables"][first : first + WORD + 1]
+        tau, *exp = self.words("tables", first, WORD + 1)
         exp = [1 << 15, *exp]
         found = []
         for row in scores[: self.shape.tile_rows[tile], : self.config.num_tokens].tolist():

@@ -16,6 +16,7 @@ from bivit.sim.errors import BivitError
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.expected import Expected, lane_words
 from bivit.sim.flow.layout import LINEAR, FlowLayout
+from bivit.sim.flow.memories import head_eps
 from bivit.sim.flow.operation import Way
 from bivit.sim.flow.streams import Part, Stream
 from bivit.sim.flow.words import block_words
@@ -85,7 +86,8 @@ FAULTS = [("residual", 10), ("sign_norm", 15), ("norm_eps", 45), ("head_norm", 7
 def test_a_wrong_parameter_is_found(memory: str, bit: int) -> None:
     config, *sizes = SHAPES["heads of 24 in two groups of 16"]
     run, taps = emulator(config, flow_for(config, *sizes), images=1)
-    run.memory[memory][1] ^= 1 << bit
+    name, at = ("norm_eps", head_eps(run.flow)) if memory == "head_eps" else (memory, 1)
+    run.memory[name][at] ^= 1 << bit
     with pytest.raises(AssertionError):
         run.run(0, taps["patch_embed"][0])
 
