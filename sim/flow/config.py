@@ -127,3 +127,8 @@ class FlowConfig:
     def drain_cycles(self) -> int:
         """Cycles in which the sums of a tile leave the shadow registers."""
         return ceil_div(self.engine.rows, self.drain_rows)
+
+    @property
+    def writer_cycles(self) -> int:
+        """Cycles from one tile of bits that is written row by row to the next one: its rows, then its sums."""
+        return ceil_div(self.engine.rows, self.value_rows) + 2

@@ -74,7 +74,7 @@ def _first(state: State, plan: Plan, position: dict[Stream, int], priority: Sequ
             continue  # fc2 has not begun the turn in which it is decided what this one works on
         if state.turns[of % state.turns.shape[0], IMAGE] == UNKNOWN:
             return stream
-        when, _ = earliest(state, plan, int(stream), number, operation)
+        when = earliest(state, plan, int(stream), number, operation)
         if when == UNKNOWN:
             continue
         when = max(when, state.clock[NOW])

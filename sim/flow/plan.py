@@ -7,17 +7,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..engine.memories import TABLE_WORDS
 from ..engine.words import ceil_div
 from ..network.config import ViTConfig
 from .config import FlowConfig
 from .head_norm import HeadNormUnit
 from .lane_unit import ARRIVAL_CYCLES, CREDIT_CYCLES, LONG_AGO
+from .operation import Operands
 from .replay_state import Durations, Of, Plan
 from .residual_add import ResidualAddUnit
 from .sign_norm import SignNormUnit
 from .softmax import SoftmaxUnit
 from .streams import Stream, TileShape
 from .table import SlotTable
+
+#: From a slot to the job that it gives a unit: its fields, and Eps.
+JOB_CYCLES = 2
+#: From the cycle in which tables of Exp are taken to the last word's write, beside the words: address, word, port.
+TABLE_WRITE_CYCLES = 2
+#: Sets of tables of Exp: of the turn whose scores are made, and of the next one.
+TABLE_SETS = 2
 
 
 @dataclass(frozen=True)
@@ -29,11 +38,14 @@ class Latencies:
     capture : int
         From the end of an operation's steps to the first word of its sums.
     bits : int
-        From there to bits that can be read.
+        From there to bits of a whole tile that can be read.
+    rows : int
+        From there to bits, and sums of values, that are written row by row, beside the rows themselves.
     """
 
     capture: int = 11
     bits: int = 2
+    rows: int = 3
 
 
 @dataclass(frozen=True)
@@ -79,7 +91,7 @@ def plan_of(
         table=_array(table.slots),
         streams=np.array([[by[stream] for stream in Stream] for by in (shape.operations, shape.steps, table.lag)]),
         qkv=np.array([[int(part) for part, _ in order], [group for _, group in order]]),
-        slots=_array(ring_slots(shape, flow)),
+        slots=_array(ring_slots(flow)),
         durations=_durations(shape, flow, latencies),
         lanes=flow.images,
         images=images,
@@ -89,7 +101,8 @@ def plan_of(
         head_groups=shape.head_groups,
         key_groups=shape.key_groups,
         drain=flow.drain_cycles,
-        writer_gap=ceil_div(flow.engine.rows, flow.value_rows),
+        writer_gap=flow.writer_cycles,
+        table_words=config.num_heads * TABLE_WORDS,
         softmax=config.attn_mode == "softmax",
         head_norm=config.qk_mode == "layernorm",
         embed=edge.embed,
@@ -99,18 +112,19 @@ def plan_of(
     )
 
 
-def ring_slots(shape: TileShape, flow: FlowConfig) -> list[int]:
-    """Return the slots of every `replay_state.Ring`: queries of two images, keys and values of one more than in flight.
+def ring_slots(flow: FlowConfig) -> list[int]:
+    """Return the slots of every `replay_state.Ring`.
 
     Parameters
     ----------
-    shape : TileShape
     flow : FlowConfig
     """
     sums = [flow.residual_slots, flow.head_slots, flow.score_slots]
     bits = [flow.attention_slots, flow.norm_slots, flow.norm_slots]
-    whole = [2 * shape.tiles, flow.images + 1, flow.images + 1]
-    return [*sums, *bits, *whole, flow.context_slots, flow.hidden_slots, flow.staging_slots, flow.staging_slots]
+    operands = Operands(flow)
+    whole = [operands.query_slots, operands.image_slots, operands.image_slots]
+    staging = [flow.staging_slots, flow.staging_slots]
+    return [*sums, *bits, *whole, flow.context_slots, flow.hidden_slots, *staging, TABLE_SETS]
 
 
 def _durations(shape: TileShape, flow: FlowConfig, latencies: Latencies) -> Durations:
@@ -157,7 +171,9 @@ def _durations(shape: TileShape, flow: FlowConfig, latencies: Latencies) -> Dura
         root_sign=1 - sign.stats_read_stage,
         root_apply=1 - head.stats_read_stage,
         credit=CREDIT_CYCLES,
-        load=1,
+        job=JOB_CYCLES,
+        rows=latencies.rows,
+        tables=TABLE_WRITE_CYCLES,
     )
 
 

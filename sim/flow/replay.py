@@ -17,8 +17,10 @@ from .replay_state import (
     FINISHED,
     FREE,
     IMAGE,
+    OPERATIONS,
     POPPED,
     PUSHED,
+    TABLED,
     UNKNOWN,
     Job,
     Of,
@@ -28,14 +30,15 @@ from .replay_state import (
     State,
     Unit,
 )
-from .streams import Part
+from .streams import Part, Stream
 
 #: The numbers of what is named in `streams` and `replay_state`, for numba.
 _KEY, _QUERY, _VALUE = (int(part) for part in Part)
+_PROJ = int(Stream.PROJ)
 _R_RESIDUAL, _R_HEAD, _R_SCORE, _R_ATTENTION, _R_NORM1, _R_NORM2, _R_QUERY = (int(ring) for ring in list(Ring)[:7])
-_R_KEYS, _R_VALUES, _R_CONTEXT, _R_HIDDEN, _R_STAGING1, _R_STAGING2 = (int(ring) for ring in list(Ring)[7:])
+_R_KEYS, _R_VALUES, _R_CONTEXT, _R_HIDDEN, _R_STAGING1, _R_STAGING2, _R_TABLES = (int(ring) for ring in list(Ring)[7:])
 _NORM1, _NORM2, _CONTEXT_BITS, _HIDDEN_BITS, _QUERY_BITS = (int(ready) for ready in Ready)
-_RESIDUAL, _SIGN, _STATS, _APPLY, _SUM, _COMPARE, _ROOT = (int(unit) for unit in Unit)
+_RESIDUAL, _SIGN, _STATS, _APPLY, _SUM, _COMPARE, _ROOT, _TABLES = (int(unit) for unit in Unit)
 _ADD_NEXT, _ADD_READ, _ADD_WRITTEN, _ADD_SUMMED, _ROOT_NEXT, _ROOTED, _SIGN_NEXT, _SIGN_FULL = (
     int(one) for one in list(Of)[:8]
 )
@@ -78,19 +81,14 @@ def _push(state: State, unit: int, kind: int, tile: int, group: int, when: int, 
 
 @kernel()
 def _residual(state: State, plan: Plan) -> bool:
-    """Do the next job of ResidualAdd, if there is one and its room is known, and behind a tile's last one its roots."""
+    """Do the next job of ResidualAdd, if there is one, and behind a tile's last one its roots."""
     if state.units[_RESIDUAL, POPPED] == state.units[_RESIDUAL, PUSHED]:
         return False
-    kind, tile, group, when, last = state.jobs[_RESIDUAL, state.units[_RESIDUAL, POPPED] % state.jobs.shape[1]]
+    kind, tile, _, when, last = state.jobs[_RESIDUAL, state.units[_RESIDUAL, POPPED] % state.jobs.shape[1]]
     d, of = plan.durations, tile % plan.tiles
-    if kind == _JOB_LOAD and group == 0:
-        room = _room(state, plan, _R_STAGING1)
-        if room == UNKNOWN:
-            return False
-        state.credits[_R_STAGING1, 0] += 1
-        when = max(when, room + d.load)
     state.units[_RESIDUAL, POPPED] += 1
-    start = max(state.units[_RESIDUAL, FREE], when)
+    groups = plan.streams[OPERATIONS, _PROJ] if kind == _JOB_LOAD else 1
+    start = max(state.units[_RESIDUAL, FREE], when) + (groups - 1) * d.tiles[_ADD_NEXT, of]
     state.units[_RESIDUAL, FREE] = start + d.tiles[_ADD_NEXT, of]
     if kind != _JOB_LOAD:
         _give(state, _R_RESIDUAL, start + d.tiles[_ADD_READ, of])
@@ -194,7 +192,27 @@ def _compare(state: State, plan: Plan) -> bool:
     start = max(state.units[_COMPARE, FREE], when, room + d.credit)
     state.units[_COMPARE, FREE] = start + d.tiles[_COMPARE_NEXT, of]
     _give(state, _R_SCORE, start + d.tiles[_SCORE_FREE, of])
-    state.tiles[tile % state.tiles.shape[0], HEADS + head] = start + d.tiles[_ATTENTION_FULL, of]
+    full = start + d.tiles[_ATTENTION_FULL, of]
+    state.tiles[tile % state.tiles.shape[0], HEADS + head] = full
+    if of == plan.tiles - 1 and head == plan.heads - 1:
+        _give(state, _R_TABLES, full)
+    return True
+
+
+@kernel()
+def _tables(state: State, plan: Plan) -> bool:
+    """Load the next turn's tables of Exp."""
+    if state.units[_TABLES, POPPED] == state.units[_TABLES, PUSHED]:
+        return False
+    _, turn, _, when, _ = state.jobs[_TABLES, state.units[_TABLES, POPPED] % state.jobs.shape[1]]
+    room = _room(state, plan, _R_TABLES)
+    if room == UNKNOWN:
+        return False
+    state.units[_TABLES, POPPED] += 1
+    state.credits[_R_TABLES, 0] += 1
+    start = max(state.units[_TABLES, FREE], when, room + VISIBLE)
+    state.units[_TABLES, FREE] = start + plan.table_words + 1
+    state.turns[turn % state.turns.shape[0], TABLED] = start + plan.table_words + plan.durations.tables
     return True
 
 
@@ -204,7 +222,7 @@ def settle(state: State, plan: Plan) -> None:
     moved = True
     while moved:
         moved = _residual(state, plan) or _sign(state, plan) or _head(state, plan)
-        moved = _sum(state, plan) or _compare(state, plan) or moved
+        moved = _sum(state, plan) or _compare(state, plan) or _tables(state, plan) or moved
 
 
 @kernel()
