@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..engine.memories import TABLE_WORDS
-from ..engine.words import WORD, ceil_div
+from ..engine.words import ceil_div
 from ..errors import check
 from ..network.config import ViTConfig
 from ..network.formats import Formats
@@ -16,10 +16,9 @@ from .head_norm import HeadNormUnit
 from .memories import head_eps
 from .operation import Operands
 from .residual_add import ResidualAddUnit
+from .settings import WEIGHTED, preload_bases, weight_bases
 from .streams import Part, Stream, TileShape
 
-#: Streams with weights, in the order in which these lie.
-LINEAR = (Stream.PROJ, Stream.FC1, Stream.FC2, Stream.QKV)
 #: What each part of `Stream.QKV` is of the tensor `attn.qkv`.
 QKV_ROWS = {Part.QUERY: 0, Part.KEY: 1, Part.VALUE: 2}
 
@@ -87,7 +86,7 @@ class FlowLayout:
     @cached_property
     def steps(self) -> Mapping[Stream, int]:
         """Steps of an operation of each stream."""
-        return {**self.shape.steps, Stream.PROJ: ceil_div(self.context_columns, WORD)}
+        return self.shape.steps
 
     @property
     def layer_words(self) -> int:
@@ -103,24 +102,15 @@ class FlowLayout:
     # Parameters of a block, by the first word of a run.
 
     @cached_property
-    def weight_bases(self) -> Mapping[Stream, int]:
-        """First word of each stream's weights in a block."""
-        return self._bases({stream: self.steps[stream] for stream in LINEAR})
+    def _weights(self) -> tuple[Mapping[Stream, int], int]:
+        """First word of each stream's weights in a block, and their words in all."""
+        words = sum(self.shape.operations[stream] * self.steps[stream] for stream in WEIGHTED)
+        return weight_bases(self.shape), words
 
     @cached_property
-    def preload_bases(self) -> Mapping[Stream, int]:
-        """First word of each stream's starts in a block."""
-        return self._bases(dict.fromkeys(Stream, 1))
-
-    @property
-    def block_weights(self) -> int:
-        """Words of weights of a block."""
-        return sum(self.shape.operations[stream] * self.steps[stream] for stream in LINEAR)
-
-    @property
-    def block_preloads(self) -> int:
-        """Words of starts of a block."""
-        return sum(self.shape.operations.values())
+    def _preloads(self) -> tuple[Mapping[Stream, int], int]:
+        """First word of each stream's starts in a block, and their words in all."""
+        return preload_bases(self.shape), sum(self.shape.operations.values())
 
     def weights_addr(self, block: int, stream: Stream, number: int) -> int:
         """Return the word of an operation's first step.
@@ -132,7 +122,8 @@ class FlowLayout:
         number : int
             Of the operation in its tile.
         """
-        return block * self.block_weights + self.weight_bases[stream] + number * self.steps[stream]
+        bases, words = self._weights
+        return block * words + bases[stream] + number * self.steps[stream]
 
     def preload_addr(self, block: int, stream: Stream, number: int) -> int:
         """Return the word of where an operation's sums begin.
@@ -144,7 +135,8 @@ class FlowLayout:
         number : int
             Of the operation in its tile.
         """
-        return block * self.block_preloads + self.preload_bases[stream] + number
+        bases, words = self._preloads
+        return block * words + bases[stream] + number
 
     def layer_addr(self, block: int, second: bool) -> int:
         """Return the word of a layer, proj or fc2, in the parameters of ResidualAdd; of norm1 or norm2 in SignNorm's.
@@ -235,14 +227,6 @@ class FlowLayout:
 
     def _columns(self, group: int, outputs: int) -> range:
         return range(group * self.columns, min((group + 1) * self.columns, outputs))
-
-    def _bases(self, words: Mapping[Stream, int]) -> dict[Stream, int]:
-        """Put the operations of streams one after the other, each of so many words."""
-        bases, at = {}, 0
-        for stream in Stream:
-            bases[stream] = at
-            at += self.shape.operations[stream] * words.get(stream, 0)
-        return bases
 
 
 def check_fits(config: ViTConfig, formats: Formats, flow: FlowConfig) -> None:

@@ -13,17 +13,20 @@ import numpy as np
 from ..bits import pack, unpack
 from ..engine.fields import pack_fields
 from ..engine.memories import TABLE_BITS, TABLE_WORDS
-from ..engine.words import WORD, ceil_div
+from ..engine.words import WORD, LoadMemory, ceil_div
+from ..errors import check
 from ..network.config import vit_only
 from ..network.formats import EPS_BITS, EXP_BITS
 from ..network.network import IntNetwork
 from .config import FlowConfig
 from .head_norm import HeadNormUnit
-from .layout import LINEAR, QKV_ROWS, FlowLayout
-from .memories import head_eps
+from .layout import QKV_ROWS, FlowLayout
+from .memories import core_memories, head_eps
 from .residual_add import ResidualAddUnit
+from .settings import WEIGHTED, setting_bits, settings_of, table_words
 from .sign_norm import SignNormUnit
 from .streams import Part, Stream
+from .table import SlotTable
 
 #: Memory name to words by the address of the first.
 Words = dict[str, dict[int, list[int]]]
@@ -43,6 +46,42 @@ class _Field(NamedTuple):
     values: Array
     bits: int
     signed: bool = True
+
+
+def flow_words(network: IntNetwork, flow: FlowConfig, table: SlotTable) -> Words:
+    """Return the words of a network's blocks, of its settings and of its slot table.
+
+    Parameters
+    ----------
+    network : IntNetwork
+    flow : FlowConfig
+    table : SlotTable
+
+    Raises
+    ------
+    BivitError
+        When the network does not fit the engine, or a value not its field: which one, what is allowed, what was got.
+    """
+    blocks, config = block_words(network, flow), vit_only(network.config)
+    values = settings_of(config, flow, table)
+    settings = [pack_fields([values[name]], bits, f"settings.{name}") for name, bits in setting_bits(flow).items()]
+    words = {"settings": {0: settings}, "slots": {0: table_words(table)}} | blocks
+    _check_room(words, _memories(flow))
+    return words
+
+
+def _memories(flow: FlowConfig) -> dict[str, LoadMemory]:
+    """Memories that these words are for."""
+    units = ResidualAddUnit(flow), SignNormUnit(flow), HeadNormUnit(flow)
+    return core_memories(flow) | {name: memory for unit in units for name, memory in unit.load_memories.items()}
+
+
+def _check_room(words: Words, memories: dict[str, LoadMemory]) -> None:
+    """Check that every word has a place."""
+    needs = {name: max(first + len(run) for first, run in runs.items()) for name, runs in words.items()}
+    few = [(name, memories[name].depth, need) for name, need in needs.items() if need > memories[name].depth]
+    said = "; ".join(f"its memory {name} holds {depth} words, the network needs {need}" for name, depth, need in few)
+    check(not few, f"the engine is too small: {said}")
 
 
 def block_words(network: IntNetwork, flow: FlowConfig) -> Words:
@@ -95,7 +134,7 @@ class _Block:
     def _weights(self) -> list[int]:
         """Word: 64 bits of each column, of one step of an operation."""
         words = []
-        for stream in LINEAR:
+        for stream in WEIGHTED:
             packed = self._tensor(f"{LAYERS[stream]}.weight")
             if stream is Stream.PROJ:
                 packed = self._by_context(packed)

@@ -15,11 +15,16 @@ from bivit.sim.engine.presets import engine_for
 from bivit.sim.errors import BivitError
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.expected import Expected, lane_words
-from bivit.sim.flow.layout import LINEAR, FlowLayout
-from bivit.sim.flow.memories import head_eps
+from bivit.sim.flow.head_norm import HeadNormUnit
+from bivit.sim.flow.layout import FlowLayout
+from bivit.sim.flow.memories import core_memories, head_eps
 from bivit.sim.flow.operation import Way
+from bivit.sim.flow.residual_add import ResidualAddUnit
+from bivit.sim.flow.settings import WEIGHTED, setting_bits
+from bivit.sim.flow.sign_norm import SignNormUnit
 from bivit.sim.flow.streams import Part, Stream
-from bivit.sim.flow.words import block_words
+from bivit.sim.flow.table import SlotTable
+from bivit.sim.flow.words import flow_words
 from bivit.sim.network.config import ViTConfig
 from bivit.sim.network.formats import Formats
 from bivit.sim.network.random import random_network
@@ -35,6 +40,8 @@ SHAPES = {
     "more tokens than a word": (replace(TINY, img_size=18, embed_dim=24, num_heads=3), 33, 32, 8),
     "a word of tokens, all full": (replace(TINY, img_size=16, embed_dim=128, num_heads=2, mlp_ratio=1.0), 8, 64, 64),
 }
+#: Any table: which one it is does not matter to the words.
+TABLE = SlotTable(tuple(Stream), dict.fromkeys(Stream, 0))
 NORMS, QKS, ATTNS = ("layernorm", "mean"), ("layernorm", "threshold"), ("softmax", "score")
 #: All modes with two shapes, and with the others those that have all units and none.
 CASES = [
@@ -62,7 +69,7 @@ def emulator(config: ViTConfig, flow: FlowConfig, images: int = 2) -> tuple[Emul
     network = random_network(config, seed=3)
     taps = run_reference(network, random_images(config, images), taps="all", threads=1).taps
     expected = Expected(network, flow, taps)
-    return Emulator(expected.layout, block_words(network, flow), expected), taps
+    return Emulator(expected.layout, flow_words(network, flow, TABLE), expected), taps
 
 
 @pytest.mark.parametrize(("shape", "norm", "qk", "attn"), CASES)
@@ -93,7 +100,7 @@ def test_a_wrong_parameter_is_found(memory: str, bit: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("memory", "stream"), [("weights", stream) for stream in LINEAR] + [("preload", stream) for stream in Stream]
+    ("memory", "stream"), [("weights", stream) for stream in WEIGHTED] + [("preload", stream) for stream in Stream]
 )
 def test_a_wrong_word_of_any_operation_is_found(memory: str, stream: Stream) -> None:
     config, *sizes = SHAPES["heads of 24 in two groups of 16"]
@@ -146,6 +153,35 @@ def test_heads_that_take_more_column_groups_than_memories_have_are_refused() -> 
         BivitError, match="4 heads of 40 channels take 8 column groups, and the engine's memories hold 5"
     ):
         FlowLayout(config, Formats(), flow)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_words_fill_an_engine_of_the_network_s_own_size(shape: str) -> None:
+    config, rows, columns, lanes = SHAPES[shape]
+    engine = engine_for(config, rows=rows, columns=columns, lanes=8, dense_lanes=8, program_words=64, pixel_bytes=1)
+    flow = replace(flow_for(config, rows, columns, lanes), engine=engine)
+    network = random_network(config)
+    words = flow_words(network, flow, TABLE)
+    memories = core_memories(flow) | {
+        name: memory
+        for unit in (ResidualAddUnit(flow), SignNormUnit(flow), HeadNormUnit(flow))
+        for name, memory in unit.load_memories.items()
+    }
+    for name, runs in words.items():
+        for first, run in runs.items():
+            assert first + len(run) <= memories[name].depth
+            assert max(run).bit_length() <= memories[name].width
+    last = {name: max(first + len(run) for first, run in runs.items()) for name, runs in words.items()}
+    assert last["slots"] == len(TABLE.slots) // 2
+    assert last["settings"] == len(setting_bits(flow))
+    full = {name for name in last if last[name] == memories[name].depth}
+    assert full >= {"residual", "sign_norm", "tables", "norm_eps"}
+
+
+def test_a_table_of_more_slots_than_the_memory_holds_is_refused() -> None:
+    flow = flow_for(TINY, 4, 16, 16)
+    with pytest.raises(BivitError, match="table_last must be 0 to 63, the network has 64"):
+        flow_words(random_network(TINY), flow, replace(TABLE, slots=65 * (Stream.QKV, Stream.FC1)))
 
 
 def test_words_of_a_unit_are_rows_side_by_side() -> None:
