@@ -45,7 +45,7 @@ class ResidualAdd(Component):
     sums_en, sums_last, sums : In
         Sums of `drain_rows` rows, row after row, and whether they are the last ones of their job.
     x_read : Out(read_port)
-        Reader of x, data one cycle after the address.
+        Reader of x, data one cycle after the address; `en` tells the addresses that count.
     x_write : Out(write_port)
         The new word of x.
     staged : Out(write_port)
@@ -77,7 +77,7 @@ class ResidualAdd(Component):
                 "sums_en": In(1),
                 "sums_last": In(1),
                 "sums": In(unit.memories["residual_queue"].width),
-                "x_read": Out(read_port(unit.x_addr_bits, word)),
+                "x_read": Out(read_port(unit.x_addr_bits, word, strobed=True)),
                 "x_write": Out(write_port(unit.x_addr_bits, word)),
                 "staged": Out(write_port(unit.address_bits(staging.depth), staging.width)),
                 "stats": Out(stats_write(unit)),
@@ -285,6 +285,7 @@ class ResidualAdd(Component):
         read = delayed(m, x_addr, u.x_read_stage - 1, "x_read_delay")
         m.d.comb += [
             connect(self.x_read.addr, read),
+            self.x_read.en.eq(delay_flag(m, walk.active, u.x_read_stage, "x_read_line")),
             connect(self.x_write.addr, delayed(m, read, u.write_stage - u.x_read_stage, "x_write_delay")),
             connect(self.staged.addr, delayed(m, staged_addr, u.write_stage - 1, "staged_delay")),
             self.staged.en.eq(delay_flag(m, walk.active & held.norm, u.write_stage, "staged_en")),

@@ -10,7 +10,6 @@ from amaranth.lib.wiring import Out
 from ...sim.flow.operation import ColumnMemory, Done, RowMemory, Way
 from ...sim.flow.residual_add import ResidualAddUnit
 from ...sim.flow.streams import Stream
-from ..flow.jobs import scaled
 from ..parts.connect import connect
 from .stream_unit import StreamUnit
 
@@ -54,8 +53,8 @@ class ResidualStream(StreamUnit):
         base = layers if self.layer else 0
         param = self._linear(m, step, layer, base, add.parts, "param")
         theta, offset = Signal(len(layer), reset_less=True), Signal.like(self.tile_offset)
-        bank, bank_words = Signal.like(self.x_addr), self.flow.engine.max_tiles * add.tile_words
-        m.d.sync += [theta.eq(layer + base + layers), bank.eq(scaled(self.record.bank, add.banks, bank_words))]
+        bank = Signal.like(self.x_addr)
+        m.d.sync += [theta.eq(layer + base + layers), bank.eq(self.record.bank * add.bank_words)]
         with m.If(step & walk.end):
             m.d.sync += offset.eq(Mux(walk.tile_end, 0, offset + add.tile_words))
         m.d.comb += [

@@ -9,7 +9,7 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from ...sim.flow.config import FlowConfig
 from ...sim.flow.residual_add import ResidualAddUnit
 from ...sim.flow.streams import Stream
-from ..flow.jobs import following, scaled
+from ..flow.jobs import following
 from ..parts.connect import connect
 
 
@@ -32,9 +32,8 @@ def residual_job(m: Module, flow: FlowConfig, slots: Any, is_fc2: Value, passes:
     proj, fc2, turns, settings = slots.streams[Stream.PROJ], slots.streams[Stream.FC2], slots.turns, slots.settings
     add, job = ResidualAddUnit(flow), slots.jobs.add
     loads = turns.follows & ~turns.goes_on & fc2.end
-    bank_words = flow.engine.max_tiles * add.tile_words
     next_bank = Signal.like(fc2.x_addr, name="next_bank")
-    m.d.sync += next_bank.eq(scaled(turns.next_bank, add.banks, bank_words))
+    m.d.sync += next_bank.eq(turns.next_bank * add.bank_words)
     first, second = (
         _staging(m, flow, name, when)
         for name, when in (

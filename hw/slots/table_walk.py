@@ -60,14 +60,14 @@ class TableWalk(Component):
         m.submodules.slots = slots = LoadableMemory(self.memory)
         address, following = Signal.like(self.last), Signal(2 * SLOT_BITS, reset_less=True)
         second, at_second = Signal(SLOT_BITS, reset_less=True), Signal()
-        fill = Signal(self.FILL_CYCLES - 1)
+        held, fill = Signal(), Signal(self.FILL_CYCLES - 1)
         m.d.comb += [
             connect(slots.load, self.load),
             connect(slots.bank, self.bank),
             connect_address(slots.r_addr, address),
         ]
         move = (self.take & at_second) | fill[-1]
-        m.d.sync += fill.eq(Cat(self.hold, fill))
+        m.d.sync += [connect(held, self.hold), fill.eq(Cat(held & ~self.hold, fill[:-1]))]
         with m.If(move | fill[0]):
             m.d.sync += [
                 connect(following, slots.r_data),

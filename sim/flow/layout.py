@@ -191,7 +191,7 @@ class FlowLayout:
             Rows side by side within the tile, and columns within them.
         """
         unit = ResidualAddUnit(self.flow)
-        return (bank * self.flow.engine.max_tiles + tile) * unit.tile_words + group * self.layer_words + word
+        return bank * unit.bank_words + tile * unit.tile_words + group * self.layer_words + word
 
     def _head_of_all(self, block: int, part: Part, head: int) -> int:
         """Number of a head among those of all blocks: k's before q's."""
