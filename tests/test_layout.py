@@ -46,6 +46,8 @@ ROOMS = {
     "hw.units": UNITS | {"hw.parts"},
     "hw.flow": FLOW | {"hw.parts"},
     "hw.array": FLOW | {"hw.parts", "hw.flow"},
+    "hw.edge": FLOW | {"hw.parts", "hw.units", "hw.flow"},
+    "hw.slots": FLOW | {"hw.parts", "hw.flow", "hw.array"},
     "hw": UNITS | {"hw.parts", "hw.units"},
     "hw.folder": PROGRAM | {"sim.reference", "hw"},
     "hw.delays": {"sim"},

@@ -21,6 +21,8 @@ _DEPTHS = {
 }
 #: Images in flight, at most.
 _MOST_IMAGES = 8
+#: Patches, and channels of each, that are summed together, at most.
+_MOST_PATCHES, _MOST_CHANNELS = 64, 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,9 @@ class FlowConfig:
         Rows of bits that are written to the values in a cycle: a power of two, at most `columns`.
     images : int
         Images in flight, 1 to 8.
+    dense_patches, dense_channels : int
+        Patches, and output channels of each, that are summed together in the patch embedding; `dense_channels` 0 stands
+        for the engine's `dense_lanes`, and is a multiple of `lanes` else.
     residual_slots, head_slots, score_slots : int
         Tiles of sums, and tiles and heads of sums and scores, that wait for their unit.
     attention_slots, norm_slots, context_slots, hidden_slots : int
@@ -65,6 +70,8 @@ class FlowConfig:
     softmax_lanes: int
     value_rows: int = 1
     images: int = 2
+    dense_patches: int = 1
+    dense_channels: int = 0
     residual_slots: int = 4
     head_slots: int = 4
     score_slots: int = 4
@@ -85,9 +92,23 @@ class FlowConfig:
             f"value_rows must be a power of two, at most columns ({self.engine.columns}), got {self.value_rows}",
         )
         check(1 <= self.images <= _MOST_IMAGES, f"images must be 1 to {_MOST_IMAGES}, got {self.images}")
+        self._check_dense()
         for name, (least, most) in _DEPTHS.items():
             value = getattr(self, name)
             check(least <= value <= most, f"{name} must be {least} to {most}, got {value}")
+
+    def _check_dense(self) -> None:
+        """Set `dense_channels` where it is left out; a word of the weights has at most 64 beats of 64 bits."""
+        object.__setattr__(self, "dense_channels", self.dense_channels or self.engine.dense_lanes)
+        lanes = self.engine.lanes
+        check(
+            1 <= self.dense_patches <= _MOST_PATCHES,
+            f"dense_patches must be 1 to {_MOST_PATCHES}, got {self.dense_patches}",
+        )
+        check(
+            0 < self.dense_channels <= _MOST_CHANNELS and self.dense_channels % lanes == 0,
+            f"dense_channels must be a multiple of lanes ({lanes}) up to {_MOST_CHANNELS}, got {self.dense_channels}",
+        )
 
     def _check_lanes(self, name: str) -> None:
         """Check that lanes are even parts of a row of sums, or whole rows that the drain delivers together."""

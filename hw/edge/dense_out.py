@@ -1,0 +1,217 @@
+"""Where the sums of the edge go: through the requantizer to x, or with the bias to the logits."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
+from amaranth.lib import data
+from amaranth.lib.wiring import In, Out
+
+from ...sim.engine.memories import TAG_BITS
+from ...sim.flow.edge import EdgeUnit
+from ...sim.flow.edge_settings import EDGE_SETTINGS
+from ...sim.network.formats import HEAD_BIAS_BITS
+from ..parts.arithmetic import delay_flag, delayed
+from ..parts.component import Component
+from ..parts.connect import connect, connect_address
+from ..parts.memory import LoadableMemory
+from ..parts.row_walk import RowWalk
+from ..parts.stream import LOAD_BUS
+from ..units.logits_queue import LOGIT_BEAT
+from ..units.requantize import Requantizer
+from .token_walk import TokenWalk
+from .x_write import x_write_port
+
+_BITS = dict(EDGE_SETTINGS)
+
+
+class DenseOut(Component):
+    """Lets the chunks of a group leave: of each patch the channels that there are, or all classes one by one.
+
+    An image begins with its prefix tokens, which are words of the positions, and leave like sums. Words of positions
+    lie in the order in which they are used.
+
+    Timing: the first chunk is one cycle after `captured` or `begin`; for stages see `EdgeUnit`. What is begun is of one
+        kind until all is quiet.
+    Numerics: see `Requantizer`. A logit is the sum plus the bias modulo 2^32.
+
+    Parameters
+    ----------
+    unit : EdgeUnit
+
+    Members
+    -------
+    begin, base : In
+        An image begins; first word of its bank of x.
+    patches, classify : In(1)
+        A pass, or the classes of an image, begin.
+    tag : In
+        Number of the image that is classified.
+    settings : In
+        `EDGE_SETTINGS`.
+    captured : In(1)
+        Sums can be addressed from the next cycle on.
+    active : Out(1)
+        A chunk leaves.
+    patch, chunk, sums : Out, Out, In
+        Place of a chunk; the chunk, `EdgeUnit.chunk_stage` cycles later.
+    x_write : Out(x_write_port)
+        Writer of x.
+    embedded : Out(1)
+        The last word of the image is being written.
+    saturations : Out
+        Channels that were clamped in the word of x written one cycle ago.
+    logit_en, logit : Out
+        A logit, with the image's number.
+    load, bank : In
+        Load bus, and the bank in use.
+    """
+
+    def __init__(self, unit: EdgeUnit):
+        self.unit = unit
+        self.loadable = ("patch_params", "positions", "head_bias")
+        super().__init__(
+            {
+                **{name: In(1) for name in ("begin", "patches", "classify", "captured")},
+                "base": In(unit.x_addr_bits),
+                "tag": In(TAG_BITS),
+                "settings": In(data.StructLayout(_BITS)),
+                "active": Out(1),
+                "patch": Out(max(1, (unit.patches - 1).bit_length())),
+                "chunk": Out(max(1, (unit.group_chunks - 1).bit_length())),
+                "sums": In(unit.chunk * unit.acc_bits),
+                "x_write": Out(x_write_port(unit)),
+                "embedded": Out(1),
+                "saturations": Out(range(unit.chunk + 1)),
+                "logit_en": Out(1),
+                "logit": Out(LOGIT_BEAT),
+                "load": In(LOAD_BUS),
+                "bank": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Walk over the chunks of a group, or over the lanes of each chunk."""
+        m = Module()
+        u, settings = self.unit, self.settings
+        memories = {name: LoadableMemory(u.load_memories[name]) for name in self.loadable}
+        for name, memory in memories.items():
+            m.submodules[name] = memory
+            m.d.comb += [connect(memory.load, self.load), connect(memory.bank, self.bank)]
+        row_bits, chunk_bits = max(_BITS["prefix"], u.patches.bit_length(), u.group_chunks.bit_length()), 12
+        m.submodules.walk = walk = RowWalk(row_bits, chunk_bits)
+        classifies, bypass, prefix = Signal(), Signal(), Signal()
+        with m.If(self.begin | self.patches | self.classify):
+            m.d.sync += [connect(classifies, self.classify), connect(bypass, self.begin)]
+        m.d.comb += [
+            prefix.eq(self.begin & settings.prefix.any()),
+            walk.start.eq(self.captured | prefix),
+            connect(self.active, walk.active),
+            self.patch.eq(Mux(classifies, 0, walk.row)),
+            self.chunk.eq(Mux(classifies, walk.row, walk.chunk)),
+        ]
+        self._residual(m, walk, prefix, classifies, bypass, memories)
+        self._logits(m, walk, classifies, memories["head_bias"])
+        return m
+
+    def _group(self, m: Module, walk: RowWalk, prefix: Value, classifies: Value) -> tuple[Signal, Signal, Signal]:
+        """Say how much of the group leaves; return its first chunk, whether a pass ends with it, and an image."""
+        u, settings = self.unit, self.settings
+        left = Signal(_BITS["patches"], reset_less=True)  # patches of the image, those of this pass included
+        first, rest = (Signal(_BITS["channel_chunks"], name=name, reset_less=True) for name in ("first", "rest"))
+        held, pass_end, image_end = Signal.like(first, reset_less=True), Signal(), Signal()
+        ends, final = Signal(), Signal()
+        m.d.comb += [ends.eq(rest <= u.group_chunks), final.eq(left <= u.patches)]
+        with m.If(prefix):
+            m.d.comb += [walk.rows.eq(settings.prefix), walk.chunks.eq(settings.channel_chunks)]
+        with m.Elif(classifies):
+            m.d.comb += [walk.rows.eq(u.group_chunks), walk.chunks.eq(u.chunk)]
+        with m.Else():
+            m.d.comb += walk.rows.eq(Mux(final, left, u.patches))
+            m.d.comb += walk.chunks.eq(Mux(ends, rest, u.group_chunks))
+        with m.If(self.captured & ~classifies):
+            m.d.sync += [*(held.eq(first), pass_end.eq(ends), image_end.eq(ends & final))]
+            m.d.sync += [*(first.eq(first + u.group_chunks), rest.eq(rest - u.group_chunks))]
+            with m.If(ends):
+                m.d.sync += [*(first.eq(0), rest.eq(settings.channel_chunks), left.eq(left - u.patches))]
+        with m.If(self.begin):
+            m.d.sync += [*(first.eq(0), rest.eq(settings.channel_chunks), connect(left, settings.patches))]
+            m.d.sync += [*(held.eq(0), pass_end.eq(1), image_end.eq(0))]
+        chunk = Signal.like(first, reset_less=True)  # of the token
+        m.d.sync += chunk.eq(chunk + 1)
+        with m.If(walk.row_end):
+            m.d.sync += chunk.eq(held)
+        with m.If(self.captured):
+            m.d.sync += chunk.eq(first)
+        with m.If(self.begin):
+            m.d.sync += chunk.eq(0)
+        return chunk, pass_end, image_end
+
+    def _residual(
+        self,
+        m: Module,
+        walk: RowWalk,
+        prefix: Value,
+        classifies: Value,
+        bypass: Value,
+        memories: dict[str, LoadableMemory],
+    ) -> None:
+        """Requantize chunks; count through the positions, and find each token's place."""
+        u, engine = self.unit, self.unit.flow.engine
+        chunk, pass_end, image_end = self._group(m, walk, prefix, classifies)
+        m.submodules.tokens = tokens = TokenWalk(u)
+        m.submodules.requantizer = requantizer = Requantizer(
+            lanes=u.chunk, acc_bits=u.acc_bits, residual_bits=engine.formats.residual_bits, block=engine.block_bits
+        )
+        goes = walk.active & ~classifies
+        position = Signal(len(memories["positions"].r_addr), reset_less=True)
+        with m.If(requantizer.position_en):
+            m.d.sync += position.eq(position + 1)
+        with m.If(self.begin):
+            m.d.sync += position.eq(0)
+        bits = (u.word_chunks - 1).bit_length()
+        addr, place = Signal(u.x_addr_bits, reset_less=True), Signal(bits + len(tokens.row), reset_less=True)
+        m.d.sync += [addr.eq(tokens.addr + (chunk >> bits)), place.eq(Cat(chunk[:bits], tokens.row))]
+        last = walk.end & ~classifies
+        m.d.comb += [
+            *(connect(tokens.start, self.begin), connect(tokens.base, self.base)),
+            connect(tokens.stride, self.settings.row_stride),
+            *(tokens.step.eq(walk.row_end & ~classifies & (~walk.end | pass_end)), tokens.back.eq(last & ~pass_end)),
+            tokens.keep.eq(last & pass_end),
+            requantizer.en.eq(delay_flag(m, goes, u.chunk_stage, "goes_line")),
+            connect(requantizer.acc.as_value(), self.sums),
+            connect(requantizer.params.as_value(), memories["patch_params"].r_data),
+            connect_address(memories["patch_params"].r_addr, delayed(m, chunk, u.chunk_stage - 1, "chunk_delay")),
+            connect(requantizer.shift_less_one, self.settings.patch_shift),
+            requantizer.bypass.eq(bypass),
+            connect(requantizer.position.as_value(), memories["positions"].r_data),
+            connect(memories["positions"].r_addr, position),
+            connect(self.x_write.addr, delayed(m, addr, u.x_stage - 1, "addr_delay")),
+            self.x_write.en.eq(requantizer.x_en << delayed(m, place, u.x_stage - 1, "place_delay")),
+            connect(self.x_write.data, requantizer.x.as_value()),
+            connect(self.saturations, requantizer.saturations),
+            self.embedded.eq(delay_flag(m, last & image_end, u.x_stage, "embedded_line")),
+        ]
+
+    def _logits(self, m: Module, walk: RowWalk, classifies: Value, bias: LoadableMemory) -> None:
+        """Choose a lane of the chunk, add its bias, and count the classes."""
+        u = self.unit
+        number, left = Signal(len(bias.r_addr), reset_less=True), Signal(_BITS["classes"])
+        tag = Signal(TAG_BITS, reset_less=True)
+        goes = Signal()
+        m.d.comb += goes.eq(walk.active & classifies & left.any())
+        with m.If(goes):
+            m.d.sync += [number.eq(number + 1), left.eq(left - 1)]
+        with m.If(self.classify):
+            m.d.sync += [number.eq(0), connect(left, self.settings.classes), connect(tag, self.tag)]
+        lane = delayed(m, walk.chunk[: max(1, (u.chunk - 1).bit_length())], u.chunk_stage, "lane_delay")
+        lanes = Array(self.sums.word_select(k, u.acc_bits).as_signed() for k in range(u.chunk))
+        chosen = Signal(lanes[0].shape(), reset_less=True)
+        logit = Signal(HEAD_BIAS_BITS, reset_less=True)
+        m.d.sync += [chosen.eq(lanes[lane]), logit.eq(chosen + bias.r_data.as_signed())]
+        m.d.comb += [
+            connect(bias.r_addr, delayed(m, number, u.chunk_stage, "number_delay")),
+            self.logit_en.eq(delay_flag(m, goes, u.logit_stage, "logit_line")),
+            connect(self.logit.data, logit),
+            connect(self.logit.tag, tag),
+            self.logit.last.eq(delay_flag(m, goes & (left == 1), u.logit_stage, "last_line")),
+        ]

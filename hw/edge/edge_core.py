@@ -1,0 +1,153 @@
+"""The edge without its pixels: which of its jobs the multipliers do next."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ...sim.engine.memories import TAG_BITS
+from ...sim.flow.edge import EdgeUnit
+from ...sim.flow.edge_settings import EDGE_SETTINGS
+from ..parts.component import Component
+from ..parts.connect import connect
+from ..parts.stream import LOAD_BUS, read_port, write_port
+from ..units.logits_queue import queue_port
+from .dense_out import DenseOut
+from ..flow.jobs import Credits, following
+from .last_norm import LastNorm
+from .products import Products
+from .x_write import x_write_port
+
+_BITS = dict(EDGE_SETTINGS)
+
+
+def core_ports(unit: EdgeUnit) -> dict[str, wiring.Member]:
+    """Return the ports that the edge hands on, by name.
+
+    Parameters
+    ----------
+    unit : EdgeUnit
+    """
+    engine = unit.flow.engine
+    word = unit.side * unit.columns * engine.formats.residual_bits
+    return {
+        "settings": In(data.StructLayout(_BITS)),
+        "finished": In(1),
+        **{name: Out(1) for name in ("embedded", "done", "starved", "hold", "q_en")},
+        "queue": Out(queue_port(engine)),
+        "x_write": Out(x_write_port(unit)),
+        "x_read": Out(read_port(unit.x_addr_bits, word)),
+        "saturations": Out(range(unit.chunk + 1)),
+        "q": Out(unit.q_bits),
+        "y_write": Out(write_port(unit.y_addr_bits, signed(unit.y_bits))),
+        "load": In(LOAD_BUS),
+        "bank": In(1),
+    }
+
+
+class EdgeCore(Component):
+    """Decides, where no step is at work: the classes of a normalised image, else the next pass of the embedding.
+
+    A pass follows a pass of the same image at once. Everything else begins when all is quiet, so that no two kinds of
+    sums are on their way.
+
+    Timing: `sim.flow.edge_times`.
+    Numerics: docs/semantics.md 1 and 11, to the bit.
+
+    Parameters
+    ----------
+    unit : EdgeUnit
+
+    Members
+    -------
+    available, release : In(1), Out(1)
+        Of `PatchRing`.
+    pixel, pixels : Out, In
+        Its address and what is there.
+    settings, finished, embedded, done, starved, hold, queue, x_write, x_read, saturations, load, bank
+        Of `Edge`.
+    q_en, q, y_write : Out
+        Of `Edge`.
+    """
+
+    def __init__(self, unit: EdgeUnit):
+        self.unit = unit
+        super().__init__(
+            {
+                **core_ports(unit),
+                "available": In(1),
+                "release": Out(1),
+                "pixel": Out(_BITS["patch_steps"]),
+                "pixels": In(data.ArrayLayout(8, unit.patches)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Connect the units, and decide."""
+        m = Module()
+        u = self.unit
+        m.submodules.products = products = Products(u)
+        m.submodules.out = out = DenseOut(u)
+        m.submodules.norm = norm = LastNorm(u)
+        for part in (products, out, norm):
+            m.d.comb += [
+                *(connect(part.load, self.load), connect(part.bank, self.bank)),
+                connect(part.settings.as_value(), self.settings.as_value()),
+            ]
+        m.d.comb += [
+            *(connect(self.pixel, products.pixel), connect(products.pixels.as_value(), self.pixels.as_value())),
+            *(connect(self.release, products.patches_read), connect(norm.y_read, products.y_read)),
+            *(connect(out.captured, products.captured), connect(out.sums, products.sums)),
+            *(connect(products.patch, out.patch), connect(products.chunk, out.chunk)),
+            *(connect(norm.finished, self.finished), connect(self.embedded, out.embedded)),
+            *(connect(self.saturations, out.saturations), connect(self.q_en, norm.q_en), connect(self.q, norm.q)),
+            *(connect(self.queue.en, out.logit_en), connect(self.queue.beat.as_value(), out.logit.as_value())),
+            self.done.eq(out.logit_en & out.logit.last),
+        ]
+        for part, name in ((norm, "x_read"), (norm, "y_write"), (out, "x_write")):
+            wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(part, name))
+        wiring.connect(m, products.y, norm.y)
+        self._decide(m, products, out, norm)
+        return m
+
+    def _decide(self, m: Module, products: Products, out: DenseOut, norm: LastNorm) -> None:
+        """Begin an image, a pass, or the classes of a normalised image."""
+        u, settings = self.unit, self.settings
+        m.submodules.free_banks = banks = Credits(u.banks, u.banks)
+        begun, chained = Signal(), Signal()  # an image is embedded; its last pass was the last thing of all
+        left = Signal(_BITS["passes"], reset_less=True)
+        room, wanted, quiet = Signal(), Signal(), Signal()
+        begin, patches, classify = Signal(), Signal(), Signal()
+        bank, tag = Signal(u.x_addr_bits), Signal(TAG_BITS)
+        next_pass = ~products.active & self.available & ~wanted
+        m.d.sync += room.eq(self.queue.level + settings.classes <= u.flow.engine.queue_logits)
+        m.d.comb += [
+            *(wanted.eq(norm.ready & room), self.hold.eq(norm.ready & ~room)),
+            quiet.eq(self._quiet(m, products.active | out.active)),
+            classify.eq(wanted & quiet),
+            patches.eq(next_pass & begun & (chained | quiet)),
+            begin.eq(next_pass & ~begun & quiet & banks.some),
+            self.starved.eq(~products.active & ~self.available & Mux(begun, 1, banks.some)),
+            *(banks.take.eq(begin), connect(banks.give, norm.pooled)),
+            *(connect(out.begin, begin), connect(out.patches, patches), connect(out.classify, classify)),
+            *(connect(products.patches, patches), connect(products.classify, classify)),
+            *(connect(out.base, bank), connect(out.tag, tag)),
+        ]
+        with m.If(begin):
+            m.d.sync += [*(begun.eq(1), chained.eq(0), connect(left, settings.passes))]
+            m.d.sync += bank.eq(following(bank, u.banks * u.bank_words, u.bank_words))
+        with m.If(patches):
+            m.d.sync += [*(left.eq(left - 1), chained.eq(1), begun.eq(left != 1))]
+        with m.If(classify):
+            m.d.sync += [chained.eq(0), tag.eq(tag + 1)]
+
+    def _quiet(self, m: Module, active: Value) -> Value:
+        """Whether there was no step and no chunk for so long that nothing is on its way."""
+        cycles = self.unit.quiet_cycles
+        left = Signal(range(cycles + 1))
+        with m.If(active):
+            m.d.sync += left.eq(cycles)
+        with m.Elif(left != 0):
+            m.d.sync += left.eq(left - 1)
+        return ~active & (left == 0)

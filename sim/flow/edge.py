@@ -1,0 +1,334 @@
+"""The edge of a dataflow engine: patch embedding, last norm and classifier: shapes, memories, stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..engine.norm_widths import SignNormWidths
+from ..engine.pipeline import (
+    REQUANTIZE_CYCLES,
+    Product,
+    divide_cycles,
+    multiply_cycles,
+    partial_products,
+)
+from ..engine.words import LoadMemory, Memory, ceil_div
+from ..network.formats import DENSE_WEIGHT_BITS, EPS_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS
+from .config import FlowConfig
+from .memories import loaded
+from .residual_add import ResidualAddUnit
+
+#: Chunks of sums in a block, and blocks, of which one is chosen in a cycle.
+CHOICES = 8
+
+
+def choose_cycles(count: int) -> int:
+    """Latency of a choice of one of so many, a register after every `CHOICES` to one.
+
+    >>> [choose_cycles(n) for n in (1, 2, 8, 9, 64)]
+    [0, 1, 1, 2, 2]
+    """
+    cycles = 0
+    while count > 1:
+        count, cycles = ceil_div(count, CHOICES), cycles + 1
+    return cycles
+
+
+@dataclass(frozen=True)
+class EdgeUnit:
+    """Everything beside the blocks of a network.
+
+    `patches` patches side by side are summed for `channels` outputs each: a *pass* goes over the channels in *groups*,
+    a pixel of each patch a *step*. The sums leave in *chunks* of `chunk` channels, through a shadow register. The
+    classifier uses the multipliers of the first patch.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    """
+
+    flow: FlowConfig
+
+    name = "edge"
+    #: Signed width of y, an input of the classifier.
+    y_bits = 16
+
+    # Shapes.
+
+    @property
+    def patches(self) -> int:
+        """Patches of a pass."""
+        return self.flow.dense_patches
+
+    @property
+    def channels(self) -> int:
+        """Channels of a group."""
+        return self.flow.dense_channels
+
+    @property
+    def chunk(self) -> int:
+        """Channels that leave together; those of a write of x."""
+        return min(self.flow.engine.lanes, self.columns)
+
+    @property
+    def group_chunks(self) -> int:
+        """Chunks of one patch's group."""
+        return self.channels // self.chunk
+
+    @property
+    def side(self) -> int:
+        """Rows of a word of x."""
+        return self.flow.rows_of(self.flow.norm_lanes)
+
+    @property
+    def columns(self) -> int:
+        """Columns of a word of x."""
+        return self.flow.columns_of(self.flow.norm_lanes)
+
+    @property
+    def word_chunks(self) -> int:
+        """Chunks of a row of a word of x."""
+        return self.columns // self.chunk
+
+    @property
+    def tile_words(self) -> int:
+        """Words of a tile of x."""
+        return ResidualAddUnit(self.flow).tile_words
+
+    @property
+    def bank_words(self) -> int:
+        """Addresses of an image of x."""
+        return ResidualAddUnit(self.flow).bank_words
+
+    @property
+    def banks(self) -> int:
+        """Images of x: those in flight, one that is embedded, one that leaves."""
+        return ResidualAddUnit(self.flow).banks
+
+    @property
+    def x_addr_bits(self) -> int:
+        """Width of an address of x."""
+        return ResidualAddUnit(self.flow).x_addr_bits
+
+    def row_stride(self, channels: int) -> int:
+        """Return the words from one row group of x to the next.
+
+        Parameters
+        ----------
+        channels : int
+            Of the network.
+        """
+        return ceil_div(channels, self.flow.engine.columns) * ResidualAddUnit(self.flow).parts
+
+    # Patches.
+
+    def strip_passes(self, grid: int) -> int:
+        """Return how many passes a row of patches may lie in.
+
+        Parameters
+        ----------
+        grid : int
+            Patches in the row.
+        """
+        starts = {strip * grid % self.patches for strip in range(grid)}
+        return max(ceil_div(start + grid, self.patches) for start in starts)
+
+    @property
+    def ring_words(self) -> int:
+        """Words of the ring of patches: three rows of patches, and three more patches of each place in a pass.
+
+        One row comes in, one is summed, and one waits while the classifier has the multipliers.
+        """
+        engine = self.flow.engine
+        rows = ceil_div(3 * engine.max_strip_bytes, self.patches)
+        return ceil_div(rows, engine.pixel_bytes) + 3 * ceil_div(engine.max_patch_dim, engine.pixel_bytes)
+
+    # Widths.
+
+    @property
+    def widths(self) -> SignNormWidths:
+        """Widths of the last norm's sums and root."""
+        return SignNormWidths(self.flow.engine)
+
+    @property
+    def patch_bits(self) -> int:
+        """Signed width that no sum of a patch leaves."""
+        return (255 * self._weight * self.flow.engine.max_patch_dim).bit_length() + 1
+
+    @property
+    def acc_bits(self) -> int:
+        """Signed width that no sum of the patch embedding or the classifier leaves: see `sim.units.dense`."""
+        row = self.flow.engine.max_embed_dim * ((3 << self.flow.engine.formats.head_frac_bits) // 2 + 2)
+        return max(self.patch_bits, (2 * self._weight * row).bit_length() + 1)
+
+    @property
+    def _weight(self) -> int:
+        return 1 << (DENSE_WEIGHT_BITS - 1)
+
+    @property
+    def pool_bits(self) -> int:
+        """Signed width of the sum of all tokens."""
+        return self.flow.engine.formats.residual_bits + (self.flow.engine.max_tokens - 1).bit_length()
+
+    @property
+    def q_bits(self) -> int:
+        """Unsigned width of Q = 2^head_m / R."""
+        return self.flow.engine.formats.head_m + 1
+
+    @property
+    def y_addr_bits(self) -> int:
+        """Width of an address of y."""
+        return (self.memories["y"].depth - 1).bit_length()
+
+    # Stages of the multipliers, from a step on.
+
+    #: A step's pixels, y and weights are there.
+    input_stage = 3
+    #: Behind a group's last step its sums are complete, and begin to leave in the next cycle.
+    captured_stage = 5
+
+    @property
+    def patch_blocks(self) -> int:
+        """Blocks of `CHOICES` chunks of one patch's group."""
+        return ceil_div(self.group_chunks, CHOICES)
+
+    @property
+    def chunk_stage(self) -> int:
+        """Stage of a chunk that leaves, from its address on: chosen in its block, then of all blocks."""
+        return 2 + choose_cycles(self.patches * self.patch_blocks)
+
+    @property
+    def x_stage(self) -> int:
+        """Stage of a chunk's write to x."""
+        return self.chunk_stage + REQUANTIZE_CYCLES
+
+    @property
+    def logit_stage(self) -> int:
+        """Stage of a logit at the queue: chosen of the chunk, with its bias."""
+        return self.chunk_stage + 2
+
+    @property
+    def quiet_cycles(self) -> int:
+        """Cycles without a step or a chunk behind which nothing is on its way."""
+        return max(self.x_stage, self.captured_stage) + 1
+
+    # Stages of the last norm.
+
+    #: From the address of a token's word to the write of the sum of tokens: register, word, row, sum.
+    pool_stage = 4
+    #: From a channel of the pooled row to x: word and choice of the channel, and the shift.
+    norm_x_stage = 3
+
+    @property
+    def sums_stage(self) -> int:
+        """Stage of S1 and S2 behind a row's last channel."""
+        return self.norm_x_stage + self.square_cycles + 1
+
+    @property
+    def square_cycles(self) -> int:
+        """Latency of x * x."""
+        return multiply_cycles((self.widths.x_bits, self.widths.x_bits), self.flow.engine.block_bits)
+
+    @property
+    def scaled_cycles(self) -> int:
+        """Latency of N*x."""
+        return multiply_cycles(self._scaled_operands, self.flow.engine.block_bits)
+
+    @property
+    def normalised_cycles(self) -> int:
+        """Latency of the product with Q."""
+        return multiply_cycles(self._normalised_operands, self.flow.engine.block_bits)
+
+    @property
+    def y_stage(self) -> int:
+        """Stage of the write of y: N*x, S1 subtracted, times Q."""
+        return self.norm_x_stage + self.scaled_cycles + 1 + self.normalised_cycles
+
+    @property
+    def _scaled_operands(self) -> Product:
+        return self.widths.x_bits, self.widths.channels_bits + 1
+
+    @property
+    def _normalised_operands(self) -> Product:
+        return self.widths.s1_bits + 1, self.q_bits + 1
+
+    def pool_cycles(self, words: int, tokens: int) -> int:
+        """Return the cycles in which x is read for a pooled row.
+
+        Parameters
+        ----------
+        words : int
+            Words of a row.
+        tokens : int
+            Tokens that are summed.
+        """
+        return words * tokens
+
+    def norm_cycles(self, channels: int) -> int:
+        """Return the cycles from the last read of x for a row to the last write of its y.
+
+        Parameters
+        ----------
+        channels : int
+        """
+        statistics = self.pool_stage + channels + self.sums_stage
+        divided = self.widths.root_cycles + divide_cycles(self.flow.engine.formats.head_m)
+        return statistics + divided + channels + self.y_stage
+
+    # Views.
+
+    @property
+    def memories(self) -> Mapping[str, Memory]:
+        """The ring of patches, a bank for each of a pass; a pooled row; y of up to two rows."""
+        engine = self.flow.engine
+        words = ceil_div(engine.max_embed_dim, self.columns)
+        return {
+            "patches": Memory(self.patches * 8 * engine.pixel_bytes, self.ring_words, write_bits=8),
+            "pooled": Memory(self.columns * self.pool_bits, max(2, words)),
+            "y": Memory(self.y_bits, 2 * engine.max_embed_dim),
+        }
+
+    @property
+    def load_memories(self) -> Mapping[str, LoadMemory]:
+        """Its memories that the load stream fills, by name.
+
+        dense_weights: int8 a channel of a group; patch_params: B, S a channel of a chunk; positions: P a channel of a
+        chunk, in the order in which chunks leave; head_bias: int32; last_eps: Eps of the last norm.
+        """
+        engine = self.flow.engine
+        d, channels = engine.max_embed_dim, self.channels
+        weights = ceil_div(d, channels) * engine.max_patch_dim + ceil_div(engine.max_classes, channels) * 2 * d
+        chunks = ceil_div(d, self.chunk)
+        shapes = {
+            "dense_weights": (channels * DENSE_WEIGHT_BITS, weights),
+            "patch_params": (self.chunk * (PATCH_BIAS_BITS + PATCH_SCALE_BITS), chunks),
+            "positions": (self.chunk * engine.formats.residual_bits, engine.max_tokens * chunks),
+            "head_bias": (HEAD_BIAS_BITS, engine.max_classes),
+            "last_eps": (EPS_BITS, 1),
+        }
+        return {name: loaded(name, width, depth) for name, (width, depth) in shapes.items()}
+
+    def features(self) -> dict[str, float]:
+        """Grow with multipliers and their sums, with what leaves together, and with the pooled row and its root."""
+        products = self.patches * self.channels
+        row = self.widths
+        return {
+            "unit": 1,
+            "dense_lane": products,
+            "dense_lane_bit": products * self.acc_bits,
+            "lane": self.chunk,
+            "lane_bit": self.columns * self.pool_bits,
+            "root_bit_squared": row.v_bits**2,
+            "row_bit": row.s1_bits + row.s2_bits + row.v_bits,
+        }
+
+    def products(self) -> list[Product]:
+        """Return its multiplications, one an entry: of the dense lanes, the requantizer and the last norm."""
+        block = self.flow.engine.block_bits
+        rest = [(self.acc_bits, PATCH_SCALE_BITS)] * self.chunk
+        rest += [(self.widths.x_bits, self.widths.x_bits), *self.widths.row_operands]
+        rest += [self._scaled_operands, self._normalised_operands]
+        first = [(self.y_bits, DENSE_WEIGHT_BITS)] * self.channels
+        others = [(9, DENSE_WEIGHT_BITS)] * (self.channels * (self.patches - 1))
+        return first + others + [part for product in rest for part in partial_products(product, block)]

@@ -1,0 +1,102 @@
+"""Settings of the edge: what the patch embedding, the last norm and the classifier must know of a network."""
+
+from __future__ import annotations
+
+from math import gcd
+
+from ..engine.words import ceil_div
+from ..errors import check
+from ..network.config import ViTConfig
+from .config import FlowConfig
+from .edge import EdgeUnit
+
+#: Settings of the edge, name and bits.
+#: Pixels: beats of a row of patches and rows of patches of an image (also patches in a row); bytes that go into a patch
+#: together, and how many such pieces a row of a patch has; rows of a patch; words and slots of the ring of patches.
+#: Patch embedding: passes and patches of an image; groups of channels, steps and cycles of a group; chunks of a token;
+#: prefix tokens; words from one row group of x to the next; n - 1.
+#: Classifier: the same, its classes and its first word of weights.
+#: Last norm: rows, tokens that are summed for a row, shift behind that, channels.
+EDGE_SETTINGS = (
+    ("strip_beats", 17),
+    ("strips", 8),
+    ("piece_bytes", 4),
+    ("row_pieces", 10),
+    ("patch_rows", 10),
+    ("patch_words", 10),
+    ("pass_slots", 12),
+    ("passes", 12),
+    ("patches", 12),
+    ("patch_groups", 8),
+    ("patch_steps", 10),
+    ("patch_cycles", 14),
+    ("channel_chunks", 11),
+    ("prefix", 2),
+    ("row_stride", 11),
+    ("patch_shift", 6),
+    ("class_groups", 10),
+    ("class_steps", 12),
+    ("class_cycles", 12),
+    ("class_weights", 20),
+    ("classes", 12),
+    ("head_rows", 2),
+    ("pool_tokens", 12),
+    ("pool_shift", 6),
+    ("channels", 11),
+)
+
+
+def edge_settings(config: ViTConfig, flow: FlowConfig, patch_shift: int) -> dict[str, int]:
+    """Return the values of `EDGE_SETTINGS` for a network.
+
+    Parameters
+    ----------
+    config : ViTConfig
+    flow : FlowConfig
+    patch_shift : int
+        n of the patch embedding, 1 to 40.
+
+    Raises
+    ------
+    BivitError
+        When the ring of patches is too small for a row of patches.
+    """
+    unit = EdgeUnit(flow)
+    engine, grid = flow.engine, config.grid_size
+    row_bytes = config.patch_size * config.in_chans
+    piece = gcd(row_bytes, engine.pixel_bytes)
+    patch_words = ceil_div(config.patch_dim, engine.pixel_bytes)
+    slots, needed = unit.ring_words // patch_words, unit.strip_passes(grid)
+    check(
+        slots >= needed,
+        f"the ring of patches holds {slots} x {flow.dense_patches} patches of {config.patch_dim} bytes, a row of "
+        f"{grid} patches takes {needed}; generate the engine with a larger max_strip_bytes or max_patch_dim",
+    )
+    steps = config.head_rows * config.embed_dim
+    return {
+        "strip_beats": config.img_size * row_bytes // engine.pixel_bytes,
+        "strips": grid,
+        "piece_bytes": piece,
+        "row_pieces": row_bytes // piece,
+        "patch_rows": config.patch_size,
+        "patch_words": patch_words,
+        "pass_slots": slots,
+        "passes": ceil_div(grid**2, flow.dense_patches),
+        "patches": grid**2,
+        "patch_groups": ceil_div(config.embed_dim, flow.dense_channels),
+        "patch_steps": config.patch_dim,
+        "patch_cycles": max(config.patch_dim, flow.dense_patches * unit.group_chunks),
+        "channel_chunks": config.embed_dim // unit.chunk,
+        "prefix": config.num_prefix_tokens,
+        "row_stride": unit.row_stride(config.embed_dim),
+        "patch_shift": patch_shift - 1,
+        "class_groups": ceil_div(config.num_classes, flow.dense_channels),
+        "class_steps": steps,
+        "class_cycles": max(steps, flow.dense_channels),
+        "class_weights": ceil_div(config.embed_dim, flow.dense_channels) * config.patch_dim,
+        "classes": config.num_classes,
+        "head_rows": config.head_rows,
+        "pool_tokens": config.num_tokens if config.mean_pool else 1,
+        "pool_shift": engine.formats.norm_shift + (config.pool_shift if config.mean_pool else 0),
+        "channels": config.embed_dim,
+    }

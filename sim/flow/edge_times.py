@@ -1,0 +1,271 @@
+"""When the edge embeds and answers images: exact cycles, for pixels that always come and a queue that always has room.
+
+Cycle 0 is the one in which the run starts. Pixels go into the ring of patches a piece a cycle, and wait where a pass
+begins and there is no slot for it. A pass may be summed when all of its pixels are there. The last norm takes finished
+images one after the other, and keeps its y until the classifier has read it. The multipliers do one thing at a time:
+a normalised image's classes first, else the next pass.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..network.config import ViTConfig
+from ..system.jit import kernel
+from .config import FlowConfig
+from .edge import EdgeUnit
+from .edge_settings import edge_settings
+
+#: Not known yet.
+UNKNOWN = -1
+#: From the start of a run to the cycle in which its first piece goes into the ring.
+FIRST_PIECE = 2
+#: A time beyond all others.
+_NEVER = 1 << 60
+#: Places of the clocks in `EdgeState.clock`.
+_FREE, _QUIET, _OPEN, _CHAINED, _IMAGE, _PASS, _ANSWER, _NORMED, _Y_FREE, _EVENT, _SHIFT = range(11)
+
+
+class EdgePlan(NamedTuple):
+    """What follows from a network and an engine.
+
+    Parameters
+    ----------
+    events : int64 [2 * passes, 3]
+        Pieces of an image at which a pass begins (1) or ends (0): number of the piece, which of the two, pass.
+    pieces, passes, slots, banks : int
+        Pieces and passes of an image, slots of the ring, banks of x.
+    prefix : int
+        Cycles in which the prefix tokens leave.
+    pass_cycles, pass_read : int
+        From the decision on a pass to the next decision, and to its last step.
+    leave, leave_last : int
+        Cycles in which the sums of a pass's last group leave, and of that of an image's last pass.
+    class_cycles, class_read, class_leave, class_done : int
+        The same of the classifier, and from the decision to the last logit.
+    pool, norm : int
+        From the start of the last norm to its last read of x, and to the cycle in which y can be read.
+    captured, x_stage, quiet : int
+        Stages of `EdgeUnit`.
+    """
+
+    events: Any
+    pieces: int
+    passes: int
+    slots: int
+    banks: int
+    prefix: int
+    pass_cycles: int
+    pass_read: int
+    leave: int
+    leave_last: int
+    class_cycles: int
+    class_read: int
+    class_leave: int
+    class_done: int
+    pool: int
+    norm: int
+    captured: int
+    x_stage: int
+    quiet: int
+
+
+class EdgeState(NamedTuple):
+    """What has been decided.
+
+    Parameters
+    ----------
+    clock : int64 [11]
+        Clocks and counters.
+    whole, released : int64 [images * passes]
+        When all pixels of a pass are there, and when it has been read.
+    normed, bank_free : int64 [images]
+        When an image's y can be read, and when its bank of x was given back.
+    """
+
+    clock: Any
+    whole: Any
+    released: Any
+    normed: Any
+    bank_free: Any
+
+
+def edge_plan(config: ViTConfig, flow: FlowConfig) -> EdgePlan:
+    """Return what the times follow from.
+
+    Parameters
+    ----------
+    config : ViTConfig
+    flow : FlowConfig
+    """
+    unit, values = EdgeUnit(flow), edge_settings(config, flow, 1)
+    chunks, group = values["channel_chunks"], unit.group_chunks
+    last_chunks = chunks - (values["patch_groups"] - 1) * group
+    last_patches = values["patches"] - (values["passes"] - 1) * unit.patches
+    pass_read = (values["patch_groups"] - 1) * values["patch_cycles"] + values["patch_steps"]
+    class_read = (values["class_groups"] - 1) * values["class_cycles"] + values["class_steps"]
+    last_classes = values["classes"] - (values["class_groups"] - 1) * unit.channels
+    pool = values["row_stride"] * values["pool_tokens"]
+    row = pool + unit.norm_cycles(values["channels"])
+    return EdgePlan(
+        events=_events(config, flow, values),
+        pieces=values["strips"] ** 2 * values["patch_rows"] * values["row_pieces"],
+        passes=values["passes"],
+        slots=values["pass_slots"],
+        banks=unit.banks,
+        prefix=values["prefix"] * chunks,
+        pass_cycles=values["patch_groups"] * values["patch_cycles"] + 1,
+        pass_read=pass_read,
+        leave=min(unit.patches, values["patches"]) * last_chunks,
+        leave_last=last_patches * last_chunks,
+        class_cycles=values["class_groups"] * values["class_cycles"] + 1,
+        class_read=class_read,
+        class_leave=unit.channels,
+        class_done=class_read + unit.captured_stage + last_classes + unit.logit_stage,
+        pool=(values["head_rows"] - 1) * row + pool,
+        norm=values["head_rows"] * row + 1,
+        captured=unit.captured_stage,
+        x_stage=unit.x_stage,
+        quiet=unit.quiet_cycles,
+    )
+
+
+def _events(config: ViTConfig, flow: FlowConfig, values: dict[str, int]) -> np.ndarray[Any, Any]:
+    """First piece of every pass, and its last one, in the order of pieces."""
+    grid, row = config.grid_size, values["row_pieces"]
+    strip = grid * row * config.patch_size
+    last_row = grid * row * (config.patch_size - 1)
+    found = []
+    for number in range(values["passes"]):
+        first = number * flow.dense_patches
+        last = min(first + flow.dense_patches, grid**2) - 1
+        begins = first // grid * strip + first % grid * row
+        ends = last // grid * strip + last_row + (last % grid + 1) * row - 1
+        found += [(begins, 1, number), (ends, 0, number)]
+    return np.array(sorted(found, key=lambda event: (event[0], -event[1])), np.int64)
+
+
+def edge_state(plan: EdgePlan, images: int) -> EdgeState:
+    """Return the state at the start of a run.
+
+    Parameters
+    ----------
+    plan : EdgePlan
+    images : int
+        Images of the run.
+    """
+    passes = np.full(images * plan.passes, UNKNOWN, np.int64)
+    clock = np.zeros(_SHIFT + 1, np.int64)
+    clock[_SHIFT] = FIRST_PIECE
+    return EdgeState(
+        clock, passes, passes.copy(), np.full(images, UNKNOWN, np.int64), np.full(images, UNKNOWN, np.int64)
+    )
+
+
+@kernel()
+def _pixels(state: EdgeState, plan: EdgePlan) -> None:
+    """Let pixels come as far as slots of the ring are known to be free."""
+    clock, count = state.clock, plan.events.shape[0]
+    while clock[_EVENT] < state.normed.shape[0] * count:
+        image, at = clock[_EVENT] // count, clock[_EVENT] % count
+        piece = image * plan.pieces + plan.events[at, 0]
+        number = image * plan.passes + plan.events[at, 2]
+        if plan.events[at, 1] == 0:
+            state.whole[number] = piece + clock[_SHIFT]
+        elif number >= plan.slots:
+            if state.released[number - plan.slots] == UNKNOWN:
+                return
+            clock[_SHIFT] = max(clock[_SHIFT], state.released[number - plan.slots] + 1 - piece)
+        clock[_EVENT] += 1
+
+
+@kernel()
+def _norms(state: EdgeState, plan: EdgePlan, finished: Any) -> None:
+    """Let the last norm take the next image, if it is finished and the y of the one before has been read."""
+    clock, image = state.clock, state.clock[_NORMED]
+    if image < finished.shape[0] and image == clock[_ANSWER] and finished[image] != UNKNOWN:
+        start = max(finished[image], clock[_Y_FREE]) + 1
+        state.bank_free[image] = start + plan.pool
+        state.normed[image] = start + plan.norm
+        clock[_NORMED] += 1
+
+
+@kernel()
+def _busy(state: EdgeState, plan: EdgePlan, decided: int, cycles: int, left: int) -> None:
+    """The multipliers are free again, and everything is quiet behind the last step and the last chunk."""
+    state.clock[_FREE] = decided + cycles
+    state.clock[_QUIET] = max(decided + cycles - 1, left) + 1 + plan.quiet
+
+
+@kernel()
+def _next_pass(state: EdgeState, plan: EdgePlan) -> int:
+    """When the next image is opened, or its next pass begins, if nothing is classified before."""
+    clock, image = state.clock, state.clock[_IMAGE]
+    number = image * plan.passes + clock[_PASS]
+    if image == state.normed.shape[0] or state.whole[number] == UNKNOWN:
+        return _NEVER
+    when = max(clock[_FREE], state.whole[number] + 1)
+    if clock[_CHAINED] == 0:
+        when = max(when, clock[_QUIET])
+    if clock[_OPEN] == 0 and image >= plan.banks:
+        freed = state.bank_free[image - plan.banks]
+        when = _NEVER if freed == UNKNOWN else max(when, freed + 1)
+    return when
+
+
+@kernel()
+def _embed(state: EdgeState, plan: EdgePlan, embedded: Any, when: int) -> None:
+    """Open the next image, whose prefix tokens leave, or begin its next pass."""
+    clock, image = state.clock, state.clock[_IMAGE]
+    if clock[_OPEN] == 0:
+        clock[_OPEN], clock[_CHAINED], clock[_PASS] = 1, 0, 0
+        clock[_FREE] = when + 1
+        if plan.prefix:
+            clock[_QUIET] = when + plan.prefix + 1 + plan.quiet
+        return
+    last = clock[_PASS] == plan.passes - 1
+    left = when + plan.pass_read + plan.captured + (plan.leave_last if last else plan.leave)
+    state.released[image * plan.passes + clock[_PASS]] = when + plan.pass_read
+    _busy(state, plan, when, plan.pass_cycles, left)
+    clock[_CHAINED], clock[_PASS] = 1, clock[_PASS] + 1
+    if last:
+        embedded[image] = left + plan.x_stage
+        clock[_IMAGE], clock[_OPEN], clock[_CHAINED], clock[_PASS] = image + 1, 0, 0, 0
+
+
+@kernel()
+def edge_until(state: EdgeState, plan: EdgePlan, finished: Any, embedded: Any, done: Any, now: int) -> None:
+    """Decide all that the edge begins up to a cycle; what is unknown is `UNKNOWN`.
+
+    Parameters
+    ----------
+    state : EdgeState
+    plan : EdgePlan
+    finished : int64 [images]
+        When the x of an image was complete; what is not known is no earlier than `now`.
+    embedded, done : int64 [images]
+        Set: when the x of an image is complete at first, and when its last logit leaves.
+    now : int
+        Cycle.
+    """
+    clock = state.clock
+    while True:
+        _norms(state, plan, finished)
+        _pixels(state, plan)
+        classify = _NEVER
+        if clock[_ANSWER] < clock[_NORMED]:
+            classify = state.normed[clock[_ANSWER]]
+        embed = _next_pass(state, plan)
+        first = classify <= embed
+        when = max(clock[_FREE], clock[_QUIET], classify) if first else embed
+        if when > now or when == _NEVER:
+            return
+        if not first:
+            _embed(state, plan, embedded, when)
+            continue
+        done[clock[_ANSWER]] = when + plan.class_done
+        clock[_Y_FREE] = when + plan.class_read
+        _busy(state, plan, when, plan.class_cycles, when + plan.class_read + plan.captured + plan.class_leave)
+        clock[_ANSWER], clock[_CHAINED] = clock[_ANSWER] + 1, 0

@@ -1,0 +1,113 @@
+"""Words of a network for the memories of the edge of a dataflow engine: what the load stream carries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..engine.fields import pack_field, pack_fields
+from ..network.config import ViTConfig
+from ..network.formats import DENSE_WEIGHT_BITS, EPS_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS
+from ..network.network import IntNetwork
+from .config import FlowConfig
+from .edge import EdgeUnit
+from .edge_settings import edge_settings
+
+_Array = np.ndarray[Any, Any]
+
+
+class _Column(NamedTuple):
+    """Values of one field of the structs of a word, an element a lane."""
+
+    name: str
+    values: _Array
+    bits: int
+
+
+def edge_words(network: IntNetwork, flow: FlowConfig) -> dict[str, list[int]]:
+    """Return the words of the edge's memories by name, each from its word 0 on.
+
+    Parameters
+    ----------
+    network : IntNetwork
+        A DeiT.
+    flow : FlowConfig
+        An engine that it fits.
+
+    Raises
+    ------
+    BivitError
+        When a value does not fit its field: which one, its range, what was got.
+    """
+    tensors, config, unit = network.tensors, _deit(network), EdgeUnit(flow)
+    formats = network.formats
+    scale, bias = (tensors[f"patch_embed.proj.{name}"] for name in ("scale", "bias"))
+    positions = tensors["pos_embed"].reshape(config.num_tokens, config.embed_dim)
+    order = _order(config, unit)
+    placed = np.concatenate([positions[token, at : at + unit.chunk] for token, at in order])
+    weights = ("patch_embed.proj.weight", "head.weight")
+    return {
+        "dense_weights": [word for name in weights for word in _dense(name, tensors[name], unit.channels)],
+        "patch_params": _chunks(
+            [
+                _Column("patch_embed.proj.bias", bias, PATCH_BIAS_BITS),
+                _Column("patch_embed.proj.scale", scale, PATCH_SCALE_BITS),
+            ],
+            unit.chunk,
+        ),
+        "positions": _chunks([_Column("pos_embed", placed, formats.residual_bits)], unit.chunk),
+        "head_bias": [pack_field(value, HEAD_BIAS_BITS, "head.bias", signed=True) for value in tensors["head.bias"]],
+        "last_eps": [pack_field(tensors["norm.eps"][0], EPS_BITS, "norm.eps")],
+    }
+
+
+def network_settings(network: IntNetwork, flow: FlowConfig) -> dict[str, int]:
+    """Return the values of `EDGE_SETTINGS` for a network.
+
+    Parameters
+    ----------
+    network : IntNetwork
+        A DeiT.
+    flow : FlowConfig
+        An engine that it fits.
+    """
+    return edge_settings(_deit(network), flow, int(network.tensors["patch_embed.proj.shift"].reshape(-1)[0]))
+
+
+def _deit(network: IntNetwork) -> ViTConfig:
+    assert isinstance(network.config, ViTConfig)
+    return network.config
+
+
+def _order(config: ViTConfig, unit: EdgeUnit) -> Iterable[tuple[int, int]]:
+    """Token and first channel of each chunk, in the order in which chunks leave."""
+    channels = range(0, config.embed_dim, unit.chunk)
+    yield from ((token, at) for token in range(config.num_prefix_tokens) for at in channels)
+    for first in range(config.num_prefix_tokens, config.num_tokens, unit.patches):
+        tokens = range(first, min(first + unit.patches, config.num_tokens))
+        for group in range(0, config.embed_dim, unit.channels):
+            inside = range(group, min(group + unit.channels, config.embed_dim), unit.chunk)
+            yield from ((token, at) for token in tokens for at in inside)
+
+
+def _dense(name: str, matrix: _Array, channels: int) -> Iterable[int]:
+    """Word: int8 weights of one input for each channel of a group; group by group."""
+    for at in range(0, matrix.shape[0], channels):
+        rows = matrix[at : at + channels]
+        yield from (pack_fields(rows[:, k], DENSE_WEIGHT_BITS, name, signed=True) for k in range(matrix.shape[1]))
+
+
+def _chunks(columns: Sequence[_Column], lanes: int) -> list[int]:
+    """Pack columns side by side, so many elements a word, as an array of structs."""
+    words, width = [], sum(column.bits for column in columns)
+    for at in range(0, len(columns[0].values), lanes):
+        word, shift = 0, 0
+        for column in columns:
+            for lane in range(lanes):
+                field = pack_field(column.values[at + lane], column.bits, column.name, signed=True)
+                word |= field << (lane * width + shift)
+            shift += column.bits
+        words.append(word)
+    return words

@@ -1,0 +1,71 @@
+"""The edge: x of every image, every logit, and every cycle, against the reference and the model."""
+
+from typing import Any
+
+import pytest
+from flow_edge import Bench, flow_of, tiny
+
+#: Changes of the network, of the engine, and images.
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
+    "one image": ({}, {}, 1),
+    "banks come round": ({"img_size": 4}, {"images": 1}, 4),
+    "mean, no prefix, passes across rows of patches": (
+        {"img_size": 6, "class_token": False, "pool": "mean"},
+        {"dense_patches": 2, "dense_lanes": 16, "pixel_bytes": 4},
+        3,
+    ),
+    "two tokens, tiles of one row": ({"img_size": 4, "dist_token": True}, {"rows": 1}, 3),
+    "several groups of classes": ({"img_size": 4, "num_classes": 19}, {"dense_patches": 3}, 3),
+    "rows side by side, a last tile and word that are not full": (
+        {"img_size": 6, "embed_dim": 24, "num_classes": 17},
+        {"dense_patches": 5, "dense_lanes": 16, "norm_lanes": 16, "rows": 5, "drain_rows": 4, "pixel_bytes": 4},
+        3,
+    ),
+    "parts of a row, a last column group that is not full, odd rows of pixels": (
+        {"img_size": 6, "patch_size": 3, "in_chans": 3, "embed_dim": 24, "pool": "mean"},
+        {"columns": 16, "dense_lanes": 16, "dense_patches": 3, "softmax_lanes": 16, "norm_lanes": 8, "pixel_bytes": 2},
+        3,
+    ),
+    "more patches in a pass than in an image": ({"img_size": 4}, {"dense_patches": 6, "pixel_bytes": 1}, 2),
+    "other multipliers, several chunks of several rows in a word": (
+        {"img_size": 4, "embed_dim": 24},
+        {"fabric": "lut4", "columns": 16, "norm_lanes": 32, "rows": 4, "softmax_lanes": 16, "pixel_bytes": 4},
+        2,
+    ),
+}
+
+
+def run(network: dict[str, Any], engine: dict[str, Any], images: int, **more: Any) -> Bench:
+    config = tiny(**network)
+    bench = Bench(config, flow_of(config, **engine), images, **more)
+    bench.run()
+    bench.check_values()
+    return bench
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_value_and_every_cycle(case: str) -> None:
+    network, engine, images = CASES[case]
+    run(network, engine, images, seed=images).check_cycles()
+
+
+def test_finished_images_wait_for_each_other_and_for_passes() -> None:
+    bench = run({"img_size": 4}, {}, 3, most_delay=0)
+    bench.check_cycles()
+    assert max(done - finished for done, finished in zip(bench.done, bench.finished, strict=True)) > 200
+
+
+def test_what_saturates_is_counted() -> None:
+    bench = run({"img_size": 4}, {"dense_patches": 2}, 1, saturates=True)
+    assert bench.saturations > 10
+
+
+def test_missing_pixels_and_a_full_queue_cost_time_only() -> None:
+    network, engine = {"img_size": 4, "num_classes": 9}, {"dense_patches": 2, "queue_logits": 12, "pixel_bytes": 1}
+    bench = run(network, engine, 3, pixel_stall=0.8, logit_stall=0.98, most_delay=0)
+    assert min(bench.starved, bench.held) > 20
+
+
+@pytest.mark.parametrize("cycles", [9, 60])
+def test_a_run_that_is_cut_leaves_nothing_to_the_next(cycles: int) -> None:
+    run({"img_size": 8}, {"dense_patches": 3, "pixel_bytes": 1}, 1, abandoned=cycles).check_cycles()
