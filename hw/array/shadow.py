@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.words import ceil_div
@@ -47,21 +47,64 @@ class Shadow(Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Capture, then count through the words."""
+        """Count the words for what is beside them; each row of a word has a count of its own."""
         m = Module()
-        held = Signal(len(self.sums), reset_less=True)
-        number, busy = Signal(range(max(2, self.words))), Signal()
-        last_number = number == self.words - 1
-        with m.If(self.capture):
-            m.d.sync += connect(held, self.sums)
-        m.d.sync += [number.eq(number + 1), connect(self.en, busy), self.last.eq(busy & last_number)]
-        with m.If(last_number):
+        busy, last = Signal(), Signal()
+        left = Signal(range(max(2, self.words)), reset_less=True)  # words after this one
+        m.d.sync += [left.eq(left - 1), connect(self.en, busy), self.last.eq(busy & last), last.eq(left == 1)]
+        with m.If(last):
             m.d.sync += busy.eq(0)
         with m.If(self.capture):
-            m.d.sync += [busy.eq(1), number.eq(0)]
-        width = self.side * self.row_bits
-        words: list[Value] = [held[at : at + width] for at in range(0, len(held), width)]
-        m.d.sync += self.o.eq(_chosen(words, number))
+            m.d.sync += [busy.eq(1), left.eq(self.words - 1), last.eq(self.words == 1)]
+        for row in range(self.side):
+            m.submodules[f"row_{row}"] = shadow = ShadowRow(self.row_bits, self.words)
+            held = [self.sums.word_select(one, self.row_bits) for one in range(row, self.rows, self.side)]
+            m.d.comb += [
+                connect(shadow.capture, self.capture),
+                connect(shadow.i, Cat(held)),
+                self.o.word_select(row, self.row_bits).eq(shadow.o),
+            ]
+        return m
+
+
+class ShadowRow(Component):
+    """One row of each word, and a count of the words that chooses among them.
+
+    Registers of one count for all rows would have thousands of loads; those of counts that count by themselves are not
+    made one by synthesis.
+
+    Timing: as of `Shadow`.
+
+    Numerics: none.
+
+    Parameters
+    ----------
+    bits, words : int
+        Bits of the row, words.
+
+    Members
+    -------
+    capture, i : In
+        Take the rows of all words.
+    o : Out(bits)
+        That of the word at hand.
+    """
+
+    def __init__(self, bits: int, words: int):
+        self.bits, self.words = bits, words
+        super().__init__({"capture": In(1), "i": In(words * bits), "o": Out(bits)})
+
+    def elaborate(self, platform: object) -> Module:
+        """Capture, count, choose."""
+        m = Module()
+        held = Signal(len(self.i), reset_less=True)
+        number = Signal(range(max(2, self.words)))
+        m.d.sync += number.eq(number + 1)
+        with m.If(self.capture):
+            m.d.sync += [connect(held, self.i), number.eq(0)]
+        chosen = Signal(self.bits, reset_less=True)
+        m.d.sync += chosen.eq(_chosen([held.word_select(word, self.bits) for word in range(self.words)], number))
+        m.d.comb += connect(self.o, chosen)
         return m
 
 
