@@ -9,12 +9,12 @@ from amaranth.lib.wiring import In, Out
 from ...sim.engine.memories import TAG_BITS
 from ...sim.flow.edge import EdgeUnit
 from ...sim.flow.edge_settings import EDGE_SETTINGS
+from ..flow.jobs import Credits, following
 from ..parts.component import Component
 from ..parts.connect import connect
 from ..parts.stream import LOAD_BUS, read_port, write_port
 from ..units.logits_queue import queue_port
 from .dense_out import DenseOut
-from ..flow.jobs import Credits, following
 from .last_norm import LastNorm
 from .products import Products
 from .x_write import x_write_port

@@ -8,6 +8,8 @@ from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.edge import EdgeUnit
 from ...sim.flow.edge_settings import EDGE_SETTINGS
+from ..flow.jobs import Credits, following
+from ..flow.part_memory import PartMemory
 from ..parts.arithmetic import delay_flag, delayed, product
 from ..parts.component import Component
 from ..parts.connect import connect, connect_address
@@ -16,8 +18,6 @@ from ..parts.memory import LoadableMemory, WordMemory
 from ..parts.norm_root import NormRoot
 from ..parts.row_walk import RowWalk
 from ..parts.stream import LOAD_BUS, read_port, write_port
-from ..flow.jobs import Credits, following
-from ..flow.part_memory import PartMemory
 from .token_walk import TokenWalk
 
 _BITS = dict(EDGE_SETTINGS)

@@ -8,10 +8,10 @@ from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.edge import EdgeUnit
 from ...sim.flow.edge_settings import EDGE_SETTINGS
+from ..flow.jobs import Credits
 from ..parts.component import Component
 from ..parts.connect import connect
 from ..parts.countdown import Countdown
-from ..flow.jobs import Credits
 
 _BITS = dict(EDGE_SETTINGS)
 #: Settings that the ring follows.

@@ -26,7 +26,6 @@ from ..parts.connect import connect
 from ..parts.stream import LOAD_BUS
 from .slots import Slots
 from .table_loader import TableLoader
-from .table_walk import TableWalk
 from .unit_jobs import head_unit
 from .x_banks import XBanks
 
@@ -34,7 +33,7 @@ from .x_banks import XBanks
 class Core(Component):
     """Images whose patches are embedded go through all blocks, several at a time; each is finished in its bank of x.
 
-    Timing: `sim.flow.array.replay`, exactly, its first cycle `START_CYCLES` after the memories of bits are cleared.
+    Timing: `sim.flow.array.replay`, exactly; the first slot comes when the memories of bits are cleared.
 
     Numerics: docs/semantics.md 2 to 9, to the bit.
 
@@ -61,9 +60,6 @@ class Core(Component):
     load, bank : In
         Load bus, and the bank in use.
     """
-
-    #: Cycles between the end of clearing and the first slot at hand.
-    START_CYCLES = TableWalk.FILL_CYCLES
 
     def __init__(self, flow: FlowConfig, chunk: int):
         self.flow = flow

@@ -38,7 +38,7 @@ class Slots(Component):
     """The table's slots in order, each given to the array, or passed where its lane has nothing to do.
 
     Timing: `sim.flow.array`, exactly: what a pulse gives in a cycle can be used by a slot in the next one, and an
-    operation is at the port in the cycle after its slot. The first slot is at hand `TableWalk.FILL_CYCLES` after
+    operation is at the port in the cycle after its slot. The first slot is at hand `TABLE_FILL_CYCLES` after
     `hold` has fallen.
 
     Numerics: none.

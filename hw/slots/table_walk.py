@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.words import LoadMemory
 from ...sim.flow.memories import SLOT_BITS
+from ...sim.flow.plan import TABLE_FILL_CYCLES
 from ...sim.flow.streams import Stream
 from ..parts.component import Component
 from ..parts.connect import connect, connect_address
@@ -17,7 +18,7 @@ from ..parts.stream import LOAD_BUS
 class TableWalk(Component):
     """Reads two slots a word, a word ahead of the one at hand.
 
-    Timing: `hand` is there `FILL_CYCLES` cycles after `hold` falls; a slot may be taken in every cycle.
+    Timing: `hand` is there `sim.flow.plan.TABLE_FILL_CYCLES` after `hold` falls; a slot may be taken in every cycle.
 
     Parameters
     ----------
@@ -38,9 +39,6 @@ class TableWalk(Component):
         Load bus, and the bank in use.
     """
 
-    #: The first word, the second one, and the decoded slot.
-    FILL_CYCLES = 4
-
     def __init__(self, memory: LoadMemory):
         self.memory = memory
         super().__init__(
@@ -60,7 +58,7 @@ class TableWalk(Component):
         m.submodules.slots = slots = LoadableMemory(self.memory)
         address, following = Signal.like(self.last), Signal(2 * SLOT_BITS, reset_less=True)
         second, at_second = Signal(SLOT_BITS, reset_less=True), Signal()
-        held, fill = Signal(), Signal(self.FILL_CYCLES - 1)
+        held, fill = Signal(), Signal(TABLE_FILL_CYCLES - 1)
         m.d.comb += [
             connect(slots.load, self.load),
             connect(slots.bank, self.bank),

@@ -104,12 +104,12 @@ def _next_image(state: State, plan: Plan, turn: int) -> None:
         idle = image == UNKNOWN
         for other in range(1, plan.lanes):
             idle = idle and state.turns[(turn + other) % depth, IMAGE] == UNKNOWN
-        if idle and state.images[new, EMBEDDED] == UNKNOWN:
+        if idle and state.images[EMBEDDED, new] == UNKNOWN:
             edge(state, plan, FOREVER)
-        if idle and state.images[new, EMBEDDED] + VISIBLE > now:
-            state.clock[STALLS + _C_IDLE] += state.images[new, EMBEDDED] + VISIBLE - now
-            now = state.images[new, EMBEDDED] + VISIBLE
-        if state.images[new, EMBEDDED] != UNKNOWN and state.images[new, EMBEDDED] + VISIBLE <= now:
+        if idle and state.images[EMBEDDED, new] + VISIBLE > now:
+            state.clock[STALLS + _C_IDLE] += state.images[EMBEDDED, new] + VISIBLE - now
+            now = state.images[EMBEDDED, new] + VISIBLE
+        if state.images[EMBEDDED, new] != UNKNOWN and state.images[EMBEDDED, new] + VISIBLE <= now:
             taken = new
             state.clock[TAKEN] += 1
     state.clock[NOW] = now
@@ -421,7 +421,7 @@ def replay(state: State, plan: Plan) -> int:
             slots += 1
         settle(state, plan)
         edge(state, plan, state.clock[NOW])
-        if state.images[plan.images - 1, FINISHED] != UNKNOWN:
+        if state.images[FINISHED, plan.images - 1] != UNKNOWN:
             edge(state, plan, FOREVER)
-            if state.images[:, ANSWERED].min() != UNKNOWN:
+            if state.images[ANSWERED].min() != UNKNOWN:
                 return slots

@@ -11,6 +11,7 @@ from ..engine.memories import TABLE_WORDS
 from ..engine.words import ceil_div
 from ..network.config import ViTConfig
 from .config import FlowConfig
+from .edge_times import EdgePlan, edge_plan
 from .head_norm import HeadNormUnit
 from .lane_unit import ARRIVAL_CYCLES, CREDIT_CYCLES, LONG_AGO
 from .matmul import MatmulUnit
@@ -26,6 +27,8 @@ from .table import SlotTable
 JOB_CYCLES = 2
 #: From the cycle in which tables of Exp are taken to the last word's write, beside the words: address, word, port.
 TABLE_WRITE_CYCLES = 2
+#: From the end of `hold` to the first slot at hand: the first word, the second one, the decoded slot.
+TABLE_FILL_CYCLES = 4
 #: Sets of tables of Exp: of the turn whose scores are made, and of the next one.
 TABLE_SETS = 2
 
@@ -67,14 +70,14 @@ class Latencies:
 
 @dataclass(frozen=True)
 class Edge:
-    """What happens beside the array, once an image.
+    """An edge in round numbers, whose pixels are always there: in place of an engine's own.
 
     Parameters
     ----------
     embed : int
-        Cycles of the patch embedding.
+        Cycles of the patch embedding of an image.
     tail : int
-        Cycles in which the last norm reads a finished image.
+        Cycles in which the last norm works on a finished image.
     classify : int
         Cycles of the classifier.
     banks : int
@@ -86,6 +89,42 @@ class Edge:
     classify: int
     banks: int
 
+    def plan(self) -> EdgePlan:
+        """Return the plan of such an edge: one pass an image."""
+        return EdgePlan(
+            events=np.array([[0, 1, 0], [0, 0, 0]], np.int64),
+            pieces=0,
+            passes=1,
+            slots=1 << 20,
+            banks=self.banks,
+            prefix=0,
+            pass_cycles=self.embed,
+            pass_read=self.embed,
+            leave=0,
+            leave_last=0,
+            class_cycles=self.classify,
+            class_read=self.classify,
+            class_leave=0,
+            class_done=self.classify,
+            pool=self.tail,
+            norm=self.tail,
+            captured=0,
+            x_stage=0,
+            quiet=0,
+        )
+
+
+def first_slot(flow: FlowConfig) -> int:
+    """Return the cycle in which a run's first slot is at hand, from that of its start on.
+
+    The core is reset in the next cycle, clears its memories of bits, and reads the first words of the table.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    """
+    return Operands(flow).clear_cycles + 2 + TABLE_FILL_CYCLES
+
 
 def plan_of(
     config: ViTConfig,
@@ -93,7 +132,7 @@ def plan_of(
     table: SlotTable,
     images: int,
     *,
-    edge: Edge,
+    edge: Edge | None = None,
     latencies: Latencies | None = None,
 ) -> Plan:
     """Return what is replayed.
@@ -105,9 +144,10 @@ def plan_of(
     table : SlotTable
     images : int
         Images of the run.
-    edge : Edge
+    edge : Edge, optional
+        In place of the engine's own; the first slot is in cycle 0 then.
     latencies : Latencies, optional
-        Those of the engine by default.
+        In place of those of the engine.
     """
     shape = TileShape(config, flow.engine.rows, flow.engine.columns)
     order = shape.qkv_order
@@ -129,10 +169,8 @@ def plan_of(
         table_words=config.num_heads * TABLE_WORDS,
         softmax=config.attn_mode == "softmax",
         head_norm=config.qk_mode == "layernorm",
-        embed=edge.embed,
-        tail=edge.tail,
-        classify=edge.classify,
-        banks=edge.banks,
+        begin=0 if edge else first_slot(flow),
+        edge=edge.plan() if edge else edge_plan(config, flow),
     )
 
 

@@ -8,12 +8,11 @@ time is a maximum of earlier ones plus a constant.
 from __future__ import annotations
 
 from ..system.jit import kernel
+from .edge_times import edge_until
 from .replay_state import (
     ANSWERED,
     COUNTED,
-    DENSE,
     EMBEDDED,
-    EMBEDS,
     FINISHED,
     FREE,
     IMAGE,
@@ -97,7 +96,7 @@ def _residual(state: State, plan: Plan) -> bool:
     if kind == _JOB_LAST:
         if of == plan.tiles - 1:
             image = state.turns[(tile // plan.tiles) % state.turns.shape[0], IMAGE]
-            state.images[image, FINISHED] = start + d.tiles[_ADD_WRITTEN, of]
+            state.images[FINISHED, image] = start + d.tiles[_ADD_WRITTEN, of]
         return True
     root = max(start + d.tiles[_ADD_SUMMED, of] + d.sum_root, state.units[_ROOT, FREE])
     state.units[_ROOT, FREE] = root + d.tiles[_ROOT_NEXT, of]
@@ -228,26 +227,11 @@ def settle(state: State, plan: Plan) -> None:
 
 @kernel()
 def edge(state: State, plan: Plan, now: int) -> None:
-    """Let dense go on up to a time: a finished image's logits first, else the next image's patches."""
-    while True:
-        tail, tail_at = UNKNOWN, _NEVER
-        for image in range(state.images.shape[0]):
-            if state.images[image, FINISHED] != UNKNOWN and state.images[image, ANSWERED] == UNKNOWN:
-                tail, tail_at = image, max(state.clock[DENSE], state.images[image, FINISHED] + VISIBLE)
-                break
-        embed_at, image = _NEVER, state.clock[EMBEDS]
-        if image < plan.images:
-            before = image - plan.banks
-            if before < 0:
-                embed_at = state.clock[DENSE]
-            elif state.images[before, ANSWERED] != UNKNOWN:
-                embed_at = max(state.clock[DENSE], state.images[before, ANSWERED] - plan.classify + VISIBLE)
-        if min(tail_at, embed_at) > now:
-            return
-        if tail_at <= embed_at:
-            state.images[tail, ANSWERED] = tail_at + plan.tail + plan.classify
-            state.clock[DENSE] = tail_at + plan.classify
-        else:
-            state.images[image, EMBEDDED] = embed_at + plan.embed
-            state.clock[DENSE] = embed_at + plan.embed
-            state.clock[EMBEDS] = image + 1
+    """Let the edge go on up to a cycle.
+
+    Parameters
+    ----------
+    state, plan
+    now : int
+    """
+    edge_until(state.edge, plan.edge, state.images[FINISHED], state.images[EMBEDDED], state.images[ANSWERED], now)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .edge_times import EdgePlan, EdgeState, edge_state
 from .streams import Stream
 
 
@@ -181,8 +182,9 @@ class Plan(NamedTuple):
         Words of the tables of Exp of a turn.
     softmax, head_norm : bool
         Whether scores and queries leave as sums.
-    embed, tail, classify, banks : int
-        Cycles of the patch embedding of an image; in which a finished image is read; of the classifier; banks of x.
+    begin : int
+        Cycle of the first slot, from the start of a run.
+    edge : EdgePlan
     """
 
     table: Any
@@ -202,10 +204,8 @@ class Plan(NamedTuple):
     table_words: int
     softmax: bool
     head_norm: bool
-    embed: int
-    tail: int
-    classify: int
-    banks: int
+    begin: int
+    edge: EdgePlan
 
 
 class State(NamedTuple):
@@ -230,11 +230,11 @@ class State(NamedTuple):
         Queues of the units: kind or head, tile, group, time, whether it is the last.
     units : [8, 3]
         When each unit can begin its next job; jobs that came, jobs that were done.
-    images : [images, 3]
+    images : [3, images]
         When an image's x is complete, its patches are embedded, its logits are there.
-    clock : [6 + 11]
-        Time; end of the last sums, and of the last written bits; when dense is free; images embedded; images taken;
-        then cycles without a step by `Cause`.
+    edge : EdgeState
+    clock : [4 + 11]
+        Time; end of the last sums, and of the last written bits; images taken; then cycles without a step by `Cause`.
     """
 
     given: Any
@@ -246,6 +246,7 @@ class State(NamedTuple):
     jobs: Any
     units: Any
     images: Any
+    edge: EdgeState
     clock: Any
 
 
@@ -254,7 +255,7 @@ OPERATIONS, STEPS, LAG = range(3)
 IMAGE, BLOCK, DECIDED, TABLED, COUNTED = range(5)
 FREE, PUSHED, POPPED = range(3)
 FINISHED, EMBEDDED, ANSWERED = range(3)
-NOW, SUMS_END, BITS_END, DENSE, EMBEDS, TAKEN, STALLS = range(7)
+NOW, SUMS_END, BITS_END, TAKEN, STALLS = range(5)
 
 
 def new_state(plan: Plan) -> State:
@@ -269,6 +270,7 @@ def new_state(plan: Plan) -> State:
         return np.full(shape, value, np.int64)
 
     clock = filled(0, STALLS + len(Cause))
+    clock[NOW] = plan.begin
     clock[SUMS_END] = clock[BITS_END] = -_DEPTH
     turns = filled(UNKNOWN, _DEPTH, COUNTED + 6)
     turns[:, COUNTED::2] = 0
@@ -281,6 +283,7 @@ def new_state(plan: Plan) -> State:
         needs=filled(0, len(Cause)),
         jobs=filled(0, len(Unit), _DEPTH, 5),
         units=filled(0, len(Unit), 3),
-        images=filled(UNKNOWN, plan.images, 3),
+        images=filled(UNKNOWN, 3, plan.images),
+        edge=edge_state(plan.edge, plan.images),
         clock=clock,
     )

@@ -55,7 +55,7 @@ def trace(plan: Plan) -> list[Taken]:
     """
     state, found = new_state(plan), list[Taken]()
     position = [-int(lag) for lag in plan.streams[LAG]]
-    while UNKNOWN in state.images[:, ANSWERED]:
+    while UNKNOWN in state.images[ANSWERED]:
         for name in plan.table:
             stream = Stream(int(name))
             place = position[stream]
@@ -77,6 +77,6 @@ def trace(plan: Plan) -> list[Taken]:
             found.append(Taken(int(state.clock[NOW]) - steps, stream, turn, tile, operation, work))
         settle(state, plan)
         edge(state, plan, state.clock[NOW])
-        if state.images[plan.images - 1, FINISHED] != UNKNOWN:
+        if state.images[FINISHED, plan.images - 1] != UNKNOWN:
             edge(state, plan, FOREVER)
     return found

@@ -21,7 +21,7 @@ from ..network.network import IntNetwork
 from .config import FlowConfig
 from .head_norm import HeadNormUnit
 from .layout import QKV_ROWS, FlowLayout
-from .memories import core_memories, head_eps
+from .memories import head_eps
 from .residual_add import ResidualAddUnit
 from .settings import WEIGHTED, setting_bits, settings_of, table_words
 from .sign_norm import SignNormUnit
@@ -66,14 +66,8 @@ def flow_words(network: IntNetwork, flow: FlowConfig, table: SlotTable) -> Words
     values = settings_of(config, flow, table)
     settings = [pack_fields([values[name]], bits, f"settings.{name}") for name, bits in setting_bits(flow).items()]
     words = {"settings": {0: settings}, "slots": {0: table_words(table)}} | blocks
-    _check_room(words, _memories(flow))
+    _check_room(words, load_memories(flow))
     return words
-
-
-def _memories(flow: FlowConfig) -> dict[str, LoadMemory]:
-    """Memories that these words are for."""
-    units = ResidualAddUnit(flow), SignNormUnit(flow), HeadNormUnit(flow)
-    return core_memories(flow) | {name: memory for unit in units for name, memory in unit.load_memories.items()}
 
 
 def _check_room(words: Words, memories: dict[str, LoadMemory]) -> None:

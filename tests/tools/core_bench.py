@@ -13,6 +13,7 @@ from bivit.hw.parts.contents import Contents
 from bivit.hw.slots.core import Core
 from bivit.sim.flow.array import slot
 from bivit.sim.flow.config import FlowConfig
+from bivit.sim.flow.edge_times import no_edge
 from bivit.sim.flow.expected import Expected
 from bivit.sim.flow.layout import FlowLayout
 from bivit.sim.flow.memories import LOADED
@@ -21,7 +22,6 @@ from bivit.sim.flow.replay import settle
 from bivit.sim.flow.replay_state import (
     BLOCK,
     EMBEDDED,
-    EMBEDS,
     FINISHED,
     IMAGE,
     LAG,
@@ -61,12 +61,12 @@ class Prediction:
         edge = Edge(embed=1, tail=1, classify=1, banks=flow.images + 2)
         self.plan = plan = plan_of(network.config, flow, table, len(embedded), edge=edge)
         self.state = state = new_state(plan)
-        state.images[:, EMBEDDED] = embedded
-        state.clock[EMBEDS] = len(embedded)
+        state.images[EMBEDDED] = embedded
+        no_edge(state.edge)
         #: Cycles without a step up to the last operation, by `Cause`.
         self.stalls = np.zeros(len(Cause), np.int64)
         self.issues = list(self._slots(table))
-        self.finished = state.images[:, FINISHED].tolist()
+        self.finished = state.images[FINISHED].tolist()
 
     def _slots(self, table: SlotTable) -> Iterator[Issue]:
         """Take slots until all images are finished."""
@@ -74,7 +74,7 @@ class Prediction:
         position = -plan.streams[LAG]
         while True:
             for stream in table.slots:
-                if (state.images[:, FINISHED] != UNKNOWN).all():
+                if (state.images[FINISHED] != UNKNOWN).all():
                     return
                 place = int(position[stream])
                 position[stream] += 1

@@ -47,7 +47,7 @@ def test_a_table_of_a_block_has_every_operation_once_and_fills_seven_tenths() ->
     assert slots > 0
     ideal = DEEP.depth * SHAPE.tiles * SHAPE.tile_steps
     assert state.clock[NOW] == 4 * ideal + state.clock[STALLS:].sum()
-    finished = state.images[:, FINISHED]
+    finished = state.images[FINISHED]
     assert SHAPE.packing * ideal / ((finished[-1] - finished[0]) / 3) >= 0.7
 
 
@@ -57,7 +57,7 @@ def test_more_room_is_not_slower() -> None:
     for flow in (narrow, FLOW):
         slots, state = replayed(DEEP, flow, table_of(PRIORITY, flow), 3)
         assert slots > 0
-        cycles.append(state.images[-1, FINISHED])
+        cycles.append(state.images[FINISHED, -1])
     assert cycles[1] <= cycles[0]
 
 
