@@ -4,7 +4,8 @@ import random
 from typing import Any
 
 import pytest
-from array_bench import Bench, array_unit
+from array_bench import Bench
+from array_model import array_unit
 
 from bivit.sim.flow.matmul import MatmulUnit
 

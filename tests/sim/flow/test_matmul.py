@@ -1,6 +1,6 @@
 """Description of the array: times of an operation by its way, and shapes of its memories."""
 
-from array_bench import array_unit
+from array_model import array_unit
 
 from bivit.sim.engine.words import WORD
 
