@@ -10,6 +10,7 @@ from ...sim.engine.config import EngineConfig
 from ...sim.flow.edge_settings import EDGE_SETTINGS
 from ..parts.component import Component
 from ..parts.connect import connect
+from ..parts.countdown import Countdown
 from ..parts.stream import beat_layout
 
 _BITS = dict(EDGE_SETTINGS)
@@ -87,20 +88,16 @@ class PixelFrame(Component):
         self._drop(m, beat, stopped, fault)
         return m
 
-    def _image_end(self, m: Module, taken: Signal) -> Signal:
+    def _image_end(self, m: Module, taken: Signal) -> Value:
         """Count beats and rows of patches; return whether the beat is an image's last."""
-        beat, strip = Signal.like(self.strip_beats), Signal.like(self.strips)
-        last_beat, last_strip = Signal.like(beat), Signal.like(strip)
-        strip_end, image_end = Signal(), Signal()
-        m.d.sync += [last_beat.eq(self.strip_beats - 1), last_strip.eq(self.strips - 1)]
-        m.d.comb += [strip_end.eq(beat == last_beat), image_end.eq(strip_end & (strip == last_strip))]
-        with m.If(taken):
-            m.d.sync += beat.eq(beat + 1)
-            with m.If(strip_end):
-                m.d.sync += [beat.eq(0), strip.eq(strip + 1)]
-        with m.If((taken & (image_end | self.pixels.payload.last)) | self.start):
-            m.d.sync += [beat.eq(0), strip.eq(0)]
-        return image_end
+        m.submodules.beat_count = beats = Countdown(len(self.strip_beats))
+        m.submodules.strip_count = strips = Countdown(len(self.strips))
+        m.d.comb += [
+            *(connect(count.start, self.start) for count in (beats, strips)),
+            *(connect(beats.count, self.strip_beats), connect(strips.count, self.strips)),
+            *(connect(beats.step, taken), strips.step.eq(taken & beats.last)),
+        ]
+        return beats.last & strips.last
 
     def _images(self, m: Module, taking: Signal, stopped: Signal, fault: Value, whole: Value) -> None:
         """Count the images to come, and lower the limit by those that will not."""
