@@ -121,7 +121,7 @@ class ExpSearch(Component):
             connect(write.addr, self.write.addr[len(number) :]),
             connect(write.data, self.write.data),
         ]
-        tau = registered_read(m, store, table, "tau_word")
+        tau = registered_read(m, store, table, "tau_read")
         m.d.sync += [self.z_en.eq(valid.any()), connect(self.z_value, waiting[0])]
         left = unit.count_stage - unit.sum_stage - 1
         m.d.comb += [
