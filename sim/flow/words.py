@@ -21,6 +21,7 @@ from ..network.network import IntNetwork
 from .config import FlowConfig
 from .head_norm import HeadNormUnit
 from .layout import QKV_ROWS, FlowLayout
+from .machine import load_memories
 from .memories import head_eps
 from .residual_add import ResidualAddUnit
 from .settings import WEIGHTED, setting_bits, settings_of, table_words
