@@ -8,7 +8,7 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.sim import Simulator
 
 from bivit.hw.parts.popcount import Features
-from bivit.hw.units.xnor_dot import XnorDot
+from bivit.hw.parts.xnor_dot import XnorDot
 from bivit.sim.bits import pack
 from bivit.sim.engine.pipeline import XNOR_DOT_CYCLES
 from bivit.sim.reference.prepare import grouped

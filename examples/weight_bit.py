@@ -26,10 +26,10 @@ from bivit.hw.datapath import Datapath
 from bivit.hw.loader import Loader
 from bivit.hw.parts.memory import LoadableMemory
 from bivit.hw.parts.popcount import Features
+from bivit.hw.parts.xnor_dot import XnorDot
 from bivit.hw.units.bit_store import BitStore
 from bivit.hw.units.matmul import Matmul
 from bivit.hw.units.xnor_array import XnorArray
-from bivit.hw.units.xnor_dot import XnorDot
 from bivit.model import BiViT, Checkpoint, export_network, load_checkpoint, load_dataset, save_checkpoint
 from bivit.model.data.dataset import take
 from bivit.model.vit.fold import flips

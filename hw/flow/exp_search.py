@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
@@ -84,7 +84,7 @@ class ExpSearch(Component):
         some, every = Signal(reset_less=True), Signal(reset_less=True)
         last_entry = self._entries(m, 0, at_read)
         m.d.sync += [some.eq(limit <= EXP_ZERO), every.eq(last_entry >= limit)]
-        position: Value = Signal(0)
+        position: Value = Const(0, 0)
         for step in range(1, unit.search_steps + 1):
             entry = self._entries(m, step, Cat(position, at_read))
             before = delayed(m, position, 2, f"position_delay_{step}")
@@ -121,7 +121,7 @@ class ExpSearch(Component):
             connect(write.addr, self.write.addr[len(number) :]),
             connect(write.data, self.write.data),
         ]
-        tau = registered_read(m, store, table, "tau_word")
+        tau = registered_read(m, store, table, "tau_read")
         m.d.sync += [self.z_en.eq(valid.any()), connect(self.z_value, waiting[0])]
         left = unit.count_stage - unit.sum_stage - 1
         m.d.comb += [

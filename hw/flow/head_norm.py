@@ -21,6 +21,19 @@ from .norm_lanes import row_bits, row_sums
 from .part_memory import PartMemory
 
 
+def head_bits(unit: HeadNormUnit) -> data.StructLayout:
+    """Bits of HeadNorm: the job's tag, row group, its rows that the tile has, word of the row, and the lanes."""
+    fields = {
+        "en": 1,
+        "tag": unit.tag_bits,
+        "group": unit.most_groups.bit_length(),
+        "here": unit.side,
+        "word": unit.most_words.bit_length(),
+        "data": unit.lanes,
+    }
+    return data.StructLayout(fields)
+
+
 class HeadNorm(Component):
     """``bit[c] = ((N*x[c] - S1) << Ft) >= Theta[c] * R`` with x = Scale * acc, of one tile and head a job.
 
@@ -42,8 +55,8 @@ class HeadNorm(Component):
     sums_en, sums_last, sums_end, sums : In
         Sums of `drain_rows` rows, row after row, of one column group after the other; whether they are the last ones of
         their column group, and of their job.
-    bits : Out
-        Bits, when its `en`: the job's tag, row group, word of the row, and the lanes.
+    bits : Out(head_bits)
+        Bits, when its `en`.
     sums_read : Out(1)
         Pulse: the slot of a job's sums is free.
     done : Out(1)
@@ -57,13 +70,6 @@ class HeadNorm(Component):
     def __init__(self, unit: HeadNormUnit):
         self.unit, self.flow, self.widths = unit, unit.flow, unit.widths
         memories, widths = unit.memories, unit.widths
-        bits = {
-            "en": 1,
-            "tag": unit.tag_bits,
-            "group": unit.most_groups.bit_length(),
-            "word": unit.most_words.bit_length(),
-            "data": unit.lanes,
-        }
         stats = {
             "en": 1,
             "addr": unit.address_bits(memories["head_rows"].depth),
@@ -79,7 +85,7 @@ class HeadNorm(Component):
                 "sums_last": In(1),
                 "sums_end": In(1),
                 "sums": In(memories["head_queue"].width),
-                "bits": Out(data.StructLayout(bits)),
+                "bits": Out(head_bits(unit)),
                 "sums_read": Out(1),
                 "done": Out(1),
                 "stats": Out(data.StructLayout(stats)),
@@ -195,12 +201,13 @@ class HeadNorm(Component):
         columns = delayed(m, reader.columns, u.compare_stage - 1, "column_mask")
         rows = delayed(m, reader.here, u.compare_stage, "row_mask")
         mask = Cat(columns & rows[row].replicate(u.columns) for row in range(u.side))
-        word = Signal(u.lanes, reset_less=True)
-        m.d.sync += [word.eq(bits & mask), self.sums_read.eq(reader.end)]
+        word, here = Signal(u.lanes, reset_less=True), Signal(u.side, reset_less=True)
+        m.d.sync += [word.eq(bits & mask), connect(here, rows), self.sums_read.eq(reader.end)]
         place = delayed(m, Cat(reader.held.tag, reader.group, reader.word), u.bits_stage, "place_delay")
         m.d.comb += [
             self.bits.en.eq(delay_flag(m, reader.active, u.bits_stage, "bits_line")),
             Cat(self.bits.tag, self.bits.group, self.bits.word).eq(place),
+            connect(self.bits.here, here),
             connect(self.bits.data, word),
             self.done.eq(delay_flag(m, reader.final, u.bits_stage, "done_line")),
         ]

@@ -26,7 +26,8 @@ class ResidualAdd(Component):
 
     A job takes row group after row group, the parts of its rows one after the other. Where a norm follows, the new x,
     shifted right by `norm_shift`, is staged as well, and each row's S1 and S2 are summed up over the column groups of
-    the tile; after its last group the rows' S1 and R go to SignNorm. A job that loads does only that, with a whole tile.
+    the tile; after its last group the rows' S1 and R go to SignNorm. A job that loads only does that, with a whole
+    tile.
 
     Timing: `ResidualAddUnit.times` and `ResidualAddUnit.roots`. A job with sums is given with the first word of its
     sums, or before; jobs are taken in the order in which they are given, one a cycle at most.
@@ -44,7 +45,7 @@ class ResidualAdd(Component):
     sums_en, sums_last, sums : In
         Sums of `drain_rows` rows, row after row, and whether they are the last ones of their job.
     x_read : Out(read_port)
-        Reader of x, data one cycle after the address.
+        Reader of x, data one cycle after the address; `en` tells the addresses that count.
     x_write : Out(write_port)
         The new word of x.
     staged : Out(write_port)
@@ -76,7 +77,7 @@ class ResidualAdd(Component):
                 "sums_en": In(1),
                 "sums_last": In(1),
                 "sums": In(unit.memories["residual_queue"].width),
-                "x_read": Out(read_port(unit.x_addr_bits, word)),
+                "x_read": Out(read_port(unit.x_addr_bits, word, strobed=True)),
                 "x_write": Out(write_port(unit.x_addr_bits, word)),
                 "staged": Out(write_port(unit.address_bits(staging.depth), staging.width)),
                 "stats": Out(stats_write(unit)),
@@ -284,6 +285,7 @@ class ResidualAdd(Component):
         read = delayed(m, x_addr, u.x_read_stage - 1, "x_read_delay")
         m.d.comb += [
             connect(self.x_read.addr, read),
+            self.x_read.en.eq(delay_flag(m, walk.active, u.x_read_stage, "x_read_line")),
             connect(self.x_write.addr, delayed(m, read, u.write_stage - u.x_read_stage, "x_write_delay")),
             connect(self.staged.addr, delayed(m, staged_addr, u.write_stage - 1, "staged_delay")),
             self.staged.en.eq(delay_flag(m, walk.active & held.norm, u.write_stage, "staged_en")),
@@ -296,9 +298,7 @@ class ResidualAdd(Component):
         m.d.sync += lanes.eq(counted)
         m.d.comb += [connect(count.i.as_value(), lanes), connect(self.saturations, count.o[: len(self.saturations)])]
 
-    def _statistics(
-        self, m: Module, walk: GroupWalk, held: data.View, new: list[Value], mask: list[Value]
-    ) -> None:
+    def _statistics(self, m: Module, walk: GroupWalk, held: data.View, new: list[Value], mask: list[Value]) -> None:
         """Stage the new x, and sum it up where it holds channels of the tile's rows."""
         u = self.unit
         m.submodules.statistics = s = self.statistics

@@ -12,6 +12,12 @@ from ..parts.connect import connect
 from .jobs import Credits
 from .part_walk import PartWalk
 
+#: What is handed on of the walk.
+_WALKED = (
+    *("part", "addr", "top_part", "top_addr", "place"),
+    *("active", "row", "chunk", "chunk_end", "row_end", "end"),
+)
+
 
 class ScoreWalk(Component):
     """Starts a job when there is one, the one before is through, and there is room for its results.
@@ -34,6 +40,8 @@ class ScoreWalk(Component):
         A job is taken; its first address follows.
     keys, table : Out
         Keys in the last chunk of the job that is walked, 0 for all; its table of Exp.
+    part, addr, top_part, top_addr, place, active, row, chunk, chunk_end, row_end, end : Out
+        As of `PartWalk`.
     """
 
     def __init__(self, unit: SoftmaxUnit):
@@ -48,6 +56,7 @@ class ScoreWalk(Component):
                 "start": Out(1),
                 "keys": Out(unit.job_bits["tail"]),
                 "table": Out(unit.job_bits["table"]),
+                **{name: self.walk.signature.members[name] for name in _WALKED},
             }
         )
 
@@ -67,6 +76,7 @@ class ScoreWalk(Component):
             connect(walk.rows, coming.rows),
             connect(walk.chunks, coming.chunks),
             connect(walk.cycles, coming.cycles),
+            *(connect(getattr(self, name), getattr(walk, name)) for name in _WALKED),
         ]
         m.d.sync += [fresh.eq(~self.start), connect(coming, self.job)]
         with m.If(self.start):

@@ -18,6 +18,19 @@ from .norm_lanes import channel_mask, row_bits
 from .row_statistics import stats_write
 
 
+def sign_bits(unit: SignNormUnit) -> data.StructLayout:
+    """Bits of SignNorm: which ring and slot, row group, word of the row, and the lanes."""
+    fields = {
+        "en": 1,
+        "ring": 1,
+        "slot": unit.address_bits(unit.flow.norm_slots),
+        "group": unit.most_groups.bit_length(),
+        "word": unit.words(unit.flow.engine.max_embed_dim).bit_length(),
+        "data": unit.lanes,
+    }
+    return data.StructLayout(fields)
+
+
 class SignNorm(Component):
     """``bit[c] = ((N*x[c] - S1) << Ft) >= Theta[c] * R`` of a tile of staged x: row group after row group.
 
@@ -40,8 +53,8 @@ class SignNorm(Component):
         A tile; that its first rows' S1 and R are about to be there.
     norm_free : In(2)
         Pulse: a slot of norm1, of norm2 is free.
-    bits : Out
-        Bits, when its `en`: which ring and slot, row group, word of the row, and the lanes.
+    bits : Out(sign_bits)
+        Bits, when its `en`.
     staging_free, staging_slot : Out
         Pulse: which slot of the staged x has been read.
     norm_full : Out(2)
@@ -55,14 +68,6 @@ class SignNorm(Component):
         self.fields = data.StructLayout(unit.tile)
         staging = unit.memories["staging"]
         self.most_words = unit.words(unit.flow.engine.max_embed_dim)
-        bits = {
-            "en": 1,
-            "ring": 1,
-            "slot": unit.address_bits(unit.flow.norm_slots),
-            "group": unit.most_groups.bit_length(),
-            "word": self.most_words.bit_length(),
-            "data": unit.lanes,
-        }
         super().__init__(
             {
                 "staged": In(write_port(unit.address_bits(staging.depth), staging.width)),
@@ -71,7 +76,7 @@ class SignNorm(Component):
                 "tile": In(self.fields),
                 "tile_ready": In(1),
                 "norm_free": In(2),
-                "bits": Out(data.StructLayout(bits)),
+                "bits": Out(sign_bits(unit)),
                 "staging_free": Out(1),
                 "staging_slot": Out(unit.source.slot_bits),
                 "norm_full": Out(2),

@@ -117,7 +117,7 @@ class Softmax(Component):
 
     def _reads(self, m: Module, reader: ScoreWalk, number: int, late: int) -> None:
         """Connect one reader of the queue: m of its rows, and `late` cycles later the chunk."""
-        port, walk = self.queue.readers[number], reader.walk
+        port, walk = self.queue.readers[number], reader
         scores = delayed(m, Cat(walk.part, walk.addr), late, f"addr_delay_{number}")
         m.d.comb += [
             connect(port.slot, reader.slot),
@@ -130,7 +130,7 @@ class Softmax(Component):
 
     def _sums(self, m: Module, reader: ScoreWalk) -> None:
         """SUM: scores and m (stage 2), m - p (3), Exp (4, 5), the trees, Z; then on to the search."""
-        unit, walk = self.unit, reader.walk
+        unit, walk = self.unit, reader
         tables = self.tables
         scores = self.queue.readers[0].scores
         index = Signal(data.ArrayLayout(self.score_bits, unit.lanes), reset_less=True)
@@ -164,7 +164,7 @@ class Softmax(Component):
 
     def _compare(self, m: Module, reader: ScoreWalk) -> None:
         """COMPARE: m and the count (stage 2), their difference and the scores (3), bits (4)."""
-        unit, walk, flow = self.unit, reader.walk, self.unit.flow
+        unit, walk, flow = self.unit, reader, self.unit.flow
         m.submodules.attention_room = room = Credits(flow.attention_slots, flow.attention_slots)
         m.d.comb += [
             connect(room.give, self.attention_freed),

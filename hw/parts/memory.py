@@ -99,7 +99,8 @@ class LoadableMemory(Component):
         """Build the banks as one memory, the bank being the top address bit."""
         m = Module()
         beats = self.spec.beats
-        init = first_words(platform, self.spec)
+        # A memory may have the first beats only of the words of its id.
+        init = [word & (1 << 64 * beats) - 1 for word in first_words(platform, self.spec)]
         m.submodules.store = store = memory.Memory(shape=64 * beats, depth=2 << self.addr_bits, init=init)
         write = store.write_port(granularity=64 if beats > 1 else None)
         # The register is outside of the port: synthesis then proves that reads and writes never meet, since their

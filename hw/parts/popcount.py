@@ -69,6 +69,21 @@ class Features:
             return Cat(*levels)
         return Cat(*levels, *(self._bilinear(level) for level in levels if len(level) >= 3))
 
+    def registered(self, m: Module, operand: Value, name: str, *, weights: bool) -> Signal:
+        """Return all features three cycles after the operand: registers of it, of both stages."""
+        stage_1 = Signal(WORD, name=f"{name}_operand", reset_less=True)
+        levels01, level2 = self.first_stage(m, stage_1, name, weights=weights)
+        stage_2 = Signal(len(levels01), name=f"{name}_levels01", reset_less=True)
+        stage_2_top = Signal(len(level2), name=f"{name}_level2", reset_less=True)
+        stage_3 = Signal(self.width, name=f"{name}_features", reset_less=True)
+        m.d.sync += [
+            stage_1.eq(operand),
+            stage_2.eq(levels01),
+            stage_2_top.eq(level2),
+            stage_3.eq(self.second_stage(m, stage_2, stage_2_top, name, weights=weights)),
+        ]
+        return stage_3
+
     @staticmethod
     def _bilinear(level: Value) -> Value:
         a, b, c = _thirds(level)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.config import EngineConfig
@@ -10,7 +10,7 @@ from ...sim.engine.words import WORD
 from ..parts.component import Component
 from ..parts.connect import connect
 from ..parts.popcount import Features
-from .xnor_dot import XnorDot
+from ..parts.xnor_dot import XnorDot
 
 
 class XnorArray(Component):
@@ -62,8 +62,8 @@ class XnorArray(Component):
         """Build features, dot units and drain."""
         m = Module()
         rows, columns, bits = self.engine.rows, self.engine.columns, self.engine.acc_bits
-        a = [self._features(m, self.a.word_select(r, WORD), f"a{r}", weights=False) for r in range(rows)]
-        w = [self._features(m, self.w.word_select(c, WORD), f"w{c}", weights=True) for c in range(columns)]
+        a = [self.features.registered(m, self.a.word_select(r, WORD), f"a{r}", weights=False) for r in range(rows)]
+        w = [self.features.registered(m, self.w.word_select(c, WORD), f"w{c}", weights=True) for c in range(columns)]
         sums = []
         for r in range(rows):
             for c in range(columns):
@@ -82,18 +82,3 @@ class XnorArray(Component):
                 m.d.sync += drain[r].eq(Mux(self.capture, Cat(*sums[r * columns : (r + 1) * columns]), below))
         m.d.comb += connect(self.o, drain[0])
         return m
-
-    def _features(self, m: Module, operand: Value, name: str, *, weights: bool) -> Signal:
-        """Register an operand and its features in three stages."""
-        stage_1 = Signal(WORD, name=f"{name}_operand", reset_less=True)
-        levels01, level2 = self.features.first_stage(m, stage_1, name, weights=weights)
-        stage_2 = Signal(len(levels01), name=f"{name}_levels01", reset_less=True)
-        stage_2_top = Signal(len(level2), name=f"{name}_level2", reset_less=True)
-        stage_3 = Signal(self.features.width, name=f"{name}_features", reset_less=True)
-        m.d.sync += [
-            stage_1.eq(operand),
-            stage_2.eq(levels01),
-            stage_2_top.eq(level2),
-            stage_3.eq(self.features.second_stage(m, stage_2, stage_2_top, name, weights=weights)),
-        ]
-        return stage_3

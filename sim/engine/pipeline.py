@@ -30,7 +30,7 @@ def divide_cycles(power: int) -> int:
     return power + 2
 
 
-#: `hw.units.xnor_dot.XnorDot`: from features to the sum that includes them.
+#: `hw.parts.xnor_dot.XnorDot`: from features to the sum that includes them.
 XNOR_DOT_CYCLES = 4
 #: `hw.units.xnor_array.XnorArray`: from operands to the sums that include them: one register, two of features, the dot.
 XNOR_ARRAY_CYCLES = 3 + XNOR_DOT_CYCLES

@@ -9,6 +9,7 @@ from .replay_state import (
     BITS_END,
     BLOCK,
     COUNTED,
+    DECIDED,
     EMBEDDED,
     FINISHED,
     IMAGE,
@@ -18,6 +19,7 @@ from .replay_state import (
     STALLS,
     STEPS,
     SUMS_END,
+    TABLED,
     TAKEN,
     UNKNOWN,
     Cause,
@@ -35,106 +37,170 @@ from .streams import Part, Stream
 _SCORES, _CONTEXT, _PROJ, _FC1, _FC2, _QKV = (int(stream) for stream in Stream)
 _KEY, _QUERY, _VALUE = (int(part) for part in Part)
 _R_RESIDUAL, _R_HEAD, _R_SCORE, _R_ATTENTION, _R_NORM1, _R_NORM2, _R_QUERY = (int(ring) for ring in list(Ring)[:7])
-_R_KEYS, _R_VALUES, _R_CONTEXT, _R_HIDDEN, _R_STAGING1, _R_STAGING2 = (int(ring) for ring in list(Ring)[7:])
+_R_KEYS, _R_VALUES, _R_CONTEXT, _R_HIDDEN, _R_STAGING1, _R_STAGING2 = (int(ring) for ring in list(Ring)[7:13])
 _NORM1, _NORM2, _CONTEXT_BITS, _HIDDEN_BITS, _QUERY_BITS = (int(ready) for ready in Ready)
-_RESIDUAL, _SIGN, _STATS, _APPLY, _SUM, _COMPARE, _ROOT = (int(unit) for unit in Unit)
+_RESIDUAL, _SIGN, _STATS, _APPLY, _SUM, _COMPARE, _ROOT, _TABLES = (int(unit) for unit in Unit)
 _WRITTEN = int(Of.WRITTEN)
-_DRAIN, _WRITER, _OPERAND, _ATTENTION, _KEYS, _VALUES, _ROOM, _GHOST, _IDLE = (int(cause) for cause in Cause)
+_C_TURN, _C_IDLE, _C_OPERAND, _C_TABLES, _C_KEYS, _C_VALUES, _C_ATTENTION = (int(cause) for cause in list(Cause)[:7])
+_C_ROOM, _C_DRAIN, _C_WRITER, _C_GHOST = (int(cause) for cause in list(Cause)[7:])
+_CAUSES = len(Cause)
 _JOB_PROJ, _JOB_FC2, _JOB_LAST, _JOB_LOAD = (int(job) for job in Job)
+
+#: From a stream's last slot of a turn to its first slot of the next one: turn, what its lane works on, addresses.
+TURN_CYCLES = 3
+#: From the decision what a lane works on next to slots of fc2 that depend on it, and to those of QKV, which work on it.
+DECIDED_CYCLES, NEXT_TURN_CYCLES = 1, 3
+#: From a decision to the first cycle in which its tables of Exp can be taken: the job is put and queued.
+TABLE_JOB_CYCLES = 3
+
+
+@kernel()
+def _continues(state: State, plan: Plan, turn: int) -> bool:
+    """Whether the lane of a turn goes on with its image's next block."""
+    at = turn % state.turns.shape[0]
+    return state.turns[at, IMAGE] != UNKNOWN and state.turns[at, BLOCK] < plan.depth - 1
+
+
+@kernel()
+def _follow(state: State, plan: Plan, turn: int, image: int, block: int, when: int) -> None:
+    """Note what the lane of a turn works on in its next one, and have its tables of Exp loaded."""
+    after = (turn + plan.lanes) % state.turns.shape[0]
+    state.turns[after, IMAGE], state.turns[after, BLOCK] = image, block
+    state.turns[after, DECIDED], state.turns[after, TABLED] = when, UNKNOWN
+    state.turns[(after + 1) % state.turns.shape[0], DECIDED] = UNKNOWN
+    if image != UNKNOWN and plan.softmax:
+        _push(state, _TABLES, 0, turn + plan.lanes, 0, when + TABLE_JOB_CYCLES, 1)
+
+
+@kernel()
+def decide_block(state: State, plan: Plan, turn: int) -> None:
+    """Let the lane of a turn go on with its image's next block, if there is one and it is not decided.
+
+    That is so as soon as fc2 is ready for the turn.
+
+    Parameters
+    ----------
+    state, plan
+    turn : int
+    """
+    at, after = turn % state.turns.shape[0], (turn + plan.lanes) % state.turns.shape[0]
+    if state.turns[after, DECIDED] == UNKNOWN and _continues(state, plan, turn):
+        _follow(state, plan, turn, state.turns[at, IMAGE], state.turns[at, BLOCK] + 1, state.streams[_FC2] - 1)
 
 
 @kernel()
 def _next_image(state: State, plan: Plan, turn: int) -> None:
-    """Decide what the lane of a turn works on in its next one: the next block, a new image, or nothing."""
-    depth, now = state.turns.shape[0], state.clock[NOW]
-    image, block = state.turns[turn % depth, IMAGE], state.turns[turn % depth, BLOCK]
-    after = (turn + plan.lanes) % depth
-    if image != UNKNOWN and block < plan.depth - 1:
-        state.turns[after, IMAGE], state.turns[after, BLOCK] = image, block + 1
-        return
-    state.turns[after, IMAGE], state.turns[after, BLOCK] = UNKNOWN, UNKNOWN
+    """Decide whether a lane that does not go on takes a new image, now that fc2 has come to its turn."""
+    depth = state.turns.shape[0]
+    image = state.turns[turn % depth, IMAGE]
+    now = state.clock[NOW]
+    if state.streams[_FC2] > now:
+        state.clock[STALLS + _C_TURN] += state.streams[_FC2] - now
+        now = state.streams[_FC2]
     new = state.clock[TAKEN]
-    if new == plan.images:
-        return
-    edge(state, plan, now)
-    idle = image == UNKNOWN
-    for other in range(1, plan.lanes):
-        idle = idle and state.turns[(turn + other) % depth, IMAGE] == UNKNOWN
-    if idle and state.images[new, EMBEDDED] == UNKNOWN:
-        edge(state, plan, FOREVER)
-    if idle and state.images[new, EMBEDDED] + VISIBLE > now:
-        state.clock[STALLS + _IDLE] += state.images[new, EMBEDDED] + VISIBLE - now
-        state.clock[NOW] = now = state.images[new, EMBEDDED] + VISIBLE
-    if state.images[new, EMBEDDED] != UNKNOWN and state.images[new, EMBEDDED] + VISIBLE <= now:
-        state.turns[after, IMAGE], state.turns[after, BLOCK] = new, 0
-        state.clock[TAKEN] += 1
+    taken = UNKNOWN
+    if new < plan.images:
+        edge(state, plan, now)
+        idle = image == UNKNOWN
+        for other in range(1, plan.lanes):
+            idle = idle and state.turns[(turn + other) % depth, IMAGE] == UNKNOWN
+        if idle and state.images[EMBEDDED, new] == UNKNOWN:
+            edge(state, plan, FOREVER)
+        if idle and state.images[EMBEDDED, new] + VISIBLE > now:
+            state.clock[STALLS + _C_IDLE] += state.images[EMBEDDED, new] + VISIBLE - now
+            now = state.images[EMBEDDED, new] + VISIBLE
+        if state.images[EMBEDDED, new] != UNKNOWN and state.images[EMBEDDED, new] + VISIBLE <= now:
+            taken = new
+            state.clock[TAKEN] += 1
+    state.clock[NOW] = now
+    _follow(state, plan, turn, taken, 0 if taken != UNKNOWN else UNKNOWN, now)
 
 
 @kernel()
-def _later(when: int, cause: int, other: int, other_cause: int) -> tuple[int, int]:
-    """Return the later of two needs; one that is not known makes both unknown."""
-    if when == UNKNOWN or other == UNKNOWN:
-        return UNKNOWN, cause if when == UNKNOWN else other_cause
-    return (other, other_cause) if other > when else (when, cause)
+def _need(state: State, cause: int, when: int) -> None:
+    """Add what an operation waits for; one that is not known makes its cause unknown."""
+    before = state.needs[cause]
+    state.needs[cause] = UNKNOWN if when == UNKNOWN or before == UNKNOWN else max(before, when)
 
 
 @kernel()
-def _space(state: State, plan: Plan, ring: int, when: int, cause: int) -> tuple[int, int]:
+def _space(state: State, plan: Plan, ring: int) -> None:
     """Add the need of a slot."""
     room = _room(state, plan, ring)
-    return _later(when, cause, room if room == UNKNOWN else room + VISIBLE, _ROOM)
+    _need(state, _C_ROOM, room if room == UNKNOWN else room + VISIBLE)
 
 
 @kernel()
-def _operand(at: int, when: int, cause: int, own: int) -> tuple[int, int]:
+def _operand(state: State, cause: int, at: int) -> None:
     """Add the need of an operand."""
-    return _later(when, cause, at if at == UNKNOWN else at + VISIBLE, own)
+    _need(state, cause, at if at == UNKNOWN else at + VISIBLE)
 
 
 @kernel()
-def _needs(state: State, plan: Plan, stream: int, tile: int, number: int) -> tuple[int, int]:
-    """When an operation can be issued as far as credits are concerned, and what it waits for longest."""
-    when, cause = 0, _OPERAND
+def _turn_needs(state: State, plan: Plan, stream: int, tile: int, number: int) -> None:
+    """Add what even a slot needs that has nothing to do: the stream's turn, and what is decided for it."""
+    _need(state, _C_TURN, state.streams[stream])
+    if number == 0 and tile % plan.tiles == 0:
+        turn = tile // plan.tiles + plan.lanes
+        decided = state.turns[turn % state.turns.shape[0], DECIDED]
+        if stream == _QKV:
+            _need(state, _C_TURN, decided if decided == UNKNOWN else decided + NEXT_TURN_CYCLES)
+        elif stream == _FC2:
+            _need(state, _C_TURN, 0 if decided == UNKNOWN else decided + DECIDED_CYCLES)
+    if stream == _FC2 and number == 0 and _norm_follows(state, plan, tile):
+        _space(state, plan, _R_STAGING1)
+
+
+@kernel()
+def _norm_follows(state: State, plan: Plan, tile: int) -> bool:
+    """Whether the lane works on something in its next turn, so that behind fc2 of this tile there is a norm."""
+    return state.turns[(tile // plan.tiles + plan.lanes) % state.turns.shape[0], IMAGE] != UNKNOWN
+
+
+@kernel()
+def _needs(state: State, plan: Plan, stream: int, tile: int, number: int) -> None:
+    """Add what an operation waits for as far as operands and slots are concerned."""
     turn, at = tile // plan.tiles, tile % state.tiles.shape[0]
     first = number == 0
     if stream == _QKV:
         part, group = plan.qkv[0, number], plan.qkv[1, number]
         if first:
-            when, cause = _operand(state.tiles[at, _NORM1], when, cause, _OPERAND)
-            when, cause = _space(state, plan, _R_QUERY, when, cause)
+            _operand(state, _C_OPERAND, state.tiles[at, _NORM1])
+            _space(state, plan, _R_QUERY)
             if tile % plan.tiles == 0:
-                when, cause = _space(state, plan, _R_KEYS, when, cause)
-                when, cause = _space(state, plan, _R_VALUES, when, cause)
+                _space(state, plan, _R_KEYS)
+                _space(state, plan, _R_VALUES)
         if part != _VALUE and plan.head_norm and group % plan.head_groups == 0:
-            when, cause = _space(state, plan, _R_HEAD, when, cause)
+            _space(state, plan, _R_HEAD)
     elif stream == _SCORES:
         if first:
-            when, cause = _operand(state.tiles[at, _QUERY_BITS], when, cause, _OPERAND)
-            when, cause = _operand(_whole(state, plan, _KEY, turn), when, cause, _KEYS)
+            _operand(state, _C_OPERAND, state.tiles[at, _QUERY_BITS])
+            if tile % plan.tiles == 0:
+                _operand(state, _C_KEYS, _whole(state, plan, _KEY, turn))
+                if plan.softmax:
+                    _operand(state, _C_TABLES, state.turns[turn % state.turns.shape[0], TABLED])
         if number % plan.key_groups == 0:
-            when, cause = _space(state, plan, _R_SCORE if plan.softmax else _R_ATTENTION, when, cause)
+            _space(state, plan, _R_SCORE if plan.softmax else _R_ATTENTION)
     elif stream == _CONTEXT:
         if number % plan.head_groups == 0:
-            when, cause = _operand(state.tiles[at, HEADS + number // plan.head_groups], when, cause, _ATTENTION)
+            _operand(state, _C_ATTENTION, state.tiles[at, HEADS + number // plan.head_groups])
         if first:
-            when, cause = _operand(_whole(state, plan, _VALUE, turn), when, cause, _VALUES)
-            when, cause = _space(state, plan, _R_CONTEXT, when, cause)
+            if tile % plan.tiles == 0:
+                _operand(state, _C_VALUES, _whole(state, plan, _VALUE, turn))
+            _space(state, plan, _R_CONTEXT)
     elif stream == _PROJ:
-        when, cause = _space(state, plan, _R_RESIDUAL, when, cause)
+        _space(state, plan, _R_RESIDUAL)
         if first:
-            when, cause = _operand(state.tiles[at, _CONTEXT_BITS], when, cause, _OPERAND)
-            when, cause = _space(state, plan, _R_STAGING2, when, cause)
+            _operand(state, _C_OPERAND, state.tiles[at, _CONTEXT_BITS])
+            _space(state, plan, _R_STAGING2)
     elif stream == _FC1:
         if first:
-            when, cause = _operand(state.tiles[at, _NORM2], when, cause, _OPERAND)
-            when, cause = _space(state, plan, _R_HIDDEN, when, cause)
+            _operand(state, _C_OPERAND, state.tiles[at, _NORM2])
+            _space(state, plan, _R_HIDDEN)
     else:
-        when, cause = _space(state, plan, _R_RESIDUAL, when, cause)
+        _space(state, plan, _R_RESIDUAL)
         if first:
-            when, cause = _operand(state.tiles[at, _HIDDEN_BITS], when, cause, _OPERAND)
-            if state.turns[turn % state.turns.shape[0], BLOCK] < plan.depth - 1:
-                when, cause = _space(state, plan, _R_STAGING1, when, cause)
-    return when, cause
+            _operand(state, _C_OPERAND, state.tiles[at, _HIDDEN_BITS])
 
 
 @kernel()
@@ -147,8 +213,15 @@ def _leaves(plan: Plan, stream: int, number: int) -> tuple[bool, bool]:
 
 
 @kernel()
-def earliest(state: State, plan: Plan, stream: int, tile: int, number: int) -> tuple[int, int]:
-    """When an operation can be issued, but for the array itself, and what it waits for longest.
+def _works(state: State, plan: Plan, stream: int, tile: int) -> bool:
+    """Whether a slot of a tile has something to do."""
+    turn = tile // plan.tiles + (plan.lanes if stream == _QKV else 0)
+    return state.turns[turn % state.turns.shape[0], IMAGE] != UNKNOWN
+
+
+@kernel()
+def earliest(state: State, plan: Plan, stream: int, tile: int, number: int) -> int:
+    """When a slot can pass, but for the array itself, or `UNKNOWN`; by cause that is in `needs`.
 
     Parameters
     ----------
@@ -156,14 +229,17 @@ def earliest(state: State, plan: Plan, stream: int, tile: int, number: int) -> t
     stream, tile, number : int
         As of `slot`.
     """
-    when, cause = _needs(state, plan, stream, tile, number)
-    steps = plan.streams[STEPS, stream]
-    sums, bits = _leaves(plan, stream, number)
-    if sums:
-        when, cause = _later(when, cause, max(0, state.clock[SUMS_END] + plan.drain - steps), _DRAIN)
-    if bits:
-        when, cause = _later(when, cause, max(0, state.clock[BITS_END] + plan.writer_gap - steps), _WRITER)
-    return when, cause
+    state.needs[:] = 0
+    _turn_needs(state, plan, stream, tile, number)
+    if _works(state, plan, stream, tile):
+        _needs(state, plan, stream, tile, number)
+        steps = plan.streams[STEPS, stream]
+        sums, bits = _leaves(plan, stream, number)
+        if sums:
+            _need(state, _C_DRAIN, max(0, state.clock[SUMS_END] + plan.drain - steps))
+        if bits:
+            _need(state, _C_WRITER, max(0, state.clock[BITS_END] + plan.writer_gap - steps))
+    return state.needs.max() if state.needs.min() != UNKNOWN else UNKNOWN
 
 
 @kernel()
@@ -190,8 +266,7 @@ def _follows(state: State, plan: Plan, stream: int, tile: int, number: int, end:
         if number == 0:
             state.credits[_R_HIDDEN, 0] += 1
         if last:
-            # The last word is read in the last step of fc2.
-            state.tiles[at, _HIDDEN_BITS] = captured + plan.durations.bits - (plan.streams[STEPS, _FC2] - 1)
+            state.tiles[at, _HIDDEN_BITS] = captured + plan.durations.bits
             _give(state, _R_NORM2, end)
             state.tiles[at, _NORM2] = UNKNOWN
     else:
@@ -209,7 +284,7 @@ def _forget(state: State, plan: Plan, part: int, tile: int) -> None:
 def _qkv_follows(state: State, plan: Plan, tile: int, number: int, end: int) -> None:
     captured, d = end + plan.durations.capture, plan.durations
     part, group = plan.qkv[0, number], plan.qkv[1, number]
-    written = captured + d.bits + d.tiles[_WRITTEN, tile % plan.tiles]
+    written = captured + d.rows + d.tiles[_WRITTEN, tile % plan.tiles]
     if number == 0:
         state.credits[_R_QUERY, 0] += 1
         if tile % plan.tiles == 0:
@@ -251,9 +326,9 @@ def _scores_follow(state: State, plan: Plan, tile: int, number: int, end: int) -
 @kernel()
 def _residual_follows(state: State, plan: Plan, stream: int, tile: int, number: int, end: int) -> None:
     turn, at = tile // plan.tiles, tile % state.tiles.shape[0]
-    final = stream == _FC2 and state.turns[turn % state.turns.shape[0], BLOCK] == plan.depth - 1
-    if number == 0 and not final:
-        state.credits[_R_STAGING2 if stream == _PROJ else _R_STAGING1, 0] += 1
+    final = stream == _FC2 and not _continues(state, plan, turn)
+    if number == 0 and stream == _PROJ:
+        state.credits[_R_STAGING2, 0] += 1
     state.credits[_R_RESIDUAL, 0] += 1
     last = number == plan.streams[OPERATIONS, stream] - 1
     kind = _JOB_PROJ if stream == _PROJ else _JOB_LAST if final else _JOB_FC2
@@ -265,20 +340,21 @@ def _residual_follows(state: State, plan: Plan, stream: int, tile: int, number: 
     elif last:
         _give(state, _R_HIDDEN, end)
         state.tiles[at, _HIDDEN_BITS] = UNKNOWN
-        if final:
-            _load(state, plan, turn, tile)
 
 
 @kernel()
-def _load(state: State, plan: Plan, turn: int, tile: int) -> None:
-    """Let ResidualAdd read a tile of the image that the lane takes next, if it takes one."""
-    after = (turn + plan.lanes) % state.turns.shape[0]
-    if state.turns[after, IMAGE] != UNKNOWN and state.turns[after, BLOCK] == 0:
-        groups = plan.streams[OPERATIONS, _FC2]
-        for group in range(groups):
-            _push(
-                state, _RESIDUAL, _JOB_LOAD, tile, group, state.clock[NOW] + plan.durations.arrive, group == groups - 1
-            )
+def _passes(state: State, plan: Plan, stream: int, tile: int, number: int) -> None:
+    """What follows from any slot, whether it has something to do or not."""
+    last = number == plan.streams[OPERATIONS, stream] - 1
+    if stream == _FC2 and _norm_follows(state, plan, tile):
+        if number == 0:
+            state.credits[_R_STAGING1, 0] += 1
+        if last and not _continues(state, plan, tile // plan.tiles):
+            # A tile of a new image is read: behind the sums of the image before, or at once.
+            when = state.clock[NOW] + plan.durations.job + plan.durations.arrive
+            _push(state, _RESIDUAL, _JOB_LOAD, tile, 0, 0 if _works(state, plan, stream, tile) else when, 1)
+    if last and tile % plan.tiles == plan.tiles - 1:
+        state.streams[stream] = state.clock[NOW] + TURN_CYCLES
 
 
 @kernel()
@@ -291,33 +367,33 @@ def slot(state: State, plan: Plan, stream: int, tile: int, number: int) -> bool:
     stream, tile, number : int
         Its stream, the tile of all turns, the operation of the tile.
     """
-    depth = state.turns.shape[0]
     turn = tile // plan.tiles
     if stream == _FC2 and number == 0 and tile % plan.tiles == 0:
-        _next_image(state, plan, turn)
-    of = turn + plan.lanes if stream == _QKV else turn
-    if state.turns[of % depth, IMAGE] == UNKNOWN:
-        if stream == _FC2 and number == plan.streams[OPERATIONS, _FC2] - 1:
-            _load(state, plan, turn, tile)
-        state.clock[NOW] += 1
-        state.clock[STALLS + _GHOST] += 1
-        return True
+        decide_block(state, plan, turn)
+        if state.turns[(turn + plan.lanes) % state.turns.shape[0], DECIDED] == UNKNOWN:
+            _next_image(state, plan, turn)
     settle(state, plan)
-    when, cause = earliest(state, plan, stream, tile, number)
-    if when == UNKNOWN:
+    if earliest(state, plan, stream, tile, number) == UNKNOWN:
         return False
-    steps, now = plan.streams[STEPS, stream], state.clock[NOW]
+    for cause in range(_CAUSES):
+        wait = state.needs[cause] - state.clock[NOW]
+        if wait > 0:
+            state.clock[STALLS + cause] += wait
+            state.clock[NOW] += wait
+    if not _works(state, plan, stream, tile):
+        _passes(state, plan, stream, tile, number)
+        state.clock[NOW] += 1
+        state.clock[STALLS + _C_GHOST] += 1
+        return True
+    end = state.clock[NOW] + plan.streams[STEPS, stream]
     sums, bits = _leaves(plan, stream, number)
-    if when > now:
-        state.clock[STALLS + cause] += when - now
-        now = when
-    end = now + steps
-    state.clock[NOW] = end
     if sums:
         state.clock[SUMS_END] = end
     if bits:
         state.clock[BITS_END] = end
     _follows(state, plan, stream, tile, number, end)
+    _passes(state, plan, stream, tile, number)
+    state.clock[NOW] = end
     return True
 
 
@@ -337,7 +413,7 @@ def replay(state: State, plan: Plan) -> int:
             position[stream] += 1
             if place < 0:
                 state.clock[NOW] += 1
-                state.clock[STALLS + _GHOST] += 1
+                state.clock[STALLS + _C_GHOST] += 1
             elif not slot(
                 state, plan, stream, place // plan.streams[OPERATIONS, stream], place % plan.streams[OPERATIONS, stream]
             ):
@@ -345,7 +421,7 @@ def replay(state: State, plan: Plan) -> int:
             slots += 1
         settle(state, plan)
         edge(state, plan, state.clock[NOW])
-        if state.images[plan.images - 1, FINISHED] != UNKNOWN:
+        if state.images[FINISHED, plan.images - 1] != UNKNOWN:
             edge(state, plan, FOREVER)
-            if state.images[:, ANSWERED].min() != UNKNOWN:
+            if state.images[ANSWERED].min() != UNKNOWN:
                 return slots

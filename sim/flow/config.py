@@ -44,7 +44,7 @@ class FlowConfig:
     softmax_lanes : int
         Scores a cycle of the sums of Exp, and of the comparison.
     value_rows : int
-        Rows of bits that are written to the values in a cycle: a power of two.
+        Rows of bits that are written to the values in a cycle: a power of two, at most `columns`.
     images : int
         Images in flight, 1 to 8.
     dense_patches, dense_channels : int
@@ -88,8 +88,8 @@ class FlowConfig:
             self._check_lanes(name)
         check(self.head_norm_lanes <= 64, f"head_norm_lanes must be at most 64, got {self.head_norm_lanes}")
         check(
-            self.value_rows > 0 and self.value_rows & (self.value_rows - 1) == 0,
-            f"value_rows must be a power of two, got {self.value_rows}",
+            0 < self.value_rows <= self.engine.columns and self.value_rows & (self.value_rows - 1) == 0,
+            f"value_rows must be a power of two, at most columns ({self.engine.columns}), got {self.value_rows}",
         )
         check(1 <= self.images <= _MOST_IMAGES, f"images must be 1 to {_MOST_IMAGES}, got {self.images}")
         self._check_dense()

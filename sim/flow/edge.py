@@ -98,8 +98,8 @@ class EdgeUnit:
 
     @property
     def bank_words(self) -> int:
-        """Words of an image of x."""
-        return self.flow.engine.max_tiles * self.tile_words
+        """Addresses of an image of x."""
+        return ResidualAddUnit(self.flow).bank_words
 
     @property
     def banks(self) -> int:

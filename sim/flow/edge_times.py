@@ -164,6 +164,17 @@ def edge_state(plan: EdgePlan, images: int) -> EdgeState:
     )
 
 
+def no_edge(state: EdgeState) -> None:
+    """Let nothing be embedded: whoever has a state says when images are.
+
+    Parameters
+    ----------
+    state : EdgeState
+    """
+    state.clock[_IMAGE] = len(state.normed)
+    state.clock[_EVENT] = _NEVER
+
+
 @kernel()
 def pixels_come(state: EdgeState, plan: EdgePlan) -> None:
     """Let pixels come as far as slots of the ring are known to be free.

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import check
-from .array import earliest, slot
+from .array import decide_block, earliest, slot
 from .replay import settle
 from .replay_state import IMAGE, NOW, OPERATIONS, UNKNOWN, Plan, State, new_state
 from .streams import Stream
@@ -74,7 +74,9 @@ def _first(state: State, plan: Plan, position: dict[Stream, int], priority: Sequ
             continue  # fc2 has not begun the turn in which it is decided what this one works on
         if state.turns[of % state.turns.shape[0], IMAGE] == UNKNOWN:
             return stream
-        when, _ = earliest(state, plan, int(stream), number, operation)
+        if stream is Stream.FC2 and operation == 0 and number % plan.tiles == 0:
+            decide_block(state, plan, turn)
+        when = earliest(state, plan, int(stream), number, operation)
         if when == UNKNOWN:
             continue
         when = max(when, state.clock[NOW])

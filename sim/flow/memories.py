@@ -57,7 +57,7 @@ def core_memories(flow: FlowConfig) -> dict[str, LoadMemory]:
     engine, operands = flow.engine, Operands(flow)
     depth, columns, heads = engine.max_depth, engine.columns, engine.max_heads
     return {
-        "settings": loaded("settings", 64, 64),
+        "settings": loaded("settings", 64, 128),
         "slots": loaded("slots", SLOTS_PER_WORD * SLOT_BITS, engine.program_words),
         "weights": loaded("weights", columns * WORD, operands.weight_depth),
         "preload": loaded("preload", columns * engine.acc_bits, operands.preload_depth),

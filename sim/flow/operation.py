@@ -192,7 +192,7 @@ class Operands:
         token, rows: of the tile: its first token and its tokens; first, sums_dst: of values: whether their sums begin
         at 0, and their word; end: the last group of a job of HeadNorm; set, head: of the scores' table; done: `Done`.
         """
-        flow, engine = self.flow, self.flow.engine
+        engine = self.flow.engine
         steps = max(self.embed_words, self.token_words, self.context_words, self.hidden_words)
         row_bits = (max(self.row_depths.values()) - 1).bit_length()
         column_bits = (max(self.key_depth, self.value_depth) - 1).bit_length()

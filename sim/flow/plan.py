@@ -7,17 +7,34 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..engine.memories import TABLE_WORDS
 from ..engine.words import ceil_div
 from ..network.config import ViTConfig
 from .config import FlowConfig
+from .edge_times import EdgePlan, edge_plan
 from .head_norm import HeadNormUnit
 from .lane_unit import ARRIVAL_CYCLES, CREDIT_CYCLES, LONG_AGO
+from .matmul import MatmulUnit
+from .operation import Operands
 from .replay_state import Durations, Of, Plan
 from .residual_add import ResidualAddUnit
 from .sign_norm import SignNormUnit
 from .softmax import SoftmaxUnit
 from .streams import Stream, TileShape
 from .table import SlotTable
+
+#: From a slot to the job that it gives a unit: its fields, and Eps.
+JOB_CYCLES = 2
+#: From the cycle in which tables of Exp are taken to the last word's write, beside the words: address, word, port.
+TABLE_WRITE_CYCLES = 2
+#: From the end of `hold` to the first slot at hand: the first word, the second one, the decoded slot.
+TABLE_FILL_CYCLES = 4
+#: Sets of tables of Exp: of the turn whose scores are made, and of the next one.
+TABLE_SETS = 2
+
+
+#: From a slot to its operation at the array's port.
+ISSUE_CYCLES = 1
 
 
 @dataclass(frozen=True)
@@ -29,23 +46,38 @@ class Latencies:
     capture : int
         From the end of an operation's steps to the first word of its sums.
     bits : int
-        From there to bits that can be read.
+        From there to bits of a whole tile that can be read.
+    rows : int
+        From there to bits, and sums of values, that are written row by row, beside the rows themselves.
     """
 
-    capture: int = 11
-    bits: int = 2
+    capture: int
+    bits: int
+    rows: int
+
+    @classmethod
+    def of(cls, flow: FlowConfig) -> Latencies:
+        """Return those of an engine.
+
+        Parameters
+        ----------
+        flow : FlowConfig
+        """
+        unit = MatmulUnit(flow)
+        row = unit.times(0, 0, unit.flow.value_rows).rows_end - 1
+        return cls(unit.capture + ISSUE_CYCLES, unit.bits, row - unit.capture)
 
 
 @dataclass(frozen=True)
 class Edge:
-    """What happens beside the array, once an image.
+    """An edge in round numbers, whose pixels are always there: in place of an engine's own.
 
     Parameters
     ----------
     embed : int
-        Cycles of the patch embedding.
+        Cycles of the patch embedding of an image.
     tail : int
-        Cycles in which the last norm reads a finished image.
+        Cycles in which the last norm works on a finished image.
     classify : int
         Cycles of the classifier.
     banks : int
@@ -57,9 +89,51 @@ class Edge:
     classify: int
     banks: int
 
+    def plan(self) -> EdgePlan:
+        """Return the plan of such an edge: one pass an image."""
+        return EdgePlan(
+            events=np.array([[0, 1, 0], [0, 0, 0]], np.int64),
+            pieces=0,
+            passes=1,
+            slots=1 << 20,
+            banks=self.banks,
+            prefix=0,
+            pass_cycles=self.embed,
+            pass_read=self.embed,
+            leave=0,
+            leave_last=0,
+            class_cycles=self.classify,
+            class_read=self.classify,
+            class_leave=0,
+            class_done=self.classify,
+            pool=self.tail,
+            norm=self.tail,
+            captured=0,
+            x_stage=0,
+            quiet=0,
+        )
+
+
+def first_slot(flow: FlowConfig) -> int:
+    """Return the cycle in which a run's first slot is at hand, from that of its start on.
+
+    The core is reset in the next cycle, clears its memories of bits, and reads the first words of the table.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    """
+    return Operands(flow).clear_cycles + 2 + TABLE_FILL_CYCLES
+
 
 def plan_of(
-    config: ViTConfig, flow: FlowConfig, table: SlotTable, images: int, *, latencies: Latencies, edge: Edge
+    config: ViTConfig,
+    flow: FlowConfig,
+    table: SlotTable,
+    images: int,
+    *,
+    edge: Edge | None = None,
+    latencies: Latencies | None = None,
 ) -> Plan:
     """Return what is replayed.
 
@@ -70,8 +144,10 @@ def plan_of(
     table : SlotTable
     images : int
         Images of the run.
-    latencies : Latencies
-    edge : Edge
+    edge : Edge, optional
+        In place of the engine's own; the first slot is in cycle 0 then.
+    latencies : Latencies, optional
+        In place of those of the engine.
     """
     shape = TileShape(config, flow.engine.rows, flow.engine.columns)
     order = shape.qkv_order
@@ -79,8 +155,8 @@ def plan_of(
         table=_array(table.slots),
         streams=np.array([[by[stream] for stream in Stream] for by in (shape.operations, shape.steps, table.lag)]),
         qkv=np.array([[int(part) for part, _ in order], [group for _, group in order]]),
-        slots=_array(ring_slots(shape, flow)),
-        durations=_durations(shape, flow, latencies),
+        slots=_array(ring_slots(flow)),
+        durations=_durations(shape, flow, latencies or Latencies.of(flow)),
         lanes=flow.images,
         images=images,
         tiles=shape.tiles,
@@ -89,28 +165,28 @@ def plan_of(
         head_groups=shape.head_groups,
         key_groups=shape.key_groups,
         drain=flow.drain_cycles,
-        writer_gap=ceil_div(flow.engine.rows, flow.value_rows),
+        writer_gap=MatmulUnit(flow).writer_gap,
+        table_words=config.num_heads * TABLE_WORDS,
         softmax=config.attn_mode == "softmax",
         head_norm=config.qk_mode == "layernorm",
-        embed=edge.embed,
-        tail=edge.tail,
-        classify=edge.classify,
-        banks=edge.banks,
+        begin=0 if edge else first_slot(flow),
+        edge=edge.plan() if edge else edge_plan(config, flow),
     )
 
 
-def ring_slots(shape: TileShape, flow: FlowConfig) -> list[int]:
-    """Return the slots of every `replay_state.Ring`: queries of two images, keys and values of one more than in flight.
+def ring_slots(flow: FlowConfig) -> list[int]:
+    """Return the slots of every `replay_state.Ring`.
 
     Parameters
     ----------
-    shape : TileShape
     flow : FlowConfig
     """
     sums = [flow.residual_slots, flow.head_slots, flow.score_slots]
     bits = [flow.attention_slots, flow.norm_slots, flow.norm_slots]
-    whole = [2 * shape.tiles, flow.images + 1, flow.images + 1]
-    return [*sums, *bits, *whole, flow.context_slots, flow.hidden_slots, flow.staging_slots, flow.staging_slots]
+    operands = Operands(flow)
+    whole = [operands.query_slots, operands.image_slots, operands.image_slots]
+    staging = [flow.staging_slots, flow.staging_slots]
+    return [*sums, *bits, *whole, flow.context_slots, flow.hidden_slots, *staging, TABLE_SETS]
 
 
 def _durations(shape: TileShape, flow: FlowConfig, latencies: Latencies) -> Durations:
@@ -157,7 +233,11 @@ def _durations(shape: TileShape, flow: FlowConfig, latencies: Latencies) -> Dura
         root_sign=1 - sign.stats_read_stage,
         root_apply=1 - head.stats_read_stage,
         credit=CREDIT_CYCLES,
-        load=1,
+        job=JOB_CYCLES,
+        query_write=MatmulUnit.write_cycles,
+        key_write=MatmulUnit.key_write_cycles,
+        rows=latencies.rows,
+        tables=TABLE_WRITE_CYCLES,
     )
 
 

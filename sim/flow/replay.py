@@ -8,17 +8,18 @@ time is a maximum of earlier ones plus a constant.
 from __future__ import annotations
 
 from ..system.jit import kernel
+from .edge_times import edge_until
 from .replay_state import (
     ANSWERED,
     COUNTED,
-    DENSE,
     EMBEDDED,
-    EMBEDS,
     FINISHED,
     FREE,
     IMAGE,
+    OPERATIONS,
     POPPED,
     PUSHED,
+    TABLED,
     UNKNOWN,
     Job,
     Of,
@@ -28,14 +29,15 @@ from .replay_state import (
     State,
     Unit,
 )
-from .streams import Part
+from .streams import Part, Stream
 
 #: The numbers of what is named in `streams` and `replay_state`, for numba.
 _KEY, _QUERY, _VALUE = (int(part) for part in Part)
+_PROJ = int(Stream.PROJ)
 _R_RESIDUAL, _R_HEAD, _R_SCORE, _R_ATTENTION, _R_NORM1, _R_NORM2, _R_QUERY = (int(ring) for ring in list(Ring)[:7])
-_R_KEYS, _R_VALUES, _R_CONTEXT, _R_HIDDEN, _R_STAGING1, _R_STAGING2 = (int(ring) for ring in list(Ring)[7:])
+_R_KEYS, _R_VALUES, _R_CONTEXT, _R_HIDDEN, _R_STAGING1, _R_STAGING2, _R_TABLES = (int(ring) for ring in list(Ring)[7:])
 _NORM1, _NORM2, _CONTEXT_BITS, _HIDDEN_BITS, _QUERY_BITS = (int(ready) for ready in Ready)
-_RESIDUAL, _SIGN, _STATS, _APPLY, _SUM, _COMPARE, _ROOT = (int(unit) for unit in Unit)
+_RESIDUAL, _SIGN, _STATS, _APPLY, _SUM, _COMPARE, _ROOT, _TABLES = (int(unit) for unit in Unit)
 _ADD_NEXT, _ADD_READ, _ADD_WRITTEN, _ADD_SUMMED, _ROOT_NEXT, _ROOTED, _SIGN_NEXT, _SIGN_FULL = (
     int(one) for one in list(Of)[:8]
 )
@@ -78,19 +80,14 @@ def _push(state: State, unit: int, kind: int, tile: int, group: int, when: int, 
 
 @kernel()
 def _residual(state: State, plan: Plan) -> bool:
-    """Do the next job of ResidualAdd, if there is one and its room is known, and behind a tile's last one its roots."""
+    """Do the next job of ResidualAdd, if there is one, and behind a tile's last one its roots."""
     if state.units[_RESIDUAL, POPPED] == state.units[_RESIDUAL, PUSHED]:
         return False
-    kind, tile, group, when, last = state.jobs[_RESIDUAL, state.units[_RESIDUAL, POPPED] % state.jobs.shape[1]]
+    kind, tile, _, when, last = state.jobs[_RESIDUAL, state.units[_RESIDUAL, POPPED] % state.jobs.shape[1]]
     d, of = plan.durations, tile % plan.tiles
-    if kind == _JOB_LOAD and group == 0:
-        room = _room(state, plan, _R_STAGING1)
-        if room == UNKNOWN:
-            return False
-        state.credits[_R_STAGING1, 0] += 1
-        when = max(when, room + d.load)
     state.units[_RESIDUAL, POPPED] += 1
-    start = max(state.units[_RESIDUAL, FREE], when)
+    groups = plan.streams[OPERATIONS, _PROJ] if kind == _JOB_LOAD else 1
+    start = max(state.units[_RESIDUAL, FREE], when) + (groups - 1) * d.tiles[_ADD_NEXT, of]
     state.units[_RESIDUAL, FREE] = start + d.tiles[_ADD_NEXT, of]
     if kind != _JOB_LOAD:
         _give(state, _R_RESIDUAL, start + d.tiles[_ADD_READ, of])
@@ -99,7 +96,7 @@ def _residual(state: State, plan: Plan) -> bool:
     if kind == _JOB_LAST:
         if of == plan.tiles - 1:
             image = state.turns[(tile // plan.tiles) % state.turns.shape[0], IMAGE]
-            state.images[image, FINISHED] = start + d.tiles[_ADD_WRITTEN, of]
+            state.images[FINISHED, image] = start + d.tiles[_ADD_WRITTEN, of]
         return True
     root = max(start + d.tiles[_ADD_SUMMED, of] + d.sum_root, state.units[_ROOT, FREE])
     state.units[_ROOT, FREE] = root + d.tiles[_ROOT_NEXT, of]
@@ -161,7 +158,8 @@ def _head(state: State, plan: Plan) -> bool:
     apply = max(state.units[_APPLY, FREE], start + d.tiles[_HEAD_ROOTED, of] + d.root_apply)
     state.units[_APPLY, FREE] = apply + d.tiles[_APPLY_NEXT, of]
     _give(state, _R_HEAD, apply + d.tiles[_APPLY_NEXT, of])
-    _written(state, plan, part, tile, apply + d.tiles[_APPLY_DONE, of])
+    write = d.key_write if part == _KEY else d.query_write
+    _written(state, plan, part, tile, apply + d.tiles[_APPLY_DONE, of] + write)
     return True
 
 
@@ -194,7 +192,27 @@ def _compare(state: State, plan: Plan) -> bool:
     start = max(state.units[_COMPARE, FREE], when, room + d.credit)
     state.units[_COMPARE, FREE] = start + d.tiles[_COMPARE_NEXT, of]
     _give(state, _R_SCORE, start + d.tiles[_SCORE_FREE, of])
-    state.tiles[tile % state.tiles.shape[0], HEADS + head] = start + d.tiles[_ATTENTION_FULL, of]
+    full = start + d.tiles[_ATTENTION_FULL, of]
+    state.tiles[tile % state.tiles.shape[0], HEADS + head] = full
+    if of == plan.tiles - 1 and head == plan.heads - 1:
+        _give(state, _R_TABLES, full)
+    return True
+
+
+@kernel()
+def _tables(state: State, plan: Plan) -> bool:
+    """Load the next turn's tables of Exp."""
+    if state.units[_TABLES, POPPED] == state.units[_TABLES, PUSHED]:
+        return False
+    _, turn, _, when, _ = state.jobs[_TABLES, state.units[_TABLES, POPPED] % state.jobs.shape[1]]
+    room = _room(state, plan, _R_TABLES)
+    if room == UNKNOWN:
+        return False
+    state.units[_TABLES, POPPED] += 1
+    state.credits[_R_TABLES, 0] += 1
+    start = max(state.units[_TABLES, FREE], when, room + VISIBLE)
+    state.units[_TABLES, FREE] = start + plan.table_words + 1
+    state.turns[turn % state.turns.shape[0], TABLED] = start + plan.table_words + plan.durations.tables
     return True
 
 
@@ -204,31 +222,16 @@ def settle(state: State, plan: Plan) -> None:
     moved = True
     while moved:
         moved = _residual(state, plan) or _sign(state, plan) or _head(state, plan)
-        moved = _sum(state, plan) or _compare(state, plan) or moved
+        moved = _sum(state, plan) or _compare(state, plan) or _tables(state, plan) or moved
 
 
 @kernel()
 def edge(state: State, plan: Plan, now: int) -> None:
-    """Let dense go on up to a time: a finished image's logits first, else the next image's patches."""
-    while True:
-        tail, tail_at = UNKNOWN, _NEVER
-        for image in range(state.images.shape[0]):
-            if state.images[image, FINISHED] != UNKNOWN and state.images[image, ANSWERED] == UNKNOWN:
-                tail, tail_at = image, max(state.clock[DENSE], state.images[image, FINISHED] + VISIBLE)
-                break
-        embed_at, image = _NEVER, state.clock[EMBEDS]
-        if image < plan.images:
-            before = image - plan.banks
-            if before < 0:
-                embed_at = state.clock[DENSE]
-            elif state.images[before, ANSWERED] != UNKNOWN:
-                embed_at = max(state.clock[DENSE], state.images[before, ANSWERED] - plan.classify + VISIBLE)
-        if min(tail_at, embed_at) > now:
-            return
-        if tail_at <= embed_at:
-            state.images[tail, ANSWERED] = tail_at + plan.tail + plan.classify
-            state.clock[DENSE] = tail_at + plan.classify
-        else:
-            state.images[image, EMBEDDED] = embed_at + plan.embed
-            state.clock[DENSE] = embed_at + plan.embed
-            state.clock[EMBEDS] = image + 1
+    """Let the edge go on up to a cycle.
+
+    Parameters
+    ----------
+    state, plan
+    now : int
+    """
+    edge_until(state.edge, plan.edge, state.images[FINISHED], state.images[EMBEDDED], state.images[ANSWERED], now)

@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .edge_times import EdgePlan, EdgeState, edge_state
+from .streams import Stream
+
 
 class Ring(IntEnum):
     """Buffers whose slots are taken and given back in order."""
@@ -24,6 +27,7 @@ class Ring(IntEnum):
     HIDDEN = 10
     STAGING1 = 11
     STAGING2 = 12
+    TABLES = 13
 
 
 class Ready(IntEnum):
@@ -37,7 +41,7 @@ class Ready(IntEnum):
 
 
 class Job(IntEnum):
-    """What a job of ResidualAdd is: proj, fc2 with a norm behind it, fc2 of the last block, the first x of an image."""
+    """What a job of ResidualAdd is: proj, fc2 with a norm behind it, fc2 of the last block, a tile of a new image."""
 
     PROJ = 0
     FC2 = 1
@@ -55,20 +59,28 @@ class Unit(IntEnum):
     SUM = 4
     COMPARE = 5
     ROOT = 6
+    TABLES = 7
 
 
 class Cause(IntEnum):
-    """Why the array takes no step."""
+    """Why the array takes no step: of what an operation waits for, the first one in this order counts.
 
-    DRAIN = 0
-    VALUE_WRITER = 1
+    TURN: what its lane works on is being looked up; IDLE: no image is there; OPERAND: its row operand; TABLES: Exp;
+    KEYS, VALUES, ATTENTION: operands; ROOM: a slot for what it makes; DRAIN, VALUE_WRITER: the way out is taken;
+    GHOST: the slot has nothing to do.
+    """
+
+    TURN = 0
+    IDLE = 1
     OPERAND = 2
-    ATTENTION = 3
+    TABLES = 3
     KEYS = 4
     VALUES = 5
-    ROOM = 6
-    GHOST = 7
-    IDLE = 8
+    ATTENTION = 6
+    ROOM = 7
+    DRAIN = 8
+    VALUE_WRITER = 9
+    GHOST = 10
 
 
 #: Not known yet.
@@ -118,8 +130,16 @@ class Durations(NamedTuple):
         From the last word of sums to the start of a job of ResidualAdd or HeadNorm, and of softmax.
     sum_root, root_sign, root_apply : int
         From S1 and S2 to the root, from the root to SignNorm and to HeadNorm's comparison, at least.
-    credit, load : int
-        From a pulse that gives a slot back to a job that waited for it: of a ring of bits, of the staged x.
+    credit : int
+        From a pulse that gives a slot of a ring of bits back to a job that waited for it.
+    job : int
+        From a slot to the job without sums that it gives ResidualAdd.
+    query_write, key_write : int
+        From the last bits of HeadNorm to their write.
+    rows : int
+        From the first row of bits at the row writer to bits, and sums, that can be read, beside the rows themselves.
+    tables : int
+        From the first word of a turn's tables of Exp to the end of the last one's write, beside the words themselves.
     """
 
     tiles: Any
@@ -131,7 +151,11 @@ class Durations(NamedTuple):
     root_sign: int
     root_apply: int
     credit: int
-    load: int
+    job: int
+    query_write: int
+    key_write: int
+    rows: int
+    tables: int
 
 
 class Plan(NamedTuple):
@@ -145,7 +169,7 @@ class Plan(NamedTuple):
         Operations of a tile, steps of an operation, and lag, by stream.
     qkv : [2, operations of QKV]
         Part and group that each makes.
-    slots : [13]
+    slots : [14]
         Of each ring.
     durations : Durations
     lanes, images, tiles, heads, depth : int
@@ -154,10 +178,13 @@ class Plan(NamedTuple):
         Column groups of a head, and of all tokens.
     drain, writer_gap : int
         Least distance of two captures of sums, and of bits for the row writer.
+    table_words : int
+        Words of the tables of Exp of a turn.
     softmax, head_norm : bool
         Whether scores and queries leave as sums.
-    embed, tail, classify, banks : int
-        Cycles of the patch embedding of an image; in which a finished image is read; of the classifier; banks of x.
+    begin : int
+        Cycle of the first slot, from the start of a run.
+    edge : EdgePlan
     """
 
     table: Any
@@ -174,12 +201,11 @@ class Plan(NamedTuple):
     key_groups: int
     drain: int
     writer_gap: int
+    table_words: int
     softmax: bool
     head_norm: bool
-    embed: int
-    tail: int
-    classify: int
-    banks: int
+    begin: int
+    edge: EdgePlan
 
 
 class State(NamedTuple):
@@ -187,42 +213,49 @@ class State(NamedTuple):
 
     Parameters
     ----------
-    given : [13, depth]
+    given : [14, depth]
         When slots were given back, by ring.
-    credits : [13, 2]
+    credits : [14, 2]
         Slots of each ring taken and given back so far.
     tiles : [depth, 5 + heads]
         When a tile's operands are there: those of `Ready`, then attention bits by head.
-    turns : [depth, 2 + 6]
-        Image and block of a turn's lane, or `UNKNOWN`; then for each `Part` how many were written, and when the last.
-        Queries are counted by tile and not by turn.
-    jobs : [7, depth, 5]
+    turns : [depth, 4 + 6]
+        Image and block of a turn's lane, or `UNKNOWN`; when that was decided; when its tables of Exp are there; then
+        for each `Part` how many were written, and when the last. Queries are counted by tile and not by turn.
+    streams : [6]
+        When a stream's registers have what its turn works on.
+    needs : [11]
+        When what an operation waits for is there, by `Cause`.
+    jobs : [8, depth, 5]
         Queues of the units: kind or head, tile, group, time, whether it is the last.
-    units : [7, 3]
+    units : [8, 3]
         When each unit can begin its next job; jobs that came, jobs that were done.
-    images : [images, 3]
+    images : [3, images]
         When an image's x is complete, its patches are embedded, its logits are there.
-    clock : [6 + 9]
-        Time; end of the last sums, and of the last written bits; when dense is free; images embedded; images taken;
-        then cycles without a step by `Cause`.
+    edge : EdgeState
+    clock : [4 + 11]
+        Time; end of the last sums, and of the last written bits; images taken; then cycles without a step by `Cause`.
     """
 
     given: Any
     credits: Any
     tiles: Any
     turns: Any
+    streams: Any
+    needs: Any
     jobs: Any
     units: Any
     images: Any
+    edge: EdgeState
     clock: Any
 
 
 #: Rows of `Plan.streams`; columns of `State.turns`, `State.units` and `State.images`, and places of `State.clock`.
 OPERATIONS, STEPS, LAG = range(3)
-IMAGE, BLOCK, COUNTED = range(3)
+IMAGE, BLOCK, DECIDED, TABLED, COUNTED = range(5)
 FREE, PUSHED, POPPED = range(3)
 FINISHED, EMBEDDED, ANSWERED = range(3)
-NOW, SUMS_END, BITS_END, DENSE, EMBEDS, TAKEN, STALLS = range(7)
+NOW, SUMS_END, BITS_END, TAKEN, STALLS = range(5)
 
 
 def new_state(plan: Plan) -> State:
@@ -237,6 +270,7 @@ def new_state(plan: Plan) -> State:
         return np.full(shape, value, np.int64)
 
     clock = filled(0, STALLS + len(Cause))
+    clock[NOW] = plan.begin
     clock[SUMS_END] = clock[BITS_END] = -_DEPTH
     turns = filled(UNKNOWN, _DEPTH, COUNTED + 6)
     turns[:, COUNTED::2] = 0
@@ -245,8 +279,11 @@ def new_state(plan: Plan) -> State:
         credits=filled(0, len(Ring), 2),
         tiles=filled(UNKNOWN, _DEPTH, len(Ready) + plan.heads),
         turns=turns,
+        streams=filled(0, len(Stream)),
+        needs=filled(0, len(Cause)),
         jobs=filled(0, len(Unit), _DEPTH, 5),
         units=filled(0, len(Unit), 3),
-        images=filled(UNKNOWN, plan.images, 3),
+        images=filled(UNKNOWN, 3, plan.images),
+        edge=edge_state(plan.edge, plan.images),
         clock=clock,
     )

@@ -91,14 +91,19 @@ class ResidualAddUnit(LaneUnit):
 
     @property
     def x_memory(self) -> Memory:
-        """Memory of x, which others use as well."""
-        depth = self.banks * self.flow.engine.max_tiles * self.tile_words
+        """Memory of a bank of x, which others use as well."""
+        depth = self.flow.engine.max_tiles * self.tile_words
         return Memory(self.lanes * self.flow.engine.formats.residual_bits, depth)
 
     @property
+    def bank_words(self) -> int:
+        """Addresses of a bank of x: a power of two."""
+        return 1 << self.address_bits(self.x_memory.depth)
+
+    @property
     def x_addr_bits(self) -> int:
-        """Width of an address of x."""
-        return self.address_bits(self.x_memory.depth)
+        """Width of an address of x: of the word, then of the bank."""
+        return self.address_bits(self.banks * self.bank_words)
 
     @property
     def job(self) -> dict[str, int]:

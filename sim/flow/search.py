@@ -6,7 +6,10 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from .replay_state import Durations, Of, Plan
+import numpy as np
+
+from .array import _leaves
+from .replay_state import OPERATIONS, STEPS, Durations, Of, Plan
 from .streams import Stream, TileShape
 from .table import GRAIN, Places, SlotTable, slot_table
 
@@ -17,6 +20,8 @@ Rating = Callable[[SlotTable], float | None]
 _SPREADS = ((8, 8, 8, 8, 8, 8), (8, 8, 4, 6, 6, 8), (8, 8, 4, 4, 4, 6), (8, 8, 6, 8, 6, 8))
 #: Slack between streams that it begins with, as fortieths of a tile.
 _SLACKS = (0, 4, 10)
+#: Slots among which one is sought that need not wait.
+_REACH = 12
 #: Largest random steps, as fractions of a tile: of a phase, of a spread, of one operation.
 _PHASE_STEP, _WIDTH_STEP, _SHIFT_STEP = 5, 5, 20
 
@@ -58,7 +63,7 @@ def search(shape: TileShape, plan: Plan, rate: Rating, *, tries: int, seed: int 
     ----------
     shape : TileShape
     plan : Plan
-        For its latencies.
+        For its latencies, and what leaves the array how.
     rate : callable
     tries : int
         Random steps, behind the first time lines.
@@ -67,17 +72,57 @@ def search(shape: TileShape, plan: Plan, rate: Rating, *, tries: int, seed: int 
     chance = random.Random(seed)
     best: tuple[float, Places, SlotTable] | None = None
     for line in first_lines(shape, plan.durations):
-        best = _better(best, line, shape, rate)
+        best = _better(best, line, shape, plan, rate)
     for _ in range(tries if best else 0):
         assert best is not None
-        best = _better(best, _changed(best[1], shape, chance), shape, rate)
+        best = _better(best, _changed(best[1], shape, chance), shape, plan, rate)
     return None if best is None else (best[2], best[0])
 
 
+def spaced(table: SlotTable, plan: Plan) -> SlotTable:
+    """Return a table in which operations whose way out would still be taken let a few others go first.
+
+    The operations of each stream stay in order, so that nothing begins later or earlier than by a few slots.
+
+    Parameters
+    ----------
+    table : SlotTable
+    plan : Plan
+        Its own table is not looked at.
+    """
+    operations, steps = (plan.streams[row] for row in (OPERATIONS, STEPS))
+    gaps = np.array([plan.drain, plan.writer_gap])
+    ends, slots = np.full(2, -int(gaps.max())), list[Stream]()
+    for _ in range(2):  # the second time with what the end of the table leaves to its beginning
+        number = {stream: -table.lag[stream] % int(operations[stream]) for stream in Stream}
+        rest, slots, now = list(table.slots), [], 0
+        while rest:
+            waits = dict[Stream, int]()
+            for stream in rest[:_REACH]:
+                if stream not in waits:
+                    gone = [
+                        end + gap for end, gap, out in zip(ends, gaps, _leave(plan, stream, number), strict=True) if out
+                    ]
+                    waits[stream] = max([0, *(int(end) - int(steps[stream]) - now for end in gone)])
+            stream = min(waits, key=lambda one: waits[one])  # of several, the first one
+            now += waits[stream] + int(steps[stream])
+            ends[list(_leave(plan, stream, number))] = now
+            number[stream] = (number[stream] + 1) % int(operations[stream])
+            rest.remove(stream)
+            slots.append(stream)
+        ends -= now
+    return SlotTable(tuple(slots), table.lag)
+
+
+def _leave(plan: Plan, stream: Stream, number: dict[Stream, int]) -> tuple[bool, bool]:
+    sums, rows = _leaves(plan, int(stream), number[stream])
+    return bool(sums), bool(rows)
+
+
 def _better(
-    best: tuple[float, Places, SlotTable] | None, line: Places, shape: TileShape, rate: Rating
+    best: tuple[float, Places, SlotTable] | None, line: Places, shape: TileShape, plan: Plan, rate: Rating
 ) -> tuple[float, Places, SlotTable] | None:
-    table = slot_table(shape, line)
+    table = spaced(slot_table(shape, line), plan)
     cycles = rate(table)
     if cycles is None or (best is not None and cycles > best[0]):
         return best

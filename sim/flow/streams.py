@@ -87,7 +87,8 @@ class TileShape:
         return {
             Stream.SCORES: ceil_div(config.head_dim, WORD),
             Stream.CONTEXT: ceil_div(config.num_tokens, WORD),
-            Stream.PROJ: embed,
+            # The context lies in whole column groups of each head.
+            Stream.PROJ: ceil_div(config.num_heads * self.head_groups * self.columns, WORD),
             Stream.FC1: embed,
             Stream.FC2: ceil_div(config.hidden_dim, WORD),
             Stream.QKV: embed,

@@ -18,12 +18,11 @@ from shapes import tiny_engine
 
 from bivit.hw.convert import rtlil_text, verilog_text
 from bivit.hw.engine import Engine
-from bivit.hw.parts import popcount
+from bivit.hw.parts import popcount, xnor_dot
 from bivit.hw.parts.arithmetic import Delay, Tree
 from bivit.hw.parts.component import Component, parameters, reset_by
-from bivit.hw.units import xnor_dot
+from bivit.hw.parts.xnor_dot import XnorDot
 from bivit.hw.units.xnor_array import XnorArray
-from bivit.hw.units.xnor_dot import XnorDot
 from bivit.sim.errors import BivitError
 
 

@@ -33,6 +33,6 @@ def replayed(
     latencies: Latencies | None = None,
 ) -> tuple[int, State]:
     """Replay a table; return the slots, negative where it locks up, and the last state."""
-    plan = plan_of(config, flow, table, images, latencies=latencies or Latencies(), edge=edge)
+    plan = plan_of(config, flow, table, images, latencies=latencies, edge=edge)
     state = new_state(plan)
     return int(replay(state, plan)), state

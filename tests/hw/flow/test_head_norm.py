@@ -97,11 +97,12 @@ class Bench:
             found.append((s1, 1 << 16 if job.mean else math.isqrt(n * s2 - s1 * s1 + job.eps)))
         return found
 
-    def bits(self, job: Job) -> list[tuple[int, int, int, int]]:
-        """Tag, row group, word and lanes of each word of bits."""
+    def bits(self, job: Job) -> list[tuple[int, ...]]:
+        """Tag, row group, its rows that the tile has, word and lanes of each word of bits."""
         u, x, stats = self.unit, self.x(job), self.stats(job)
         found = []
         for group in range(u.groups(job.rows)):
+            here = sum(1 << row for row in range(u.side) if group * u.side + row < job.rows)
             for word in range(u.words(self.channels)):
                 lanes = 0
                 for lane in range(u.lanes):
@@ -110,7 +111,7 @@ class Bench:
                         s1, r = stats[row]
                         bit = (self.channels * x[row][c] - s1) << 8 >= int(self.theta[job.head, c]) * r
                         lanes |= int(bit) << lane
-                found.append((job.tag, group, word, lanes))
+                found.append((job.tag, group, here, word, lanes))
         return found
 
     def run(self) -> None:

@@ -30,7 +30,7 @@ def test_lanes_are_whole_rows_or_even_parts_of_one() -> None:
         ({"softmax_lanes": 0}, r"softmax_lanes must divide columns \(16\) or be a multiple of it, got 0"),
         ({"drain_rows": 3}, "drain_rows must be a multiple of the 2 rows that norm_lanes 32 takes, got 3"),
         ({"head_norm_lanes": 128, "drain_rows": 8}, "head_norm_lanes must be at most 64, got 128"),
-        ({"value_rows": 3}, "value_rows must be a power of two, got 3"),
+        ({"value_rows": 3}, r"value_rows must be a power of two, at most columns \(\d+\), got 3"),
         ({"images": 9}, "images must be 1 to 8, got 9"),
         ({"staging_slots": 1}, "staging_slots must be 2 to 16, got 1"),
     ],

@@ -9,7 +9,7 @@ from flow_runs import flow_for, replayed
 
 from bivit.sim.errors import BivitError
 from bivit.sim.flow.greedy import block_table
-from bivit.sim.flow.plan import Edge, Latencies, plan_of
+from bivit.sim.flow.plan import Edge, plan_of
 from bivit.sim.flow.replay_state import FINISHED, NOW, STALLS
 from bivit.sim.flow.streams import Stream, TileShape
 from bivit.sim.flow.table import SlotTable
@@ -34,7 +34,7 @@ PRIORITY = (Stream.SCORES, Stream.CONTEXT, Stream.PROJ, Stream.FC1, Stream.FC2, 
 def table_of(priority: tuple[Stream, ...], flow=FLOW) -> SlotTable:  # type: ignore[no-untyped-def]
     empty = SlotTable(tuple(Stream), dict.fromkeys(Stream, 0))
     edge = Edge(embed=1, tail=1, classify=1, banks=8)
-    return block_table(plan_of(DEEP, flow, empty, 2, latencies=Latencies(), edge=edge), priority)
+    return block_table(plan_of(DEEP, flow, empty, 2, edge=edge), priority)
 
 
 def test_a_table_of_a_block_has_every_operation_once_and_fills_seven_tenths() -> None:
@@ -47,7 +47,7 @@ def test_a_table_of_a_block_has_every_operation_once_and_fills_seven_tenths() ->
     assert slots > 0
     ideal = DEEP.depth * SHAPE.tiles * SHAPE.tile_steps
     assert state.clock[NOW] == 4 * ideal + state.clock[STALLS:].sum()
-    finished = state.images[:, FINISHED]
+    finished = state.images[FINISHED]
     assert SHAPE.packing * ideal / ((finished[-1] - finished[0]) / 3) >= 0.7
 
 
@@ -57,7 +57,7 @@ def test_more_room_is_not_slower() -> None:
     for flow in (narrow, FLOW):
         slots, state = replayed(DEEP, flow, table_of(PRIORITY, flow), 3)
         assert slots > 0
-        cycles.append(state.images[-1, FINISHED])
+        cycles.append(state.images[FINISHED, -1])
     assert cycles[1] <= cycles[0]
 
 

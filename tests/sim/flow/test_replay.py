@@ -26,7 +26,7 @@ EDGE = Edge(embed=1100, tail=600, classify=20, banks=4)
 def rate(images: int = 9, edge: Edge = EDGE):  # type: ignore[no-untyped-def]
     def cycles(table: SlotTable) -> float | None:
         slots, state = replayed(DIGITS, FLOW, table, images, edge=edge)
-        finished = state.images[:, FINISHED]
+        finished = state.images[FINISHED]
         return None if slots < 0 else float(finished[-3] - finished[2]) / (images - 5)
 
     return cycles
@@ -34,7 +34,7 @@ def rate(images: int = 9, edge: Edge = EDGE):  # type: ignore[no-untyped-def]
 
 def plan():  # type: ignore[no-untyped-def]
     empty = SlotTable(tuple(Stream), dict.fromkeys(Stream, 0))
-    return plan_of(DIGITS, FLOW, empty, 1, latencies=Latencies(), edge=QUICK)
+    return plan_of(DIGITS, FLOW, empty, 1, edge=QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -58,23 +58,23 @@ def test_every_cycle_is_a_step_or_has_a_cause(table: SlotTable, images: int) -> 
     assert slots > 0
     steps = images * DIGITS.depth * SHAPE.tiles * SHAPE.tile_steps
     assert state.clock[NOW] == steps + state.clock[STALLS:].sum()
-    assert (state.images[:, ANSWERED] > state.images[:, FINISHED]).all()
+    assert (state.images[ANSWERED] > state.images[FINISHED]).all()
     assert state.clock[STALLS + Cause.IDLE] + state.clock[STALLS + Cause.GHOST] >= EDGE.embed
 
 
 def test_images_leave_in_order_and_one_alone_is_not_later_than_among_others(table: SlotTable) -> None:
     _, alone = replayed(DIGITS, FLOW, table, 1, edge=EDGE)
     _, many = replayed(DIGITS, FLOW, table, 6, edge=EDGE)
-    answered = many.images[:, ANSWERED]
+    answered = many.images[ANSWERED]
     assert (answered[1:] > answered[:-1]).all()
-    assert alone.images[0, ANSWERED] <= answered[0]
+    assert alone.images[ANSWERED, 0] <= answered[0]
 
 
 def test_a_slower_unit_and_a_smaller_ring_cost_cycles(table: SlotTable) -> None:
     cycles = rate()(table)
     for change in ({"head_norm_lanes": 2}, {"norm_lanes": 4}, {"drain_rows": 1}, {"score_slots": 2, "head_slots": 2}):
         slots, state = replayed(DIGITS, replace(FLOW, **change), table, 9, edge=EDGE)
-        finished = state.images[:, FINISHED]
+        finished = state.images[FINISHED]
         assert slots < 0 or (finished[-3] - finished[2]) / 4 > cycles, change
 
 
@@ -86,10 +86,10 @@ def test_scores_before_their_keys_lock_up_and_the_slot_is_told(table: SlotTable)
 
 def test_more_latency_is_never_faster(table: SlotTable) -> None:
     _, before = replayed(DIGITS, FLOW, table, 4)
-    slower = Latencies(**{name: value + 9 for name, value in vars(Latencies()).items()})
+    slower = Latencies(**{name: value + 9 for name, value in vars(Latencies.of(FLOW)).items()})
     slots, after = replayed(DIGITS, FLOW, table, 4, latencies=slower)
     assert slots > 0
-    assert after.images[0, ANSWERED] > before.images[0, ANSWERED]
+    assert after.images[ANSWERED, 0] > before.images[ANSWERED, 0]
 
 
 def test_the_same_seed_gives_the_same_table() -> None:

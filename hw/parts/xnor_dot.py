@@ -6,9 +6,9 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.pipeline import XNOR_DOT_CYCLES
-from ..parts.arithmetic import delay_stages
-from ..parts.component import Component
-from ..parts.popcount import PAIRS, Features, compress, majority
+from .arithmetic import delay_stages
+from .component import Component
+from .popcount import PAIRS, Features, compress, majority
 
 
 class XnorDot(Component):

@@ -1,0 +1,63 @@
+"""A memory of the array's row operand: 64 bits of each row a word, written some bits of some rows at a time."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module
+from amaranth.lib import memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from ...sim.engine.words import WORD
+from ..parts.component import Component
+from ..parts.connect import connect, connect_address
+
+
+class RowStore(Component):
+    """Words of 64 bits a row, in parts that are written together.
+
+    Timing: data one cycle after the address. A read in the cycle of a write to the same word returns the old word.
+
+    Numerics: none.
+
+    Parameters
+    ----------
+    rows, part_bits, lane_bits, depth : int
+        Rows; bits of a part; of what is given for a row, which is repeated to fill its 64; words.
+
+    Members
+    -------
+    w_en, w_addr, w_rows, w_parts, w_data : In
+        Write these parts of these rows of a word, when `w_en`.
+    r_addr, r_data : In, Out
+        Read port: row 0 is least significant.
+    """
+
+    def __init__(self, *, rows: int, part_bits: int, lane_bits: int, depth: int):
+        self.rows, self.part_bits, self.lane_bits, self.depth = rows, part_bits, lane_bits, depth
+        addr_bits = max(1, ceil_log2(depth))
+        super().__init__(
+            {
+                "w_en": In(1),
+                "w_addr": In(addr_bits),
+                "w_rows": In(rows),
+                "w_parts": In(WORD // part_bits),
+                "w_data": In(rows * lane_bits),
+                "r_addr": In(addr_bits),
+                "r_data": Out(rows * WORD),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the memory."""
+        m = Module()
+        m.submodules.store = store = memory.Memory(shape=self.rows * WORD, depth=self.depth, init=[])
+        write, read = store.write_port(granularity=self.part_bits), store.read_port()
+        lanes = [self.w_data.word_select(row, self.lane_bits) for row in range(self.rows)]
+        m.d.comb += [
+            connect_address(write.addr, self.w_addr),
+            connect(write.data, Cat(lane.replicate(WORD // self.lane_bits) for lane in lanes)),
+            write.en.eq(Cat(self.w_parts & (self.w_en & here).replicate(len(self.w_parts)) for here in self.w_rows)),
+            connect_address(read.addr, self.r_addr),
+            connect(self.r_data, read.data),
+        ]
+        return m

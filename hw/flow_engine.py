@@ -1,0 +1,188 @@
+"""The dataflow engine's top level: control, pixels in, blocks and logits out behind AXI ports."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..sim.flow.config import FlowConfig
+from ..sim.flow.edge import EdgeUnit
+from ..sim.flow.edge_settings import EDGE_SETTINGS
+from ..sim.flow.machine import FlowMachine, all_settings
+from ..sim.flow.replay_state import Cause
+from ..sim.flow.settings import setting_bits
+from .edge.edge import Edge
+from .loader import Loader
+from .parts.component import Component, reset_by
+from .parts.connect import connect
+from .parts.contents import contents_of
+from .parts.stream import LOAD_BEAT, axis_ports, axis_signals, beat_layout
+from .registers import AXI_LITE, Registers
+from .run import Run
+from .slots.core import Core
+from .slots.settings_bank import SettingsBank
+from .units.logits_queue import LOGIT_BEAT, LogitsQueue
+
+#: Bits of a counter of stalls.
+_STALL_BITS = 32
+
+
+class FlowEngine(Component):
+    """One accelerator: loads a network, takes images, gives logits (docs/accelerator.md).
+
+    Timing: `sim.flow.program.FlowProgram.cycles`, for pixels that always come and a queue of logits that always has
+        room. CYCLES counts from the cycle after the start to that in which the last logit went into the queue.
+    Numerics: docs/semantics.md, to the bit.
+
+    With `parts.contents.Contents` as the platform the engine holds a network from the device's configuration on.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+        Shape of the engine.
+
+    Members
+    -------
+    s_axil_* : In, Out
+        AXI4-Lite registers (docs/registers.md).
+    s_axis_pixels_*, s_axis_load_* : In, Out
+        Pixels and load stream.
+    m_axis_logits_* : In, Out
+        Logits; tuser is the number of the image, modulo 2^16.
+    irq : Out(1)
+        Level; see STATUS.irq.
+    """
+
+    def __init__(self, flow: FlowConfig):
+        self.flow, self.machine = flow, FlowMachine(flow)
+        edge = EdgeUnit(flow)
+        self._registers, self._loader = Registers(self.machine), Loader(self.machine)
+        self._settings = SettingsBank(self.machine.load_memories["settings"], all_settings(flow))
+        self._run, self._edge, self._core = Run(), Edge(edge), Core(flow, edge.chunk)
+        self._queue = LogitsQueue(flow.engine)
+        super().__init__(
+            {
+                **{f"s_axil_{name}": port for name, port in AXI_LITE.items()},
+                **axis_ports("s_axis_pixels", In, beat_layout(8 * flow.engine.pixel_bytes)),
+                **axis_ports("s_axis_load", In, LOAD_BEAT),
+                **axis_ports("m_axis_logits", Out, LOGIT_BEAT),
+                "irq": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Connect control, edge, core and logits."""
+        m = Module()
+        m.submodules.registers = self._registers
+        m.submodules.loader = self._loader
+        m.submodules.settings = self._settings
+        m.submodules.run = self._run
+        m.submodules.edge = self._edge
+        # What a run leaves behind is dropped; a cut drops what is computed, but nothing that a bus has seen.
+        m.submodules.core = reset_by(self._registers.start | self._run.cut, self._core)
+        m.submodules.logits_queue = self._queue
+        self._ports(m)
+        self._load(m, embedded=contents_of(platform) is not None)
+        self._start_and_stop(m)
+        self._blocks(m)
+        self._status(m)
+        self._stalls(m)
+        return m
+
+    def _ports(self, m: Module) -> None:
+        """Connect the AXI ports, whose names are flat."""
+        inner: dict[str, Value] = {f"s_axil_{name}": getattr(self._registers, name) for name in AXI_LITE}
+        streams = {
+            "s_axis_pixels": self._edge.pixels,
+            "s_axis_load": self._loader.beats,
+            "m_axis_logits": self._queue.logits,
+        }
+        for prefix, stream in streams.items():
+            inner |= {f"{prefix}_{name}": signal for name, signal in axis_signals(stream).items()}
+        inner["irq"] = self._registers.irq
+        for name, port in self.signature.members.items():
+            outer = getattr(self, name)
+            m.d.comb += connect(inner[name], outer) if port.flow is In else connect(outer, inner[name])
+
+    def _load(self, m: Module, *, embedded: bool) -> None:
+        """Connect the load bus, and swap banks between runs.
+
+        A network that the device was configured with is there after reset, until a load stream writes over its bank.
+        """
+        registers, loader = self._registers, self._loader
+        bank, intact = Signal(), Signal(init=1, reset_less=True)
+        if embedded:
+            with m.If(loader.load.en & bank):
+                m.d.sync += intact.eq(0)
+        m.d.comb += registers.loaded.eq(loader.loaded | intact if embedded else loader.loaded)
+        m.d.comb += [
+            loader.idle.eq(~self._run.busy & ~registers.start),
+            connect(loader.abort_load, registers.abort_load),
+        ]
+        with m.If(loader.commit):
+            m.d.sync += bank.eq(~bank)
+        for unit in (self._settings, self._edge, self._core):
+            m.d.comb += [connect(unit.load, loader.load), connect(unit.bank, bank)]
+        settings = self._settings.settings
+        m.d.comb += [self._core.settings[name].eq(settings[name]) for name in setting_bits(self.flow)]
+        m.d.comb += [self._edge.settings[name].eq(settings[name]) for name, _ in EDGE_SETTINGS]
+
+    def _start_and_stop(self, m: Module) -> None:
+        """Begin and end runs."""
+        registers, run, edge = self._registers, self._run, self._edge
+        m.d.comb += [
+            *(connect(run.start, registers.start), connect(run.stop, registers.stop), connect(run.limit, edge.limit)),
+            *(connect(run.hold, edge.hold), connect(run.image_done, edge.done)),
+            *(connect(edge.start, registers.start), connect(edge.images, registers.images)),
+            *(connect(edge.stop, registers.stop), connect(edge.give_up, registers.give_up)),
+            connect(edge.cut, run.cut),
+        ]
+
+    def _blocks(self, m: Module) -> None:
+        """Images from the edge to the blocks and back, in banks of x; logits to the queue."""
+        edge, core = self._edge, self._core
+        wiring.connect(m, edge.x_write, core.edge_write)
+        wiring.connect(m, edge.x_read, core.edge_read)
+        wiring.connect(m, edge.queue, self._queue.entry)
+        m.d.comb += [connect(core.embedded, edge.embedded), connect(edge.finished, core.finished)]
+
+    def _status(self, m: Module) -> None:
+        """Build the counters and show everything in the registers."""
+        registers, loader, run, edge = self._registers, self._loader, self._run, self._edge
+        m.d.comb += [
+            *(connect(registers.busy, run.busy), connect(registers.finish, run.done)),
+            *(connect(registers.dropping, edge.dropping), registers.frame_error.eq(run.done & edge.error)),
+            *(connect(registers.load_error, loader.error), connect(registers.loads_ok, loader.loads_ok)),
+            *(connect(registers.loads_bad, loader.loads_bad), connect(registers.queue, self._queue.entry.level)),
+            connect(registers.network, self._settings.settings.network),
+        ]
+        counted = {
+            "array_busy": self._core.active,
+            "stall_pixels": run.busy & edge.starved,
+            "stall_logits": run.busy & edge.hold,
+            "done": edge.done,
+            "saturations": edge.saturations + self._core.saturations,
+        }
+        for name, step in counted.items():
+            shown = getattr(registers, name)
+            value, added = Signal.like(shown, name=f"{name}_count"), Signal(len(Value.cast(step)), name=f"{name}_step")
+            m.d.comb += connect(shown, value)
+            m.d.sync += [added.eq(Mux(registers.start, 0, step)), value.eq(Mux(registers.start, 0, value + added))]
+        cycles, last_logit = Signal(64), Signal(64)
+        with m.If(registers.start):
+            m.d.sync += [cycles.eq(0), last_logit.eq(0)]
+        with m.Else():
+            m.d.sync += cycles.eq(cycles + run.busy)
+            with m.If(edge.done):
+                m.d.sync += last_logit.eq(cycles + 1)
+        m.d.comb += connect(registers.cycles, last_logit)
+
+    def _stalls(self, m: Module) -> None:
+        """Count the cycles in which the array stands still, by cause, while a run goes on."""
+        for cause in Cause:
+            count = Signal(_STALL_BITS, name=f"stalls_{cause.name.lower()}")
+            with m.If(self._run.busy & self._core.stalls[cause]):
+                m.d.sync += count.eq(count + 1)
+            with m.If(self._registers.start):
+                m.d.sync += count.eq(0)

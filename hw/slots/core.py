@@ -1,0 +1,162 @@
+"""The blocks of a network: slots, array, and the units behind it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ...sim.flow.config import FlowConfig
+from ...sim.flow.matmul import MatmulUnit
+from ...sim.flow.operation import Way
+from ...sim.flow.replay_state import Cause
+from ...sim.flow.residual_add import ResidualAddUnit
+from ...sim.flow.settings import setting_bits
+from ...sim.flow.sign_norm import SignNormUnit
+from ...sim.flow.softmax import SoftmaxUnit
+from ..array.array_path import SUMS, ArrayPath
+from ..flow.head_norm import HeadNorm
+from ..flow.residual_add import ResidualAdd
+from ..flow.sign_norm import SignNorm
+from ..flow.softmax import Softmax
+from ..parts.component import Component
+from ..parts.connect import connect
+from ..parts.stream import LOAD_BUS
+from .slots import Slots
+from .table_loader import TableLoader
+from .unit_jobs import head_unit
+from .x_banks import XBanks
+
+
+class Core(Component):
+    """Images whose patches are embedded go through all blocks, several at a time; each is finished in its bank of x.
+
+    Timing: `sim.flow.array.replay`, exactly; the first slot comes when the memories of bits are cleared.
+
+    Numerics: docs/semantics.md 2 to 9, to the bit.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    chunk : int
+        Elements that the edge writes together.
+
+    Members
+    -------
+    settings : In
+        Of the network.
+    embedded, finished : In(1), Out(1)
+        Pulse: x of one more image is in the next bank; the oldest image is through.
+    edge_read, edge_write : In
+        The edge's ports of x.
+    active : Out(1)
+        The array takes a step.
+    stalls : Out
+        By `Cause`, whether the array stood still for it.
+    saturations : Out
+        Elements of x that saturated; only the total matters.
+    load, bank : In
+        Load bus, and the bank in use.
+    """
+
+    def __init__(self, flow: FlowConfig, chunk: int):
+        self.flow = flow
+        self.units: dict[str, Any] = {
+            "slots": Slots(flow),
+            "array": ArrayPath(MatmulUnit(flow)),
+            "residual_add": ResidualAdd(ResidualAddUnit(flow)),
+            "sign_norm": SignNorm(SignNormUnit(flow)),
+            "head_norm": HeadNorm(head_unit(flow)),
+            "softmax": Softmax(SoftmaxUnit(flow)),
+            "tables": TableLoader(flow),
+            "x": XBanks(ResidualAddUnit(flow), chunk),
+        }
+        members = self.units["x"].signature.members
+        super().__init__(
+            {
+                "settings": In(data.StructLayout(setting_bits(flow))),
+                "embedded": In(1),
+                "finished": Out(1),
+                **{name: members[name] for name in ("edge_read", "edge_write")},
+                "active": Out(1),
+                "stalls": Out(len(Cause)),
+                "saturations": Out(range(flow.norm_lanes + 1)),
+                "load": In(LOAD_BUS),
+                "bank": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Connect the units."""
+        m = Module()
+        for name, unit in self.units.items():
+            m.submodules[name] = unit
+            if hasattr(unit, "load"):
+                m.d.comb += [connect(unit.load, self.load), connect(unit.bank, self.bank)]
+        slots, array, x = (self.units[name] for name in ("slots", "array", "x"))
+        begun = Signal()
+        m.d.sync += begun.eq(1)
+        m.d.comb += [
+            *(array.clear.eq(~begun), slots.hold.eq(~begun | array.clearing)),
+            *(connect(slots.settings, self.settings), connect(slots.embedded, self.embedded)),
+            *(connect(array.op.en, slots.en), array.keys.eq(self.settings.tokens), slots.done.eq(array.done)),
+            *(connect(array.op[name], slots.op[name]) for name in slots.op.shape().members),
+            *(connect(self.active, array.active), connect(self.stalls, slots.stalls)),
+        ]
+        for name in ("edge_read", "edge_write"):
+            wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(x, name))
+        self._residual(m)
+        self._heads(m)
+        self._attention(m)
+        return m
+
+    def _residual(self, m: Module) -> None:
+        """proj and fc2 to x; what is staged to the norms."""
+        slots, array, add, norm, x = (self.units[name] for name in ("slots", "array", "residual_add", "sign_norm", "x"))
+        wiring.connect(m, add.x_read, x.read)
+        wiring.connect(m, add.x_write, x.write)
+        wiring.connect(m, add.staged, norm.staged)
+        m.d.comb += [
+            *(connect(add.put, slots.add_put), add.job.eq(slots.add_job)),
+            *(connect(add.sums_en, array.sums_en[SUMS.index(Way.RESIDUAL)]), connect(add.sums, array.sums)),
+            connect(add.sums_last, array.sums_last),
+            *(norm.stats.eq(add.stats), connect(norm.tile_put, add.tile_put), norm.tile.eq(add.tile)),
+            *(connect(norm.tile_ready, add.tile_ready), connect(norm.norm_free, slots.norm_free)),
+            *(array.norm_bits.eq(norm.bits), connect(slots.norm_full, norm.norm_full)),
+            *(connect(slots.staging_free, norm.staging_free), connect(slots.staging_slot, norm.staging_slot)),
+            *(connect(slots.sums_read, add.sums_read), connect(self.finished, add.finished)),
+            connect(self.saturations, add.saturations),
+        ]
+
+    def _heads(self, m: Module) -> None:
+        """q and k to HeadNorm."""
+        slots, array, norm = (self.units[name] for name in ("slots", "array", "head_norm"))
+        m.d.comb += [
+            *(connect(norm.put, slots.head_put), norm.job.eq(slots.head_job)),
+            *(connect(norm.sums_en, array.sums_en[SUMS.index(Way.HEAD)]), connect(norm.sums, array.sums)),
+            *(connect(norm.sums_last, array.sums_last), connect(norm.sums_end, array.sums_end)),
+            *(array.head_bits.eq(norm.bits), connect(array.head_done, norm.done)),
+            connect(slots.head_read, norm.sums_read),
+        ]
+
+    def _attention(self, m: Module) -> None:
+        """Scores to the softmax, with tables of Exp turn by turn."""
+        slots, array, softmax, tables = (self.units[name] for name in ("slots", "array", "softmax", "tables"))
+        wiring.connect(m, tables.write, softmax.table)
+        m.d.comb += [
+            connect(softmax.w_en, array.sums_en[SUMS.index(Way.SCORE)]),
+            *(connect(softmax.w_data, array.scores), connect(softmax.w_rows, array.score_rows)),
+            *(connect(softmax.w_keys, array.score_keys), connect(softmax.w_set, array.score_set)),
+            *(connect(softmax.w_head, array.score_head), connect(softmax.attention_freed, slots.attention_freed)),
+            *(connect(slots.score_free, softmax.score_free), connect(slots.bits_full, softmax.attention_full)),
+            *(connect(tables.put, slots.table_put), connect(tables.first, slots.table_first)),
+            *(tables.words.eq(self.settings.table_step), connect(tables.jobs_last, self.settings.table_jobs_last)),
+            *(connect(tables.job_done, softmax.attention_full), connect(slots.tables_full, tables.full)),
+            *(connect(array.attention_bits[name], getattr(softmax, port)) for name, port in _ATTENTION_BITS.items()),
+        ]
+
+
+#: Fields of the attention's bits, and their ports at the softmax.
+_ATTENTION_BITS = {"en": "bits_en", "slot": "bits_slot", "group": "bits_row", "word": "bits_chunk", "data": "bits"}

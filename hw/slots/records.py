@@ -1,0 +1,59 @@
+"""What a lane works on in a turn, and the registers that say so."""
+
+from __future__ import annotations
+
+from amaranth.lib import data
+
+from ...sim.flow.config import FlowConfig
+from ...sim.flow.operation import Operands
+from ...sim.flow.residual_add import ResidualAddUnit
+from ...sim.flow.settings import setting_bits
+
+#: Addresses that move on from block to block, with the setting that says by how much.
+BLOCK_STEPS = {
+    "weights": "weight_step",
+    "preload": "preload_step",
+    "layer": "layer_step",
+    "head": "head_step",
+    "head_eps": "head_eps_step",
+    "table": "table_step",
+}
+
+
+def record_layout(flow: FlowConfig) -> data.StructLayout:
+    """Return the fields of a record.
+
+    valid: the lane works on something; bank: of its x; block, last: of the image, and whether it is the last one;
+    weights, preload, head, head_eps, table: first word of the block's parameters; layer: of its proj, among the
+    residual's and, for what is behind norm1, among those of the norms.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    """
+    bits = setting_bits(flow)
+    layer = ResidualAddUnit(flow)
+    return data.StructLayout(
+        {
+            "valid": 1,
+            "bank": max(1, (layer.banks - 1).bit_length()),
+            "block": bits["depth_last"],
+            "last": 1,
+            "weights": Operands(flow).fields["w_addr"],
+            "preload": Operands(flow).fields["preload_addr"],
+            "layer": layer.theta_addr_bits + 1,
+            "head": bits["head_step"],
+            "head_eps": (2 * flow.engine.max_depth * (1 + flow.engine.max_heads)).bit_length(),
+            "table": bits["table_step"],
+        }
+    )
+
+
+def turns(flow: FlowConfig) -> int:
+    """Return the turns whose records are kept: of each lane the one at hand, and the next one.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    """
+    return 2 * flow.images

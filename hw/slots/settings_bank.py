@@ -1,0 +1,58 @@
+"""The settings of a network: words that units need at all times, in two banks like every loadable memory."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data
+from amaranth.lib.wiring import In, Out
+
+from ...sim.engine.words import LoadMemory
+from ..parts.component import Component
+from ..parts.connect import connect
+from ..parts.contents import first_words
+from ..parts.stream import LOAD_BUS
+
+
+class SettingsBank(Component):
+    """Registers in two banks that the load bus writes; `bank` chooses the ones on the outputs.
+
+    A setting's word has 64 bits; those above the setting are 0 in every stream. Bank 0 begins with the words of
+    `parts.contents.Contents`, where that is the platform.
+
+    Timing: outputs follow `bank` one cycle later.
+
+    Numerics: none.
+
+    Parameters
+    ----------
+    memory : LoadMemory
+        Id and words.
+    bits : dict of str to int
+        Settings in the order of their words.
+
+    Members
+    -------
+    load, bank : In
+        Load bus, and the bank in use.
+    settings : Out
+        By name.
+    """
+
+    def __init__(self, memory: LoadMemory, bits: dict[str, int]):
+        self.memory, self.bits = memory, bits
+        super().__init__({"load": In(LOAD_BUS), "bank": In(1), "settings": Out(data.StructLayout(bits))})
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the registers, and one behind the choice of the bank, from which thousands of gates follow."""
+        m = Module()
+        first = first_words(platform, self.memory) or [0] * len(self.bits)
+        shown = Signal(self.settings.shape(), reset_less=True)
+        for word, (name, bits) in enumerate(self.bits.items()):
+            banks = [Signal(bits, name=f"{name}_{bank}", init=init) for bank, init in enumerate((first[word], 0))]
+            here = self.load.en & (self.load.memory == self.memory.id) & (self.load.addr == word)
+            for bank, register in enumerate(banks):
+                with m.If(here & (self.bank != bank)):
+                    m.d.sync += register.eq(self.load.data[:bits])
+            m.d.sync += shown[name].eq(Mux(self.bank, banks[1], banks[0]))
+        m.d.comb += connect(self.settings.as_value(), shown.as_value())
+        return m

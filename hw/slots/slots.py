@@ -1,0 +1,318 @@
+"""The slots: each passes as soon as what its operation reads is there and what it makes has room."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import data
+from amaranth.lib.wiring import In, Out
+
+from ...sim.flow.config import FlowConfig
+from ...sim.flow.memories import core_memories
+from ...sim.flow.operation import Done, Operands
+from ...sim.flow.replay_state import Cause
+from ...sim.flow.residual_add import ResidualAddUnit
+from ...sim.flow.settings import setting_bits
+from ...sim.flow.streams import Stream
+from ..parts.component import Component
+from ..parts.connect import connect
+from ..parts.stream import LOAD_BUS
+from .attention_streams import ContextStream, QkvStream, ScoresStream
+from .issue import ENDS, Issue
+from .layer_streams import Fc1Stream, Fc2Stream, ProjStream
+from .ledger import Ledger
+from .slot_fields import head_job, residual_job
+from .stream_unit import StreamUnit
+from .table_walk import TableWalk
+from .turns import Turns
+from .unit_jobs import UnitJobs
+
+#: Pulses of other units, see `Slots`.
+PULSES = ("embedded", "staging_free", "score_free", "sums_read", "head_read", "tables_full", "bits_full")
+#: What a slot waits for, by cause: flags that are high where it is missing.
+Missing = dict[Cause, Value]
+
+
+class Slots(Component):
+    """The table's slots in order, each given to the array, or passed where its lane has nothing to do.
+
+    Timing: `sim.flow.array`, exactly: what a pulse gives in a cycle can be used by a slot in the next one, and an
+    operation is at the port in the cycle after its slot. The first slot is at hand `TABLE_FILL_CYCLES` after
+    `hold` has fallen.
+
+    Numerics: none.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+
+    Members
+    -------
+    hold : In(1)
+        Begin again.
+    settings : In
+        Of the network.
+    embedded : In(1)
+        Pulse: one more image is embedded.
+    norm_full : In(2)
+        Pulse: a tile of norm1, of norm2 is complete.
+    staging_free, staging_slot : In
+        Pulse: which slot of the staged x has been read.
+    done : In
+        Pulses of the array: what its bits complete.
+    bits_full, score_free : In(1)
+        Pulses of the softmax: attention bits of a tile and head are complete; a slot of scores is free.
+    sums_read, head_read : In(1)
+        Pulses: a slot of the sums of ResidualAdd, and of HeadNorm, is free.
+    tables_full : In(1)
+        Pulse: a turn's tables of Exp are there.
+    en, op : Out
+        An operation for the array.
+    norm_free : Out(2)
+        Pulse: a slot of norm1, of norm2 is free.
+    attention_freed : Out(1)
+        Pulse: a slot of the attention is free.
+    add_put, add_job, head_put, head_job : Out
+        Jobs for ResidualAdd and HeadNorm.
+    table_put, table_first : Out
+        A turn whose tables of Exp are to be loaded, and their first word.
+    stalls : Out
+        By `Cause`, whether the array stood still for it; only the total matters.
+    load, bank : In
+        Load bus, and the bank in use.
+    """
+
+    def __init__(self, flow: FlowConfig):
+        self.flow, self.operands = flow, Operands(flow)
+        self.turns, self.issue, self.ledger, self.jobs = Turns(flow), Issue(flow), Ledger(flow), UnitJobs(flow)
+        self.table = TableWalk(core_memories(flow)["slots"])
+        kinds = (ScoresStream, ContextStream, ProjStream, Fc1Stream, Fc2Stream, QkvStream)
+        self.streams: list[Any] = [kind(flow) for kind in kinds]
+        members = self.jobs.signature.members
+        super().__init__(
+            {
+                "hold": In(1),
+                "settings": In(data.StructLayout(setting_bits(flow))),
+                **{name: In(1) for name in PULSES},
+                "norm_full": In(2),
+                "staging_slot": In(ResidualAddUnit(flow).slot_bits),
+                "done": In(len(Done)),
+                "en": Out(1),
+                "op": Out(data.StructLayout(self.operands.fields)),
+                "norm_free": Out(2),
+                "attention_freed": Out(1),
+                **{name: members[name] for name in ("add_put", "add_job", "head_put", "head_job")},
+                "table_put": Out(1),
+                "table_first": Out(len(self.turns.table)),
+                "stalls": Out(len(Cause)),
+                "load": In(LOAD_BUS),
+                "bank": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Wire the streams, and let the slot at hand pass."""
+        m = Module()
+        m.submodules.table, m.submodules.turns, m.submodules.issue = self.table, self.turns, self.issue
+        m.submodules.ledger, m.submodules.jobs = self.ledger, self.jobs
+        take, works = Signal(len(Stream)), Signal(len(Stream))
+        for number, unit in enumerate(self.streams):
+            m.submodules[unit.stream.name.lower()] = unit
+            m.d.comb += [
+                *(connect(unit.settings, self.settings), connect(unit.hold, self.hold)),
+                *(connect(unit.take, take[number]), connect(self.turns.turn[number], unit.turn)),
+                connect(unit.record.as_value(), self.turns.record[number].as_value()),
+                connect(self.issue.ops[number].as_value(), unit.op.as_value()),
+                works[number].eq(take[number] & unit.works),
+            ]
+        missing = [self._missing(unit) for unit in self.streams]
+        hand, able, free = self.table.hand, Signal(len(Stream)), self.issue.free
+        passes = (hand & able).any() & free
+        m.d.comb += [
+            able.eq(Cat(~Cat(*of.values()).any() for of in missing)),
+            take.eq(hand & able & free.replicate(len(Stream))),
+            *(connect(self.table.hold, self.hold), self.table.last.eq(self.settings.table_last)),
+            *(connect(self.table.load, self.load), connect(self.table.bank, self.bank), self.table.take.eq(passes)),
+        ]
+        self._lanes(m, take, hand, free)
+        self._issue(m, take, works)
+        self._give(m)
+        self._take(m, take, works)
+        self._jobs(m, take, works)
+        self._stalls(m, missing, passes, works.any())
+        return m
+
+    def _lanes(self, m: Module, take: Value, hand: Value, free: Value) -> None:
+        """What a lane works on next is decided when fc2 begins a turn."""
+        turns, fc2, qkv = self.turns, self.streams[Stream.FC2], self.streams[Stream.QKV]
+        begins = fc2.fresh & ~fc2.lagging
+        m.d.comb += [
+            *(connect(turns.settings, self.settings), connect(turns.embedded, self.embedded)),
+            turns.settled.eq(fc2.settled & fc2.fresh),
+            turns.asked.eq(hand[Stream.FC2] & free & begins & fc2.ready),
+            turns.began.eq(take[Stream.FC2] & begins),
+            turns.taken.eq(take[Stream.QKV] & qkv.fresh & ~qkv.lagging),
+            *(connect(self.table_put, turns.table_put), connect(self.table_first, turns.table)),
+        ]
+
+    def _issue(self, m: Module, take: Value, works: Value) -> None:
+        """Give the array the operation of the slot that passes."""
+        issue = self.issue
+        scores, context, proj, fc1, fc2, qkv = self.streams
+        frees = {
+            "norm1": qkv.end & works[Stream.QKV],
+            "norm2": fc1.end & works[Stream.FC1],
+            "query": scores.end & works[Stream.SCORES],
+            "keys": scores.turn_end & works[Stream.SCORES],
+            "values": context.turn_end & works[Stream.CONTEXT],
+            "attention": context.head_end & works[Stream.CONTEXT],
+            "context": proj.end & works[Stream.PROJ],
+            "hidden": fc2.end & works[Stream.FC2],
+        }
+        m.d.comb += [
+            *(connect(issue.hand, self.table.hand), issue.begin.eq(works.any())),
+            issue.sums.eq(Cat(works[number] & unit.sums for number, unit in enumerate(self.streams)).any()),
+            issue.rows.eq(Cat(works[number] & unit.rows for number, unit in enumerate(self.streams)).any()),
+            issue.frees.eq(Cat(frees[name] for name in ENDS)),
+            *(connect(self.en, issue.en), connect(self.op.as_value(), issue.op.as_value())),
+        ]
+
+    def _give(self, m: Module) -> None:
+        """Count what other units complete and free, and what an operation has read."""
+        give, done = self.ledger.give, {what: self.done[what] for what in Done}
+        ended = dict(zip(ENDS, self.issue.ended, strict=True))
+        of_norm2 = self.staging_slot >= self.flow.staging_slots
+        gives = {
+            "norm1_full": self.norm_full[0],
+            "norm2_full": self.norm_full[1],
+            "query_full": done[Done.QUERY],
+            "keys_full": done[Done.KEYS],
+            "values_full": done[Done.VALUES],
+            "attention_full": done[Done.ATTENTION] | self.bits_full,
+            "context_full": done[Done.CONTEXT],
+            "hidden_full": done[Done.HIDDEN],
+            "tables_full": self.tables_full,
+            "staging1_room": self.staging_free & ~of_norm2,
+            "staging2_room": self.staging_free & of_norm2,
+            "residual_room": self.sums_read,
+            "head_room": self.head_read,
+            "score_room": self.score_free,
+            **{f"{name}_room": ended[name] for name in ("query", "keys", "values", "context", "hidden")},
+            # The softmax counts the slots that it fills itself.
+            "attention_room": ended["attention"] & ~self.settings.softmax,
+        }
+        m.d.comb += [
+            *(give[name].eq(value) for name, value in gives.items()),
+            self.norm_free.eq(Cat(ended["norm1"], ended["norm2"])),
+            connect(self.attention_freed, ended["attention"]),
+        ]
+
+    def _take(self, m: Module, take: Value, works: Value) -> None:
+        """Let a slot that passes take what it reads, once, and room for what it makes."""
+        scores, context, _, _, fc2, qkv = self.streams
+        softmax = self.settings.softmax
+        begins = {unit.stream: works[number] & unit.first for number, unit in enumerate(self.streams)}
+        turns = {unit.stream: works[number] & unit.fresh for number, unit in enumerate(self.streams)}
+        score = works[Stream.SCORES] & scores.head_first
+        takes = {
+            "norm1_full": begins[Stream.QKV],
+            "norm2_full": begins[Stream.FC1],
+            "query_full": begins[Stream.SCORES],
+            "keys_full": turns[Stream.SCORES],
+            "tables_full": turns[Stream.SCORES] & softmax,
+            "values_full": turns[Stream.CONTEXT],
+            "attention_full": works[Stream.CONTEXT] & context.head_first,
+            "context_full": begins[Stream.PROJ],
+            "hidden_full": begins[Stream.FC2],
+            "query_room": begins[Stream.QKV],
+            "keys_room": turns[Stream.QKV],
+            "values_room": turns[Stream.QKV],
+            "attention_room": score & ~softmax,
+            "score_room": score & softmax,
+            "head_room": works[Stream.QKV] & qkv.sums & qkv.head_first,
+            "context_room": begins[Stream.CONTEXT],
+            "hidden_room": begins[Stream.FC1],
+            "residual_room": works[Stream.PROJ] | works[Stream.FC2],
+            "staging2_room": begins[Stream.PROJ],
+            "staging1_room": take[Stream.FC2] & fc2.first & ~fc2.lagging & self.turns.follows,
+        }
+        m.d.comb += [self.ledger.take[name].eq(value) for name, value in takes.items()]
+
+    def _missing(self, unit: StreamUnit) -> Missing:
+        """What the next slot of a stream waits for; nothing, if it is one of those that begin late."""
+        some, settings = self.ledger.some, self.settings
+        no = {name: ~some[name] for name in self.ledger.slots}
+        first, fresh, head = unit.first, unit.fresh, unit.head_first
+        drain = unit.sums & ~self.issue.drain_free[unit.stream]
+        turn = ~unit.ready
+        found: Missing = {}
+        if unit.stream is Stream.SCORES:
+            room = Mux(settings.softmax, no["score_room"], no["attention_room"])
+            found = {
+                Cause.OPERAND: first & no["query_full"],
+                Cause.TABLES: fresh & settings.softmax & no["tables_full"],
+                Cause.KEYS: fresh & no["keys_full"],
+                Cause.ROOM: head & room,
+            }
+        elif unit.stream is Stream.CONTEXT:
+            found = {
+                Cause.VALUES: fresh & no["values_full"],
+                Cause.ATTENTION: head & no["attention_full"],
+                Cause.ROOM: first & no["context_room"],
+            }
+        elif unit.stream is Stream.PROJ:
+            found = {
+                Cause.OPERAND: first & no["context_full"],
+                Cause.ROOM: no["residual_room"] | (first & no["staging2_room"]),
+            }
+        elif unit.stream is Stream.FC1:
+            found = {Cause.OPERAND: first & no["norm2_full"], Cause.ROOM: first & no["hidden_room"]}
+        elif unit.stream is Stream.FC2:
+            found = {Cause.OPERAND: first & no["hidden_full"], Cause.ROOM: no["residual_room"]}
+            turn |= fresh & ~self.turns.decided
+        else:
+            rings = no["query_room"] | (fresh & (no["keys_room"] | no["values_room"]))
+            found = {
+                Cause.OPERAND: first & no["norm1_full"],
+                Cause.ROOM: (first & rings) | (unit.sums & head & no["head_room"]),
+                Cause.VALUE_WRITER: unit.rows & ~self.issue.writer_free,
+            }
+            turn |= fresh & ~self.turns.known
+        found[Cause.DRAIN] = drain
+        found = {cause: flag & unit.works for cause, flag in found.items()}
+        if unit.stream is Stream.FC2:
+            # Room for the norm behind it is needed even where the tile is only read.
+            found[Cause.ROOM] |= first & ~unit.lagging & self.turns.follows & no["staging1_room"]
+        return {Cause.TURN: turn & ~unit.lagging, **found}
+
+    def _jobs(self, m: Module, take: Value, works: Value) -> None:
+        """Jobs of ResidualAdd and HeadNorm."""
+        jobs, fc2, qkv = self.jobs, self.streams[Stream.FC2], self.streams[Stream.QKV]
+        is_fc2 = self.table.hand[Stream.FC2]
+        reads = self.turns.follows & ~self.turns.goes_on & fc2.end
+        of_fc2 = take[Stream.FC2] & ~fc2.lagging & (fc2.works | reads)
+        passes = take[Stream.PROJ] & works[Stream.PROJ] | (take[Stream.FC2] & ~fc2.lagging)
+        add_eps, head_eps = residual_job(m, self.flow, self, is_fc2, passes), head_job(m, self)
+        m.d.comb += [
+            *(connect(jobs.load, self.load), connect(jobs.bank, self.bank)),
+            jobs.add_en.eq(works[Stream.PROJ] | of_fc2),
+            jobs.head_en.eq(works[Stream.QKV] & qkv.sums & qkv.head_first),
+            jobs.eps_addr.eq(Mux(self.table.hand[Stream.QKV], head_eps, add_eps)),
+        ]
+        for name in ("add_put", "add_job", "head_put", "head_job"):
+            m.d.comb += getattr(self, name).eq(getattr(jobs, name))
+
+    def _stalls(self, m: Module, missing: list[Missing], passes: Value, works: Value) -> None:
+        """Why the slot at hand did not pass: the first of its causes counts, each in the order of `Cause`."""
+        hand, waits = self.table.hand, Signal(len(Cause))
+        for cause in Cause:
+            flags = [hand[number] & of[cause] for number, of in enumerate(missing) if cause in of]
+            idle = [self.turns.idle] if cause is Cause.IDLE else []
+            ghost = [passes & ~works] if cause is Cause.GHOST else []
+            m.d.sync += waits[cause].eq(Cat(*flags, *idle, *ghost).any() & self.issue.free)
+        # Waiting for an image is part of waiting for what the turn works on.
+        before: list[Value] = []
+        for cause in (Cause.IDLE, *(one for one in Cause if one is not Cause.IDLE)):
+            m.d.sync += self.stalls[cause].eq(waits[cause] & ~Cat(*before).any() if before else waits[cause])
+            before.append(waits[cause])

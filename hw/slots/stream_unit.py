@@ -1,0 +1,182 @@
+"""One stream: where it is, and the operation that its next slot gives the array."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import data
+from amaranth.lib.wiring import In, Out
+
+from ...sim.engine.words import WORD
+from ...sim.flow.config import FlowConfig
+from ...sim.flow.operation import Done, Operands
+from ...sim.flow.settings import setting_bits
+from ...sim.flow.streams import Stream
+from ..flow.jobs import following
+from ..parts.component import Component
+from ..parts.connect import connect
+from .records import record_layout, turns
+from .stream_walk import StreamWalk
+
+
+class StreamUnit(Component):
+    """A stream's registers, moved on by each of its slots.
+
+    Timing: as of `StreamWalk`; what comes out belongs to the slot that passes next.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+
+    Members
+    -------
+    settings : In
+        Of the network.
+    hold, take : In(1)
+        Begin again; a slot of this stream passes.
+    record : In
+        What the lane of `turn` works on, a cycle after it.
+    turn : Out
+        The turn in the ring of records.
+    lagging, ready, settled : Out(1)
+        As of `StreamWalk`.
+    works : Out(1)
+        The slot has something to do.
+    first, end, fresh, turn_end : Out(1)
+        The slot is a tile's first or last; a turn's first or last.
+    head_first, head_end : Out(1)
+        It is the first or last of a job: of a head's scores, context, q or k.
+    sums, rows : Out(1)
+        Its sums leave by the drain; its bits row by row.
+    op : Out
+        The operation.
+    """
+
+    stream: Stream
+
+    def __init__(self, flow: FlowConfig):
+        self.flow, self.operands = flow, Operands(flow)
+        bits = setting_bits(flow)
+        name = self.stream.name.lower()
+        begin = flow.images if self.stream is Stream.QKV else 0
+        self._walk = {
+            "operations": bits[f"{name}_last"],
+            "tiles": bits["tiles_last"],
+            "tokens": self.operands.fields["token"],
+            "rows": flow.engine.rows,
+            "lags": bits[f"{name}_lag"],
+            "turns": turns(flow),
+            "begin": begin,
+        }
+        flags = ("lagging", "ready", "settled", "works", "first", "end", "fresh", "turn_end", "head_first", "head_end")
+        super().__init__(
+            {
+                "settings": In(data.StructLayout(bits)),
+                "hold": In(1),
+                "take": In(1),
+                "record": In(record_layout(flow)),
+                "turn": Out(range(turns(flow))),
+                **{flag: Out(1) for flag in (*flags, "sums", "rows")},
+                "op": Out(data.StructLayout(self.operands.fields)),
+                **self._more(),
+            }
+        )
+
+    def _more(self) -> dict[str, Any]:
+        """Return further ports."""
+        return {}
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the walk and what all streams have; the rest is the stream's own."""
+        m = Module()
+        m.submodules.walk = self.walk = walk = StreamWalk(**self._walk)
+        engine = self.flow.engine
+        self.done: dict[Done, Value] = {}
+        m.d.comb += [
+            *(connect(getattr(walk, name), getattr(self, name)) for name in ("hold", "take")),
+            *(connect(getattr(walk, name), self.setting(name)) for name in ("last", "lag")),
+            connect(walk.tiles_last, self.settings.tiles_last),
+            *(
+                connect(getattr(self, name), getattr(walk, name))
+                for name in ("lagging", "ready", "settled", "first", "end", "fresh", "turn")
+            ),
+            self.turn_end.eq(walk.end & walk.tile_end),
+            self.works.eq(self.record.valid & ~walk.lagging),
+            connect(self.op.steps, self.setting("steps")),
+            connect(self.op.token, walk.token),
+            self.op.rows.eq(Mux(walk.tile_end, self.settings.rows_last, engine.rows)),
+        ]
+        step = self.take & ~walk.lagging
+        m.d.comb += connect(
+            self.op.preload_addr, self._linear(m, step, self.record.preload, self.setting("preload"), 1, "preload")
+        )
+        self._stream(m, step, self.take & self.works)
+        m.d.comb += self.op.done.eq(Cat(self.done.get(what, 0) for what in Done))
+        return m
+
+    def _stream(self, m: Module, step: Value, works: Value) -> None:
+        """Build what is the stream's own: `step` is a slot that moves on, `works` one that has something to do."""
+        raise NotImplementedError
+
+    def setting(self, name: str) -> Value:
+        """Return a setting of this stream, or one that all streams have.
+
+        Parameters
+        ----------
+        name : str
+        """
+        return self.settings[f"{self.stream.name.lower()}_{name}"]
+
+    def _weights(self, m: Module, step: Value) -> None:
+        """Let the column operand be weights: operation after operation, a word a step."""
+        steps = self.setting("steps")
+        address = self._linear(m, step, self.record.weights, self.setting("weights"), steps, "weights")
+        m.d.comb += connect(self.op.w_addr, address)
+
+    def _linear(self, m: Module, step: Value, block: Value, base: Value, by: Any, name: str) -> Signal:
+        """An address that begins anew with each tile, and with a turn at its block's first word."""
+        address = Signal(len(block), name=f"{name}_addr", reset_less=True)
+        start = Signal(len(block), name=f"{name}_start", reset_less=True)
+        m.d.sync += address.eq(address)
+        with m.If(step):
+            m.d.sync += address.eq(Mux(self.walk.end, start, address + by))
+        with m.If(self.walk.fresh & ~step):
+            m.d.sync += [address.eq(block + base), start.eq(block + base)]
+        return address
+
+    def _ring(self, m: Module, advance: Value, slots: int, size: int, name: str, base: int = 0) -> tuple[Signal, Value]:
+        """First word of a ring's slot at hand, and of the one behind it."""
+        at = Signal(range(base + slots * size), init=base, name=f"{name}_slot")
+        after = Mux(at == base + (slots - 1) * size, base, at + size)
+        with m.If(advance):
+            m.d.sync += at.eq(after)
+        return at, after
+
+    def _chunks(
+        self, m: Module, works: Value, slots: int, size: int, name: str, base: int = 0
+    ) -> tuple[Signal, Signal]:
+        """Word and part of the bits of a tile's operations, side by side in a slot of a ring."""
+        per_word = WORD // self.flow.engine.columns
+        _, after = self._ring(m, works & self.walk.end, slots, size, name, base)
+        word = Signal(range(base + slots * size), init=base, name=f"{name}_word")
+        chunk = Signal(range(per_word), name=f"{name}_chunk")
+        with m.If(works):
+            m.d.sync += chunk.eq(following(chunk, per_word))
+            with m.If(chunk == per_word - 1):
+                m.d.sync += word.eq(word + 1)
+            with m.If(self.walk.end):
+                m.d.sync += [word.eq(after), chunk.eq(0)]
+        return word, chunk
+
+    def _pair(self, m: Module, step: Value, inner_last: Value, name: str) -> tuple[Signal, Signal, Signal]:
+        """A counter of a head's groups: its number, and whether it is the first or the last."""
+        inner = Signal(len(inner_last), name=f"{name}_group")
+        first, last = Signal(init=1, name=f"{name}_first"), Signal(name=f"{name}_last")
+        with m.If(step):
+            m.d.sync += [inner.eq(inner + 1), first.eq(0), last.eq(inner + 1 == inner_last)]
+            with m.If(last):
+                m.d.sync += [inner.eq(0), first.eq(1), last.eq(inner_last == 0)]
+        with m.If(self.hold):
+            m.d.sync += last.eq(inner_last == 0)
+        return inner, first, last

@@ -1,0 +1,109 @@
+"""Where a stream is: its operation of a tile, the tile of an image, the turn; and which slots it begins late."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib.wiring import In, Out
+
+from ...sim.flow.array import TURN_CYCLES
+from ..parts.component import Component
+from ..parts.connect import connect
+
+
+class StreamWalk(Component):
+    """Counts operations, tiles and turns, a slot a cycle.
+
+    Timing: after the last slot of a turn the stream is `ready` again `sim.flow.array.TURN_CYCLES` later; `settled` is
+    high in the cycle before, in which what its turn works on is in a register.
+
+    Parameters
+    ----------
+    operations, tiles, tokens : int
+        Bits of a number of an operation and of a tile; of a token.
+    rows : int
+        Tokens of a tile but the last.
+    turns : int
+        Turns in a ring.
+    begin : int
+        The first turn.
+
+    Members
+    -------
+    hold : In(1)
+        Begin again.
+    take : In(1)
+        A slot of this stream passes.
+    last, tiles_last, lag : In
+        Last operation of a tile, last tile of an image, slots that pass before the first operation.
+    lagging, ready, settled : Out(1)
+        The slot is one of those; the stream can go on; it can in the next cycle.
+    number, first, end : Out
+        The operation, whether it is a tile's first or last.
+    tile, tile_first, tile_end, token : Out
+        The tile, whether it is an image's first or last, and its first token.
+    turn : Out
+        The turn in its ring.
+    fresh : Out(1)
+        The slot is a turn's first.
+    """
+
+    def __init__(self, *, operations: int, tiles: int, tokens: int, rows: int, lags: int, turns: int, begin: int = 0):
+        self.rows, self.turns, self.begin = rows, turns, begin
+        super().__init__(
+            {
+                "hold": In(1),
+                "take": In(1),
+                "last": In(operations),
+                "tiles_last": In(tiles),
+                "lag": In(lags),
+                "lagging": Out(1),
+                "ready": Out(1),
+                "settled": Out(1),
+                "number": Out(operations),
+                "first": Out(1),
+                "end": Out(1),
+                "tile": Out(tiles),
+                "tile_first": Out(1),
+                "tile_end": Out(1),
+                "token": Out(tokens),
+                "turn": Out(range(turns)),
+                "fresh": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Count; what says that a number is the first or the last is known beside it."""
+        m = Module()
+        left = Signal.like(self.lag)
+        first, tile_first, settling = Signal(init=1), Signal(init=1), Signal(TURN_CYCLES - 1)
+        turn = Signal(range(self.turns), init=self.begin)
+        step, turn_end = self.take & ~self.lagging, self.end & self.tile_end
+        m.d.comb += [
+            self.ready.eq(~settling[0]),
+            self.settled.eq(settling == 1),
+            *(connect(self.first, first), connect(self.tile_first, tile_first), connect(self.turn, turn)),
+            self.fresh.eq(first & tile_first),
+        ]
+        m.d.sync += settling.eq(settling >> 1)
+        with m.If(self.take & self.lagging):
+            m.d.sync += [left.eq(left - 1), self.lagging.eq(left != 1)]
+        with m.If(step):
+            m.d.sync += [self.number.eq(self.number + 1), first.eq(0), self.end.eq(self.number + 1 == self.last)]
+            with m.If(self.end):
+                m.d.sync += [
+                    *(self.number.eq(0), first.eq(1), self.end.eq(self.last == 0)),
+                    *(self.tile.eq(self.tile + 1), self.token.eq(self.token + self.rows)),
+                    *(tile_first.eq(0), self.tile_end.eq(self.tile + 1 == self.tiles_last)),
+                ]
+            with m.If(turn_end):
+                m.d.sync += [
+                    *(self.tile.eq(0), self.token.eq(0), tile_first.eq(1), self.tile_end.eq(self.tiles_last == 0)),
+                    turn.eq(Mux(turn == self.turns - 1, 0, turn + 1)),
+                    settling.eq(-1),
+                ]
+        with m.If(self.hold):
+            m.d.sync += [
+                *(connect(left, self.lag), self.lagging.eq(self.lag != 0)),
+                *(self.end.eq(self.last == 0), self.tile_end.eq(self.tiles_last == 0)),
+            ]
+        return m

@@ -1,0 +1,88 @@
+"""The slot table's words in order, again and again: which stream's slot is at hand."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib.wiring import In, Out
+
+from ...sim.engine.words import LoadMemory
+from ...sim.flow.memories import SLOT_BITS
+from ...sim.flow.plan import TABLE_FILL_CYCLES
+from ...sim.flow.streams import Stream
+from ..parts.component import Component
+from ..parts.connect import connect, connect_address
+from ..parts.memory import LoadableMemory
+from ..parts.stream import LOAD_BUS
+
+
+class TableWalk(Component):
+    """Reads two slots a word, a word ahead of the one at hand.
+
+    Timing: `hand` is there `sim.flow.plan.TABLE_FILL_CYCLES` after `hold` falls; a slot may be taken in every cycle.
+
+    Parameters
+    ----------
+    memory : LoadMemory
+        The slot table.
+
+    Members
+    -------
+    hold : In(1)
+        Begin again with the first word.
+    last : In
+        The table's last word.
+    take : In(1)
+        The slot at hand passes.
+    hand : Out
+        Of each stream, whether the slot at hand is its own.
+    load, bank : In
+        Load bus, and the bank in use.
+    """
+
+    def __init__(self, memory: LoadMemory):
+        self.memory = memory
+        super().__init__(
+            {
+                "hold": In(1),
+                "last": In(max(1, (memory.depth - 1).bit_length())),
+                "take": In(1),
+                "hand": Out(len(Stream)),
+                "load": In(LOAD_BUS),
+                "bank": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the memory, the word that follows, the second slot of the one at hand, and the decoded slot."""
+        m = Module()
+        m.submodules.slots = slots = LoadableMemory(self.memory)
+        address, following = Signal.like(self.last), Signal(2 * SLOT_BITS, reset_less=True)
+        second, at_second = Signal(SLOT_BITS, reset_less=True), Signal()
+        held, fill = Signal(), Signal(TABLE_FILL_CYCLES - 1)
+        m.d.comb += [
+            connect(slots.load, self.load),
+            connect(slots.bank, self.bank),
+            connect_address(slots.r_addr, address),
+        ]
+        move = (self.take & at_second) | fill[-1]
+        m.d.sync += [connect(held, self.hold), fill.eq(Cat(held & ~self.hold, fill[:-1]))]
+        with m.If(move | fill[0]):
+            m.d.sync += [
+                connect(following, slots.r_data),
+                address.eq(Mux(address == self.last, 0, address + 1)),
+            ]
+        with m.If(move):
+            m.d.sync += [
+                self.hand.eq(_decoded(following[:SLOT_BITS])),
+                second.eq(following[SLOT_BITS:]),
+                at_second.eq(0),
+            ]
+        with m.Elif(self.take):
+            m.d.sync += [self.hand.eq(_decoded(second)), at_second.eq(1)]
+        with m.If(self.hold):
+            m.d.sync += [address.eq(0), self.hand.eq(0)]
+        return m
+
+
+def _decoded(slot: Value) -> Value:
+    return Cat(slot == int(stream) for stream in Stream)

@@ -1,0 +1,147 @@
+"""Lanes and turns: which image and block each lane works on, and what it works on next."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Module, Signal
+from amaranth.lib import data
+from amaranth.lib.wiring import In, Out
+
+from ...sim.flow.array import NEXT_TURN_CYCLES
+from ...sim.flow.config import FlowConfig
+from ...sim.flow.memories import head_eps
+from ...sim.flow.residual_add import ResidualAddUnit
+from ...sim.flow.settings import setting_bits
+from ...sim.flow.streams import Stream
+from ..flow.jobs import Credits, following
+from ..parts.arithmetic import delay_flag
+from ..parts.component import Component
+from ..parts.connect import connect
+from .records import BLOCK_STEPS, record_layout, turns
+
+
+class Turns(Component):
+    """The records of all turns, and the decision what a lane's next one is.
+
+    It is made when fc2 comes to a turn: the image's next block; or else an image whose patches are embedded; or else
+    nothing, but where no lane works on anything, fc2 waits for an image.
+
+    Timing: a record is read a cycle after its turn. A decision is made in the cycle before fc2 is ready, where the
+    image has a next block, else in the first cycle with `asked` in which it can be; see
+    `sim.flow.array.NEXT_TURN_CYCLES`.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+
+    Members
+    -------
+    settings : In
+        Of the network.
+    turn, record : In, Out, arrays by stream
+        The turn of each stream, and what its lane works on.
+    settled, asked : In(1)
+        fc2 is ready in the next cycle, at a turn's first slot; its slot is at hand and could pass.
+    began : In(1)
+        A turn's first slot of fc2 passes.
+    embedded : In(1)
+        Pulse: one more image is embedded.
+    decided : Out(1)
+        It is decided for the turn of fc2; from the cycle after the decision until the slot passes.
+    idle : Out(1)
+        The slot of fc2 waits for an image.
+    follows, goes_on, next_bank : Out
+        What was decided: the lane works on something in its next turn; on its image's next block; in which bank.
+    known, taken : Out(1), In(1)
+        It is decided what QKV's next turn works on; its first slot passes.
+    table_put, table : Out
+        Of what a lane works on next, the first word of its block's tables of Exp.
+    """
+
+    def __init__(self, flow: FlowConfig):
+        self.flow, self.layout, self.turns = flow, record_layout(flow), turns(flow)
+        super().__init__(
+            {
+                "settings": In(data.StructLayout(setting_bits(flow))),
+                "turn": In(range(self.turns)).array(len(Stream)),
+                "record": Out(self.layout).array(len(Stream)),
+                **{name: In(1) for name in ("settled", "asked", "began", "embedded", "taken")},
+                **{name: Out(1) for name in ("decided", "idle", "follows", "goes_on", "known", "table_put")},
+                "next_bank": Out(self.layout["bank"].width),
+                "table": Out(self.layout["table"].width),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the records, a register of its record for each stream, and the decision."""
+        m = Module()
+        records = [Signal(self.layout, name=f"record_{turn}") for turn in range(self.turns)]
+        held = []
+        for number, turn in enumerate(self.turn):
+            of = Signal(self.layout, name=f"of_{Stream(number).name.lower()}", reset_less=True)
+            m.d.sync += of.as_value().eq(Array(record.as_value() for record in records)[turn])
+            m.d.comb += connect(self.record[number].as_value(), of.as_value())
+            held.append(of)
+        turn, record = self.turn[Stream.FC2], held[Stream.FC2]
+        others = Signal()  # whether other lanes work on something, in this turn or later ones
+        m.d.sync += others.eq(Array(self._others(records, at) for at in range(self.turns))[turn])
+        new = Signal(self.layout)
+        decide, goes_on = self._decide(m, record, others, new)
+        with m.If(decide):
+            m.d.sync += [
+                *(self.decided.eq(1), connect(self.goes_on, goes_on)),
+                *(connect(self.follows, new.valid), connect(self.next_bank, new.bank), connect(self.table, new.table)),
+            ]
+            with m.Switch(turn):
+                for at in range(self.turns):
+                    with m.Case(at):
+                        m.d.sync += records[(at + self.flow.images) % self.turns].eq(new)
+        with m.If(self.began):
+            m.d.sync += self.decided.eq(0)
+        m.submodules.known = known = Credits(self.turns)
+        m.d.sync += self.table_put.eq(decide & new.valid & self.settings.softmax)
+        m.d.comb += [
+            known.give.eq(delay_flag(m, decide, NEXT_TURN_CYCLES - 1, "known_line")),
+            connect(known.take, self.taken),
+            connect(self.known, known.some),
+        ]
+        return m
+
+    def _others(self, records: list[Signal], turn: int) -> object:
+        """Whether any lane but that of a turn works on something."""
+        lanes = self.flow.images
+        found = [records[(turn + other) % self.turns].valid for other in range(1, lanes)]
+        return sum(found[1:], found[0]) != 0 if found else 0
+
+    def _decide(self, m: Module, record: Signal, others: Signal, new: Signal) -> tuple[Signal, Signal]:
+        """Whether it is decided in this cycle, and whether for the image's next block; `new` is the record then."""
+        banks = ResidualAddUnit(self.flow).banks
+        m.submodules.waiting = waiting = Credits(banks)
+        bank = Signal(range(banks))
+        decide, goes_on, idle = Signal(), Signal(), Signal()
+        m.d.comb += [
+            connect(waiting.give, self.embedded),
+            goes_on.eq(record.valid & ~record.last),
+            idle.eq(~record.valid & ~others & ~waiting.some),
+            self.idle.eq(self.asked & ~self.decided & idle),
+            decide.eq((self.settled & goes_on) | (self.asked & ~self.decided & ~idle)),
+        ]
+        settings = self.settings
+        with m.If(goes_on):
+            block = record.block + 1
+            m.d.comb += [
+                *(new.valid.eq(1), new.bank.eq(record.bank), new.block.eq(block)),
+                new.last.eq(block == settings.depth_last),
+            ]
+            for name, step in BLOCK_STEPS.items():
+                # A block has two norms, and two layers that add to x.
+                by = settings[step] << 1 if name == "layer" else settings[step]
+                m.d.comb += new[name].eq(record[name] + by)
+        with m.Else():
+            m.d.comb += [
+                *(connect(new.valid, waiting.some), connect(new.bank, bank), new.last.eq(settings.depth_last == 0)),
+                new.head_eps.eq(head_eps(self.flow)),
+                waiting.take.eq(decide & waiting.some),
+            ]
+            with m.If(waiting.take):
+                m.d.sync += bank.eq(following(bank, banks))
+        return decide, goes_on

@@ -1,0 +1,38 @@
+"""What a load stream and the registers need to know of an engine, of whichever kind."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from .words import LoadMemory
+
+
+class Target(Protocol):
+    """An engine that can be loaded, and that says what it is."""
+
+    @property
+    def load_memories(self) -> dict[str, LoadMemory]:
+        """Loadable memories by name."""
+
+    def fingerprint(self) -> int:
+        """64 bits that tell engines apart."""
+
+    @property
+    def rows(self) -> int:
+        """Tokens a tile."""
+
+    @property
+    def columns(self) -> int:
+        """Channels a tile."""
+
+    @property
+    def lanes(self) -> int:
+        """Elements a cycle."""
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes a beat of the pixel stream."""
+
+    @property
+    def queue_logits(self) -> int:
+        """Logits that the queue holds."""

@@ -1,0 +1,91 @@
+"""A dataflow engine as what is around it sees it: its memories for the load stream, its name, its settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..engine.words import LoadMemory
+from .config import FlowConfig
+from .edge import EdgeUnit
+from .edge_settings import EDGE_SETTINGS
+from .head_norm import HeadNormUnit
+from .memories import LOADED, core_memories
+from .residual_add import ResidualAddUnit
+from .settings import setting_bits
+from .sign_norm import SignNormUnit
+
+
+def load_memories(flow: FlowConfig) -> dict[str, LoadMemory]:
+    """Return all memories that the load stream fills, by name, in the order of their numbers.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    """
+    units = ResidualAddUnit(flow), SignNormUnit(flow), HeadNormUnit(flow), EdgeUnit(flow)
+    found = core_memories(flow) | {name: memory for unit in units for name, memory in unit.load_memories.items()}
+    return {name: found[name] for name in LOADED}
+
+
+def all_settings(flow: FlowConfig) -> dict[str, int]:
+    """Return all settings and their bits, in the order of their words: the core's, the edge's, the network's hash.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    """
+    return {**setting_bits(flow), **dict(EDGE_SETTINGS), "network": 32}
+
+
+@dataclass(frozen=True)
+class FlowMachine:
+    """What the load stream and the registers say of an engine.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    """
+
+    flow: FlowConfig
+
+    @property
+    def load_memories(self) -> dict[str, LoadMemory]:
+        """Loadable memories by name."""
+        return load_memories(self.flow)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary for JSON."""
+        return asdict(self.flow)
+
+    def fingerprint(self) -> int:
+        """64 bits that tell engines apart, carried by load streams and the identification register."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+
+    @property
+    def rows(self) -> int:
+        """Tokens a tile."""
+        return self.flow.engine.rows
+
+    @property
+    def columns(self) -> int:
+        """Channels a tile."""
+        return self.flow.engine.columns
+
+    @property
+    def lanes(self) -> int:
+        """Elements that the patch embedding gives a cycle."""
+        return self.flow.engine.lanes
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes a beat of the pixel stream."""
+        return self.flow.engine.pixel_bytes
+
+    @property
+    def queue_logits(self) -> int:
+        """Logits that the queue holds."""
+        return self.flow.engine.queue_logits

@@ -1,0 +1,166 @@
+"""Settings of a dataflow engine's core: the numbers of a network that its slots and units need at all times."""
+
+from __future__ import annotations
+
+from ..engine.memories import TABLE_WORDS
+from ..engine.words import ceil_div
+from ..errors import check
+from ..network.config import ViTConfig
+from .config import FlowConfig
+from .head_norm import HeadNormUnit
+from .memories import SLOT_BITS, core_memories
+from .operation import Operands
+from .residual_add import ResidualAddUnit
+from .streams import Stream, TileShape
+from .table import SlotTable
+
+#: Streams whose column operand is weights.
+WEIGHTED = (Stream.PROJ, Stream.FC1, Stream.FC2, Stream.QKV)
+#: Most slots that a stream may begin late.
+_LAG_BITS = 16
+
+
+def setting_bits(flow: FlowConfig) -> dict[str, int]:
+    """Return the settings by name, in the order of their words, and their bits.
+
+    Of a stream: `last` its last operation of a tile, `steps` of each, `lag` slots that it begins late, `preload` and
+    `weights` the first word of a block. Steps from one block to the next: `weight_step`, `preload_step`, `head_step`
+    (parameters of HeadNorm), `head_eps_step`, `table_step`; `layer_step` from one norm, or layer, to the next one.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    """
+    engine, operands, memories = flow.engine, Operands(flow), core_memories(flow)
+    head_words = HeadNormUnit(flow).load_memories["head_norm"].depth
+
+    def bits(most: int) -> int:
+        return max(1, most.bit_length())
+
+    weight, preload = bits(operands.weight_depth), bits(operands.preload_depth)
+    operations = max(3 * operands.value_groups, ceil_div(engine.max_hidden_dim, engine.columns), operands.key_words)
+    found = {"table_last": bits(memories["slots"].depth - 1)}
+    for stream in Stream:
+        name = stream.name.lower()
+        found |= {f"{name}_last": bits(operations - 1), f"{name}_steps": operands.fields["steps"]}
+        found |= {f"{name}_lag": _LAG_BITS, f"{name}_preload": preload}
+        found |= {f"{name}_weights": weight} if stream in WEIGHTED else {}
+    return {
+        **found,
+        "weight_step": weight,
+        "preload_step": preload,
+        "layer_step": bits(ResidualAddUnit(flow).row_words),
+        "head_step": bits(head_words),
+        "head_eps_step": bits(2 * engine.max_heads),
+        "table_step": bits(memories["tables"].depth),
+        "tiles_last": bits(engine.max_tiles - 1),
+        "rows_last": engine.rows.bit_length(),
+        "depth_last": bits(engine.max_depth - 1),
+        "groups_last": bits(ceil_div(engine.max_embed_dim, engine.columns) - 1),
+        "heads_last": bits(engine.max_heads - 1),
+        "head_groups_last": bits(operands.value_groups - 1),
+        "key_groups_last": bits(ceil_div(engine.max_tokens, engine.columns) - 1),
+        "head_words": bits(HeadNormUnit(flow).most_words),
+        "tokens": engine.max_tokens.bit_length(),
+        "embed_dim": engine.max_embed_dim.bit_length(),
+        "head_dim": HeadNormUnit(flow).widths.channels_bits,
+        "table_jobs_last": bits(engine.max_tiles * engine.max_heads - 1),
+        "softmax": 1,
+        "head_norm": 1,
+        "mean": 1,
+    }
+
+
+def settings_of(config: ViTConfig, flow: FlowConfig, table: SlotTable) -> dict[str, int]:
+    """Return the settings of a network and its slot table, by name.
+
+    Parameters
+    ----------
+    config : ViTConfig
+    flow : FlowConfig
+    table : SlotTable
+
+    Raises
+    ------
+    BivitError
+        When a value does not fit its bits.
+    """
+    shape = TileShape(config, flow.engine.rows, flow.engine.columns)
+    weights, preload = weight_bases(shape), preload_bases(shape)
+    residual, head = ResidualAddUnit(flow), HeadNormUnit(flow)
+    head_words = head.words(config.head_dim)
+    found = {"table_last": len(table_words(table)) - 1}
+    for stream in Stream:
+        name = stream.name.lower()
+        found |= {f"{name}_last": shape.operations[stream] - 1, f"{name}_steps": shape.steps[stream]}
+        found |= {f"{name}_lag": table.lag[stream], f"{name}_preload": preload[stream]}
+        found |= {f"{name}_weights": weights[stream]} if stream in WEIGHTED else {}
+    found |= {
+        "weight_step": sum(shape.operations[stream] * shape.steps[stream] for stream in WEIGHTED),
+        "preload_step": sum(shape.operations.values()),
+        "layer_step": shape.operations[Stream.PROJ] * residual.parts,
+        "head_step": 2 * config.num_heads * head_words,
+        "head_eps_step": 2 * config.num_heads,
+        "table_step": config.num_heads * TABLE_WORDS,
+        "tiles_last": shape.tiles - 1,
+        "rows_last": shape.tile_rows[-1],
+        "depth_last": config.depth - 1,
+        "groups_last": shape.operations[Stream.PROJ] - 1,
+        "heads_last": config.num_heads - 1,
+        "head_groups_last": shape.head_groups - 1,
+        "key_groups_last": shape.key_groups - 1,
+        "head_words": head_words,
+        "tokens": config.num_tokens,
+        "embed_dim": config.embed_dim,
+        "head_dim": config.head_dim,
+        "table_jobs_last": shape.tiles * config.num_heads - 1,
+        "softmax": int(config.attn_mode == "softmax"),
+        "head_norm": int(config.qk_mode == "layernorm"),
+        "mean": int(config.norm_mode == "mean"),
+    }
+    for name, bits in setting_bits(flow).items():
+        check(
+            0 <= found[name] < 1 << bits,
+            f"the engine is too small: {name} must be 0 to {(1 << bits) - 1}, the network has {found[name]}",
+        )
+    return found
+
+
+def weight_bases(shape: TileShape) -> dict[Stream, int]:
+    """Return the first word of each stream's weights in those of a block: operation after operation, step after step.
+
+    Parameters
+    ----------
+    shape : TileShape
+    """
+    return _bases({stream: shape.operations[stream] * shape.steps[stream] for stream in WEIGHTED})
+
+
+def preload_bases(shape: TileShape) -> dict[Stream, int]:
+    """Return the first of each stream's starts in those of a block, one an operation.
+
+    Parameters
+    ----------
+    shape : TileShape
+    """
+    return _bases(shape.operations)
+
+
+def table_words(table: SlotTable) -> list[int]:
+    """Return the words of the slot memory: two slots each, the first one least significant.
+
+    A table of an odd number of slots is written twice.
+
+    Parameters
+    ----------
+    table : SlotTable
+    """
+    slots = [int(stream) for stream in table.slots] * (1 + len(table.slots) % 2)
+    return [one | other << SLOT_BITS for one, other in zip(slots[::2], slots[1::2], strict=True)]
+
+
+def _bases(sizes: dict[Stream, int]) -> dict[Stream, int]:
+    found, at = {}, 0
+    for stream, size in sizes.items():
+        found[stream], at = at, at + size
+    return found

@@ -1,0 +1,186 @@
+"""Slot tables that are found already, and those that are sought where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from ..errors import BivitError, check
+from ..network.config import ViTConfig
+from ..system.files import read_json
+from .array import replay
+from .config import FlowConfig
+from .greedy import block_table
+from .plan import Edge, plan_of
+from .replay_state import FINISHED, Plan, new_state
+from .search import search
+from .streams import Stream, TileShape
+from .table import SlotTable
+
+#: The file of tables: a list of `entry`.
+TABLES = Path(__file__).parent / "tables" / "tables.json"
+#: Letters of the streams in a table's text, in the order of their numbers.
+_LETTERS = "scpfhq"
+#: An edge that is never in the way, while tables are compared.
+_QUICK = Edge(embed=1, tail=1, classify=1, banks=16)
+#: Blocks of an image while tables are compared, and of one from which a block's table is taken.
+_SHORT, _DEEP = 4, 7
+#: Images of each lane meanwhile.
+_EACH = 4
+#: Which streams go first in a block, of those that can go.
+_PRIORITIES = ("scpfhq", "scpqhf", "sqphcf", "qhfpcs", "scphfq", "qscphf", "csphqf", "cpsfhq", "pcshfq", "hfpcsq")
+
+
+def key_of(config: ViTConfig, flow: FlowConfig) -> dict[str, Any]:
+    """Return what a table is for: sizes of a block and modes, array, widths and depths.
+
+    Parameters
+    ----------
+    config : ViTConfig
+    flow : FlowConfig
+    """
+    names = ("num_tokens", "embed_dim", "hidden_dim", "num_heads", "norm_mode", "qk_mode", "attn_mode")
+    beside = ("engine", "dense_patches", "dense_channels")
+    widths = {field.name: getattr(flow, field.name) for field in fields(flow) if field.name not in beside}
+    return {name: getattr(config, name) for name in names} | {
+        "rows": flow.engine.rows,
+        "columns": flow.engine.columns,
+        **widths,
+    }
+
+
+def table_of(config: ViTConfig, flow: FlowConfig, *, tries: int = 20, seed: int = 1) -> SlotTable:
+    """Return the table that is shipped for a network on an engine, or one that is sought.
+
+    Parameters
+    ----------
+    config : ViTConfig
+    flow : FlowConfig
+    tries, seed : int
+        Of the search.
+
+    Raises
+    ------
+    BivitError
+        When every table locks up.
+    """
+    key = key_of(config, flow)
+    for entry in _entries():
+        if entry["key"] == key:
+            return read_table(entry)
+    return sought(config, flow, tries=tries, seed=seed)
+
+
+def sought(config: ViTConfig, flow: FlowConfig, *, tries: int, seed: int = 1) -> SlotTable:
+    """Return the best table that is found: of a tile for several images in flight, of a block for one.
+
+    Parameters
+    ----------
+    config : ViTConfig
+    flow : FlowConfig
+    tries, seed : int
+        As of `search`; one image has but a few tables.
+
+    Raises
+    ------
+    BivitError
+        When every table locks up.
+    """
+    short = replace(config, depth=_SHORT)
+    plan = _plan(short, flow)
+
+    def rate(table: SlotTable) -> float | None:
+        return steady_cycles(short, flow, table, edge=_QUICK, each=_EACH)
+
+    if flow.images > 1:
+        found = search(TileShape(config, flow.engine.rows, flow.engine.columns), plan, rate, tries=tries, seed=seed)
+        best = found and found[0]
+    else:
+        deep = _plan(replace(config, depth=_DEEP), flow)
+        rated = [(rate(table) or float("inf"), number, table) for number, table in enumerate(_block_tables(deep))]
+        best = min(rated)[2] if rated and min(rated)[0] < float("inf") else None
+    check(
+        best is not None,
+        "every table that was tried locks up on this engine; give its rings more slots: "
+        f"{', '.join(f'{name} = {value}' for name, value in key_of(config, flow).items() if name.endswith('_slots'))}",
+    )
+    assert best is not None
+    return best
+
+
+def steady_cycles(
+    config: ViTConfig, flow: FlowConfig, table: SlotTable, *, edge: Edge | None = None, each: int = 12
+) -> float | None:
+    """Return the cycles an image takes when others are before and behind it, or None where the table locks up.
+
+    Parameters
+    ----------
+    config : ViTConfig
+    flow : FlowConfig
+    table : SlotTable
+    edge : Edge, optional
+        In place of the engine's own.
+    each : int
+        Images that each lane works on; those of the first quarter let the edge fall into step.
+    """
+    lanes = flow.images
+    plan = plan_of(config, flow, table, each * lanes, edge=edge)
+    state = new_state(plan)
+    if replay(state, plan) < 0:
+        return None
+    finished, first, last = state.images[FINISHED], each // 4 * lanes, (each - 1) * lanes
+    return float(finished[last] - finished[first]) / (last - first)
+
+
+def entry(config: ViTConfig, flow: FlowConfig, table: SlotTable) -> dict[str, Any]:
+    """Return a table as it is shipped.
+
+    Parameters
+    ----------
+    config : ViTConfig
+    flow : FlowConfig
+    table : SlotTable
+    """
+    runs = ((_LETTERS[stream], len(list(same))) for stream, same in groupby(table.slots))
+    text = "".join(letter if count == 1 else f"{count}{letter}" for letter, count in runs)
+    return {"key": key_of(config, flow), "slots": text, "lag": [table.lag[stream] for stream in Stream]}
+
+
+def read_table(shipped: dict[str, Any]) -> SlotTable:
+    """Return the table of an `entry`.
+
+    Parameters
+    ----------
+    shipped : dict
+    """
+    slots, count = list[Stream](), ""
+    for letter in shipped["slots"]:
+        if letter.isdigit():
+            count += letter
+        else:
+            slots += [Stream(_LETTERS.index(letter))] * int(count or 1)
+            count = ""
+    return SlotTable(tuple(slots), dict(zip(Stream, shipped["lag"], strict=True)))
+
+
+@cache
+def _entries() -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = read_json(TABLES, "the shipped slot tables")
+    return entries
+
+
+def _plan(config: ViTConfig, flow: FlowConfig) -> Plan:
+    empty = SlotTable(tuple(Stream), dict.fromkeys(Stream, 0))
+    return plan_of(config, flow, empty, 2, edge=_QUICK)
+
+
+def _block_tables(plan: Plan) -> Iterator[SlotTable]:
+    for letters in _PRIORITIES:
+        try:
+            yield block_table(plan, [Stream(_LETTERS.index(letter)) for letter in letters])
+        except BivitError:
+            continue  # with this priority nothing can go on, or blocks are not alike

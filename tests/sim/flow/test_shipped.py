@@ -1,0 +1,118 @@
+"""Slot tables that are shipped, and those that are sought: each holds, and the shipped ones fill the array."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from bivit.sim.errors import BivitError
+from bivit.sim.flow import shipped as module
+from bivit.sim.flow.array import _leaves
+from bivit.sim.flow.config import FlowConfig
+from bivit.sim.flow.plan import Edge, plan_of
+from bivit.sim.flow.presets import FLOWS
+from bivit.sim.flow.replay_state import Plan
+from bivit.sim.flow.search import first_lines, spaced
+from bivit.sim.flow.shipped import entry, key_of, read_table, steady_cycles, table_of
+from bivit.sim.flow.streams import Stream, TileShape
+from bivit.sim.flow.table import SlotTable, slot_table
+from bivit.sim.flow.trace import trace
+from bivit.sim.flow.verify import verify
+from bivit.sim.network.config import ViTConfig
+from bivit.sim.network.presets import vit_preset
+
+DIGITS, TINY = vit_preset("digits"), vit_preset("deit_tiny")
+EMPTY = SlotTable(tuple(Stream), dict.fromkeys(Stream, 0))
+QUICK = Edge(embed=1, tail=1, classify=1, banks=16)
+#: What the named engines are for, and how much of the array a table fills at least, in an image among others.
+SHIPPED: dict[tuple[str, str], float] = {}
+
+
+def planned(config: ViTConfig, flow: FlowConfig, table: SlotTable = EMPTY, images: int = 2) -> Plan:
+    return plan_of(config, flow, table, images, edge=QUICK)
+
+
+def filled(config: ViTConfig, flow: FlowConfig, cycles: float) -> float:
+    """Part of the array's products that are useful."""
+    shape = TileShape(config, flow.engine.rows, flow.engine.columns)
+    return shape.packing * config.depth * shape.tiles * shape.tile_steps / cycles
+
+
+@pytest.mark.parametrize(("engine", "network"), SHIPPED)
+def test_a_shipped_table_fills_the_array_and_its_times_hold(engine: str, network: str) -> None:
+    config, flow = vit_preset(network), FLOWS[engine]
+    table = table_of(config, flow, tries=0)
+    shape = TileShape(config, flow.engine.rows, flow.engine.columns)
+    tiles = 1 if flow.images > 1 else shape.tiles
+    assert Counter(table.slots) == {stream: tiles * count for stream, count in shape.operations.items()}
+    cycles = steady_cycles(config, flow, table)
+    assert cycles is not None
+    assert filled(config, flow, cycles) >= SHIPPED[engine, network]
+    short = replace(config, depth=2)
+    verify(short, flow, trace(planned(short, flow, table, flow.images + 1)))
+
+
+def test_all_shipped_tables_are_of_the_named_engines() -> None:
+    keys = [key_of(vit_preset(network), FLOWS[engine]) for engine, network in SHIPPED]
+    assert [one["key"] for one in module._entries()] == keys
+
+
+def test_a_table_is_read_as_it_was_written() -> None:
+    flow, shape = FLOWS["sim"], TileShape(DIGITS, 4, 16)
+    table = slot_table(shape, next(first_lines(shape, planned(DIGITS, flow).durations)))
+    written = entry(DIGITS, flow, table)
+    assert read_table(written) == table
+    assert written["key"]["softmax_lanes"] == 32
+    assert written["key"] != key_of(DIGITS, replace(flow, score_slots=5))
+
+
+def test_a_shipped_table_is_found_without_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    flow = FLOWS["sim"]
+    table = SlotTable((Stream.QKV, *Stream), dict.fromkeys(Stream, 7))
+    monkeypatch.setattr(module, "_entries", lambda: [entry(TINY, flow, EMPTY), entry(DIGITS, flow, table)])
+    assert table_of(replace(DIGITS, depth=5, num_classes=3), flow) == table
+    monkeypatch.setattr(module, "sought", lambda *_, **__: EMPTY)
+    assert table_of(replace(DIGITS, attn_mode="score"), flow) == EMPTY
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_a_table_that_is_sought_holds(images: int) -> None:
+    config = replace(DIGITS, qk_mode="threshold", attn_mode="score")
+    flow = replace(FLOWS["sim"], images=images, residual_slots=6, staging_slots=6)
+    table = table_of(config, flow, tries=3)
+    verify(config, flow, trace(planned(config, flow, table, 3)))
+    assert filled(config, flow, steady_cycles(config, flow, table) or 1e9) >= 0.6
+
+
+def test_an_engine_on_which_every_table_locks_up_is_said_with_its_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "steady_cycles", lambda *_, **__: None)
+    with pytest.raises(BivitError, match=r"every table .* locks up .* residual_slots = 4"):
+        table_of(replace(DIGITS, attn_mode="score"), FLOWS["sim"], tries=1)
+
+
+def waits(table: SlotTable, plan: Plan, drain: int) -> int:
+    """Cycles that a table that never waits for anything else waits for its drain, from the second round on."""
+    number = {stream: -table.lag[stream] % int(plan.streams[0, stream]) for stream in Stream}
+    now, last, found = 0, -100, 0
+    for stream in 2 * table.slots:
+        sums, _ = _leaves(plan, int(stream), number[stream])
+        end = now + int(plan.streams[1, stream])
+        if sums:
+            found += max(0, last + drain - end)
+            end = last = max(end, last + drain)
+        now, number[stream] = end, (number[stream] + 1) % int(plan.streams[0, stream])
+    return found
+
+
+def test_operations_that_would_wait_for_the_drain_let_others_go_first() -> None:
+    flow = FLOWS["zcu102"]
+    plan, shape = planned(TINY, flow), TileShape(TINY, 33, 32)
+    for line in first_lines(shape, plan.durations):
+        before = slot_table(shape, line)
+        after = spaced(before, plan)
+        assert Counter(after.slots) == Counter(before.slots)
+        assert after.lag == before.lag
+        assert waits(after, plan, 3) * 2 <= waits(before, plan, 3)
+        assert spaced(before, plan._replace(drain=1, writer_gap=1)) == before

@@ -1,0 +1,205 @@
+"""A bench of the blocks: images in banks of x go through, and what the slots do is noted with its cycle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from amaranth.hdl import Fragment
+from amaranth.sim import Simulator
+
+from bivit.hw.parts.contents import Contents
+from bivit.hw.slots.core import Core
+from bivit.sim.flow.array import slot
+from bivit.sim.flow.config import FlowConfig
+from bivit.sim.flow.edge_times import no_edge
+from bivit.sim.flow.expected import Expected
+from bivit.sim.flow.layout import FlowLayout
+from bivit.sim.flow.memories import LOADED
+from bivit.sim.flow.plan import Edge, plan_of
+from bivit.sim.flow.replay import settle
+from bivit.sim.flow.replay_state import (
+    BLOCK,
+    EMBEDDED,
+    FINISHED,
+    IMAGE,
+    LAG,
+    NOW,
+    OPERATIONS,
+    STALLS,
+    STEPS,
+    UNKNOWN,
+    Cause,
+    new_state,
+)
+from bivit.sim.flow.residual_add import ResidualAddUnit
+from bivit.sim.flow.settings import settings_of
+from bivit.sim.flow.streams import Stream
+from bivit.sim.flow.table import SlotTable
+from bivit.sim.flow.words import flow_words
+from bivit.sim.network.network import IntNetwork
+from bivit.sim.reference.run import run_reference
+from helpers import CLK_PERIOD
+
+
+class Issue(NamedTuple):
+    """An operation, and the cycle of its slot."""
+
+    cycle: int
+    stream: Stream
+    image: int
+    block: int
+    tile: int
+    number: int
+
+
+class Prediction:
+    """What the cycle model says of images that are embedded at given cycles."""
+
+    def __init__(self, network: IntNetwork, flow: FlowConfig, table: SlotTable, embedded: list[int]):
+        edge = Edge(embed=1, tail=1, classify=1, banks=flow.images + 2)
+        self.plan = plan = plan_of(network.config, flow, table, len(embedded), edge=edge)
+        self.state = state = new_state(plan)
+        state.images[EMBEDDED] = embedded
+        no_edge(state.edge)
+        #: Cycles without a step up to the last operation, by `Cause`.
+        self.stalls = np.zeros(len(Cause), np.int64)
+        self.issues = list(self._slots(table))
+        self.finished = state.images[FINISHED].tolist()
+
+    def _slots(self, table: SlotTable) -> Iterator[Issue]:
+        """Take slots until all images are finished."""
+        plan, state = self.plan, self.state
+        position = -plan.streams[LAG]
+        while True:
+            for stream in table.slots:
+                if (state.images[FINISHED] != UNKNOWN).all():
+                    return
+                place = int(position[stream])
+                position[stream] += 1
+                if place < 0:
+                    state.clock[NOW] += 1
+                    state.clock[STALLS + Cause.GHOST] += 1
+                    continue
+                tile, number = divmod(place, int(plan.streams[OPERATIONS, stream]))
+                turn = tile // plan.tiles + (plan.lanes if stream is Stream.QKV else 0)
+                ghosts = int(state.clock[STALLS + Cause.GHOST])
+                assert slot(state, plan, int(stream), tile, number), f"{stream.name} of tile {tile}: nothing can go on"
+                image, block = state.turns[turn % state.turns.shape[0]][[IMAGE, BLOCK]]
+                if state.clock[STALLS + Cause.GHOST] == ghosts:
+                    begin = int(state.clock[NOW] - plan.streams[STEPS, stream])
+                    self.stalls = state.clock[STALLS:].copy()
+                    yield Issue(begin, stream, int(image), int(block), tile % plan.tiles, number)
+            settle(state, plan)
+
+
+class CoreBench:
+    """Runs images through a core; each is embedded at a given cycle after the first slot.
+
+    Parameters
+    ----------
+    network : IntNetwork
+    flow : FlowConfig
+    table : SlotTable
+    images : uint8 array
+    embedded : list of int
+        Cycle of each image's pulse, after the first slot is at hand; not before the bank is free.
+    """
+
+    def __init__(
+        self, network: IntNetwork, flow: FlowConfig, table: SlotTable, images: np.ndarray, embedded: list[int]
+    ):
+        self.network, self.flow, self.table, self.embedded = network, flow, table, embedded
+        self.unit = ResidualAddUnit(flow)
+        self.layout = FlowLayout(network.config, network.formats, flow)
+        self.expected = Expected(network, flow, run_reference(network, images, "all", threads=1).taps)
+        self.core = Core(flow, self.unit.columns)
+        self.words = flow_words(network, flow, table)
+        self.issues: list[tuple[int, Stream]] = []
+        self.finished: list[int] = []
+        self.stalls = self._counted = np.zeros(len(Cause), np.int64)
+        self._late: list[np.ndarray] = []
+        self.active = 0
+
+    def check(self, predicted: Prediction) -> None:
+        """Every operation in its cycle, every stall with its cause, every image finished when it should be."""
+        assert self.issues == [(one.cycle, one.stream) for one in predicted.issues]
+        assert self.finished == predicted.finished
+        assert self.stalls.tolist() == predicted.stalls.tolist()
+
+    def run(self, deadline: int) -> None:
+        """Simulate until all images are finished."""
+        contents = Contents({LOADED.index(name): runs for name, runs in self.words.items()})
+        sim = Simulator(Fragment.get(self.core, contents))
+        sim.add_clock(CLK_PERIOD)
+        self.deadline = deadline
+        sim.add_testbench(self._bench)
+        sim.run()
+
+    async def _bench(self, ctx: Any) -> None:
+        core, slots, images = self.core, self.core.units["slots"], len(self.embedded)
+        for name, value in settings_of(self.network.config, self.flow, self.table).items():
+            ctx.set(core.settings[name], value)
+        while not ctx.get(slots.table.hand):
+            await ctx.tick()
+        for cycle in range(self.deadline):
+            embeds = cycle in self.embedded
+            if embeds:
+                self._embed(ctx, self.embedded.index(cycle))
+            ctx.set(core.embedded, embeds)
+            if ctx.get(slots.issue.begin):
+                self.issues.append((cycle, Stream(ctx.get(slots.issue.hand).bit_length() - 1)))
+            self.active += ctx.get(core.active)
+            self._stall(ctx)
+            if ctx.get(core.finished):
+                self.finished.append(cycle)
+                await ctx.tick()
+                self._check(ctx, len(self.finished) - 1)
+                if len(self.finished) == images:
+                    return
+                continue
+            await ctx.tick()
+        raise AssertionError(f"{len(self.finished)} of {images} images are finished after {self.deadline} cycles")
+
+    def _stall(self, ctx: Any) -> None:
+        """Count what is told two cycles later; keep the count of the last operation's cycle."""
+        told = ctx.get(self.core.stalls)
+        self._counted = self._counted + [told >> cause & 1 for cause in Cause]
+        self._late.append(self._counted)
+        if len(self._late) > 2 and len(self.issues) and self.issues[-1][0] == len(self._late) - 3:
+            self.stalls = self._counted
+
+    def _places(self, image: int) -> Iterator[tuple[int, int, int, int]]:
+        """Tile, first row, first channel and word of each word of an image's x."""
+        unit, shape = self.unit, self.layout.shape
+        for tile, rows in enumerate(shape.tile_rows):
+            for group in range(unit.groups(rows)):
+                for word in range(unit.words(self.network.config.embed_dim)):
+                    addr = self.layout.x_addr(0, tile, group, word)
+                    yield tile, group * unit.side, word * unit.columns, addr
+
+    def _embed(self, ctx: Any, image: int) -> None:
+        unit, bits = self.unit, self.flow.engine.formats.residual_bits
+        store = self.core.units["x"].stores[image % unit.banks]
+        for tile, row, channel, addr in self._places(image):
+            x = self.expected.embedded(image, tile)[row : row + unit.side, channel : channel + unit.columns]
+            word = 0
+            for (r, c), value in np.ndenumerate(x):
+                word |= (int(value) & (1 << bits) - 1) << (r * unit.columns + c) * bits
+            ctx.set(store.data[addr], word)
+
+    def _check(self, ctx: Any, image: int) -> None:
+        """X of a finished image, every element."""
+        unit, bits = self.unit, self.flow.engine.formats.residual_bits
+        store = self.core.units["x"].stores[image % unit.banks]
+        last = self.network.config.depth - 1
+        for tile, row, channel, addr in self._places(image):
+            number = channel // self.flow.engine.columns
+            x = self.expected.added(image, last, Stream.FC2, tile, number)
+            first = channel % self.flow.engine.columns
+            part = x[row : row + unit.side, first : first + unit.columns]
+            word = ctx.get(store.data[addr])
+            for (r, c), value in np.ndenumerate(part):
+                got = word >> (r * unit.columns + c) * bits & (1 << bits) - 1
+                assert got == int(value) & (1 << bits) - 1, (image, tile, row + r, channel + c)
