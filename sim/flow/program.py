@@ -99,11 +99,9 @@ class FlowProgram:
         slots = int(replay(state, plan))
         assert slots >= 0, f"the table locks up after {-1 - slots} slots"
         steps = plan.depth * plan.tiles * int((plan.streams[OPERATIONS] * plan.streams[STEPS]).sum())
-        return FlowCycles(
-            *(_row(state.images, row) for row in (EMBEDDED, FINISHED, ANSWERED)),
-            stalls={cause.name.lower(): int(state.clock[STALLS + cause]) for cause in Cause},
-            steps=images * steps,
-        )
+        embedded, finished, answered = (_row(state.images, row) for row in (EMBEDDED, FINISHED, ANSWERED))
+        stalls = {cause.name.lower(): int(state.clock[STALLS + cause]) for cause in Cause}
+        return FlowCycles(embedded, finished, answered, stalls, images * steps)
 
 
 def _row(images: Any, row: int) -> tuple[int, ...]:
