@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
@@ -20,6 +21,8 @@ Rating = Callable[[SlotTable], float | None]
 _SPREADS = ((8, 8, 8, 8, 8, 8), (8, 8, 4, 6, 6, 8), (8, 8, 4, 4, 4, 6), (8, 8, 6, 8, 6, 8))
 #: Slack between streams that it begins with, as fortieths of a tile.
 _SLACKS = (0, 4, 10)
+#: Parts of the tiles in flight over which a tile goes through all streams, in eighths.
+_CLOSE = (8, 7, 6, 5, 4, 3, 2, 1)
 #: Slots among which one is sought that need not wait.
 _REACH = 12
 #: Largest random steps, as fractions of a tile: of a phase, of a spread, of one operation.
@@ -35,12 +38,7 @@ def first_lines(shape: TileShape, durations: Durations) -> Iterator[Places]:
     durations : Durations
     """
     period = GRAIN * shape.tile_steps
-    d = durations
-    bits = GRAIN * (d.capture + d.bits + 3)
-    one = {name: int(d.tiles[name, 0]) for name in Of}
-    norm = one[Of.ADD_SUMMED] + one[Of.ROOTED] + one[Of.SIGN_FULL] + d.arrive + d.capture + 6
-    attention = one[Of.SUM_COUNTED] + one[Of.ATTENTION_FULL] + d.top + d.capture + 6
-    norm, attention = GRAIN * norm, GRAIN * attention
+    bits, norm, attention = _latencies(durations)
     for spread in _SPREADS:
         for slack in _SLACKS:
             width = {stream: period * eighths // 8 for stream, eighths in zip(Stream, spread, strict=True)}
@@ -52,6 +50,46 @@ def first_lines(shape: TileShape, durations: Durations) -> Iterator[Places]:
             phase[Stream.FC2] = phase[Stream.FC1] + width[Stream.FC1] + bits + free
             phase[Stream.QKV] = phase[Stream.FC2] + width[Stream.FC2] + norm + free
             yield Places(phase, width, {})
+
+
+def close_lines(shape: TileShape, durations: Durations, lanes: int) -> Iterator[Places]:
+    """Yield time lines on which a tile goes through all streams while the other tiles in flight have one turn.
+
+    Where an image has few tiles, or the array is large, a block's latencies are longer than that; the array waits.
+
+    Parameters
+    ----------
+    shape : TileShape
+    durations : Durations
+    lanes : int
+        Images in flight.
+    """
+    period = GRAIN * shape.tile_steps
+    bits, norm, attention = _latencies(durations)
+    steps = {stream: GRAIN * shape.operations[stream] * shape.steps[stream] for stream in Stream}
+    first_head = steps[Stream.SCORES] // shape.config.num_heads
+    width = steps | {Stream.CONTEXT: max(steps[Stream.CONTEXT], steps[Stream.SCORES] - first_head)}
+    phase = {Stream.SCORES: 0, Stream.CONTEXT: first_head + attention}
+    for before, after, latency in (
+        (Stream.CONTEXT, Stream.PROJ, bits),
+        (Stream.PROJ, Stream.FC1, norm),
+        (Stream.FC1, Stream.FC2, bits),
+        (Stream.FC2, Stream.QKV, norm),
+    ):
+        phase[after] = phase[before] + width[before] + latency
+    end = phase[Stream.QKV] + width[Stream.QKV]
+    for eighths in _CLOSE:
+        span = max(period, lanes * shape.tiles * period * eighths // 8)
+        at = {stream: place * span // end for stream, place in phase.items()}
+        yield Places(at, {stream: min(period, one * span // end) for stream, one in width.items()}, {})
+
+
+def _latencies(durations: Durations) -> tuple[int, int, int]:
+    """From steps to bits that the array makes, to those of the next norm, and to those of the attention."""
+    d, one = durations, {name: int(durations.tiles[name, 0]) for name in Of}
+    norm = one[Of.ADD_SUMMED] + one[Of.ROOTED] + one[Of.SIGN_FULL] + d.arrive + d.capture + 6
+    attention = one[Of.SUM_COUNTED] + one[Of.ATTENTION_FULL] + d.top + d.capture + 6
+    return GRAIN * (d.capture + d.bits + 3), GRAIN * norm, GRAIN * attention
 
 
 def search(shape: TileShape, plan: Plan, rate: Rating, *, tries: int, seed: int = 1) -> tuple[SlotTable, float] | None:
@@ -71,7 +109,7 @@ def search(shape: TileShape, plan: Plan, rate: Rating, *, tries: int, seed: int 
     """
     chance = random.Random(seed)
     best: tuple[float, Places, SlotTable] | None = None
-    for line in first_lines(shape, plan.durations):
+    for line in chain(first_lines(shape, plan.durations), close_lines(shape, plan.durations, plan.lanes)):
         best = _better(best, line, shape, plan, rate)
     for _ in range(tries if best else 0):
         assert best is not None

@@ -32,7 +32,7 @@ _SHORT, _DEEP = 4, 7
 #: Images of each lane meanwhile.
 _EACH = 4
 #: Which streams go first in a block, of those that can go.
-_PRIORITIES = ("scpfhq", "scpqhf", "sqphcf", "qhfpcs", "scphfq", "qscphf", "csphqf", "cpsfhq", "pcshfq", "hfpcsq")
+_PRIORITIES = ("sqhpcf", "csphqf", "qscphf", "cspqhf", "scpqhf", "sqphcf", "pcshfq", "hfpcsq")
 
 
 def key_of(config: ViTConfig, flow: FlowConfig) -> dict[str, Any]:
