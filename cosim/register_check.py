@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ..sim.engine.config import EngineConfig
 from ..sim.engine.registers import BY_NAME, ErrorCode, constants
+from ..sim.engine.target import Target
 from ..sim.network.file import network_hash
 from ..sim.network.network import IntNetwork
 from .scenario import Outcome
@@ -32,14 +32,14 @@ class RegisterDifference:
         return f"register {self.name}: expected {self.expected} ({self.expected:#x}), got {self.got} ({self.got:#x})"
 
 
-def expected_registers(engine: EngineConfig, network: IntNetwork, images: int, saturations: int) -> dict[str, int]:
+def expected_registers(engine: Target, network: IntNetwork, images: int, saturations: int) -> dict[str, int]:
     """Return what registers hold after one load, one run without errors, and all of its logits read.
 
     Those that count cycles are left out.
 
     Parameters
     ----------
-    engine : EngineConfig
+    engine : Target
     network : IntNetwork
     images : int
         Images of the run.
@@ -60,6 +60,13 @@ def expected_registers(engine: EngineConfig, network: IntNetwork, images: int, s
         "NETWORK": int(network_hash(network)[:8], 16),
         "QUEUE": 0,
     }
+
+
+def compare_counters(expected: Mapping[str, int], counted: Mapping[str, int]) -> Iterator[RegisterDifference]:
+    """Yield the counters of `expected` that were counted otherwise."""
+    for name, value in expected.items():
+        if counted[name] != value:
+            yield RegisterDifference(name, value, counted[name])
 
 
 def compare_registers(expected: Mapping[str, int], outcome: Outcome) -> Iterator[RegisterDifference]:

@@ -9,8 +9,8 @@ from amaranth.lib import stream
 from amaranth.lib.crc.catalog import CRC32_ETHERNET
 from amaranth.lib.wiring import In, Out
 
-from ..sim.engine.config import EngineConfig
 from ..sim.engine.loadstream import MAGIC, STREAM_VERSION, LoadError
+from ..sim.engine.target import Target
 from .parts.component import Component
 from .parts.connect import connect
 from .parts.stream import LOAD_BEAT, LOAD_BUS
@@ -52,7 +52,7 @@ class Loader(Component):
 
     Parameters
     ----------
-    engine : EngineConfig
+    engine : Target
         Gives the fingerprint and the memories.
 
     Members
@@ -75,7 +75,7 @@ class Loader(Component):
         Streams committed and refused since reset.
     """
 
-    def __init__(self, engine: EngineConfig):
+    def __init__(self, engine: Target):
         self.engine = engine
         super().__init__(
             {

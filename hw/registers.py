@@ -5,8 +5,8 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib.wiring import In, Out
 
-from ..sim.engine.config import EngineConfig
 from ..sim.engine.registers import ADDR_BITS, BY_NAME, COUNTERS, REGISTERS, ErrorCode, Register, constants
+from ..sim.engine.target import Target
 from .parts.component import Component
 from .parts.connect import connect
 
@@ -52,7 +52,7 @@ class Registers(Component):
 
     Parameters
     ----------
-    engine : EngineConfig
+    engine : Target
         Gives the constants that identify the engine.
 
     Members
@@ -86,7 +86,7 @@ class Registers(Component):
         Level: STATUS.irq and CONTROL.irq_enable.
     """
 
-    def __init__(self, engine: EngineConfig):
+    def __init__(self, engine: Target):
         self.engine = engine
         super().__init__(
             {

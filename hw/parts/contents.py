@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ...sim.engine.config import EngineConfig
 from ...sim.engine.loadstream import Sections
+from ...sim.engine.target import Target
 from ...sim.engine.words import LoadMemory
 
 
@@ -26,7 +26,7 @@ class Contents:
     words: Mapping[int, Mapping[int, Sequence[int]]]
 
     @classmethod
-    def of(cls, engine: EngineConfig, sections: Sections) -> Contents:
+    def of(cls, engine: Target, sections: Sections) -> Contents:
         """Return the contents that a load stream of `sections` would bring."""
         return cls({engine.load_memories[name].id: runs for name, runs in sections.items()})
 

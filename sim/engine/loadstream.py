@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
 from ..errors import BivitError, check
-from .config import EngineConfig
+from .target import Target
 from .words import BEAT_BITS, LoadMemory
 
 #: First beat of every stream, the bytes ``BIVITNET``.
@@ -54,7 +54,7 @@ class LoadRefused(BivitError):
         self.code = code
 
 
-def build_stream(engine: EngineConfig, sections: Sections) -> bytes:
+def build_stream(engine: Target, sections: Sections) -> bytes:
     """Return the load stream that writes `sections`, little-endian beats with the CRC at the end.
 
     A stream replaces everything: a word that no section names holds afterwards what the stream before the last one
@@ -62,10 +62,10 @@ def build_stream(engine: EngineConfig, sections: Sections) -> bytes:
 
     Parameters
     ----------
-    engine : EngineConfig
+    engine : Target
         Engine that the stream is for; its fingerprint is in the stream.
     sections : Mapping[str, Mapping[int, Sequence[int]]]
-        For each memory (a name of `EngineConfig.load_memories`), words by the address of the first; unsigned integers
+        For each memory (a name of `Target.load_memories`), words by the address of the first; unsigned integers
         of the memory's width.
 
     Returns
@@ -90,12 +90,12 @@ def build_stream(engine: EngineConfig, sections: Sections) -> bytes:
     return stream + _beat(zlib.crc32(stream))
 
 
-def parse_stream(engine: EngineConfig, data: bytes) -> dict[str, dict[int, list[int]]]:
+def parse_stream(engine: Target, data: bytes) -> dict[str, dict[int, list[int]]]:
     """Return the words that the engine takes from `data`, or refuse it as the hardware does.
 
     Parameters
     ----------
-    engine : EngineConfig
+    engine : Target
         Engine that receives the stream.
     data : bytes
         The stream; TLAST is its last beat.
@@ -159,7 +159,7 @@ class _Beats:
         return int.from_bytes(self.data[start : self.at * BEAT_BYTES], "little")
 
 
-def _parse_section(engine: EngineConfig, beats: _Beats) -> tuple[str, int, list[int]]:
+def _parse_section(engine: Target, beats: _Beats) -> tuple[str, int, list[int]]:
     """Return memory name, first address and words of the section that starts at the next beat."""
     by_id = {spec.id: (name, spec) for name, spec in engine.load_memories.items()}
     place, count = _split(beats.take(), 32)

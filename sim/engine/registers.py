@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
 
-from .config import EngineConfig
 from .loadstream import LoadError
+from .target import Target
 
 #: Value of the ID register, the bytes ``BIVT``.
 ID = int.from_bytes(b"BIVT", "little")
@@ -174,12 +174,12 @@ REGISTERS: tuple[Register, ...] = (
 BY_NAME = {register.name: register for register in REGISTERS}
 
 
-def constants(engine: EngineConfig) -> dict[str, int]:
+def constants(engine: Target) -> dict[str, int]:
     """Return the registers whose value the engine configuration fixes, by name.
 
     Parameters
     ----------
-    engine : EngineConfig
+    engine : Target
         The engine behind the registers.
     """
     fingerprint = engine.fingerprint()
