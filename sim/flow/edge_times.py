@@ -176,8 +176,14 @@ def no_edge(state: EdgeState) -> None:
 
 
 @kernel()
-def _pixels(state: EdgeState, plan: EdgePlan) -> None:
-    """Let pixels come as far as slots of the ring are known to be free."""
+def pixels_come(state: EdgeState, plan: EdgePlan) -> None:
+    """Let pixels come as far as slots of the ring are known to be free.
+
+    Parameters
+    ----------
+    state : EdgeState
+    plan : EdgePlan
+    """
     clock, count = state.clock, plan.events.shape[0]
     while clock[_EVENT] < state.normed.shape[0] * count:
         image, at = clock[_EVENT] // count, clock[_EVENT] % count
@@ -264,7 +270,7 @@ def edge_until(state: EdgeState, plan: EdgePlan, finished: Any, embedded: Any, d
     clock = state.clock
     while True:
         _norms(state, plan, finished)
-        _pixels(state, plan)
+        pixels_come(state, plan)
         classify = _NEVER
         if clock[_ANSWER] < clock[_NORMED]:
             classify = state.normed[clock[_ANSWER]]

@@ -57,6 +57,7 @@ class Bench:
     flow: FlowConfig
     images: int
     seed: int = 0
+    least_delay: int = 0
     most_delay: int = 60
     pixel_stall: float = 0.0
     logit_stall: float = 0.0
@@ -70,7 +71,7 @@ class Bench:
     saturations: int = 0
     starved: int = 0
     held: int = 0
-    most: int = 60000
+    most: int = 8000
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -200,7 +201,7 @@ class Bench:
                 image = len(self.embedded) - 1
                 self.taken.append(self.read_image(image))
                 earliest = max([self.cycle + 1, *(when + 1 for when, _ in waiting)])
-                waiting.append((earliest + self.random.randrange(self.most_delay + 1), image))
+                waiting.append((earliest + self.random.randint(self.least_delay, self.most_delay), image))
             self.saturations += ctx.get(dut.saturations)
             queue = self._logit(ctx, dut, queue)
             await ctx.tick()

@@ -8,7 +8,6 @@ from flow_edge import Bench, flow_of, tiny
 #: Changes of the network, of the engine, and images.
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
     "one image": ({}, {}, 1),
-    "banks come round": ({"img_size": 4}, {"images": 1}, 4),
     "mean, no prefix, passes across rows of patches": (
         {"img_size": 6, "class_token": False, "pool": "mean"},
         {"dense_patches": 2, "dense_lanes": 16, "pixel_bytes": 4},
@@ -47,6 +46,13 @@ def run(network: dict[str, Any], engine: dict[str, Any], images: int, **more: An
 def test_every_value_and_every_cycle(case: str) -> None:
     network, engine, images = CASES[case]
     run(network, engine, images, seed=images).check_cycles()
+
+
+def test_an_image_waits_for_the_bank_of_the_one_before_it() -> None:
+    bench = run({"img_size": 4}, {"images": 1}, 4, least_delay=300, most_delay=300)
+    bench.check_cycles()
+    assert bench.unit.banks == 3
+    assert bench.embedded[2] < bench.finished[0] < bench.embedded[3]
 
 
 def test_finished_images_wait_for_each_other_and_for_passes() -> None:
