@@ -13,6 +13,7 @@ from ..sim.errors import check
 from ..sim.system.files import write_json
 from ..sim.system.result import INLINE, OPTIONAL, Result, plain
 from .shared.common import JsonFlag, messages, show
+from .shared.net import programmed_engine
 from .shared.progress import say, step
 
 if TYPE_CHECKING:
@@ -123,10 +124,10 @@ def synth(
 def _engine_for(name: str, family: str) -> tuple[str, EngineConfig]:
     """Return an engine in the logic that suits a family, unless its file says another."""
     from ..hw.synthesis.flows import FLOWS, check_family
-    from ..sim.engine.presets import fabric_for, load_engine
+    from ..sim.engine.presets import fabric_for
 
     fabric = FLOWS[check_family(family)].fabric
-    engine = fabric_for(load_engine(name), name, fabric)
+    engine = fabric_for(programmed_engine(name), name, fabric)
     if engine.fabric != fabric:
         say(f"{name} is written in {engine.fabric}; {fabric} suits {family} better: set it in the file")
     return name, engine

@@ -72,7 +72,7 @@ class Mismatch:
 
 
 class Comparison:
-    """Goes through the writes of each probe, image after image.
+    """Goes through the writes of each probe.
 
     Parameters
     ----------
@@ -98,21 +98,28 @@ class Comparison:
         #: Cycle of the last write of all.
         self.last_cycle = max((int(trace.cycles[-1]) for trace in traces.values() if len(trace.cycles)), default=0)
 
-    def image(self, image: int, expected: Iterable[Writes]) -> Mismatch | None:
-        """Compare the writes of one image, in the order of `expected`; return the first difference."""
-        first = None
-        for writes in expected:
-            found = self._compare(image, writes) if first is None else None
+    def images(self, expected: Iterable[tuple[int, Writes]]) -> dict[int, Mismatch]:
+        """Compare the writes of all images, in the order of `expected`; return the first difference of each image.
+
+        Parameters
+        ----------
+        expected : iterable of (int, Writes)
+            Number of the image, and what is written for it; images may take turns.
+        """
+        first = dict[int, Mismatch]()
+        for image, writes in expected:
+            found = self._compare(image, writes) if image not in first else None
             self._next[writes.probe] += len(writes.values)
-            first = first or found
+            if found is not None:
+                first[image] = found
         return first
 
     def rest(self, image: int) -> Mismatch | None:
         """Return the earliest write after everything that was expected, as one of `image`, or None."""
         extra = [
-            (int(trace.cycles[self._next[name]]), name)
-            for name, trace in self.traces.items()
-            if len(trace.cycles) > self._next[name]
+            (int(self.traces[name].cycles[place]), name)
+            for name, place in self._next.items()
+            if len(self.traces[name].cycles) > place
         ]
         if not extra:
             return None

@@ -91,8 +91,11 @@ def _write(number: int, probe: Probe) -> str:
 
 
 def _reference(path: str) -> str:
-    """Return the hierarchical name of an engine's signal, escaped: an instance may have a keyword's name."""
-    return f"{INSTANCE}." + ".".join(f"\\{part} " for part in path.split("."))
+    """Return the hierarchical name of an engine's signal, escaped: an instance may have a keyword's name.
+
+    A field of a signal is behind a colon, as in ``unit.bits:en``.
+    """
+    return f"{INSTANCE}." + ".".join(f"\\{part.replace(':', '.')} " for part in path.split("."))
 
 
 _WAVES = f"""`ifdef BIVIT_WAVES

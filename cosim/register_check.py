@@ -62,6 +62,13 @@ def expected_registers(engine: Target, network: IntNetwork, images: int, saturat
     }
 
 
+def compare_counters(expected: Mapping[str, int], counted: Mapping[str, int]) -> Iterator[RegisterDifference]:
+    """Yield the counters of `expected` that were counted otherwise."""
+    for name, value in expected.items():
+        if counted[name] != value:
+            yield RegisterDifference(name, value, counted[name])
+
+
 def compare_registers(expected: Mapping[str, int], outcome: Outcome) -> Iterator[RegisterDifference]:
     """Yield the registers of `expected` that hold something else, and the pin when it does not follow them."""
     for name, value in expected.items():

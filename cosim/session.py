@@ -18,9 +18,9 @@ from ..sim.errors import check
 from ..sim.program.expected import Writes
 from ..sim.system.files import scratch_folder, whole_file
 from .compare import Comparison, Mismatch
-from .monitor import BENCH_TOP, read_trace
+from .monitor import BENCH_TOP, ProbeTrace, read_trace
 from .protocol import Violation
-from .register_check import RegisterDifference, compare_registers
+from .register_check import RegisterDifference, compare_counters, compare_registers
 from .runner import Build, build
 from .scenario import Outcome, Step, observe, simulate_steps
 
@@ -32,6 +32,9 @@ _FOLLOW_S = 15.0
 _TAIL_BYTES = 65536
 #: The tag of the logits is the low bits of the image's number.
 _TAG_MASK = 0xFFFF
+
+#: What was observed, by the probe's name.
+Traces = Mapping[str, ProbeTrace]
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class CosimResult:
         Bus rules that were broken at the ports.
     logits : int64 [B, classes]
         What the engine sent; 0 where nothing came, which `first_mismatch` then names.
+    counters : mapping of str to int
+        Counters of the engine that no register shows.
     """
 
     images: int
@@ -85,11 +90,17 @@ class CosimResult:
     registers: tuple[RegisterDifference, ...]
     violations: tuple[Violation, ...]
     logits: NDArray[np.int64] = field(repr=False, compare=False)
+    counters: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def agrees(self) -> bool:
         """Whether every tensor, every register and every port was as it must be."""
         return self.mismatches == 0 and not self.registers and not self.violations
+
+
+def no_counters(traces: Traces) -> Mapping[str, int]:
+    """Return the counters of an engine all of whose counters are registers."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -99,19 +110,28 @@ class Expected:
     Parameters
     ----------
     writes : callable
-        Writes of the image of a number, in the order of the hardware.
+        From what was observed, the number of an image and what is written for it, in the order of the hardware.
     logits : int64 [B, classes]
         Logits of each image.
     registers : mapping of str to int
         What registers must hold after the run.
     axes : mapping of str to tuple of str
         Axes of the tensors that are written, as `Comparison`.
+    guides : sequence of Probe
+        What is observed beside the writes that are compared.
+    counters : callable
+        From what was observed, counters of the engine by name that no register shows.
+    counted : mapping of str to int
+        What these must be.
     """
 
-    writes: Callable[[int], Iterable[Writes]]
+    writes: Callable[[Traces], Iterable[tuple[int, Writes]]]
     logits: NDArray[np.int64]
     registers: Mapping[str, int]
     axes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    guides: Sequence[Probe] = ()
+    counters: Callable[[Traces], Mapping[str, int]] = no_counters
+    counted: Mapping[str, int] = field(default_factory=dict)
 
 
 class Session:
@@ -166,8 +186,10 @@ class Session:
             for outcome in outcomes:
                 _check_accepted(outcome)
             progress("comparing")
-            comparison = Comparison(self.probes, read_trace(folder / "trace.txt", self.probes), expected.axes)
-            mismatches = _mismatches(comparison, expected, outcome)
+            traces = read_trace(folder / "trace.txt", [*self.probes, *expected.guides])
+            comparison = Comparison(self.probes, traces, expected.axes)
+            mismatches = _mismatches(comparison, expected, outcome, traces)
+            counters = dict(expected.counters(traces))
             cycles = [mismatch.cycle for mismatch in mismatches[:1]] + [violation.cycle for violation in violations[:1]]
             waveform = None
             if cycles and out_dir is not None:
@@ -190,9 +212,10 @@ class Session:
             build_seconds=built.seconds,
             run_seconds=outcome.seconds,
             waveform=waveform,
-            registers=tuple(compare_registers(expected.registers, outcome)),
+            registers=(*compare_registers(expected.registers, outcome), *compare_counters(expected.counted, counters)),
             violations=tuple(violations),
             logits=_received(outcome, expected.logits.shape),
+            counters=counters,
         )
 
     def _build(self, *, waves: bool) -> Build:
@@ -212,14 +235,17 @@ class Session:
         return out_dir / wave.name
 
 
-def _mismatches(comparison: Comparison, expected: Expected, outcome: Outcome) -> list[Mismatch]:
+def _mismatches(comparison: Comparison, expected: Expected, outcome: Outcome, traces: Traces) -> list[Mismatch]:
     """Return the first difference of each image that has one."""
-    found = [
-        comparison.image(i, expected.writes(i)) or _compare_logits(i, row, outcome, comparison.last_cycle)
-        for i, row in enumerate(expected.logits)
-    ]
-    found[-1] = found[-1] or comparison.rest(len(found) - 1)
-    mismatches = [mismatch for mismatch in found if mismatch is not None]
+    found = comparison.images(expected.writes(traces))
+    last = len(expected.logits) - 1
+    for i, row in enumerate(expected.logits):
+        mismatch = _compare_logits(i, row, outcome, comparison.last_cycle) or (
+            comparison.rest(i) if i == last else None
+        )
+        if mismatch is not None:
+            found.setdefault(i, mismatch)
+    mismatches = [*found.values()]
     check(outcome.finished or bool(mismatches), "the engine sent every logit but never raised its interrupt")
     return mismatches
 

@@ -24,7 +24,8 @@ class RunRow(Result):
     cycles_estimated, cycles_simulated : int
         With streams that never stall, and as counted.
     cycles_stalled : int
-        Cycles that the engine waited for its ports beyond the estimate.
+        Cycles that the engine waited for its ports beyond the estimate; of a dataflow engine, which works meanwhile,
+        all cycles beyond the estimate.
     stall_pixels, stall_logits : int
         All cycles that it waited.
     array_utilisation : float
@@ -52,7 +53,7 @@ class RunRow(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class CosimSummary(Result):
-    """All runs; cycles, utilisation and speed are those of the first, whose streams never stall.
+    """All runs; cycles, utilisation, stalls and speed are those of the first, whose streams never stall.
 
     Parameters
     ----------
@@ -62,6 +63,12 @@ class CosimSummary(Result):
     cycles_explained : bool
         The stall counters account for every cycle of every run.
     array_utilisation, kcycles_per_s : float
+    generate_s, build_s : float
+        Seconds for the Verilog, and for building the simulation of it; short where they were in a cache.
+    in_flight : int
+        Images that the engine works on at a time.
+    stalls : mapping of str to int
+        Cycles without a step of the array by cause, of a dataflow engine; empty for one with a program.
     simulator : str
     first_mismatch : str or None
     register_differences : tuple of str
@@ -80,6 +87,10 @@ class CosimSummary(Result):
     cycles_explained: bool
     array_utilisation: float
     kcycles_per_s: float
+    generate_s: float
+    build_s: float
+    in_flight: int
+    stalls: Mapping[str, int]
     simulator: str
     first_mismatch: str | None
     register_differences: tuple[str, ...]
@@ -105,7 +116,9 @@ class CosimSummary(Result):
         return (*first, *self.register_differences, *self.bus_violations[:1])
 
 
-def summarise(results: Mapping[str, CosimResult], estimate: CycleEstimate) -> CosimSummary:
+def summarise(
+    results: Mapping[str, CosimResult], estimate: CycleEstimate, *, generate_s: float = 0.0, in_flight: int = 1
+) -> CosimSummary:
     """Put runs of the same images beside their estimate.
 
     Parameters
@@ -113,6 +126,10 @@ def summarise(results: Mapping[str, CosimResult], estimate: CycleEstimate) -> Co
     results : mapping of str to CosimResult
         By the name of the run; the streams of the first never stall.
     estimate : CycleEstimate
+    generate_s : float
+        Seconds for the Verilog.
+    in_flight : int
+        Images that the engine works on at a time.
     """
     rows = tuple(_row(name, result, estimate) for name, result in results.items())
     runs = tuple(results.values())
@@ -124,6 +141,10 @@ def summarise(results: Mapping[str, CosimResult], estimate: CycleEstimate) -> Co
         cycles_explained=all(row.explained for row in rows),
         array_utilisation=rows[0].array_utilisation,
         kcycles_per_s=rows[0].kcycles_per_s,
+        generate_s=round(generate_s, 3),
+        build_s=round(sum(run.build_seconds for run in runs), 3),
+        in_flight=in_flight,
+        stalls=runs[0].counters,
         simulator=runs[0].simulator,
         first_mismatch=next((str(run.first_mismatch) for run in runs if run.first_mismatch is not None), None),
         register_differences=tuple(str(difference) for run in runs for difference in run.registers),
@@ -140,8 +161,7 @@ def _row(name: str, result: CosimResult, estimate: CycleEstimate) -> RunRow:
         values=result.values,
         mismatches=result.mismatches,
         cycles_estimated=estimate.cycles,
-        # The estimate holds the time that a stream needs to bring the pixels even when it never stalls.
-        cycles_stalled=result.stall_pixels + result.stall_logits - estimate.stall_pixels,
+        cycles_stalled=estimate.stalled(result.cycles, result.stall_pixels + result.stall_logits),
         cycles_simulated=result.cycles,
         stall_pixels=result.stall_pixels,
         stall_logits=result.stall_logits,

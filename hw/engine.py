@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from ..sim.engine.commands import CORE, EDGE
 from ..sim.engine.config import EngineConfig
 from ..sim.engine.memories import TAG_BITS
+from ..sim.engine.target import Target
 from .datapath import Datapath
 from .handover import Handover
 from .loader import Loader
@@ -25,8 +26,8 @@ from .units.logits_queue import LOGIT_BEAT, LogitsQueue
 from .units.pixel_buffer import PixelBuffer
 
 
-def engine_ports(engine: EngineConfig) -> dict[str, wiring.Member]:
-    """Return the top-level ports of an engine, by name; the clock and reset come on top."""
+def engine_ports(engine: Target) -> dict[str, wiring.Member]:
+    """Return the top-level ports of an engine of either kind, by name; the clock and reset come on top."""
     return {
         **{f"s_axil_{name}": port for name, port in AXI_LITE.items()},
         **axis_ports("s_axis_pixels", In, beat_layout(8 * engine.pixel_bytes)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In
 
 from ..sim.flow.config import FlowConfig
 from ..sim.flow.edge import EdgeUnit
@@ -13,16 +13,17 @@ from ..sim.flow.machine import FlowMachine, all_settings
 from ..sim.flow.replay_state import Cause
 from ..sim.flow.settings import setting_bits
 from .edge.edge import Edge
+from .engine import engine_ports
 from .loader import Loader
 from .parts.component import Component, reset_by
 from .parts.connect import connect
 from .parts.contents import contents_of
-from .parts.stream import LOAD_BEAT, axis_ports, axis_signals, beat_layout
+from .parts.stream import axis_signals
 from .registers import AXI_LITE, Registers
 from .run import Run
 from .slots.core import Core
 from .slots.settings_bank import SettingsBank
-from .units.logits_queue import LOGIT_BEAT, LogitsQueue
+from .units.logits_queue import LogitsQueue
 
 #: Bits of a counter of stalls.
 _STALL_BITS = 32
@@ -61,15 +62,7 @@ class FlowEngine(Component):
         self._settings = SettingsBank(self.machine.load_memories["settings"], all_settings(flow))
         self._run, self._edge, self._core = Run(), Edge(edge), Core(flow, edge.chunk)
         self._queue = LogitsQueue(flow.engine)
-        super().__init__(
-            {
-                **{f"s_axil_{name}": port for name, port in AXI_LITE.items()},
-                **axis_ports("s_axis_pixels", In, beat_layout(8 * flow.engine.pixel_bytes)),
-                **axis_ports("s_axis_load", In, LOAD_BEAT),
-                **axis_ports("m_axis_logits", Out, LOGIT_BEAT),
-                "irq": Out(1),
-            }
-        )
+        super().__init__(engine_ports(self.machine))
 
     def elaborate(self, platform: object) -> Module:
         """Connect control, edge, core and logits."""

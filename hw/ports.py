@@ -8,7 +8,7 @@ from typing import Literal
 from amaranth.hdl import Shape
 from amaranth.lib.wiring import In
 
-from ..sim.engine.config import EngineConfig
+from ..sim.engine.target import Target
 from .engine import engine_ports
 
 Role = Literal["sink", "slave", "source"]
@@ -75,12 +75,12 @@ _BUSES: tuple[tuple[str, str, Role, str], ...] = (
 )
 
 
-def interfaces(engine: EngineConfig, *, aresetn: bool = False) -> list[Interface]:
+def interfaces(engine: Target, *, aresetn: bool = False) -> list[Interface]:
     """Return all ports of an engine in the order in which they are listed, bus by bus.
 
     Parameters
     ----------
-    engine : EngineConfig
+    engine : Target
         The engine.
     aresetn : bool
         With the names that AMD gives clock and reset, the reset active low.

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from .. import __version__
-from ..sim.engine.config import EngineConfig
+from ..sim.engine.target import Target
 from ..sim.errors import BivitError
 from .ports import Interface, Port, interfaces
 
@@ -29,7 +29,7 @@ _AMD = {
 _LINT = ("WIDTH", "UNUSED", "DECLFILENAME")
 
 
-def header(engine: EngineConfig) -> str:
+def header(engine: Target) -> str:
     """Return the comment that begins a file of Verilog: its licence, and what engine is in it."""
     lines = [
         f"SPDX-License-Identifier: {LICENCE}",
@@ -47,14 +47,14 @@ def lint_pragmas() -> str:
     return why + "".join(f"/* verilator lint_off {rule} */\n" for rule in _LINT)
 
 
-def with_listed_ports(text: str, engine: EngineConfig) -> str:
+def with_listed_ports(text: str, engine: Target) -> str:
     """Return the Verilog with the ports of its top module in its head, in the order of `ports.interfaces`.
 
     Parameters
     ----------
     text : str
         Verilog with the module `ENGINE_TOP`, whose body declares its ports.
-    engine : EngineConfig
+    engine : Target
         The engine.
 
     Raises
@@ -124,7 +124,7 @@ def _parameter(bus: Interface, buses: Sequence[Interface]) -> str:
     }.get(bus.protocol, "")
 
 
-def aresetn_wrapper(engine: EngineConfig) -> str:
+def aresetn_wrapper(engine: Target) -> str:
     """Return the module `ARESETN_TOP`: the engine with `aclk` and an active-low `aresetn`, else the same ports."""
     buses, inner = interfaces(engine, aresetn=True), interfaces(engine)
     names = [port.name for bus in inner for port in bus.ports]

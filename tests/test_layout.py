@@ -21,7 +21,7 @@ ENGINE = NETWORK | {"sim.engine"}
 UNITS = ENGINE | {"sim.units"}
 PROGRAM = UNITS | {"sim.program"}
 FLOW = ENGINE | {"sim.flow"}
-SIM = PROGRAM | {"sim.reference", "sim.estimate", "sim.counts", "sim.qonnx"}
+SIM = PROGRAM | {"sim.reference", "sim.estimate", "sim.counts", "sim.qonnx", "sim.flow"}
 MODEL = {"model", "model.data", "model.files", "model.importing", "model.integer", "model.train", "model.vit"}
 ROOMS = {
     "sim": set(),
@@ -48,13 +48,14 @@ ROOMS = {
     "hw.array": FLOW | {"hw.parts", "hw.flow"},
     "hw.edge": FLOW | {"hw.parts", "hw.units", "hw.flow"},
     "hw.slots": FLOW | {"hw.parts", "hw.flow", "hw.array"},
-    "hw": UNITS | {"hw.parts", "hw.units"},
+    "hw": UNITS | FLOW | {"hw.parts", "hw.units", "hw.edge", "hw.slots"},
     "hw.folder": PROGRAM | {"sim.reference", "hw"},
     "hw.delays": {"sim"},
     "hw.synthesis": PROGRAM | {"sim.estimate", "hw", "hw.parts", "hw.units", "hw.delays"},
     "cosim": PROGRAM | {"sim.reference", "hw"},
+    "cosim.flow": PROGRAM | FLOW | {"hw", "cosim"},
     "cli.shared": SIM | MODEL,
-    "cli.runs": SIM | MODEL | {"cosim", "cli.shared"},
+    "cli.runs": SIM | MODEL | {"cosim", "cosim.flow", "cli.shared"},
     "cli.benches": SIM | MODEL | {"cli.shared"},
     "cli.pages": SIM | MODEL | {"cosim", "cli.shared", "cli.runs"},
     "cli": SIM

@@ -10,6 +10,9 @@ from ...sim.system.result import INLINE, Result
 if TYPE_CHECKING:
     from ...sim.estimate.devices import Device
     from ...sim.estimate.resources import ResourceReport
+    from ...sim.flow.config import FlowConfig
+    from ...sim.network.config import ModelConfig
+    from ...sim.network.formats import Formats
     from ...sim.program.compiler import Program
 
 #: Device whose units the report lists one by one.
@@ -32,6 +35,7 @@ class Timing(Result):
     interval_cycles : int
         From image to image.
     array_utilisation : float
+        Useful products over those that the array could do: in `cycles`, of a dataflow engine in `interval_cycles`.
     clock_mhz, latency_us : float
     images_per_s : float
         One after the other, without a pause.
@@ -113,6 +117,46 @@ def timing_of(program: Program, clock_mhz: float) -> Timing:
         clock_mhz=clock_mhz,
         latency_us=latency_us(single.cycles, clock_mhz),
         images_per_s=images_per_s(program.image_cycles, clock_mhz),
+    )
+
+
+def flow_timing(config: ModelConfig, formats: Formats, flow: FlowConfig, clock_mhz: float) -> Timing:
+    """Estimate the times of one image and of many on a dataflow engine.
+
+    The array is used as in the steady state, with images before and behind.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    formats : Formats
+    flow : FlowConfig
+    clock_mhz : float
+        Above 0.
+
+    Raises
+    ------
+    BivitError
+        When the network does not fit the engine.
+    """
+    from ...sim.estimate.resources import images_per_s, latency_us
+    from ...sim.flow.layout import check_fits
+    from ...sim.flow.program import flow_cycles
+    from ...sim.flow.shipped import steady_cycles, table_of
+    from ...sim.network.config import vit_only
+    from ...sim.program.cycles import peak_macs, useful_macs
+
+    shape = vit_only(config)
+    check_fits(shape, formats, flow)
+    table = table_of(shape, flow)
+    single, interval = flow_cycles(shape, flow, table, 1), steady_cycles(shape, flow, table)
+    assert interval is not None, "the table locks up with many images"
+    return Timing(
+        cycles=single.total,
+        interval_cycles=round(interval),
+        array_utilisation=useful_macs(shape) / (interval * peak_macs(flow.engine)),
+        clock_mhz=clock_mhz,
+        latency_us=latency_us(single.total, clock_mhz),
+        images_per_s=images_per_s(round(interval), clock_mhz),
     )
 
 

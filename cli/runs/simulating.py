@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from ...cosim.session import CosimResult
     from ...cosim.summary import CosimSummary
     from ...sim.engine.config import EngineConfig
+    from ...sim.flow.config import FlowConfig
     from ...sim.network.network import IntNetwork
 
 
 def simulate_runs(
     network: IntNetwork,
-    engine: EngineConfig,
+    engine: EngineConfig | FlowConfig,
     images: NDArray[np.uint8],
     *,
     stall: float,
@@ -33,7 +34,7 @@ def simulate_runs(
     Parameters
     ----------
     network : IntNetwork
-    engine : EngineConfig
+    engine : EngineConfig or FlowConfig
     images : uint8[B, H, W, C]
     stall : float
         Probability of a pause before each beat in the second run; 0 leaves that run out.
@@ -48,10 +49,15 @@ def simulate_runs(
     """
     with step("prepare the co-simulation") as say:
         say("loading Amaranth and cocotb")
+        from ...cosim.flow.case import FlowCase
         from ...cosim.run import Case
         from ...cosim.summary import summarise
+        from ...sim.flow.config import FlowConfig
 
-        case = Case(network, engine, images, verilog=verilog, progress=say)
+        if isinstance(engine, FlowConfig):
+            case: Case | FlowCase = FlowCase(network, engine, images, verilog=verilog, progress=say)
+        else:
+            case = Case(network, engine, images, verilog=verilog, progress=say)
     names = {"streams never stall": 0.0, f"random stalls, {stall:.0%} of beats": stall}
     results: dict[str, CosimResult] = {}
     for name, probability in names.items():
@@ -60,4 +66,4 @@ def simulate_runs(
                 results[name] = case.run(
                     simulator=simulator, stall=probability, seed=seed, out_dir=out_dir, progress=say
                 )
-    return summarise(results, case.estimate)
+    return summarise(results, case.estimate, generate_s=case.generate_seconds, in_flight=case.in_flight)

@@ -17,6 +17,7 @@ from .progress import say, step
 if TYPE_CHECKING:
     from ...sim.engine.config import EngineConfig
     from ...sim.estimate.devices import Device
+    from ...sim.flow.config import FlowConfig
     from ...sim.network.config import ModelConfig
     from ...sim.network.formats import Formats
     from ...sim.network.network import IntNetwork
@@ -155,6 +156,51 @@ def check_file(name: str, more: str = "") -> None:
     check(path.is_file(), f"there is no preset and no file {name!r}; {presets}")
 
 
+def find_any_engine(
+    engine: str | None, net: Net | None, target: Device | None = None
+) -> tuple[str, EngineConfig | FlowConfig]:
+    """Return the name and the configuration of an engine of either kind; as `find_engine`, for what takes both.
+
+    Parameters
+    ----------
+    engine, net, target
+        As of `find_engine`; where no engine is named, none is a dataflow engine.
+    """
+    from ...sim.flow.presets import find_flow
+
+    flow = None if engine is None else find_flow(engine)
+    if engine is None or flow is None:
+        return find_engine(engine, net, target)
+    return engine, flow
+
+
+def programmed_engine(name: str) -> EngineConfig:
+    """Return the engine of a name or a JSON file, which must not be a dataflow engine.
+
+    Parameters
+    ----------
+    name : str
+
+    Raises
+    ------
+    BivitError
+        When it is one: what takes it, and what else there is; when there is no such engine.
+    """
+    from ...sim.engine.presets import ENGINES, load_engine
+    from ...sim.flow.presets import FLOWS, find_flow
+
+    check(
+        find_flow(name) is None,
+        f"{name} is a dataflow engine, which only `bivit cosim` and `bivit estimate` take yet; give one of "
+        f"{', '.join(ENGINES)}, or a file of such an engine",
+    )
+    try:
+        return load_engine(name)
+    except BivitError as error:
+        known = name in ENGINES or Path(name).is_file()
+        raise error if known else BivitError(f"{error}; dataflow engines are {', '.join(FLOWS)}") from error
+
+
 def find_engine(engine: str | None, net: Net | None, target: Device | None = None) -> tuple[str, EngineConfig]:
     """Return the name and the configuration of an engine: the one that is named, else the smallest for a network.
 
@@ -173,11 +219,11 @@ def find_engine(engine: str | None, net: Net | None, target: Device | None = Non
     BivitError
         When there is no such engine, or none is named and none holds the network.
     """
-    from ...sim.engine.presets import fabric_for, load_engine
+    from ...sim.engine.presets import fabric_for
 
     if engine is not None or net is None:
         name = engine or "digits"
-        found = load_engine(name)
+        found = programmed_engine(name)
         if target is None:
             return name, found
         suited = fabric_for(found, name, target.fabric)

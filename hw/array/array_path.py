@@ -108,6 +108,7 @@ class ArrayPath(Component):
         signs = Signal(self.engine.rows * self.engine.columns)
         bits = self.engine.acc_bits
         m.d.sync += connect(way.as_value(), control.way.as_value())
+        m.d.sync += Signal(name="signs_en").eq(control.tile)  # for observation
         with m.If(control.tile | control.rows):
             m.d.sync += signs.eq(Cat(~array.o.word_select(k, bits)[-1] for k in range(len(signs))))
         with m.If(store.clearing):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
+from .config import Fabric
 from .words import LoadMemory
 
 
@@ -13,6 +14,9 @@ class Target(Protocol):
     @property
     def load_memories(self) -> dict[str, LoadMemory]:
         """Loadable memories by name."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary for JSON."""
 
     def fingerprint(self) -> int:
         """64 bits that tell engines apart."""
@@ -32,6 +36,10 @@ class Target(Protocol):
     @property
     def pixel_bytes(self) -> int:
         """Bytes a beat of the pixel stream."""
+
+    @property
+    def fabric(self) -> Fabric:
+        """Logic that it is written in."""
 
     @property
     def queue_logits(self) -> int:

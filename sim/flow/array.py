@@ -385,6 +385,7 @@ def slot(state: State, plan: Plan, stream: int, tile: int, number: int) -> bool:
         state.clock[NOW] += 1
         state.clock[STALLS + _C_GHOST] += 1
         return True
+    state.stalls[:] = state.clock[STALLS:]
     end = state.clock[NOW] + plan.streams[STEPS, stream]
     sums, bits = _leaves(plan, stream, number)
     if sums:

@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..engine.config import Fabric
 from ..engine.words import LoadMemory
 from .config import FlowConfig
 from .edge import EdgeUnit
@@ -84,6 +85,11 @@ class FlowMachine:
     def pixel_bytes(self) -> int:
         """Bytes a beat of the pixel stream."""
         return self.flow.engine.pixel_bytes
+
+    @property
+    def fabric(self) -> Fabric:
+        """Logic that it is written in."""
+        return self.flow.engine.fabric
 
     @property
     def queue_logits(self) -> int:

@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from ..network.config import vit_only
+from ..errors import check
+from ..network.config import ViTConfig, vit_only
 from ..network.file import network_hash
 from ..network.network import IntNetwork
 from .array import replay
 from .config import FlowConfig
 from .edge_settings import EDGE_SETTINGS
 from .edge_words import edge_words, network_settings
+from .layout import FlowLayout
 from .plan import plan_of
-from .replay_state import ANSWERED, EMBEDDED, FINISHED, OPERATIONS, STALLS, STEPS, Cause, new_state
+from .replay_state import ANSWERED, EMBEDDED, FINISHED, OPERATIONS, STEPS, Cause, new_state
 from .settings import setting_bits, settings_of
 from .table import SlotTable
 from .words import Words, flow_words
@@ -31,7 +33,9 @@ class FlowCycles:
     embedded, finished, answered : tuple of int
         Of each image: its x is complete at first, at last; its last logit goes to the queue.
     stalls : dict of str to int
-        Cycles without a step of the array by cause, in slots up to the last image's answer.
+        Cycles without a step of the array by `Cause`, from the first slot to the last operation of the last image. The
+        hardware counts on, since it cannot know that nothing follows: its counters `stalls_*` hold these numbers in the
+        cycle in which ResidualAdd is given that operation's job (`put`).
     steps : int
         Cycles in which the array takes a step.
     """
@@ -81,27 +85,50 @@ class FlowProgram:
             "network": int(network_hash(self.network)[:8], 16),
         }
 
+    @cached_property
+    def layout(self) -> FlowLayout:
+        """Where everything lies, and its tiles and operations."""
+        return FlowLayout(vit_only(self.network.config), self.network.formats, self.flow)
+
     def cycles(self, images: int) -> FlowCycles:
-        """Return when the images of a run are answered.
+        """Return when the images of a run are answered; as `flow_cycles`.
 
         Parameters
         ----------
         images : int
             1 or more.
-
-        Raises
-        ------
-        BivitError
-            When the table locks up.
         """
-        plan = plan_of(vit_only(self.network.config), self.flow, self.table, images)
-        state = new_state(plan)
-        slots = int(replay(state, plan))
-        assert slots >= 0, f"the table locks up after {-1 - slots} slots"
-        steps = plan.depth * plan.tiles * int((plan.streams[OPERATIONS] * plan.streams[STEPS]).sum())
-        embedded, finished, answered = (_row(state.images, row) for row in (EMBEDDED, FINISHED, ANSWERED))
-        stalls = {cause.name.lower(): int(state.clock[STALLS + cause]) for cause in Cause}
-        return FlowCycles(embedded, finished, answered, stalls, images * steps)
+        return flow_cycles(vit_only(self.network.config), self.flow, self.table, images)
+
+
+def flow_cycles(config: ViTConfig, flow: FlowConfig, table: SlotTable, images: int) -> FlowCycles:
+    """Return when the images of a run are answered, which does not depend on weights.
+
+    Parameters
+    ----------
+    config : ViTConfig
+    flow : FlowConfig
+    table : SlotTable
+    images : int
+        1 or more.
+
+    Raises
+    ------
+    BivitError
+        When the table locks up.
+    """
+    plan = plan_of(config, flow, table, images)
+    state = new_state(plan)
+    slots = int(replay(state, plan))
+    check(slots >= 0, f"the slot table locks up after {-1 - slots} slots; give the rings more slots, or search again")
+    steps = plan.depth * plan.tiles * int((plan.streams[OPERATIONS] * plan.streams[STEPS]).sum())
+    return FlowCycles(
+        embedded=_row(state.images, EMBEDDED),
+        finished=_row(state.images, FINISHED),
+        answered=_row(state.images, ANSWERED),
+        stalls={cause.name.lower(): int(state.stalls[cause]) for cause in Cause},
+        steps=images * steps,
+    )
 
 
 def _row(images: Any, row: int) -> tuple[int, ...]:

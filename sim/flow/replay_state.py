@@ -235,6 +235,8 @@ class State(NamedTuple):
     edge : EdgeState
     clock : [4 + 11]
         Time; end of the last sums, and of the last written bits; images taken; then cycles without a step by `Cause`.
+    stalls : [11]
+        Those cycles by `Cause`, as they were when the last operation passed.
     """
 
     given: Any
@@ -248,6 +250,7 @@ class State(NamedTuple):
     images: Any
     edge: EdgeState
     clock: Any
+    stalls: Any
 
 
 #: Rows of `Plan.streams`; columns of `State.turns`, `State.units` and `State.images`, and places of `State.clock`.
@@ -286,4 +289,5 @@ def new_state(plan: Plan) -> State:
         images=filled(UNKNOWN, 3, plan.images),
         edge=edge_state(plan.edge, plan.images),
         clock=clock,
+        stalls=filled(0, len(Cause)),
     )

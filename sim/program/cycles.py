@@ -48,6 +48,19 @@ class CycleEstimate:
         """Useful products over those that the array could have done, 0 to 1."""
         return self.useful_macs / (self.cycles * self.peak_macs)
 
+    def stalled(self, cycles: int, waited: int) -> int:
+        """Return the cycles of a run that stalls of the ports explain.
+
+        Parameters
+        ----------
+        cycles : int
+            That the run took.
+        waited : int
+            In which the engine waited for pixels or for room for logits, as it counts.
+        """
+        # The estimate holds the time that a stream needs to bring the pixels even when it never stalls.
+        return waited - self.stall_pixels
+
     @property
     def cycles_per_image(self) -> float:
         """Mean of the run."""

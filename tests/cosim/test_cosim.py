@@ -164,11 +164,11 @@ def expected_of(images: NDArray[np.uint8], **registers: int) -> Expected:
     """Expected writes of each image: its sum, as tensor `pool` with one element."""
     ones = np.ones((1, 1), bool)
     writes = [
-        [Writes("x", "pool", np.array([[i]]), np.array([[value]]), ones, lambda w, e: (0, 7))]
+        (i, Writes("x", "pool", np.array([[i]]), np.array([[value]]), ones, lambda w, e: (0, 7)))
         for i, value in enumerate(images.astype(np.int64).sum(axis=1))
     ]
     logits = tiny_logits(TABLE, images)
-    return Expected(lambda image: writes[image], logits, registers, {"pool": ("row", "channel")})
+    return Expected(lambda traces: writes, logits, registers, {"pool": ("row", "channel")})
 
 
 def session(text: str, images: NDArray[np.uint8], simulator: str, cache_dir: Path) -> Session:
@@ -202,7 +202,7 @@ steps = [t.Load(t.stream(t.TABLE)), t.Run([i.tobytes() for i in images], 10**9)]
 text = text.replace("s_axis_pixels_tready = ", "s_axis_pixels_tready = 1'd0 & ")
 how = {"simulator": sys.argv[2], "stall": 0, "seed": 0, "cache_dir": Path(sys.argv[3])}
 session = t.Session(t.sources(text), t.PROBES, steps, **how)
-expected = t.Expected(lambda i: [], t.tiny_logits(t.TABLE, images), {})
+expected = t.Expected(lambda traces: [], t.tiny_logits(t.TABLE, images), {})
 session.verify(expected, out_dir=Path(sys.argv[4]))
 """
 
@@ -291,7 +291,7 @@ def test_an_engine_that_refuses_its_program_is_an_error(tiny_verilog: str, cache
     broken = session(tiny_verilog, images, FASTEST_BUILD, cache_dir)
     broken.steps = [Load(stream(TABLE)[:-8]), run_of(images)]
     with pytest.raises(BivitError, match="error LOAD_LENGTH: load stream refused: cut short"):
-        broken.verify(Expected(lambda i: [], tiny_logits(TABLE, images), {}))
+        broken.verify(Expected(lambda traces: [], tiny_logits(TABLE, images), {}))
 
 
 @pytest.mark.slow

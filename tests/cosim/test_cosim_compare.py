@@ -37,7 +37,7 @@ def writes_of(values: list[list[int]], keys: list[int], tap: str = "blocks.2.mlp
 def compared(seen: list[tuple[int, int, int]], wanted: Writes) -> tuple[Mismatch | None, Mismatch | None, int]:
     probes, traces = traced(seen)
     comparison = Comparison(probes, traces, {"blocks.2.mlp.fc1": ("token", "channel")})
-    return comparison.image(3, [wanted]), comparison.rest(3), comparison.values
+    return comparison.images([(3, wanted)]).get(3), comparison.rest(3), comparison.values
 
 
 def test_equal_writes_compare_equal_whatever_their_sign_and_padding() -> None:
@@ -75,17 +75,22 @@ def test_differences_come_in_the_order_of_the_hardware_not_of_time() -> None:
     early = {"b": dataclasses.replace(traces["a"], cycles=np.array([20]))}
     comparison = Comparison([probe, other], {**traces, **early})
     first, second = writes_of([[1, 2]], [0], "pool"), dataclasses.replace(writes_of([[1, 2]], [0], "norm"), probe="b")
-    found = comparison.image(0, [first, second])
-    assert found is not None
-    assert (found.tensor, found.cycle) == ("pool", 50)
+    found = comparison.images([(0, first), (0, second)])
+    assert (found[0].tensor, found[0].cycle) == ("pool", 50)
     assert comparison.rest(0) is None
+
+
+def test_images_that_take_turns_are_compared_in_one_order_and_each_has_its_first_difference() -> None:
+    probes, traces = traced([(10, 0, 0x0201), (11, 0, 0x0909), (12, 1, 0x0403), (13, 1, 0x0808), (14, 2, 0x0605)])
+    of = {key: (writes_of([[1, 2]], [0]), writes_of([[3, 4]], [1]), writes_of([[5, 6]], [2]))[key] for key in range(3)}
+    found = Comparison(probes, traces).images([(7, of[0]), (9, of[0]), (7, of[1]), (9, of[1]), (7, of[2])])
+    assert {image: mismatch.cycle for image, mismatch in found.items()} == {9: 11}
 
 
 def test_a_tensor_that_is_no_tap_has_numbered_axes() -> None:
     probes, traces = traced([(10, 0, 0x0201)])
-    found = Comparison(probes, traces).image(0, [writes_of([[1, 3]], [0], "another")])
-    assert found is not None
-    assert found.where() == {"axis 0": 5, "axis 1": 9}
+    found = Comparison(probes, traces).images([(0, writes_of([[1, 3]], [0], "another"))])
+    assert found[0].where() == {"axis 0": 5, "axis 1": 9}
 
 
 def test_a_trace_with_an_unknown_value_is_refused(tmp_path: Path) -> None:

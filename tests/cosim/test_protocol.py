@@ -129,7 +129,7 @@ def test_a_broken_rule_fails_a_scenario_and_a_verification(tmp_path: Path) -> No
     with pytest.raises(BivitError, match=r"^port m_axis_logits breaks the bus rule WITHDRAWN in cycle \d+: VALID must"):
         play(build(sources, BENCH_TOP, **how), steps, tmp_path, stall=0.5, seed=1)
     session = Session(sources, [], steps, **how, stall=0.5, seed=1)
-    result = session.verify(Expected(lambda image: [], np.array([[1, 2, 3]] * 3), {"ERROR": 0, "DONE": 2}))
+    result = session.verify(Expected(lambda traces: [], np.array([[1, 2, 3]] * 3), {"ERROR": 0, "DONE": 2}))
     assert result.violations[0].port == "m_axis_logits"
     assert result.violations[0].rule == "WITHDRAWN"
     assert [difference.name for difference in result.registers] == ["DONE"]
