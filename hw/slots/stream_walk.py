@@ -22,6 +22,8 @@ class StreamWalk(Component):
         Bits of a number of an operation and of a tile; of a token.
     rows : int
         Tokens of a tile but the last.
+    lags : int
+        Bits of a number of slots that a stream begins late.
     turns : int
         Turns in a ring.
     begin : int

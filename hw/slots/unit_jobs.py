@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
@@ -79,14 +79,18 @@ class UnitJobs(Component):
             *(connect(eps.load, self.load), connect(eps.bank, self.bank)),
             connect_address(eps.r_addr, address),
         ]
-        for name in ("add", "head"):
-            given, job, put = (getattr(self, port) for port in (name, f"{name}_job", f"{name}_put"))
-            first = Signal(given.shape(), name=f"{name}_first", reset_less=True)
-            second = Signal(given.shape(), name=f"{name}_second", reset_less=True)
-            there = Signal(name=f"{name}_there")
-            m.d.sync += [
-                *(connect(first.as_value(), given.as_value()), connect(second.as_value(), first.as_value())),
-                *(connect(there, getattr(self, f"{name}_en")), connect(put, there)),
-            ]
-            m.d.comb += [job.eq(second), job.eps.eq(eps.r_data[: len(job.eps)])]
+        self._registers(m, eps, self.add_en, self.add, self.add_put, self.add_job)
+        self._registers(m, eps, self.head_en, self.head, self.head_put, self.head_job)
         return m
+
+    @staticmethod
+    def _registers(m: Module, eps: LoadableMemory, en: Value, given: data.View, put: Value, job: data.View) -> None:
+        """A job's way to its unit."""
+        first = Signal(given.shape(), reset_less=True)
+        second = Signal(given.shape(), reset_less=True)
+        there = Signal()
+        m.d.sync += [
+            *(connect(first.as_value(), given.as_value()), connect(second.as_value(), first.as_value())),
+            *(connect(there, en), connect(put, there)),
+        ]
+        m.d.comb += [job.eq(second), job.eps.eq(eps.r_data[: len(job.eps)])]

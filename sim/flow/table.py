@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..engine.words import ceil_div
 from .streams import Stream, TileShape
 
 #: Places are counted in parts of a cycle of the array, so that they are whole numbers on any machine.
@@ -89,4 +90,7 @@ def slot_table(shape: TileShape, places: Places) -> SlotTable:
         # In its first round the table comes to this stream's earliest place, which is of a tile so many rounds back.
         _, rounds, number = found[0]
         lag[stream] = rounds * operations - number
-    return SlotTable(tuple(stream for _, stream in sorted(folded)), lag)
+    # Nothing can begin early: then all begin some rounds later.
+    rounds = max(ceil_div(-lag[stream], shape.operations[stream]) for stream in Stream)
+    late = {stream: lag[stream] + max(0, rounds) * shape.operations[stream] for stream in Stream}
+    return SlotTable(tuple(stream for _, stream in sorted(folded)), late)

@@ -122,18 +122,27 @@ class CoreBench:
         self._late: list[np.ndarray] = []
         self.active = 0
 
-    def check(self, predicted: Prediction) -> None:
-        """Every operation in its cycle, every stall with its cause, every image finished when it should be."""
-        assert self.issues == [(one.cycle, one.stream) for one in predicted.issues]
-        assert self.finished == predicted.finished
-        assert self.stalls.tolist() == predicted.stalls.tolist()
+    def _issue(self, cycle: int, stream: Stream) -> None:
+        """An operation is given to the array."""
+        number = len(self.issues)
+        self.issues.append((cycle, stream))
+        expected = self.predicted.issues[number] if number < len(self.predicted.issues) else None
+        assert expected is not None, f"cycle {cycle}: {stream.name}, and nothing more is expected"
+        assert (cycle, stream) == (expected.cycle, expected.stream), f"{stream.name} in cycle {cycle}, not {expected}"
 
-    def run(self, deadline: int) -> None:
-        """Simulate until all images are finished."""
+    def check(self) -> None:
+        """Every operation came, every stall has its cause, every image is finished when it should be."""
+        assert len(self.issues) == len(self.predicted.issues)
+        assert self.finished == self.predicted.finished
+        assert self.stalls.tolist() == self.predicted.stalls.tolist()
+        assert self.active == sum(self.predicted.plan.streams[STEPS, one.stream] for one in self.predicted.issues)
+
+    def run(self, predicted: Prediction) -> None:
+        """Simulate until all images are finished, and check every slot in its cycle."""
+        self.predicted = predicted
         contents = Contents({LOADED.index(name): runs for name, runs in self.words.items()})
         sim = Simulator(Fragment.get(self.core, contents))
         sim.add_clock(CLK_PERIOD)
-        self.deadline = deadline
         sim.add_testbench(self._bench)
         sim.run()
 
@@ -143,13 +152,13 @@ class CoreBench:
             ctx.set(core.settings[name], value)
         while not ctx.get(slots.table.hand):
             await ctx.tick()
-        for cycle in range(self.deadline):
+        for cycle in range(self.predicted.finished[-1] + 100):
             embeds = cycle in self.embedded
             if embeds:
                 self._embed(ctx, self.embedded.index(cycle))
             ctx.set(core.embedded, embeds)
             if ctx.get(slots.issue.begin):
-                self.issues.append((cycle, Stream(ctx.get(slots.issue.hand).bit_length() - 1)))
+                self._issue(cycle, Stream(ctx.get(slots.issue.hand).bit_length() - 1))
             self.active += ctx.get(core.active)
             self._stall(ctx)
             if ctx.get(core.finished):
@@ -160,7 +169,7 @@ class CoreBench:
                     return
                 continue
             await ctx.tick()
-        raise AssertionError(f"{len(self.finished)} of {images} images are finished after {self.deadline} cycles")
+        raise AssertionError(f"{len(self.finished)} of {images} images are finished, and should be")
 
     def _stall(self, ctx: Any) -> None:
         """Count what is told two cycles later; keep the count of the last operation's cycle."""
