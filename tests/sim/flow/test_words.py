@@ -13,10 +13,12 @@ from shapes import TINY, TOKENS, random_images
 from bivit.sim.engine.fields import pack_fields
 from bivit.sim.engine.presets import engine_for
 from bivit.sim.errors import BivitError
+from bivit.sim.flow import words as words_module
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.expected import Expected, lane_words
 from bivit.sim.flow.head_norm import HeadNormUnit
 from bivit.sim.flow.layout import FlowLayout
+from bivit.sim.flow.machine import load_memories
 from bivit.sim.flow.memories import core_memories, head_eps
 from bivit.sim.flow.operation import Way
 from bivit.sim.flow.residual_add import ResidualAddUnit
@@ -196,3 +198,11 @@ def test_words_of_a_unit_are_rows_side_by_side() -> None:
     assert valid.sum() == 15
     assert words[valid].sum() == values.sum()
     assert lane_words(values, 1, 5)[0].tolist() == values.tolist()
+
+
+def test_a_memory_with_too_few_words_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    flow = flow_for(TINY, 4, 16, 16)
+    small = {name: replace(memory, depth=1) for name, memory in load_memories(flow).items()}
+    monkeypatch.setattr(words_module, "load_memories", lambda _: small)
+    with pytest.raises(BivitError, match=r"its memory weights holds 1 words, the network needs \d+"):
+        flow_words(random_network(TINY), flow, TABLE)
