@@ -10,15 +10,7 @@ import time
 import numpy as np
 
 from bivit.cosim import run_cosim
-from bivit.sim import (
-    compile_network,
-    device,
-    estimate_cycles,
-    load_engine,
-    preset,
-    random_network,
-    run_reference,
-)
+from bivit.sim import compile_network, device, estimate_cycles, load_engine, preset, random_network, run_reference
 
 COSIM_IMAGES = 8
 TARGET = "ZCU102"

@@ -10,8 +10,8 @@ from ..sim.flow.config import FlowConfig
 from ..sim.flow.edge import EdgeUnit
 from ..sim.flow.edge_settings import EDGE_SETTINGS
 from ..sim.flow.machine import FlowMachine, all_settings
-from ..sim.flow.replay_state import Cause
 from ..sim.flow.settings import setting_bits
+from ..sim.mapping.replay_state import Cause
 from .edge.edge import Edge
 from .engine import engine_ports
 from .loader import Loader
@@ -32,7 +32,7 @@ _STALL_BITS = 32
 class FlowEngine(Component):
     """One accelerator: loads a network, takes images, gives logits (docs/accelerator.md).
 
-    Timing: `sim.flow.program.FlowProgram.cycles`, for pixels that always come and a queue of logits that always has
+    Timing: `sim.mapping.program.FlowProgram.cycles`, for pixels that always come and a queue of logits that always has
         room. CYCLES counts from the cycle after the start to that in which the last logit went into the queue.
     Numerics: docs/semantics.md, to the bit.
 

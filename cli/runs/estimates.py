@@ -139,9 +139,9 @@ def flow_timing(config: ModelConfig, formats: Formats, flow: FlowConfig, clock_m
         When the network does not fit the engine.
     """
     from ...sim.estimate.resources import images_per_s, latency_us
-    from ...sim.flow.layout import check_fits
-    from ...sim.flow.program import flow_cycles
-    from ...sim.flow.shipped import steady_cycles, table_of
+    from ...sim.mapping.layout import check_fits
+    from ...sim.mapping.program import flow_cycles
+    from ...sim.mapping.shipped import steady_cycles, table_of
     from ...sim.network.config import vit_only
     from ...sim.program.cycles import peak_macs, useful_macs
 

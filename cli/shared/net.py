@@ -187,7 +187,7 @@ def programmed_engine(name: str) -> EngineConfig:
         When it is one: what takes it, and what else there is; when there is no such engine.
     """
     from ...sim.engine.presets import ENGINES, load_engine
-    from ...sim.flow.presets import FLOWS, find_flow
+    from ...sim.flow.presets import FLOW_ENGINES, find_flow
 
     check(
         find_flow(name) is None,
@@ -198,7 +198,7 @@ def programmed_engine(name: str) -> EngineConfig:
         return load_engine(name)
     except BivitError as error:
         known = name in ENGINES or Path(name).is_file()
-        raise error if known else BivitError(f"{error}; dataflow engines are {', '.join(FLOWS)}") from error
+        raise error if known else BivitError(f"{error}; dataflow engines are {', '.join(FLOW_ENGINES)}") from error
 
 
 def find_engine(engine: str | None, net: Net | None, target: Device | None = None) -> tuple[str, EngineConfig]:

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from ...hw.emit import flow_verilog
 from ...hw.probes import Probe
 from ...sim.engine.loadstream import Sections
-from ...sim.flow import expected as flow_expected
 from ...sim.flow.config import FlowConfig
 from ...sim.flow.machine import FlowMachine
-from ...sim.flow.program import FlowCycles, FlowProgram
-from ...sim.flow.replay_state import Cause
-from ...sim.flow.shipped import table_of
 from ...sim.flow.table import SlotTable
+from ...sim.mapping import expected as flow_expected
+from ...sim.mapping.program import FlowCycles, FlowProgram
+from ...sim.mapping.replay_state import Cause
+from ...sim.mapping.shipped import table_of
 from ...sim.network.config import vit_only
 from ...sim.network.network import IntNetwork
 from ...sim.program.cycles import CycleEstimate, peak_macs, useful_macs
@@ -26,7 +26,7 @@ from ...sim.program.writes import Writes
 from ..run import BaseCase
 from ..session import Expected, Traces
 from .order import order
-from .probes import STALLS, TURNS, flow_probes
+from .probes import STALLS, TURN_PROBE, flow_probes
 from .writes import FlowWrites
 
 
@@ -130,7 +130,7 @@ class FlowCase(BaseCase):
         made = flow_expected.Expected(self.network, self.flow, self.reference.taps)
 
         def writes(traces: Traces) -> Iterator[tuple[int, Writes]]:
-            taken = [bool(follows) for follows in traces[TURNS.name].keys[:, 0]]
+            taken = [bool(follows) for follows in traces[TURN_PROBE.name].keys[:, 0]]
             return FlowWrites(made).all(order(self.program, len(self.images), taken))
 
         return Expected(
@@ -138,7 +138,7 @@ class FlowCase(BaseCase):
             self.reference.logits,
             {**self._registers, "ARRAY_BUSY": self.cycles.steps},
             self._axes,
-            guides=(TURNS, STALLS),
+            guides=(TURN_PROBE, STALLS),
             counters=_stalls,
             counted={} if stalls else self.cycles.stalls,
         )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ...sim.flow.program import FlowProgram
 from ...sim.flow.streams import Stream
+from ...sim.mapping.program import FlowProgram
 from ...sim.network.config import vit_only
 
 
 class Operation(NamedTuple):
-    """An operation of the array, numbered as in `sim.flow.expected.Expected`."""
+    """An operation of the array, numbered as in `sim.mapping.expected.Expected`."""
 
     image: int
     block: int

@@ -6,13 +6,15 @@ from ...hw.probes import Probe
 from ...sim.flow.config import FlowConfig
 from ...sim.flow.edge import EdgeUnit
 from ...sim.flow.head_norm import HeadNormUnit
-from ...sim.flow.replay_state import Cause
 from ...sim.flow.residual_add import ResidualAddUnit
 from ...sim.flow.sign_norm import SignNormUnit
 from ...sim.flow.softmax import SoftmaxUnit
+from ...sim.mapping.replay_state import Cause
 
 #: What is decided for a lane, as each turn of fc2 begins: whether it works on something in its next turn.
-TURNS = Probe("turns", "core.slots.turns.began", ("core.slots.turns.follows",), "core.slots.turns.goes_on", 1, 1, False)
+TURN_PROBE = Probe(
+    "turns", "core.slots.turns.began", ("core.slots.turns.follows",), "core.slots.turns.goes_on", 1, 1, False
+)
 #: Cycles without a step so far, by `Cause`, as ResidualAdd is given a job.
 STALLS = Probe(
     "stalls",

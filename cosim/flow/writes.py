@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from ...sim.engine.words import WORD
 from ...sim.flow.edge import EdgeUnit
-from ...sim.flow.expected import Expected, Ints, Sums, lane_words
 from ...sim.flow.head_norm import HeadNormUnit
 from ...sim.flow.lane_unit import LaneUnit
 from ...sim.flow.operation import Operands, RowMemory, Way
@@ -19,7 +18,8 @@ from ...sim.flow.residual_add import ResidualAddUnit
 from ...sim.flow.sign_norm import SignNormUnit
 from ...sim.flow.softmax import SoftmaxUnit
 from ...sim.flow.streams import Part, Stream
-from ...sim.flow.words import NORMS
+from ...sim.mapping.expected import Expected, Ints, Sums, lane_words
+from ...sim.mapping.words import NORMS
 from ...sim.program.writes import Writes, as_is
 from .order import Entry, Operation
 

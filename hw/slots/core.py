@@ -11,11 +11,11 @@ from amaranth.lib.wiring import In, Out
 from ...sim.flow.config import FlowConfig
 from ...sim.flow.matmul import MatmulUnit
 from ...sim.flow.operation import Way
-from ...sim.flow.replay_state import Cause
 from ...sim.flow.residual_add import ResidualAddUnit
 from ...sim.flow.settings import setting_bits
 from ...sim.flow.sign_norm import SignNormUnit
 from ...sim.flow.softmax import SoftmaxUnit
+from ...sim.mapping.replay_state import Cause
 from ..array.array_path import SUMS, ArrayPath
 from ..flow.head_norm import HeadNorm
 from ..flow.residual_add import ResidualAdd
@@ -33,7 +33,7 @@ from .x_banks import XBanks
 class Core(Component):
     """Images whose patches are embedded go through all blocks, several at a time; each is finished in its bank of x.
 
-    Timing: `sim.flow.array.replay`, exactly; the first slot comes when the memories of bits are cleared.
+    Timing: `sim.mapping.array.replay`, exactly; the first slot comes when the memories of bits are cleared.
 
     Numerics: docs/semantics.md 2 to 9, to the bit.
 

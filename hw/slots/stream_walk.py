@@ -5,7 +5,7 @@ from __future__ import annotations
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib.wiring import In, Out
 
-from ...sim.flow.array import TURN_CYCLES
+from ...sim.mapping.array import TURN_CYCLES
 from ..parts.component import Component
 from ..parts.connect import connect
 
@@ -13,8 +13,8 @@ from ..parts.connect import connect
 class StreamWalk(Component):
     """Counts operations, tiles and turns, a slot a cycle.
 
-    Timing: after the last slot of a turn the stream is `ready` again `sim.flow.array.TURN_CYCLES` later; `settled` is
-    high in the cycle before, in which what its turn works on is in a register.
+    Timing: after the last slot of a turn the stream is `ready` again `sim.mapping.array.TURN_CYCLES` later; `settled`
+    is high in the cycle before, in which what its turn works on is in a register.
 
     Parameters
     ----------

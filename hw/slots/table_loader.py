@@ -8,9 +8,9 @@ from amaranth.lib.wiring import In, Out
 from ...sim.engine.memories import TABLE_BITS, TABLE_WORDS
 from ...sim.flow.config import FlowConfig
 from ...sim.flow.memories import core_memories
-from ...sim.flow.plan import TABLE_SETS
 from ...sim.flow.settings import setting_bits
 from ...sim.flow.softmax import SoftmaxUnit
+from ...sim.mapping.plan import TABLE_SETS
 from ..flow.exp_tables import table_addr
 from ..flow.jobs import Credits, JobQueue
 from ..parts.component import Component

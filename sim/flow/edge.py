@@ -6,13 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..engine.norm_widths import SignNormWidths
-from ..engine.pipeline import (
-    REQUANTIZE_CYCLES,
-    Product,
-    divide_cycles,
-    multiply_cycles,
-    partial_products,
-)
+from ..engine.pipeline import REQUANTIZE_CYCLES, Product, divide_cycles, multiply_cycles, partial_products
 from ..engine.words import LoadMemory, Memory, ceil_div
 from ..network.formats import DENSE_WEIGHT_BITS, EPS_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS
 from .config import FlowConfig

@@ -14,7 +14,7 @@ from .config import FlowConfig
 _TINY, _SMALL = vit_preset("deit_tiny"), vit_preset("deit_small")
 
 #: `sim` is what co-simulation takes, `zcu102` the largest for that board, `latency` the one for an image at a time.
-FLOWS: dict[str, FlowConfig] = {
+FLOW_ENGINES: dict[str, FlowConfig] = {
     "sim": FlowConfig(
         engine=engine_for(_TINY, rows=4, columns=16, lanes=16, dense_lanes=16, program_words=512),
         drain_rows=2,
@@ -69,8 +69,8 @@ def find_flow(name_or_path: str) -> FlowConfig | None:
     BivitError
         When a file is of a dataflow engine, but wrong.
     """
-    if name_or_path in FLOWS:
-        return FLOWS[name_or_path]
+    if name_or_path in FLOW_ENGINES:
+        return FLOW_ENGINES[name_or_path]
     path = Path(name_or_path)
     if not path.is_file():
         return None

@@ -11,15 +11,19 @@ from amaranth.sim import Simulator
 
 from bivit.hw.parts.contents import Contents
 from bivit.hw.slots.core import Core
-from bivit.sim.flow.array import slot
 from bivit.sim.flow.config import FlowConfig
-from bivit.sim.flow.edge_times import no_edge
-from bivit.sim.flow.expected import Expected
-from bivit.sim.flow.layout import FlowLayout
 from bivit.sim.flow.memories import LOADED
-from bivit.sim.flow.plan import Edge, plan_of
-from bivit.sim.flow.replay import settle
-from bivit.sim.flow.replay_state import (
+from bivit.sim.flow.residual_add import ResidualAddUnit
+from bivit.sim.flow.settings import settings_of
+from bivit.sim.flow.streams import Stream
+from bivit.sim.flow.table import SlotTable
+from bivit.sim.mapping.array import slot
+from bivit.sim.mapping.edge_times import no_edge
+from bivit.sim.mapping.expected import Expected
+from bivit.sim.mapping.layout import FlowLayout
+from bivit.sim.mapping.plan import Edge, plan_of
+from bivit.sim.mapping.replay import settle
+from bivit.sim.mapping.replay_state import (
     BLOCK,
     EMBEDDED,
     FINISHED,
@@ -33,11 +37,7 @@ from bivit.sim.flow.replay_state import (
     Cause,
     new_state,
 )
-from bivit.sim.flow.residual_add import ResidualAddUnit
-from bivit.sim.flow.settings import settings_of
-from bivit.sim.flow.streams import Stream
-from bivit.sim.flow.table import SlotTable
-from bivit.sim.flow.words import flow_words
+from bivit.sim.mapping.words import flow_words
 from bivit.sim.network.network import IntNetwork
 from bivit.sim.reference.run import run_reference
 from helpers import CLK_PERIOD

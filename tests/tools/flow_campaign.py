@@ -30,10 +30,10 @@ from bivit.sim.engine.presets import engine_for
 from bivit.sim.errors import BivitError
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.machine import FlowMachine
-from bivit.sim.flow.program import FlowProgram
-from bivit.sim.flow.shipped import sought
 from bivit.sim.flow.streams import Stream, TileShape
 from bivit.sim.flow.table import GRAIN, Places, SlotTable, slot_table
+from bivit.sim.mapping.program import FlowProgram
+from bivit.sim.mapping.shipped import sought
 from bivit.sim.network.config import ViTConfig
 from bivit.sim.network.network import IntNetwork
 from bivit.sim.network.random import random_network

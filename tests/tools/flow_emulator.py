@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from bivit.sim.flow.config import FlowConfig
-from bivit.sim.flow.expected import Expected
-from bivit.sim.flow.layout import FlowLayout
 from bivit.sim.flow.operation import Operands, RowMemory
 from bivit.sim.flow.streams import Part, Stream
+from bivit.sim.mapping.expected import Expected
+from bivit.sim.mapping.layout import FlowLayout
 
 WORD = 64
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from bivit.sim.engine.presets import engine_for
-from bivit.sim.flow.array import replay
 from bivit.sim.flow.config import FlowConfig
-from bivit.sim.flow.plan import Edge, Latencies, plan_of
-from bivit.sim.flow.replay_state import State, new_state
 from bivit.sim.flow.table import SlotTable
+from bivit.sim.mapping.array import replay
+from bivit.sim.mapping.plan import Edge, Latencies, plan_of
+from bivit.sim.mapping.replay_state import State, new_state
 from bivit.sim.network.config import ViTConfig
 
 #: An edge that is never in the way.

@@ -11,7 +11,7 @@ from flow_edge import flow_of, tiny
 from bivit.hw.edge.patch_ring import PatchRing
 from bivit.sim.flow.edge import EdgeUnit
 from bivit.sim.flow.edge_settings import edge_settings
-from bivit.sim.flow.edge_times import edge_plan, edge_state, pixels_come
+from bivit.sim.mapping.edge_times import edge_plan, edge_state, pixels_come
 from bivit.sim.network.config import ViTConfig
 from bivit.sim.reference.patches import image_patches
 from helpers import CLK_PERIOD

@@ -13,17 +13,17 @@ from itertools import pairwise
 
 from ..engine.memories import TABLE_WORDS
 from ..errors import check
+from ..flow.config import FlowConfig
+from ..flow.head_norm import HeadNormUnit
+from ..flow.lane_unit import LONG_AGO
+from ..flow.matmul import MatmulUnit
+from ..flow.residual_add import ResidualAddUnit
+from ..flow.sign_norm import SignNormUnit
+from ..flow.softmax import SoftmaxUnit
+from ..flow.streams import Part, Stream, TileShape
 from ..network.config import ViTConfig
-from .config import FlowConfig
-from .head_norm import HeadNormUnit
-from .lane_unit import LONG_AGO
-from .matmul import MatmulUnit
 from .plan import TABLE_WRITE_CYCLES, Latencies, ring_slots
 from .replay_state import Ring
-from .residual_add import ResidualAddUnit
-from .sign_norm import SignNormUnit
-from .softmax import SoftmaxUnit
-from .streams import Part, Stream, TileShape
 from .trace import Taken, Tile
 
 #: Problems that a message names.
@@ -122,7 +122,7 @@ class _Times:
     def _part(self, one: Taken) -> tuple[Part, int]:
         return self.shape.qkv_order[one.number]
 
-    def _leaves_as(self, one: Taken) -> str:
+    def leaves_as(self, one: Taken) -> str:
         """How an operation's sums leave: as sums, as rows of bits, or as a tile of bits."""
         if one.stream is Stream.QKV:
             part, _ = self._part(one)
@@ -138,7 +138,7 @@ class _Times:
         for one in self.work:
             assert one.of is not None
             captured = one.cycle + self.steps[one.stream] + self.latencies.capture
-            way, bits = self._leaves_as(one), captured + self.latencies.bits
+            way, bits = self.leaves_as(one), captured + self.latencies.bits
             if one.stream is Stream.QKV and way != "sums":
                 part, _ = self._part(one)
                 rows = captured + self.latencies.rows + -(-self._rows(one.of) // self.flow.value_rows)
@@ -154,7 +154,7 @@ class _Times:
         """Jobs of HeadNorm: heads of q and k, when the last group's sums have come."""
         unit, free, apply_free = HeadNormUnit(self.flow), LONG_AGO, LONG_AGO
         for one in self.work:
-            if one.stream is not Stream.QKV or self._leaves_as(one) != "sums":
+            if one.stream is not Stream.QKV or self.leaves_as(one) != "sums":
                 continue
             assert one.of is not None
             part, group = self._part(one)
@@ -294,7 +294,7 @@ class _Times:
             len(self.at) == len(self.work) == whole, 0, f"{len(self.work)} operations are not {whole}, once each"
         )
         for what, gap in (("", 1), ("sums", self.flow.drain_cycles), ("rows", MatmulUnit(self.flow).writer_gap)):
-            ends = [(o.cycle, self.steps[o.stream]) for o in self.work if what in ("", self._leaves_as(o))]
+            ends = [(o.cycle, self.steps[o.stream]) for o in self.work if what in ("", self.leaves_as(o))]
             for (cycle, steps), (after, later) in pairwise(ends):
                 self._check(after >= cycle + steps, after, "an operation begins before the one before it ends")
                 self._check(

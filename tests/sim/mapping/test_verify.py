@@ -12,16 +12,16 @@ import pytest
 
 from bivit.sim.engine.presets import engine_for
 from bivit.sim.errors import BivitError
-from bivit.sim.flow import verify as module
 from bivit.sim.flow.config import FlowConfig
-from bivit.sim.flow.greedy import block_table
-from bivit.sim.flow.plan import Edge, Latencies, plan_of, ring_slots
-from bivit.sim.flow.replay_state import Plan, Ring
-from bivit.sim.flow.search import first_lines
 from bivit.sim.flow.streams import Part, Stream, TileShape
 from bivit.sim.flow.table import SlotTable, slot_table
-from bivit.sim.flow.trace import Taken, trace
-from bivit.sim.flow.verify import problems, verify
+from bivit.sim.mapping import verify as module
+from bivit.sim.mapping.greedy import block_table
+from bivit.sim.mapping.plan import Edge, Latencies, plan_of, ring_slots
+from bivit.sim.mapping.replay_state import Plan, Ring
+from bivit.sim.mapping.search import first_lines
+from bivit.sim.mapping.trace import Taken, trace
+from bivit.sim.mapping.verify import problems, verify
 from bivit.sim.network.config import ViTConfig
 from bivit.sim.network.presets import vit_preset
 

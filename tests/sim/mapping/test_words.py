@@ -13,11 +13,8 @@ from shapes import TINY, TOKENS, random_images
 from bivit.sim.engine.fields import pack_fields
 from bivit.sim.engine.presets import engine_for
 from bivit.sim.errors import BivitError
-from bivit.sim.flow import words as words_module
 from bivit.sim.flow.config import FlowConfig
-from bivit.sim.flow.expected import Expected, lane_words
 from bivit.sim.flow.head_norm import HeadNormUnit
-from bivit.sim.flow.layout import FlowLayout
 from bivit.sim.flow.machine import load_memories
 from bivit.sim.flow.memories import core_memories, head_eps
 from bivit.sim.flow.operation import Way
@@ -26,7 +23,10 @@ from bivit.sim.flow.settings import WEIGHTED, setting_bits
 from bivit.sim.flow.sign_norm import SignNormUnit
 from bivit.sim.flow.streams import Part, Stream
 from bivit.sim.flow.table import SlotTable
-from bivit.sim.flow.words import flow_words
+from bivit.sim.mapping import words as words_module
+from bivit.sim.mapping.expected import Expected, lane_words
+from bivit.sim.mapping.layout import FlowLayout
+from bivit.sim.mapping.words import flow_words
 from bivit.sim.network.config import ViTConfig
 from bivit.sim.network.formats import Formats
 from bivit.sim.network.random import random_network

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import check
-from .array import decide_block, earliest, slot
+from ..flow.streams import Stream
+from ..flow.table import SlotTable
+from .array import decide_block, slot
+from .needs import earliest
 from .replay import settle
 from .replay_state import IMAGE, NOW, OPERATIONS, UNKNOWN, Plan, State, new_state
-from .streams import Stream
-from .table import SlotTable
 
 #: A block in the middle of an image, from which the table is taken.
 _BLOCK = 4

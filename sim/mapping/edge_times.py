@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..flow.config import FlowConfig
+from ..flow.edge import EdgeUnit
+from ..flow.edge_settings import edge_settings
 from ..network.config import ViTConfig
 from ..system.jit import kernel
-from .config import FlowConfig
-from .edge import EdgeUnit
-from .edge_settings import edge_settings
 
 #: Not known yet.
 UNKNOWN = -1

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 from flow_runs import QUICK, flow_for, replayed
 
-from bivit.sim.flow.plan import Edge, Latencies, plan_of
-from bivit.sim.flow.replay_state import ANSWERED, FINISHED, NOW, STALLS, Cause
-from bivit.sim.flow.search import first_lines, search
 from bivit.sim.flow.streams import Stream, TileShape
 from bivit.sim.flow.table import GRAIN, Places, SlotTable, slot_table
+from bivit.sim.mapping.plan import Edge, Latencies, plan_of
+from bivit.sim.mapping.replay_state import ANSWERED, FINISHED, NOW, STALLS, Cause
+from bivit.sim.mapping.search import first_lines, search
 from bivit.sim.network.presets import vit_preset
 
 DIGITS = vit_preset("digits")

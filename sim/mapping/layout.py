@@ -9,15 +9,15 @@ from functools import cached_property
 from ..engine.memories import TABLE_WORDS
 from ..engine.words import ceil_div
 from ..errors import check
+from ..flow.config import FlowConfig
+from ..flow.head_norm import HeadNormUnit
+from ..flow.memories import head_eps
+from ..flow.operation import Operands
+from ..flow.residual_add import ResidualAddUnit
+from ..flow.settings import WEIGHTED, preload_bases, weight_bases
+from ..flow.streams import Part, Stream, TileShape
 from ..network.config import ViTConfig
 from ..network.formats import Formats
-from .config import FlowConfig
-from .head_norm import HeadNormUnit
-from .memories import head_eps
-from .operation import Operands
-from .residual_add import ResidualAddUnit
-from .settings import WEIGHTED, preload_bases, weight_bases
-from .streams import Part, Stream, TileShape
 
 #: What each part of `Stream.QKV` is of the tensor `attn.qkv`.
 QKV_ROWS = {Part.QUERY: 0, Part.KEY: 1, Part.VALUE: 2}

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BivitError, check
+from ..flow.config import FlowConfig
+from ..flow.streams import Stream, TileShape
+from ..flow.table import SlotTable
 from ..network.config import ViTConfig
 from ..system.files import read_json
 from .array import replay
-from .config import FlowConfig
 from .greedy import block_table
 from .plan import Edge, plan_of
 from .replay_state import FINISHED, Plan, new_state
 from .search import search
-from .streams import Stream, TileShape
-from .table import SlotTable
 
 #: The file of tables: a list of `entry`.
 TABLES = Path(__file__).parent / "tables" / "tables.json"

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 
 from ..errors import check
+from ..flow.config import FlowConfig
+from ..flow.edge_settings import EDGE_SETTINGS
+from ..flow.settings import setting_bits, settings_of
+from ..flow.table import SlotTable
 from ..network.config import ViTConfig, vit_only
 from ..network.file import network_hash
 from ..network.network import IntNetwork
 from .array import replay
-from .config import FlowConfig
-from .edge_settings import EDGE_SETTINGS
 from .edge_words import edge_words, network_settings
 from .layout import FlowLayout
 from .plan import plan_of
 from .replay_state import ANSWERED, EMBEDDED, FINISHED, OPERATIONS, STEPS, Cause, new_state
-from .settings import setting_bits, settings_of
-from .table import SlotTable
 from .words import Words, flow_words
 
 

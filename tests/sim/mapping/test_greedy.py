@@ -8,11 +8,11 @@ import pytest
 from flow_runs import flow_for, replayed
 
 from bivit.sim.errors import BivitError
-from bivit.sim.flow.greedy import block_table
-from bivit.sim.flow.plan import Edge, plan_of
-from bivit.sim.flow.replay_state import FINISHED, NOW, STALLS
 from bivit.sim.flow.streams import Stream, TileShape
 from bivit.sim.flow.table import SlotTable
+from bivit.sim.mapping.greedy import block_table
+from bivit.sim.mapping.plan import Edge, plan_of
+from bivit.sim.mapping.replay_state import FINISHED, NOW, STALLS
 from bivit.sim.network.presets import vit_preset
 
 DEEP = replace(vit_preset("digits"), depth=7)

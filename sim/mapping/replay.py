@@ -8,6 +8,52 @@ time is a maximum of earlier ones plus a constant.
 from __future__ import annotations
 
 from ..system.jit import kernel
+from .codes import (
+    ADD_NEXT,
+    ADD_READ,
+    ADD_SUMMED,
+    ADD_WRITTEN,
+    APPLY,
+    APPLY_DONE,
+    APPLY_NEXT,
+    ATTENTION_FULL,
+    COMPARE,
+    COMPARE_NEXT,
+    HEAD_NEXT,
+    HEAD_ROOTED,
+    JOB_LAST,
+    JOB_LOAD,
+    JOB_PROJ,
+    KEY,
+    NORM1,
+    NORM2,
+    PROJ,
+    QUERY,
+    QUERY_BITS,
+    R_ATTENTION,
+    R_HEAD,
+    R_NORM1,
+    R_NORM2,
+    R_RESIDUAL,
+    R_SCORE,
+    R_STAGING1,
+    R_STAGING2,
+    R_TABLES,
+    RESIDUAL,
+    ROOT,
+    ROOT_NEXT,
+    ROOTED,
+    SCORE_FREE,
+    SIGN,
+    SIGN_FULL,
+    SIGN_NEXT,
+    STATS,
+    SUM,
+    SUM_COUNTED,
+    SUM_NEXT,
+    TABLES,
+    VALUE,
+)
 from .edge_times import edge_until
 from .replay_state import (
     ANSWERED,
@@ -21,29 +67,10 @@ from .replay_state import (
     PUSHED,
     TABLED,
     UNKNOWN,
-    Job,
-    Of,
     Plan,
     Ready,
-    Ring,
     State,
-    Unit,
 )
-from .streams import Part, Stream
-
-#: The numbers of what is named in `streams` and `replay_state`, for numba.
-_KEY, _QUERY, _VALUE = (int(part) for part in Part)
-_PROJ = int(Stream.PROJ)
-_R_RESIDUAL, _R_HEAD, _R_SCORE, _R_ATTENTION, _R_NORM1, _R_NORM2, _R_QUERY = (int(ring) for ring in list(Ring)[:7])
-_R_KEYS, _R_VALUES, _R_CONTEXT, _R_HIDDEN, _R_STAGING1, _R_STAGING2, _R_TABLES = (int(ring) for ring in list(Ring)[7:])
-_NORM1, _NORM2, _CONTEXT_BITS, _HIDDEN_BITS, _QUERY_BITS = (int(ready) for ready in Ready)
-_RESIDUAL, _SIGN, _STATS, _APPLY, _SUM, _COMPARE, _ROOT, _TABLES = (int(unit) for unit in Unit)
-_ADD_NEXT, _ADD_READ, _ADD_WRITTEN, _ADD_SUMMED, _ROOT_NEXT, _ROOTED, _SIGN_NEXT, _SIGN_FULL = (
-    int(one) for one in list(Of)[:8]
-)
-_HEAD_NEXT, _HEAD_ROOTED, _APPLY_NEXT, _APPLY_DONE, _SUM_NEXT, _SUM_COUNTED = (int(one) for one in list(Of)[8:14])
-_COMPARE_NEXT, _SCORE_FREE, _ATTENTION_FULL = (int(one) for one in list(Of)[14:17])
-_JOB_PROJ, _JOB_FC2, _JOB_LAST, _JOB_LOAD = (int(job) for job in Job)
 
 #: Where a tile's attention bits stand, behind its operands.
 HEADS = len(Ready)
@@ -81,47 +108,47 @@ def _push(state: State, unit: int, kind: int, tile: int, group: int, when: int, 
 @kernel()
 def _residual(state: State, plan: Plan) -> bool:
     """Do the next job of ResidualAdd, if there is one, and behind a tile's last one its roots."""
-    if state.units[_RESIDUAL, POPPED] == state.units[_RESIDUAL, PUSHED]:
+    if state.units[RESIDUAL, POPPED] == state.units[RESIDUAL, PUSHED]:
         return False
-    kind, tile, _, when, last = state.jobs[_RESIDUAL, state.units[_RESIDUAL, POPPED] % state.jobs.shape[1]]
+    kind, tile, _, when, last = state.jobs[RESIDUAL, state.units[RESIDUAL, POPPED] % state.jobs.shape[1]]
     d, of = plan.durations, tile % plan.tiles
-    state.units[_RESIDUAL, POPPED] += 1
-    groups = plan.streams[OPERATIONS, _PROJ] if kind == _JOB_LOAD else 1
-    start = max(state.units[_RESIDUAL, FREE], when) + (groups - 1) * d.tiles[_ADD_NEXT, of]
-    state.units[_RESIDUAL, FREE] = start + d.tiles[_ADD_NEXT, of]
-    if kind != _JOB_LOAD:
-        _give(state, _R_RESIDUAL, start + d.tiles[_ADD_READ, of])
+    state.units[RESIDUAL, POPPED] += 1
+    groups = plan.streams[OPERATIONS, PROJ] if kind == JOB_LOAD else 1
+    start = max(state.units[RESIDUAL, FREE], when) + (groups - 1) * d.tiles[ADD_NEXT, of]
+    state.units[RESIDUAL, FREE] = start + d.tiles[ADD_NEXT, of]
+    if kind != JOB_LOAD:
+        _give(state, R_RESIDUAL, start + d.tiles[ADD_READ, of])
     if not last:
         return True
-    if kind == _JOB_LAST:
+    if kind == JOB_LAST:
         if of == plan.tiles - 1:
             image = state.turns[(tile // plan.tiles) % state.turns.shape[0], IMAGE]
-            state.images[FINISHED, image] = start + d.tiles[_ADD_WRITTEN, of]
+            state.images[FINISHED, image] = start + d.tiles[ADD_WRITTEN, of]
         return True
-    root = max(start + d.tiles[_ADD_SUMMED, of] + d.sum_root, state.units[_ROOT, FREE])
-    state.units[_ROOT, FREE] = root + d.tiles[_ROOT_NEXT, of]
-    _push(state, _SIGN, kind, tile, 0, root + d.tiles[_ROOTED, of] + d.root_sign, 1)
+    root = max(start + d.tiles[ADD_SUMMED, of] + d.sum_root, state.units[ROOT, FREE])
+    state.units[ROOT, FREE] = root + d.tiles[ROOT_NEXT, of]
+    _push(state, SIGN, kind, tile, 0, root + d.tiles[ROOTED, of] + d.root_sign, 1)
     return True
 
 
 @kernel()
 def _sign(state: State, plan: Plan) -> bool:
     """Do the next job of SignNorm."""
-    if state.units[_SIGN, POPPED] == state.units[_SIGN, PUSHED]:
+    if state.units[SIGN, POPPED] == state.units[SIGN, PUSHED]:
         return False
-    kind, tile, _, when, _ = state.jobs[_SIGN, state.units[_SIGN, POPPED] % state.jobs.shape[1]]
-    ring = _R_NORM2 if kind == _JOB_PROJ else _R_NORM1
+    kind, tile, _, when, _ = state.jobs[SIGN, state.units[SIGN, POPPED] % state.jobs.shape[1]]
+    ring = R_NORM2 if kind == JOB_PROJ else R_NORM1
     room = _room(state, plan, ring)
     if room == UNKNOWN:
         return False
-    state.units[_SIGN, POPPED] += 1
+    state.units[SIGN, POPPED] += 1
     state.credits[ring, 0] += 1
     d, of = plan.durations, tile % plan.tiles
-    start = max(state.units[_SIGN, FREE], when, room + d.credit)
-    state.units[_SIGN, FREE] = start + d.tiles[_SIGN_NEXT, of]
-    _give(state, _R_STAGING2 if kind == _JOB_PROJ else _R_STAGING1, start + d.tiles[_SIGN_NEXT, of])
-    operand = _NORM2 if kind == _JOB_PROJ else _NORM1
-    state.tiles[tile % state.tiles.shape[0], operand] = start + d.tiles[_SIGN_FULL, of]
+    start = max(state.units[SIGN, FREE], when, room + d.credit)
+    state.units[SIGN, FREE] = start + d.tiles[SIGN_NEXT, of]
+    _give(state, R_STAGING2 if kind == JOB_PROJ else R_STAGING1, start + d.tiles[SIGN_NEXT, of])
+    operand = NORM2 if kind == JOB_PROJ else NORM1
+    state.tiles[tile % state.tiles.shape[0], operand] = start + d.tiles[SIGN_FULL, of]
     return True
 
 
@@ -129,11 +156,11 @@ def _sign(state: State, plan: Plan) -> bool:
 def _written(state: State, plan: Plan, part: int, tile: int, when: int) -> None:
     """Count a written part of q, k or v; the last one makes them an operand, of the lane's next turn."""
     turn, depth = tile // plan.tiles, state.turns.shape[0]
-    place = (tile + plan.lanes * plan.tiles if part == _QUERY else turn + plan.lanes) % depth
+    place = (tile + plan.lanes * plan.tiles if part == QUERY else turn + plan.lanes) % depth
     state.turns[place, COUNTED + 2 * part] += 1
     state.turns[place, COUNTED + 2 * part + 1] = max(state.turns[place, COUNTED + 2 * part + 1], when)
-    if part == _QUERY and state.turns[place, COUNTED + 2 * part] == plan.heads:
-        state.tiles[place, _QUERY_BITS] = state.turns[place, COUNTED + 2 * part + 1]
+    if part == QUERY and state.turns[place, COUNTED + 2 * part] == plan.heads:
+        state.tiles[place, QUERY_BITS] = state.turns[place, COUNTED + 2 * part + 1]
         state.turns[place, COUNTED + 2 * part], state.turns[place, COUNTED + 2 * part + 1] = 0, UNKNOWN
 
 
@@ -141,77 +168,77 @@ def _written(state: State, plan: Plan, part: int, tile: int, when: int) -> None:
 def _whole(state: State, plan: Plan, part: int, turn: int) -> int:
     """When all keys or values of a turn are there."""
     place = turn % state.turns.shape[0]
-    whole = plan.heads * (plan.head_groups if part == _VALUE else 1) * plan.tiles
+    whole = plan.heads * (plan.head_groups if part == VALUE else 1) * plan.tiles
     return state.turns[place, COUNTED + 2 * part + 1] if state.turns[place, COUNTED + 2 * part] == whole else UNKNOWN
 
 
 @kernel()
 def _head(state: State, plan: Plan) -> bool:
     """Do the next job of HeadNorm, both of its pipelines."""
-    if state.units[_STATS, POPPED] == state.units[_STATS, PUSHED]:
+    if state.units[STATS, POPPED] == state.units[STATS, PUSHED]:
         return False
-    part, tile, _, when, _ = state.jobs[_STATS, state.units[_STATS, POPPED] % state.jobs.shape[1]]
-    state.units[_STATS, POPPED] += 1
+    part, tile, _, when, _ = state.jobs[STATS, state.units[STATS, POPPED] % state.jobs.shape[1]]
+    state.units[STATS, POPPED] += 1
     d, of = plan.durations, tile % plan.tiles
-    start = max(state.units[_STATS, FREE], when)
-    state.units[_STATS, FREE] = start + d.tiles[_HEAD_NEXT, of]
-    apply = max(state.units[_APPLY, FREE], start + d.tiles[_HEAD_ROOTED, of] + d.root_apply)
-    state.units[_APPLY, FREE] = apply + d.tiles[_APPLY_NEXT, of]
-    _give(state, _R_HEAD, apply + d.tiles[_APPLY_NEXT, of])
-    write = d.key_write if part == _KEY else d.query_write
-    _written(state, plan, part, tile, apply + d.tiles[_APPLY_DONE, of] + write)
+    start = max(state.units[STATS, FREE], when)
+    state.units[STATS, FREE] = start + d.tiles[HEAD_NEXT, of]
+    apply = max(state.units[APPLY, FREE], start + d.tiles[HEAD_ROOTED, of] + d.root_apply)
+    state.units[APPLY, FREE] = apply + d.tiles[APPLY_NEXT, of]
+    _give(state, R_HEAD, apply + d.tiles[APPLY_NEXT, of])
+    write = d.key_write if part == KEY else d.query_write
+    _written(state, plan, part, tile, apply + d.tiles[APPLY_DONE, of] + write)
     return True
 
 
 @kernel()
 def _sum(state: State, plan: Plan) -> bool:
     """Do the next job of the sums of Exp."""
-    if state.units[_SUM, POPPED] == state.units[_SUM, PUSHED]:
+    if state.units[SUM, POPPED] == state.units[SUM, PUSHED]:
         return False
-    head, tile, _, when, _ = state.jobs[_SUM, state.units[_SUM, POPPED] % state.jobs.shape[1]]
-    state.units[_SUM, POPPED] += 1
+    head, tile, _, when, _ = state.jobs[SUM, state.units[SUM, POPPED] % state.jobs.shape[1]]
+    state.units[SUM, POPPED] += 1
     d, of = plan.durations, tile % plan.tiles
-    start = max(state.units[_SUM, FREE], when)
-    state.units[_SUM, FREE] = start + d.tiles[_SUM_NEXT, of]
-    _push(state, _COMPARE, head, tile, 0, start + d.tiles[_SUM_COUNTED, of], 1)
+    start = max(state.units[SUM, FREE], when)
+    state.units[SUM, FREE] = start + d.tiles[SUM_NEXT, of]
+    _push(state, COMPARE, head, tile, 0, start + d.tiles[SUM_COUNTED, of], 1)
     return True
 
 
 @kernel()
 def _compare(state: State, plan: Plan) -> bool:
     """Do the next job of the comparison, where there is room for its bits."""
-    if state.units[_COMPARE, POPPED] == state.units[_COMPARE, PUSHED]:
+    if state.units[COMPARE, POPPED] == state.units[COMPARE, PUSHED]:
         return False
-    head, tile, _, when, _ = state.jobs[_COMPARE, state.units[_COMPARE, POPPED] % state.jobs.shape[1]]
-    room = _room(state, plan, _R_ATTENTION)
+    head, tile, _, when, _ = state.jobs[COMPARE, state.units[COMPARE, POPPED] % state.jobs.shape[1]]
+    room = _room(state, plan, R_ATTENTION)
     if room == UNKNOWN:
         return False
-    state.units[_COMPARE, POPPED] += 1
-    state.credits[_R_ATTENTION, 0] += 1
+    state.units[COMPARE, POPPED] += 1
+    state.credits[R_ATTENTION, 0] += 1
     d, of = plan.durations, tile % plan.tiles
-    start = max(state.units[_COMPARE, FREE], when, room + d.credit)
-    state.units[_COMPARE, FREE] = start + d.tiles[_COMPARE_NEXT, of]
-    _give(state, _R_SCORE, start + d.tiles[_SCORE_FREE, of])
-    full = start + d.tiles[_ATTENTION_FULL, of]
+    start = max(state.units[COMPARE, FREE], when, room + d.credit)
+    state.units[COMPARE, FREE] = start + d.tiles[COMPARE_NEXT, of]
+    _give(state, R_SCORE, start + d.tiles[SCORE_FREE, of])
+    full = start + d.tiles[ATTENTION_FULL, of]
     state.tiles[tile % state.tiles.shape[0], HEADS + head] = full
     if of == plan.tiles - 1 and head == plan.heads - 1:
-        _give(state, _R_TABLES, full)
+        _give(state, R_TABLES, full)
     return True
 
 
 @kernel()
 def _tables(state: State, plan: Plan) -> bool:
     """Load the next turn's tables of Exp."""
-    if state.units[_TABLES, POPPED] == state.units[_TABLES, PUSHED]:
+    if state.units[TABLES, POPPED] == state.units[TABLES, PUSHED]:
         return False
-    _, turn, _, when, _ = state.jobs[_TABLES, state.units[_TABLES, POPPED] % state.jobs.shape[1]]
-    room = _room(state, plan, _R_TABLES)
+    _, turn, _, when, _ = state.jobs[TABLES, state.units[TABLES, POPPED] % state.jobs.shape[1]]
+    room = _room(state, plan, R_TABLES)
     if room == UNKNOWN:
         return False
-    state.units[_TABLES, POPPED] += 1
-    state.credits[_R_TABLES, 0] += 1
-    start = max(state.units[_TABLES, FREE], when, room + VISIBLE)
-    state.units[_TABLES, FREE] = start + plan.table_words + 1
+    state.units[TABLES, POPPED] += 1
+    state.credits[R_TABLES, 0] += 1
+    start = max(state.units[TABLES, FREE], when, room + VISIBLE)
+    state.units[TABLES, FREE] = start + plan.table_words + 1
     state.turns[turn % state.turns.shape[0], TABLED] = start + plan.table_words + plan.durations.tables
     return True
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..errors import check
+from ..flow.streams import Stream
 from .array import slot
 from .replay import FOREVER, edge, settle
 from .replay_state import ANSWERED, BLOCK, FINISHED, IMAGE, LAG, NOW, OPERATIONS, STEPS, UNKNOWN, Plan, new_state
-from .streams import Stream
 
 
 class Tile(NamedTuple):

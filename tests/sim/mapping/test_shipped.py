@@ -8,18 +8,18 @@ from dataclasses import replace
 import pytest
 
 from bivit.sim.errors import BivitError
-from bivit.sim.flow import shipped as module
-from bivit.sim.flow.array import _leaves
 from bivit.sim.flow.config import FlowConfig
-from bivit.sim.flow.plan import Edge, plan_of
-from bivit.sim.flow.presets import FLOWS
-from bivit.sim.flow.replay_state import Plan
-from bivit.sim.flow.search import first_lines, spaced
-from bivit.sim.flow.shipped import entry, key_of, read_table, steady_cycles, table_of
+from bivit.sim.flow.presets import FLOW_ENGINES
 from bivit.sim.flow.streams import Stream, TileShape
 from bivit.sim.flow.table import SlotTable, slot_table
-from bivit.sim.flow.trace import trace
-from bivit.sim.flow.verify import verify
+from bivit.sim.mapping import shipped as module
+from bivit.sim.mapping.needs import leaves
+from bivit.sim.mapping.plan import Edge, plan_of
+from bivit.sim.mapping.replay_state import Plan
+from bivit.sim.mapping.search import first_lines, spaced
+from bivit.sim.mapping.shipped import entry, key_of, read_table, steady_cycles, table_of
+from bivit.sim.mapping.trace import trace
+from bivit.sim.mapping.verify import verify
 from bivit.sim.network.config import ViTConfig
 from bivit.sim.network.presets import vit_preset
 
@@ -60,7 +60,7 @@ def filled(config: ViTConfig, flow: FlowConfig, cycles: float) -> float:
 
 @pytest.mark.parametrize(("engine", "network"), SHIPPED)
 def test_a_shipped_table_fills_the_array_and_its_times_hold(engine: str, network: str) -> None:
-    config, flow = vit_preset(network), FLOWS[engine]
+    config, flow = vit_preset(network), FLOW_ENGINES[engine]
     table = table_of(config, flow, tries=0)
     shape = TileShape(config, flow.engine.rows, flow.engine.columns)
     tiles = 1 if flow.images > 1 else shape.tiles
@@ -73,19 +73,19 @@ def test_a_shipped_table_fills_the_array_and_its_times_hold(engine: str, network
 
 
 def test_with_its_own_edge_the_zcu102_is_as_full() -> None:
-    flow = FLOWS["zcu102"]
+    flow = FLOW_ENGINES["zcu102"]
     cycles = steady_cycles(TINY, flow, table_of(TINY, flow, tries=0))
     assert cycles is not None
     assert 0.955 <= filled(TINY, flow, cycles) <= TileShape(TINY, 33, 32).packing
 
 
 def test_all_shipped_tables_are_of_the_named_engines() -> None:
-    keys = [key_of(vit_preset(network), FLOWS[engine]) for engine, network in SHIPPED]
+    keys = [key_of(vit_preset(network), FLOW_ENGINES[engine]) for engine, network in SHIPPED]
     assert [one["key"] for one in module._entries()] == keys
 
 
 def test_a_table_is_read_as_it_was_written() -> None:
-    flow, shape = FLOWS["sim"], TileShape(DIGITS, 4, 16)
+    flow, shape = FLOW_ENGINES["sim"], TileShape(DIGITS, 4, 16)
     table = slot_table(shape, next(first_lines(shape, planned(DIGITS, flow).durations)))
     written = entry(DIGITS, flow, table)
     assert read_table(written) == table
@@ -94,7 +94,7 @@ def test_a_table_is_read_as_it_was_written() -> None:
 
 
 def test_a_shipped_table_is_found_without_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    flow = FLOWS["sim"]
+    flow = FLOW_ENGINES["sim"]
     table = SlotTable((Stream.QKV, *Stream), dict.fromkeys(Stream, 7))
     monkeypatch.setattr(module, "_entries", lambda: [entry(TINY, flow, EMPTY), entry(DIGITS, flow, table)])
     assert table_of(replace(DIGITS, depth=5, num_classes=3), flow) == table
@@ -105,7 +105,7 @@ def test_a_shipped_table_is_found_without_a_search(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("images", [1, 2])
 def test_a_table_that_is_sought_holds(images: int) -> None:
     config = replace(DIGITS, qk_mode="threshold", attn_mode="score")
-    flow = replace(FLOWS["sim"], images=images, residual_slots=6, staging_slots=6)
+    flow = replace(FLOW_ENGINES["sim"], images=images, residual_slots=6, staging_slots=6)
     table = table_of(config, flow, tries=3)
     verify(config, flow, trace(planned(config, flow, table, 3)))
     assert filled(config, flow, steady_cycles(config, flow, table) or 1e9) >= 0.6
@@ -114,7 +114,7 @@ def test_a_table_that_is_sought_holds(images: int) -> None:
 def test_an_engine_on_which_every_table_locks_up_is_said_with_its_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "steady_cycles", lambda *_, **__: None)
     with pytest.raises(BivitError, match=r"every table .* locks up .* residual_slots = 4"):
-        table_of(replace(DIGITS, attn_mode="score"), FLOWS["sim"], tries=1)
+        table_of(replace(DIGITS, attn_mode="score"), FLOW_ENGINES["sim"], tries=1)
 
 
 def waits(table: SlotTable, plan: Plan, drain: int) -> int:
@@ -122,7 +122,7 @@ def waits(table: SlotTable, plan: Plan, drain: int) -> int:
     number = {stream: -table.lag[stream] % int(plan.streams[0, stream]) for stream in Stream}
     now, last, found = 0, -100, 0
     for stream in 2 * table.slots:
-        sums, _ = _leaves(plan, int(stream), number[stream])
+        sums, _ = leaves(plan, int(stream), number[stream])
         end = now + int(plan.streams[1, stream])
         if sums:
             found += max(0, last + drain - end)
@@ -132,7 +132,7 @@ def waits(table: SlotTable, plan: Plan, drain: int) -> int:
 
 
 def test_operations_that_would_wait_for_the_drain_let_others_go_first() -> None:
-    flow = FLOWS["zcu102"]
+    flow = FLOW_ENGINES["zcu102"]
     plan, shape = planned(TINY, flow), TileShape(TINY, 33, 32)
     for line in first_lines(shape, plan.durations):
         before = slot_table(shape, line)

@@ -9,10 +9,10 @@ from itertools import chain
 
 import numpy as np
 
-from .array import _leaves
+from ..flow.streams import Stream, TileShape
+from ..flow.table import GRAIN, Places, SlotTable, slot_table
+from .needs import leaves
 from .replay_state import OPERATIONS, STEPS, Durations, Of, Plan
-from .streams import Stream, TileShape
-from .table import GRAIN, Places, SlotTable, slot_table
 
 #: Rates a table: cycles an image, or None where it locks up.
 Rating = Callable[[SlotTable], float | None]
@@ -153,7 +153,7 @@ def spaced(table: SlotTable, plan: Plan) -> SlotTable:
 
 
 def _leave(plan: Plan, stream: Stream, number: dict[Stream, int]) -> tuple[bool, bool]:
-    sums, rows = _leaves(plan, int(stream), number[stream])
+    sums, rows = leaves(plan, int(stream), number[stream])
     return bool(sums), bool(rows)
 
 

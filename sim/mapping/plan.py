@@ -9,19 +9,19 @@ import numpy as np
 
 from ..engine.memories import TABLE_WORDS
 from ..engine.words import ceil_div
+from ..flow.config import FlowConfig
+from ..flow.head_norm import HeadNormUnit
+from ..flow.lane_unit import ARRIVAL_CYCLES, CREDIT_CYCLES, LONG_AGO
+from ..flow.matmul import MatmulUnit
+from ..flow.operation import Operands
+from ..flow.residual_add import ResidualAddUnit
+from ..flow.sign_norm import SignNormUnit
+from ..flow.softmax import SoftmaxUnit
+from ..flow.streams import Stream, TileShape
+from ..flow.table import SlotTable
 from ..network.config import ViTConfig
-from .config import FlowConfig
 from .edge_times import EdgePlan, edge_plan
-from .head_norm import HeadNormUnit
-from .lane_unit import ARRIVAL_CYCLES, CREDIT_CYCLES, LONG_AGO
-from .matmul import MatmulUnit
-from .operation import Operands
 from .replay_state import Durations, Of, Plan
-from .residual_add import ResidualAddUnit
-from .sign_norm import SignNormUnit
-from .softmax import SoftmaxUnit
-from .streams import Stream, TileShape
-from .table import SlotTable
 
 #: From a slot to the job that it gives a unit: its fields, and Eps.
 JOB_CYCLES = 2

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from ..engine.words import WORD, ceil_div
 from ..errors import check
+from ..flow.config import FlowConfig
+from ..flow.operation import Way
+from ..flow.streams import Part, Stream
 from ..network.config import vit_only
 from ..network.network import IntNetwork
-from .config import FlowConfig
 from .layout import QKV_ROWS, FlowLayout, Made
-from .operation import Way
-from .streams import Part, Stream
 from .words import LAYERS, NORMS, half_threshold
 
 Ints = NDArray[np.int64]

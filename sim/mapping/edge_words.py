@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engine.fields import pack_field, pack_fields
+from ..flow.config import FlowConfig
+from ..flow.edge import EdgeUnit
+from ..flow.edge_settings import edge_settings
 from ..network.config import ViTConfig
 from ..network.formats import DENSE_WEIGHT_BITS, EPS_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS
 from ..network.network import IntNetwork
-from .config import FlowConfig
-from .edge import EdgeUnit
-from .edge_settings import edge_settings
 
 _Array = np.ndarray[Any, Any]
 

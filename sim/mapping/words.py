@@ -15,19 +15,19 @@ from ..engine.fields import pack_fields
 from ..engine.memories import TABLE_BITS, TABLE_WORDS
 from ..engine.words import WORD, LoadMemory, ceil_div
 from ..errors import check
+from ..flow.config import FlowConfig
+from ..flow.head_norm import HeadNormUnit
+from ..flow.machine import load_memories
+from ..flow.memories import head_eps
+from ..flow.residual_add import ResidualAddUnit
+from ..flow.settings import WEIGHTED, setting_bits, settings_of, table_words
+from ..flow.sign_norm import SignNormUnit
+from ..flow.streams import Part, Stream
+from ..flow.table import SlotTable
 from ..network.config import vit_only
 from ..network.formats import EPS_BITS, EXP_BITS
 from ..network.network import IntNetwork
-from .config import FlowConfig
-from .head_norm import HeadNormUnit
 from .layout import QKV_ROWS, FlowLayout
-from .machine import load_memories
-from .memories import head_eps
-from .residual_add import ResidualAddUnit
-from .settings import WEIGHTED, setting_bits, settings_of, table_words
-from .sign_norm import SignNormUnit
-from .streams import Part, Stream
-from .table import SlotTable
 
 #: Memory name to words by the address of the first.
 Words = dict[str, dict[int, list[int]]]

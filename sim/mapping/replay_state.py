@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..flow.streams import Stream
 from .edge_times import EdgePlan, EdgeState, edge_state
-from .streams import Stream
 
 
 class Ring(IntEnum):

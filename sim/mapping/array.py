@@ -1,0 +1,322 @@
+"""The array in the cycle model: turns and lanes, and what follows from a slot."""
+
+from __future__ import annotations
+
+from ..system.jit import kernel
+from .codes import (
+    C_GHOST,
+    C_IDLE,
+    C_TURN,
+    CONTEXT,
+    CONTEXT_BITS,
+    FC1,
+    FC2,
+    HIDDEN_BITS,
+    JOB_FC2,
+    JOB_LAST,
+    JOB_LOAD,
+    JOB_PROJ,
+    KEY,
+    NORM1,
+    NORM2,
+    PROJ,
+    QKV,
+    QUERY_BITS,
+    R_ATTENTION,
+    R_CONTEXT,
+    R_HEAD,
+    R_HIDDEN,
+    R_KEYS,
+    R_NORM1,
+    R_NORM2,
+    R_QUERY,
+    R_RESIDUAL,
+    R_SCORE,
+    R_STAGING1,
+    R_STAGING2,
+    R_VALUES,
+    RESIDUAL,
+    SCORES,
+    STATS,
+    SUM,
+    TABLES,
+    VALUE,
+    WRITTEN,
+)
+from .needs import _norm_follows, _works, earliest, leaves
+from .replay import FOREVER, HEADS, VISIBLE, _give, _push, _written, edge, settle
+from .replay_state import (
+    ANSWERED,
+    BITS_END,
+    BLOCK,
+    COUNTED,
+    DECIDED,
+    EMBEDDED,
+    FINISHED,
+    IMAGE,
+    LAG,
+    NOW,
+    OPERATIONS,
+    STALLS,
+    STEPS,
+    SUMS_END,
+    TABLED,
+    TAKEN,
+    UNKNOWN,
+    Cause,
+    Plan,
+    State,
+)
+
+#: From a stream's last slot of a turn to its first slot of the next one: turn, what its lane works on, addresses.
+TURN_CYCLES = 3
+#: From a decision to the first cycle in which its tables of Exp can be taken: the job is put and queued.
+TABLE_JOB_CYCLES = 3
+
+
+@kernel()
+def _continues(state: State, plan: Plan, turn: int) -> bool:
+    """Whether the lane of a turn goes on with its image's next block."""
+    at = turn % state.turns.shape[0]
+    return state.turns[at, IMAGE] != UNKNOWN and state.turns[at, BLOCK] < plan.depth - 1
+
+
+@kernel()
+def _follow(state: State, plan: Plan, turn: int, image: int, block: int, when: int) -> None:
+    """Note what the lane of a turn works on in its next one, and have its tables of Exp loaded."""
+    after = (turn + plan.lanes) % state.turns.shape[0]
+    state.turns[after, IMAGE], state.turns[after, BLOCK] = image, block
+    state.turns[after, DECIDED], state.turns[after, TABLED] = when, UNKNOWN
+    state.turns[(after + 1) % state.turns.shape[0], DECIDED] = UNKNOWN
+    if image != UNKNOWN and plan.softmax:
+        _push(state, TABLES, 0, turn + plan.lanes, 0, when + TABLE_JOB_CYCLES, 1)
+
+
+@kernel()
+def decide_block(state: State, plan: Plan, turn: int) -> None:
+    """Let the lane of a turn go on with its image's next block, if there is one and it is not decided.
+
+    That is so as soon as fc2 is ready for the turn.
+
+    Parameters
+    ----------
+    state, plan
+    turn : int
+    """
+    at, after = turn % state.turns.shape[0], (turn + plan.lanes) % state.turns.shape[0]
+    if state.turns[after, DECIDED] == UNKNOWN and _continues(state, plan, turn):
+        _follow(state, plan, turn, state.turns[at, IMAGE], state.turns[at, BLOCK] + 1, state.streams[FC2] - 1)
+
+
+@kernel()
+def _next_image(state: State, plan: Plan, turn: int) -> None:
+    """Decide whether a lane that does not go on takes a new image, now that fc2 has come to its turn."""
+    depth = state.turns.shape[0]
+    image = state.turns[turn % depth, IMAGE]
+    now = state.clock[NOW]
+    if state.streams[FC2] > now:
+        state.clock[STALLS + C_TURN] += state.streams[FC2] - now
+        now = state.streams[FC2]
+    new = state.clock[TAKEN]
+    taken = UNKNOWN
+    if new < plan.images:
+        edge(state, plan, now)
+        idle = image == UNKNOWN
+        for other in range(1, plan.lanes):
+            idle = idle and state.turns[(turn + other) % depth, IMAGE] == UNKNOWN
+        if idle and state.images[EMBEDDED, new] == UNKNOWN:
+            edge(state, plan, FOREVER)
+        if idle and state.images[EMBEDDED, new] + VISIBLE > now:
+            state.clock[STALLS + C_IDLE] += state.images[EMBEDDED, new] + VISIBLE - now
+            now = state.images[EMBEDDED, new] + VISIBLE
+        if state.images[EMBEDDED, new] != UNKNOWN and state.images[EMBEDDED, new] + VISIBLE <= now:
+            taken = new
+            state.clock[TAKEN] += 1
+    state.clock[NOW] = now
+    _follow(state, plan, turn, taken, 0 if taken != UNKNOWN else UNKNOWN, now)
+
+
+@kernel()
+def _follows(state: State, plan: Plan, stream: int, tile: int, number: int, end: int) -> None:
+    """Take and give slots, and hand over what an operation makes, whose steps end at `end`."""
+    captured = end + plan.durations.capture
+    at, last = tile % state.tiles.shape[0], number == plan.streams[OPERATIONS, stream] - 1
+    if stream == QKV:
+        _qkv_follows(state, plan, tile, number, end)
+    elif stream == SCORES:
+        _scores_follow(state, plan, tile, number, end)
+    elif stream == CONTEXT:
+        if number == 0:
+            state.credits[R_CONTEXT, 0] += 1
+        if number % plan.head_groups == plan.head_groups - 1:
+            _give(state, R_ATTENTION, end)
+            state.tiles[at, HEADS + number // plan.head_groups] = UNKNOWN
+        if last:
+            state.tiles[at, CONTEXT_BITS] = captured + plan.durations.bits
+            if tile % plan.tiles == plan.tiles - 1:
+                _give(state, R_VALUES, end)
+                _forget(state, plan, VALUE, tile)
+    elif stream == FC1:
+        if number == 0:
+            state.credits[R_HIDDEN, 0] += 1
+        if last:
+            state.tiles[at, HIDDEN_BITS] = captured + plan.durations.bits
+            _give(state, R_NORM2, end)
+            state.tiles[at, NORM2] = UNKNOWN
+    else:
+        _residual_follows(state, plan, stream, tile, number, end)
+
+
+@kernel()
+def _forget(state: State, plan: Plan, part: int, tile: int) -> None:
+    """Begin to count a later turn's keys or values."""
+    place = (tile // plan.tiles) % state.turns.shape[0]
+    state.turns[place, COUNTED + 2 * part], state.turns[place, COUNTED + 2 * part + 1] = 0, UNKNOWN
+
+
+@kernel()
+def _qkv_follows(state: State, plan: Plan, tile: int, number: int, end: int) -> None:
+    captured, d = end + plan.durations.capture, plan.durations
+    part, group = plan.qkv[0, number], plan.qkv[1, number]
+    written = captured + d.rows + d.tiles[WRITTEN, tile % plan.tiles]
+    if number == 0:
+        state.credits[R_QUERY, 0] += 1
+        if tile % plan.tiles == 0:
+            state.credits[R_KEYS, 0] += 1
+            state.credits[R_VALUES, 0] += 1
+    of_head = group % plan.head_groups
+    if part == VALUE:
+        _written(state, plan, part, tile, written)
+    elif plan.head_norm:
+        if of_head == 0:
+            state.credits[R_HEAD, 0] += 1
+        if of_head == plan.head_groups - 1:
+            _push(state, STATS, part, tile, group, captured + plan.drain - 1 + d.arrive, 1)
+    elif of_head == plan.head_groups - 1:
+        _written(state, plan, part, tile, written if part == KEY else captured + d.bits)
+    if number == plan.streams[OPERATIONS, QKV] - 1:
+        _give(state, R_NORM1, end)
+        state.tiles[tile % state.tiles.shape[0], NORM1] = UNKNOWN
+
+
+@kernel()
+def _scores_follow(state: State, plan: Plan, tile: int, number: int, end: int) -> None:
+    head, of_head = number // plan.key_groups, number % plan.key_groups
+    captured, last = end + plan.durations.capture, of_head == plan.key_groups - 1
+    if of_head == 0:
+        state.credits[R_SCORE if plan.softmax else R_ATTENTION, 0] += 1
+    if last and plan.softmax:
+        _push(state, SUM, head, tile, 0, captured + plan.drain - 1 + plan.durations.top, 1)
+    elif last:
+        state.tiles[tile % state.tiles.shape[0], HEADS + head] = captured + plan.durations.bits
+    if number == plan.streams[OPERATIONS, SCORES] - 1:
+        _give(state, R_QUERY, end)
+        state.tiles[tile % state.tiles.shape[0], QUERY_BITS] = UNKNOWN
+        if tile % plan.tiles == plan.tiles - 1:
+            _give(state, R_KEYS, end)
+            _forget(state, plan, KEY, tile)
+
+
+@kernel()
+def _residual_follows(state: State, plan: Plan, stream: int, tile: int, number: int, end: int) -> None:
+    turn, at = tile // plan.tiles, tile % state.tiles.shape[0]
+    final = stream == FC2 and not _continues(state, plan, turn)
+    if number == 0 and stream == PROJ:
+        state.credits[R_STAGING2, 0] += 1
+    state.credits[R_RESIDUAL, 0] += 1
+    last = number == plan.streams[OPERATIONS, stream] - 1
+    kind = JOB_PROJ if stream == PROJ else JOB_LAST if final else JOB_FC2
+    arrived = end + plan.durations.capture + plan.drain - 1
+    _push(state, RESIDUAL, kind, tile, number, arrived + plan.durations.arrive, last)
+    if last and stream == PROJ:
+        _give(state, R_CONTEXT, end)
+        state.tiles[at, CONTEXT_BITS] = UNKNOWN
+    elif last:
+        _give(state, R_HIDDEN, end)
+        state.tiles[at, HIDDEN_BITS] = UNKNOWN
+
+
+@kernel()
+def _passes(state: State, plan: Plan, stream: int, tile: int, number: int) -> None:
+    """What follows from any slot, whether it has something to do or not."""
+    last = number == plan.streams[OPERATIONS, stream] - 1
+    if stream == FC2 and _norm_follows(state, plan, tile):
+        if number == 0:
+            state.credits[R_STAGING1, 0] += 1
+        if last and not _continues(state, plan, tile // plan.tiles):
+            # A tile of a new image is read: behind the sums of the image before, or at once.
+            when = state.clock[NOW] + plan.durations.job + plan.durations.arrive
+            _push(state, RESIDUAL, JOB_LOAD, tile, 0, 0 if _works(state, plan, stream, tile) else when, 1)
+    if last and tile % plan.tiles == plan.tiles - 1:
+        state.streams[stream] = state.clock[NOW] + TURN_CYCLES
+
+
+@kernel()
+def slot(state: State, plan: Plan, stream: int, tile: int, number: int) -> bool:
+    """Take one slot; return whether its operation can ever be issued.
+
+    Parameters
+    ----------
+    state, plan
+    stream, tile, number : int
+        Its stream, the tile of all turns, the operation of the tile.
+    """
+    turn = tile // plan.tiles
+    if stream == FC2 and number == 0 and tile % plan.tiles == 0:
+        decide_block(state, plan, turn)
+        if state.turns[(turn + plan.lanes) % state.turns.shape[0], DECIDED] == UNKNOWN:
+            _next_image(state, plan, turn)
+    settle(state, plan)
+    if earliest(state, plan, stream, tile, number) == UNKNOWN:
+        return False
+    for cause in range(len(Cause)):
+        wait = state.needs[cause] - state.clock[NOW]
+        if wait > 0:
+            state.clock[STALLS + cause] += wait
+            state.clock[NOW] += wait
+    if not _works(state, plan, stream, tile):
+        _passes(state, plan, stream, tile, number)
+        state.clock[NOW] += 1
+        state.clock[STALLS + C_GHOST] += 1
+        return True
+    state.stalls[:] = state.clock[STALLS:]
+    end = state.clock[NOW] + plan.streams[STEPS, stream]
+    sums, bits = leaves(plan, stream, number)
+    if sums:
+        state.clock[SUMS_END] = end
+    if bits:
+        state.clock[BITS_END] = end
+    _follows(state, plan, stream, tile, number, end)
+    _passes(state, plan, stream, tile, number)
+    state.clock[NOW] = end
+    return True
+
+
+@kernel()
+def replay(state: State, plan: Plan) -> int:
+    """Replay the table until all images are answered; return the slots taken, or less one the slot that none can take.
+
+    Parameters
+    ----------
+    state, plan
+    """
+    position = -plan.streams[LAG]
+    slots = 0
+    while True:
+        for stream in plan.table:
+            place = position[stream]
+            position[stream] += 1
+            if place < 0:
+                state.clock[NOW] += 1
+                state.clock[STALLS + C_GHOST] += 1
+            elif not slot(
+                state, plan, stream, place // plan.streams[OPERATIONS, stream], place % plan.streams[OPERATIONS, stream]
+            ):
+                return -1 - slots
+            slots += 1
+        settle(state, plan)
+        edge(state, plan, state.clock[NOW])
+        if state.images[FINISHED, plan.images - 1] != UNKNOWN:
+            edge(state, plan, FOREVER)
+            if state.images[ANSWERED].min() != UNKNOWN:
+                return slots
