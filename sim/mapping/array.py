@@ -7,6 +7,7 @@ from .codes import (
     C_GHOST,
     C_IDLE,
     C_TURN,
+    CAUSES,
     CONTEXT,
     CONTEXT_BITS,
     FC1,
@@ -63,7 +64,6 @@ from .replay_state import (
     TABLED,
     TAKEN,
     UNKNOWN,
-    Cause,
     Plan,
     State,
 )
@@ -269,7 +269,7 @@ def slot(state: State, plan: Plan, stream: int, tile: int, number: int) -> bool:
     settle(state, plan)
     if earliest(state, plan, stream, tile, number) == UNKNOWN:
         return False
-    for cause in range(len(Cause)):
+    for cause in range(CAUSES):
         wait = state.needs[cause] - state.clock[NOW]
         if wait > 0:
             state.clock[STALLS + cause] += wait
