@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,15 @@ from shapes import TINY, tiny_engine
 
 from bivit.sim.engine.loadstream import parse_stream
 from bivit.sim.engine.presets import ENGINES
+from bivit.sim.flow.presets import FLOW_ENGINES
+from bivit.sim.mapping.program import flow_cycles
+from bivit.sim.mapping.shipped import steady_cycles, table_of
 from bivit.sim.network.file import load_network, network_hash, save_network
 from bivit.sim.network.formats import Formats
 from bivit.sim.network.presets import PRESETS, preset, vit_preset
 from bivit.sim.network.random import random_network
 from bivit.sim.program.compiler import compile_network, compile_program
-from bivit.sim.program.cycles import estimate_cycles
+from bivit.sim.program.cycles import estimate_cycles, useful_macs
 from bivit.sim.reference.run import run_reference
 
 
@@ -45,6 +49,35 @@ def test_a_preset_is_estimated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert {key: value for key, value in result.items() if key not in ("network", "weights", "seed")} == {
         key: value for key, value in of_file.items() if key != "network"
     }
+
+
+def test_a_dataflow_engine_is_estimated_without_its_resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run_json(tmp_path, monkeypatch, "estimate", "digits", "--engine", "sim", "--clock", "100")
+    config, flow = vit_preset("digits"), FLOW_ENGINES["sim"]
+    table = table_of(config, flow)
+    assert result["cycles"] == flow_cycles(config, flow, table, 1).total
+    interval = steady_cycles(config, flow, table)
+    assert result["interval_cycles"] == round(interval)
+    assert result["images_per_s"] == pytest.approx(100e6 / round(interval))
+    assert result["array_utilisation"] == pytest.approx(useful_macs(config) / (interval * 4 * 16 * 64))
+    assert (result["fits"], result["resources"], result["units"]) == (None, [], [])
+    # The same from a file.
+    (tmp_path / "flow.json").write_text(json.dumps(asdict(flow)))
+    of_file = run_json(tmp_path, monkeypatch, "estimate", "digits", "--engine", "flow.json", "--clock", "100")
+    assert of_file == {**result, "engine": "flow.json"}
+
+
+def test_what_takes_no_dataflow_engine_says_what_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for command in (["generate"], ["synth"]):
+        done = invoke(*command, "--engine", "zcu102", "--json", cwd=tmp_path, monkeypatch=monkeypatch)
+        assert_refused(done, "zcu102 is a dataflow engine, which only `bivit cosim` and `bivit estimate` take yet")
+    done = invoke("estimate", "cifar", "--engine", "zcu101", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert_refused(done, "there is no engine 'zcu101'")
+    assert "dataflow engines are sim, zcu102, latency" in done.stderr
+    values = asdict(FLOW_ENGINES["sim"])
+    (tmp_path / "flow.json").write_text(json.dumps(values | {"drain_rows": 9}))
+    done = invoke("estimate", "digits", "--engine", "flow.json", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert_refused(done, "drain_rows must be 1 to rows (4), got 9")
 
 
 def test_an_estimate_of_a_preset_needs_no_weights_and_no_kernels() -> None:
