@@ -198,15 +198,16 @@ class FlowWrites:
         return self._writes("head_norm", one, NORMS[part], keys, values, np.ones(values.shape, bool), index)
 
     def _attention(self, one: Operation, head: int) -> Writes:
-        """Attention bits of a head, 0 beyond the keys and the rows."""
+        """Attention bits of a head, 0 beyond the keys; rows that the tile has not may be anything."""
         unit, bits = self.softmax, self.expected.softmax(one.image, one.block, one.tile, head)
         values, _ = lane_words(bits, unit.rows, unit.columns)
         words = unit.chunks(self.config.num_tokens)
+        valid, _ = lane_words(np.ones((len(bits), words * unit.columns), np.int64), unit.rows, unit.columns)
         group, word = np.divmod(np.arange(len(values)), words)
         slot = np.full(len(values), self._slot("attention", self.flow.attention_slots, True))
         keys = np.stack([slot, group, word] if unit.row_groups > 1 else [slot, word], axis=1)
         index = _index(unit.rows, unit.columns, words, (head,), self._token(one.tile), 0)
-        return self._writes("softmax", one, "attn.attn_sign", keys, values, np.ones(values.shape, bool), index)
+        return self._writes("softmax", one, "attn.attn_sign", keys, values, valid != 0, index)
 
     def _embedded(self, image: int) -> Writes:
         """X of an image as the edge writes it: chunks of the prefix tokens, then pass by pass, group by group."""
