@@ -14,6 +14,7 @@ from bivit.cosim.flow.case import FlowCase
 from bivit.cosim.flow.order import Entry, Operation, order
 from bivit.hw.emit import flow_verilog
 from bivit.sim.engine.loadstream import build_stream
+from bivit.sim.engine.memories import TABLE_BITS
 from bivit.sim.engine.presets import engine_for
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.streams import Stream, TileShape
@@ -82,6 +83,8 @@ def _places(case: FlowCase) -> dict[str, tuple[str, int, int]]:
         "blocks.0.norm1": ("sign_norm", 0, theta),
         "blocks.0.attn.qkv": ("preload", layout.preload_addr(0, Stream.QKV, 0), start),
         "blocks.1.attn.v_sign": ("preload", layout.preload_addr(1, Stream.QKV, 2), start),
+        "blocks.0.attn.k_norm": ("head_norm", 0, 8 * flow.engine.formats.qk_scale_bits + theta),
+        "blocks.0.attn.attn_sign": ("tables", 0, TABLE_BITS - 1),
         "blocks.0.attn.scores": ("preload", layout.preload_addr(0, Stream.SCORES, 1), start),
         "blocks.1.attn.context": ("preload", layout.preload_addr(1, Stream.CONTEXT, 0), start),
         "blocks.0.attn.proj": ("preload", layout.preload_addr(0, Stream.PROJ, 1), start),
