@@ -339,7 +339,7 @@ def test_a_waveform_around_the_first_difference(tiny_verilog: str, cache_dir: Pa
     """Verilator, with a wrong expectation for the third image, so that the engine itself is built before."""
     images = pixels(120)
     expected = expected_of(images)
-    next(iter(expected.writes(100))).values[0, 0] += 1
+    dict(expected.writes({}))[100].values[0, 0] += 1
     result = session(tiny_verilog, images, "verilator", cache_dir).verify(expected, out_dir=tmp_path)
     assert result.first_mismatch is not None
     assert (result.mismatches, result.first_mismatch.image) == (1, 100)
