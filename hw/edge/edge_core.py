@@ -65,9 +65,9 @@ class EdgeCore(Component):
         Of `PatchRing`.
     pixel, pixels : Out, In
         Its address and what is there.
-    settings, finished, embedded, done, starved, hold, queue, x_write, x_read, saturations, load, bank
+    settings, finished, load, bank : In
         Of `Edge`.
-    q_en, q, y_write : Out
+    embedded, done, starved, hold, queue, x_write, x_read, saturations, q_en, q, y_write : Out
         Of `Edge`.
     """
 
