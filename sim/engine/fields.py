@@ -57,3 +57,12 @@ def pack_fields(values: Iterable[int], bits: int, name: str, *, signed: bool = F
     for k, number in enumerate(numbers):
         word |= (number & mask) << k * bits
     return word
+
+
+def half_threshold(theta: int) -> int:
+    """Return ceil(Theta / 2), the threshold on half a dot product.
+
+    >>> [half_threshold(t) for t in (-3, -2, 0, 1, 2)]
+    [-1, -1, 0, 1, 1]
+    """
+    return -(-theta // 2)

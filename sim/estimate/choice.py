@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..engine.config import EngineConfig
+from ..engine.limits import needs
 from ..engine.presets import ENGINES
 from ..errors import BivitError
 from ..network.config import ModelConfig, ViTConfig, vit_only
 from ..network.formats import Formats
 from ..program.compiler import compile_program
-from ..program.layout import needs
 from .devices import Device
 from .resources import estimate_resources
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.fields import half_threshold
 from ..engine.words import WORD, ceil_div
 from ..errors import check
 from ..flow.config import FlowConfig
@@ -20,7 +21,7 @@ from ..flow.streams import Part, Stream
 from ..network.config import vit_only
 from ..network.network import IntNetwork
 from .layout import QKV_ROWS, FlowLayout, Made
-from .words import LAYERS, NORMS, half_threshold
+from .words import LAYERS, NORMS
 
 Ints = NDArray[np.int64]
 
@@ -94,8 +95,8 @@ class Expected:
         # Beyond the channels weights are 0, so that each 0 of the operand counts.
         beyond = zeros - operand.shape[1] // 2
         if way in (Way.SIGN, Way.ROWS):
-            padding = self.layout.steps[stream] * WORD - operand.shape[1]
-            start = 0 if made.part is Part.VALUE else -self.layout.steps[stream] * WORD - 1
+            padding = self.layout.shape.steps[stream] * WORD - operand.shape[1]
+            start = 0 if made.part is Part.VALUE else -self.layout.shape.steps[stream] * WORD - 1
             beyond = start + zeros + padding
         return Sums(f"{self._prefix(block)}{name}", channels, way, self._wide(half, beyond))
 

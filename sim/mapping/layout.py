@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from ..engine.limits import check_limits, check_strips
 from ..engine.memories import TABLE_WORDS
 from ..engine.words import ceil_div
 from ..errors import check
@@ -83,11 +84,6 @@ class FlowLayout:
         """Columns of a token's context: the column groups of all heads side by side, each padded."""
         return self.config.num_heads * self.shape.head_groups * self.columns
 
-    @cached_property
-    def steps(self) -> Mapping[Stream, int]:
-        """Steps of an operation of each stream."""
-        return self.shape.steps
-
     @property
     def layer_words(self) -> int:
         """Words of parameters of ResidualAdd or SignNorm for all channels: parts of every column group."""
@@ -104,7 +100,7 @@ class FlowLayout:
     @cached_property
     def _weights(self) -> tuple[Mapping[Stream, int], int]:
         """First word of each stream's weights in a block, and their words in all."""
-        words = sum(self.shape.operations[stream] * self.steps[stream] for stream in WEIGHTED)
+        words = sum(self.shape.operations[stream] * self.shape.steps[stream] for stream in WEIGHTED)
         return weight_bases(self.shape), words
 
     @cached_property
@@ -123,7 +119,7 @@ class FlowLayout:
             Of the operation in its tile.
         """
         bases, words = self._weights
-        return block * words + bases[stream] + number * self.steps[stream]
+        return block * words + bases[stream] + number * self.shape.steps[stream]
 
     def preload_addr(self, block: int, stream: Stream, number: int) -> int:
         """Return the word of where an operation's sums begin.
@@ -244,38 +240,11 @@ def check_fits(config: ViTConfig, formats: Formats, flow: FlowConfig) -> None:
         With every limit that the network exceeds.
     """
     engine = flow.engine
-    check(
-        formats == engine.formats,
-        f"the network's number formats {formats} are not the engine's {engine.formats}; generate the engine with them",
-    )
-    few = [(name, what, size) for name, (what, size) in _needs(config).items() if size > getattr(engine, name)]
-    check(
-        not few,
-        "the engine is too small: "
-        + "; ".join(f"{what} at most {getattr(engine, name)} ({name}), the network has {n}" for name, what, n in few),
-    )
+    check_limits(config, formats, engine)
     groups, most = config.num_heads * ceil_div(config.head_dim, engine.columns), Operands(flow).value_groups
     check(
         groups <= most,
         f"{config.num_heads} heads of {config.head_dim} channels take {groups} column groups, and the engine's "
         f"memories hold {most}; raise max_heads or max_embed_dim",
     )
-    strip = config.img_size * config.patch_size * config.in_chans
-    check(
-        strip % engine.pixel_bytes == 0,
-        f"a row of patches has {strip} bytes, no multiple of the engine's pixel_bytes ({engine.pixel_bytes})",
-    )
-
-
-def _needs(config: ViTConfig) -> dict[str, tuple[str, int]]:
-    """What a network needs of each limit of an engine: words for messages, and a size."""
-    return {
-        "max_tokens": ("tokens", config.num_tokens),
-        "max_embed_dim": ("embed_dim", config.embed_dim),
-        "max_hidden_dim": ("MLP hidden dim", config.hidden_dim),
-        "max_heads": ("num_heads", config.num_heads),
-        "max_depth": ("depth", config.depth),
-        "max_classes": ("num_classes", config.num_classes),
-        "max_patch_dim": ("pixels a patch", config.patch_dim),
-        "max_strip_bytes": ("bytes a row of patches", config.img_size * config.patch_size * config.in_chans),
-    }
+    check_strips(config, engine)

@@ -8,7 +8,22 @@ from ..errors import check
 from ..flow.streams import Stream
 from .array import slot
 from .replay import FOREVER, edge, settle
-from .replay_state import ANSWERED, BLOCK, FINISHED, IMAGE, LAG, NOW, OPERATIONS, STEPS, UNKNOWN, Plan, new_state
+from .replay_state import (
+    ANSWERED,
+    BLOCK,
+    FINISHED,
+    IMAGE,
+    LAG,
+    NOW,
+    OPERATIONS,
+    STALLS,
+    STEPS,
+    UNKNOWN,
+    Cause,
+    Plan,
+    State,
+    new_state,
+)
 
 
 class Tile(NamedTuple):
@@ -41,19 +56,21 @@ class Taken(NamedTuple):
     of: Tile | None
 
 
-def trace(plan: Plan) -> list[Taken]:
+def trace(plan: Plan, state: State | None = None) -> list[Taken]:
     """Replay a table as `array.replay` does, and return the slots that are taken.
 
     Parameters
     ----------
     plan : Plan
+    state : State, optional
+        What it begins with, in place of a new one, and what is left.
 
     Raises
     ------
     BivitError
         When no slot can be taken any more: which one.
     """
-    state, found = new_state(plan), list[Taken]()
+    state, found = new_state(plan) if state is None else state, list[Taken]()
     position = [-int(lag) for lag in plan.streams[LAG]]
     while UNKNOWN in state.images[ANSWERED]:
         for name in plan.table:
@@ -62,6 +79,7 @@ def trace(plan: Plan) -> list[Taken]:
             position[stream] += 1
             if place < 0:
                 state.clock[NOW] += 1
+                state.clock[STALLS + Cause.GHOST] += 1
                 continue
             number, operation = divmod(place, int(plan.streams[OPERATIONS, stream]))
             turn, tile = divmod(number, plan.tiles)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..bits import pack, unpack
-from ..engine.fields import pack_fields
+from ..engine.fields import half_threshold, pack_fields
 from ..engine.memories import TABLE_BITS, TABLE_WORDS
 from ..engine.words import WORD, LoadMemory, ceil_div
 from ..errors import check
@@ -171,7 +171,7 @@ class _Block:
         A word of the array counts equal bits p, of K + padding bits: less the padding and K/2, that is half of the dot
         product 2*p - K; less ceil(Theta / 2), it is 0 or more where the dot product is Theta or more.
         """
-        config, steps = self.config, self.layout.steps[stream] * WORD
+        config, steps = self.config, self.layout.shape.steps[stream] * WORD
         made = self.layout.made(stream, number)
         columns, low = self.layout.columns, -steps - 1
         if stream is Stream.CONTEXT:
@@ -277,12 +277,3 @@ def _structs(fields: list[_Field], columns: int, words: int | None = None) -> li
             packed[word] |= pack_fields([value], bits, name, signed=signed) << column * of + shift
         shift += bits
     return packed
-
-
-def half_threshold(theta: int) -> int:
-    """Return ceil(Theta / 2), the threshold on half a dot product.
-
-    >>> [half_threshold(t) for t in (-3, -2, 0, 1, 2)]
-    [-1, -1, 0, 1, 1]
-    """
-    return -(-theta // 2)

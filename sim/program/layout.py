@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..engine.config import EngineConfig
+from ..engine.limits import check_limits, check_strips
 from ..engine.words import WORD, ceil_div
 from ..errors import check
 from ..network.config import ViTConfig
@@ -152,39 +153,8 @@ class Layout:
 
 def check_fits(config: ViTConfig, formats: Formats, engine: EngineConfig) -> None:
     """Raise `BivitError` unless a network of `config` and `formats` can run on `engine`: every limit that fails."""
-    check(
-        formats == engine.formats,
-        f"the network's number formats {formats} are not the engine's {engine.formats}; generate the engine with them",
-    )
-    found = needs(config)
-    few = [name for name, (_, need) in found.items() if need > getattr(engine, name)]
-    check(
-        not few,
-        "the engine is too small: "
-        + "; ".join(
-            f"{found[name][0]} at most {getattr(engine, name)} ({name}), the network has {found[name][1]}"
-            for name in few
-        ),
-    )
+    check_limits(config, formats, engine)
     lanes = engine.lanes
     for what, value in (("head_dim", config.head_dim), ("MLP hidden dim", config.hidden_dim)):
         check(value % lanes == 0, f"{what} must be a multiple of the engine's lanes ({lanes}), the network has {value}")
-    strip = config.img_size * config.patch_size * config.in_chans
-    check(
-        strip % engine.pixel_bytes == 0,
-        f"a row of patches has {strip} bytes, no multiple of the engine's pixel_bytes ({engine.pixel_bytes})",
-    )
-
-
-def needs(config: ViTConfig) -> dict[str, tuple[str, int]]:
-    """Return what a network needs of each limit of an engine: by the limit's name, words for messages and a size."""
-    return {
-        "max_tokens": ("tokens", config.num_tokens),
-        "max_embed_dim": ("embed_dim", config.embed_dim),
-        "max_hidden_dim": ("MLP hidden dim", config.hidden_dim),
-        "max_heads": ("num_heads", config.num_heads),
-        "max_depth": ("depth", config.depth),
-        "max_classes": ("num_classes", config.num_classes),
-        "max_patch_dim": ("pixels a patch", config.patch_dim),
-        "max_strip_bytes": ("bytes a row of patches", config.img_size * config.patch_size * config.in_chans),
-    }
+    check_strips(config, engine)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engine.config import EngineConfig
-from ..engine.fields import pack_field, pack_fields
+from ..engine.fields import half_threshold, pack_field, pack_fields
 from ..engine.memories import SETTINGS, TABLE_BITS, TABLE_WORDS
 from ..engine.words import WORD
 from ..network.file import network_hash
@@ -253,12 +253,3 @@ class _Parameters:
                     shift += bits
             words.append(word)
         return words
-
-
-def half_threshold(theta: int) -> int:
-    """Return ceil(Theta / 2), the threshold on half a dot product.
-
-    >>> [half_threshold(t) for t in (-3, -2, 0, 1, 2)]
-    [-1, -1, 0, 1, 1]
-    """
-    return -(-theta // 2)

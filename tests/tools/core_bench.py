@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from amaranth.hdl import Fragment
@@ -17,41 +17,22 @@ from bivit.sim.flow.residual_add import ResidualAddUnit
 from bivit.sim.flow.settings import settings_of
 from bivit.sim.flow.streams import Stream
 from bivit.sim.flow.table import SlotTable
-from bivit.sim.mapping.array import slot
 from bivit.sim.mapping.edge_times import no_edge
 from bivit.sim.mapping.expected import Expected
 from bivit.sim.mapping.layout import FlowLayout
 from bivit.sim.mapping.plan import Edge, plan_of
-from bivit.sim.mapping.replay import settle
 from bivit.sim.mapping.replay_state import (
-    BLOCK,
     EMBEDDED,
     FINISHED,
-    IMAGE,
-    LAG,
-    NOW,
-    OPERATIONS,
-    STALLS,
     STEPS,
-    UNKNOWN,
     Cause,
     new_state,
 )
+from bivit.sim.mapping.trace import trace
 from bivit.sim.mapping.words import flow_words
 from bivit.sim.network.network import IntNetwork
 from bivit.sim.reference.run import run_reference
 from helpers import CLK_PERIOD
-
-
-class Issue(NamedTuple):
-    """An operation, and the cycle of its slot."""
-
-    cycle: int
-    stream: Stream
-    image: int
-    block: int
-    tile: int
-    number: int
 
 
 class Prediction:
@@ -63,35 +44,11 @@ class Prediction:
         self.state = state = new_state(plan)
         state.images[EMBEDDED] = embedded
         no_edge(state.edge)
+        #: Slots that have something to do.
+        self.issues = [taken for taken in trace(plan, state) if taken.of is not None]
         #: Cycles without a step up to the last operation, by `Cause`.
-        self.stalls = np.zeros(len(Cause), np.int64)
-        self.issues = list(self._slots(table))
+        self.stalls = state.stalls
         self.finished = state.images[FINISHED].tolist()
-
-    def _slots(self, table: SlotTable) -> Iterator[Issue]:
-        """Take slots until all images are finished."""
-        plan, state = self.plan, self.state
-        position = -plan.streams[LAG]
-        while True:
-            for stream in table.slots:
-                if (state.images[FINISHED] != UNKNOWN).all():
-                    return
-                place = int(position[stream])
-                position[stream] += 1
-                if place < 0:
-                    state.clock[NOW] += 1
-                    state.clock[STALLS + Cause.GHOST] += 1
-                    continue
-                tile, number = divmod(place, int(plan.streams[OPERATIONS, stream]))
-                turn = tile // plan.tiles + (plan.lanes if stream is Stream.QKV else 0)
-                ghosts = int(state.clock[STALLS + Cause.GHOST])
-                assert slot(state, plan, int(stream), tile, number), f"{stream.name} of tile {tile}: nothing can go on"
-                image, block = state.turns[turn % state.turns.shape[0]][[IMAGE, BLOCK]]
-                if state.clock[STALLS + Cause.GHOST] == ghosts:
-                    begin = int(state.clock[NOW] - plan.streams[STEPS, stream])
-                    self.stalls = state.clock[STALLS:].copy()
-                    yield Issue(begin, stream, int(image), int(block), tile % plan.tiles, number)
-            settle(state, plan)
 
 
 class CoreBench:

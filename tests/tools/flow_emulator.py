@@ -76,7 +76,10 @@ class Emulator:
 
     def _value(self, group: int) -> int:
         """Word of a column group of all heads; its sums lie alike."""
-        return self.turn % self.place.image_slots * self.place.value_words + group * self.layout.steps[Stream.CONTEXT]
+        return (
+            self.turn % self.place.image_slots * self.place.value_words
+            + group * self.layout.shape.steps[Stream.CONTEXT]
+        )
 
     def _value_sums(self, group: int) -> int:
         return self.turn % self.place.image_slots * self.place.value_groups + group
@@ -87,7 +90,7 @@ class Emulator:
         self, stream: Stream, tile: int, number: int, rows: np.ndarray, columns: np.ndarray, add: Any = 0
     ) -> np.ndarray:
         """Sums of an operation, from bits [steps, rows, 64] and [steps, columns, 64]."""
-        assert len(rows) == len(columns) == self.layout.steps[stream]
+        assert len(rows) == len(columns) == self.layout.shape.steps[stream]
         word = self.memory["preload"][self.layout.preload_addr(self.block, stream, number)]
         start = np.array(fields(word, self.engine.acc_bits, self.columns, signed=True))
         equal = sum(a @ w.T + (1 - a) @ (1 - w).T for a, w in zip(rows, columns, strict=True))
@@ -103,7 +106,7 @@ class Emulator:
 
     def linear(self, stream: Stream, tile: int, number: int, memory: RowMemory, addr: int) -> np.ndarray:
         """Sums of a layer, from its weights and the operand at a word."""
-        steps = self.layout.steps[stream]
+        steps = self.layout.shape.steps[stream]
         first = self.layout.weights_addr(self.block, stream, number)
         weights = [
             [fields(lane, 1, WORD) for lane in fields(word, WORD, self.columns)]
@@ -244,7 +247,7 @@ class Emulator:
             if softmax:
                 self.softmax(tile, head, np.concatenate(scores, axis=1))
             for of in range(head * self.shape.head_groups, (head + 1) * self.shape.head_groups):
-                steps = self.layout.steps[Stream.CONTEXT]
+                steps = self.layout.shape.steps[Stream.CONTEXT]
                 at = self._attention(tile, head)
                 attention = self.row[RowMemory.ATTENTION][at : at + steps]
                 values = self.values[self._value(of) : self._value(of) + steps]

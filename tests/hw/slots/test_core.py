@@ -40,7 +40,7 @@ def test_images_in_flight_go_through_in_the_predicted_cycles() -> None:
 def test_a_stream_that_is_ready_too_late_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_walk, "TURN_CYCLES", stream_walk.TURN_CYCLES + 60)
     run, predicted = bench(MODES["score"], [5])
-    with pytest.raises(AssertionError, match=r"in cycle \d+, not Issue"):
+    with pytest.raises(AssertionError, match=r"in cycle \d+, not Taken"):
         run.run(predicted)
 
 
