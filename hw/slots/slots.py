@@ -127,30 +127,42 @@ class Slots(Component):
                 works[number].eq(take[number] & unit.works),
             ]
         missing = [self._missing(unit) for unit in self.streams]
-        hand, able, free = self.table.hand, Signal(len(Stream)), self.issue.free
-        passes = (hand & able).any() & free
+        hand, able, passes = self.table.hand, Signal(len(Stream)), take.any()
+        # What has nothing to do passes while the array works.
+        busy = Cat(unit.works for unit in self.streams) & (~self.issue.free).replicate(len(Stream))
+        skip = self._skip(m)
         m.d.comb += [
-            able.eq(Cat(~Cat(*of.values()).any() for of in missing)),
-            take.eq(hand & able & free.replicate(len(Stream))),
+            able.eq(Cat(~Cat(*of.values()).any() for of in missing) & ~busy),
+            take.eq(hand & able & (~skip).replicate(len(Stream))),
             *(connect(self.table.hold, self.hold), self.table.last.eq(self.settings.table_last)),
             *(connect(self.table.load, self.load), connect(self.table.bank, self.bank), self.table.take.eq(passes)),
         ]
-        self._lanes(m, take, hand, free)
+        self._lanes(m, take, hand)
         self._issue(m, take, works)
         self._give(m)
         self._take(m, take, works)
         self._jobs(m, take, works)
-        self._stalls(m, missing, passes, works.any())
+        self._stalls(m, missing, skip | (passes & ~works.any()))
         return m
 
-    def _lanes(self, m: Module, take: Value, hand: Value, free: Value) -> None:
+    def _skip(self, m: Module) -> Signal:
+        """Where no stream has anything to do, all leave out a tile; known a cycle late, which `spare` allows."""
+        skip = Signal()
+        # Behind fc2 of a lane without an image, tiles of a new one may have to be read.
+        spare = Cat(unit.spare for unit in self.streams).all() & ~self.turns.follows
+        m.d.sync += skip.eq(spare & self.settings.skips)
+        for unit in self.streams:
+            m.d.comb += connect(unit.skip, skip)
+        return skip
+
+    def _lanes(self, m: Module, take: Value, hand: Value) -> None:
         """What a lane works on next is decided when fc2 begins a turn."""
         turns, fc2, qkv = self.turns, self.streams[Stream.FC2], self.streams[Stream.QKV]
         begins = fc2.fresh & ~fc2.lagging
         m.d.comb += [
             *(connect(turns.settings, self.settings), connect(turns.embedded, self.embedded)),
             turns.settled.eq(fc2.settled & fc2.fresh),
-            turns.asked.eq(hand[Stream.FC2] & free & begins & fc2.ready),
+            turns.asked.eq(hand[Stream.FC2] & begins & fc2.ready),
             turns.began.eq(take[Stream.FC2] & begins),
             turns.taken.eq(take[Stream.QKV] & qkv.fresh & ~qkv.lagging),
             *(connect(self.table_put, turns.table_put), connect(self.table_first, turns.table)),
@@ -303,14 +315,14 @@ class Slots(Component):
         for name in ("add_put", "add_job", "head_put", "head_job"):
             m.d.comb += getattr(self, name).eq(getattr(jobs, name))
 
-    def _stalls(self, m: Module, missing: list[Missing], passes: Value, works: Value) -> None:
+    def _stalls(self, m: Module, missing: list[Missing], ghost: Value) -> None:
         """Why the slot at hand did not pass: the first of its causes counts, each in the order of `Cause`."""
         hand, waits = self.table.hand, Signal(len(Cause))
         for cause in Cause:
             flags = [hand[number] & of[cause] for number, of in enumerate(missing) if cause in of]
             idle = [self.turns.idle] if cause is Cause.IDLE else []
-            ghost = [passes & ~works] if cause is Cause.GHOST else []
-            m.d.sync += waits[cause].eq(Cat(*flags, *idle, *ghost).any() & self.issue.free)
+            ghosts = [ghost] if cause is Cause.GHOST else []
+            m.d.sync += waits[cause].eq(Cat(*flags, *idle, *ghosts).any() & self.issue.free)
         # Waiting for an image is part of waiting for what the turn works on.
         before: list[Value] = []
         for cause in (Cause.IDLE, *(one for one in Cause if one is not Cause.IDLE)):

@@ -33,16 +33,16 @@ class StreamUnit(Component):
     -------
     settings : In
         Of the network.
-    hold, take : In(1)
-        Begin again; a slot of this stream passes.
+    hold, take, skip : In(1)
+        Begin again; a slot of this stream passes; a tile is left out.
     record : In
         What the lane of `turn` works on, a cycle after it.
     turn : Out
         The turn in the ring of records.
     lagging, ready, settled : Out(1)
         As of `StreamWalk`.
-    works : Out(1)
-        The slot has something to do.
+    works, spare : Out(1)
+        The slot has something to do; neither it nor any of the next two tiles has.
     first, end, fresh, turn_end : Out(1)
         The slot is a tile's first or last; a turn's first or last.
     head_first, head_end : Out(1)
@@ -69,12 +69,25 @@ class StreamUnit(Component):
             "turns": turns(flow),
             "begin": begin,
         }
-        flags = ("lagging", "ready", "settled", "works", "first", "end", "fresh", "turn_end", "head_first", "head_end")
+        flags = (
+            "lagging",
+            "ready",
+            "settled",
+            "works",
+            "spare",
+            "first",
+            "end",
+            "fresh",
+            "turn_end",
+            "head_first",
+            "head_end",
+        )
         super().__init__(
             {
                 "settings": In(data.StructLayout(bits)),
                 "hold": In(1),
                 "take": In(1),
+                "skip": In(1),
                 "record": In(record_layout(flow)),
                 "turn": Out(range(turns(flow))),
                 **{flag: Out(1) for flag in (*flags, "sums", "rows")},
@@ -94,7 +107,7 @@ class StreamUnit(Component):
         engine = self.flow.engine
         self.done: dict[Done, Value] = {}
         m.d.comb += [
-            *(connect(getattr(walk, name), getattr(self, name)) for name in ("hold", "take")),
+            *(connect(getattr(walk, name), getattr(self, name)) for name in ("hold", "take", "skip")),
             *(connect(getattr(walk, name), self.setting(name)) for name in ("last", "lag")),
             connect(walk.tiles_last, self.settings.tiles_last),
             *(
@@ -103,6 +116,7 @@ class StreamUnit(Component):
             ),
             self.turn_end.eq(walk.end & walk.tile_end),
             self.works.eq(self.record.valid & ~walk.lagging),
+            self.spare.eq(walk.far & ~self.record.valid & ~walk.lagging & ~walk.fresh),
             connect(self.op.steps, self.setting("steps")),
             connect(self.op.token, walk.token),
             self.op.rows.eq(Mux(walk.tile_end, self.settings.rows_last, engine.rows)),

@@ -35,6 +35,8 @@ class StreamWalk(Component):
         Begin again.
     take : In(1)
         A slot of this stream passes.
+    skip : In(1)
+        A tile is left out; never beside `take`.
     last, tiles_last, lag : In
         Last operation of a tile, last tile of an image, slots that pass before the first operation.
     lagging, ready, settled : Out(1)
@@ -47,6 +49,8 @@ class StreamWalk(Component):
         The turn in its ring.
     fresh : Out(1)
         The slot is a turn's first.
+    far : Out(1)
+        Two more tiles of the image come behind the tile.
     """
 
     def __init__(self, *, operations: int, tiles: int, tokens: int, rows: int, lags: int, turns: int, begin: int = 0):
@@ -55,6 +59,7 @@ class StreamWalk(Component):
             {
                 "hold": In(1),
                 "take": In(1),
+                "skip": In(1),
                 "last": In(operations),
                 "tiles_last": In(tiles),
                 "lag": In(lags),
@@ -70,6 +75,7 @@ class StreamWalk(Component):
                 "token": Out(tokens),
                 "turn": Out(range(turns)),
                 "fresh": Out(1),
+                "far": Out(1),
             }
         )
 
@@ -94,18 +100,25 @@ class StreamWalk(Component):
             with m.If(self.end):
                 m.d.sync += [
                     *(self.number.eq(0), first.eq(1), self.end.eq(self.last == 0)),
-                    *(self.tile.eq(self.tile + 1), self.token.eq(self.token + self.rows)),
-                    *(tile_first.eq(0), self.tile_end.eq(self.tile + 1 == self.tiles_last)),
+                    self.token.eq(self.token + self.rows),
                 ]
-            with m.If(turn_end):
-                m.d.sync += [
-                    *(self.tile.eq(0), self.token.eq(0), tile_first.eq(1), self.tile_end.eq(self.tiles_last == 0)),
-                    turn.eq(Mux(turn == self.turns - 1, 0, turn + 1)),
-                    settling.eq(-1),
-                ]
+        # The token of a tile that has nothing to do is not asked for.
+        with m.If((step & self.end) | self.skip):
+            m.d.sync += [
+                *(self.tile.eq(self.tile + 1), tile_first.eq(0)),
+                *(self.tile_end.eq(self.tile + 1 == self.tiles_last), self.far.eq(self.tile + 3 <= self.tiles_last)),
+            ]
+        with m.If(step & turn_end):
+            m.d.sync += [
+                *(self.tile.eq(0), self.token.eq(0), tile_first.eq(1)),
+                *(self.tile_end.eq(self.tiles_last == 0), self.far.eq(self.tiles_last >= 2)),
+                turn.eq(Mux(turn == self.turns - 1, 0, turn + 1)),
+                settling.eq(-1),
+            ]
         with m.If(self.hold):
             m.d.sync += [
                 *(connect(left, self.lag), self.lagging.eq(self.lag != 0)),
                 *(self.end.eq(self.last == 0), self.tile_end.eq(self.tiles_last == 0)),
+                self.far.eq(self.tiles_last >= 2),
             ]
         return m

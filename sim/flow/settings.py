@@ -23,9 +23,10 @@ _LAG_BITS = 16
 def setting_bits(flow: FlowConfig) -> dict[str, int]:
     """Return the settings by name, in the order of their words, and their bits.
 
-    Of a stream: `last` its last operation of a tile, `steps` of each, `lag` slots that it begins late, `preload` and
-    `weights` the first word of a block. Steps from one block to the next: `weight_step`, `preload_step`, `head_step`
-    (parameters of HeadNorm), `head_eps_step`, `table_step`; `layer_step` from one norm, or layer, to the next one.
+    `skips`: tiles may be left out in which no stream has anything to do. Of a stream: `last` its last operation of a
+    tile, `steps` of each, `lag` slots that it begins late, `preload` and `weights` the first word of a block. Steps
+    from one block to the next: `weight_step`, `preload_step`, `head_step` (parameters of HeadNorm), `head_eps_step`,
+    `table_step`; `layer_step` from one norm, or layer, to the next one.
 
     Parameters
     ----------
@@ -39,7 +40,7 @@ def setting_bits(flow: FlowConfig) -> dict[str, int]:
 
     weight, preload = bits(operands.weight_depth), bits(operands.preload_depth)
     operations = max(3 * operands.value_groups, ceil_div(engine.max_hidden_dim, engine.columns), operands.key_words)
-    found = {"table_last": bits(memories["slots"].depth - 1)}
+    found = {"table_last": bits(memories["slots"].depth - 1), "skips": 1}
     for stream in Stream:
         name = stream.name.lower()
         found |= {f"{name}_last": bits(operations - 1), f"{name}_steps": operands.fields["steps"]}
@@ -89,7 +90,7 @@ def settings_of(config: ViTConfig, flow: FlowConfig, table: SlotTable) -> dict[s
     weights, preload = weight_bases(shape), preload_bases(shape)
     residual, head = ResidualAddUnit(flow), HeadNormUnit(flow)
     head_words = head.words(config.head_dim)
-    found = {"table_last": len(table_words(table)) - 1}
+    found = {"table_last": len(table_words(table)) - 1, "skips": int(table.of_a_tile(shape))}
     for stream in Stream:
         name = stream.name.lower()
         found |= {f"{name}_last": shape.operations[stream] - 1, f"{name}_steps": shape.steps[stream]}

@@ -27,6 +27,15 @@ class SlotTable:
     slots: tuple[Stream, ...]
     lag: Mapping[Stream, int]
 
+    def of_a_tile(self, shape: TileShape) -> bool:
+        """Return whether the table has the operations of one tile, and not those of a block.
+
+        Parameters
+        ----------
+        shape : TileShape
+        """
+        return len(self.slots) == sum(shape.operations.values())
+
 
 @dataclass(frozen=True)
 class Places:

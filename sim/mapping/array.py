@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..system.jit import kernel
 from .codes import (
     C_GHOST,
@@ -48,6 +50,7 @@ from .needs import _norm_follows, _works, earliest, leaves
 from .replay import FOREVER, HEADS, VISIBLE, _give, _push, _written, edge, settle
 from .replay_state import (
     ANSWERED,
+    ARRAY_END,
     BITS_END,
     BLOCK,
     COUNTED,
@@ -72,6 +75,26 @@ from .replay_state import (
 TURN_CYCLES = 3
 #: From a decision to the first cycle in which its tables of Exp can be taken: the job is put and queued.
 TABLE_JOB_CYCLES = 3
+
+
+@kernel()
+def _wait(state: State, cause: int, until: int) -> None:
+    """Let the slot at hand wait; cycles in which the array works do not count."""
+    begin = max(state.clock[NOW], state.clock[ARRAY_END])
+    state.clock[STALLS + cause] += max(0, until - begin)
+    state.clock[NOW] = max(state.clock[NOW], until)
+
+
+@kernel()
+def ghost(state: State) -> None:
+    """Let a slot pass that has nothing to do; it counts where the array does not work meanwhile.
+
+    Parameters
+    ----------
+    state
+    """
+    state.clock[STALLS + C_GHOST] += state.clock[NOW] >= state.clock[ARRAY_END]
+    state.clock[NOW] += 1
 
 
 @kernel()
@@ -113,10 +136,8 @@ def _next_image(state: State, plan: Plan, turn: int) -> None:
     """Decide whether a lane that does not go on takes a new image, now that fc2 has come to its turn."""
     depth = state.turns.shape[0]
     image = state.turns[turn % depth, IMAGE]
+    _wait(state, C_TURN, state.streams[FC2])
     now = state.clock[NOW]
-    if state.streams[FC2] > now:
-        state.clock[STALLS + C_TURN] += state.streams[FC2] - now
-        now = state.streams[FC2]
     new = state.clock[TAKEN]
     taken = UNKNOWN
     if new < plan.images:
@@ -126,13 +147,12 @@ def _next_image(state: State, plan: Plan, turn: int) -> None:
             idle = idle and state.turns[(turn + other) % depth, IMAGE] == UNKNOWN
         if idle and state.images[EMBEDDED, new] == UNKNOWN:
             edge(state, plan, FOREVER)
-        if idle and state.images[EMBEDDED, new] + VISIBLE > now:
-            state.clock[STALLS + C_IDLE] += state.images[EMBEDDED, new] + VISIBLE - now
-            now = state.images[EMBEDDED, new] + VISIBLE
+        if idle:
+            _wait(state, C_IDLE, state.images[EMBEDDED, new] + VISIBLE)
+            now = state.clock[NOW]
         if state.images[EMBEDDED, new] != UNKNOWN and state.images[EMBEDDED, new] + VISIBLE <= now:
             taken = new
             state.clock[TAKEN] += 1
-    state.clock[NOW] = now
     _follow(state, plan, turn, taken, 0 if taken != UNKNOWN else UNKNOWN, now)
 
 
@@ -269,15 +289,14 @@ def slot(state: State, plan: Plan, stream: int, tile: int, number: int) -> bool:
     settle(state, plan)
     if earliest(state, plan, stream, tile, number) == UNKNOWN:
         return False
+    works = _works(state, plan, stream, tile)
+    if works:
+        state.clock[NOW] = max(state.clock[NOW], state.clock[ARRAY_END])
     for cause in range(CAUSES):
-        wait = state.needs[cause] - state.clock[NOW]
-        if wait > 0:
-            state.clock[STALLS + cause] += wait
-            state.clock[NOW] += wait
-    if not _works(state, plan, stream, tile):
+        _wait(state, cause, state.needs[cause])
+    if not works:
         _passes(state, plan, stream, tile, number)
-        state.clock[NOW] += 1
-        state.clock[STALLS + C_GHOST] += 1
+        ghost(state)
         return True
     state.stalls[:] = state.clock[STALLS:]
     end = state.clock[NOW] + plan.streams[STEPS, stream]
@@ -288,8 +307,56 @@ def slot(state: State, plan: Plan, stream: int, tile: int, number: int) -> bool:
         state.clock[BITS_END] = end
     _follows(state, plan, stream, tile, number, end)
     _passes(state, plan, stream, tile, number)
-    state.clock[NOW] = end
+    state.clock[NOW] += 1
+    state.clock[ARRAY_END] = end
     return True
+
+
+@kernel()
+def spare(state: State, plan: Plan, position: Any) -> bool:
+    """Return whether no stream has anything to do in its turn, nor will have in the next two tiles.
+
+    Parameters
+    ----------
+    state, plan
+    position : int64 [6]
+        Slots that each stream has taken, less those that it begins late.
+    """
+    if not plan.skips:
+        return False
+    for stream in range(position.shape[0]):
+        operations = plan.streams[OPERATIONS, stream]
+        tile = position[stream] // operations
+        if position[stream] < 0 or _works(state, plan, stream, tile):
+            return False
+        if position[stream] % (plan.tiles * operations) == 0 or tile % plan.tiles >= plan.tiles - 2:
+            return False
+        if stream == FC2 and _norm_follows(state, plan, tile):
+            return False
+    return True
+
+
+@kernel()
+def skip(state: State, plan: Plan, position: Any, skips: bool) -> bool:
+    """Let all streams leave out tiles in which none has anything to do, one a cycle.
+
+    Parameters
+    ----------
+    state, plan, position
+        As of `spare`.
+    skips : bool
+        Whether `spare` was true when the last slot was at hand.
+
+    Returns
+    -------
+    bool
+        Whether it is true for the slot at hand now.
+    """
+    while skips:
+        skips = spare(state, plan, position)
+        position += plan.streams[OPERATIONS]
+        ghost(state)
+    return spare(state, plan, position)
 
 
 @kernel()
@@ -301,14 +368,14 @@ def replay(state: State, plan: Plan) -> int:
     state, plan
     """
     position = -plan.streams[LAG]
-    slots = 0
+    slots, skips = 0, False
     while True:
         for stream in plan.table:
+            skips = skip(state, plan, position, skips)
             place = position[stream]
             position[stream] += 1
             if place < 0:
-                state.clock[NOW] += 1
-                state.clock[STALLS + C_GHOST] += 1
+                ghost(state)
             elif not slot(
                 state, plan, stream, place // plan.streams[OPERATIONS, stream], place % plan.streams[OPERATIONS, stream]
             ):

@@ -17,7 +17,7 @@ from ..flow.table import SlotTable
 from .array import decide_block, slot
 from .needs import earliest
 from .replay import settle
-from .replay_state import IMAGE, NOW, OPERATIONS, UNKNOWN, Plan, State, new_state
+from .replay_state import ARRAY_END, IMAGE, NOW, OPERATIONS, UNKNOWN, Plan, State, new_state
 
 #: A block in the middle of an image, from which the table is taken.
 _BLOCK = 4
@@ -80,7 +80,7 @@ def _first(state: State, plan: Plan, position: dict[Stream, int], priority: Sequ
         when = earliest(state, plan, int(stream), number, operation)
         if when == UNKNOWN:
             continue
-        when = max(when, state.clock[NOW])
+        when = max(when, state.clock[NOW], state.clock[ARRAY_END])
         if when < soonest:
             best, soonest = stream, when
     check(best is not None, f"no stream can go on, at {position}")

@@ -182,6 +182,8 @@ class Plan(NamedTuple):
         Words of the tables of Exp of a turn.
     softmax, head_norm : bool
         Whether scores and queries leave as sums.
+    skips : bool
+        Whether a tile may be left out in which no stream has anything to do: where the table is that of a tile.
     begin : int
         Cycle of the first slot, from the start of a run.
     edge : EdgePlan
@@ -204,6 +206,7 @@ class Plan(NamedTuple):
     table_words: int
     softmax: bool
     head_norm: bool
+    skips: bool
     begin: int
     edge: EdgePlan
 
@@ -233,8 +236,9 @@ class State(NamedTuple):
     images : [3, images]
         When an image's x is complete, its patches are embedded, its logits are there.
     edge : EdgeState
-    clock : [4 + 11]
-        Time; end of the last sums, and of the last written bits; images taken; then cycles without a step by `Cause`.
+    clock : [5 + 11]
+        When the next slot can pass; end of the array's steps, of the last sums, and of the last written bits; images
+        taken; then cycles without a step by `Cause`.
     stalls : [11]
         Those cycles by `Cause`, as they were when the last operation passed.
     """
@@ -258,7 +262,7 @@ OPERATIONS, STEPS, LAG = range(3)
 IMAGE, BLOCK, DECIDED, TABLED, COUNTED = range(5)
 FREE, PUSHED, POPPED = range(3)
 FINISHED, EMBEDDED, ANSWERED = range(3)
-NOW, SUMS_END, BITS_END, TAKEN, STALLS = range(5)
+NOW, ARRAY_END, SUMS_END, BITS_END, TAKEN, STALLS = range(6)
 
 
 def new_state(plan: Plan) -> State:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ..errors import check
 from ..flow.streams import Stream
-from .array import slot
+from .array import ghost, skip, slot
 from .replay import FOREVER, edge, settle
 from .replay_state import (
     ANSWERED,
@@ -16,10 +16,7 @@ from .replay_state import (
     LAG,
     NOW,
     OPERATIONS,
-    STALLS,
-    STEPS,
     UNKNOWN,
-    Cause,
     Plan,
     State,
     new_state,
@@ -71,15 +68,15 @@ def trace(plan: Plan, state: State | None = None) -> list[Taken]:
         When no slot can be taken any more: which one.
     """
     state, found = new_state(plan) if state is None else state, list[Taken]()
-    position = [-int(lag) for lag in plan.streams[LAG]]
+    position, skips = -plan.streams[LAG], False
     while UNKNOWN in state.images[ANSWERED]:
         for name in plan.table:
             stream = Stream(int(name))
-            place = position[stream]
+            skips = bool(skip(state, plan, position, skips))
+            place = int(position[stream])
             position[stream] += 1
             if place < 0:
-                state.clock[NOW] += 1
-                state.clock[STALLS + Cause.GHOST] += 1
+                ghost(state)
                 continue
             number, operation = divmod(place, int(plan.streams[OPERATIONS, stream]))
             turn, tile = divmod(number, plan.tiles)
@@ -90,9 +87,8 @@ def trace(plan: Plan, state: State | None = None) -> list[Taken]:
             )
             of = (turn + plan.lanes * (stream is Stream.QKV)) % state.turns.shape[0]
             image, block = (int(state.turns[of, column]) for column in (IMAGE, BLOCK))
-            steps = 1 if image == UNKNOWN else int(plan.streams[STEPS, stream])
             work = None if image == UNKNOWN else Tile(image, block, tile)
-            found.append(Taken(int(state.clock[NOW]) - steps, stream, turn, tile, operation, work))
+            found.append(Taken(int(state.clock[NOW]) - 1, stream, turn, tile, operation, work))
         settle(state, plan)
         edge(state, plan, state.clock[NOW])
         if state.images[FINISHED, plan.images - 1] != UNKNOWN:

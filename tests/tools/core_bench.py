@@ -38,9 +38,12 @@ from helpers import CLK_PERIOD
 class Prediction:
     """What the cycle model says of images that are embedded at given cycles."""
 
-    def __init__(self, network: IntNetwork, flow: FlowConfig, table: SlotTable, embedded: list[int]):
+    def __init__(
+        self, network: IntNetwork, flow: FlowConfig, table: SlotTable, embedded: list[int], *, skips: bool = True
+    ):
         edge = Edge(embed=1, tail=1, classify=1, banks=flow.images + 2)
-        self.plan = plan = plan_of(network.config, flow, table, len(embedded), edge=edge)
+        plan = plan_of(network.config, flow, table, len(embedded), edge=edge)
+        self.plan = plan = plan._replace(skips=plan.skips and skips)
         self.state = state = new_state(plan)
         state.images[EMBEDDED] = embedded
         no_edge(state.edge)

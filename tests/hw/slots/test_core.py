@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from core_bench import CoreBench, Prediction
 from shapes import MODES, random_images
@@ -22,17 +24,26 @@ def half_tiles(shape: TileShape) -> SlotTable:
     return slot_table(shape, Places(phase, dict.fromkeys(Stream, tile * 9 // 20), {}))
 
 
-def bench(config: ViTConfig, embedded: list[int], **widths: int) -> tuple[CoreBench, Prediction]:
-    engine = engine_for(config, rows=2, columns=8, lanes=8, dense_lanes=8, program_words=64, pixel_bytes=1)
+def bench(config: ViTConfig, embedded: list[int], rows: int = 2, **widths: int) -> tuple[CoreBench, Prediction]:
+    engine = engine_for(config, rows=rows, columns=8, lanes=8, dense_lanes=8, program_words=64, pixel_bytes=1)
     lanes = {"drain_rows": 1, "norm_lanes": 8, "head_norm_lanes": 8, "softmax_lanes": 8}
     flow = FlowConfig(engine=engine, **(lanes | widths))
-    network, table = random_network(config, seed=3), half_tiles(TileShape(config, 2, 8))
+    network, table = random_network(config, seed=3), half_tiles(TileShape(config, rows, 8))
     images = random_images(config, len(embedded))
     return CoreBench(network, flow, table, images, embedded), Prediction(network, flow, table, embedded)
 
 
 def test_images_in_flight_go_through_in_the_predicted_cycles() -> None:
     run, predicted = bench(MODES["softmax"], [5, 300])
+    run.run(predicted)
+    run.check()
+
+
+def test_tiles_of_an_empty_lane_are_left_out_in_the_predicted_cycles() -> None:
+    config = replace(MODES["score"], img_size=6, depth=1)
+    run, predicted = bench(config, [5], rows=1)
+    every = Prediction(run.network, run.flow, run.table, [5], skips=False)
+    assert predicted.finished[-1] < every.finished[-1]
     run.run(predicted)
     run.check()
 
