@@ -170,7 +170,8 @@ def find_engine(
     net : Net or None
         What it is to hold.
     target : Device, optional
-        What it is to suit: the engine is written in its logic, unless its file says another.
+        What it is to fit; where none does, a line says by how much. The engine is written in the logic that suits it,
+        unless its file says another.
     default : str, optional
         Which is taken where none is named, in place of the smallest; without a network either, that is ``sim``.
 
@@ -179,8 +180,8 @@ def find_engine(
     BivitError
         When there is no such engine, it does not hold the network, or none is named and none holds the network.
     """
+    from ...sim.estimate.choice import smallest_engine
     from ...sim.flow.named import fabric_for, load_engine
-    from ...sim.mapping.choice import engines_for
     from ...sim.mapping.layout import check_fits
     from ...sim.network.config import vit_only
 
@@ -188,7 +189,10 @@ def find_engine(
     try:
         if name is None:
             assert net is not None
-            name = next(iter(engines_for(net.config, net.formats)))
+            choice = smallest_engine(net.config, net.formats, target)
+            name = choice.name
+            if choice.warning:
+                say(choice.warning)
         found = load_engine(name)
         if net is not None:
             check_fits(vit_only(net.config), net.formats, found)
@@ -201,25 +205,3 @@ def find_engine(
         logic = suited.engine.fabric
         say(f"{name} is written in {logic}; {target.fabric} suits {target.part} better: set it in the file")
     return name, suited
-
-
-def programmed_engine(name: str) -> EngineConfig:
-    """Return the engine of a name or a JSON file, which must not be a dataflow engine.
-
-    Parameters
-    ----------
-    name : str
-
-    Raises
-    ------
-    BivitError
-        When it is one: what there is besides; when there is no such engine.
-    """
-    from ...sim.engine.presets import ENGINES, load_engine
-    from ...sim.flow.presets import find_flow
-
-    check(
-        find_flow(name) is None,
-        f"{name} is a dataflow engine, which this command does not take yet; give one of {', '.join(ENGINES)}",
-    )
-    return load_engine(name)

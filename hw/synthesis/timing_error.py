@@ -21,14 +21,13 @@ from typing import Any
 from ...sim.errors import some
 from ...sim.system.files import read_json, write_text
 from ...sim.system.result import Result
-from ...sim.units.machine import UNITS
 from ..delays.table import ASSUMED, DelayTable, NetDelays
 from .netlist import Netlist
 from .path import CriticalPath
 from .place import PARTS
 from .static_timing import MODELLED, critical_path, delay_table
 from .survey import Job
-from .synth import unit_netlist
+from .synth import COMPONENTS, unit_netlist
 from .timing_page import SMALLEST
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,7 +35,7 @@ KEPT = ROOT / "docs" / "timing_error.json"
 #: Where the placements begin.
 SEED = 1
 #: Units that the delays of nets are fitted to; all others are held out.
-SEEN = ("settings", "registers", "loader", "core", "residual_add")
+SEEN = ("settings", "registers", "loader", "slots", "residual_add")
 #: Values that `fit` tries: base, doubling and block, in ns.
 TRIED = {
     "base": [round(0.40 + 0.02 * k, 2) for k in range(26)],
@@ -144,7 +143,7 @@ def measure(units: list[str], kept: Path = KEPT, netlist_of: Mapped = mapped, ro
         netlist, placed = netlist_of(unit), Period.of(routed_path(unit))
         results[unit] = Compared(unit, placed, Period.of(_model(Netlist(netlist, unit), delay_table("ecp5"))))
         logging.info("%s: routed %.2f ns, error %+.1f %%", unit, placed.ns, 100 * results[unit].error)
-        lines = [json.dumps(results[name].to_dict()) for name in UNITS if name in results]
+        lines = [json.dumps(results[name].to_dict()) for name in COMPONENTS if name in results]
         write_text(kept, "[\n" + ",\n".join(lines) + "\n]\n")
 
 
@@ -262,7 +261,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=("measure", "fit", "page"))
-    parser.add_argument("--units", nargs="*", default=list(UNITS), choices=list(UNITS))
+    parser.add_argument("--units", nargs="*", default=list(COMPONENTS), choices=list(COMPONENTS))
     arguments = parser.parse_args()
     if arguments.action == "measure":
         measure(arguments.units)
