@@ -13,6 +13,7 @@ from .shared.common import JsonFlag, show
 from .shared.net import EngineOption, NetArgument, NetFacts, SeedOption, find_engine, find_net
 from .shared.progress import say
 
+
 @dataclass(frozen=True, kw_only=True)
 class Estimate(Result):
     """What `bivit estimate` prints; `clock_kind` says how the clock is known, `clock_source` where it is from.

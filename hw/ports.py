@@ -6,12 +6,31 @@ from dataclasses import dataclass
 from typing import Literal
 
 from amaranth.hdl import Shape
-from amaranth.lib.wiring import In
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 
 from ..sim.engine.target import Target
-from .engine import engine_ports
+from .edge.logits_queue import LOGIT_BEAT
+from .parts.stream import LOAD_BEAT, axis_ports, beat_layout
+from .registers import AXI_LITE
 
 Role = Literal["sink", "slave", "source"]
+
+
+def engine_ports(engine: Target) -> dict[str, wiring.Member]:
+    """Return the top-level ports of an engine, by name; the clock and reset come on top.
+
+    Parameters
+    ----------
+    engine : Target
+    """
+    return {
+        **{f"s_axil_{name}": port for name, port in AXI_LITE.items()},
+        **axis_ports("s_axis_pixels", In, beat_layout(8 * engine.pixel_bytes)),
+        **axis_ports("s_axis_load", In, LOAD_BEAT),
+        **axis_ports("m_axis_logits", Out, LOGIT_BEAT),
+        "irq": Out(1),
+    }
 
 
 @dataclass(frozen=True)

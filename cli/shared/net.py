@@ -15,7 +15,6 @@ from ...sim.system.result import OPTIONAL, Result
 from .progress import say, step
 
 if TYPE_CHECKING:
-    from ...sim.engine.config import EngineConfig
     from ...sim.estimate.devices import Device
     from ...sim.flow.config import FlowConfig
     from ...sim.network.config import ModelConfig

@@ -16,8 +16,8 @@ from ..parts.connect import connect, connect_address
 from ..parts.memory import LoadableMemory
 from ..parts.row_walk import RowWalk
 from ..parts.stream import LOAD_BUS
-from ..units.logits_queue import LOGIT_BEAT
-from ..units.requantize import Requantizer
+from .logits_queue import LOGIT_BEAT
+from .requantize import Requantizer
 from .token_walk import TokenWalk
 from .x_write import x_write_port
 

@@ -13,9 +13,9 @@ from ..flow.jobs import Credits, following
 from ..parts.component import Component
 from ..parts.connect import connect
 from ..parts.stream import LOAD_BUS, read_port, write_port
-from ..units.logits_queue import queue_port
 from .dense_out import DenseOut
 from .last_norm import LastNorm
+from .logits_queue import queue_port
 from .products import Products
 from .x_write import x_write_port
 

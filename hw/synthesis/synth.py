@@ -33,14 +33,15 @@ from ..array.sum_array import SumArray
 from ..array.value_sums import ValueSums
 from ..edge.dense_out import DenseOut
 from ..edge.last_norm import LastNorm
+from ..edge.logits_queue import LogitsQueue
 from ..edge.patch_ring import PatchRing
 from ..edge.pixel_frame import PixelFrame
 from ..edge.products import Products
+from ..engine import Engine
 from ..flow.head_norm import HeadNorm
 from ..flow.residual_add import ResidualAdd
 from ..flow.sign_norm import SignNorm
 from ..flow.softmax import Softmax
-from ..flow_engine import FlowEngine
 from ..loader import Loader
 from ..parts.memory import LoadableMemory
 from ..registers import Registers
@@ -49,7 +50,6 @@ from ..slots.settings_bank import SettingsBank
 from ..slots.slots import Slots
 from ..slots.table_loader import TableLoader
 from ..slots.x_banks import XBanks
-from ..units.logits_queue import LogitsQueue
 from .flows import FLOWS, check_family, count_cells
 from .netlist import Netlist
 from .tools import find_tool
@@ -120,7 +120,7 @@ def component(unit: str, flow: FlowConfig) -> wiring.Component:
     unit : str
     flow : FlowConfig
     """
-    return FlowEngine(flow) if unit == WHOLE else COMPONENTS[unit](flow)
+    return Engine(flow) if unit == WHOLE else COMPONENTS[unit](flow)
 
 
 def synthesise(unit: str, flow: FlowConfig, family: str, *, timeout_s: float = 3600) -> Cost:

@@ -1,17 +1,14 @@
-"""The engine configuration: what the Verilog of one accelerator depends on, and the memories that follow from it."""
+"""An engine's array, formats and limits: what the rest of its configuration (`sim.flow.config`) stands on."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 from ..errors import check
 from ..network.formats import Formats
-from .memories import ADDRESS_BITS, load_memories
 from .pipeline import BLOCK_BITS, Product
-from .words import WORD, LoadMemory, ceil_div
+from .words import WORD, ceil_div
 
 #: Logic that an engine is written in: look-up tables of six inputs or four.
 Fabric = Literal["lut6", "lut4"]
@@ -37,9 +34,8 @@ class EngineConfig:
         Which compressors the dot unit is written in, and how wide operands are cut for multiplier blocks.
     max_tokens, max_embed_dim, max_hidden_dim, max_heads, max_depth, max_classes, max_patch_dim, max_strip_bytes : int
         The largest model that fits.
-    program_words, edge_words : int
-        Instructions that the program memories hold: that of the core, and that of the edge, which has one for each row
-        of patches and six more.
+    program_words : int
+        Words of the slot table, two slots each.
     queue_logits : int
         Logits that the queue at the output holds, 2 or more and at least `max_classes`: as many images can be answered
         before anybody reads a logit as fit into it whole.
@@ -65,7 +61,6 @@ class EngineConfig:
     max_patch_dim: int
     max_strip_bytes: int
     program_words: int
-    edge_words: int = 32
     pixel_bytes: int = 8
     fabric: Fabric = "lut6"
     queue_logits: int = 4096
@@ -106,27 +101,11 @@ class EngineConfig:
             self.max_strip_bytes % self.pixel_bytes == 0,
             f"max_strip_bytes must be a multiple of pixel_bytes ({self.pixel_bytes}), got {self.max_strip_bytes}",
         )
-        self._check_addresses()
-
-    def _check_addresses(self) -> None:
-        """Check that every word of a loadable memory has an address."""
-        for name, bits in ADDRESS_BITS.items():
-            words = self.load_memories[name].depth
-            check(
-                words <= 1 << bits,
-                f"the memory {name} would have {words} words, and its addresses have {bits} bits; choose more lanes "
-                "(dense_lanes for dense_weights) or lower limits",
-            )
 
     @property
     def block_bits(self) -> Product:
         """Largest signed operands of one multiplier block, the wider one first."""
         return BLOCK_BITS[self.fabric]
-
-    @property
-    def chunks_per_word(self) -> int:
-        """Chunks of `lanes` bits in a 64-bit word."""
-        return WORD // self.lanes
 
     @property
     def tile_chunks(self) -> int:
@@ -148,20 +127,6 @@ class EngineConfig:
         """Unsigned width of a popcount of one head, 0 to 64."""
         return WORD.bit_length()
 
-    @property
-    def load_memories(self) -> dict[str, LoadMemory]:
-        """Loadable memories by name; ids are their positions."""
-        return load_memories(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary for JSON; `engine_from_dict` is the inverse."""
-        return asdict(self)
-
-    def fingerprint(self) -> int:
-        """64 bits that tell engines apart, carried by load streams and the identification register."""
-        text = json.dumps(self.to_dict(), sort_keys=True)
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
-
 
 _LIMITS = {
     "max_tokens": 4095,
@@ -173,6 +138,5 @@ _LIMITS = {
     "max_patch_dim": 1023,
     "max_strip_bytes": 65536,
     "program_words": 65536,
-    "edge_words": 1024,
     "queue_logits": 65536,
 }

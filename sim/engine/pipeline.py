@@ -34,7 +34,7 @@ def divide_cycles(power: int) -> int:
 XNOR_DOT_CYCLES = 4
 #: `hw.units.xnor_array.XnorArray`: from operands to the sums that include them: one register, two of features, the dot.
 XNOR_ARRAY_CYCLES = 3 + XNOR_DOT_CYCLES
-#: `hw.units.requantize.Requantizer`: from a chunk of sums to its product with S, and to the chunk of X.
+#: `hw.edge.requantize.Requantizer`: from a chunk of sums to its product with S, and to the chunk of X.
 REQUANTIZE_PRODUCT_CYCLES = 3
 REQUANTIZE_CYCLES = REQUANTIZE_PRODUCT_CYCLES + 5
 

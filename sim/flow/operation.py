@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from ..engine.memories import value_groups
 from ..engine.words import WORD, ceil_div
 from .config import FlowConfig
 
@@ -86,7 +85,11 @@ class Operands:
     @property
     def value_groups(self) -> int:
         """Column groups of all heads."""
-        return value_groups(self.flow.engine)
+        engine = self.flow.engine
+        widths = range(engine.lanes, min(WORD, engine.max_embed_dim) + 1, engine.lanes)
+        heads = {width: min(engine.max_heads, engine.max_embed_dim // width) for width in widths}
+        most = max(count * ceil_div(width, engine.columns) for width, count in heads.items())
+        return max(most, ceil_div(engine.max_embed_dim, engine.columns), engine.max_heads)
 
     @property
     def query_slots(self) -> int:

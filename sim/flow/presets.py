@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from ..engine.presets import engine_for
 from ..network.presets import vit_preset
-from ..system.files import read_json
-from ..system.typed import build
 from .config import FlowConfig
 
 _TINY, _SMALL = vit_preset("deit_tiny"), vit_preset("deit_small")
@@ -54,27 +51,3 @@ FLOW_ENGINES: dict[str, FlowConfig] = {
         staging_slots=8,
     ),
 }
-
-
-def find_flow(name_or_path: str) -> FlowConfig | None:
-    """Return a named dataflow engine, or one from a JSON file; None where neither the name nor the file is of one.
-
-    Parameters
-    ----------
-    name_or_path : str
-        A file is of one where it has the array as a table `engine` of its own.
-
-    Raises
-    ------
-    BivitError
-        When a file is of a dataflow engine, but wrong.
-    """
-    if name_or_path in FLOW_ENGINES:
-        return FLOW_ENGINES[name_or_path]
-    path = Path(name_or_path)
-    if not path.is_file():
-        return None
-    values = read_json(path, "an engine")
-    if not isinstance(values, dict) or not isinstance(values.get("engine"), dict):
-        return None
-    return build(FlowConfig, values, f"engine configuration {path}")

@@ -27,7 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def verilog(engine: object, contents: object = None) -> str:
         return f"module bivit_engine ();\nendmodule\n// {contents}\n"
 
-    monkeypatch.setattr("bivit.hw.folder.generate.flow_verilog", verilog)
+    monkeypatch.setattr("bivit.hw.folder.generate.engine_verilog", verilog)
     save_network(NETWORK, tmp_path / "net")
     (tmp_path / "engine.json").write_text(json.dumps(asdict(tiny_flow())))
     images = np.random.default_rng(0).integers(0, 256, (30, 4, 4), dtype=np.uint8)

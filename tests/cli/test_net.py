@@ -145,7 +145,7 @@ def test_a_preset_goes_before_a_file_of_its_name(tmp_path: Path, monkeypatch: py
 
 def test_the_seed_gives_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "bivit.hw.folder.generate.flow_verilog", lambda engine, contents: "module bivit_engine ();\nendmodule\n"
+        "bivit.hw.folder.generate.engine_verilog", lambda engine, contents: "module bivit_engine ();\nendmodule\n"
     )
     streams, flow = [], FLOW_ENGINES["sim"]
     for seed in (0, 5, 5):
@@ -163,7 +163,7 @@ def test_the_seed_gives_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_without_a_network_sim_is_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "bivit.hw.folder.generate.flow_verilog", lambda engine, contents: "module bivit_engine ();\nendmodule\n"
+        "bivit.hw.folder.generate.engine_verilog", lambda engine, contents: "module bivit_engine ();\nendmodule\n"
     )
     result = run_json(tmp_path, monkeypatch, "generate")
     assert result["engine"] == "sim"

@@ -12,7 +12,7 @@ from bivit.cosim.register_check import RegisterDifference, compare_registers, ex
 from bivit.cosim.run import run_cosim
 from bivit.cosim.scenario import Outcome
 from bivit.cosim.session import CosimResult
-from bivit.hw.emit import flow_verilog
+from bivit.hw.emit import engine_verilog
 from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.engine.presets import engine_for
 from bivit.sim.engine.registers import BY_NAME, COUNTERS
@@ -63,7 +63,7 @@ WIDE_ENGINE = FlowConfig(
 
 @functools.cache
 def wide_verilog() -> str:
-    return flow_verilog(WIDE_ENGINE)
+    return engine_verilog(WIDE_ENGINE)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from shapes import tiny_engine
 
 import bivit.hw
 from bivit.hw.engine import Engine
-from bivit.hw.flow_engine import FlowEngine
+from bivit.hw.engine import Engine
 from bivit.hw.parts.component import Component
 from bivit.hw.synthesis.wrapper import PinWrapper
 from bivit.sim.flow.config import FlowConfig
@@ -42,7 +42,7 @@ def made() -> dict[type, dict[str, wiring.Member]]:
         patch.setattr(wiring.Component, "__init__", note)
         Fragment.get(PinWrapper(Engine(tiny_engine()), "engine"), None)
         widths = {"drain_rows": 2, "norm_lanes": 8, "head_norm_lanes": 8, "softmax_lanes": 8}
-        Fragment.get(FlowEngine(FlowConfig(engine=tiny_engine(), **widths)), None)
+        Fragment.get(Engine(FlowConfig(engine=tiny_engine(), **widths)), None)
     for base in components() - set(found):
         # A base that is never made itself has what all that are made of it have.
         below = [dict(members) for kind, members in found.items() if issubclass(kind, base)]

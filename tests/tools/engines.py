@@ -12,7 +12,7 @@ from shapes import TOKENS
 from bivit.cosim.monitor import BENCH_TOP, bench_top, ports_of
 from bivit.cosim.run import Case
 from bivit.cosim.runner import Build, build
-from bivit.hw.emit import flow_verilog
+from bivit.hw.emit import engine_verilog
 from bivit.hw.probes import STALLS, TURN_PROBE, probes
 from bivit.hw.verilog_top import ENGINE_TOP
 from bivit.sim.engine.loadstream import build_stream
@@ -54,7 +54,7 @@ def tiny_table(config: ViTConfig) -> SlotTable:
 @functools.cache
 def tiny_verilog() -> str:
     """Its Verilog."""
-    return flow_verilog(tiny_flow())
+    return engine_verilog(tiny_flow())
 
 
 def tiny_build() -> Build:

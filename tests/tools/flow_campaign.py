@@ -22,7 +22,7 @@ from bivit.cosim.monitor import BENCH_TOP, bench_top, ports_of
 from bivit.cosim.runner import Build, build
 from bivit.cosim.scenario import Load, Outcome, Run, Step, play
 from bivit.hw.convert import verilog_text
-from bivit.hw.flow_engine import FlowEngine
+from bivit.hw.engine import Engine
 from bivit.hw.verilog_text import compact
 from bivit.hw.verilog_top import ENGINE_TOP, lint_pragmas
 from bivit.sim.engine.loadstream import build_stream
@@ -155,7 +155,7 @@ def trial(flow: FlowConfig, seed: int) -> Trial | None:
 
 def engine_build(flow: FlowConfig, cache_dir: Path | None = None) -> Build:
     """The simulation of an engine."""
-    verilog = lint_pragmas() + compact(verilog_text(FlowEngine(flow), ENGINE_TOP, None))
+    verilog = lint_pragmas() + compact(verilog_text(Engine(flow), ENGINE_TOP, None))
     top = bench_top(ENGINE_TOP, ports_of(verilog, ENGINE_TOP), [])
     return build({f"{BENCH_TOP}.sv": top, f"{ENGINE_TOP}.v": verilog}, BENCH_TOP, cache_dir=cache_dir)
 

@@ -15,7 +15,7 @@ from engines import tiny_flow
 from shapes import TOKENS
 
 from bivit import __version__
-from bivit.hw.emit import flow_verilog
+from bivit.hw.emit import engine_verilog
 from bivit.hw.folder.generate import Generated, generate
 from bivit.hw.folder.pages import TEXTS
 from bivit.hw.verilog_top import ENGINE_TOP
@@ -38,7 +38,7 @@ STUB = f"module {ENGINE_TOP} ();\nendmodule\n"
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No Verilog is converted."""
-    monkeypatch.setattr("bivit.hw.folder.generate.flow_verilog", lambda engine, contents=None: STUB)
+    monkeypatch.setattr("bivit.hw.folder.generate.engine_verilog", lambda engine, contents=None: STUB)
 
 
 def files_of(folder: Path) -> list[str]:
@@ -51,7 +51,7 @@ def test_files_agree(tmp_path: Path) -> None:
     made = generate(engine, NETWORK, tmp_path / "out", images=IMAGES)
     text = made.verilog.read_text()
     manifest = json.loads(made.manifest.read_text())
-    assert text == flow_verilog(engine)
+    assert text == engine_verilog(engine)
     assert manifest["verilog_sha256"] == hashlib.sha256(text.encode()).hexdigest()
     assert engine_from_dict(json.loads(made.engine.read_text())) == engine
     assert manifest["fingerprint"] == f"{machine.fingerprint():016x}"

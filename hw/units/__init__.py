@@ -1,1 +1,0 @@
-"""The units of the datapath, a file each."""
