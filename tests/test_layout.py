@@ -18,22 +18,19 @@ FOLDERS = ("sim", "model", "hw", "cosim", "cli")
 #: package's own row is for its modules outside of rooms. No row may lead back to itself.
 NETWORK = {"sim", "sim.system", "sim.network"}
 ENGINE = NETWORK | {"sim.engine"}
-UNITS = ENGINE | {"sim.units"}
-PROGRAM = UNITS | {"sim.program"}
 FLOW = ENGINE | {"sim.flow", "sim.mapping"}
-SIM = PROGRAM | {"sim.reference", "sim.estimate", "sim.counts", "sim.qonnx"} | FLOW
+SIM = FLOW | {"sim.reference", "sim.estimate", "sim.counts", "sim.qonnx"}
 MODEL = {"model", "model.data", "model.files", "model.importing", "model.integer", "model.train", "model.vit"}
+HW_ROOMS = {"hw.parts", "hw.flow", "hw.array", "hw.edge", "hw.slots", "hw.delays"}
 ROOMS = {
     "sim": set(),
     "sim.system": {"sim"},
     "sim.network": {"sim", "sim.system"},
     "sim.reference": NETWORK,
     "sim.engine": NETWORK,
-    "sim.units": ENGINE,
-    "sim.program": UNITS,
     "sim.flow": ENGINE,
     "sim.mapping": ENGINE | {"sim.flow"},
-    "sim.estimate": PROGRAM,
+    "sim.estimate": FLOW,
     "sim.counts": NETWORK,
     "sim.qonnx": NETWORK,
     "model.vit": NETWORK,
@@ -44,15 +41,14 @@ ROOMS = {
     "model.importing": NETWORK | {"model.files", "model.vit"},
     "model.train": NETWORK | {"model", "model.data", "model.files", "model.vit"},
     "hw.parts": {"sim", "sim.engine"},
-    "hw.units": UNITS | {"hw.parts"},
     "hw.flow": FLOW | {"hw.parts"},
     "hw.array": FLOW | {"hw.parts", "hw.flow"},
-    "hw.edge": FLOW | {"hw.parts", "hw.units", "hw.flow"},
+    "hw.edge": FLOW | {"hw.parts", "hw.flow"},
     "hw.slots": FLOW | {"hw.parts", "hw.flow", "hw.array"},
-    "hw": UNITS | FLOW | {"hw.parts", "hw.units", "hw.edge", "hw.slots"},
+    "hw": FLOW | {"hw.parts", "hw.edge", "hw.slots"},
     "hw.folder": FLOW | {"sim.reference", "hw"},
     "hw.delays": {"sim"},
-    "hw.synthesis": PROGRAM | {"sim.estimate", "hw", "hw.parts", "hw.units", "hw.delays"},
+    "hw.synthesis": FLOW | {"sim.estimate", "hw", *HW_ROOMS},
     "cosim": FLOW | {"sim.reference", "hw"},
     "cli.shared": SIM | MODEL,
     "cli.runs": SIM | MODEL | {"cosim", "cli.shared"},
@@ -199,8 +195,8 @@ def test_every_arrow_of_the_table_is_used() -> None:
     for room in (
         "sim.reference",
         "sim.engine",
-        "sim.units",
-        "sim.program",
+        "sim.flow",
+        "sim.mapping",
         "sim.estimate",
         "hw",
         "model.train",
@@ -228,11 +224,11 @@ def test_dependency_direction(path: Path) -> None:
         ("sim.network", "import torch", ["torch"]),
         ("sim.network", "def f():\n    from amaranth.lib import wiring", ["amaranth.lib.wiring"]),
         ("sim.network", "from ..engine.config import EngineConfig", ["bivit.sim.engine.config"]),
-        ("sim.engine", "from ..program import compiler", ["bivit.sim.program.compiler"]),
+        ("sim.engine", "from ..mapping import program", ["bivit.sim.mapping.program"]),
         ("model", "from ..hw.engine import Engine", ["bivit.hw.engine"]),
         ("model.vit", "from ...hw.engine import Engine", ["bivit.hw.engine"]),
         ("hw", "from .. import model", ["bivit.model"]),
-        ("hw.units", "from ..engine import Engine", ["bivit.hw.engine"]),
+        ("hw.edge", "from ..engine import Engine", ["bivit.hw.engine"]),
         ("cosim", "from bivit.cli.main import app", ["bivit.cli.main"]),
         ("cosim", "from ..sim import run_reference, bits", ["bivit.sim.run_reference"]),
         ("model.vit", "from ...sim.bits import pack\nimport torch\nfrom .parts import Parts", []),

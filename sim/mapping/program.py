@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.fields import pack_field
 from ..errors import check
 from ..flow.config import FlowConfig
 from ..flow.edge_settings import EDGE_SETTINGS
+from ..flow.machine import all_settings
 from ..flow.settings import setting_bits, settings_of
 from ..flow.table import SlotTable
 from ..network.config import ViTConfig, vit_only
@@ -73,7 +75,9 @@ class FlowProgram:
         """Words of every memory: name to words by the address of the first."""
         words = flow_words(self.network, self.flow, self.table)
         edge = {name: {0: list(run)} for name, run in edge_words(self.network, self.flow).items()}
-        return words | edge | {"settings": {0: list(self.settings.values())}}
+        bits = all_settings(self.flow)
+        settings = [pack_field(value, bits[name], name) for name, value in self.settings.items()]
+        return words | edge | {"settings": {0: settings}}
 
     @cached_property
     def settings(self) -> dict[str, int]:

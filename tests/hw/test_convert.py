@@ -14,15 +14,15 @@ from amaranth.hdl import EnableInserter, Module, ResetInserter, Signal
 from amaranth.lib import data, memory
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
-from shapes import tiny_engine
+from engines import tiny_flow
 
+from bivit.hw.array.sum_array import SumArray
 from bivit.hw.convert import rtlil_text, verilog_text
 from bivit.hw.engine import Engine
 from bivit.hw.parts import popcount, xnor_dot
 from bivit.hw.parts.arithmetic import Delay, Tree
 from bivit.hw.parts.component import Component, parameters, reset_by
 from bivit.hw.parts.xnor_dot import XnorDot
-from bivit.hw.units.xnor_array import XnorArray
 from bivit.sim.errors import BivitError
 
 
@@ -130,8 +130,8 @@ def test_the_dots_of_an_array_are_built_once(monkeypatch: pytest.MonkeyPatch) ->
         return compress(*arguments)
 
     monkeypatch.setattr(xnor_dot, "compress", counted)
-    engine = tiny_engine()
-    found = modules(rtlil_text(XnorArray(engine), "array"))
+    engine = tiny_flow().engine
+    found = modules(rtlil_text(SumArray(engine), "array"))
     assert len(built) == 1
     dots = [name for kind, name in instances(found["array"]) if kind == "array.dot_0_0"]
     assert dots == [f"dot_{r}_{c}" for r in range(engine.rows) for c in range(engine.columns)]
@@ -139,11 +139,11 @@ def test_the_dots_of_an_array_are_built_once(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_fault_in_a_class_reaches_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted in a function that a unit calls, and as the whole body of one."""
-    array = XnorArray(tiny_engine())
+    array = SumArray(tiny_flow().engine)
     right = verilog_text(array, "array")
     with monkeypatch.context() as patch:
         patch.setattr(xnor_dot, "majority", lambda a, b, c: popcount.majority(a, b, ~c))
-        assert verilog_text(XnorArray(tiny_engine()), "array") != right
+        assert verilog_text(SumArray(tiny_flow().engine), "array") != right
 
     def stuck(self: XnorDot, platform: object) -> Module:
         m = Module()
@@ -151,26 +151,29 @@ def test_a_fault_in_a_class_reaches_the_text(monkeypatch: pytest.MonkeyPatch) ->
         return m
 
     monkeypatch.setattr(XnorDot, "elaborate", stuck)
-    wrong = verilog_text(XnorArray(tiny_engine()), "array")
-    assert len(re.findall(r"assign \\?\S*o\S* *= \d+'h0*1;", wrong)) == tiny_engine().rows * tiny_engine().columns
+    wrong = verilog_text(SumArray(tiny_flow().engine), "array")
+    assert (
+        len(re.findall(r"assign \\?\S*o\S* *= \d+'h0*1;", wrong))
+        == tiny_flow().engine.rows * tiny_flow().engine.columns
+    )
     monkeypatch.undo()
-    assert verilog_text(XnorArray(tiny_engine()), "array") == right
+    assert verilog_text(SumArray(tiny_flow().engine), "array") == right
 
 
 #: What another process does before it writes.
 _BEFORE = """import sys
-from shapes import tiny_engine
+from engines import tiny_flow
+from bivit.hw.array.sum_array import SumArray
 from bivit.hw.convert import rtlil_text
-from bivit.hw.units.xnor_array import XnorArray
-rtlil_text(XnorArray(tiny_engine(fabric="lut4")), "other")
+rtlil_text(SumArray(tiny_flow().engine), "other")
 """
 
 
 def test_the_text_is_the_same_in_another_process_and_after_others() -> None:
-    texts = {rtlil_text(XnorArray(tiny_engine()), "top") for _ in range(2)}
+    texts = {rtlil_text(SumArray(tiny_flow().engine), "top") for _ in range(2)}
     for seed in ("1", "2"):
         environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
-        code = f"{_BEFORE}sys.stdout.write(rtlil_text(XnorArray(tiny_engine()), 'top'))"
+        code = f"{_BEFORE}sys.stdout.write(rtlil_text(SumArray(tiny_flow().engine), 'top'))"
         command = [sys.executable, "-c", code]
         texts.add(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
     assert len(texts) == 1
@@ -257,4 +260,4 @@ def test_contents_are_as_amaranth_writes_them() -> None:
 @pytest.mark.slow
 def test_a_whole_engine_has_no_loop_without_a_register() -> None:
     """Amaranth looks for one in what it converts, which is a module at a time everywhere else."""
-    assert rtlil.convert(Engine(tiny_engine()), name="top", emit_src=False).count("\nmodule ") > 100
+    assert rtlil.convert(Engine(tiny_flow()), name="top", emit_src=False).count("\nmodule ") > 100

@@ -2,53 +2,55 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.metadata
 import os
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from shapes import tiny_engine
+from engines import tiny_flow, tiny_verilog
 
 from bivit import __version__
 from bivit.cosim.toolchain import find_simulator
 from bivit.hw import emit
 from bivit.hw.emit import convert_engine, engine_modules, engine_verilog
-from bivit.hw.engine import engine_ports
-from bivit.hw.ports import interfaces
+from bivit.hw.ports import engine_ports, interfaces
 from bivit.hw.probes import probes
-from bivit.hw.settings import Settings
+from bivit.hw.run import Run
 from bivit.hw.verilog_text import module_names
 from bivit.hw.verilog_top import ENGINE_TOP, with_listed_ports
 from bivit.sim.engine import config as sim_engine
-from bivit.sim.engine.config import EngineConfig
 from bivit.sim.errors import BivitError
+from bivit.sim.flow.config import FlowConfig
+from bivit.sim.flow.machine import FlowMachine
 
 #: What Amaranth's Verilog writer does by itself and the text does not waive: initial values of registers.
 WAIVED = ("PROCASSINIT",)
 
 
-@functools.cache
-def verilog() -> str:
-    return engine_verilog(tiny_engine())
+MACHINE = FlowMachine(tiny_flow())
+
+
+def lut4_flow() -> FlowConfig:
+    return replace(tiny_flow(), engine=replace(tiny_flow().engine, fabric="lut4"))
 
 
 def test_the_text_is_the_same_again_and_names_no_file():
-    assert convert_engine(tiny_engine()) == engine_modules(tiny_engine())
-    assert str(Path.cwd()) not in verilog()
-    assert "(* src" not in verilog()
+    assert convert_engine(tiny_flow()) == engine_modules(tiny_flow())
+    assert str(Path.cwd()) not in tiny_verilog()
+    assert "(* src" not in tiny_verilog()
 
 
 @pytest.fixture
-def conversions(tmp_path, monkeypatch) -> list[EngineConfig]:
+def conversions(tmp_path, monkeypatch) -> list[FlowConfig]:
     """An empty cache, and the engines that are converted instead of found in it."""
     converted = []
 
-    def convert(engine, contents=None):
-        converted.append(engine)
-        return f"module of {engine.fabric}"
+    def convert(flow, contents=None):
+        converted.append(flow)
+        return f"module of {flow.engine.fabric}"
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("bivit.hw.emit.convert_engine", convert)
@@ -58,7 +60,7 @@ def conversions(tmp_path, monkeypatch) -> list[EngineConfig]:
 
 
 def test_an_engine_is_converted_once(conversions, monkeypatch):
-    lut6, lut4 = tiny_engine(), tiny_engine(fabric="lut4")
+    lut6, lut4 = tiny_flow(), lut4_flow()
     assert [engine_modules(engine) for engine in (lut6, lut4, lut6, lut6)] == [
         f"module of {fabric}" for fabric in ("lut6", "lut4", "lut6", "lut6")
     ]
@@ -87,14 +89,14 @@ def test_the_sources_of_all_units_count():
 
 def test_a_planted_fault_is_not_kept(monkeypatch):
     assert not emit._units_are_replaced()
-    monkeypatch.setattr(Settings, "elaborate", lambda self, platform: None)
+    monkeypatch.setattr(Run, "elaborate", lambda self, platform: None)
     assert emit._units_are_replaced()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fabric", ["lut6", "lut4"])
 def test_lints_clean(fabric, tmp_path):
-    text = verilog() if fabric == "lut6" else engine_verilog(tiny_engine(fabric=fabric))
+    text = tiny_verilog() if fabric == "lut6" else engine_verilog(lut4_flow())
     (tmp_path / f"{ENGINE_TOP}.v").write_text(text)
     assert lint(tmp_path, "-Wall", *(f"-Wno-{rule}" for rule in WAIVED)) == (0, "")
     # The check can fail: a signal that nothing drives.
@@ -109,9 +111,9 @@ def test_lints_clean(fabric, tmp_path):
 @pytest.mark.slow
 def test_lints_without_options(tmp_path):
     """As whoever has only the file calls it; without the pragmas in its head it does not pass."""
-    (tmp_path / f"{ENGINE_TOP}.v").write_text(verilog())
+    (tmp_path / f"{ENGINE_TOP}.v").write_text(tiny_verilog())
     assert lint(tmp_path) == (0, "")
-    (tmp_path / f"{ENGINE_TOP}.v").write_text(verilog().replace("/* verilator lint_off WIDTH */", ""))
+    (tmp_path / f"{ENGINE_TOP}.v").write_text(tiny_verilog().replace("/* verilator lint_off WIDTH */", ""))
     assert lint(tmp_path)[0]
 
 
@@ -124,32 +126,32 @@ def lint(folder: Path, *options: str) -> tuple[int, str]:
 
 
 def test_a_header_says_what_it_is():
-    head = verilog().partition("module ")[0]
+    head = tiny_verilog().partition("module ")[0]
     assert head.startswith("// SPDX-License-Identifier: Apache-2.0\n")
-    for word in (f"bivit {__version__}", f"{tiny_engine().fingerprint():016x}", "3 rows, 8 columns, 8 lanes"):
+    for word in (f"bivit {__version__}", f"{MACHINE.fingerprint():016x}", "3 rows, 8 columns, 8 lanes"):
         assert word in head
-    assert verilog().endswith(engine_modules(tiny_engine()))
+    assert tiny_verilog().endswith(engine_modules(tiny_flow()))
 
 
 def test_names_of_modules_are_plain():
-    names = module_names(verilog())
+    names = module_names(tiny_verilog())
     assert len(names) == len(set(names)) > 50
     assert [name for name in names if not re.fullmatch(r"\w+", name)] == []
-    instances = re.findall(r"^  (\S+) +\S+ +\($", verilog(), re.M)
+    instances = re.findall(r"^  (\S+) +\S+ +\($", tiny_verilog(), re.M)
     assert set(instances) <= set(names)
 
 
 def test_ports_stand_in_the_head_in_the_order_of_their_buses():
-    head = re.search(rf"^module {ENGINE_TOP} \((.*?)^\);", verilog(), re.M | re.S)
+    head = re.search(rf"^module {ENGINE_TOP} \((.*?)^\);", tiny_verilog(), re.M | re.S)
     assert head is not None
     listed = re.findall(r"^  (input|output) (?:wire|reg) (?:\[(\d+):0\] )?(\w+)", head[1], re.M)
-    ports = [port for bus in interfaces(tiny_engine()) for port in bus.ports]
+    ports = [port for bus in interfaces(MACHINE) for port in bus.ports]
     assert listed == [(port.direction, str(port.bits - 1) if port.bits > 1 else "", port.name) for port in ports]
-    assert [port.name for port in ports if port.name in {"clk", "rst", *engine_ports(tiny_engine())}] == [
+    assert [port.name for port in ports if port.name in {"clk", "rst", *engine_ports(MACHINE)}] == [
         port.name for port in ports
     ]
-    assert len(ports) == 2 + len(engine_ports(tiny_engine()))
-    assert [bus.name for bus in interfaces(tiny_engine())][:3] == ["clk", "rst", "s_axil"]
+    assert len(ports) == 2 + len(engine_ports(MACHINE))
+    assert [bus.name for bus in interfaces(MACHINE)][:3] == ["clk", "rst", "s_axil"]
     info = re.findall(r'X_INTERFACE_INFO = "xilinx.com:\S+ (\S+) (\w+)"', head[1])
     assert len(info) == len(ports)
     assert ("s_axis_pixels", "TDATA") in info
@@ -158,19 +160,19 @@ def test_ports_stand_in_the_head_in_the_order_of_their_buses():
 def test_a_writer_that_declares_ports_otherwise_is_noticed():
     text = f"module {ENGINE_TOP}(clk);\n  input wire clk;\nendmodule\n"
     with pytest.raises(BivitError, match="does not declare the input clk"):
-        with_listed_ports(text, tiny_engine())
+        with_listed_ports(text, MACHINE)
     with pytest.raises(BivitError, match="has no module"):
-        with_listed_ports("", tiny_engine())
+        with_listed_ports("", MACHINE)
 
 
 def test_observed_signals_exist():
     """Every probe names a wire of the module that it says it is in."""
     modules = {
         name.removeprefix("\\").strip(): body
-        for name, body in re.findall(r"^module (\\\S+ |\w+) ?\((.*?)^endmodule", verilog(), re.M | re.S)
+        for name, body in re.findall(r"^module (\\\S+ |\w+) ?\((.*?)^endmodule", tiny_verilog(), re.M | re.S)
     }
     top = modules[ENGINE_TOP]
-    for probe in probes(tiny_engine()):
+    for probe in probes(tiny_flow()):
         for path in (probe.enable, probe.data, *probe.keys):
             *units, signal = path.split(".")
             body = top

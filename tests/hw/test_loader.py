@@ -14,9 +14,10 @@ from bus import watched_simulator
 from bivit.hw.loader import Loader
 from bivit.hw.parts.memory import LoadableMemory
 from bivit.sim.engine.loadstream import LoadError, LoadRefused, build_stream, parse_stream
-from bivit.sim.engine.presets import ENGINES
+from bivit.sim.flow.machine import FlowMachine
+from bivit.sim.flow.presets import FLOW_ENGINES
 
-ENGINE = ENGINES["digits"]
+ENGINE = FlowMachine(FLOW_ENGINES["sim"])
 MEMORIES = ENGINE.load_memories
 
 

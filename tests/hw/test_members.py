@@ -9,14 +9,12 @@ import pytest
 from amaranth.hdl import Fragment
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from shapes import tiny_engine
+from engines import tiny_flow
 
 import bivit.hw
 from bivit.hw.engine import Engine
-from bivit.hw.engine import Engine
 from bivit.hw.parts.component import Component
 from bivit.hw.synthesis.wrapper import PinWrapper
-from bivit.sim.flow.config import FlowConfig
 
 for _module in pkgutil.walk_packages(bivit.hw.__path__, "bivit.hw."):
     import_module(_module.name)
@@ -30,7 +28,7 @@ def components(kind: type = wiring.Component) -> set[type]:
 
 @pytest.fixture(scope="module")
 def made() -> dict[type, dict[str, wiring.Member]]:
-    """The members of every component that engines of both kinds are made of; of a class, those of all components."""
+    """The members of every component that an engine is made of; of a class, those of all components."""
     found: dict[type, dict[str, wiring.Member]] = {}
     initialise = wiring.Component.__init__
 
@@ -40,9 +38,7 @@ def made() -> dict[type, dict[str, wiring.Member]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wiring.Component, "__init__", note)
-        Fragment.get(PinWrapper(Engine(tiny_engine()), "engine"), None)
-        widths = {"drain_rows": 2, "norm_lanes": 8, "head_norm_lanes": 8, "softmax_lanes": 8}
-        Fragment.get(Engine(FlowConfig(engine=tiny_engine(), **widths)), None)
+        Fragment.get(PinWrapper(Engine(tiny_flow()), "engine"), None)
     for base in components() - set(found):
         # A base that is never made itself has what all that are made of it have.
         below = [dict(members) for kind, members in found.items() if issubclass(kind, base)]

@@ -13,7 +13,6 @@ from bus import watched_simulator
 
 from bivit.hw.registers import OKAY, SLVERR, Registers
 from bivit.sim.engine.loadstream import LoadError
-from bivit.sim.engine.presets import ENGINES
 from bivit.sim.engine.registers import (
     BY_NAME,
     COUNTERS,
@@ -24,9 +23,11 @@ from bivit.sim.engine.registers import (
     render_c_header,
     render_markdown,
 )
+from bivit.sim.flow.machine import FlowMachine
+from bivit.sim.flow.presets import FLOW_ENGINES
 from helpers import ROOT
 
-ENGINE = ENGINES["digits"]
+ENGINE = FlowMachine(FLOW_ENGINES["sim"])
 START, ABORT, IRQ_ENABLE, STOP = (BY_NAME["CONTROL"].field(n).mask for n in ("start", "abort", "irq_enable", "stop"))
 BUSY, LOADED, ERROR, IRQ, DROPPING = (
     BY_NAME["STATUS"].field(name).mask for name in ("busy", "loaded", "error", "irq", "dropping")

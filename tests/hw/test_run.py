@@ -1,9 +1,8 @@
-"""A run: which images it has, when it ends, and what one process tells the other."""
+"""A run: which images it has, when it ends."""
 
 import pytest
 from amaranth.sim import Simulator
 
-from bivit.hw.handover import Handover
 from bivit.hw.run import Run
 from helpers import CLK_PERIOD
 
@@ -61,22 +60,3 @@ def test_a_stop_does_not_wait_for_room():
     assert ends({0: 2}, stops=(20,)) == [(FIRST + IMAGE, 0)]
     assert ends({0: 2}, stops=(20,), holds=range(30, 200), images_done=()) == [(30, 1)]
     assert ends({0: 2}, stops=(60,), holds=range(30, 200), images_done=()) == [(61, 1)]
-
-
-@pytest.mark.parametrize("clear", [False, True])
-def test_a_bank_is_full_from_the_telling_to_the_taking(clear):
-    unit, full = Handover(), []
-
-    async def bench(ctx):
-        for cycle in range(12):
-            ctx.set(unit.tell, cycle in (2, 8))
-            ctx.set(unit.waited, cycle == 5)
-            ctx.set(unit.clear, clear and cycle == 3)
-            full.append(ctx.get(unit.full))
-            await ctx.tick()
-
-    sim = Simulator(unit)
-    sim.add_clock(CLK_PERIOD)
-    sim.add_testbench(bench)
-    sim.run()
-    assert [cycle for cycle, value in enumerate(full) if value] == [*([3] if clear else [3, 4, 5]), 9, 10, 11]

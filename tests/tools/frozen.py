@@ -1,4 +1,4 @@
-"""What bivit writes, as hashes: program words, load streams, cycles, resource estimates and Verilog.
+"""What bivit writes, as hashes: words, load streams, cycles, resource estimates and Verilog.
 
 A change that means to keep them runs the test; one that means to change them writes the file anew and says why:
 ``python tests/tools/frozen.py``.
@@ -13,42 +13,40 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from shapes import MODES, tiny_engine
+from engines import tiny_flow, tiny_table
+from shapes import MODES
 
 from bivit.hw.emit import engine_modules
-from bivit.sim.engine.config import EngineConfig
 from bivit.sim.engine.loadstream import build_stream
-from bivit.sim.engine.presets import ENGINES
 from bivit.sim.estimate.resources import estimate_resources
+from bivit.sim.flow.config import FlowConfig
+from bivit.sim.flow.machine import FlowMachine
 from bivit.sim.flow.presets import FLOW_ENGINES
+from bivit.sim.mapping.cycles import estimate_cycles
+from bivit.sim.mapping.program import compile_network
 from bivit.sim.network.config import ModelConfig
 from bivit.sim.network.presets import preset
 from bivit.sim.network.random import random_network
-from bivit.sim.program.compiler import Program, compile_network
-from bivit.sim.program.cycles import estimate_cycles
-from bivit.sim.program.load_words import load_words
 
 FILE = Path(__file__).with_suffix(".json")
-#: Engine and model of each case: the named engines, and every mode on the small one.
-CASES: dict[str, tuple[Callable[[], EngineConfig], ModelConfig]] = {
-    "digits": (lambda: ENGINES["digits"], preset("digits")),
-    "deit_tiny_6x32": (lambda: ENGINES["deit_tiny_6x32"], preset("deit_tiny")),
-    "deit_tiny_33x32": (lambda: ENGINES["deit_tiny_33x32"], preset("deit_tiny")),
-    **{f"small/{mode}": (tiny_engine, config) for mode, config in MODES.items()},
+#: Model of each case: digits on its named engine, and every mode on the small one.
+CASES: dict[str, ModelConfig] = {
+    "digits": preset("digits"),
+    **{f"small/{mode}": config for mode, config in MODES.items()},
 }
-#: Engines whose Verilog is frozen; that of the larger ones takes minutes to write, and has the same generators.
-VERILOG: dict[str, Callable[[], EngineConfig]] = {"digits": lambda: ENGINES["digits"], "small": tiny_engine}
+#: Engine whose Verilog is frozen; that of the larger ones takes long to write, and has the same generators.
+VERILOG: dict[str, Callable[[], FlowConfig]] = {"small": tiny_flow}
 
 
 def frozen_case(name: str) -> dict[str, Any]:
     """Everything but the Verilog of one of `CASES`."""
-    make, config = CASES[name]
-    engine = make()
-    network = random_network(config, seed=3)
-    program: Program = compile_network(network, engine)
+    network = random_network(CASES[name], seed=3)
+    small = name.startswith("small")
+    flow = tiny_flow() if small else FLOW_ENGINES["sim"]
+    program = compile_network(network, flow, tiny_table(network.config) if small else None)
     return {
-        "words": _hash(program.words()),
-        "load_stream": hashlib.sha256(build_stream(engine, load_words(network, program))).hexdigest()[:16],
+        "words": _hash(program.words),
+        "load_stream": hashlib.sha256(build_stream(FlowMachine(flow), program.words)).hexdigest()[:16],
         "cycles": {str(images): asdict(estimate_cycles(program, images)) for images in (1, 3)},
     }
 

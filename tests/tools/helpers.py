@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bivit.sim.engine.commands import Command
 from bivit.sim.engine.words import LoadMemory
 
 #: The repository, which is the package.
@@ -31,11 +30,6 @@ async def load_memory(ctx: Any, load: Any, memory: LoadMemory, words: Sequence[i
             ctx.set(load, {"en": 1, "memory": memory.id, "addr": addr, "beat": beat, "data": data})
             await ctx.tick()
     ctx.set(load, {"en": 0, "memory": 0, "addr": 0, "beat": 0, "data": 0})
-
-
-def command(kind: type[Command], **fields: int) -> Command:
-    """A command whose other fields are 0."""
-    return kind(**dict.fromkeys(kind.layout(), 0) | fields)
 
 
 def signed(word: int, bits: int) -> int:

@@ -1,11 +1,9 @@
-"""Small networks and engines in every mode, for tests of the reference, the compiler, the trace and the engine."""
+"""Small networks in every mode, for tests of the reference, the compiler and the engine."""
 
 from dataclasses import replace
 
 import numpy as np
 
-from bivit.sim.engine.config import EngineConfig
-from bivit.sim.engine.presets import engine_for
 from bivit.sim.network.config import ModelConfig, SwinConfig, ViTConfig
 
 TINY = ViTConfig(
@@ -72,12 +70,3 @@ def random_images(config: ModelConfig, count: int, seed: int = 0) -> np.ndarray:
     """Uniform noise, uint8[count, img_size, img_size, in_chans]."""
     shape = (count, config.img_size, config.img_size, config.in_chans)
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
-def tiny_engine(**changes: object) -> EngineConfig:
-    """An engine that runs all of `MODES`."""
-    fields = {"rows": 3, "columns": 8, "lanes": 8, "dense_lanes": 16, "program_words": 512, "pixel_bytes": 4}
-    return replace(
-        engine_for(TOKENS, **fields),
-        **{"max_embed_dim": 24, "max_hidden_dim": 48, "max_heads": 3, "max_depth": 3, **changes},
-    )

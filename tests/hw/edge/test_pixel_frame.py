@@ -7,7 +7,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from bivit.hw.edge.pixel_frame import PixelFrame
-from bivit.sim.engine.presets import ENGINES
+from bivit.sim.flow.presets import FLOW_ENGINES
 from helpers import CLK_PERIOD
 
 #: Beats of an image: two rows of patches.
@@ -19,7 +19,7 @@ class Bench:
     """Offers beats as `offered` allows; keeps the numbers of those that were taken, and of those that are whole."""
 
     def __init__(self, last_at: Callable[[int], bool] = lambda beat: beat % IMAGE == IMAGE - 1):
-        self.dut, self.last_at = PixelFrame(ENGINES["digits"]), last_at
+        self.dut, self.last_at = PixelFrame(FLOW_ENGINES["sim"].engine), last_at
         self.offered, self.cycle = 1 << 30, 0
         self.sent, self.whole = list[int](), list[int]()
         self.dropped = list[int]()  # cycles

@@ -8,10 +8,11 @@ import pytest
 
 from bivit.sim.engine.config import EngineConfig
 from bivit.sim.engine.loadstream import LoadError, LoadRefused, build_stream, parse_stream
-from bivit.sim.engine.presets import ENGINES
 from bivit.sim.errors import BivitError
+from bivit.sim.flow.machine import FlowMachine
+from bivit.sim.flow.presets import FLOW_ENGINES
 
-ENGINE = ENGINES["digits"]
+ENGINE = FlowMachine(FLOW_ENGINES["sim"])
 MEMORIES = ENGINE.load_memories
 
 

@@ -4,14 +4,17 @@ from typing import Any
 
 import pytest
 
-from bivit.sim.engine.presets import ENGINES
+from bivit.sim.engine.presets import engine_for
 from bivit.sim.errors import BivitError
 from bivit.sim.flow.config import FlowConfig
+from bivit.sim.network.presets import vit_preset
+
+ARRAY = engine_for(vit_preset("digits"), rows=8, columns=16, lanes=16, dense_lanes=16, program_words=512)
 
 
 def flow(**changes: Any) -> FlowConfig:
     widths = {"drain_rows": 4, "norm_lanes": 32, "head_norm_lanes": 16, "softmax_lanes": 8}
-    return FlowConfig(engine=ENGINES["digits"], **{**widths, **changes})
+    return FlowConfig(engine=ARRAY, **{**widths, **changes})
 
 
 def test_lanes_are_whole_rows_or_even_parts_of_one() -> None:

@@ -2,15 +2,18 @@
 
 from dataclasses import astuple, replace
 
-from bivit.sim.engine.presets import ENGINES
+from bivit.sim.engine.presets import engine_for
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.softmax import SoftmaxUnit
+from bivit.sim.network.presets import vit_preset
+
+ARRAY = engine_for(vit_preset("digits"), rows=8, columns=16, lanes=16, dense_lanes=16, program_words=512)
 
 
 def unit(lanes: int, drain_rows: int = 4) -> SoftmaxUnit:
     """Of an array of 8 x 16."""
     widths = {"norm_lanes": 16, "head_norm_lanes": 16, "softmax_lanes": lanes}
-    return SoftmaxUnit(FlowConfig(engine=ENGINES["digits"], drain_rows=drain_rows, **widths))
+    return SoftmaxUnit(FlowConfig(engine=ARRAY, drain_rows=drain_rows, **widths))
 
 
 def test_lanes_are_parts_of_a_row_or_rows_side_by_side() -> None:

@@ -125,8 +125,8 @@ def test_a_kernel_that_takes_from_elsewhere_is_found(copy: Path, text: str, expe
 @pytest.mark.parametrize(
     ("path", "kernels_change"),
     [
-        ("sim/program/compiler.py", False),
-        ("sim/engine/timing.py", False),
+        ("sim/mapping/program.py", True),
+        ("sim/engine/memories.py", False),
         ("sim/network/windows.py", False),
         ("sim/reference/products.py", True),
         ("sim/bits.py", True),

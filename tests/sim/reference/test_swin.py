@@ -6,14 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from engines import tiny_flow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_network import assert_equals_naive, run_naive, wrong_taps
 from program import assert_refused, invoke
-from shapes import SWIN, SWIN_MODES, SWINS, random_images, tiny_engine
+from shapes import SWIN, SWIN_MODES, SWINS, random_images
 
 from bivit.sim.bits import unpack
 from bivit.sim.errors import BivitError
+from bivit.sim.mapping.program import compile_network
 from bivit.sim.network import windows
 from bivit.sim.network.config import SwinConfig
 from bivit.sim.network.file import save_network
@@ -22,7 +24,6 @@ from bivit.sim.network.network import IntNetwork
 from bivit.sim.network.presets import preset
 from bivit.sim.network.random import random_network
 from bivit.sim.network.taps import tap_shapes
-from bivit.sim.program.compiler import compile_network, compile_program
 from bivit.sim.reference import forward, prepare
 from bivit.sim.reference.run import run_reference
 
@@ -227,9 +228,7 @@ def test_the_hardware_refuses_a_swin_by_the_name_of_its_family(
     message = "the accelerator runs networks of the family vit, got swin: windows and patch merging have no hardware"
     network = random_network(SWIN)
     with pytest.raises(BivitError, match=message):
-        compile_program(network.config, network.formats, tiny_engine())
-    with pytest.raises(BivitError, match=message):
-        compile_network(network, tiny_engine())
+        compile_network(network, tiny_flow())
     save_network(network, tmp_path / "swin.safetensors")
-    done = invoke(command, "swin.safetensors", "--engine", "digits", "--json", cwd=tmp_path, monkeypatch=monkeypatch)
+    done = invoke(command, "swin.safetensors", "--engine", "sim", "--json", cwd=tmp_path, monkeypatch=monkeypatch)
     assert_refused(done, message)
