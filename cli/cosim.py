@@ -12,7 +12,7 @@ from ..sim.errors import check
 from ..sim.system.result import INLINE, Result
 from .runs.simulating import simulate_runs
 from .shared.common import JsonFlag, messages, show
-from .shared.net import EngineOption, NetArgument, NetFacts, find_any_engine, find_net
+from .shared.net import EngineOption, NetArgument, NetFacts, find_engine, find_net
 from .shared.pixels import DataOption, test_source
 from .shared.progress import step
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Exit code when the hardware and the reference differ.
 EXIT_MISMATCH = 1
+#: The engine that is taken where none is named.
+_ENGINE = "sim"
 #: Above this a run would mostly wait.
 MAX_STALL = 0.9
 
@@ -51,16 +53,15 @@ def cosim(
 ) -> None:
     """Run images through the engine's Verilog over its bus ports; compare every tensor and register with the reference.
 
-    One run with streams that never stall, whose cycles must equal the estimate, and one with random stalls.
-    The ports are watched for the rules of AXI. Exit code 0 when everything agrees, 1 when not, naming what differs.
-    Without --engine, the smallest shipped engine that holds the network is taken. The dataflow engines are sim, zcu102
-    and latency; what keeps their array waiting is compared as well, cause by cause.
+    One run with streams that never stall, whose cycles, and what the array waits for, cause by cause, must equal the
+    estimate, and one with random stalls. The ports are watched for the rules of AXI. Exit code 0 when everything
+    agrees, 1 when not, naming what differs. Engines are sim, zcu102 and latency; without --engine, sim is taken.
 
     Example: bivit cosim digits --images 2
 
-    Example: bivit cosim zoo/digits/network.safetensors --engine digits --images 4
+    Example: bivit cosim zoo/digits/network.safetensors --images 4
 
-    Example: bivit cosim zoo/digits/network.safetensors --engine sim --images 4
+    Example: bivit cosim deit_tiny --engine zcu102 --images 4
     """
     from ..cosim.toolchain import find_simulator
     from ..model.data.dataset import take
@@ -70,7 +71,7 @@ def cosim(
     chosen = find_net(net, seed)
     vit_only(chosen.config)
     find_simulator(simulator)
-    engine_name, engine_config = find_any_engine(engine, chosen)
+    engine_name, engine_config = find_engine(engine, chosen, default=_ENGINE)
     with step("open the images"):
         source = test_source(chosen, data, images, seed)
         pixels = take(source, images).images

@@ -10,7 +10,7 @@ import typer
 from ..sim.system.result import INLINE, Result
 from .runs.estimates import ResourceRow, Timing, UnitRow, flow_timing, resource_rows, timing_of, unit_rows
 from .shared.common import JsonFlag, show
-from .shared.net import EngineOption, NetArgument, NetFacts, SeedOption, find_any_engine, find_net
+from .shared.net import EngineOption, NetArgument, NetFacts, SeedOption, find_engine, find_net
 from .shared.progress import say
 
 
@@ -58,7 +58,7 @@ def estimate(
     from ..sim.program.compiler import compile_program
 
     found, chosen = device(target), find_net(net, seed)
-    engine_name, engine_config = find_any_engine(engine, chosen, found)
+    engine_name, engine_config = find_engine(engine, chosen, found)
     clock_mhz = found.clock_mhz if clock is None else clock
     if isinstance(engine_config, FlowConfig):
         say("resources of dataflow engines are not estimated yet, so it is unknown whether it fits")

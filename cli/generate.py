@@ -27,7 +27,8 @@ _IMAGES = 2
 class Files(Result):
     """What `bivit generate` wrote; what needs a network says so where there is none.
 
-    `images` are those of the golden vectors, from `data`.
+    `images` are those of the golden vectors, from `data`; `image_cycles` are from image to image in a long run,
+    `latency_cycles` those of one by itself.
     """
 
     facts: NetFacts | None = field(metadata=INLINE)
@@ -38,6 +39,7 @@ class Files(Result):
     engine_file: Path
     load_stream: Path | str
     image_cycles: int | str
+    latency_cycles: int | str
     readme: Path
     images: int
     data: str
@@ -81,14 +83,14 @@ def generate(
 
     Verilog, README, manifest, register map, constraints, FuseSoC core, Vivado packaging; with a network its load
     stream, golden vectors, and a bench each for Verilator and Icarus Verilog that need no Python.
-    Without --engine, the smallest shipped engine that holds the network is taken; digits when there is no network
-    either.
+    Engines are sim, zcu102 and latency; without --engine, the smallest that holds the network is taken, and sim when
+    there is no network either.
 
-    Example: bivit generate --engine digits --out out/verilog
+    Example: bivit generate --engine sim --out out/verilog
 
     Example: bivit generate --net zoo/digits/network.safetensors --images 4 --out out/verilog
 
-    Example: bivit generate --net deit_tiny --engine deit_tiny_33x32 --aresetn --clock-mhz 250
+    Example: bivit generate --net deit_tiny --engine zcu102 --aresetn --clock-mhz 250
 
     Example: bivit generate --net zoo/digits/network.safetensors --embed
     """
@@ -126,7 +128,8 @@ def generate(
         manifest=written.manifest,
         engine_file=written.engine,
         load_stream=written.load_stream or none,
-        image_cycles=written.program.image_cycles if written.program else none,
+        image_cycles=written.image_cycles or none,
+        latency_cycles=written.latency_cycles or none,
         readme=written.readme,
         images=0 if pixels is None else len(pixels),
         data=source,

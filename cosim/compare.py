@@ -2,17 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hw.probes import Probe
+from ..sim.engine.probe import Probe
 from ..sim.errors import check
-from ..sim.program.expected import Writes
 from .monitor import ProbeTrace
+
+
+def as_is(write: int, element: int, value: int) -> int:
+    """Return a value that is the same on the wire and in the tensor."""
+    return value
+
+
+@dataclass(frozen=True)
+class Writes:
+    """Consecutive writes at one probe that hold a piece of one tensor.
+
+    Parameters
+    ----------
+    probe : str
+        Name of the observed port (`hw.probes`).
+    tap : str
+        Tensor of docs/network.md.
+    keys : int64 [n, k]
+        Addresses that each write must have.
+    values : int64 [n, e]
+        Elements that each write must carry, as they are on the wire.
+    valid : bool [n, e]
+        Elements that mean something; others are padding of a last chunk.
+    index : callable
+        (write, element) to the tensor's index.
+    to_tap : callable
+        (write, element, value on the wire) to the value in the tensor's own units.
+    """
+
+    probe: str
+    tap: str
+    keys: NDArray[np.int64]
+    values: NDArray[np.int64]
+    valid: NDArray[np.bool_]
+    index: Callable[[int, int], tuple[int, ...]]
+    to_tap: Callable[[int, int, int], int] = as_is
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hw.probes import Probe
+from ..sim.engine.probe import Probe
 from ..sim.errors import BivitError
 from .protocol import MODULE as RULES_MODULE
 from .protocol import rules_module

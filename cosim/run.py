@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -11,26 +10,31 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hw.emit import engine_verilog
-from ..hw.probes import Probe, probes
+from ..hw.emit import flow_verilog
+from ..hw.probes import STALLS, TURN_PROBE, probes
 from ..hw.verilog_top import ENGINE_TOP
-from ..sim.engine.config import EngineConfig
-from ..sim.engine.loadstream import Sections, build_stream
-from ..sim.engine.target import Target
+from ..sim.engine.loadstream import build_stream
+from ..sim.engine.probe import Probe
 from ..sim.errors import check
+from ..sim.flow.config import FlowConfig
+from ..sim.flow.machine import FlowMachine
+from ..sim.flow.table import SlotTable
+from ..sim.mapping import expected as made_by
+from ..sim.mapping.cycles import CycleEstimate, estimate_cycles
+from ..sim.mapping.program import compile_network
 from ..sim.network.network import IntNetwork
 from ..sim.network.run_result import check_images
 from ..sim.network.taps import taps_of
-from ..sim.program.compiler import Program, compile_network
-from ..sim.program.cycles import CycleEstimate, estimate_cycles
-from ..sim.program.expected import Writes, expected_writes
-from ..sim.program.load_words import load_words
 from ..sim.reference.run import run_reference
 from .bench import MAX_STALL_CYCLES
+from .compare import Writes
 from .monitor import BENCH_TOP, bench_top, ports_of
+from .order import order
 from .register_check import expected_registers
 from .scenario import Load, Run, Step
 from .session import CosimResult, Expected, Session, Traces
+from .stalls import counted_stalls
+from .writes import FlowWrites
 
 #: Patience on top of what the program and the longest stalls take.
 _MARGIN_CYCLES = 20_000
@@ -40,19 +44,23 @@ def _quiet(what: str) -> None:
     """Say nothing."""
 
 
-class BaseCase(ABC):
+class Case:
     """A network, an engine and images, with all that does not depend on how the ports stall: made once, run often.
 
-    A subclass is a kind of engine.
+    Every named tensor is compared with stalls of the ports as well: operations come in the order of the slot table, and
+    which turn of a lane takes the next image, the only thing that depends on when pixels come, is read off the engine.
+    Cycles and stalls by cause are compared where no port stalls.
 
     Parameters
     ----------
     network : IntNetwork
         The reference; also what is loaded.
-    target : Target
+    engine : FlowConfig
         Engine to simulate.
     images : uint8 [B, img_size, img_size, in_chans]
         At least one.
+    table : SlotTable, optional
+        In place of the one that is shipped, or sought.
     verilog, stream : str, bytes, optional
         Verilog and load stream in place of those of the engine and `network`, for tests that plant faults.
     progress : callable
@@ -60,10 +68,9 @@ class BaseCase(ABC):
 
     Attributes
     ----------
+    program : FlowProgram
     reference : RunResult
         Of the images, with all taps.
-    words : Words
-        What each memory holds.
     stream : bytes
         What is loaded.
     verilog : str
@@ -76,57 +83,45 @@ class BaseCase(ABC):
         When an input does not fit.
     """
 
-    #: Images that the engine works on at a time.
-    in_flight = 1
-
     def __init__(
         self,
         network: IntNetwork,
-        target: Target,
+        engine: FlowConfig,
         images: NDArray[np.uint8],
         *,
-        verilog: str | None,
-        stream: bytes | None,
-        progress: Callable[[str], None],
+        table: SlotTable | None = None,
+        verilog: str | None = None,
+        stream: bytes | None = None,
+        progress: Callable[[str], None] = _quiet,
     ):
         check(len(images) > 0, "co-simulation needs at least one image, got 0; choose a positive number of images")
         check_images(images, network.config)
-        self.network, self.target, self.images = network, target, images
+        self.network, self.engine, self.images = network, engine, images
+        self.machine = FlowMachine(engine)
         progress("compiling the network")
-        self.words = self._compile()
-        self.stream = stream or build_stream(target, self.words)
+        self.program = compile_network(network, engine, table)
+        self.stream = stream or build_stream(self.machine, self.program.words)
         progress("converting the engine to Verilog; the first time takes a while")
         begun = time.perf_counter()
-        self.verilog = verilog or self._convert()
+        self.verilog = verilog or flow_verilog(engine)
         self.generate_seconds = time.perf_counter() - begun
         progress("running the reference; the first time its kernels are compiled")
         self.reference = run_reference(network, images, taps="all")
 
     @property
-    @abstractmethod
+    def in_flight(self) -> int:
+        """Images that the engine works on at a time."""
+        return self.engine.images
+
+    @cached_property
     def estimate(self) -> CycleEstimate:
-        """Cycles that the run takes with streams that never stall."""
+        """Cycles that the run takes with streams that never stall, and what the array waits for."""
+        return estimate_cycles(self.program, len(self.images))
 
     @property
-    @abstractmethod
     def probes(self) -> list[Probe]:
         """What is compared."""
-
-    @abstractmethod
-    def _compile(self) -> Sections:
-        """Return what each memory holds."""
-
-    @abstractmethod
-    def _convert(self) -> str:
-        """Return the engine's Verilog."""
-
-    @abstractmethod
-    def _expected(self, *, stalls: bool) -> Expected:
-        """Return what a run must do whose ports stall, or never do."""
-
-    @abstractmethod
-    def _image_cycles(self) -> int:
-        """Return the cycles that an image takes at most."""
+        return probes(self.engine)
 
     def run(
         self,
@@ -159,88 +154,36 @@ class BaseCase(ABC):
         session = Session(sources, self.probes, steps, simulator=simulator, stall=stall, seed=seed, cache_dir=cache_dir)
         return session.verify(expected, out_dir=out_dir, progress=progress)
 
-    @property
-    def _registers(self) -> dict[str, int]:
-        """What registers must hold after the run."""
-        return expected_registers(self.target, self.network, len(self.images), self.reference.saturations)
+    def _expected(self, *, stalls: bool) -> Expected:
+        """Return what a run must do whose ports stall, or never do."""
+        made = made_by.Expected(self.network, self.engine, self.reference.taps)
 
-    @property
-    def _axes(self) -> dict[str, tuple[str, ...]]:
-        """Axes of the taps."""
-        return {tap.name: tap.axes for tap in taps_of(self.network.config)}
+        def writes(traces: Traces) -> Iterator[tuple[int, Writes]]:
+            taken = [bool(follows) for follows in traces[TURN_PROBE.name].keys[:, 0]]
+            return FlowWrites(made).all(order(self.program, len(self.images), taken))
+
+        registers = expected_registers(self.machine, self.network, len(self.images), self.reference.saturations)
+        return Expected(
+            writes,
+            self.reference.logits,
+            {**registers, "ARRAY_BUSY": self.estimate.array_busy},
+            {tap.name: tap.axes for tap in taps_of(self.network.config)},
+            guides=(TURN_PROBE, STALLS),
+            counters=counted_stalls,
+            counted={} if stalls else self.estimate.stalls,
+        )
 
     def _patience(self) -> int:
         """Return cycles after which an engine that still works on the images hangs."""
         classes = self.reference.logits.shape[1]
-        beats = self.images[0].size // self.target.pixel_bytes + classes
-        an_image = self._image_cycles() + beats * (MAX_STALL_CYCLES + 1)
+        beats = self.images[0].size // self.engine.engine.pixel_bytes + classes
+        an_image = self.estimate.cycles + beats * (MAX_STALL_CYCLES + 1)
         return 2 * (len(self.images) + 1) * an_image + _MARGIN_CYCLES
-
-
-class Case(BaseCase):
-    """A case on an engine that goes through a program.
-
-    Parameters
-    ----------
-    network : IntNetwork
-    engine : EngineConfig
-        Engine to simulate.
-    images : uint8 [B, img_size, img_size, in_chans]
-    verilog, stream, progress
-        As of `BaseCase`.
-
-    Attributes
-    ----------
-    program : Program
-    """
-
-    program: Program
-
-    def __init__(
-        self,
-        network: IntNetwork,
-        engine: EngineConfig,
-        images: NDArray[np.uint8],
-        *,
-        verilog: str | None = None,
-        stream: bytes | None = None,
-        progress: Callable[[str], None] = _quiet,
-    ):
-        self.engine = engine
-        super().__init__(network, engine, images, verilog=verilog, stream=stream, progress=progress)
-
-    @cached_property
-    def estimate(self) -> CycleEstimate:
-        """Cycles that the run takes with streams that never stall."""
-        return estimate_cycles(self.program, len(self.images))
-
-    @property
-    def probes(self) -> list[Probe]:
-        """What is compared."""
-        return probes(self.engine)
-
-    def _compile(self) -> Sections:
-        self.program = compile_network(self.network, self.engine)
-        return load_words(self.network, self.program)
-
-    def _convert(self) -> str:
-        return engine_verilog(self.engine)
-
-    def _expected(self, *, stalls: bool) -> Expected:
-        def writes(traces: Traces) -> Iterator[tuple[int, Writes]]:
-            for image in range(len(self.images)):
-                for each in expected_writes(self.network, self.program, self.reference.taps, image):
-                    yield image, each
-
-        return Expected(writes, self.reference.logits, self._registers, self._axes)
-
-    def _image_cycles(self) -> int:
-        return self.program.image_cycles
 
 
 def run_cosim(
     network: IntNetwork,
-    engine: EngineConfig,
+    engine: FlowConfig,
     images: NDArray[np.uint8],
     *,
     simulator: str = "verilator",
@@ -260,7 +203,7 @@ def run_cosim(
     ----------
     network : IntNetwork
         The reference; also what is loaded.
-    engine : EngineConfig
+    engine : FlowConfig
         Engine to simulate.
     images : uint8 [B, img_size, img_size, in_chans]
         At least one.

@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hw.probes import Probe
+from ..sim.engine.probe import Probe
 from ..sim.engine.registers import ERROR_TEXTS, ErrorCode
 from ..sim.errors import check
-from ..sim.program.expected import Writes
 from ..sim.system.files import scratch_folder, whole_file
-from .compare import Comparison, Mismatch
+from .compare import Comparison, Mismatch, Writes
 from .monitor import BENCH_TOP, ProbeTrace, read_trace
 from .protocol import Violation
 from .register_check import RegisterDifference, compare_counters, compare_registers
@@ -68,7 +67,8 @@ class CosimResult:
     logits : int64 [B, classes]
         What the engine sent; 0 where nothing came, which `first_mismatch` then names.
     counters : mapping of str to int
-        Counters of the engine that no register shows.
+        Counters of the engine that no register shows; ``cycles`` are those up to the array's last operation, all others
+        count cycles without a step up to there, by cause.
     """
 
     images: int
@@ -91,6 +91,16 @@ class CosimResult:
     violations: tuple[Violation, ...]
     logits: NDArray[np.int64] = field(repr=False, compare=False)
     counters: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def stalls(self) -> dict[str, int]:
+        """Cycles without a step of the array by cause."""
+        return {name: count for name, count in self.counters.items() if name != "cycles"}
+
+    @property
+    def before(self) -> int:
+        """Cycles up to the last operation that are neither steps nor stalls: those before the first slot."""
+        return self.counters.get("cycles", 0) - self.array_busy - sum(self.stalls.values())
 
     @property
     def agrees(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..sim.program.cycles import CycleEstimate
+from ..sim.mapping.cycles import CycleEstimate
 from ..sim.system.result import Result
 from .session import CosimResult
 
@@ -24,10 +24,13 @@ class RunRow(Result):
     cycles_estimated, cycles_simulated : int
         With streams that never stall, and as counted.
     cycles_stalled : int
-        Cycles that the engine waited for its ports beyond the estimate; of a dataflow engine, which works meanwhile,
-        all cycles beyond the estimate.
+        Cycles beyond the estimate: what pauses of the ports cost, which is less than they last, as the engine works on.
+    cycles_accounted : bool
+        Every cycle up to the last operation is a step or a stall of a known cause, behind as many as in the first run.
     stall_pixels, stall_logits : int
         All cycles that it waited.
+    stalls : mapping of str to int
+        Cycles without a step of the array by cause, up to the last operation.
     array_utilisation : float
         Useful products over those that the array could have done, 0 to 1.
     kcycles_per_s : float
@@ -40,15 +43,12 @@ class RunRow(Result):
     cycles_estimated: int
     cycles_stalled: int
     cycles_simulated: int
+    cycles_accounted: bool
     stall_pixels: int
     stall_logits: int
+    stalls: Mapping[str, int]
     array_utilisation: float
     kcycles_per_s: float
-
-    @property
-    def explained(self) -> bool:
-        """Whether the stall counters account for every cycle beyond the estimate."""
-        return self.cycles_estimated + self.cycles_stalled == self.cycles_simulated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +61,14 @@ class CosimSummary(Result):
         Images of a run, and those with any difference, over all runs.
     cycles_estimated, cycles_simulated : int
     cycles_explained : bool
-        The stall counters account for every cycle of every run.
+        `cycles_accounted` of every run.
     array_utilisation, kcycles_per_s : float
     generate_s, build_s : float
         Seconds for the Verilog, and for building the simulation of it; short where they were in a cache.
     in_flight : int
         Images that the engine works on at a time.
     stalls : mapping of str to int
-        Cycles without a step of the array by cause, of a dataflow engine; empty for one with a program.
+        Cycles without a step of the array by cause, of the first run.
     simulator : str
     first_mismatch : str or None
     register_differences : tuple of str
@@ -131,20 +131,20 @@ def summarise(
     in_flight : int
         Images that the engine works on at a time.
     """
-    rows = tuple(_row(name, result, estimate) for name, result in results.items())
     runs = tuple(results.values())
+    rows = tuple(_row(name, result, estimate, runs[0].before) for name, result in results.items())
     return CosimSummary(
         cosim_images=runs[0].images,
         cosim_mismatches=sum(run.mismatches for run in runs),
         cycles_estimated=estimate.cycles,
         cycles_simulated=runs[0].cycles,
-        cycles_explained=all(row.explained for row in rows),
+        cycles_explained=all(row.cycles_accounted for row in rows),
         array_utilisation=rows[0].array_utilisation,
         kcycles_per_s=rows[0].kcycles_per_s,
         generate_s=round(generate_s, 3),
         build_s=round(sum(run.build_seconds for run in runs), 3),
         in_flight=in_flight,
-        stalls=runs[0].counters,
+        stalls=runs[0].stalls,
         simulator=runs[0].simulator,
         first_mismatch=next((str(run.first_mismatch) for run in runs if run.first_mismatch is not None), None),
         register_differences=tuple(str(difference) for run in runs for difference in run.registers),
@@ -154,17 +154,19 @@ def summarise(
     )
 
 
-def _row(name: str, result: CosimResult, estimate: CycleEstimate) -> RunRow:
+def _row(name: str, result: CosimResult, estimate: CycleEstimate, before: int) -> RunRow:
     return RunRow(
         run=name,
         images=result.images,
         values=result.values,
         mismatches=result.mismatches,
         cycles_estimated=estimate.cycles,
-        cycles_stalled=estimate.stalled(result.cycles, result.stall_pixels + result.stall_logits),
+        cycles_stalled=result.cycles - estimate.cycles,
         cycles_simulated=result.cycles,
+        cycles_accounted=result.before == before,
         stall_pixels=result.stall_pixels,
         stall_logits=result.stall_logits,
+        stalls=result.stalls,
         array_utilisation=estimate.useful_macs / (result.cycles * estimate.peak_macs),
         kcycles_per_s=result.kcycles_per_s,
     )

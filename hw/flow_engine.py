@@ -162,7 +162,7 @@ class FlowEngine(Component):
             value, added = Signal.like(shown, name=f"{name}_count"), Signal(len(Value.cast(step)), name=f"{name}_step")
             m.d.comb += connect(shown, value)
             m.d.sync += [added.eq(Mux(registers.start, 0, step)), value.eq(Mux(registers.start, 0, value + added))]
-        cycles, last_logit = Signal(64), Signal(64)
+        cycles, last_logit = Signal(64, name="cycles_count"), Signal(64)
         with m.If(registers.start):
             m.d.sync += [cycles.eq(0), last_logit.eq(0)]
         with m.Else():

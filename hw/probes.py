@@ -2,13 +2,79 @@
 
 from __future__ import annotations
 
-from ..sim.engine.config import EngineConfig
-from ..sim.units.machine import Machine
-from ..sim.units.unit import Probe
+from ..sim.engine.probe import Probe
+from ..sim.flow.config import FlowConfig
+from ..sim.flow.edge import EdgeUnit
+from ..sim.flow.head_norm import HeadNormUnit
+from ..sim.flow.residual_add import ResidualAddUnit
+from ..sim.flow.sign_norm import SignNormUnit
+from ..sim.flow.softmax import SoftmaxUnit
+from ..sim.mapping.replay_state import Cause
 
-__all__ = ["Probe", "probes"]
+#: What is decided for a lane, as each turn of fc2 begins: whether it works on something in its next turn.
+TURN_PROBE = Probe(
+    "turns", "core.slots.turns.began", ("core.slots.turns.follows",), "core.slots.turns.goes_on", 1, 1, False
+)
+#: Cycles without a step so far, by `Cause`, and all cycles of the run so far, as ResidualAdd is given a job.
+STALLS = Probe(
+    "stalls",
+    "core.residual_add.put",
+    (*(f"stalls_{cause.name.lower()}" for cause in Cause), "cycles_count"),
+    "core.residual_add.put",
+    1,
+    1,
+    False,
+)
 
 
-def probes(engine: EngineConfig) -> list[Probe]:
-    """Return all probes of an engine; names are relative to the top module."""
-    return Machine(engine).probes
+def probes(flow: FlowConfig) -> list[Probe]:
+    """Return what is compared of an engine; names are relative to the top module.
+
+    x: what ResidualAdd writes; patch_embed: what the edge writes; norm, head_norm, softmax: bits of these units; sums:
+    what leaves the array for a unit; signs: bits of a whole tile; rows: bits row by row, to keys and values.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    """
+    engine, edge, softmax = flow.engine, EdgeUnit(flow), SoftmaxUnit(flow)
+    residual, sums = engine.formats.residual_bits, flow.drain_rows * engine.columns
+    # A port without bits is none.
+    places = ["bits_slot"] + ["bits_row"] * (softmax.row_groups > 1) + ["bits_chunk"]
+    edge_keys, place = (
+        ("x_write__en", "x_write__addr"),
+        tuple(f"way_signs:dst_{name}" for name in ("mem", "addr", "chunk")),
+    )
+    tile, rows = engine.rows * engine.columns, flow.value_rows * engine.columns
+    word = ResidualAddUnit(flow).lanes
+    return [
+        _probe("x", "core.residual_add", "x_write__en", ("x_write__addr",), "x_write__data", residual, word),
+        _probe("patch_embed", "edge", "x_write__en", edge_keys, "x_write__data", residual, edge.chunk),
+        _bits("norm", "core.sign_norm", ("ring", "slot", "group", "word"), SignNormUnit(flow).lanes),
+        _bits("head_norm", "core.head_norm", ("group", "word"), HeadNormUnit(flow).lanes),
+        _probe("softmax", "core.softmax", "bits_en", tuple(places), "bits", 1, softmax.lanes, signed=False),
+        _probe("sums", "core.array", "sums_en", ("sums_en", "sums_last"), "sums", engine.acc_bits, sums),
+        _probe("signs", "core.array", "signs_en", place, "signs", 1, tile, signed=False),
+        _probe("rows", "core.array.row_writer", "en", ("token", "here"), "data", 1, rows, signed=False),
+    ]
+
+
+def _bits(name: str, unit: str, keys: tuple[str, ...], elements: int) -> Probe:
+    """Return a probe of a unit's bits, which are fields of one signal."""
+    fields = tuple(f"bits:{key}" for key in keys)
+    return _probe(name, unit, "bits:en", fields, "bits:data", 1, elements, signed=False)
+
+
+def _probe(
+    name: str,
+    unit: str,
+    enable: str,
+    keys: tuple[str, ...],
+    data: str,
+    bits: int,
+    elements: int,
+    *,
+    signed: bool = True,
+) -> Probe:
+    within = tuple(f"{unit}.{key}" for key in keys)
+    return Probe(name, f"{unit}.{enable}", within, f"{unit}.{data}", elements, bits, signed)

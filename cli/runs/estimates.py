@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...sim.system.result import INLINE, Result
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ...sim.flow.config import FlowConfig
     from ...sim.network.config import ModelConfig
     from ...sim.network.formats import Formats
-    from ...sim.program.compiler import Program
+    from ...sim.network.network import IntNetwork
 
 #: Device whose units the report lists one by one.
 UNIT_TARGET = "zu9eg"
@@ -97,7 +97,7 @@ class EstimateTables(Result):
     device_columns: Columns
 
 
-def timing_of(program: Program, clock_mhz: float) -> Timing:
+def timing_of(program: Any, clock_mhz: float) -> Timing:
     """Estimate the times of one image and of many.
 
     Parameters
@@ -191,16 +191,16 @@ def _kind(kinds: set[str]) -> str:
     return next(kind for kind in ("assumed", "estimated", "synthesised") if kind in kinds)
 
 
-def estimate_tables(program: Program) -> EstimateTables:
+def estimate_tables(network: IntNetwork, flow: FlowConfig) -> EstimateTables:
     """Tables of the report: the units of one device, and every device."""
     from ...sim.estimate.devices import DEVICES
     from ...sim.estimate.resources import estimate_resources
 
     return EstimateTables(
         unit_target=DEVICES[UNIT_TARGET].part,
-        units=unit_rows(estimate_resources(program.layout.engine, UNIT_TARGET)),
+        units=unit_rows(estimate_resources(flow.engine, UNIT_TARGET)),
         unit_columns=(("unit", "unit"), *_QUANTITIES.items(), ("kind", "kind")),
-        devices=tuple(_device_row(program, name, device) for name, device in DEVICES.items()),
+        devices=tuple(_device_row(network, flow, name, device) for name, device in DEVICES.items()),
         device_columns=(
             ("part", "device"),
             *((title, title) for title in _QUANTITIES.values()),
@@ -213,11 +213,11 @@ def estimate_tables(program: Program) -> EstimateTables:
     )
 
 
-def _device_row(program: Program, name: str, device: Device) -> DeviceRow:
+def _device_row(network: IntNetwork, flow: FlowConfig, name: str, device: Device) -> DeviceRow:
     from ...sim.estimate.resources import estimate_resources
 
-    timing = timing_of(program, device.clock_mhz)
-    resources = estimate_resources(program.layout.engine, device)
+    timing = flow_timing(network.config, network.formats, flow, device.clock_mhz)
+    resources = estimate_resources(flow.engine, device)
     return DeviceRow(
         target=name,
         part=device.part,

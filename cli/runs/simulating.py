@@ -13,14 +13,13 @@ if TYPE_CHECKING:
 
     from ...cosim.session import CosimResult
     from ...cosim.summary import CosimSummary
-    from ...sim.engine.config import EngineConfig
     from ...sim.flow.config import FlowConfig
     from ...sim.network.network import IntNetwork
 
 
 def simulate_runs(
     network: IntNetwork,
-    engine: EngineConfig | FlowConfig,
+    engine: FlowConfig,
     images: NDArray[np.uint8],
     *,
     stall: float,
@@ -34,7 +33,7 @@ def simulate_runs(
     Parameters
     ----------
     network : IntNetwork
-    engine : EngineConfig or FlowConfig
+    engine : FlowConfig
     images : uint8[B, H, W, C]
     stall : float
         Probability of a pause before each beat in the second run; 0 leaves that run out.
@@ -49,15 +48,10 @@ def simulate_runs(
     """
     with step("prepare the co-simulation") as say:
         say("loading Amaranth and cocotb")
-        from ...cosim.flow.case import FlowCase
         from ...cosim.run import Case
         from ...cosim.summary import summarise
-        from ...sim.flow.config import FlowConfig
 
-        if isinstance(engine, FlowConfig):
-            case: Case | FlowCase = FlowCase(network, engine, images, verilog=verilog, progress=say)
-        else:
-            case = Case(network, engine, images, verilog=verilog, progress=say)
+        case = Case(network, engine, images, verilog=verilog, progress=say)
     names = {"streams never stall": 0.0, f"random stalls, {stall:.0%} of beats": stall}
     results: dict[str, CosimResult] = {}
     for name, probability in names.items():

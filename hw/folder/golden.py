@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...sim.errors import check
+from ...sim.mapping.cycles import estimate_cycles
+from ...sim.mapping.program import FlowProgram
 from ...sim.network.network import IntNetwork
 from ...sim.network.run_result import check_images
-from ...sim.program.compiler import Program
-from ...sim.program.cycles import estimate_cycles
 from ...sim.reference.run import run_reference
 from ...sim.system.files import write_text
 
@@ -27,7 +27,7 @@ class Golden:
         Where the images are from.
     images : uint8 [B, height, width, channels]
     logits : int32 [B, classes]
-    cycles, stall_pixels, saturations : int
+    cycles, array_busy, saturations : int
         The registers of these names after the run.
     """
 
@@ -35,7 +35,7 @@ class Golden:
     images: NDArray[np.uint8]
     logits: NDArray[np.int32]
     cycles: int
-    stall_pixels: int
+    array_busy: int
     saturations: int
 
     @property
@@ -46,17 +46,17 @@ class Golden:
             "image_bytes": self.images[0].size,
             "classes": self.logits.shape[1],
             "cycles": self.cycles,
-            "stall_pixels": self.stall_pixels,
+            "array_busy": self.array_busy,
             "saturations": self.saturations,
         }
 
 
-def golden(network: IntNetwork, program: Program, images: NDArray[np.uint8], data: str) -> Golden:
+def golden(network: IntNetwork, program: FlowProgram, images: NDArray[np.uint8], data: str) -> Golden:
     """Run images through the reference, and predict the run's counters.
 
     Parameters
     ----------
-    network, program : IntNetwork, Program
+    network, program : IntNetwork, FlowProgram
         The network, and what it was compiled to.
     images : uint8 [B, height, width, channels]
         At least one.
@@ -76,7 +76,7 @@ def golden(network: IntNetwork, program: Program, images: NDArray[np.uint8], dat
         images,
         result.logits.astype("<i4"),
         estimate.cycles,
-        estimate.stall_pixels,
+        estimate.array_busy,
         result.saturations,
     )
 

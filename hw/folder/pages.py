@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import __version__
-from ...sim.engine.config import EngineConfig
 from ...sim.engine.registers import BY_NAME, ERROR_TEXTS, ID, MAP_VERSION, REGISTERS
-from ...sim.network.config import ViTConfig
+from ...sim.flow.machine import FlowMachine
+from ...sim.mapping.program import FlowProgram
+from ...sim.mapping.shipped import steady_cycles
+from ...sim.network.config import vit_only
 from ...sim.network.file import network_hash
 from ...sim.network.network import IntNetwork
-from ...sim.program.compiler import Program
 from ...sim.system.files import write_text
 from ..ports import Interface, interfaces
 from ..verilog_top import ARESETN_TOP, ENGINE_TOP, LICENCE
@@ -64,8 +66,8 @@ class Facts:
 
     Parameters
     ----------
-    engine : EngineConfig
-    network, program : IntNetwork, Program, optional
+    engine : FlowMachine
+    network, program : IntNetwork, FlowProgram, optional
         What is loaded.
     golden : Golden, optional
         Golden vectors of the network.
@@ -77,9 +79,9 @@ class Facts:
         Frequency in the constraints.
     """
 
-    engine: EngineConfig
+    engine: FlowMachine
     network: IntNetwork | None = None
-    program: Program | None = None
+    program: FlowProgram | None = None
     golden: Golden | None = None
     embedded: bool = False
     aresetn: bool = False
@@ -110,8 +112,7 @@ class Facts:
         """Shape and size of the network's images; None without a network."""
         if self.network is None:
             return None
-        config = self.network.config
-        assert isinstance(config, ViTConfig)  # nothing else compiles
+        config = vit_only(self.network.config)
         size = config.img_size * config.img_size * config.in_chans
         return {
             "height": config.img_size,
@@ -122,6 +123,20 @@ class Facts:
             "classes": config.num_classes,
             "order": "row by row from the top left, channels interleaved, one unsigned byte each",
         }
+
+    @cached_property
+    def image_cycles(self) -> int | None:
+        """Cycles from image to image when others are before and behind; None without a network."""
+        if self.program is None:
+            return None
+        found = steady_cycles(self.program.layout.config, self.program.flow, self.program.table)
+        assert found is not None  # the table was replayed before
+        return round(found)
+
+    @cached_property
+    def latency_cycles(self) -> int | None:
+        """Cycles of an image by itself, from the start of its run to its last logit; None without a network."""
+        return None if self.program is None else self.program.cycles(1).total
 
     @property
     def sha256(self) -> str:

@@ -18,9 +18,10 @@ from ..network.file import network_hash
 from ..network.network import IntNetwork
 from .array import replay
 from .edge_words import edge_words, network_settings
-from .layout import FlowLayout
+from .layout import FlowLayout, check_fits
 from .plan import plan_of
 from .replay_state import ANSWERED, EMBEDDED, FINISHED, OPERATIONS, STEPS, Cause, new_state
+from .shipped import table_of
 from .words import Words, flow_words
 
 
@@ -99,6 +100,26 @@ class FlowProgram:
             1 or more.
         """
         return flow_cycles(vit_only(self.network.config), self.flow, self.table, images)
+
+
+def compile_network(network: IntNetwork, flow: FlowConfig, table: SlotTable | None = None) -> FlowProgram:
+    """Return what is loaded into an engine, with the slot table that is shipped for the two, or one that is sought.
+
+    Parameters
+    ----------
+    network : IntNetwork
+    flow : FlowConfig
+    table : SlotTable, optional
+        In place of it.
+
+    Raises
+    ------
+    BivitError
+        When the accelerator does not run this family, the network does not fit the engine, or every table locks up.
+    """
+    config = vit_only(network.config)
+    check_fits(config, network.formats, flow)
+    return FlowProgram(network, flow, table or table_of(config, flow))
 
 
 def flow_cycles(config: ViTConfig, flow: FlowConfig, table: SlotTable, images: int) -> FlowCycles:

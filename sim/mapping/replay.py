@@ -65,6 +65,7 @@ from .replay_state import (
     OPERATIONS,
     POPPED,
     PUSHED,
+    START,
     TABLED,
     UNKNOWN,
     Plan,
@@ -106,15 +107,23 @@ def _push(state: State, unit: int, kind: int, tile: int, group: int, when: int, 
 
 
 @kernel()
+def _began(state: State, unit: int, start: int) -> None:
+    """Note when the job that was taken last begins, for who looks on."""
+    state.jobs[unit, (state.units[unit, POPPED] - 1) % state.jobs.shape[1], START] = start
+
+
+@kernel()
 def _residual(state: State, plan: Plan) -> bool:
     """Do the next job of ResidualAdd, if there is one, and behind a tile's last one its roots."""
     if state.units[RESIDUAL, POPPED] == state.units[RESIDUAL, PUSHED]:
         return False
-    kind, tile, _, when, last = state.jobs[RESIDUAL, state.units[RESIDUAL, POPPED] % state.jobs.shape[1]]
+    kind, tile, _, when, last, _ = state.jobs[RESIDUAL, state.units[RESIDUAL, POPPED] % state.jobs.shape[1]]
     d, of = plan.durations, tile % plan.tiles
     state.units[RESIDUAL, POPPED] += 1
     groups = plan.streams[OPERATIONS, PROJ] if kind == JOB_LOAD else 1
-    start = max(state.units[RESIDUAL, FREE], when) + (groups - 1) * d.tiles[ADD_NEXT, of]
+    start = max(state.units[RESIDUAL, FREE], when)
+    _began(state, RESIDUAL, start)
+    start += (groups - 1) * d.tiles[ADD_NEXT, of]
     state.units[RESIDUAL, FREE] = start + d.tiles[ADD_NEXT, of]
     if kind != JOB_LOAD:
         _give(state, R_RESIDUAL, start + d.tiles[ADD_READ, of])
@@ -136,7 +145,7 @@ def _sign(state: State, plan: Plan) -> bool:
     """Do the next job of SignNorm."""
     if state.units[SIGN, POPPED] == state.units[SIGN, PUSHED]:
         return False
-    kind, tile, _, when, _ = state.jobs[SIGN, state.units[SIGN, POPPED] % state.jobs.shape[1]]
+    kind, tile, _, when, _, _ = state.jobs[SIGN, state.units[SIGN, POPPED] % state.jobs.shape[1]]
     ring = R_NORM2 if kind == JOB_PROJ else R_NORM1
     room = _room(state, plan, ring)
     if room == UNKNOWN:
@@ -145,6 +154,7 @@ def _sign(state: State, plan: Plan) -> bool:
     state.credits[ring, 0] += 1
     d, of = plan.durations, tile % plan.tiles
     start = max(state.units[SIGN, FREE], when, room + d.credit)
+    _began(state, SIGN, start)
     state.units[SIGN, FREE] = start + d.tiles[SIGN_NEXT, of]
     _give(state, R_STAGING2 if kind == JOB_PROJ else R_STAGING1, start + d.tiles[SIGN_NEXT, of])
     operand = NORM2 if kind == JOB_PROJ else NORM1
@@ -177,12 +187,16 @@ def _head(state: State, plan: Plan) -> bool:
     """Do the next job of HeadNorm, both of its pipelines."""
     if state.units[STATS, POPPED] == state.units[STATS, PUSHED]:
         return False
-    part, tile, _, when, _ = state.jobs[STATS, state.units[STATS, POPPED] % state.jobs.shape[1]]
+    part, tile, group, when, _, _ = state.jobs[STATS, state.units[STATS, POPPED] % state.jobs.shape[1]]
     state.units[STATS, POPPED] += 1
     d, of = plan.durations, tile % plan.tiles
     start = max(state.units[STATS, FREE], when)
+    _began(state, STATS, start)
     state.units[STATS, FREE] = start + d.tiles[HEAD_NEXT, of]
     apply = max(state.units[APPLY, FREE], start + d.tiles[HEAD_ROOTED, of] + d.root_apply)
+    _push(state, APPLY, part, tile, group, apply, 1)
+    state.units[APPLY, POPPED] += 1
+    _began(state, APPLY, apply)
     state.units[APPLY, FREE] = apply + d.tiles[APPLY_NEXT, of]
     _give(state, R_HEAD, apply + d.tiles[APPLY_NEXT, of])
     write = d.key_write if part == KEY else d.query_write
@@ -195,10 +209,11 @@ def _sum(state: State, plan: Plan) -> bool:
     """Do the next job of the sums of Exp."""
     if state.units[SUM, POPPED] == state.units[SUM, PUSHED]:
         return False
-    head, tile, _, when, _ = state.jobs[SUM, state.units[SUM, POPPED] % state.jobs.shape[1]]
+    head, tile, _, when, _, _ = state.jobs[SUM, state.units[SUM, POPPED] % state.jobs.shape[1]]
     state.units[SUM, POPPED] += 1
     d, of = plan.durations, tile % plan.tiles
     start = max(state.units[SUM, FREE], when)
+    _began(state, SUM, start)
     state.units[SUM, FREE] = start + d.tiles[SUM_NEXT, of]
     _push(state, COMPARE, head, tile, 0, start + d.tiles[SUM_COUNTED, of], 1)
     return True
@@ -209,7 +224,7 @@ def _compare(state: State, plan: Plan) -> bool:
     """Do the next job of the comparison, where there is room for its bits."""
     if state.units[COMPARE, POPPED] == state.units[COMPARE, PUSHED]:
         return False
-    head, tile, _, when, _ = state.jobs[COMPARE, state.units[COMPARE, POPPED] % state.jobs.shape[1]]
+    head, tile, _, when, _, _ = state.jobs[COMPARE, state.units[COMPARE, POPPED] % state.jobs.shape[1]]
     room = _room(state, plan, R_ATTENTION)
     if room == UNKNOWN:
         return False
@@ -217,6 +232,7 @@ def _compare(state: State, plan: Plan) -> bool:
     state.credits[R_ATTENTION, 0] += 1
     d, of = plan.durations, tile % plan.tiles
     start = max(state.units[COMPARE, FREE], when, room + d.credit)
+    _began(state, COMPARE, start)
     state.units[COMPARE, FREE] = start + d.tiles[COMPARE_NEXT, of]
     _give(state, R_SCORE, start + d.tiles[SCORE_FREE, of])
     full = start + d.tiles[ATTENTION_FULL, of]
@@ -231,13 +247,14 @@ def _tables(state: State, plan: Plan) -> bool:
     """Load the next turn's tables of Exp."""
     if state.units[TABLES, POPPED] == state.units[TABLES, PUSHED]:
         return False
-    _, turn, _, when, _ = state.jobs[TABLES, state.units[TABLES, POPPED] % state.jobs.shape[1]]
+    _, turn, _, when, _, _ = state.jobs[TABLES, state.units[TABLES, POPPED] % state.jobs.shape[1]]
     room = _room(state, plan, R_TABLES)
     if room == UNKNOWN:
         return False
     state.units[TABLES, POPPED] += 1
     state.credits[R_TABLES, 0] += 1
     start = max(state.units[TABLES, FREE], when, room + VISIBLE)
+    _began(state, TABLES, start)
     state.units[TABLES, FREE] = start + plan.table_words + 1
     state.turns[turn % state.turns.shape[0], TABLED] = start + plan.table_words + plan.durations.tables
     return True

@@ -226,8 +226,8 @@ class State(NamedTuple):
         When a stream's registers have what its turn works on.
     needs : [11]
         When what an operation waits for is there, by `Cause`.
-    jobs : [8, depth, 5]
-        Queues of the units: kind or head, tile, group, time, whether it is the last.
+    jobs : [8, depth, 6]
+        Queues of the units: kind or head, tile, group, time, whether it is the last; when it began.
     units : [8, 3]
         When each unit can begin its next job; jobs that came, jobs that were done.
     images : [3, images]
@@ -253,6 +253,8 @@ class State(NamedTuple):
     stalls: Any
 
 
+#: Where a job says when it began.
+START = 5
 #: Rows of `Plan.streams`; columns of `State.turns`, `State.units` and `State.images`, and places of `State.clock`.
 OPERATIONS, STEPS, LAG = range(3)
 IMAGE, BLOCK, DECIDED, TABLED, COUNTED = range(5)
@@ -261,12 +263,14 @@ FINISHED, EMBEDDED, ANSWERED = range(3)
 NOW, SUMS_END, BITS_END, TAKEN, STALLS = range(5)
 
 
-def new_state(plan: Plan) -> State:
+def new_state(plan: Plan, depth: int = _DEPTH) -> State:
     """Return the state before the first slot.
 
     Parameters
     ----------
     plan : Plan
+    depth : int
+        Jobs, slots and tiles that are kept.
     """
 
     def filled(value: int, *shape: int) -> Any:
@@ -275,16 +279,16 @@ def new_state(plan: Plan) -> State:
     clock = filled(0, STALLS + len(Cause))
     clock[NOW] = plan.begin
     clock[SUMS_END] = clock[BITS_END] = -_DEPTH
-    turns = filled(UNKNOWN, _DEPTH, COUNTED + 6)
+    turns = filled(UNKNOWN, depth, COUNTED + 6)
     turns[:, COUNTED::2] = 0
     return State(
-        given=filled(UNKNOWN, len(Ring), _DEPTH),
+        given=filled(UNKNOWN, len(Ring), depth),
         credits=filled(0, len(Ring), 2),
-        tiles=filled(UNKNOWN, _DEPTH, len(Ready) + plan.heads),
+        tiles=filled(UNKNOWN, depth, len(Ready) + plan.heads),
         turns=turns,
         streams=filled(0, len(Stream)),
         needs=filled(0, len(Cause)),
-        jobs=filled(0, len(Unit), _DEPTH, 5),
+        jobs=filled(0, len(Unit), depth, 6),
         units=filled(0, len(Unit), 3),
         images=filled(UNKNOWN, 3, plan.images),
         edge=edge_state(plan.edge, plan.images),

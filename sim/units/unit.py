@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from ..engine.commands import Command
 from ..engine.config import EngineConfig
 from ..engine.pipeline import Product
+from ..engine.probe import Probe as Probe
 from ..engine.timing import Activity
 from ..engine.words import LoadMemory, Memory
 from .uses import Extent, Uses
@@ -16,35 +17,6 @@ from .written import Written
 
 #: Method of a unit that says what one of its commands does.
 Timings = Mapping[type[Command], Callable[[Any], Activity]]
-
-
-@dataclass(frozen=True)
-class Probe:
-    """One observed write port.
-
-    Parameters
-    ----------
-    name : str
-        As in `sim.program.expected.Writes`.
-    enable : str
-        Signal that is high when a write happens.
-    keys : tuple of str
-        Address signals.
-    data : str
-        Data signal.
-    elements, bits : int
-        Elements in `data` and bits of each, the first least significant.
-    signed : bool
-        Whether elements are two's complement.
-    """
-
-    name: str
-    enable: str
-    keys: tuple[str, ...]
-    data: str
-    elements: int
-    bits: int
-    signed: bool
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+from engines import tiny_flow
 from program import assert_refused, invoke
-from shapes import TINY, tiny_engine
+from shapes import TINY
 
 from bivit.sim.engine.loadstream import parse_stream
+from bivit.sim.flow.machine import FlowMachine
 from bivit.sim.network.file import save_network
 from bivit.sim.network.random import random_network
 
@@ -24,9 +27,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def verilog(engine: object, contents: object = None) -> str:
         return f"module bivit_engine ();\nendmodule\n// {contents}\n"
 
-    monkeypatch.setattr("bivit.hw.folder.generate.engine_verilog", verilog)
+    monkeypatch.setattr("bivit.hw.folder.generate.flow_verilog", verilog)
     save_network(NETWORK, tmp_path / "net")
-    (tmp_path / "engine.json").write_text(json.dumps(tiny_engine().to_dict()))
+    (tmp_path / "engine.json").write_text(json.dumps(asdict(tiny_flow())))
     images = np.random.default_rng(0).integers(0, 256, (30, 4, 4), dtype=np.uint8)
     np.savez(tmp_path / "images.npz", images=images, labels=np.tile([0, 1, 2], 10))
     return tmp_path
@@ -68,9 +71,9 @@ def test_without_images_there_are_no_benches(folder: Path, monkeypatch: pytest.M
 
 def test_an_embedded_network_is_the_one_of_the_load_stream(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result, manifest = generated(folder, monkeypatch, "--embed", "--aresetn", "--clock-mhz", "250")
-    words = parse_stream(tiny_engine(), Path(folder / result["load_stream"]).read_bytes())
+    words = parse_stream(FlowMachine(tiny_flow()), Path(folder / result["load_stream"]).read_bytes())
     contents = (folder / "out" / "bivit_engine.v").read_text().partition("// ")[2]
-    assert str(words["program"][0][:3])[:-1] in contents
+    assert str(words["slots"][0][:3])[:-1] in contents
     assert (manifest["top"], manifest["network"]["embedded"]) == ("bivit_engine_aresetn", True)
     assert manifest["clock_mhz"] == 250
     assert "period 4.000" in (folder / "out" / "constraints" / "clock.xdc").read_text()

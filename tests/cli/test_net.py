@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import csv
 import json
-import re
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+from engines import tiny_flow
 from program import assert_refused, bivit, invoke
-from shapes import TINY, tiny_engine
+from shapes import TINY
 
 from bivit.sim.engine.loadstream import parse_stream
-from bivit.sim.engine.presets import ENGINES
+from bivit.sim.flow.machine import FlowMachine
 from bivit.sim.flow.presets import FLOW_ENGINES
-from bivit.sim.mapping.program import flow_cycles
+from bivit.sim.mapping.cycles import estimate_cycles
+from bivit.sim.mapping.program import compile_network, flow_cycles
 from bivit.sim.mapping.shipped import steady_cycles, table_of
 from bivit.sim.network.file import load_network, network_hash, save_network
-from bivit.sim.network.formats import Formats
 from bivit.sim.network.presets import PRESETS, preset, vit_preset
 from bivit.sim.network.random import random_network
-from bivit.sim.program.compiler import compile_network, compile_program
-from bivit.sim.program.cycles import estimate_cycles, useful_macs
 from bivit.sim.reference.run import run_reference
 
 
@@ -35,15 +31,14 @@ def run_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str | 
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize(("name", "target"), [("digits", "Pynq Z2"), ("deit_tiny", "zcu102"), ("cifar", "VCK190")])
-def test_a_preset_is_estimated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, target: str) -> None:
-    result = run_json(tmp_path, monkeypatch, "estimate", name, "--target", target)
-    assert (result["network"], result["weights"], result["seed"]) == (name, "random", 0)
-    program = compile_program(vit_preset(name), Formats(), ENGINES[result["engine"]])
-    assert result["cycles"] == estimate_cycles(program, 1).cycles
-    assert result["interval_cycles"] == program.image_cycles
+@pytest.mark.parametrize("target", ["Pynq Z2", "zcu102"])
+def test_a_preset_is_estimated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
+    result = run_json(tmp_path, monkeypatch, "estimate", "digits", "--target", target)
+    assert (result["network"], result["weights"], result["seed"]) == ("digits", "random", 0)
+    flow, config = FLOW_ENGINES[result["engine"]], vit_preset("digits")
+    assert result["cycles"] == flow_cycles(config, flow, table_of(config, flow), 1).total
     # The weights do not count, and a file of the same shape gives the same.
-    save_network(random_network(preset(name), seed=7), tmp_path / "net")
+    save_network(random_network(preset("digits"), seed=7), tmp_path / "net")
     of_file = run_json(tmp_path, monkeypatch, "estimate", "net", "--target", target)
     assert of_file.pop("weights") == "net"
     assert {key: value for key, value in result.items() if key not in ("network", "weights", "seed")} == {
@@ -51,45 +46,26 @@ def test_a_preset_is_estimated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     }
 
 
-def test_a_dataflow_engine_is_estimated_without_its_resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = run_json(tmp_path, monkeypatch, "estimate", "digits", "--engine", "sim", "--clock", "100")
-    config, flow = vit_preset("digits"), FLOW_ENGINES["sim"]
-    table = table_of(config, flow)
-    assert result["cycles"] == flow_cycles(config, flow, table, 1).total
-    interval = steady_cycles(config, flow, table)
-    assert result["interval_cycles"] == round(interval)
-    assert result["images_per_s"] == pytest.approx(100e6 / round(interval))
-    assert result["array_utilisation"] == pytest.approx(useful_macs(config) / (interval * 4 * 16 * 64))
-    assert (result["fits"], result["resources"], result["units"]) == (None, [], [])
-    # The same from a file.
-    (tmp_path / "flow.json").write_text(json.dumps(asdict(flow)))
-    of_file = run_json(tmp_path, monkeypatch, "estimate", "digits", "--engine", "flow.json", "--clock", "100")
-    assert of_file == {**result, "engine": "flow.json"}
+@pytest.mark.parametrize("command", [["estimate"], ["cosim"], ["generate", "--net"]])
+def test_what_is_no_engine_is_refused_with_what_is_allowed(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(engine: str) -> str:
+        done = invoke(*command, "digits", "--engine", engine, cwd=tmp_path, monkeypatch=monkeypatch)
+        return assert_refused(done, "engine") or done.stderr
 
-
-def test_what_takes_no_dataflow_engine_says_what_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for command in (["generate"], ["synth"]):
-        done = invoke(*command, "--engine", "zcu102", "--json", cwd=tmp_path, monkeypatch=monkeypatch)
-        assert_refused(done, "zcu102 is a dataflow engine, which only `bivit cosim` and `bivit estimate` take yet")
-    done = invoke("estimate", "cifar", "--engine", "zcu101", cwd=tmp_path, monkeypatch=monkeypatch)
-    assert_refused(done, "there is no engine 'zcu101'")
-    assert "dataflow engines are sim, zcu102, latency" in done.stderr
+    for name in ("digits", "deit_tiny_6x32", "zcu101"):
+        assert f"there is no engine '{name}': neither a file nor one of the names sim, zcu102, latency" in refused(name)
     values = asdict(FLOW_ENGINES["sim"])
     (tmp_path / "flow.json").write_text(json.dumps(values | {"drain_rows": 9}))
-    done = invoke("estimate", "digits", "--engine", "flow.json", cwd=tmp_path, monkeypatch=monkeypatch)
-    assert_refused(done, "drain_rows must be 1 to rows (4), got 9")
+    assert "drain_rows must be 1 to rows (4), got 9" in refused("flow.json")
+    (tmp_path / "flat.json").write_text(json.dumps(values["engine"]))
+    assert "flat.json has `rows` at its top, where a table `engine` must stand" in refused("flat.json")
 
 
-def test_an_estimate_of_a_preset_needs_no_weights_and_no_kernels() -> None:
-    script = (
-        "import sys; from bivit.cli.main import app; app(sys.argv[1:], standalone_mode=False); "
-        "assert not {'torch', 'numba', 'amaranth', 'sklearn', 'onnx'} & set(sys.modules)"
-    )
-    command = [sys.executable, "-c", script, "estimate", "deit_tiny", "--target", "zcu102"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "random" in done.stdout
-    assert re.search(r"takes BRAM 12\d %", done.stderr)
+def test_an_engine_that_does_not_hold_the_network_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for command in (["cosim", "deit_small"], ["cosim", "deit_small", "--engine", "latency"]):
+        assert_refused(invoke(*command, cwd=tmp_path, monkeypatch=monkeypatch), "max_embed_dim")
 
 
 @pytest.mark.parametrize("command", [["estimate"], ["cosim"], ["run"], ["judge"], ["ops"], ["generate", "--net"]])
@@ -115,7 +91,7 @@ def test_what_is_no_network_is_refused_the_same_everywhere(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("deit_base", "deit_base: no shipped engine holds this network"),
+        ("deit_base", "deit_base: "),
         ("swin_tiny", "`bivit run` runs every family"),
     ],
 )
@@ -138,27 +114,28 @@ def test_a_preset_goes_before_a_file_of_its_name(tmp_path: Path, monkeypatch: py
 
 def test_the_seed_gives_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "bivit.hw.folder.generate.engine_verilog", lambda engine, contents: "module bivit_engine ();\nendmodule\n"
+        "bivit.hw.folder.generate.flow_verilog", lambda engine, contents: "module bivit_engine ();\nendmodule\n"
     )
-    streams = []
+    streams, flow = [], FLOW_ENGINES["sim"]
     for seed in (0, 5, 5):
         result = run_json(tmp_path, monkeypatch, "generate", "--net", "digits", "--seed", str(seed), "--out", "out")
-        assert (result["weights"], result["seed"], result["engine"]) == ("random", seed, "digits")
+        assert (result["weights"], result["seed"], result["engine"]) == ("random", seed, "sim")
         network = random_network(preset("digits"), seed=seed)
         manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
         assert manifest["network"]["sha256"] == network_hash(network)
-        assert result["image_cycles"] == compile_network(network, ENGINES["digits"]).image_cycles
+        assert result["latency_cycles"] == compile_network(network, flow).cycles(1).total
+        assert result["image_cycles"] == round(steady_cycles(network.config, flow, table_of(network.config, flow)))
         streams.append((tmp_path / result["load_stream"]).read_bytes())
-        parse_stream(ENGINES["digits"], streams[-1])
+        parse_stream(FlowMachine(flow), streams[-1])
     assert streams[0] != streams[1] == streams[2]
 
 
-def test_without_a_network_digits_is_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_sim_is_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "bivit.hw.folder.generate.engine_verilog", lambda engine, contents: "module bivit_engine ();\nendmodule\n"
+        "bivit.hw.folder.generate.flow_verilog", lambda engine, contents: "module bivit_engine ();\nendmodule\n"
     )
     result = run_json(tmp_path, monkeypatch, "generate")
-    assert result["engine"] == "digits"
+    assert result["engine"] == "sim"
     assert "weights" not in result
     assert Path(tmp_path / result["engine_file"]).is_file()
 
@@ -215,19 +192,24 @@ def test_a_preset_is_exported_as_a_graph(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 def test_a_preset_is_co_simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small preset of the test's own: the shipped ones take minutes to build."""
-    (tmp_path / "engine.json").write_text(json.dumps(tiny_engine().to_dict()))
+    """A small preset and engine of the test's own: the named ones take minutes to build."""
+    flow = tiny_flow()
+    (tmp_path / "engine.json").write_text(json.dumps(asdict(flow)))
     monkeypatch.setitem(PRESETS, "tiny", TINY)
-    monkeypatch.setitem(ENGINES, "tiny", tiny_engine())
+    monkeypatch.setitem(FLOW_ENGINES, "sim", flow)
     base = ("cosim", "tiny", "--images", "2", "--seed", "4")
     named = run_json(tmp_path, monkeypatch, *base, "--engine", "engine.json")
     chosen = run_json(tmp_path, monkeypatch, *base)
-    assert (named["engine"], chosen["engine"]) == ("engine.json", "tiny")
+    assert (named["engine"], chosen["engine"]) == ("engine.json", "sim")
+    estimate = estimate_cycles(compile_network(random_network(TINY, seed=4), flow), 2)
     for result in (named, chosen):
         assert (result["weights"], result["seed"], result["data"]) == ("random", 4, "random pixels")
-        assert result["cosim_mismatches"] == 0
-        network = random_network(TINY, seed=4)
-        assert result["cycles_simulated"] == estimate_cycles(compile_network(network, tiny_engine()), 2).cycles
+        assert (result["cosim_mismatches"], result["in_flight"]) == (0, 2)
+        assert (result["cycles_simulated"], result["stalls"]) == (estimate.cycles, estimate.stalls)
+        assert {"build_s", "generate_s", "kcycles_per_s", "array_utilisation"} <= set(result)
+        plain, stalled = result["runs"]
+        assert plain["stalls"] == estimate.stalls
+        assert (plain["cycles_accounted"], stalled["cycles_accounted"]) == (True, True)
     assert {key: value for key, value in named.items() if key.startswith("cycles")} == {
         key: value for key, value in chosen.items() if key.startswith("cycles")
     }

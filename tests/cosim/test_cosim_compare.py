@@ -10,12 +10,11 @@ import pytest
 from amaranth.back import verilog
 from tiny_engine import PORTS, TinyEngine
 
-from bivit.cosim.compare import Comparison, Mismatch
+from bivit.cosim.compare import Comparison, Mismatch, Writes
 from bivit.cosim.monitor import ProbeTrace, ports_of, read_trace
 from bivit.cosim.toolchain import find_simulator
-from bivit.hw.probes import Probe
+from bivit.sim.engine.probe import Probe
 from bivit.sim.errors import BivitError
-from bivit.sim.program.expected import Writes
 
 
 def traced(seen: list[tuple[int, int, int]]) -> tuple[list[Probe], dict[str, ProbeTrace]]:

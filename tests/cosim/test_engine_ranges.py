@@ -4,22 +4,22 @@ import functools
 from dataclasses import replace
 
 import pytest
-from engines import tiny_verilog
+from engines import tiny_case, tiny_flow
 from extremes import extreme_network, tied_network
-from shapes import MODES, TINY, TOKENS, random_images, tiny_engine
+from shapes import MODES, TINY, TOKENS, random_images
 
 from bivit.cosim.register_check import RegisterDifference, compare_registers, expected_registers
 from bivit.cosim.run import run_cosim
 from bivit.cosim.scenario import Outcome
 from bivit.cosim.session import CosimResult
-from bivit.hw.emit import engine_verilog
+from bivit.hw.emit import flow_verilog
 from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.engine.presets import engine_for
 from bivit.sim.engine.registers import BY_NAME, COUNTERS
+from bivit.sim.flow.config import FlowConfig
+from bivit.sim.flow.machine import FlowMachine
 from bivit.sim.network.network import IntNetwork
 from bivit.sim.network.random import random_network
-from bivit.sim.program.compiler import compile_network
-from bivit.sim.program.load_words import load_words
 from bivit.sim.reference.run import run_reference
 
 EXTREMES = [("softmax", "low"), ("all_cheap", "low"), ("softmax", "high"), ("all_cheap", "high")]
@@ -27,8 +27,7 @@ EXTREMES += [(mode, "mixed") for mode in ("softmax", "mean_norm", "tokens", "all
 
 
 def cosim(network: IntNetwork, *, count: int = 2, seed: int = 0) -> CosimResult:
-    images = random_images(network.config, count, seed)
-    return run_cosim(network, tiny_engine(), images, verilog=tiny_verilog(), stall=0.1)
+    return tiny_case(network, random_images(network.config, count, seed)).run(stall=0.1)
 
 
 @pytest.mark.slow
@@ -48,15 +47,23 @@ def test_ties(mode: str) -> None:
     assert result.agrees
 
 
-#: Heads of 24 channels on 16 columns of 8 lanes: two chunks a tile, and groups of which half of the columns count.
-#: Rows of bits of 72, 144 and 66 elements are longer than a word; the last tile has fewer rows than the others.
+#: Heads of 24 channels on 16 columns: groups of which half of the columns count. Rows of bits of 72, 144 and 65
+#: elements are longer than a word; the last tile has fewer rows than the others.
 WIDE = replace(TOKENS, img_size=16, in_chans=1, embed_dim=72, num_heads=3, depth=2, num_classes=19, dist_token=False)
-WIDE_ENGINE = engine_for(WIDE, rows=2, columns=16, lanes=8, dense_lanes=16, program_words=4096, pixel_bytes=4)
+WIDE_ENGINE = FlowConfig(
+    engine=engine_for(WIDE, rows=2, columns=16, lanes=8, dense_lanes=16, program_words=4096, pixel_bytes=1),
+    drain_rows=2,
+    norm_lanes=8,
+    head_norm_lanes=16,
+    softmax_lanes=32,
+    value_rows=2,
+    dense_patches=3,
+)
 
 
 @functools.cache
 def wide_verilog() -> str:
-    return engine_verilog(WIDE_ENGINE)
+    return flow_verilog(WIDE_ENGINE)
 
 
 @pytest.mark.slow
@@ -65,7 +72,7 @@ def wide_verilog() -> str:
     [{}, {"attn_mode": "score", "qk_mode": "threshold"}, {"norm_mode": "mean", "class_token": False, "pool": "mean"}],
 )
 def test_chunks_words_and_part_groups(changes: dict[str, str]) -> None:
-    """Shapes that the smallest engine does not have: several chunks a tile, several words a product, 65 tokens."""
+    """Shapes that the smallest engine does not have: half groups of columns, several words a product, 65 tokens."""
     network = random_network(replace(WIDE, **changes), seed=2)
     result = run_cosim(network, WIDE_ENGINE, random_images(network.config, 1), verilog=wide_verilog(), stall=0.1)
     assert result.first_mismatch is None
@@ -84,12 +91,12 @@ def test_an_odd_number_of_saturations_is_counted() -> None:
 @pytest.mark.slow
 def test_another_network_in_the_engine_is_named_by_its_register() -> None:
     """A stream with the same numbers and another hash: no tensor differs, and only the register tells."""
-    network, engine = random_network(TINY, seed=5), tiny_engine()
-    words = load_words(network, compile_network(network, engine))
-    right = words["settings"][0][2]
-    words["settings"][0][2] ^= 1
-    images, stream = random_images(TINY, 1), build_stream(engine, words)
-    result = run_cosim(network, engine, images, verilog=tiny_verilog(), stream=stream)
+    case = tiny_case(random_network(TINY, seed=5), random_images(TINY, 1))
+    words = case.program.words
+    right = words["settings"][0][-1]
+    words["settings"][0][-1] ^= 1
+    case.stream = build_stream(case.machine, words)
+    result = case.run()
     assert (result.mismatches, result.registers) == (0, (RegisterDifference("NETWORK", right, right ^ 1),))
     assert not result.agrees
 
@@ -100,7 +107,7 @@ def outcome_of(registers: dict[str, int], irq: int = 1) -> Outcome:
 
 def test_every_register_is_compared() -> None:
     network = random_network(TINY, seed=5)
-    expected = expected_registers(tiny_engine(), network, 3, 5)
+    expected = expected_registers(FlowMachine(tiny_flow()), network, 3, 5)
     assert list(compare_registers(expected, outcome_of(expected))) == []
     for name, value in expected.items():
         for wrong in (value ^ 1, value ^ 1 << 31):
@@ -113,7 +120,7 @@ def test_every_register_is_compared() -> None:
 
 @pytest.mark.parametrize(("name", "bit"), [("STATUS", "irq"), ("CONTROL", "irq_enable")])
 def test_the_interrupt_pin_follows_its_registers(name: str, bit: str) -> None:
-    expected = expected_registers(tiny_engine(), random_network(TINY, seed=5), 1, 0)
+    expected = expected_registers(FlowMachine(tiny_flow()), random_network(TINY, seed=5), 1, 0)
     assert list(compare_registers(expected, outcome_of(expected, irq=0))) == [RegisterDifference("irq", 1, 0)]
     low = expected | {name: expected[name] & ~BY_NAME[name].field(bit).mask}
     assert list(compare_registers(low, outcome_of(low, irq=1))) == [RegisterDifference("irq", 0, 1)]

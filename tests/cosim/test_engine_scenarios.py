@@ -10,9 +10,9 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from engines import tiny_build
+from engines import tiny_build, tiny_flow
 from scenarios import BUSY, EVENTS, IRQ_ENABLE, STOP, Story, random_story
-from shapes import TOKENS, tiny_engine
+from shapes import TOKENS
 
 from bivit.cosim.scenario import Cycles, Outcome, Reset, Start, Wait, Write, play
 from bivit.sim.network.random import random_network
@@ -28,7 +28,7 @@ NETWORKS = [
     ),
     random_network(replace(TOKENS, depth=2, embed_dim=8, num_heads=1, norm_mode="mean", dist_token=False), seed=3),
 ]
-PIXEL_BYTES = tiny_engine().pixel_bytes
+PIXEL_BYTES = tiny_flow().engine.pixel_bytes
 #: Seeds, in simulations of some stories each.
 SEEDS, STORIES = 20, 5
 

@@ -3,53 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
-from typing import Any
 
 import pytest
-from flow_campaign import spread_table
+from engines import tiny_case, tiny_flow, tiny_program
 from shapes import MODES, TINY, TOKENS, random_images
 
-from bivit.cosim.flow.case import FlowCase
-from bivit.cosim.flow.order import Entry, Operation, order
-from bivit.hw.emit import flow_verilog
+from bivit.cosim.order import Entry, Operation, order
+from bivit.cosim.run import Case
 from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.engine.memories import TABLE_BITS
-from bivit.sim.engine.presets import engine_for
-from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.streams import Stream, TileShape
-from bivit.sim.mapping.program import FlowProgram
+from bivit.sim.mapping.plan import first_slot
 from bivit.sim.network.config import ViTConfig
 from bivit.sim.network.random import random_network
 
-#: Holds every mode; heads, channels and tokens fill neither rows nor columns nor words.
-LARGEST = replace(TOKENS, embed_dim=24, num_heads=3, depth=3)
 
-
-class _Middle:
-    """Chooses what is in the middle, for a table that does not depend on chance."""
-
-    @staticmethod
-    def choice(values: tuple[int, ...]) -> int:
-        return values[-1]
-
-
-def engine(**more: Any) -> FlowConfig:
-    array = engine_for(LARGEST, rows=3, columns=8, lanes=8, dense_lanes=8, program_words=64, pixel_bytes=1)
-    widths = {"drain_rows": 2, "norm_lanes": 16, "head_norm_lanes": 8, "softmax_lanes": 16, "dense_patches": 2}
-    return FlowConfig(engine=array, **{**widths, **more})
-
-
-@cache
-def verilog() -> str:
-    return flow_verilog(engine())
-
-
-def case_of(config: ViTConfig, images: int, **more: Any) -> FlowCase:
-    flow = engine()
-    table = spread_table(TileShape(config, flow.engine.rows, flow.engine.columns), _Middle())
-    options = {"verilog": verilog(), "table": table} | more
-    return FlowCase(random_network(config, seed=5), flow, random_images(config, images), **options)
+def case_of(config: ViTConfig, images: int) -> Case:
+    return tiny_case(random_network(config, seed=5), random_images(config, images))
 
 
 @pytest.mark.slow
@@ -60,7 +30,8 @@ def test_every_tensor_cycle_and_stall_is_as_predicted(mode: str) -> None:
     result = case.run(stall=0.0)
     assert (result.mismatches, result.first_mismatch, result.registers, result.violations) == (0, None, (), ())
     assert (result.cycles, result.array_busy) == (case.estimate.cycles, case.estimate.array_busy)
-    assert result.counters == case.cycles.stalls
+    assert result.stalls == case.estimate.stalls
+    assert result.before == first_slot(tiny_flow())
 
 
 @pytest.mark.slow
@@ -71,11 +42,12 @@ def test_stalls_of_the_ports_change_no_tensor(seed: int) -> None:
     result = case.run(stall=0.6, seed=seed)
     assert (result.mismatches, result.first_mismatch, result.registers, result.violations) == (0, None, (), ())
     assert result.cycles > case.estimate.cycles
+    assert result.before == first_slot(tiny_flow())  # every cycle behind it is a step, or a stall with a cause
 
 
-def _places(case: FlowCase) -> dict[str, tuple[str, int, int]]:
+def _places(case: Case) -> dict[str, tuple[str, int, int]]:
     """For each tensor a word that it comes from, and of it a bit whose change is seen: memory, word, bit."""
-    layout, flow = case.program.layout, case.flow
+    layout, flow = case.program.layout, case.engine
     bits, start = flow.engine.formats.residual_bits, flow.engine.acc_bits - 1
     theta = flow.engine.formats.theta_bits - 1
     return {
@@ -99,9 +71,9 @@ def _places(case: FlowCase) -> dict[str, tuple[str, int, int]]:
 def test_a_wrong_parameter_is_found_at_the_tensor_that_it_makes(stall: float) -> None:
     case = case_of(TINY, 3)
     for tensor, (memory, addr, bit) in _places(case).items():
-        words = {name: {first: list(run) for first, run in runs.items()} for name, runs in case.words.items()}
+        words = {name: {first: list(run) for first, run in runs.items()} for name, runs in case.program.words.items()}
         words[memory][0][addr] ^= 1 << bit
-        case.stream = build_stream(case.target, words)
+        case.stream = build_stream(case.machine, words)
         found = case.run(stall=stall).first_mismatch
         assert found is not None, tensor
         assert (found.tensor, found.kind) == (tensor, "value")
@@ -110,8 +82,8 @@ def test_a_wrong_parameter_is_found_at_the_tensor_that_it_makes(stall: float) ->
 @pytest.mark.slow
 def test_a_stall_that_was_not_predicted_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     case = case_of(TINY, 2)
-    stalls = {**case.cycles.stalls, "keys": case.cycles.stalls["keys"] + 1}
-    monkeypatch.setattr(case, "cycles", replace(case.cycles, stalls=stalls))
+    stalls = {**case.estimate.stalls, "keys": case.estimate.stalls["keys"] + 1}
+    monkeypatch.setattr(case, "estimate", replace(case.estimate, stalls=stalls))
     (found,) = case.run(stall=0.0).registers
     assert (found.name, found.expected, found.got) == ("keys", stalls["keys"], stalls["keys"] - 1)
 
@@ -119,9 +91,9 @@ def test_a_stall_that_was_not_predicted_is_found(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("taken", [[], [False, True], [True, False, False, False, True]])
 def test_every_operation_comes_once_and_an_image_in_its_blocks_order(taken: list[bool]) -> None:
     """Whichever lane takes an image."""
-    flow, images = engine(), 4
+    flow, images = tiny_flow(), 4
     shape = TileShape(TINY, flow.engine.rows, flow.engine.columns)
-    program = FlowProgram(random_network(TINY, seed=5), flow, spread_table(shape, _Middle()))
+    program = tiny_program(random_network(TINY, seed=5))
     found = list(order(program, images, taken))
     operations = [one for one in found if isinstance(one, Operation)]
     assert len(set(operations)) == len(operations)

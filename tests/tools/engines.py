@@ -1,34 +1,80 @@
-"""The Verilog of the small engine that tests of whole networks share, so that it is written and built once."""
+"""The small engine that tests of whole networks share, so that it is written and built once."""
+
+from __future__ import annotations
 
 import functools
+from dataclasses import replace
+from typing import Any
 
-from shapes import tiny_engine
+from flow_campaign import spread_table
+from shapes import TOKENS
 
 from bivit.cosim.monitor import BENCH_TOP, bench_top, ports_of
+from bivit.cosim.run import Case
 from bivit.cosim.runner import Build, build
-from bivit.hw.emit import engine_verilog
-from bivit.hw.probes import probes
+from bivit.hw.emit import flow_verilog
+from bivit.hw.probes import STALLS, TURN_PROBE, probes
 from bivit.hw.verilog_top import ENGINE_TOP
 from bivit.sim.engine.loadstream import build_stream
+from bivit.sim.engine.presets import engine_for
+from bivit.sim.flow.config import FlowConfig
+from bivit.sim.flow.machine import FlowMachine
+from bivit.sim.flow.streams import TileShape
+from bivit.sim.flow.table import SlotTable
+from bivit.sim.mapping.program import FlowProgram, compile_network
+from bivit.sim.network.config import ViTConfig
 from bivit.sim.network.network import IntNetwork
-from bivit.sim.program.compiler import compile_network
-from bivit.sim.program.load_words import load_words
+
+#: Holds every mode of `shapes`; heads, channels and tokens fill neither rows nor columns nor words.
+LARGEST = replace(TOKENS, embed_dim=24, num_heads=3, depth=3)
+
+
+class _Middle:
+    """Chooses what is in the middle, for a table that does not depend on chance."""
+
+    @staticmethod
+    def choice(values: tuple[int, ...]) -> int:
+        return values[-1]
+
+
+def tiny_flow(**more: Any) -> FlowConfig:
+    """An engine that runs all of `shapes.MODES`."""
+    array = engine_for(LARGEST, rows=3, columns=8, lanes=8, dense_lanes=8, program_words=64, pixel_bytes=1)
+    widths = {"drain_rows": 2, "norm_lanes": 16, "head_norm_lanes": 8, "softmax_lanes": 16, "dense_patches": 2}
+    return FlowConfig(engine=array, **{**widths, **more})
+
+
+@functools.cache
+def tiny_table(config: ViTConfig) -> SlotTable:
+    """A table of a network on it, found without a search."""
+    engine = tiny_flow().engine
+    return spread_table(TileShape(config, engine.rows, engine.columns), _Middle())
 
 
 @functools.cache
 def tiny_verilog() -> str:
-    """Verilog of `shapes.tiny_engine`."""
-    return engine_verilog(tiny_engine())
+    """Its Verilog."""
+    return flow_verilog(tiny_flow())
 
 
 def tiny_build() -> Build:
-    """Its simulation under Verilator."""
-    text = tiny_verilog()
-    sources = {f"{BENCH_TOP}.sv": bench_top(ENGINE_TOP, ports_of(text, ENGINE_TOP), probes(tiny_engine()))}
-    return build(sources | {f"{ENGINE_TOP}.v": text}, BENCH_TOP, simulator="verilator")
+    """Its simulation under Verilator, as co-simulation builds it."""
+    text, flow = tiny_verilog(), tiny_flow()
+    top = bench_top(ENGINE_TOP, ports_of(text, ENGINE_TOP), [*probes(flow), TURN_PROBE, STALLS])
+    return build({f"{BENCH_TOP}.sv": top, f"{ENGINE_TOP}.v": text}, BENCH_TOP, simulator="verilator")
+
+
+def tiny_case(network: IntNetwork, images: Any, **more: Any) -> Case:
+    """A co-simulation of a network on it."""
+    options = {"verilog": tiny_verilog(), "table": tiny_table(network.config)} | more
+    return Case(network, tiny_flow(), images, **options)
+
+
+def tiny_program(network: IntNetwork) -> FlowProgram:
+    """What is loaded for a network."""
+    return compile_network(network, tiny_flow(), tiny_table(network.config))
 
 
 def stream_of(network: IntNetwork) -> bytes:
-    """The load stream of a network for `shapes.tiny_engine`."""
-    engine = tiny_engine()
-    return build_stream(engine, load_words(network, compile_network(network, engine)))
+    """The load stream of a network."""
+    return build_stream(FlowMachine(tiny_flow()), tiny_program(network).words)

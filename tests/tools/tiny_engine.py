@@ -18,10 +18,11 @@ from bivit.hw.loader import Loader
 from bivit.hw.parts.memory import LoadableMemory, WordMemory
 from bivit.hw.parts.stream import axis_signals
 from bivit.hw.registers import AXI_LITE, Registers
-from bivit.sim.engine.config import EngineConfig
-from bivit.sim.engine.presets import ENGINES
+from bivit.sim.engine.target import Target
+from bivit.sim.flow.machine import FlowMachine
+from bivit.sim.flow.presets import FLOW_ENGINES
 
-ENGINE = ENGINES["digits"]
+ENGINE = FlowMachine(FLOW_ENGINES["sim"])
 IMAGE_BEATS = 4
 CLASSES = 3
 MAX_IMAGES = 128
@@ -84,7 +85,7 @@ def tiny_logits(table: list[int], images: NDArray[np.uint8]) -> NDArray[np.int64
 class TinyEngine(wiring.Component):
     """Loader, registers, and a datapath of one adder."""
 
-    def __init__(self, engine: EngineConfig = ENGINE):
+    def __init__(self, engine: Target = ENGINE):
         self.engine = engine
         super().__init__(PORTS)
 

@@ -7,25 +7,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benches import alone, flip, run_bench
-from shapes import TINY, tiny_engine
+from engines import tiny_flow
+from shapes import TINY
 from simulators import FASTEST_BUILD, NEEDS_ICARUS
 
 from bivit.hw.folder.generate import generate
+from bivit.sim.mapping.program import compile_network
 from bivit.sim.network.random import random_network
 
 NETWORK = random_network(TINY, seed=4)
 IMAGES = np.random.default_rng(5).integers(0, 256, (1, 4, 4, 1), dtype=np.uint8)
 SIMULATORS = ["verilator", pytest.param("icarus", marks=NEEDS_ICARUS)]
-PASSED = "PASS: 1 images, 3 logits, 2197 cycles"
+CYCLES = str(compile_network(NETWORK, tiny_flow()).cycles(1).total)
+PASSED = f"PASS: 1 images, 3 logits, {CYCLES} cycles"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("simulator", SIMULATORS)
 def test_a_bench_passes_and_finds_every_wrong_bit(simulator: str, tmp_path: Path) -> None:
-    generate(tiny_engine(), NETWORK, tmp_path / "made", images=IMAGES)
+    generate(tiny_flow(), NETWORK, tmp_path / "made", images=IMAGES)
     folder = alone(tmp_path / "made", tmp_path / "alone")
     assert run_bench(folder, simulator) == (0, PASSED)
-    cycles = (folder / "golden" / "expected.txt").read_bytes().index(b"2197")
+    cycles = (folder / "golden" / "expected.txt").read_bytes().index(CYCLES.encode())
     faults = [
         ("golden/logits.bin", 4, "FAIL: image 0, class 1: the logit is"),
         ("network.bin", 1000, "FAIL: network.bin is refused, ERROR is 6"),
@@ -48,7 +51,7 @@ def test_a_bench_passes_and_finds_every_wrong_bit(simulator: str, tmp_path: Path
 @pytest.mark.slow
 def test_an_embedded_network_needs_no_load_stream(tmp_path: Path) -> None:
     """Behind the other top module, with which the bench is written for `aclk` and `aresetn`."""
-    generate(tiny_engine(), NETWORK, tmp_path / "made", images=IMAGES, embed=True, aresetn=True)
+    generate(tiny_flow(), NETWORK, tmp_path / "made", images=IMAGES, embed=True, aresetn=True)
     folder = alone(tmp_path / "made", tmp_path / "alone")
     (folder / "network.bin").unlink()
     assert run_bench(folder, FASTEST_BUILD) == (0, PASSED)

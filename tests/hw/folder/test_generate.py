@@ -11,20 +11,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from shapes import TOKENS, tiny_engine
+from engines import tiny_flow
+from shapes import TOKENS
 
 from bivit import __version__
-from bivit.hw.emit import engine_verilog
+from bivit.hw.emit import flow_verilog
 from bivit.hw.folder.generate import Generated, generate
 from bivit.hw.folder.pages import TEXTS
 from bivit.hw.verilog_top import ENGINE_TOP
 from bivit.sim.engine.loadstream import parse_stream
-from bivit.sim.engine.presets import engine_from_dict
 from bivit.sim.engine.registers import REGISTERS
 from bivit.sim.errors import BivitError
+from bivit.sim.flow.machine import FlowMachine
+from bivit.sim.flow.named import engine_from_dict
+from bivit.sim.mapping.cycles import estimate_cycles
+from bivit.sim.mapping.program import compile_network
 from bivit.sim.network.random import random_network
-from bivit.sim.program.compiler import compile_network
-from bivit.sim.program.cycles import estimate_cycles
 from bivit.sim.reference.run import run_reference
 from helpers import ROOT
 
@@ -36,7 +38,7 @@ STUB = f"module {ENGINE_TOP} ();\nendmodule\n"
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No Verilog is converted."""
-    monkeypatch.setattr("bivit.hw.folder.generate.engine_verilog", lambda engine, contents=None: STUB)
+    monkeypatch.setattr("bivit.hw.folder.generate.flow_verilog", lambda engine, contents=None: STUB)
 
 
 def files_of(folder: Path) -> list[str]:
@@ -44,22 +46,23 @@ def files_of(folder: Path) -> list[str]:
 
 
 def test_files_agree(tmp_path: Path) -> None:
-    engine = tiny_engine()
+    engine = tiny_flow()
+    machine = FlowMachine(engine)
     made = generate(engine, NETWORK, tmp_path / "out", images=IMAGES)
     text = made.verilog.read_text()
     manifest = json.loads(made.manifest.read_text())
-    assert text == engine_verilog(engine)
+    assert text == flow_verilog(engine)
     assert manifest["verilog_sha256"] == hashlib.sha256(text.encode()).hexdigest()
     assert engine_from_dict(json.loads(made.engine.read_text())) == engine
-    assert manifest["fingerprint"] == f"{engine.fingerprint():016x}"
+    assert manifest["fingerprint"] == f"{machine.fingerprint():016x}"
     header = re.search(rf"^module {ENGINE_TOP} ?\((.*?)^\);", text, re.M | re.S)
     assert header is not None
     assert [port["name"] for port in manifest["ports"]] == re.findall(
         r"^  (?:in|out)put .*?(\w+)(?: = .*)?,?$", header[1], re.M
     )
     assert made.load_stream is not None
-    words = parse_stream(engine, made.load_stream.read_bytes())
-    assert set(words) == set(engine.load_memories)
+    words = parse_stream(machine, made.load_stream.read_bytes())
+    assert set(words) == set(machine.load_memories)
     assert "0x" in (tmp_path / "out" / "registers.md").read_text()
     assert "#define BIVIT_" in (tmp_path / "out" / "bivit_registers.h").read_text()
 
@@ -73,10 +76,10 @@ def test_every_file_is_described_and_hashed(
     with_network: bool, with_images: bool, options: dict[str, bool], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    generate(tiny_engine(), NETWORK if with_network else None, out, images=IMAGES if with_images else None, **options)
+    generate(tiny_flow(), NETWORK if with_network else None, out, images=IMAGES if with_images else None, **options)
     files = files_of(out)
     manifest, readme = json.loads((out / "manifest.json").read_text()), (out / "README.md").read_text()
-    assert manifest["version"] == 2
+    assert manifest["version"] == 3
     assert [row["path"] for row in manifest["files"]] == [name for name in files if name != "manifest.json"]
     for row in manifest["files"]:
         data = (out / row["path"]).read_bytes()
@@ -91,7 +94,7 @@ def test_every_file_is_described_and_hashed(
 
 @pytest.mark.usefixtures("quick")
 def test_every_kind_of_file_is_written_by_some_folder(tmp_path: Path) -> None:
-    generate(tiny_engine(), NETWORK, tmp_path / "out", images=IMAGES, aresetn=True)
+    generate(tiny_flow(), NETWORK, tmp_path / "out", images=IMAGES, aresetn=True)
     assert files_of(tmp_path / "out") == sorted(TEXTS)
 
 
@@ -99,7 +102,7 @@ def test_every_kind_of_file_is_written_by_some_folder(tmp_path: Path) -> None:
 def test_the_same_folder_again(tmp_path: Path) -> None:
     found = []
     for name in ("one", "two"):
-        generate(tiny_engine(), NETWORK, tmp_path / name, images=IMAGES, aresetn=True)
+        generate(tiny_flow(), NETWORK, tmp_path / name, images=IMAGES, aresetn=True)
         found.append({file: (tmp_path / name / file).read_bytes() for file in files_of(tmp_path / name)})
     assert found[0] == found[1]
 
@@ -107,7 +110,7 @@ def test_the_same_folder_again(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("quick")
 def test_ports_of_the_manifest(tmp_path: Path) -> None:
     for aresetn, clock, reset in ((False, "clk", "rst"), (True, "aclk", "aresetn")):
-        generate(tiny_engine(), None, tmp_path / "out", aresetn=aresetn)
+        generate(tiny_flow(), None, tmp_path / "out", aresetn=aresetn)
         manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
         ports = {port["name"]: port for port in manifest["ports"]}
         assert list(ports)[:2] == [clock, reset]
@@ -115,7 +118,7 @@ def test_ports_of_the_manifest(tmp_path: Path) -> None:
         assert ports["s_axis_pixels_tdata"] == {
             "name": "s_axis_pixels_tdata",
             "direction": "input",
-            "bits": 32,
+            "bits": 8,
             "signal": "TDATA",
             "interface": "s_axis_pixels",
             "protocol": "AXI4-Stream",
@@ -128,45 +131,50 @@ def test_ports_of_the_manifest(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_golden_vectors_are_those_of_the_reference(tmp_path: Path) -> None:
-    generate(tiny_engine(), NETWORK, tmp_path / "out", images=IMAGES, data="noise")
+    generate(tiny_flow(), NETWORK, tmp_path / "out", images=IMAGES, data="noise")
     golden, reference = tmp_path / "out" / "golden", run_reference(NETWORK, IMAGES)
     assert (golden / "pixels.bin").read_bytes() == IMAGES.tobytes()
     logits = np.frombuffer((golden / "logits.bin").read_bytes(), "<i4").reshape(2, 11)
     assert np.array_equal(logits, reference.logits)
     numbers = dict(line.split() for line in (golden / "expected.txt").read_text().splitlines())
-    estimate = estimate_cycles(compile_network(NETWORK, tiny_engine()), 2)
+    estimate = estimate_cycles(compile_network(NETWORK, tiny_flow()), 2)
     assert numbers == {
         "images": "2",
         "image_bytes": "72",
         "classes": "11",
         "cycles": str(estimate.cycles),
-        "stall_pixels": str(estimate.stall_pixels),
+        "array_busy": str(estimate.array_busy),
         "saturations": str(reference.saturations),
     }
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["golden"] == {"data": "noise"} | {name: int(value) for name, value in numbers.items()}
     image = manifest["network"]["image"]
-    assert (image["height"], image["width"], image["channels"], image["bytes"], image["beats"]) == (6, 6, 2, 72, 18)
+    assert (image["height"], image["width"], image["channels"], image["bytes"], image["beats"]) == (6, 6, 2, 72, 72)
 
 
 @pytest.mark.usefixtures("quick")
 def test_the_readme_names_what_a_host_writes(tmp_path: Path) -> None:
-    made = generate(tiny_engine(), NETWORK, tmp_path / "out", images=IMAGES)
+    made = generate(tiny_flow(), NETWORK, tmp_path / "out", images=IMAGES)
     text = made.readme.read_text()
     for name in ("ID", "LOADS_OK", "IMAGES", "CONTROL", "STATUS", "DONE", "ERROR"):
         (offset,) = (register.offset for register in REGISTERS if register.name == name)
         assert re.search(rf"{name} \(0x{offset:02x}", text), name
-    for word in (__version__, f"{tiny_engine().fingerprint():016x}", "72 bytes in 18 beats of 4", "active high"):
+    for word in (
+        __version__,
+        f"{FlowMachine(tiny_flow()).fingerprint():016x}",
+        "72 bytes in 72 beats of 1",
+        "active high",
+    ):
         assert word in text
     assert "{{" not in text
     assert "make -C bench/icarus" in text
-    without = generate(tiny_engine(), NETWORK, tmp_path / "none").readme.read_text()
+    without = generate(tiny_flow(), NETWORK, tmp_path / "none").readme.read_text()
     assert "bench/" not in without
 
 
 @pytest.mark.usefixtures("quick")
 def test_packaging_names_files_that_are_there(tmp_path: Path) -> None:
-    generate(tiny_engine(), NETWORK, tmp_path / "out", images=IMAGES, aresetn=True, clock_mhz=125)
+    generate(tiny_flow(), NETWORK, tmp_path / "out", images=IMAGES, aresetn=True, clock_mhz=125)
     core = yaml.safe_load((tmp_path / "out" / f"{ENGINE_TOP}.core").read_text().removeprefix("CAPI=2:\n"))
     named = [
         file if isinstance(file, str) else next(iter(file))
@@ -192,7 +200,7 @@ def test_packaging_names_files_that_are_there(tmp_path: Path) -> None:
 def test_the_register_map_as_systemrdl_is_the_register_map(tmp_path: Path) -> None:
     from systemrdl import RDLCompiler
 
-    generate(tiny_engine(), None, tmp_path / "out")
+    generate(tiny_flow(), None, tmp_path / "out")
     compiler = RDLCompiler()
     compiler.compile_file(str(tmp_path / "out" / "registers.rdl"))
     found = {
@@ -224,21 +232,21 @@ def test_the_register_map_as_systemrdl_is_the_register_map(tmp_path: Path) -> No
 )
 def test_bad_input_writes_nothing(network: object, options: dict[str, object], message: str, tmp_path: Path) -> None:
     with pytest.raises(BivitError, match=message):
-        generate(tiny_engine(), network, tmp_path / "out", **options)
+        generate(tiny_flow(), network, tmp_path / "out", **options)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_refuses_a_folder_that_it_did_not_make(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep me")
     with pytest.raises(BivitError, match="was not generated by bivit"):
-        generate(tiny_engine(), None, tmp_path)
+        generate(tiny_flow(), None, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 @pytest.mark.usefixtures("quick")
 def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
-    generate(tiny_engine(), None, out)
+    generate(tiny_flow(), None, out)
     before = sorted(out.iterdir())
 
     def fail(*values: object) -> None:
@@ -246,7 +254,7 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr("bivit.hw.folder.generate.manifest", fail)
     with pytest.raises(KeyboardInterrupt):
-        generate(tiny_engine(), NETWORK, out, images=IMAGES)
+        generate(tiny_flow(), NETWORK, out, images=IMAGES)
     assert sorted(out.iterdir()) == before
     assert list(tmp_path.iterdir()) == [out]
 
@@ -258,7 +266,7 @@ def test_templates_are_installed_with_the_package() -> None:
 
 
 def test_generated_says_where_everything_is(tmp_path: Path, quick: None) -> None:
-    made = generate(tiny_engine(), None, tmp_path / "out")
+    made = generate(tiny_flow(), None, tmp_path / "out")
     assert made == Generated(
         verilog=tmp_path / "out" / f"{ENGINE_TOP}.v",
         manifest=tmp_path / "out" / "manifest.json",
@@ -266,4 +274,6 @@ def test_generated_says_where_everything_is(tmp_path: Path, quick: None) -> None
         load_stream=None,
         program=None,
         readme=tmp_path / "out" / "README.md",
+        image_cycles=None,
+        latency_cycles=None,
     )

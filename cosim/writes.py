@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...sim.engine.words import WORD
-from ...sim.flow.edge import EdgeUnit
-from ...sim.flow.head_norm import HeadNormUnit
-from ...sim.flow.lane_unit import LaneUnit
-from ...sim.flow.operation import Operands, RowMemory, Way
-from ...sim.flow.residual_add import ResidualAddUnit
-from ...sim.flow.sign_norm import SignNormUnit
-from ...sim.flow.softmax import SoftmaxUnit
-from ...sim.flow.streams import Part, Stream
-from ...sim.mapping.expected import Expected, Ints, Sums, lane_words
-from ...sim.mapping.words import NORMS
-from ...sim.program.writes import Writes, as_is
+from ..sim.engine.words import WORD
+from ..sim.flow.edge import EdgeUnit
+from ..sim.flow.head_norm import HeadNormUnit
+from ..sim.flow.lane_unit import LaneUnit
+from ..sim.flow.operation import Operands, RowMemory, Way
+from ..sim.flow.residual_add import ResidualAddUnit
+from ..sim.flow.sign_norm import SignNormUnit
+from ..sim.flow.softmax import SoftmaxUnit
+from ..sim.flow.streams import Part, Stream
+from ..sim.mapping.expected import Expected, Ints, Sums, lane_words
+from ..sim.mapping.words import NORMS
+from .compare import Writes, as_is
 from .order import Entry, Operation
 
 #: Ways of sums, which leave by the drain, in the order of their bits.

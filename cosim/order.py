@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ...sim.flow.streams import Stream
-from ...sim.mapping.program import FlowProgram
-from ...sim.network.config import vit_only
+from ..sim.flow.streams import Stream
+from ..sim.mapping.program import FlowProgram
+from ..sim.network.config import vit_only
 
 
 class Operation(NamedTuple):
