@@ -142,10 +142,8 @@ def test_the_page_is_one_file(written: tuple[str, str]) -> None:
 
 def test_the_page_shows_every_part(written: tuple[str, str]) -> None:
     for text in written:
-        steady = "packing" if text is written[0] else "never waited"
-        for part in ("Accuracy", "Agreement", "Cycles", "Timeline of 3 images", steady, "97.0%", "Resources", "Devices"):
-            assert part in text
-        assert "Sample images" in text
+        for part in (
+            "Accuracy",
             "Agreement",
             "Cycles",
             "Timeline of 3 images",

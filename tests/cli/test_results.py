@@ -39,10 +39,9 @@ RESULTS = {
     " latency_us images_per_s clock_kind clock_source fits resources[resource used available share kind]"
     f" units[{UNIT}]",
     "generate --net net --engine engine.json": f"{FILE} engine verilog verilog_lines manifest engine_file load_stream"
-    " image_cycles latency_cycles"
-    " readme images data",
-    "generate --engine engine.json": "engine verilog verilog_lines manifest engine_file load_stream image_cycles latency_cycles"
-    " readme images data",
+    " image_cycles latency_cycles readme images data",
+    "generate --engine engine.json": "engine verilog verilog_lines manifest engine_file load_stream image_cycles"
+    " latency_cycles readme images data",
     "run net --images 2": f"{FILE} data top1 images images_per_s saturations empty_attention_rows",
     "run digits --images 2 --out t.csv": f"{PRESET} data top1 images images_per_s saturations empty_attention_rows"
     " predictions",
