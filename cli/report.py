@@ -64,7 +64,7 @@ def results_table(summary: dict[str, Any], report: dict[str, Any]) -> str:
     from .pages.page import percent
 
     device = next(row for row in report["devices"] if row["target"] == UNIT_TARGET)
-    stalled = summary["runs"][-1]
+    stalled, schedule = summary["runs"][-1], report["schedule"]
     images, tensors = summary["cosim_images"], summary["integer_mode_tensors"]
     differing = len(summary["integer_mode_differing"])
     rows = [
@@ -84,10 +84,14 @@ def results_table(summary: dict[str, Any], report: dict[str, Any]) -> str:
             _pair(summary["cycles_estimated"], summary["cycles_simulated"]),
         ),
         (
-            "the same with random stalls, estimated + stall counters / simulated",
-            _pair(stalled["cycles_estimated"] + stalled["cycles_stalled"], stalled["cycles_simulated"]),
+            "the same with random stalls",
+            f"{stalled['cycles_simulated']:,}; {'all' if stalled['cycles_accounted'] else 'not all'} are steps of the "
+            "array or stalls with a cause",
         ),
-        ("array utilisation", percent(summary["array_utilisation"])),
+        (
+            "array utilisation of this run, of a long one / at most",
+            f"{percent(summary['array_utilisation'])}, {percent(schedule['steady'])} / {percent(schedule['packing'])}",
+        ),
         ("simulation speed", f"{summary['kcycles_per_s']:.0f} thousand cycles/s"),
         (
             f"{device['part']} at {device['clock']}",
@@ -100,7 +104,7 @@ def results_table(summary: dict[str, Any], report: dict[str, Any]) -> str:
     ]
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     lines = [
-        "| digits network on the engine `digits` | |",
+        "| digits network on the engine `sim` | |",
         "|---|---|",
         *(f"| {name} | {text} |" for name, text in rows),
     ]

@@ -18,16 +18,18 @@ _AXIS = 26
 #: Right of the timeline, for half of the last tick's label.
 _MARGIN = 24
 _MAX_TICKS = 8
+#: Colours of images in a timeline, in the page's style: one more than are ever shown side by side.
+COLOURS = 4
 
 
 def timeline(schedule: dict[str, Any], first: int, last: int) -> str:
-    """Gantt chart of the engine's units between two cycles, one row a unit.
+    """Gantt chart of the engine between two cycles, one row a unit.
 
     Parameters
     ----------
     schedule : dict
-        `units`, their names in order, and `spans`: `unit`, `start`, `end` (cycles, half open), `what`, and `stage`, an
-        integer whose parity chooses the shade.
+        `units`, their names in order, and `spans`: `unit`, `start`, `end` (cycles, half open), `what`, and `image`, an
+        integer that chooses the colour.
     first, last : int
         The cycles at the left and at the right edge.
 
@@ -51,7 +53,7 @@ def timeline(schedule: dict[str, Any], first: int, last: int) -> str:
         if start < end:
             x, width = _LABEL + (start - first) * scale, max((end - start) * scale, 0.6)
             parts.append(
-                f'<rect class="span s{span["stage"] % 2}" x="{x:.2f}" y="{units.index(span["unit"]) * _ROW + 3}"'
+                f'<rect class="span s{span["image"] % COLOURS}" x="{x:.2f}" y="{units.index(span["unit"]) * _ROW + 3}"'
                 f' width="{width:.2f}" height="{_ROW - 6}">'
                 f"<title>{escape(span['what'])}: cycles {span['start']:,} to {span['end']:,}</title></rect>"
             )

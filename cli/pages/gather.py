@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ...cosim.summary import CosimSummary, RunRow
+    from ...sim.mapping.program import FlowProgram
     from ...sim.network.network import IntNetwork
-    from ...sim.program.compiler import Program
     from ..runs.compare import ComparedStudent
     from ..runs.estimates import EstimateTables
     from ..runs.exporting import Exported
@@ -41,7 +41,7 @@ class Gathered:
         What repeats the demo.
     network : IntNetwork
         The folded student.
-    program : Program
+    program : FlowProgram
         Compiled for the engine.
     trained : TrainedPair
     exported : Exported
@@ -54,7 +54,7 @@ class Gathered:
     engine_name: str
     command: str
     network: IntNetwork
-    program: Program
+    program: FlowProgram
     trained: TrainedPair
     exported: Exported
     compared: ComparedStudent
@@ -235,13 +235,14 @@ def _comparisons(found: Gathered) -> tuple[Compared, ...]:
 
 
 def _stalls(runs: tuple[RunRow, ...]) -> tuple[Stall, ...]:
-    """One row for each run and cause."""
+    """One row for each run and cause: what the edge waited for at the ports, what the array waited for."""
+    ports = {"edge: pixels not there yet": "stall_pixels", "edge: logits not taken yet": "stall_logits"}
     return tuple(
         Stall(run.run, cause, cycles)
         for run in runs
         for cause, cycles in (
-            ("pixels not there yet", run.stall_pixels),
-            ("logits not taken yet", run.stall_logits),
+            *((cause, getattr(run, name)) for cause, name in ports.items()),
+            *((f"array: {cause}", cycles) for cause, cycles in run.stalls.items() if cycles),
         )
     )
 
@@ -270,17 +271,19 @@ def _samples(found: Gathered) -> tuple[tuple[Sample, ...], dict[str, list[str]]]
 
 def _facts(found: Gathered) -> dict[str, str]:
     """What the page says of network and engine."""
+    from ...sim.flow.streams import Stream
     from ...sim.network.file import network_hash
 
-    config, engine = found.program.layout.config, found.program.layout.engine
+    config, flow = found.program.layout.config, found.program.flow
+    engine = flow.engine
     modes = f"norm {config.norm_mode}, q and k {config.qk_mode}, attention {config.attn_mode}"
     return {
         "network": f"{config.depth} blocks, {config.embed_dim} channels, {config.num_heads} heads, "
         f"{config.num_tokens} tokens, {config.num_classes} classes; {modes}",
         "network's SHA-256": network_hash(found.network),
-        "engine": f"{engine.rows} x {engine.columns} dot units of 64 products, {engine.lanes} lanes, "
-        f"{engine.dense_lanes} int8 multipliers, fabric {engine.fabric}",
-        "program": f"{len(found.program.instructions)} instructions",
+        "engine": f"{engine.rows} x {engine.columns} dot units of 64 products, {flow.images} images in flight, "
+        f"{flow.dense_patches} x {flow.dense_channels} int8 multipliers, fabric {engine.fabric}",
+        "table": f"{len(found.program.table.slots)} slots of {len(Stream)} streams",
         "simulator": found.cosim.simulator,
         "command": found.command,
     }

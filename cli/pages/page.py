@@ -56,11 +56,14 @@ def agreement_table(tensors: dict[str, float]) -> tuple[list[str], list[tuple[st
 
 
 def zoom_window(schedule: dict[str, Any]) -> tuple[int, int]:
-    """Cycles of the closer timeline: the second block, or the first where there is only one; else the whole image."""
-    stages = sorted({span["stage"] for span in schedule["spans"] if span["stage"] > 0})
-    spans = [span for span in schedule["spans"] if stages and span["stage"] == stages[:2][-1]]
-    if not spans:
+    """Cycles of the closer timeline: a block of the last image but one; the whole run where there is none."""
+    work = {(span["image"], span["block"]) for span in schedule["spans"] if span["block"] >= 0}
+    images = sorted({image for image, _ in work})[-2:]
+    blocks = sorted({block for image, block in work if image == images[0]}) if images else []
+    if not blocks:
         return 0, schedule["cycles"]
+    chosen = (images[0], blocks[len(blocks) // 2])
+    spans = [span for span in schedule["spans"] if (span["image"], span["block"]) == chosen]
     return min(span["start"] for span in spans), max(span["end"] for span in spans)
 
 
@@ -113,12 +116,14 @@ def _figures(report: dict[str, Any]) -> dict[str, Any]:
     schedule = report["schedule"]
     first, last = zoom_window(schedule)
     busy = [(unit, share, percent(share)) for unit, share in schedule["busy"].items()]
+    stalls = [(cause, cycles, format_value(cycles)) for cause, cycles in schedule["stalls"].items()]
     luts = [(row["unit"], row["luts"], format_value(row["luts"])) for row in report["units"]]
     return {
         "curves": figures.drawing(draw_curves(report["training"])),
         "timeline": Markup(figures.timeline(schedule, 0, schedule["cycles"])),
         "zoom": Markup(figures.timeline(schedule, first, last)),
         "zoom_window": (first, last),
+        "stalls": Markup(figures.bars(stalls)),
         "busy": Markup(figures.bars(busy, full=1.0)),
         "luts": Markup(figures.bars(luts)),
     }

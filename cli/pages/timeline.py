@@ -1,70 +1,101 @@
-"""The engine's timeline for the report: which unit works on what, in which cycles of one image."""
+"""The engine's timeline for the report: what array, units and edge work on, in which cycles of a run of some images."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...sim.system.result import Result
 
 if TYPE_CHECKING:
-    from ...sim.program.compiler import Program
+    from ...sim.mapping.program import FlowProgram
+    from ...sim.mapping.spans import Span as Found
 
-#: Rows of the timeline that are ports of the array's path rather than units: the window of a matmul and the row's name.
-_MATMUL_PORTS = {"drain": "drain"}
+#: Images of the timeline: two in flight, one behind each of them.
+IMAGES = 4
 
 
 @dataclass(frozen=True)
 class Span(Result):
-    """Work of a unit: cycles, half open, what it works on, and a number whose parity chooses the shade."""
+    """Work of a row: cycles, half open; which image, whose colour it has, and its block (-1: none); what is done."""
 
     unit: str
     start: int
     end: int
+    image: int
+    block: int
     what: str
-    stage: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline(Result):
-    """One image on the engine.
+    """A run of some images on the engine, whose streams never stall.
 
     Parameters
     ----------
-    cycles : int
+    images, cycles : int
     units : tuple of str
-        In the order of their first use.
+        Rows: streams of the array, units, edge.
     spans : tuple of Span
     busy : dict of str to float
-        Share of the cycles in which each unit works.
+        Share of the cycles in which each row works.
+    steps : int
+        Cycles in which the array takes a step.
+    stalls : dict of str to int
+        Cycles in which it does not by cause, from the first slot to the last operation.
+    packing, steady, reached : float
+        Useful products over those that the array could do: if it never waited, in a long run, in this one.
     """
 
+    images: int
     cycles: int
     units: tuple[str, ...]
     spans: tuple[Span, ...]
     busy: dict[str, float]
+    steps: int
+    stalls: dict[str, int]
+    packing: float
+    steady: float
+    reached: float
 
 
-def timeline_of(program: Program) -> Timeline:
-    """Arrange a program's schedule by unit."""
-    spans: list[Span] = []
-    for entry in program.unrolled():
-        uses, layer, block = entry.op.uses, entry.op.task.where.layer, entry.block
-        stage = 0 if block is None else block + 1
-        what = layer if block is None else f"blocks.{block}.{layer}"
-        spans.append(Span(uses.unit, entry.issue, entry.issue + uses.activity.busy, what, stage))
-        for window, unit in _MATMUL_PORTS.items():
-            if window in uses.activity.windows:
-                first, end = uses.activity.windows[window]
-                spans.append(Span(unit, entry.issue + first, entry.issue + end, what, stage))
-    busy: dict[str, int] = defaultdict(int)
+def timeline_of(program: FlowProgram, images: int = IMAGES) -> Timeline:
+    """Replay a run of some images.
+
+    Parameters
+    ----------
+    program : FlowProgram
+    images : int
+        1 or more; a few.
+    """
+    from ...sim.mapping.cycles import estimate_cycles, peak_macs, useful_macs
+    from ...sim.mapping.shipped import steady_cycles
+    from ...sim.mapping.spans import rows, spans_of
+
+    estimate, config = estimate_cycles(program, images), program.layout.config
+    interval = steady_cycles(config, program.flow, program.table)
+    assert interval is not None  # the table was replayed before
+    spans, busy = spans_of(program, images), Counter[str]()
     for span in spans:
-        busy[span.unit] += span.end - span.start
-    cycles = program.image_cycles
+        busy[span.row] += span.end - span.start
     return Timeline(
-        cycles=cycles,
-        units=tuple(busy),
-        spans=tuple(spans),
-        busy={unit: used / cycles for unit, used in busy.items()},
+        images=images,
+        cycles=estimate.cycles,
+        units=tuple(row for row in rows() if busy[row]),
+        spans=tuple(Span(one.row, one.start, one.end, one.image, one.block, _what(one)) for one in spans),
+        busy={row: busy[row] / estimate.cycles for row in rows() if busy[row]},
+        steps=estimate.array_busy,
+        stalls={cause: cycles for cause, cycles in estimate.stalls.items() if cycles},
+        packing=program.layout.shape.packing,
+        steady=useful_macs(config) / (interval * peak_macs(program.flow)),
+        reached=estimate.array_utilisation,
     )
+
+
+def _what(span: Found) -> str:
+    """Return what a span is, in words."""
+    place = f"image {span.image}"
+    if span.block >= 0:
+        place += f", block {span.block}, tile {span.tile}"
+    return f"{place}: {span.what}"

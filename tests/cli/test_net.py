@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,7 +16,7 @@ from shapes import TINY
 from bivit.sim.engine.loadstream import parse_stream
 from bivit.sim.flow.machine import FlowMachine
 from bivit.sim.flow.presets import FLOW_ENGINES
-from bivit.sim.mapping.cycles import estimate_cycles, useful_macs
+from bivit.sim.mapping.cycles import estimate_cycles
 from bivit.sim.mapping.program import compile_network, flow_cycles
 from bivit.sim.mapping.shipped import steady_cycles, table_of
 from bivit.sim.network.file import load_network, network_hash, save_network
@@ -49,22 +46,6 @@ def test_a_preset_is_estimated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     }
 
 
-def test_a_dataflow_engine_is_estimated_without_its_resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = run_json(tmp_path, monkeypatch, "estimate", "digits", "--engine", "sim", "--clock", "100")
-    config, flow = vit_preset("digits"), FLOW_ENGINES["sim"]
-    table = table_of(config, flow)
-    assert result["cycles"] == flow_cycles(config, flow, table, 1).total
-    interval = steady_cycles(config, flow, table)
-    assert result["interval_cycles"] == round(interval)
-    assert result["images_per_s"] == pytest.approx(100e6 / round(interval))
-    assert result["array_utilisation"] == pytest.approx(useful_macs(config) / (interval * 4 * 16 * 64))
-    assert (result["fits"], result["resources"], result["units"]) == (None, [], [])
-    # The same from a file.
-    (tmp_path / "flow.json").write_text(json.dumps(asdict(flow)))
-    of_file = run_json(tmp_path, monkeypatch, "estimate", "digits", "--engine", "flow.json", "--clock", "100")
-    assert of_file == {**result, "engine": "flow.json"}
-
-
 @pytest.mark.parametrize("command", [["estimate"], ["cosim"], ["generate", "--net"]])
 def test_what_is_no_engine_is_refused_with_what_is_allowed(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -85,18 +66,6 @@ def test_what_is_no_engine_is_refused_with_what_is_allowed(
 def test_an_engine_that_does_not_hold_the_network_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for command in (["cosim", "deit_small"], ["cosim", "deit_small", "--engine", "latency"]):
         assert_refused(invoke(*command, cwd=tmp_path, monkeypatch=monkeypatch), "max_embed_dim")
-
-
-def test_an_estimate_of_a_preset_needs_no_weights_and_no_kernels() -> None:
-    script = (
-        "import sys; from bivit.cli.main import app; app(sys.argv[1:], standalone_mode=False); "
-        "assert not {'torch', 'numba', 'amaranth', 'sklearn', 'onnx'} & set(sys.modules)"
-    )
-    command = [sys.executable, "-c", script, "estimate", "deit_tiny", "--target", "zcu102"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "random" in done.stdout
-    assert re.search(r"takes BRAM 12\d %", done.stderr)
 
 
 @pytest.mark.parametrize("command", [["estimate"], ["cosim"], ["run"], ["judge"], ["ops"], ["generate", "--net"]])

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from engines import tiny_flow
 from program import invoke
-from shapes import TINY, tiny_engine
+from shapes import TINY
 
 from bivit.cli.demo import Summary
 from bivit.cosim.compare import Mismatch
 from bivit.cosim.session import CosimResult
 from bivit.cosim.summary import summarise
+from bivit.sim.mapping.cycles import estimate_cycles
+from bivit.sim.mapping.program import compile_network
+from bivit.sim.mapping.replay_state import Cause
 from bivit.sim.network.file import save_network
 from bivit.sim.network.random import random_network
-from bivit.sim.program.compiler import compile_network
-from bivit.sim.program.cycles import estimate_cycles
 
 NETWORK = random_network(TINY, seed=5)
 #: What every command on a preset, and on a file, says of its network.
 PRESET, FILE = "network weights seed", "network weights"
-RUN = "run images values mismatches cycles_estimated cycles_stalled cycles_simulated stall_pixels stall_logits"
-RUN += " array_utilisation kcycles_per_s"
+#: Why the array takes no step.
+STALLS = " ".join(cause.name.lower() for cause in Cause)
+RUN = "run images values mismatches cycles_estimated cycles_stalled cycles_simulated cycles_accounted"
+RUN += f" stall_pixels stall_logits stalls{STALLS} array_utilisation kcycles_per_s"
 COSIM = "cosim_images cosim_mismatches cycles_estimated cycles_simulated cycles_explained array_utilisation"
-COSIM += " kcycles_per_s generate_s build_s in_flight stalls{} simulator first_mismatch register_differences"
+COSIM += f" kcycles_per_s generate_s build_s in_flight stalls{STALLS} simulator first_mismatch register_differences"
 COSIM += f" bus_violations waveform runs[{RUN}]"
 UNIT = "unit luts ffs dsps brams kind"
 RESULTS = {
@@ -35,9 +39,9 @@ RESULTS = {
     " latency_us images_per_s clock_kind clock_source fits resources[resource used available share kind]"
     f" units[{UNIT}]",
     "generate --net net --engine engine.json": f"{FILE} engine verilog verilog_lines manifest engine_file load_stream"
-    " image_cycles readme images data",
+    " image_cycles latency_cycles readme images data",
     "generate --engine engine.json": "engine verilog verilog_lines manifest engine_file load_stream image_cycles"
-    " readme images data",
+    " latency_cycles readme images data",
     "run net --images 2": f"{FILE} data top1 images images_per_s saturations empty_attention_rows",
     "run digits --images 2 --out t.csv": f"{PRESET} data top1 images images_per_s saturations empty_attention_rows"
     " predictions",
@@ -62,7 +66,7 @@ def named(values: Any) -> str:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("results")
     save_network(NETWORK, path / "net")
-    (path / "engine.json").write_text(json.dumps(tiny_engine().to_dict()))
+    (path / "engine.json").write_text(json.dumps(asdict(tiny_flow())))
     images = np.random.default_rng(0).integers(0, 256, (30, 4, 4), dtype=np.uint8)
     np.savez(path / "images.npz", images=images, labels=np.tile([0, 1, 2], 10))
     return path
@@ -78,7 +82,7 @@ def test_names_and_their_order(command: str, folder: Path, monkeypatch: pytest.M
 
 def result_of(**changes: object) -> CosimResult:
     """One image that took the estimated cycles, and what a test changes of that."""
-    estimate = estimate_cycles(compile_network(NETWORK, tiny_engine()), 1)
+    estimate = estimate_cycles(compile_network(NETWORK, tiny_flow()), 1)
     plain = CosimResult(
         images=1,
         mismatches=0,
@@ -86,7 +90,7 @@ def result_of(**changes: object) -> CosimResult:
         first_mismatch=None,
         cycles=estimate.cycles,
         array_busy=estimate.array_busy,
-        stall_pixels=estimate.stall_pixels,
+        stall_pixels=0,
         stall_logits=0,
         saturations=0,
         kcycles_per_s=1.0,
@@ -99,6 +103,7 @@ def result_of(**changes: object) -> CosimResult:
         registers=(),
         violations=(),
         logits=np.zeros((1, 3), np.int64),
+        counters={**estimate.stalls, "cycles": 30 + estimate.array_busy + sum(estimate.stalls.values())},
     )
     return replace(plain, **changes)
 
@@ -119,14 +124,14 @@ def test_names_of_a_cosimulation_and_of_a_demo(folder: Path, monkeypatch: pytest
         integer_mode_images=9,
         integer_mode_tensors=30,
         integer_mode_differing=[],
-        cosim=summarise({"run": result_of()}, estimate_cycles(compile_network(NETWORK, tiny_engine()), 1)),
+        cosim=summarise({"run": result_of()}, estimate_cycles(compile_network(NETWORK, tiny_flow()), 1)),
     )
     own = "top1_float top1_student top1_integer test_images agreement integer_mode_images integer_mode_tensors"
     assert named(summary.to_dict()) == f"{own} integer_mode_differing[] {quiet}"
 
 
 def test_runs_are_summed_up_and_explained() -> None:
-    estimate = estimate_cycles(compile_network(NETWORK, tiny_engine()), 1)
+    estimate = estimate_cycles(compile_network(NETWORK, tiny_flow()), 1)
     wrong = Mismatch(0, "head", (1,), "value", 5, 6, "a", 77, ("class",))
     stalled = result_of(
         mismatches=1, first_mismatch=wrong, cycles=estimate.cycles + 7, stall_logits=7, waveform=Path("out/wave.fst")
@@ -137,5 +142,7 @@ def test_runs_are_summed_up_and_explained() -> None:
     assert both.differences == ("image 0, head (class 1): expected 5, got 6; port a, cycle 77",)
     assert both.to_dict()["waveform"] == "out/wave.fst"
     assert summarise({"plain": result_of()}, estimate).agrees
-    unexplained = summarise({"plain": result_of(), "stalled": replace(stalled, stall_logits=6)}, estimate)
+    unexplained = summarise(
+        {"plain": result_of(), "stalled": replace(stalled, array_busy=stalled.array_busy - 1)}, estimate
+    )
     assert not unexplained.cycles_explained

@@ -7,6 +7,7 @@ import json
 import random
 import tomllib
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from program import assert_refused, invoke
 from bivit.cli.ablation_job import Measured, read_measured
 from bivit.cli.publish import _teacher_top1
 from bivit.model.train.recipe import FOLDER, load_recipe
-from bivit.sim.engine.presets import ENGINES, load_engine
 from bivit.sim.errors import BivitError
+from bivit.sim.flow.machine import FlowMachine
+from bivit.sim.flow.named import load_engine
+from bivit.sim.flow.presets import FLOW_ENGINES
 from bivit.sim.network.presets import preset
 
 #: Values of every type, at the edges of what arithmetic takes.
@@ -94,13 +97,13 @@ def test_engines(seed: int, tmp_path: Path) -> None:
     rng, path = random.Random(seed), tmp_path / "engine.json"
 
     def load() -> None:
-        engine = load_engine(str(path))
+        engine = FlowMachine(load_engine(str(path)))
         assert engine.fingerprint() > 0
         assert len(engine.load_memories) > 0
 
     results = set()
     for _ in range(150):
-        values = mutate(rng.choice(list(ENGINES.values())).to_dict(), rng)
+        values = mutate(asdict(rng.choice(list(FLOW_ENGINES.values()))), rng)
         path.write_bytes(damaged(json.dumps(values), rng))
         results.add(refused(load))
     assert results == {True, False}
