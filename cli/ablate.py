@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from ..sim.estimate.mode_savings import ModeSavings
 
 #: Engine and device that the savings of a mode are stated for.
-_ENGINE = {"rows": 8, "columns": 16, "lanes": 16, "dense_lanes": 16, "program_words": 4096}
+_ENGINE = {"rows": 8, "columns": 16, "lanes": 16, "dense_lanes": 16, "program_words": 512}
+_WIDTHS = {"drain_rows": 4, "norm_lanes": 32, "head_norm_lanes": 32, "softmax_lanes": 64, "dense_patches": 4}
 _DEVICE = "ZCU102"
 #: Shares of a row, and their headings.
 _SHARES = {
@@ -238,12 +239,13 @@ def _savings(job: Job, variant: Variant) -> ModeSavings | None:
     """What the variant's modes save in hardware; None for shapes that the accelerator does not run."""
     from ..sim.engine.presets import engine_for
     from ..sim.estimate.mode_savings import mode_savings
+    from ..sim.flow.config import FlowConfig
     from ..sim.network.config import ViTConfig, config_from_dict
 
     config = config_from_dict(job.config().to_dict() | variant.modes, variant.what)
     if not isinstance(config, ViTConfig):
         return None
-    return mode_savings(config, engine_for(config, **_ENGINE), _DEVICE)
+    return mode_savings(config, FlowConfig(engine=engine_for(config, **_ENGINE), **_WIDTHS), _DEVICE)
 
 
 def markdown(command: str, rows: Sequence[Row]) -> str:

@@ -76,6 +76,7 @@ class Demo:
         from ..hw.folder.generate import generate
         from ..model.data.dataset import take
         from ..sim.engine.presets import load_engine
+        from ..sim.flow.presets import FLOW_ENGINES
         from ..sim.network.file import load_network
         from .pages.gather import Gathered
         from .runs.compare import compare_student
@@ -108,7 +109,7 @@ class Demo:
                 verilog=generated.verilog.read_text(encoding="utf-8"),
             )
         with self.stage("estimate resources and latency"):
-            estimates = estimate_tables(program)
+            estimates = estimate_tables(network, FLOW_ENGINES["sim"])
         summary = _summary(trained, compared, cosim)
         with self.stage("write the report"):
             self._report(

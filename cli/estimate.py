@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..sim.system.result import INLINE, Result
-from .runs.estimates import ResourceRow, Timing, UnitRow, flow_timing, resource_rows, timing_of, unit_rows
+from .runs.estimates import ResourceRow, Timing, UnitRow, flow_timing, resource_rows, unit_rows
 from .shared.common import JsonFlag, show
-from .shared.net import EngineOption, NetArgument, NetFacts, SeedOption, find_any_engine, find_net
+from .shared.net import EngineOption, Net, NetArgument, NetFacts, SeedOption, find_net
 from .shared.progress import say
+
+if TYPE_CHECKING:
+    from ..sim.estimate.devices import Device
+    from ..sim.flow.config import FlowConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate(Result):
     """What `bivit estimate` prints; `clock_kind` says how the clock is known, `clock_source` where it is from.
 
-    Resources of a dataflow engine are unknown: `fits` is None then, and there are no rows of them.
+    `fits` is None where resources of the device's family are unknown.
     """
 
     facts: NetFacts = field(metadata=INLINE)
@@ -41,43 +45,58 @@ def estimate(
     seed: SeedOption = 0,
     as_json: JsonFlag = False,
 ) -> None:
-    """Print cycles (exact, from the program or the slot table), latency at a clock, and resources with their sources.
+    """Print cycles (exact, from the slot table), latency at a clock, and resources with their sources.
 
-    Neither cycles nor resources depend on the weights. Without --engine, the smallest shipped engine that holds the
+    Neither cycles nor resources depend on the weights. Without --engine, the smallest named engine that holds the
     network and fits the target is taken.
 
     Example: bivit estimate deit_tiny --target zcu102
 
-    Example: bivit estimate zoo/digits/network.safetensors --engine digits --target ZCU102
+    Example: bivit estimate zoo/digits/network.safetensors --engine sim --target ZCU102
 
     Example: bivit estimate deit_tiny --engine zcu102
     """
     from ..sim.estimate.devices import device
     from ..sim.estimate.resources import estimate_resources
-    from ..sim.flow.config import FlowConfig
-    from ..sim.program.compiler import compile_program
 
     found, chosen = device(target), find_net(net, seed)
-    engine_name, engine_config = find_any_engine(engine, chosen, found)
+    name, flow = _engine_for(engine, chosen, found)
     clock_mhz = found.clock_mhz if clock is None else clock
-    if isinstance(engine_config, FlowConfig):
-        say("resources of dataflow engines are not estimated yet, so it is unknown whether it fits")
-        resources, timing = None, flow_timing(chosen.config, chosen.formats, engine_config, clock_mhz)
-    else:
-        timing = timing_of(compile_program(chosen.config, chosen.formats, engine_config), clock_mhz)
-        resources = estimate_resources(engine_config, found)
-    if found.family is None and resources is not None:
+    timing = flow_timing(chosen.config, chosen.formats, flow, clock_mhz)
+    resources = estimate_resources(flow, found)
+    if found.family is None:
         say(f"there are no estimates for {found.architecture}; `bivit synth` counts cells on Nexus and Gowin")
     report = Estimate(
         facts=chosen.facts,
-        engine=engine_name,
+        engine=name,
         target=found.name,
         part=found.part,
         timing=timing,
         clock_kind=found.clock_kind if clock is None else "given",
         clock_source=found.clock.source if clock is None else "--clock",
-        fits=resources.fits if resources else None,
-        resources=resource_rows(resources) if resources else (),
-        units=unit_rows(resources) if resources else (),
+        fits=resources.fits,
+        resources=resource_rows(resources),
+        units=unit_rows(resources),
     )
-    show(report, as_json, f"{net} on engine {engine_name}, {found.part}")
+    show(report, as_json, f"{net} on engine {name}, {found.part}")
+
+
+def _engine_for(engine: str | None, net: Net, target: Device) -> tuple[str, FlowConfig]:
+    """Return the engine that is named, or the smallest that fits; in the logic of the target where that is open."""
+    from ..sim.errors import BivitError
+    from ..sim.estimate.choice import smallest_engine
+    from ..sim.flow.named import fabric_for, load_engine
+
+    if engine is None:
+        try:
+            choice = smallest_engine(net.config, net.formats, target)
+        except BivitError as error:
+            raise BivitError(f"{net.name}: {error}") from error
+        if choice.warning:
+            say(choice.warning)
+        return choice.name, choice.flow
+    flow = fabric_for(load_engine(engine), engine, target.fabric)
+    if flow.engine.fabric != target.fabric:
+        logic = flow.engine.fabric
+        say(f"{engine} is written in {logic}; {target.fabric} suits {target.part} better: set it in the file")
+    return engine, flow

@@ -13,13 +13,12 @@ from ..sim.errors import check
 from ..sim.system.files import write_json
 from ..sim.system.result import INLINE, OPTIONAL, Result, plain
 from .shared.common import JsonFlag, messages, show
-from .shared.net import programmed_engine
 from .shared.progress import say, step
 
 if TYPE_CHECKING:
     from ..hw.synthesis.path import CriticalPath, PathKind
     from ..hw.synthesis.survey import Cells, Speed, Survey
-    from ..sim.engine.config import EngineConfig
+    from ..sim.flow.config import FlowConfig
 
 #: Placements of one unit, and runs of tools at a time, that a command may be asked for.
 _MOST_SEEDS, _MOST_JOBS = 64, 256
@@ -64,7 +63,7 @@ class Synthesis(Result):
 def synth(
     engine: Annotated[
         str, typer.Option(help="Name of an engine, or a JSON file with its fields; see `bivit generate`.")
-    ] = "digits",
+    ] = "sim",
     family: Annotated[str, typer.Option(help="ecp5, xcup (UltraScale+), xc7 (7-series), nexus or gowin.")] = "ecp5",
     unit: Annotated[list[str] | None, typer.Option(help="Unit to look at; may be repeated. All when left out.")] = None,
     whole: Annotated[bool, typer.Option("--whole", help="The whole engine too, in one piece: unit engine.")] = False,
@@ -84,24 +83,24 @@ def synth(
     their words, as most carry chains on Nexus. UltraScale+ and 7-series, which no open tool places, are modelled.
     Packed look-up tables are estimated.
 
-    Example: bivit synth --engine digits --family ecp5 --unit core --place
+    Example: bivit synth --engine sim --family ecp5 --unit slots --place
 
-    Example: bivit synth --engine digits --family xcup
+    Example: bivit synth --engine sim --family xcup
 
     Example: bivit synth --engine my_engine.json --family ecp5 --whole --place --seeds 1 --out out/synth.json
     """
     check(1 <= seeds <= _MOST_SEEDS, f"seeds must be 1 to {_MOST_SEEDS}, got {seeds}")
     check(jobs is None or 1 <= jobs <= _MOST_JOBS, f"jobs must be 1 to {_MOST_JOBS}, got {jobs}")
     check(timeout > 0, f"timeout must be above 0 seconds, got {timeout:g}")
-    from ..hw.synthesis.survey import WHOLE, survey
-    from ..sim.units.machine import UNITS
+    from ..hw.synthesis.survey import survey
+    from ..hw.synthesis.synth import COMPONENTS, WHOLE
 
-    name, config = _engine_for(engine, family)
-    units = tuple(dict.fromkeys([*(unit or UNITS), *([WHOLE] if whole else [])]))
+    name, flow = _engine_for(engine, family)
+    units = tuple(dict.fromkeys([*(unit or COMPONENTS), *([WHOLE] if whole else [])]))
     what = units[0] if len(units) == 1 else f"{len(units)} units"
     with step(f"synthesise {what} of engine {name} for {family}") as one:
         found = survey(
-            config,
+            flow,
             family,
             units,
             seeds=range(1, seeds + 1) if place else None,
@@ -121,16 +120,16 @@ def synth(
         _print(report)
 
 
-def _engine_for(name: str, family: str) -> tuple[str, EngineConfig]:
+def _engine_for(name: str, family: str) -> tuple[str, FlowConfig]:
     """Return an engine in the logic that suits a family, unless its file says another."""
     from ..hw.synthesis.flows import FLOWS, check_family
-    from ..sim.engine.presets import fabric_for
+    from ..sim.flow.named import fabric_for, load_engine
 
     fabric = FLOWS[check_family(family)].fabric
-    engine = fabric_for(programmed_engine(name), name, fabric)
-    if engine.fabric != fabric:
-        say(f"{name} is written in {engine.fabric}; {fabric} suits {family} better: set it in the file")
-    return name, engine
+    flow = fabric_for(load_engine(name), name, fabric)
+    if flow.engine.fabric != fabric:
+        say(f"{name} is written in {flow.engine.fabric}; {fabric} suits {family} better: set it in the file")
+    return name, flow
 
 
 def _report(name: str, found: Survey, *, placed: bool) -> Synthesis:
@@ -145,7 +144,7 @@ def _report(name: str, found: Survey, *, placed: bool) -> Synthesis:
     return Synthesis(
         engine=name,
         family=found.family,
-        fabric=found.engine.fabric,
+        fabric=found.flow.engine.fabric,
         part=part_name(found.family) if placed else None,
         tools=", ".join(str(find_tool(tool)) for tool in tools),
         totals=found.totals,

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from frozen import CASES, FILE, VERILOG, frozen_case, frozen_verilog
+from bivit.sim.flow.presets import FLOW_ENGINES
+from frozen import CASES, FILE, VERILOG, frozen_case, frozen_estimate, frozen_verilog
 
 EXPECTED = json.loads(FILE.read_text())
 
@@ -17,6 +18,11 @@ def test_every_case_is_frozen() -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_words_streams_cycles_and_estimates_are_as_they_were(name: str) -> None:
     assert frozen_case(name) == EXPECTED["cases"][name]
+
+
+@pytest.mark.parametrize("name", FLOW_ENGINES)
+def test_estimates_of_resources_are_as_they_were(name: str) -> None:
+    assert frozen_estimate(name) == EXPECTED["estimates"][name]
 
 
 @pytest.mark.slow

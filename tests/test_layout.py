@@ -23,6 +23,7 @@ PROGRAM = UNITS | {"sim.program"}
 FLOW = ENGINE | {"sim.flow", "sim.mapping"}
 SIM = PROGRAM | {"sim.reference", "sim.estimate", "sim.counts", "sim.qonnx"} | FLOW
 MODEL = {"model", "model.data", "model.files", "model.importing", "model.integer", "model.train", "model.vit"}
+HW_ROOMS = {"hw.parts", "hw.units", "hw.flow", "hw.array", "hw.edge", "hw.slots", "hw.delays"}
 ROOMS = {
     "sim": set(),
     "sim.system": {"sim"},
@@ -33,7 +34,7 @@ ROOMS = {
     "sim.program": UNITS,
     "sim.flow": ENGINE,
     "sim.mapping": ENGINE | {"sim.flow"},
-    "sim.estimate": PROGRAM,
+    "sim.estimate": FLOW,
     "sim.counts": NETWORK,
     "sim.qonnx": NETWORK,
     "model.vit": NETWORK,
@@ -52,7 +53,7 @@ ROOMS = {
     "hw": UNITS | FLOW | {"hw.parts", "hw.units", "hw.edge", "hw.slots"},
     "hw.folder": PROGRAM | {"sim.reference", "hw"},
     "hw.delays": {"sim"},
-    "hw.synthesis": PROGRAM | {"sim.estimate", "hw", "hw.parts", "hw.units", "hw.delays"},
+    "hw.synthesis": FLOW | {"sim.estimate", "hw", *HW_ROOMS},
     "cosim": PROGRAM | {"sim.reference", "hw"},
     "cosim.flow": PROGRAM | FLOW | {"hw", "cosim"},
     "cli.shared": SIM | MODEL,

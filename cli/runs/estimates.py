@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ...sim.flow.config import FlowConfig
     from ...sim.network.config import ModelConfig
     from ...sim.network.formats import Formats
-    from ...sim.program.compiler import Program
+    from ...sim.network.network import IntNetwork
 
 #: Device whose units the report lists one by one.
 UNIT_TARGET = "zu9eg"
@@ -35,7 +35,7 @@ class Timing(Result):
     interval_cycles : int
         From image to image.
     array_utilisation : float
-        Useful products over those that the array could do: in `cycles`, of a dataflow engine in `interval_cycles`.
+        Useful products over those that the array could do in `interval_cycles`.
     clock_mhz, latency_us : float
     images_per_s : float
         One after the other, without a pause.
@@ -95,29 +95,6 @@ class EstimateTables(Result):
     unit_columns: Columns
     devices: tuple[DeviceRow, ...]
     device_columns: Columns
-
-
-def timing_of(program: Program, clock_mhz: float) -> Timing:
-    """Estimate the times of one image and of many.
-
-    Parameters
-    ----------
-    program : Program
-    clock_mhz : float
-        Above 0.
-    """
-    from ...sim.estimate.resources import images_per_s, latency_us
-    from ...sim.program.cycles import estimate_cycles
-
-    single = estimate_cycles(program, 1)
-    return Timing(
-        cycles=single.cycles,
-        interval_cycles=program.image_cycles,
-        array_utilisation=single.array_utilisation,
-        clock_mhz=clock_mhz,
-        latency_us=latency_us(single.cycles, clock_mhz),
-        images_per_s=images_per_s(program.image_cycles, clock_mhz),
-    )
 
 
 def flow_timing(config: ModelConfig, formats: Formats, flow: FlowConfig, clock_mhz: float) -> Timing:
@@ -191,16 +168,16 @@ def _kind(kinds: set[str]) -> str:
     return next(kind for kind in ("assumed", "estimated", "synthesised") if kind in kinds)
 
 
-def estimate_tables(program: Program) -> EstimateTables:
+def estimate_tables(network: IntNetwork, flow: FlowConfig) -> EstimateTables:
     """Tables of the report: the units of one device, and every device."""
     from ...sim.estimate.devices import DEVICES
     from ...sim.estimate.resources import estimate_resources
 
     return EstimateTables(
         unit_target=DEVICES[UNIT_TARGET].part,
-        units=unit_rows(estimate_resources(program.layout.engine, UNIT_TARGET)),
+        units=unit_rows(estimate_resources(flow, UNIT_TARGET)),
         unit_columns=(("unit", "unit"), *_QUANTITIES.items(), ("kind", "kind")),
-        devices=tuple(_device_row(program, name, device) for name, device in DEVICES.items()),
+        devices=tuple(_device_row(network, flow, name, device) for name, device in DEVICES.items()),
         device_columns=(
             ("part", "device"),
             *((title, title) for title in _QUANTITIES.values()),
@@ -213,11 +190,11 @@ def estimate_tables(program: Program) -> EstimateTables:
     )
 
 
-def _device_row(program: Program, name: str, device: Device) -> DeviceRow:
+def _device_row(network: IntNetwork, flow: FlowConfig, name: str, device: Device) -> DeviceRow:
     from ...sim.estimate.resources import estimate_resources
 
-    timing = timing_of(program, device.clock_mhz)
-    resources = estimate_resources(program.layout.engine, device)
+    timing = flow_timing(network.config, network.formats, flow, device.clock_mhz)
+    resources = estimate_resources(flow, device)
     return DeviceRow(
         target=name,
         part=device.part,

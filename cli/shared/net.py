@@ -238,4 +238,4 @@ def find_engine(engine: str | None, net: Net | None, target: Device | None = Non
         raise BivitError(f"{net.name}: {error}") from error
     if choice.warning:
         say(choice.warning)
-    return choice.name, choice.engine
+    return choice.name, choice.flow.engine

@@ -94,9 +94,9 @@ class ArrayPath(Component):
     def elaborate(self, platform: object) -> Module:
         """Wire operands, array and the three ways of its sums."""
         m = Module()
-        m.submodules.store = store = self.store
-        m.submodules.control = control = Matmul(self.unit)
-        m.submodules.array = array = SumArray(self.engine)
+        m.submodules.operands = store = self.store
+        m.submodules.matmul = control = Matmul(self.unit)
+        m.submodules.grid = array = SumArray(self.engine)
         m.submodules.value_sums = value_sums = ValueSums(self.unit)
         self._operands(m, control, array)
         m.d.comb += [

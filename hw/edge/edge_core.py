@@ -87,9 +87,9 @@ class EdgeCore(Component):
         """Connect the units, and decide."""
         m = Module()
         u = self.unit
-        m.submodules.products = products = Products(u)
-        m.submodules.out = out = DenseOut(u)
-        m.submodules.norm = norm = LastNorm(u)
+        m.submodules.dense = products = Products(u)
+        m.submodules.dense_out = out = DenseOut(u)
+        m.submodules.last_norm = norm = LastNorm(u)
         for part in (products, out, norm):
             m.d.comb += [
                 *(connect(part.load, self.load), connect(part.bank, self.bank)),

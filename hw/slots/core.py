@@ -9,6 +9,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.config import FlowConfig
+from ...sim.flow.head_norm import head_unit
 from ...sim.flow.matmul import MatmulUnit
 from ...sim.flow.operation import Way
 from ...sim.flow.residual_add import ResidualAddUnit
@@ -26,7 +27,6 @@ from ..parts.connect import connect
 from ..parts.stream import LOAD_BUS
 from .slots import Slots
 from .table_loader import TableLoader
-from .unit_jobs import head_unit
 from .x_banks import XBanks
 
 

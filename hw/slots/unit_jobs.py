@@ -7,24 +7,13 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.config import FlowConfig
-from ...sim.flow.head_norm import HeadNormUnit
+from ...sim.flow.head_norm import head_unit
 from ...sim.flow.memories import core_memories
-from ...sim.flow.operation import Operands
 from ...sim.flow.residual_add import ResidualAddUnit
 from ..parts.component import Component
 from ..parts.connect import connect, connect_address
 from ..parts.memory import LoadableMemory
 from ..parts.stream import LOAD_BUS
-
-
-def head_unit(flow: FlowConfig) -> HeadNormUnit:
-    """Return HeadNorm with tags that say where its bits go.
-
-    Parameters
-    ----------
-    flow : FlowConfig
-    """
-    return HeadNormUnit(flow, tag_bits=sum(Operands(flow).tag.values()))
 
 
 class UnitJobs(Component):

@@ -18,97 +18,51 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from ...sim.engine.config import EngineConfig, Fabric
 from ...sim.errors import BivitError
 from ...sim.estimate.cost import Cost
 from ...sim.estimate.devices import Family
+from ...sim.estimate.footprint import Footprint, weighted_sum
 from ...sim.estimate.ram import ram_cost
-from ...sim.estimate.units import unit_rams, weighted_sum
+from ...sim.estimate.units import REST, UNITS
+from ...sim.flow.config import FlowConfig
 from ...sim.system.files import read_json, write_text
-from ...sim.units.machine import UNITS
-from ...sim.units.unit import Unit
+from .calibrated import FITTED_ENGINES, HELD_OUT_ENGINES
 from .flows import FLOWS
 from .least_squares import least_squares
 from .side_by_side import side_by_side
-from .synth import SYNTHESISED, synthesise
+from .synth import SYNTHESISED, WHOLE, synthesise
 
 ROOT = Path(__file__).resolve().parents[2]
 MEASUREMENTS = ROOT / "docs" / "synthesis.json"
 FAMILIES: tuple[Family, ...] = ("xcup", "xc7", "ecp5")
-FABRICS: tuple[Fabric, ...] = ("lut6", "lut4")
 #: Quantities whose logic is fitted; multipliers and memories follow rules.
 FITTED = ("luts", "ffs")
 
 #: Longest line of generated code, that of the project's formatter.
 LINE_LENGTH = 120
 
-#: Weights by family, unit, quantity and feature.
+#: Weights by family, unit, quantity and size.
 Constants = dict[Family, dict[str, dict[str, dict[str, float]]]]
-
-
-def _engine(
-    array: tuple[int, int, int],
-    dense_lanes: int,
-    model: tuple[int, ...],
-    program_words: int,
-    pixel_bytes: int,
-    queue: int,
-) -> EngineConfig:
-    tokens, embed, hidden, heads, depth, classes, patch_dim, strip_bytes = model
-    return EngineConfig(
-        rows=array[0],
-        columns=array[1],
-        lanes=array[2],
-        dense_lanes=dense_lanes,
-        max_tokens=tokens,
-        max_embed_dim=embed,
-        max_hidden_dim=hidden,
-        max_heads=heads,
-        max_depth=depth,
-        max_classes=classes,
-        max_patch_dim=patch_dim,
-        max_strip_bytes=strip_bytes,
-        program_words=program_words,
-        pixel_bytes=pixel_bytes,
-        queue_logits=queue,
-    )
-
-
-#: Engines that the weights are fitted to, by rows x columns x lanes.
-FITTED_ENGINES = {
-    "2x8x8": _engine((2, 8, 8), 8, (17, 32, 64, 2, 1, 10, 16, 64), 64, 8, 64),
-    "4x8x8": _engine((4, 8, 8), 16, (65, 64, 128, 4, 2, 10, 48, 512), 128, 4, 512),
-    "4x16x16": _engine((4, 16, 16), 16, (17, 64, 256, 4, 2, 100, 16, 64), 256, 8, 512),
-    "2x16x8": _engine((2, 16, 8), 40, (198, 192, 384, 3, 2, 10, 192, 1024), 128, 8, 100),
-    "3x32x32": _engine((3, 32, 32), 64, (101, 128, 512, 2, 2, 20, 64, 512), 256, 4, 2048),
-    "5x16x16": _engine((5, 16, 16), 48, (198, 384, 1536, 6, 1, 1000, 768, 4096), 256, 8, 4096),
-}
-#: Engines that only the errors are measured on.
-HELD_OUT_ENGINES = {
-    "3x32x16": _engine((3, 32, 16), 32, (50, 96, 384, 3, 2, 100, 108, 1024), 256, 2, 1024),
-    "6x8x8": _engine((6, 8, 8), 24, (198, 256, 1024, 4, 1, 37, 300, 2048), 64, 8, 256),
-}
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One synthesis: a unit of a named engine, generated for a fabric, on a family."""
+    """One synthesis: a unit of a named engine on a family, in the family's fabric."""
 
     unit: str
     engine: str
-    fabric: Fabric
     family: Family
     cost: Cost
 
     @property
-    def config(self) -> EngineConfig:
+    def flow(self) -> FlowConfig:
         """The engine."""
-        return replace((FITTED_ENGINES | HELD_OUT_ENGINES)[self.engine], fabric=self.fabric)
+        return in_fabric(self.engine, self.family)
 
     @property
-    def description(self) -> Unit:
-        """The unit, which is not "engine"."""
-        return UNITS[self.unit](self.config)
+    def footprint(self) -> Footprint:
+        """What the unit, which is not "engine", follows from."""
+        return UNITS[self.unit](self.flow)
 
     @property
     def held_out(self) -> bool:
@@ -116,26 +70,46 @@ class Measurement:
         return self.engine in HELD_OUT_ENGINES
 
 
+def in_fabric(engine: str, family: Family) -> FlowConfig:
+    """Return a named engine in the logic that suits a family.
+
+    Parameters
+    ----------
+    engine : str
+    family : {"xcup", "xc7", "ecp5"}
+    """
+    flow = (FITTED_ENGINES | HELD_OUT_ENGINES)[engine]
+    return replace(flow, engine=replace(flow.engine, fabric=FLOWS[family].fabric))
+
+
 def load_measurements(path: Path = MEASUREMENTS) -> list[Measurement]:
-    """Read measurements; keys are unit/engine/fabric/family, values LUTs, flip-flops, multipliers and memories."""
-    measurements = []
+    """Read measurements; keys are unit/engine/family, values LUTs, flip-flops, multipliers and memories.
+
+    What lies between the units is what a whole engine takes beyond them.
+    """
+    found: dict[tuple[str, Family], dict[str, Measurement]] = {}
     for key, (luts, ffs, dsps, brams) in read_json(path, "measurements").items():
-        unit, engine, fabric, family = key.split("/")
+        unit, engine, family = key.split("/")
         cost = Cost(luts=luts, ffs=ffs, dsps=dsps, brams=brams)
-        measurements.append(Measurement(unit, engine, fabric, family, cost))
-    return measurements
+        found.setdefault((engine, family), {})[unit] = Measurement(unit, engine, family, cost)
+    for units in found.values():
+        whole = units.get(WHOLE)
+        if whole is not None and set(units) == set(SYNTHESISED):
+            others = [one.cost for one in units.values() if one is not whole]
+            left = {name: getattr(whole.cost, name) - sum(getattr(cost, name) for cost in others) for name in FITTED}
+            units[REST] = replace(whole, unit=REST, cost=Cost(**left, dsps=0, brams=0))
+    return [one for units in found.values() for one in units.values()]
 
 
 def measure(path: Path, units: list[str], engines: list[str], families: list[Family], jobs: int) -> None:
     """Synthesise what `path` does not hold yet, `jobs` at a time; every result is kept at once."""
     results = read_json(path, "measurements") if path.exists() else {}
-    known = FITTED_ENGINES | HELD_OUT_ENGINES
     tasks = {
-        key: partial(synthesise, unit, replace(known[engine], fabric=fabric), family)
-        for unit in units
+        key: partial(synthesise, unit, in_fabric(engine, family), family)
+        for family in families
         for engine in engines
-        for fabric, family in _variants(unit, families)
-        if (key := f"{unit}/{engine}/{fabric}/{family}") not in results
+        for unit in units
+        if (key := f"{unit}/{engine}/{family}") not in results
     }
 
     def keep(key: str, found: Cost | BivitError) -> None:
@@ -149,19 +123,13 @@ def measure(path: Path, units: list[str], engines: list[str], families: list[Fam
     side_by_side(tasks, jobs, keep)
 
 
-def _variants(unit: str, families: list[Family]) -> list[tuple[Fabric, Family]]:
-    """Fabric and family; only the array depends on the fabric that an engine is generated for."""
-    fabrics = {family: FABRICS if unit == "matmul" else (FLOWS[family].fabric,) for family in families}
-    return [(fabric, family) for family in families for fabric in fabrics[family]]
-
-
 def _one_line_each(results: dict[str, list[float]]) -> str:
     lines = [f"{json.dumps(key)}: {json.dumps(results[key])}" for key in sorted(results)]
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def fit(measurements: list[Measurement]) -> Constants:
-    """Fit the weights of every unit's features to the engines of `FITTED_ENGINES`."""
+    """Fit the weights of every unit's sizes to the engines of `FITTED_ENGINES`."""
     constants: Constants = {family: {} for family in FAMILIES if any(m.family == family for m in measurements)}
     for family in constants:
         for unit in UNITS:
@@ -172,17 +140,17 @@ def fit(measurements: list[Measurement]) -> Constants:
 
 
 def _weights(seen: list[Measurement], quantity: str) -> dict[str, float]:
-    """Least squares of the relative error; a feature whose weight comes out negative is dropped, the worst first.
+    """Least squares of the relative error; a size whose weight comes out negative is dropped, the worst first.
 
     In fractions: what a BLAS gives depends on the processor, and a digit of it would on ties.
     """
-    features = [m.description.features() for m in seen]
-    names = sorted({name for row in features for name in row})
+    sizes = [m.footprint.sizes for m in seen]
+    names = sorted({name for row in sizes for name in row})
     whole = [Fraction(getattr(m.cost, quantity)) for m in seen]
     scale = [1 / max(abs(value), Fraction(50)) for value in whole]
     target = [(w - Fraction(memory_part(m, quantity))) * s for w, m, s in zip(whole, seen, scale, strict=True)]
-    columns = {name: [Fraction(row.get(name, 0)) * s for row, s in zip(features, scale, strict=True)] for name in names}
-    means = {name: sum(Fraction(row.get(name, 0)) for row in features) for name in names}
+    columns = {name: [Fraction(row.get(name, 0)) * s for row, s in zip(sizes, scale, strict=True)] for name in names}
+    means = {name: sum(Fraction(row.get(name, 0)) for row in sizes) for name in names}
     fitted: dict[str, Fraction] = {}
     while columns:
         fitted = dict(zip(columns, least_squares(list(columns.values()), target), strict=True))
@@ -195,16 +163,16 @@ def _weights(seen: list[Measurement], quantity: str) -> dict[str, float]:
 
 def memory_part(measurement: Measurement, quantity: str) -> float:
     """Return what the memories of a measured unit take."""
-    rams = unit_rams(measurement.description).values()
+    rams = measurement.footprint.rams
     return float(sum(getattr(ram_cost(ram, measurement.family), quantity) for ram in rams))
 
 
 def predicted(measurement: Measurement, constants: Constants, quantity: str) -> float:
     """Return what `constants` predict for a measured unit; an engine is the sum of its units."""
-    if measurement.unit == "engine":
+    if measurement.unit == WHOLE:
         return sum(predicted(replace(measurement, unit=unit), constants, quantity) for unit in UNITS)
     weights = constants[measurement.family].get(measurement.unit, {}).get(quantity)
-    logic = weighted_sum(measurement.description.features(), weights)
+    logic = weighted_sum(measurement.footprint.sizes, weights)
     if logic is None:
         raise KeyError(f"{measurement.unit} has no weights of {quantity} on {measurement.family}")
     return logic + memory_part(measurement, quantity)
@@ -213,7 +181,7 @@ def predicted(measurement: Measurement, constants: Constants, quantity: str) -> 
 def errors(measurements: list[Measurement], constants: Constants) -> Iterator[tuple[Measurement, str, float]]:
     """Yield measurement, quantity and relative error of what the fit has not seen: held-out units and all engines."""
     for m in measurements:
-        if m.held_out or m.unit == "engine":
+        if m.held_out or m.unit == WHOLE:
             for quantity in FITTED:
                 actual = getattr(m.cost, quantity)
                 if actual:
@@ -229,11 +197,11 @@ def sources(constants: Constants) -> dict[Family, str]:
 def render_constants(constants: Constants) -> str:
     """Return the text of `sim.estimate.constants`."""
     lines = [
-        '"""Weights of the features of `sim.units`; by `python -m bivit.hw.synthesis.calibrate fit`."""',
+        '"""Weights of the sizes in `sim.estimate.units`; by `python -m bivit.hw.synthesis.calibrate fit`."""',
         "\nfrom __future__ import annotations\n\nfrom .devices import Family\n",
         "#: Tools and command behind the numbers of a family.\nTOOLS: dict[Family, str] = {",
         *(f'    "{family}": "{text}",' for family, text in sources(constants).items()),
-        "}\n\n#: By family, unit, quantity and feature.",
+        "}\n\n#: By family, unit, quantity and size.",
         "CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {",
     ]
     for family, units in constants.items():
@@ -262,27 +230,27 @@ def render_report(measurements: list[Measurement], constants: Constants) -> str:
         "Written by `python -m bivit.hw.synthesis.calibrate fit` from docs/synthesis.json: do not edit. "
         "Cells before packing.\n",
         *(f"- {family}: {text}" for family, text in sources(constants).items()),
-        f"\nFitted to the engines {', '.join(FITTED_ENGINES)} (rows x columns x lanes). The errors below are those on "
-        f"{', '.join(HELD_OUT_ENGINES)}, which the fit has not seen, and of whole engines (unit `engine`), none of "
-        "which it has seen. Larger engines are extrapolated. DSP blocks and block memories follow rules that are exact "
-        "on all of docs/synthesis.json.\n",
+        f"\nFitted to the engines {', '.join(FITTED_ENGINES)} (rows x columns; `hw/synthesis/calibrated.py`). The "
+        f"errors below are those on {', '.join(HELD_OUT_ENGINES)}, which the fit has not seen, and of whole engines "
+        "(unit `engine`), of which it has seen no more than what lies between the units (`rest`). Larger engines are "
+        "extrapolated. DSP blocks and block memories follow rules that are exact on all of docs/synthesis.json.\n",
         "| family | quantity | units | median error | worst error |",
         "|---|---|---|---|---|",
     ]
     for family in constants:
         for quantity in FITTED:
-            values = [abs(e) for m, q, e in found if m.unit != "engine" and (m.family, q) == (family, quantity)]
+            values = [abs(e) for m, q, e in found if m.unit != WHOLE and (m.family, q) == (family, quantity)]
             if values:
                 median_error, worst_error = f"{median(values):.1%}", f"{max(values):.1%}"
                 lines.append(f"| {family} | {quantity} | {len(values)} | {median_error} | {worst_error} |")
     lines += [
         "",
-        "| unit | engine | fabric | family | quantity | synthesised | error |",
-        "|---|---|---|---|---|---|---|",
+        "| unit | engine | family | quantity | synthesised | error |",
+        "|---|---|---|---|---|---|",
     ]
     for m, quantity, error in sorted(found, key=lambda item: (item[0].unit, item[0].engine, item[0].family)):
         actual = f"{getattr(m.cost, quantity):g}"
-        lines.append(f"| {m.unit} | {m.engine} | {m.fabric} | {m.family} | {quantity} | {actual} | {error:+.1%} |")
+        lines.append(f"| {m.unit} | {m.engine} | {m.family} | {quantity} | {actual} | {error:+.1%} |")
     return "\n".join(lines) + "\n"
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from ...sim.errors import check, some
-from ...sim.units.machine import UNITS
+from ...sim.estimate.units import UNITS
 
 #: A bit of a net: a number, or a constant as text.
 Bit = int | str
@@ -143,7 +143,7 @@ def unit_of(name: str) -> str:
 
     Examples
     --------
-    >>> unit_of("datapath.matmul.drain[3]"), unit_of("chain[2]")
+    >>> unit_of("core.array.matmul.active"), unit_of("chain[2]")
     ('matmul', '')
     """
     return next((part for part in name.split(".")[:-1] if part in UNITS), "")

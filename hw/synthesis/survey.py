@@ -9,14 +9,12 @@ from functools import lru_cache, partial
 from threading import Lock
 from typing import Any
 
-from ...sim.engine.config import EngineConfig
 from ...sim.engine.words import WORD
 from ...sim.errors import BivitError, check
+from ...sim.flow.config import FlowConfig
 from ...sim.system.kept_text import cached_text
 from ...sim.system.result import OPTIONAL, Result
 from ...sim.system.typed import build
-from ...sim.units.machine import UNITS
-from ...sim.units.matmul import MatmulUnit
 from .flows import CARRIES, FLOWS, SynthesisFamily, check_family, count_cells
 from .netlist import Netlist
 from .packing import pairs_sharing_a_lut
@@ -24,12 +22,12 @@ from .path import CriticalPath
 from .place import PARTS, Part, place
 from .side_by_side import side_by_side
 from .static_timing import delay_table, modelled_timing
-from .synth import SYNTHESISED, component, content_key, netlist_of, rtlil_text
+from .synth import SYNTHESISED, WHOLE, component, content_key, netlist_of, rtlil_text
 from .tools import find_tool
 from .wrapper import PinWrapper
 
-#: Name of the whole engine among the units.
-WHOLE = "engine"
+#: Unit of the dot products.
+_GRID = "grid"
 #: Placements that are kept.
 _KEPT = 512
 #: Families whose look-up tables have two outputs, so that pairs can share one, and whose clock is modelled.
@@ -99,27 +97,27 @@ class Job:
     Parameters
     ----------
     unit : str
-        Name in `sim.units.machine.UNITS`, or "engine".
-    engine : EngineConfig
+        Name in `synth.SYNTHESISED`, or "engine".
+    flow : FlowConfig
     family : str
     timeout_s : float
         For each run of a tool.
     """
 
     unit: str
-    engine: EngineConfig
+    flow: FlowConfig
     family: SynthesisFamily
     timeout_s: float
 
     def text(self, *, placed: bool) -> str:
         """Return the unit as Yosys reads it, with or without pins."""
         with _converting:  # which is done in Python, so that two at a time would only do the same twice
-            return _text(self.unit, self.engine, placed)
+            return _text(self.unit, self.flow, placed)
 
     def cells(self) -> Cells:
         """Synthesise and count."""
-        flow = FLOWS[self.family]
-        netlist = Netlist(netlist_of(self.text(placed=False), flow.script, self.timeout_s))
+        script = FLOWS[self.family].script
+        netlist = Netlist(netlist_of(self.text(placed=False), script, self.timeout_s))
         cost = count_cells(netlist.cells)
         luts = round(cost.luts or 0)
         return Cells(
@@ -133,13 +131,13 @@ class Job:
 
     def placed(self, seed: int) -> CriticalPath:
         """Place and route, or return what that gave before."""
-        part, flow = PARTS[self.family], FLOWS[self.family]
+        part, script = PARTS[self.family], FLOWS[self.family].placed_script
         text = self.text(placed=True)
         tools = [str(find_tool(name)) for name in ("yosys", part.tool)]
-        key = content_key(text, flow.placed_script, *tools, *_told_to(part), str(seed), self._default_unit)
+        key = content_key(text, script, *tools, *_told_to(part), str(seed), self._default_unit)
 
         def make() -> str:
-            netlist = netlist_of(text, flow.placed_script, self.timeout_s)
+            netlist = netlist_of(text, script, self.timeout_s)
             found = place(netlist, part, seed=seed, timeout_s=self.timeout_s, default_unit=self._default_unit)
             return json.dumps(found.to_dict())
 
@@ -205,12 +203,12 @@ class Survey:
 
     Parameters
     ----------
-    engine : EngineConfig
+    flow : FlowConfig
     family : str
     rows : tuple of UnitRow
     """
 
-    engine: EngineConfig
+    flow: FlowConfig
     family: SynthesisFamily
     rows: tuple[UnitRow, ...]
 
@@ -242,23 +240,23 @@ class Survey:
     @property
     def luts_per_mac_array(self) -> float | None:
         """Look-up tables of the array for each product of two bits a cycle."""
-        luts = next((row.cells.luts_raw for row in self.rows if row.unit == MatmulUnit.name), None)
+        luts = next((row.cells.luts_raw for row in self.rows if row.unit == _GRID), None)
         return None if luts is None else luts / self._macs
 
     @property
     def luts_per_mac_engine(self) -> float | None:
         """As `luts_per_mac_array`, of all the engine; None where not all of it was synthesised."""
-        complete = bool(self.whole) or set(UNITS) <= {row.unit for row in self.rows}
+        complete = bool(self.whole) or set(SYNTHESISED) - {WHOLE} <= {row.unit for row in self.rows}
         luts = self.total("luts_raw")
         return luts / self._macs if complete and luts is not None else None
 
     @property
     def _macs(self) -> int:
-        return self.engine.rows * self.engine.columns * WORD
+        return self.flow.engine.rows * self.flow.engine.columns * WORD
 
 
 def survey(
-    engine: EngineConfig,
+    flow: FlowConfig,
     family: str,
     units: Sequence[str],
     *,
@@ -272,11 +270,11 @@ def survey(
 
     Parameters
     ----------
-    engine : EngineConfig
+    flow : FlowConfig
     family : str
         ECP5, Nexus and Gowin are placed and routed, UltraScale+ and 7-series modelled.
     units : sequence of str
-        Names in `sim.units.machine.UNITS`, or "engine" for all of it.
+        Names in `synth.SYNTHESISED`; "engine" is all of it.
     seeds : sequence of int, optional
         Where placements begin; none are made when left out. A model takes no seed: any will do.
     jobs : int
@@ -301,7 +299,7 @@ def survey(
         find_tool(PARTS[known].tool)
     tasks: dict[tuple[str, int], Callable[[], Any]] = {}
     for unit in units:
-        job = Job(unit, engine, known, timeout_s)
+        job = Job(unit, flow, known, timeout_s)
         tasks[unit, 0] = job.cells
         for seed in (seeds or ())[: 1 if known in _AMD else None]:
             tasks[unit, seed] = job.modelled if known in _AMD else partial(job.placed, seed)
@@ -317,7 +315,7 @@ def survey(
     )
     come_through = any(row.best if seeds else row.cells != Cells() for row in rows)
     check(come_through or not strict, "\n".join(f"{row.unit}: {row.problem}" for row in rows))
-    return Survey(engine, known, rows)
+    return Survey(flow, known, rows)
 
 
 def part_name(family: str) -> str:
@@ -331,9 +329,9 @@ def part_name(family: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _text(unit: str, engine: EngineConfig, placed: bool) -> str:
+def _text(unit: str, flow: FlowConfig, placed: bool) -> str:
     """The same for all seeds."""
-    inner = component(unit, engine)
+    inner = component(unit, flow)
     return rtlil_text(PinWrapper(inner, unit) if placed else inner)
 
 

@@ -11,36 +11,45 @@ from typing import Any
 
 from amaranth.lib import wiring
 
-from ...sim.engine.commands import CORE, EDGE
-from ...sim.engine.config import EngineConfig
 from ...sim.errors import check
 from ...sim.estimate.cost import Cost
+from ...sim.estimate.units import REST, UNITS
+from ...sim.flow.config import FlowConfig
+from ...sim.flow.edge import EdgeUnit
+from ...sim.flow.head_norm import head_unit
+from ...sim.flow.machine import FlowMachine, all_settings
+from ...sim.flow.matmul import MatmulUnit
+from ...sim.flow.residual_add import ResidualAddUnit
+from ...sim.flow.sign_norm import SignNormUnit
+from ...sim.flow.softmax import SoftmaxUnit
 from ...sim.system.files import read_text, scratch_folder
 from ...sim.system.kept_text import cached_text
-from ...sim.units.front import (
-    CoreUnit,
-    EdgeUnit,
-    LoaderUnit,
-    LogitsQueueUnit,
-    LogitsUnit,
-    PixelBufferUnit,
-    RegistersUnit,
-    RunUnit,
-    SettingsUnit,
-)
-from ...sim.units.machine import UNITS
-from ...sim.units.unit import Unit
 from .. import convert
-from ..datapath import COMPONENTS as DATAPATH
-from ..engine import Engine
+from ..array.matmul import Matmul
+from ..array.operand_store import OperandStore
+from ..array.row_writer import RowWriter
+from ..array.shadow import Shadow
+from ..array.sum_array import SumArray
+from ..array.value_sums import ValueSums
+from ..edge.dense_out import DenseOut
+from ..edge.last_norm import LastNorm
+from ..edge.patch_ring import PatchRing
+from ..edge.pixel_frame import PixelFrame
+from ..edge.products import Products
+from ..flow.head_norm import HeadNorm
+from ..flow.residual_add import ResidualAdd
+from ..flow.sign_norm import SignNorm
+from ..flow.softmax import Softmax
+from ..flow_engine import FlowEngine
 from ..loader import Loader
+from ..parts.memory import LoadableMemory
 from ..registers import Registers
 from ..run import Run
-from ..sequencer import Sequencer
-from ..settings import Settings
-from ..units.logits import Logits
+from ..slots.settings_bank import SettingsBank
+from ..slots.slots import Slots
+from ..slots.table_loader import TableLoader
+from ..slots.x_banks import XBanks
 from ..units.logits_queue import LogitsQueue
-from ..units.pixel_buffer import PixelBuffer
 from .flows import FLOWS, check_family, count_cells
 from .netlist import Netlist
 from .tools import find_tool
@@ -51,40 +60,77 @@ _TOP = "unit"
 #: Netlists that are kept: those of all units of an engine for two families, with and without pins.
 _KEPT = 96
 
-#: Units around the datapath, which take the engine.
-_FRONT: dict[type[Unit], Callable[[EngineConfig], wiring.Component]] = {
-    RegistersUnit: Registers,
-    LoaderUnit: Loader,
-    SettingsUnit: Settings,
-    RunUnit: lambda engine: Run(),
-    EdgeUnit: lambda engine: Sequencer(engine, EDGE),
-    CoreUnit: lambda engine: Sequencer(engine, CORE),
-    PixelBufferUnit: PixelBuffer,
-    LogitsUnit: Logits,
-    LogitsQueueUnit: LogitsQueue,
+
+def _settings(flow: FlowConfig) -> wiring.Component:
+    return SettingsBank(FlowMachine(flow).load_memories["settings"], all_settings(flow))
+
+
+def _loadable(name: str) -> Callable[[FlowConfig], wiring.Component]:
+    return lambda flow: LoadableMemory(FlowMachine(flow).load_memories[name])
+
+
+def _row_writer(flow: FlowConfig) -> wiring.Component:
+    bits = MatmulUnit(flow).operands.fields["token"]
+    return RowWriter(rows=flow.engine.rows, columns=flow.engine.columns, side=flow.value_rows, token_bits=bits)
+
+
+def _shadow(flow: FlowConfig) -> wiring.Component:
+    return Shadow(rows=flow.engine.rows, row_bits=flow.engine.columns * flow.engine.acc_bits, side=flow.drain_rows)
+
+
+#: Components by the names of units.
+COMPONENTS: dict[str, Callable[[FlowConfig], wiring.Component]] = {
+    "registers": lambda flow: Registers(FlowMachine(flow)),
+    "loader": lambda flow: Loader(FlowMachine(flow)),
+    "settings": _settings,
+    "run": lambda flow: Run(),
+    "frame": lambda flow: PixelFrame(flow.engine),
+    "ring": lambda flow: PatchRing(EdgeUnit(flow)),
+    "dense": lambda flow: Products(EdgeUnit(flow)),
+    "dense_out": lambda flow: DenseOut(EdgeUnit(flow)),
+    "last_norm": lambda flow: LastNorm(EdgeUnit(flow)),
+    "x": lambda flow: XBanks(ResidualAddUnit(flow), EdgeUnit(flow).chunk),
+    "slots": Slots,
+    "matmul": lambda flow: Matmul(MatmulUnit(flow)),
+    "grid": lambda flow: SumArray(flow.engine),
+    "weights": _loadable("weights"),
+    "preload": _loadable("preload"),
+    "operands": lambda flow: OperandStore(MatmulUnit(flow)),
+    "shadow": _shadow,
+    "row_writer": _row_writer,
+    "value_sums": lambda flow: ValueSums(MatmulUnit(flow)),
+    "residual_add": lambda flow: ResidualAdd(ResidualAddUnit(flow)),
+    "sign_norm": lambda flow: SignNorm(SignNormUnit(flow)),
+    "head_norm": lambda flow: HeadNorm(head_unit(flow)),
+    "softmax": lambda flow: Softmax(SoftmaxUnit(flow)),
+    "tables": TableLoader,
+    "logits_queue": lambda flow: LogitsQueue(flow.engine),
 }
+#: Name of the whole engine.
+WHOLE = "engine"
+#: What can be synthesised: the units of an engine that are components, and the engine.
+SYNTHESISED = (*(unit for unit in UNITS if unit != REST), WHOLE)
 
 
-#: What can be synthesised: the units of an engine, and the engine.
-SYNTHESISED = (*UNITS, "engine")
+def component(unit: str, flow: FlowConfig) -> wiring.Component:
+    """Return a unit of an engine by its name in `sim.estimate.units.UNITS`, or with the name "engine" all of it.
+
+    Parameters
+    ----------
+    unit : str
+    flow : FlowConfig
+    """
+    return FlowEngine(flow) if unit == WHOLE else COMPONENTS[unit](flow)
 
 
-def component(unit: str, engine: EngineConfig) -> wiring.Component:
-    """Return a unit of an engine by its name in `sim.units.machine.UNITS`, or with the name "engine" all of it."""
-    if unit == "engine":
-        return Engine(engine)
-    kind = UNITS[unit]
-    return DATAPATH[kind](kind(engine)) if kind in DATAPATH else _FRONT[kind](engine)
-
-
-def synthesise(unit: str, engine: EngineConfig, family: str, *, timeout_s: float = 3600) -> Cost:
+def synthesise(unit: str, flow: FlowConfig, family: str, *, timeout_s: float = 3600) -> Cost:
     """Synthesise a unit of an engine, or with the name "engine" all of it, and count its cells.
 
     Parameters
     ----------
     unit : str
-        Name in `sim.units.machine.UNITS`, or "engine".
-    engine : EngineConfig
+        Name in `sim.estimate.units.UNITS`, or "engine".
+    flow : FlowConfig
         Engine that the unit belongs to. An array of 33 x 32 takes hours; use a small one.
     family : {"xcup", "xc7", "ecp5", "nexus", "gowin"}
     timeout_s : float
@@ -100,7 +146,7 @@ def synthesise(unit: str, engine: EngineConfig, family: str, *, timeout_s: float
     BivitError
         When the unit or family is unknown, Yosys is not installed or fails, or a cell is not known here.
     """
-    return count_cells(Netlist(unit_netlist(unit, engine, family, timeout_s=timeout_s)).cells)
+    return count_cells(Netlist(unit_netlist(unit, flow, family, timeout_s=timeout_s)).cells)
 
 
 def synthesise_component(component: wiring.Component, family: str, *, timeout_s: float = 3600) -> Cost:
@@ -111,25 +157,25 @@ def synthesise_component(component: wiring.Component, family: str, *, timeout_s:
 
 
 def unit_netlist(
-    unit: str, engine: EngineConfig, family: str, *, placed: bool = False, timeout_s: float = 3600
+    unit: str, flow: FlowConfig, family: str, *, placed: bool = False, timeout_s: float = 3600
 ) -> dict[str, Any]:
     """Return the mapped netlist of a unit, by itself or with registers and pins around it; as `synthesise`.
 
     Parameters
     ----------
     unit : str
-    engine : EngineConfig
+    flow : FlowConfig
     family : str
     placed : bool
         Within a `wrapper.PinWrapper`, for a place and route tool.
     timeout_s : float
     """
     check(unit in SYNTHESISED, f"there is no unit {unit!r}; there are {', '.join(SYNTHESISED)}")
-    flow = FLOWS[check_family(family)]
+    scripts = FLOWS[check_family(family)]
     find_tool("yosys")
-    inner = component(unit, engine)
+    inner = component(unit, flow)
     text = rtlil_text(PinWrapper(inner, unit) if placed else inner)
-    return netlist_of(text, flow.placed_script if placed else flow.script, timeout_s)
+    return netlist_of(text, scripts.placed_script if placed else scripts.script, timeout_s)
 
 
 def rtlil_text(component: wiring.Component) -> str:

@@ -21,21 +21,20 @@ from typing import Any
 from ...sim.errors import some
 from ...sim.system.files import read_json, write_text
 from ...sim.system.result import Result
-from ...sim.units.machine import UNITS
 from ..delays.table import ASSUMED, DelayTable, NetDelays
 from .netlist import Netlist
 from .path import CriticalPath
 from .place import PARTS
 from .static_timing import MODELLED, critical_path, delay_table
 from .survey import Job
-from .synth import unit_netlist
+from .synth import COMPONENTS, unit_netlist
 from .timing_page import SMALLEST
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "docs" / "timing_error.json"
 #: Where the placements begin.
 SEED = 1
-#: Units that the delays of nets are fitted to; all others are held out.
+#: Units that the delays of nets are fitted to, `core` being one of an engine before this one; others are held out.
 SEEN = ("settings", "registers", "loader", "core", "residual_add")
 #: Values that `fit` tries: base, doubling and block, in ns.
 TRIED = {
@@ -144,7 +143,7 @@ def measure(units: list[str], kept: Path = KEPT, netlist_of: Mapped = mapped, ro
         netlist, placed = netlist_of(unit), Period.of(routed_path(unit))
         results[unit] = Compared(unit, placed, Period.of(_model(Netlist(netlist, unit), delay_table("ecp5"))))
         logging.info("%s: routed %.2f ns, error %+.1f %%", unit, placed.ns, 100 * results[unit].error)
-        lines = [json.dumps(results[name].to_dict()) for name in UNITS if name in results]
+        lines = [json.dumps(results[name].to_dict()) for name in results]
         write_text(kept, "[\n" + ",\n".join(lines) + "\n]\n")
 
 
@@ -212,9 +211,10 @@ def page(compared: list[Compared]) -> str:
         "delays. A net costs a base and something for each doubling of its loads; there is no placement. What the "
         "vendor's tool would still do is not counted: no register is moved into a multiplier or memory, and none "
         "is copied for its loads.\n",
-        "The same model on ECP5 against nextpnr, which routes the same netlists: units of the smallest engine that "
-        f"runs zoo/digits between registers, {part.name}, target {part.target_mhz:g} MHz, seed {SEED}. Delays of cells "
-        f"are nextpnr's own; those of nets are fitted to {', '.join(SEEN)}: the other units are held out.\n",
+        "The same model on ECP5 against nextpnr, which routes the same netlists: units between registers, of the "
+        f"smallest engine that runs zoo/digits as it was before the dataflow, {part.name}, target "
+        f"{part.target_mhz:g} MHz, seed {SEED}. Delays of cells are nextpnr's own; those of nets are fitted to "
+        f"{', '.join(SEEN)}: the other units are held out.\n",
         "| units | number | median error | worst error |",
         "|---|---|---|---|",
         *_summary(compared),
@@ -262,7 +262,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=("measure", "fit", "page"))
-    parser.add_argument("--units", nargs="*", default=list(UNITS), choices=list(UNITS))
+    parser.add_argument("--units", nargs="*", default=list(COMPONENTS), choices=list(COMPONENTS))
     arguments = parser.parse_args()
     if arguments.action == "measure":
         measure(arguments.units)

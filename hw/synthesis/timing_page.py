@@ -16,17 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...sim.engine.config import EngineConfig
-from ...sim.engine.presets import ENGINES, engine_for
+from ...sim.engine.presets import engine_for
+from ...sim.errors import BivitError
 from ...sim.estimate.clocks import Clock
+from ...sim.flow.config import FlowConfig
+from ...sim.flow.presets import FLOW_ENGINES
 from ...sim.network.presets import vit_preset
 from ...sim.system.files import read_json, write_text
 from ...sim.system.typed import build
-from ...sim.units.machine import UNITS
 from .flows import FLOWS, SynthesisFamily
 from .place import PARTS
-from .survey import WHOLE, Job, Speed, part_name, survey
-from .synth import content_key
+from .static_timing import delay_table
+from .survey import Cells, Job, Speed, UnitRow, part_name, survey
+from .synth import COMPONENTS, WHOLE, content_key
 from .tools import find_tool
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,8 +37,15 @@ PAGE = ROOT / "docs" / "timing.md"
 CLOCKS_MODULE = ROOT / "sim" / "estimate" / "clocks.py"
 
 #: The smallest engine that runs zoo/digits.
-SMALLEST = engine_for(
-    vit_preset("digits"), rows=2, columns=8, lanes=8, dense_lanes=8, program_words=2048, fabric=FLOWS["ecp5"].fabric
+SMALLEST = FlowConfig(
+    engine=engine_for(
+        vit_preset("digits"), rows=2, columns=8, lanes=8, dense_lanes=8, program_words=512, fabric=FLOWS["ecp5"].fabric
+    ),
+    drain_rows=1,
+    norm_lanes=8,
+    head_norm_lanes=8,
+    softmax_lanes=8,
+    images=1,
 )
 
 
@@ -47,27 +56,30 @@ class Section:
     Parameters
     ----------
     family : {"xcup", "xc7", "ecp5", "nexus", "gowin"}
-    engine : EngineConfig
+    flow : FlowConfig
     title : str
         What the engine is.
     units : tuple of str
         Units, the whole engine among them where it is placed.
+    placed : bool
+        Whether the units are placed and routed; modelled else.
     """
 
     family: SynthesisFamily
-    engine: EngineConfig
+    flow: FlowConfig
     title: str
     units: tuple[str, ...]
+    placed: bool = False
 
     @property
     def part(self) -> str:
         """What the clocks are of."""
-        return part_name(self.family)
+        return part_name(self.family) if self.placed else delay_table(self.family).part
 
     @property
     def how(self) -> str:
         """How the clocks are known."""
-        return "placed and routed" if self.family in PARTS else "modelled"
+        return "placed and routed" if self.placed else "modelled"
 
     def design(self, unit: str) -> str:
         """Return a digest of the hardware that a clock is of: it changes where the hardware does.
@@ -76,15 +88,14 @@ class Section:
         ----------
         unit : str
         """
-        return content_key(Job(unit, self.engine, self.family, 0).text(placed=self.family in PARTS))
+        return content_key(Job(unit, self.flow, self.family, 0).text(placed=self.placed))
 
 
 #: Sections by name.
 SECTIONS: dict[str, Section] = {
-    "smallest": Section("ecp5", SMALLEST, "the smallest engine that runs zoo/digits", (*UNITS, WHOLE)),
-    "digits_xcup": Section("xcup", ENGINES["digits"], "the engine `digits`", tuple(UNITS)),
-    "digits_xc7": Section("xc7", ENGINES["digits"], "the engine `digits`", tuple(UNITS)),
-    "deit_tiny_33x32": Section("xcup", ENGINES["deit_tiny_33x32"], "the engine `deit_tiny_33x32`", tuple(UNITS)),
+    "smallest": Section("ecp5", SMALLEST, "the smallest engine that runs zoo/digits", (*COMPONENTS, WHOLE)),
+    "sim_xcup": Section("xcup", FLOW_ENGINES["sim"], "the engine `sim`", (*COMPONENTS, WHOLE)),
+    "zcu102": Section("xcup", FLOW_ENGINES["zcu102"], "the engine `zcu102`", tuple(COMPONENTS)),
 }
 
 #: Figures by section and unit: the clock, or why there is none; beside them, under "tools", what found them, and under
@@ -115,17 +126,9 @@ def measure(
     for name in names:
         section = SECTIONS[name]
         chosen = [unit for unit in section.units if units is None or unit in units]
-        tools = ["yosys", *([PARTS[section.family].tool] if section.family in PARTS else [])]
+        tools = ["yosys", *([PARTS[section.family].tool] if section.placed else [])]
         for unit in chosen:
-            found = survey(
-                section.engine,
-                section.family,
-                [unit],
-                seeds=range(1, seeds + 1),
-                jobs=jobs,
-                timeout_s=timeout_s,
-                strict=False,
-            ).rows[0]
+            found = _found(section, unit, seeds=seeds, jobs=jobs, timeout_s=timeout_s)
             figure = found.speed.to_dict() if found.speed else found.problem
             raw = read_json(kept, "clocks that were measured") if kept.exists() else {}  # others may measure too
             raw.setdefault(name, {})[unit] = figure
@@ -133,6 +136,18 @@ def measure(
             raw.setdefault("tools", {})[name] = ", ".join(str(find_tool(tool)) for tool in tools)
             logging.info("%s/%s: %s", name, unit, found.speed.fmax_mhz if found.speed else found.problem)
             write_text(kept, json.dumps(raw, indent=1) + "\n")
+
+
+def _found(section: Section, unit: str, *, seeds: int, jobs: int, timeout_s: float) -> UnitRow:
+    """Place a unit, or model it."""
+    if section.placed:
+        numbers = range(1, seeds + 1)
+        options = {"jobs": jobs, "timeout_s": timeout_s, "strict": False}
+        return survey(section.flow, section.family, [unit], seeds=numbers, **options).rows[0]  # type: ignore[arg-type]
+    try:
+        return UnitRow(unit, Cells(), (Job(unit, section.flow, section.family, timeout_s).modelled(),))
+    except BivitError as error:
+        return UnitRow(unit, Cells(), (), str(error))
 
 
 def load(kept: Path = FIGURES) -> tuple[Figures, dict[str, str]]:
@@ -169,6 +184,8 @@ def designs(kept: Path = FIGURES) -> dict[str, dict[str, str]]:
 def clocks(figures: Figures) -> dict[str, Clock]:
     """Return the clock of each family of which a whole engine's is known: units by themselves are faster.
 
+    Where a family can be placed, a model of a whole engine is not enough: routing across the chip is no part of it.
+
     Parameters
     ----------
     figures : dict
@@ -176,11 +193,11 @@ def clocks(figures: Figures) -> dict[str, Clock]:
     found: dict[str, Clock] = {}
     for name, section in SECTIONS.items():
         speed = figures.get(name, {}).get(WHOLE)
-        if not isinstance(speed, Speed):
+        if not isinstance(speed, Speed) or (section.family in PARTS and not section.placed):
             continue
         clock = Clock(
             math.floor(10 * speed.fmax_mhz) / 10,
-            "placed" if section.family in PARTS else "modelled",
+            "placed" if section.placed else "modelled",
             f"{section.title} on {section.part}, all of it in one piece (docs/timing.md)",
         )
         if section.family not in found or clock.mhz < found[section.family].mhz:
@@ -211,11 +228,12 @@ def render_page(figures: Figures, tools: Mapping[str, str]) -> str:
 
 
 def _section(name: str, section: Section, found: Mapping[str, Speed | str], tools: str) -> Iterator[str]:
-    engine = section.engine
+    flow, engine = section.flow, section.flow.engine
     yield f"## {section.title[0].upper()}{section.title[1:]} on {section.part}, {section.how}\n"
     yield (
-        f"{engine.rows} x {engine.columns} array, {engine.lanes} lanes, {engine.dense_lanes} dense lanes, fabric "
-        f"{engine.fabric}; {tools}; `python -m bivit.hw.synthesis.timing_page measure {name}`.\n"
+        f"{engine.rows} x {engine.columns} array, {flow.drain_rows} rows drained a cycle, {flow.norm_lanes} lanes of "
+        f"norms, {flow.softmax_lanes} of the softmax, {flow.dense_patches} x {flow.dense_channels} products of the "
+        f"dense unit, fabric {engine.fabric}; {tools}; `python -m bivit.hw.synthesis.timing_page measure {name}`.\n"
     )
     yield "| unit | MHz | ns = logic + routing | cells between | from | to | all seeds, MHz |"
     yield "|---|---|---|---|---|---|---|"
@@ -226,7 +244,7 @@ def _section(name: str, section: Section, found: Mapping[str, Speed | str], tool
             seeds = ", ".join(f"{mhz:.1f}" for mhz in speed.fmax_seeds)
             period = f"{speed.logic_ns + speed.routing_ns:.2f} = {speed.logic_ns:.2f} + {speed.routing_ns:.2f}"
             # A unit that is modelled stands alone, and its signals' names do not begin with its own.
-            inside = "" if section.family in PARTS else f"{unit}."
+            inside = "" if section.placed else f"{unit}."
             ends = f"`{inside}{speed.begins}` | `{inside}{speed.ends}`"
             yield f"| {title} | {speed.fmax_mhz:.1f} | {period} | {speed.levels} | {ends} | {seeds} |"
         elif speed is not None:
@@ -265,7 +283,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=("measure", "write"))
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; all when left out")
-    parser.add_argument("--units", nargs="*", choices=(*UNITS, WHOLE), help="only these")
+    parser.add_argument("--units", nargs="*", choices=(*COMPONENTS, WHOLE), help="only these")
     parser.add_argument("--seeds", type=int, default=3, help="placements of each unit")
     parser.add_argument("--jobs", type=int, default=1, help="runs of tools at a time")
     parser.add_argument("--timeout", type=float, default=7200, help="seconds for each run of a tool")

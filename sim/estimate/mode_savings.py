@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..engine.config import EngineConfig
+from ..errors import check
+from ..flow.config import FlowConfig
+from ..mapping.shipped import steady_cycles, table_of
 from ..network.config import ViTConfig
-from ..network.formats import Formats
-from ..program.compiler import compile_program
-from ..program.cycles import estimate_cycles
 from .cost import Cost
 from .resources import estimate_resources
 
 #: Units of the engine (`sim.estimate.resources`) that a mode does not use.
 _IDLE = {
     ("qk_mode", "threshold"): "head_norm",
-    ("attn_mode", "score"): "attention_threshold",
+    ("attn_mode", "score"): "softmax",
 }
+#: Tables that are tried for each of the two.
+_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,10 @@ class ModeSavings:
     Parameters
     ----------
     cycles, default_cycles : int
-        One image, exact estimates.
+        From image to image when others are before and behind it, by a slot table that is sought for each.
     idle : dict of str to Cost
-        Units of the engine whose arithmetic the network does not use, with their estimated resources. In mode `score`
-        what remains of `attention_threshold` is one comparison a lane. Mode `mean` leaves no unit idle: the last norm
-        takes the root of `sign_norm` in every mode.
+        Units of the engine whose arithmetic the network does not use, with their estimated resources. Mode `mean`
+        leaves no unit idle: the last norm takes its root in every mode.
     """
 
     cycles: int
@@ -49,14 +49,14 @@ class ModeSavings:
         }
 
 
-def mode_savings(config: ViTConfig, engine: EngineConfig, device: str) -> ModeSavings:
+def mode_savings(config: ViTConfig, flow: FlowConfig, device: str) -> ModeSavings:
     """Compare a network's modes with the default ones.
 
     Parameters
     ----------
     config : ViTConfig
         Its modes are those in question.
-    engine : EngineConfig
+    flow : FlowConfig
         Large enough for the network.
     device : str
         Whose cells the resources are counted in.
@@ -67,10 +67,13 @@ def mode_savings(config: ViTConfig, engine: EngineConfig, device: str) -> ModeSa
         When the network does not fit the engine, or there is no such device.
     """
     default = replace(config, norm_mode="layernorm", qk_mode="layernorm", attn_mode="softmax")
-    units = estimate_resources(engine, device).units
+    units = estimate_resources(flow, device).units
     idle = [unit for (field, mode), unit in _IDLE.items() if getattr(config, field) == mode]
-    return ModeSavings(_cycles(config, engine), _cycles(default, engine), {unit: units[unit] for unit in idle})
+    return ModeSavings(_cycles(config, flow), _cycles(default, flow), {unit: units[unit] for unit in idle})
 
 
-def _cycles(config: ViTConfig, engine: EngineConfig) -> int:
-    return estimate_cycles(compile_program(config, Formats(), engine), 1).cycles
+def _cycles(config: ViTConfig, flow: FlowConfig) -> int:
+    found = steady_cycles(config, flow, table_of(config, flow, tries=_TRIES))
+    check(found is not None, "the slot table locks up with many images; give the rings more slots")
+    assert found is not None
+    return round(found)

@@ -32,7 +32,7 @@ _WIDTHS = (72, 36, 18, 9, 4, 2, 1)
 
 @dataclass(frozen=True)
 class Ram:
-    """A memory with one write port and synchronous readers.
+    """A memory with one write port.
 
     Parameters
     ----------
@@ -46,6 +46,8 @@ class Ram:
         Bits of a word that are read; all by default.
     collides : bool
         Whether a word may be read in the cycle in which it is written.
+    registered : bool
+        Whether words come a cycle after their addresses; else in the same cycle, for which blocks are no use.
     """
 
     width: int
@@ -54,6 +56,7 @@ class Ram:
     readers: int = 1
     read_bits: int | None = None
     collides: bool = True
+    registered: bool = True
 
     @property
     def granule(self) -> int:
@@ -121,13 +124,15 @@ def ram_cost(ram: Ram, family: Family) -> Cost:
     ram : Ram
     family : {"xcup", "xc7", "ecp5"}
     """
-    layouts = ((primitive, ceil_div(ram.depth, primitive.words)) for primitive in _PRIMITIVES[family])
+    usable = (primitive for primitive in _PRIMITIVES[family] if ram.registered or not primitive.brams)
+    layouts = ((primitive, ceil_div(ram.depth, primitive.words)) for primitive in usable)
     primitive, rows = min(layouts, key=lambda layout: _points(ram, family, *layout))
     primitives = ram.readers * _primitives(ram, primitive)
     luts = ram.readers * (ram.used_bits * _mux_luts(family, rows) + (rows if rows > 1 else 0))
     if not primitive.brams:
         # The reader's register is made of flip-flops.
-        return Cost(luts=luts + primitives * primitive.luts, ffs=ram.readers * ram.used_bits, dsps=0, brams=0)
+        ffs = ram.readers * ram.used_bits if ram.registered else 0
+        return Cost(luts=luts + primitives * primitive.luts, ffs=ffs, dsps=0, brams=0)
     ffs = ram.readers * (rows - 1).bit_length()
     if family == "ecp5" and ram.collides:
         # The block gives no defined word when the one being written is read: a copy of the written bits stands in.
@@ -146,13 +151,12 @@ def _mux_luts(family: Family, rows: int) -> float:
 def _primitives(ram: Ram, primitive: _Primitive) -> int:
     """Primitives that hold the bits which are read.
 
-    Bits that are written separately share a block by bytes, and never a memory in LUTs.
+    Bits that are written separately begin at a byte of a block, and never share a memory in LUTs.
     """
-    rows = ceil_div(ram.depth, primitive.words)
     granules, rest = divmod(ram.used_bits, ram.granule)
-    together = (primitive.bits // _BYTE) // ceil_div(ram.granule, _BYTE) if primitive.brams else 0
-    if together > 1:
-        return rows * ceil_div(granules + (rest > 0), together)
+    if primitive.brams and primitive.bits >= _BYTE and granules + (rest > 0) > 1:
+        used = granules * ceil_div(ram.granule, _BYTE) + ceil_div(rest, _BYTE)
+        return ceil_div(ram.depth, primitive.words) * ceil_div(used, primitive.bits // _BYTE)
     return granules * _slice(ram.granule, ram.depth, primitive) + _slice(rest, ram.depth, primitive)
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from ..engine.config import EngineConfig
 from ..engine.pipeline import Product
 from ..errors import BivitError, check
+from ..flow.config import FlowConfig
 from ..network.formats import Formats
-from ..units.machine import UNITS
 from .constants import CONSTANTS, TOOLS
 from .cost import NOTHING, Cost, total
 from .devices import Device, Family, device
+from .footprint import weighted_sum
 from .ram import ram_cost
-from .units import unit_rams, weighted_sum
+from .units import UNITS
 
 Kind = Literal["estimated", "synthesised", "assumed"]
 
@@ -116,16 +116,16 @@ class ResourceReport:
         }
 
 
-def estimate_resources(engine: EngineConfig, target: Device | str) -> ResourceReport:
+def estimate_resources(flow: FlowConfig, target: Device | str) -> ResourceReport:
     """Estimate the resources of an engine without synthesis.
 
     Numbers are cells before packing, as Yosys emits them (docs/resources.md has their errors). They are marked
-    "assumed" where the constants were not fitted to the architecture, or not to the engine's number formats, and
-    unknown on architectures without constants.
+    "assumed" where the constants were not fitted to the architecture, or not to the engine's number formats and logic,
+    and unknown on architectures without constants.
 
     Parameters
     ----------
-    engine : EngineConfig
+    flow : FlowConfig
     target : Device or str
         Device, or its name in `sim.estimate.devices`.
 
@@ -141,25 +141,28 @@ def estimate_resources(engine: EngineConfig, target: Device | str) -> ResourceRe
         return ResourceReport(
             found, tuple(ResourceRow(unit, name, None, "assumed", nothing) for unit in UNITS for name in QUANTITIES)
         )
-    fitted = found.architecture in CALIBRATED and engine.formats == Formats()
+    engine = flow.engine
+    fitted = found.architecture in CALIBRATED and engine.formats == Formats() and engine.fabric == found.fabric
     rows = []
     for unit in UNITS:
-        cost = unit_cost(unit, engine, family, found.dsp_bits)
+        cost = unit_cost(unit, flow, family, found.dsp_bits)
         for name in QUANTITIES:
             rule = _RULES.get(name)
             kind: Kind = "estimated" if fitted or rule else "assumed"
-            rows.append(ResourceRow(unit, name, getattr(cost, name), kind, rule or TOOLS[family]))
+            rows.append(
+                ResourceRow(unit, name, getattr(cost, name), kind, rule or TOOLS.get(family, "nothing was synthesised"))
+            )
     return ResourceReport(found, tuple(rows))
 
 
-def unit_cost(unit: str, engine: EngineConfig, family: Family, dsp_bits: tuple[int, int]) -> Cost:
+def unit_cost(unit: str, flow: FlowConfig, family: Family, dsp_bits: tuple[int, int]) -> Cost:
     """Return the estimated cost of one unit.
 
     Parameters
     ----------
     unit : str
-        Name in `sim.units.machine.UNITS`.
-    engine : EngineConfig
+        Name in `sim.estimate.units.UNITS`.
+    flow : FlowConfig
     family : {"xcup", "xc7", "ecp5"}
         Of the device.
     dsp_bits : tuple of int
@@ -171,16 +174,15 @@ def unit_cost(unit: str, engine: EngineConfig, family: Family, dsp_bits: tuple[i
         When the unit is unknown.
     """
     check(unit in UNITS, f"there is no unit {unit!r}; there are {', '.join(UNITS)}")
-    described = UNITS[unit](engine)
+    found = UNITS[unit](flow)
     memories = NOTHING
-    for ram in unit_rams(described).values():
+    for ram in found.rams:
         memories += ram_cost(ram, family)
-    features = described.features()
-    constants = CONSTANTS[family].get(unit, {})
+    constants = CONSTANTS.get(family, {}).get(unit, {})
     logic = Cost(
-        luts=weighted_sum(features, constants.get("luts")),
-        ffs=weighted_sum(features, constants.get("ffs")),
-        dsps=sum(dsp_blocks(product, dsp_bits) for product in described.products()),
+        luts=weighted_sum(found.sizes, constants.get("luts")),
+        ffs=weighted_sum(found.sizes, constants.get("ffs")),
+        dsps=sum(dsp_blocks(product, dsp_bits) for product in found.products),
         brams=0,
     )
     return rounded(logic + memories)

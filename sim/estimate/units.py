@@ -1,37 +1,260 @@
-"""Views of a unit's description for its cost: its memories as `Ram`, and the weighted sum of its features.
-
-The logic's look-up tables and flip-flops are a weighted sum of a unit's features; the weights are fitted to synthesis
-results by `hw.synthesis.calibrate` and kept in `sim.estimate.constants`. Memories and multipliers are counted by rules.
-"""
+"""The one list of an engine's units: the name of each, in the hardware, in estimates and in synthesis, and its size."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
-from ..units.unit import Unit
+from ..engine.memories import TAG_BITS
+from ..engine.words import Memory, ceil_div
+from ..flow.config import FlowConfig
+from ..flow.edge import EdgeUnit
+from ..flow.head_norm import head_unit
+from ..flow.machine import FlowMachine, all_settings
+from ..flow.matmul import MatmulUnit
+from ..flow.operation import Operands, RowMemory
+from ..flow.residual_add import ResidualAddUnit
+from ..flow.sign_norm import SignNormUnit
+from ..flow.softmax import SoftmaxUnit
+from ..network.formats import HEAD_BIAS_BITS
+from .footprint import Footprint, rams_of
 from .ram import Ram, loadable
 
+#: Bits of a logit in the queue: with its tag, and whether it is an image's last.
+_LOGIT_BITS = HEAD_BIAS_BITS + TAG_BITS + 1
 
-def unit_rams(unit: Unit) -> dict[str, Ram]:
-    """All memories of a unit, loadable ones included."""
-    own = {
-        name: Ram(memory.width, memory.depth, write_bits=memory.write_bits, readers=memory.readers)
-        for name, memory in unit.memories.items()
+
+def _plain(flow: FlowConfig) -> Footprint:
+    """A unit that is the same in every engine."""
+    return Footprint({"unit": 1})
+
+
+def _settings(flow: FlowConfig) -> Footprint:
+    return Footprint({"unit": 1, "bit": sum(all_settings(flow).values())})
+
+
+def _ring(flow: FlowConfig) -> Footprint:
+    edge, width = EdgeUnit(flow), flow.engine.pixel_bytes
+    bank = Ram(8 * width, edge.ring_words, write_bits=8)
+    return Footprint({"unit": 1, "byte": width, "bank": edge.patches * width}, (bank,) * edge.patches)
+
+
+def _dense(flow: FlowConfig) -> Footprint:
+    edge = EdgeUnit(flow)
+    sums = edge.channels * (edge.acc_bits + (edge.patches - 1) * edge.patch_bits)
+    sizes = {"unit": 1, "lane": edge.patches * edge.channels, "sum_bit": sums}
+    return Footprint(sizes, _loaded(flow, "dense_weights"), tuple(edge.lane_products))
+
+
+def _dense_out(flow: FlowConfig) -> Footprint:
+    edge = EdgeUnit(flow)
+    sizes = {"unit": 1, "lane": edge.chunk, "lane_bit": edge.chunk * edge.acc_bits}
+    return Footprint(sizes, _loaded(flow, "patch_params", "positions", "head_bias"), tuple(edge.chunk_products))
+
+
+def _last_norm(flow: FlowConfig) -> Footprint:
+    edge = EdgeUnit(flow)
+    widths, word = edge.widths, edge.side * edge.columns * flow.engine.formats.residual_bits
+    sizes = {
+        "unit": 1,
+        "root_bit_squared": widths.v_bits**2,
+        "word_bit": word,
+        "pooled_bit": edge.columns * edge.pool_bits,
+    }
+    memories = edge.memories
+    own = rams_of((memories["pooled"], memories["y"]))
+    return Footprint(sizes, own + _loaded(flow, "last_eps"), tuple(edge.norm_products))
+
+
+def _slots(flow: FlowConfig) -> Footprint:
+    operation, job = sum(Operands(flow).fields.values()), sum(ResidualAddUnit(flow).job.values())
+    sizes = {"unit": 1, "field_bit": operation, "job_bit": job, "image": flow.images}
+    return Footprint(sizes, _loaded(flow, "slots", "norm_eps"))
+
+
+def _matmul(flow: FlowConfig) -> Footprint:
+    sizes = {"unit": 1, "field_bit": sum(Operands(flow).fields.values()), "column_bit": _column_bits(flow)}
+    return Footprint(sizes)
+
+
+def _grid(flow: FlowConfig) -> Footprint:
+    rows, columns = flow.engine.rows, flow.engine.columns
+    dots = rows * columns
+    return Footprint({"dot": dots, "dot_bit": dots * flow.engine.acc_bits, "row": rows, "column": columns})
+
+
+def _weights(flow: FlowConfig) -> Footprint:
+    return Footprint({"unit": 1, "beat": _beats(flow, "weights")}, _loaded(flow, "weights"))
+
+
+def _preload(flow: FlowConfig) -> Footprint:
+    return Footprint({"unit": 1, "beat": _beats(flow, "preload")}, _loaded(flow, "preload"))
+
+
+def _operands(flow: FlowConfig) -> Footprint:
+    unit, rows, columns = MatmulUnit(flow), flow.engine.rows, flow.engine.columns
+    memories = {name: memory for name, memory in unit.memories.items() if name != "value_sums"}
+    parts = sum(64 // unit.row_parts[memory] for memory in RowMemory)
+    sizes = {
+        "unit": 1,
+        "row": rows,
+        "part": rows * parts,
+        "column": columns,
+        "key_lane": unit.key_banks * columns,
+        "value_lane": unit.value_banks * columns,
+    }
+    return Footprint(sizes, rams_of(memories.values()))
+
+
+def _value_sums(flow: FlowConfig) -> Footprint:
+    columns, ones = flow.engine.columns, flow.engine.rows.bit_length()
+    sizes = {"unit": 1, "column_bit": _column_bits(flow), "ones_bit": columns * ones * flow.value_rows}
+    return Footprint(sizes, rams_of([MatmulUnit(flow).memories["value_sums"]]))
+
+
+def _row_writer(flow: FlowConfig) -> Footprint:
+    return Footprint({"unit": 1, "bit": flow.engine.rows * flow.engine.columns})
+
+
+def _shadow(flow: FlowConfig) -> Footprint:
+    word = MatmulUnit(flow).word_bits
+    choices = {"sum_bit": flow.engine.rows * _column_bits(flow), "word_bit": word}
+    return Footprint({"unit": 1, **choices, "choice": word * (flow.drain_cycles - 1)})
+
+
+def _residual_add(flow: FlowConfig) -> Footprint:
+    unit, word = ResidualAddUnit(flow), MatmulUnit(flow).word_bits
+    sizes = {
+        "unit": 1,
+        "lane": unit.lanes,
+        "lane_bit": unit.lanes * flow.engine.acc_bits,
+        "choice": _choice(word, unit.drain_parts),
+        "row_bit": unit.side * (unit.widths.s1_bits + unit.widths.s2_bits),
+        "root_bit_squared": unit.widths.v_bits**2,
+    }
+    jobs = Memory(sum(unit.job.values()), unit.job_slots)
+    tiles = Memory(_tile_bits(unit), flow.staged_tiles)
+    own = rams_of([unit.memories["residual_queue"], unit.memories["residual_rows"], jobs, tiles])
+    return Footprint(sizes, own + _loaded(flow, "residual"), tuple(unit.products()))
+
+
+def _tile_bits(unit: ResidualAddUnit) -> int:
+    """Bits of a tile on its way to the roots: what SignNorm is told, and what the root takes."""
+    job = unit.job
+    return sum(job[name] for name in ("rows", "channels", "slot", "ring", "theta_addr", "eps", "mean"))
+
+
+def _sign_norm(flow: FlowConfig) -> Footprint:
+    unit = SignNormUnit(flow)
+    sizes = {"unit": 1, "lane": unit.lanes, "lane_sum_bit": unit.lanes * unit.widths.s1_bits}
+    own = rams_of([unit.memories["staging"], unit.memories["norm_rows"], unit.memories["norm_tiles"]])
+    return Footprint(sizes, own + _loaded(flow, "sign_norm"), tuple(unit.products()))
+
+
+def _head_norm(flow: FlowConfig) -> Footprint:
+    unit = head_unit(flow)
+    sizes = {
+        "unit": 1,
+        "lane": unit.lanes,
+        "lane_sum_bit": unit.lanes * unit.widths.s1_bits,
+        "choice": _choice(MatmulUnit(flow).word_bits, unit.drain_parts),
+        "root_bit_squared": unit.widths.v_bits**2,
     }
     loaded = {name: loadable(memory) for name, memory in unit.load_memories.items()}
-    return own | loaded | {name: replace(loaded[name], read_bits=bits) for name, bits in unit.read_bits.items()}
+    scales = replace(loaded["head_norm_scales"], read_bits=unit.columns * flow.engine.formats.qk_scale_bits)
+    own = rams_of(unit.memories.values())
+    return Footprint(sizes, (*own, loaded["head_norm"], scales), tuple(unit.products()))
 
 
-def weighted_sum(features: Mapping[str, float], weights: Mapping[str, float] | None) -> float | None:
-    """Return the sum of features times weights; None when a weight is not known.
+def _softmax(flow: FlowConfig) -> Footprint:
+    unit = SoftmaxUnit(flow)
+    memories = unit.memories
+    scores = memories["scores"]
+    sizes = {
+        "unit": 1,
+        "lane": unit.lanes,
+        "input": flow.drain_rows * flow.engine.columns,
+        "row": unit.rows,
+        "choice": _choice(scores.width, unit.word_rows * unit.pieces),
+    }
+    count = Ram(flow.engine.score_bits, memories["counts"].depth)
+    jobs = Ram(memories["jobs"].width, memories["jobs"].depth, readers=2, registered=False)
+    tables = [memories[name] for name in memories if name in ("exp", "tau") or name.startswith("step_")]
+    unmet = tuple(replace(ram, collides=False) for ram in rams_of(tables))
+    own = (*rams_of([scores, memories["tops"]]), *(count,) * unit.rows, jobs, *unmet)
+    return Footprint(sizes, own, tuple(unit.products()))
 
-    >>> weighted_sum({"unit": 1, "lane": 8}, {"unit": 20.0, "lane": 3.5})
-    48.0
-    >>> weighted_sum({"unit": 1}, {}) is None
-    True
-    """
-    weights = weights or {}
-    if any(name not in weights for name in features):
-        return None
-    return float(sum(weights[name] * size for name, size in features.items()))
+
+def _tables(flow: FlowConfig) -> Footprint:
+    return Footprint({"unit": 1}, _loaded(flow, "tables"))
+
+
+def _x(flow: FlowConfig) -> Footprint:
+    unit = ResidualAddUnit(flow)
+    word = unit.x_memory.width
+    bank = replace(unit.x_memory, write_bits=word // (unit.lanes // EdgeUnit(flow).chunk))
+    return Footprint({"unit": 1, "choice": unit.banks * word}, rams_of([bank] * unit.banks))
+
+
+def _logits_queue(flow: FlowConfig) -> Footprint:
+    # One word is in the register of the reader.
+    queue = Memory(_LOGIT_BITS, flow.engine.queue_logits - 1)
+    return Footprint({"unit": 1, "level_bit": flow.engine.queue_logits.bit_length()}, rams_of([queue]))
+
+
+def _rest(flow: FlowConfig) -> Footprint:
+    return Footprint({"unit": 1, "tile_bit": flow.engine.rows * flow.engine.columns})
+
+
+#: What lies between the units: sign bits of a tile, counters, decisions of the edge; the only one that is no component.
+REST = "rest"
+
+#: Every unit of an engine by name, in the order of reports.
+UNITS: dict[str, Callable[[FlowConfig], Footprint]] = {
+    "registers": _plain,
+    "loader": _plain,
+    "settings": _settings,
+    "run": _plain,
+    "frame": _plain,
+    "ring": _ring,
+    "dense": _dense,
+    "dense_out": _dense_out,
+    "last_norm": _last_norm,
+    "x": _x,
+    "slots": _slots,
+    "matmul": _matmul,
+    "grid": _grid,
+    "weights": _weights,
+    "preload": _preload,
+    "operands": _operands,
+    "shadow": _shadow,
+    "row_writer": _row_writer,
+    "value_sums": _value_sums,
+    "residual_add": _residual_add,
+    "sign_norm": _sign_norm,
+    "head_norm": _head_norm,
+    "softmax": _softmax,
+    "tables": _tables,
+    "logits_queue": _logits_queue,
+    REST: _rest,
+}
+
+
+def _loaded(flow: FlowConfig, *names: str) -> tuple[Ram, ...]:
+    """Memories that the load stream fills."""
+    memories = FlowMachine(flow).load_memories
+    return tuple(loadable(memories[name]) for name in names)
+
+
+def _beats(flow: FlowConfig, name: str) -> int:
+    return FlowMachine(flow).load_memories[name].beats
+
+
+def _column_bits(flow: FlowConfig) -> int:
+    """Bits of a row of sums."""
+    return flow.engine.columns * flow.engine.acc_bits
+
+
+def _choice(bits: int, parts: int) -> int:
+    """Bits of a word of so many parts, beyond those of the part that is chosen."""
+    return bits - ceil_div(bits, parts)

@@ -303,26 +303,24 @@ class EdgeUnit:
         }
         return {name: loaded(name, width, depth) for name, (width, depth) in shapes.items()}
 
-    def features(self) -> dict[str, float]:
-        """Grow with multipliers and their sums, with what leaves together, and with the pooled row and its root."""
-        products = self.patches * self.channels
-        row = self.widths
-        return {
-            "unit": 1,
-            "dense_lane": products,
-            "dense_lane_bit": products * self.acc_bits,
-            "lane": self.chunk,
-            "lane_bit": self.columns * self.pool_bits,
-            "root_bit_squared": row.v_bits**2,
-            "row_bit": row.s1_bits + row.s2_bits + row.v_bits,
-        }
-
-    def products(self) -> list[Product]:
-        """Return its multiplications, one an entry: of the dense lanes, the requantizer and the last norm."""
-        block = self.flow.engine.block_bits
-        rest = [(self.acc_bits, PATCH_SCALE_BITS)] * self.chunk
-        rest += [(self.widths.x_bits, self.widths.x_bits), *self.widths.row_operands]
-        rest += [self._scaled_operands, self._normalised_operands]
+    @property
+    def lane_products(self) -> list[Product]:
+        """Multiplications of a step: the first patch's multipliers take y as well."""
         first = [(self.y_bits, DENSE_WEIGHT_BITS)] * self.channels
-        others = [(9, DENSE_WEIGHT_BITS)] * (self.channels * (self.patches - 1))
-        return first + others + [part for product in rest for part in partial_products(product, block)]
+        return first + [(9, DENSE_WEIGHT_BITS)] * (self.channels * (self.patches - 1))
+
+    @property
+    def chunk_products(self) -> list[Product]:
+        """Multiplications of a chunk that leaves: its requantizer."""
+        return self._cut([(self.acc_bits, PATCH_SCALE_BITS)] * self.chunk)
+
+    @property
+    def norm_products(self) -> list[Product]:
+        """Multiplications of the last norm."""
+        square = (self.widths.x_bits, self.widths.x_bits)
+        return self._cut([square, *self.widths.row_operands, self._scaled_operands, self._normalised_operands])
+
+    def _cut(self, operands: list[Product]) -> list[Product]:
+        """Return the blocks that these multiplications are made of."""
+        block = self.flow.engine.block_bits
+        return [part for product in operands for part in partial_products(product, block)]

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from ..engine.norm_widths import HeadNormWidths
 from ..engine.pipeline import Product, tree_cycles
 from ..engine.words import BEAT_BITS, LoadMemory, Memory, ceil_div
+from .config import FlowConfig
 from .lane_unit import ARRIVAL_CYCLES, LaneUnit
+from .operation import Operands
 
 
 @dataclass(frozen=True)
@@ -189,16 +191,6 @@ class HeadNormUnit(LaneUnit):
             "head_norm_scales": LoadMemory(full.id, min(full.width, max(scales, BEAT_BITS + 1)), depth),
         }
 
-    def features(self) -> dict[str, float]:
-        """Grow with lanes, sums and the square of the root's digits."""
-        widths = self.widths
-        return {
-            **super().features(),
-            "lane_sum_bit": self.lanes * widths.s1_bits,
-            "root_bit_squared": widths.v_bits**2,
-            "row_bit": widths.s1_bits + widths.s2_bits + widths.v_bits,
-        }
-
     def products(self) -> list[Product]:
         """Scale twice, square, N*x and Theta*R of each lane, and those of a row."""
         widths = self.widths
@@ -206,3 +198,13 @@ class HeadNormUnit(LaneUnit):
         square, scaled = (widths.x_bits, widths.x_bits), (widths.x_bits, widths.channels_bits + 1)
         lane = [scale, scale, square, scaled, (widths.r_bits + 1, widths.theta_bits)]
         return self._cut(lane * self.lanes + widths.row_operands)
+
+
+def head_unit(flow: FlowConfig) -> HeadNormUnit:
+    """Return HeadNorm with tags that say where its bits go.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    """
+    return HeadNormUnit(flow, tag_bits=sum(Operands(flow).tag.values()))

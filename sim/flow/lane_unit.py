@@ -109,10 +109,6 @@ class LaneUnit:
         """Its memories that the load stream fills, by name."""
         return {}
 
-    def features(self) -> dict[str, float]:
-        """Return names and sizes of what its logic grows with."""
-        return {"unit": 1, "lane": self.lanes}
-
     def products(self) -> list[Product]:
         """Return its multiplications, one an entry."""
         return []

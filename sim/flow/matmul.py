@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..engine.pipeline import XNOR_ARRAY_CYCLES, Product
+from ..engine.pipeline import XNOR_ARRAY_CYCLES
 from ..engine.words import WORD, LoadMemory, Memory, ceil_div
 from .config import FlowConfig
 from .memories import core_memories
@@ -187,21 +187,3 @@ class MatmulUnit:
         """Weights, 64 bits a column, and where the sums of each operation begin."""
         memories = core_memories(self.flow)
         return {name: memories[name] for name in ("weights", "preload")}
-
-    def features(self) -> dict[str, float]:
-        """Grow with dot units, operands, sums that wait to be drained, and those of the columns."""
-        engine = self.flow.engine
-        rows, columns, bits, fabric = engine.rows, engine.columns, engine.acc_bits, engine.fabric
-        return {
-            "unit": 1,
-            f"dot_{fabric}": rows * columns,
-            "dot_bit": rows * columns * bits,
-            f"operand_{fabric}": rows + columns,
-            "column_bit": columns * bits,
-            "tile_bit": rows * columns,
-            "drained_bit": self.word_bits,
-        }
-
-    def products(self) -> list[Product]:
-        """None: its products are of bits."""
-        return []

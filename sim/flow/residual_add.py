@@ -268,17 +268,6 @@ class ResidualAddUnit(LaneUnit):
         width = self.columns * (formats.scale_bits + formats.residual_bits)
         return {"residual": self._loadable("residual", width, self.norm_words)}
 
-    def features(self) -> dict[str, float]:
-        """Grow with lanes, their sums, and the square of the root's digits."""
-        widths = self.widths
-        return {
-            **super().features(),
-            "lane_bit": self.lanes * self.flow.engine.acc_bits,
-            "lane_sum_bit": self.lanes * widths.s1_bits,
-            "root_bit_squared": widths.v_bits**2,
-            "row_bit": widths.s1_bits + widths.s2_bits + widths.v_bits,
-        }
-
     def products(self) -> list[Product]:
         """Scale and square of each lane, and those of a row."""
         formats, widths = self.flow.engine.formats, self.widths

@@ -123,10 +123,6 @@ class SignNormUnit(LaneUnit):
         """Theta a column."""
         return {"sign_norm": self._loadable("sign_norm", self.columns * self.widths.theta_bits, self.source.norm_words)}
 
-    def features(self) -> dict[str, float]:
-        """Grow with lanes and sums."""
-        return {**super().features(), "lane_sum_bit": self.lanes * self.widths.s1_bits}
-
     def products(self) -> list[Product]:
         """N*x and Theta*R of each lane."""
         widths = self.widths

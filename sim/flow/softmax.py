@@ -242,11 +242,6 @@ class SoftmaxUnit:
             "table": (self.tables - 1).bit_length(),
         }
 
-    def features(self) -> dict[str, float]:
-        """Grow with lanes, with what comes in, with rows side by side and with Z."""
-        inputs = self.flow.drain_rows * self.flow.engine.columns
-        return {"unit": 1, "lane": self.lanes, "input": inputs, "row": self.rows, "sum_bit": self.z_bits + 1}
-
     def products(self) -> list[Product]:
         """Z times Tau."""
         return partial_products(self.limit_operands, self.flow.engine.block_bits)

@@ -31,7 +31,7 @@ COSIM += " kcycles_per_s generate_s build_s in_flight stalls{} simulator first_m
 COSIM += f" bus_violations waveform runs[{RUN}]"
 UNIT = "unit luts ffs dsps brams kind"
 RESULTS = {
-    "estimate digits --engine digits": f"{PRESET} engine target part cycles interval_cycles array_utilisation clock_mhz"
+    "estimate digits --engine sim": f"{PRESET} engine target part cycles interval_cycles array_utilisation clock_mhz"
     " latency_us images_per_s clock_kind clock_source fits resources[resource used available share kind]"
     f" units[{UNIT}]",
     "generate --net net --engine engine.json": f"{FILE} engine verilog verilog_lines manifest engine_file load_stream"

@@ -1,14 +1,15 @@
 """`bivit synth` by tools that are played, and what it refuses."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from played import play
 from program import assert_refused, invoke
-from shapes import tiny_engine
+from small_flow import small_flow
 
-from bivit.sim.units.machine import UNITS
+from bivit.hw.synthesis.synth import COMPONENTS
 
 CELLS = ["luts_raw", "luts_packed", "ffs", "carry", "dsps", "brams"]
 
@@ -17,8 +18,8 @@ CELLS = ["luts_raw", "luts_packed", "ffs", "carry", "dsps", "brams"]
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An engine's file that leaves the fabric open; its units are not converted, the tools here do not look at them."""
     monkeypatch.setattr("bivit.hw.synthesis.survey._text", lambda unit, engine, placed: f"{unit} {placed}")
-    values = tiny_engine().to_dict()
-    del values["fabric"]
+    values = asdict(small_flow())
+    del values["engine"]["fabric"]
     path = tmp_path / "engine.json"
     path.write_text(json.dumps(values), encoding="utf-8")
     return path
@@ -33,11 +34,11 @@ def test_all_units_are_counted(engine: Path, tmp_path: Path, monkeypatch: pytest
         *("engine", "family", "fabric", "tools", *CELLS, "luts_per_mac_array", "luts_per_mac_engine", "units"),
     ]
     assert (found["family"], found["fabric"], found["tools"]) == ("ecp5", "lut4", "yosys 1.0")
-    assert [list(row) for row in found["units"]] == [["unit", *CELLS]] * len(UNITS)
-    macs = tiny_engine().rows * tiny_engine().columns * 64
+    assert [list(row) for row in found["units"]] == [["unit", *CELLS]] * len(COMPONENTS)
+    macs = small_flow().engine.rows * small_flow().engine.columns * 64
     assert found["luts_per_mac_array"] == 2 / macs
-    assert found["luts_per_mac_engine"] == 2 * len(UNITS) / macs
-    assert found["luts_raw"] == 2 * len(UNITS)
+    assert found["luts_per_mac_engine"] == 2 * len(COMPONENTS) / macs
+    assert found["luts_raw"] == 2 * len(COMPONENTS)
 
 
 def test_with_place_the_clock_and_its_path_are_told(
@@ -75,12 +76,12 @@ def test_a_fabric_that_the_file_names_is_kept_and_a_line_says_which_suits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     play(monkeypatch, tmp_path)
-    (tmp_path / "six.json").write_text(json.dumps(tiny_engine().to_dict()), encoding="utf-8")
+    (tmp_path / "six.json").write_text(json.dumps(asdict(small_flow())), encoding="utf-8")
     asked = ("synth", "--unit", "run", "--json", "--engine")
     done = invoke(*asked, "six.json", cwd=tmp_path, monkeypatch=monkeypatch)
     assert json.loads(done.stdout)["fabric"] == "lut6"
     assert "six.json is written in lut6; lut4 suits ecp5 better" in done.stderr
-    done = invoke(*asked, "digits", cwd=tmp_path, monkeypatch=monkeypatch)
+    done = invoke(*asked, "sim", cwd=tmp_path, monkeypatch=monkeypatch)
     assert json.loads(done.stdout)["fabric"] == "lut4"
     assert "suits" not in done.stderr
 
@@ -89,8 +90,8 @@ def test_a_fabric_that_the_file_names_is_kept_and_a_line_says_which_suits(
     ("arguments", "message"),
     [
         (("--family", "ecp4"), "family must be one of xcup, xc7, ecp5, nexus, gowin, got 'ecp4'"),
-        (("--unit", "softmax"), "there is no unit 'softmax'; there are registers"),
-        (("--engine", "digit"), "there is no engine 'digit'"),
+        (("--unit", "logits"), "there is no unit 'logits'; there are registers"),
+        (("--engine", "simm"), "there is no engine 'simm'"),
         (("--seeds", "0"), "seeds must be 1 to 64, got 0"),
         (("--jobs", "0"), "jobs must be 1 to 256, got 0"),
         (("--timeout", "0"), "timeout must be above 0 seconds, got 0"),

@@ -20,6 +20,7 @@ from bivit.sim.engine.config import EngineConfig
 from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.engine.presets import ENGINES
 from bivit.sim.estimate.resources import estimate_resources
+from bivit.sim.flow.presets import FLOW_ENGINES
 from bivit.sim.network.config import ModelConfig
 from bivit.sim.network.presets import preset
 from bivit.sim.network.random import random_network
@@ -45,15 +46,17 @@ def frozen_case(name: str) -> dict[str, Any]:
     engine = make()
     network = random_network(config, seed=3)
     program: Program = compile_network(network, engine)
-    resources = {
-        device: _numbers(estimate_resources(engine, device).to_dict()["rows"]) for device in ("XCZU9EG", "LFE5U-85F")
-    }
     return {
         "words": _hash(program.words()),
         "load_stream": hashlib.sha256(build_stream(engine, load_words(network, program))).hexdigest()[:16],
         "cycles": {str(images): asdict(estimate_cycles(program, images)) for images in (1, 3)},
-        "resources": _hash(resources),
     }
+
+
+def frozen_estimate(name: str) -> str:
+    """Hash of the resources of a named engine on two devices."""
+    reports = [estimate_resources(FLOW_ENGINES[name], device) for device in ("XCZU9EG", "LFE5U-85F")]
+    return _hash([_numbers(report.to_dict()["rows"]) for report in reports])
 
 
 def frozen_verilog(name: str) -> str:
@@ -72,6 +75,7 @@ def _hash(values: Any) -> str:
 
 def main() -> None:
     values = {"cases": {name: frozen_case(name) for name in CASES}}
+    values["estimates"] = {name: frozen_estimate(name) for name in FLOW_ENGINES}
     values["verilog"] = {name: frozen_verilog(name) for name in VERILOG}
     FILE.write_text(json.dumps(values, indent=1) + "\n")
 

@@ -5,26 +5,25 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
 from amaranth.hdl import Cat, Fragment, Module, Mux, Signal, Value
 from amaranth.hdl import _ast as ast
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
-from shapes import tiny_engine
+from small_flow import small_flow
 
 from bivit.hw.parts.connect import connect, connect_address
+from bivit.hw.synthesis.calibrated import FITTED_ENGINES
 from bivit.hw.synthesis.synth import SYNTHESISED, component
-from bivit.sim.engine.presets import ENGINES
 from bivit.sim.errors import BivitError
 
 #: Shapes whose memories are deep and shallow, with one chunk a tile and several.
 ENGINES_TO_WATCH = [
-    tiny_engine(),
-    replace(tiny_engine(), columns=32, pixel_bytes=1),
-    replace(tiny_engine(), rows=1, max_depth=1, max_heads=1, program_words=2),
-    ENGINES["digits"],
+    small_flow(),
+    small_flow(columns=32, pixel_bytes=1),
+    small_flow(rows=1, max_depth=1, max_heads=1, program_words=2),
+    FITTED_ENGINES["4x16"],
 ]
 
 

@@ -8,20 +8,21 @@ import pytest
 
 from bivit.hw.synthesis import calibrate
 from bivit.hw.synthesis.calibrate import fit, load_measurements, measure, render_constants
-from bivit.sim.engine.config import EngineConfig
 from bivit.sim.errors import BivitError
 from bivit.sim.estimate.constants import CONSTANTS
 from bivit.sim.estimate.cost import Cost
+from bivit.sim.flow.config import FlowConfig
 
 
 @pytest.fixture
 def synthesised(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is synthesised; of `logits` Yosys makes nothing."""
+    """What is synthesised; of `frame` Yosys makes nothing."""
     asked = []
 
-    def synthesise(unit: str, engine: EngineConfig, family: str) -> Cost:
+    def synthesise(unit: str, flow: FlowConfig, family: str) -> Cost:
+        engine = flow.engine
         asked.append(f"{unit}/{engine.rows}/{engine.fabric}/{family}")
-        if unit == "logits":
+        if unit == "frame":
             raise BivitError("yosys failed")
         return Cost(luts=engine.rows, ffs=2, dsps=3, brams=4)
 
@@ -31,19 +32,20 @@ def synthesised(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_what_is_not_there_is_measured_and_kept(synthesised: list[str], tmp_path: Path) -> None:
     path = tmp_path / "synthesis.json"
-    measure(path, ["run", "logits", "matmul"], ["2x8x8", "4x8x8"], ["xc7", "ecp5"], jobs=3)
+    measure(path, ["run", "frame", "grid"], ["2x8", "4x8"], ["xc7", "ecp5"], jobs=3)
     kept = json.loads(path.read_text(encoding="utf-8"))
     assert set(kept) == {
-        *(f"run/{engine}/{fabric}" for engine in ("2x8x8", "4x8x8") for fabric in ("lut6/xc7", "lut4/ecp5")),
-        *(f"matmul/{engine}/{fabric}/{family}" for engine in ("2x8x8", "4x8x8") for fabric in ("lut6", "lut4")
-          for family in ("xc7", "ecp5")),
-    }  # fmt: skip
-    assert kept["run/4x8x8/lut4/ecp5"] == [4, 2, 3, 4]
+        f"{unit}/{engine}/{family}"
+        for unit in ("run", "grid")
+        for engine in ("2x8", "4x8")
+        for family in ("xc7", "ecp5")
+    }
+    assert kept["run/4x8/ecp5"] == [4, 2, 3, 4]
     assert len(load_measurements(path)) == len(kept)
     # Only what failed is tried again.
     synthesised.clear()
-    measure(path, ["run", "logits"], ["2x8x8"], ["xc7", "ecp5"], jobs=1)
-    assert sorted(synthesised) == ["logits/2/lut4/ecp5", "logits/2/lut6/xc7"]
+    measure(path, ["run", "frame"], ["2x8"], ["xc7", "ecp5"], jobs=1)
+    assert sorted(synthesised) == ["frame/2/lut4/ecp5", "frame/2/lut6/xc7"]
 
 
 def test_a_family_has_constants_as_soon_as_it_is_measured() -> None:

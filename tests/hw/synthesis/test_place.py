@@ -36,8 +36,8 @@ def test_a_design_without_registers_has_no_clock() -> None:
 
 
 def test_names_lead_to_units() -> None:
-    names = ("datapath.matmul.dot.sum[3]", "core.pc", "matmul", "chain[4]", "datapath.bits", "captured")
-    assert [unit_of(name) for name in names] == ["matmul", "core", "", "", "", ""]
+    names = ("core.array.grid.dot.sum[3]", "core.slots.pc", "matmul", "chain[4]", "datapath.bits", "captured")
+    assert [unit_of(name) for name in names] == ["grid", "slots", "", "", "", ""]
 
 
 # Tools that fail, played by a script

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 from played import cell, module, play
-from shapes import tiny_engine
+from small_flow import small_flow
 
 from bivit.hw.synthesis import survey as surveys
 from bivit.hw.synthesis.flows import CARRIES, CELLS, FAMILY_NAMES, FLOWS, FREE_CELLS
@@ -16,11 +16,11 @@ from bivit.hw.synthesis.netlist import Netlist
 from bivit.hw.synthesis.packing import pairs_sharing_a_lut
 from bivit.hw.synthesis.path import CriticalPath, Step
 from bivit.hw.synthesis.side_by_side import side_by_side
-from bivit.hw.synthesis.survey import WHOLE, Cells, Survey, UnitRow, survey
+from bivit.hw.synthesis.survey import Cells, Survey, UnitRow, survey
+from bivit.hw.synthesis.synth import COMPONENTS, WHOLE
 from bivit.sim.errors import BivitError
-from bivit.sim.units.machine import UNITS
 
-ENGINE = tiny_engine(fabric="lut4")
+ENGINE = small_flow(fabric="lut4")
 
 
 def luts(*inputs: set[int]) -> Netlist:
@@ -92,8 +92,8 @@ def test_every_family_has_a_flow_and_no_cell_counts_twice() -> None:
 
 def test_a_survey_counts_and_times_every_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs, seen = play(monkeypatch, tmp_path), []
-    found = survey(ENGINE, "ecp5", ["edge", "run"], seeds=(1, 2), jobs=2, told=lambda *now: seen.append(now))
-    assert [row.unit for row in found.rows] == ["edge", "run"]
+    found = survey(ENGINE, "ecp5", ["frame", "run"], seeds=(1, 2), jobs=2, told=lambda *now: seen.append(now))
+    assert [row.unit for row in found.rows] == ["frame", "run"]
     assert found.rows[0].cells == Cells(luts_raw=2, luts_packed=None, ffs=2, carry=0, dsps=0, brams=0)
     assert found.total("luts_raw") == 4
     assert found.total("luts_packed") is None
@@ -109,7 +109,7 @@ def test_a_survey_counts_and_times_every_unit(tmp_path: Path, monkeypatch: pytes
     assert {total for _, total, _ in seen} == {6}
     # Two units with pins and without, each placed twice; the second time nothing runs.
     assert runs() == 2 * 2 + 2 * 2
-    assert survey(ENGINE, "ecp5", ["edge", "run"], seeds=(1, 2), jobs=2) == found
+    assert survey(ENGINE, "ecp5", ["frame", "run"], seeds=(1, 2), jobs=2) == found
     assert runs() == 8
 
 
@@ -121,7 +121,7 @@ def test_what_was_kept_is_not_used_for_another_design_seed_or_part(
     assert runs() == 3
     survey(ENGINE, "ecp5", ["logits_queue"], seeds=(2,))
     assert runs() == 4
-    survey(replace(ENGINE, queue_logits=4 * ENGINE.queue_logits), "ecp5", ["logits_queue"], seeds=(1,))
+    survey(small_flow(fabric="lut4", queue_logits=256), "ecp5", ["logits_queue"], seeds=(1,))
     assert runs() == 7
     part = replace(surveys.PARTS["ecp5"], target_mhz=99.0)
     monkeypatch.setitem(surveys.PARTS, "ecp5", part)
@@ -135,10 +135,10 @@ def test_a_unit_that_a_tool_refuses_says_so_and_the_others_come_through(
     yosys = f"""if grep -q max_level unit.il; then echo 'ERROR: no way to map $mul' >&2; exit 1; fi
 cp '{tmp_path / "written.json"}' unit.json"""
     play(monkeypatch, tmp_path, yosys=yosys)
-    monkeypatch.setattr(surveys, "_text", lambda unit, engine, placed: "max_level" if unit == "edge" else unit)
-    found = survey(ENGINE, "ecp5", ["edge", "run"], seeds=(1,))
+    monkeypatch.setattr(surveys, "_text", lambda unit, engine, placed: "max_level" if unit == "frame" else unit)
+    found = survey(ENGINE, "ecp5", ["frame", "run"], seeds=(1,))
     refused, good = found.rows
-    assert refused == UnitRow("edge", Cells(), (), "yosys failed: ERROR: no way to map $mul")
+    assert refused == UnitRow("frame", Cells(), (), "yosys failed: ERROR: no way to map $mul")
     assert good.problem is None
     assert found.total("luts_raw") is None
     assert found.limit is good
@@ -156,8 +156,8 @@ def test_a_survey_of_which_nothing_came_through_is_an_error(tmp_path: Path, monk
 
 def test_unknown_names_are_refused_before_anything_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = play(monkeypatch, tmp_path)
-    with pytest.raises(BivitError, match="no unit 'softmax'; there are registers"):
-        survey(ENGINE, "ecp5", ["run", "softmax"])
+    with pytest.raises(BivitError, match="no unit 'logits'; there are registers"):
+        survey(ENGINE, "ecp5", ["run", "logits"])
     with pytest.raises(BivitError, match="family must be one of xcup, xc7, ecp5, nexus, gowin, got 'ice40'"):
         survey(ENGINE, "ice40", ["run"])
     assert runs() == 0
@@ -195,11 +195,11 @@ def rows(*units: str, luts: int = 100) -> tuple[UnitRow, ...]:
 
 
 def test_luts_for_each_product_are_those_of_the_array_and_of_all() -> None:
-    macs = ENGINE.rows * ENGINE.columns * 64
-    found = Survey(ENGINE, "ecp5", rows(*UNITS))
+    macs = ENGINE.engine.rows * ENGINE.engine.columns * 64
+    found = Survey(ENGINE, "ecp5", rows(*COMPONENTS))
     assert found.luts_per_mac_array == 100 / macs
-    assert found.luts_per_mac_engine == 100 * len(UNITS) / macs
-    some = Survey(ENGINE, "ecp5", rows("matmul", "run"))
+    assert found.luts_per_mac_engine == 100 * len(COMPONENTS) / macs
+    some = Survey(ENGINE, "ecp5", rows("grid", "run"))
     assert (some.luts_per_mac_array, some.luts_per_mac_engine) == (100 / macs, None)
     whole = Survey(ENGINE, "ecp5", (*rows("run"), UnitRow(WHOLE, Cells(7000, None, 1, 1, 1, 1))))
     assert (whole.luts_per_mac_array, whole.luts_per_mac_engine) == (None, 7000 / macs)

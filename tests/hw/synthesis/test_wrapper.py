@@ -1,13 +1,11 @@
 """The wrapper: every port bit behind a register, seen by simulation and in the netlist's own terms."""
 
-from dataclasses import replace
-
 import pytest
 from amaranth.hdl import Cat, Fragment, Module
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
-from shapes import tiny_engine
+from small_flow import small_flow
 
 from bivit.hw.synthesis.synth import SYNTHESISED, component
 from bivit.hw.synthesis.wrapper import PinWrapper, port_bits
@@ -71,7 +69,7 @@ def test_inputs_come_from_the_chain_and_every_output_bit_reaches_the_pin() -> No
 
 @pytest.mark.parametrize("unit", SYNTHESISED)
 def test_every_unit_and_the_engine_can_be_wrapped(unit: str) -> None:
-    inner = component(unit, replace(tiny_engine(), rows=1))
+    inner = component(unit, small_flow(rows=1))
     inputs, outputs = port_bits(inner)
     assert len(inputs) > 0
     assert len(outputs) > 0

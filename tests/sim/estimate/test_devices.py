@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import pytest
 
-from bivit.sim.engine.presets import ENGINES
 from bivit.sim.errors import BivitError
 from bivit.sim.estimate.clocks import CLOCKS, Clock
 from bivit.sim.estimate.devices import ALIASES, DEVICES, device
 from bivit.sim.estimate.resources import estimate_resources
+from bivit.sim.flow.presets import FLOW_ENGINES
 
 ECP5 = {"lfe5u-25f", "lfe5u-45f", "lfe5u-85f"}
 SERIES_7 = {"xc7a35t", "xc7a100t", "xc7a200t", "xc7z020"}
@@ -59,7 +59,7 @@ def test_a_measured_clock_takes_the_place_of_the_assumed_one(monkeypatch: pytest
 
 @pytest.mark.parametrize("name", sorted(OTHERS))
 def test_nothing_is_estimated_for_parts_without_constants(name: str) -> None:
-    report = estimate_resources(ENGINES["digits"], name)
+    report = estimate_resources(FLOW_ENGINES["sim"], name)
     assert {row.value for row in report.rows} == {None}
     assert all(DEVICES[name].architecture in row.source for row in report.rows)
     assert report.fits is None

@@ -1,0 +1,99 @@
+"""The engines that `calibrate` synthesises: all small, and each width and limit differs between them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...sim.engine.config import EngineConfig
+from ...sim.flow.config import FlowConfig
+
+#: Limits of a model, in the order of `_flow`.
+_LIMITS = (
+    "max_tokens",
+    "max_embed_dim",
+    "max_hidden_dim",
+    "max_heads",
+    "max_depth",
+    "max_classes",
+    "max_patch_dim",
+    "max_strip_bytes",
+)
+#: Widths of the units, likewise.
+_LANES = ("drain_rows", "norm_lanes", "head_norm_lanes", "softmax_lanes", "value_rows")
+
+
+def _flow(
+    array: tuple[int, int, int],
+    model: tuple[int, ...],
+    front: tuple[int, int, int],
+    lanes: tuple[int, int, int, int, int],
+    **others: Any,
+) -> FlowConfig:
+    """Return an engine.
+
+    Parameters
+    ----------
+    array : tuple of int
+        Rows, columns, lanes.
+    model : tuple of int
+        Limits, see `_LIMITS`.
+    front : tuple of int
+        Slots' words, bytes of a beat, logits that wait.
+    lanes : tuple of int
+        Rows that are drained, lanes of the norms, of HeadNorm and of the softmax, rows of values.
+    **others
+        More fields.
+    """
+    limits: dict[str, Any] = dict(zip(_LIMITS, model, strict=True))
+    engine = EngineConfig(
+        rows=array[0],
+        columns=array[1],
+        lanes=array[2],
+        dense_lanes=array[2],
+        program_words=front[0],
+        pixel_bytes=front[1],
+        queue_logits=front[2],
+        **limits,
+    )
+    return FlowConfig(engine=engine, **dict(zip(_LANES, lanes, strict=True)), **others)
+
+
+#: Engines that the weights are fitted to, by rows x columns.
+FITTED_ENGINES = {
+    "2x8": _flow((2, 8, 8), (17, 32, 64, 2, 1, 10, 16, 64), (64, 8, 64), (1, 8, 8, 8, 1), images=1),
+    "4x8": _flow((4, 8, 8), (65, 64, 128, 4, 2, 10, 48, 512), (128, 4, 512), (2, 16, 16, 16, 2), dense_patches=2),
+    "4x16": _flow(
+        *((4, 16, 16), (17, 64, 256, 4, 2, 100, 16, 64), (256, 8, 512), (4, 16, 8, 32, 1)),
+        dense_patches=4,
+        head_slots=6,
+    ),
+    "3x16": _flow(
+        *((3, 16, 8), (198, 192, 384, 3, 2, 10, 192, 1024), (128, 8, 100), (1, 8, 16, 8, 4)),
+        images=3,
+        dense_channels=32,
+        staging_slots=3,
+    ),
+    "6x8": _flow(
+        *((6, 8, 8), (101, 128, 512, 2, 2, 20, 64, 512), (256, 4, 2048), (6, 24, 8, 48, 1)),
+        dense_patches=3,
+        dense_channels=16,
+        residual_slots=6,
+    ),
+    "2x32": _flow(
+        *((2, 32, 32), (198, 192, 768, 3, 1, 1000, 768, 4096), (256, 8, 4096), (2, 64, 32, 64, 2)),
+        dense_patches=2,
+    ),
+}
+#: Engines that only the errors are measured on.
+HELD_OUT_ENGINES = {
+    "5x8": _flow(
+        *((5, 8, 8), (50, 96, 384, 3, 2, 37, 108, 1024), (256, 2, 1024), (2, 8, 16, 16, 2)),
+        dense_patches=2,
+        dense_channels=16,
+    ),
+    "5x16": _flow(
+        *((5, 16, 16), (198, 256, 1024, 4, 1, 100, 300, 2048), (64, 8, 256), (2, 32, 16, 32, 2)),
+        dense_patches=3,
+        score_slots=5,
+    ),
+}

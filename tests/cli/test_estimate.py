@@ -1,0 +1,101 @@
+"""`bivit estimate`: cycles, resources and whether an engine fits, of named engines and files."""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from program import assert_refused, invoke
+
+from bivit.sim.estimate.devices import device
+from bivit.sim.estimate.resources import estimate_resources
+from bivit.sim.estimate.units import UNITS
+from bivit.sim.flow.config import FlowConfig
+from bivit.sim.flow.presets import FLOW_ENGINES
+from bivit.sim.mapping.program import flow_cycles
+from bivit.sim.mapping.shipped import steady_cycles, table_of
+from bivit.sim.network.presets import vit_preset
+from bivit.sim.program.cycles import useful_macs
+
+SIM = FLOW_ENGINES["sim"]
+
+
+def in_fabric(flow: FlowConfig, fabric: Literal["lut6", "lut4"]) -> FlowConfig:
+    return replace(flow, engine=replace(flow.engine, fabric=fabric))
+
+
+def estimated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[dict[str, Any], str]:
+    done = invoke("estimate", *arguments, "--json", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), done.stderr
+
+
+def test_cycles_speed_and_resources_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result, _ = estimated(tmp_path, monkeypatch, "digits", "--engine", "sim", "--clock", "100")
+    config = vit_preset("digits")
+    table = table_of(config, SIM)
+    assert result["cycles"] == flow_cycles(config, SIM, table, 1).total
+    interval = steady_cycles(config, SIM, table)
+    assert interval is not None
+    assert result["interval_cycles"] == round(interval)
+    assert result["images_per_s"] == pytest.approx(100e6 / round(interval))
+    assert result["array_utilisation"] == pytest.approx(useful_macs(config) / (interval * 4 * 16 * 64))
+    report = estimate_resources(SIM, "zcu102")
+    assert [row["resource"] for row in result["resources"]] == ["LUT", "FF", "DSP", "BRAM"]
+    assert [row["used"] for row in result["resources"]] == [report.total_of(name) for name in asdict(report.available)]
+    assert [row["unit"] for row in result["units"]] == list(UNITS)
+    assert result["fits"] is report.fits is False  # it holds DeiT-Tiny, whose weights are more than the block memories
+    # The same from a file.
+    (tmp_path / "flow.json").write_text(json.dumps(asdict(SIM)))
+    of_file, _ = estimated(tmp_path, monkeypatch, "digits", "--engine", "flow.json", "--clock", "100")
+    assert of_file == {**result, "engine": "flow.json"}
+
+
+def test_an_engine_is_estimated_in_the_logic_of_the_device_unless_its_file_says_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def luts(fabric: Literal["lut6", "lut4"]) -> float | None:
+        return estimate_resources(in_fabric(SIM, fabric), "ulx3s").total_of("luts")
+
+    found, said = estimated(tmp_path, monkeypatch, "digits", "--engine", "sim", "--target", "ulx3s")
+    assert found["resources"][0]["used"] == luts("lut4")
+    assert (found["clock_kind"], "suits" in said) == (device("ulx3s").clock_kind, False)
+    assert found["clock_source"] == device("ulx3s").clock.source
+    (tmp_path / "six.json").write_text(json.dumps(asdict(SIM)), encoding="utf-8")
+    found, said = estimated(tmp_path, monkeypatch, "digits", "--engine", "six.json", "--target", "ulx3s")
+    assert found["resources"][0]["used"] == luts("lut6")
+    assert "six.json is written in lut6; lut4 suits LFE5U-85F" in said
+    found, said = estimated(tmp_path, monkeypatch, "digits", "--engine", "sim", "--target", "gw2a-18")
+    assert (found["resources"][0]["used"], found["fits"]) == (None, None)
+    assert "there are no estimates for Gowin" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--engine", "sim", "--target", "nothing"], "there is no device 'nothing'"),
+        (["--engine", "sim", "--clock", "0"], "must be above 0"),
+        (["--engine", "zcu101"], "there is no engine 'zcu101'"),
+        (["--engine", "small.json"], "the engine is too small"),
+    ],
+)
+def test_bad_input_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    small = replace(SIM, engine=replace(SIM.engine, max_tokens=8))
+    (tmp_path / "small.json").write_text(json.dumps(asdict(small)), encoding="utf-8")
+    assert_refused(invoke("estimate", "digits", *arguments, cwd=tmp_path, monkeypatch=monkeypatch), message)
+
+
+def test_an_estimate_of_a_preset_needs_no_weights_and_no_hardware() -> None:
+    script = (
+        "import sys; from bivit.cli.main import app; app(sys.argv[1:], standalone_mode=False); "
+        "assert not {'torch', 'amaranth', 'sklearn', 'onnx'} & set(sys.modules)"
+    )
+    command = [sys.executable, "-c", script, "estimate", "digits", "--target", "zcu102"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "random" in done.stdout
