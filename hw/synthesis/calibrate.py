@@ -230,9 +230,9 @@ def render_report(measurements: list[Measurement], constants: Constants) -> str:
         "Written by `python -m bivit.hw.synthesis.calibrate fit` from docs/synthesis.json: do not edit. "
         "Cells before packing.\n",
         *(f"- {family}: {text}" for family, text in sources(constants).items()),
-        f"\nFitted to the engines {', '.join(FITTED_ENGINES)} (rows x columns; `hw/synthesis/calibrated.py`). The errors "
-        f"below are those on {', '.join(HELD_OUT_ENGINES)}, which the fit has not seen, and of whole engines (unit "
-        "`engine`), of which it has seen no more than what lies between the units (`rest`). Larger engines are "
+        f"\nFitted to the engines {', '.join(FITTED_ENGINES)} (rows x columns; `hw/synthesis/calibrated.py`). The "
+        f"errors below are those on {', '.join(HELD_OUT_ENGINES)}, which the fit has not seen, and of whole engines "
+        "(unit `engine`), of which it has seen no more than what lies between the units (`rest`). Larger engines are "
         "extrapolated. DSP blocks and block memories follow rules that are exact on all of docs/synthesis.json.\n",
         "| family | quantity | units | median error | worst error |",
         "|---|---|---|---|---|",

@@ -93,8 +93,8 @@ class Section:
 
 #: Sections by name.
 SECTIONS: dict[str, Section] = {
-    "smallest": Section("ecp5", SMALLEST, "the smallest engine that runs zoo/digits", tuple(COMPONENTS)),
-    "sim_xcup": Section("xcup", FLOW_ENGINES["sim"], "the engine `sim`", tuple(COMPONENTS)),
+    "smallest": Section("ecp5", SMALLEST, "the smallest engine that runs zoo/digits", (*COMPONENTS, WHOLE)),
+    "sim_xcup": Section("xcup", FLOW_ENGINES["sim"], "the engine `sim`", (*COMPONENTS, WHOLE)),
     "zcu102": Section("xcup", FLOW_ENGINES["zcu102"], "the engine `zcu102`", tuple(COMPONENTS)),
 }
 
@@ -184,6 +184,8 @@ def designs(kept: Path = FIGURES) -> dict[str, dict[str, str]]:
 def clocks(figures: Figures) -> dict[str, Clock]:
     """Return the clock of each family of which a whole engine's is known: units by themselves are faster.
 
+    Where a family can be placed, a model of a whole engine is not enough: routing across the chip is no part of it.
+
     Parameters
     ----------
     figures : dict
@@ -191,7 +193,7 @@ def clocks(figures: Figures) -> dict[str, Clock]:
     found: dict[str, Clock] = {}
     for name, section in SECTIONS.items():
         speed = figures.get(name, {}).get(WHOLE)
-        if not isinstance(speed, Speed):
+        if not isinstance(speed, Speed) or (section.family in PARTS and not section.placed):
             continue
         clock = Clock(
             math.floor(10 * speed.fmax_mhz) / 10,

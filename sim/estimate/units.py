@@ -160,8 +160,10 @@ def _head_norm(flow: FlowConfig) -> Footprint:
         "choice": _choice(MatmulUnit(flow).word_bits, unit.drain_parts),
         "root_bit_squared": unit.widths.v_bits**2,
     }
+    loaded = {name: loadable(memory) for name, memory in unit.load_memories.items()}
+    scales = replace(loaded["head_norm_scales"], read_bits=unit.columns * flow.engine.formats.qk_scale_bits)
     own = rams_of(unit.memories.values())
-    return Footprint(sizes, own + tuple(loadable(one) for one in unit.load_memories.values()), tuple(unit.products()))
+    return Footprint(sizes, (*own, loaded["head_norm"], scales), tuple(unit.products()))
 
 
 def _softmax(flow: FlowConfig) -> Footprint:

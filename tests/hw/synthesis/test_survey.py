@@ -199,7 +199,7 @@ def test_luts_for_each_product_are_those_of_the_array_and_of_all() -> None:
     found = Survey(ENGINE, "ecp5", rows(*COMPONENTS))
     assert found.luts_per_mac_array == 100 / macs
     assert found.luts_per_mac_engine == 100 * len(COMPONENTS) / macs
-    some = Survey(ENGINE, "ecp5", rows("matmul", "run"))
+    some = Survey(ENGINE, "ecp5", rows("grid", "run"))
     assert (some.luts_per_mac_array, some.luts_per_mac_engine) == (100 / macs, None)
     whole = Survey(ENGINE, "ecp5", (*rows("run"), UnitRow(WHOLE, Cells(7000, None, 1, 1, 1, 1))))
     assert (whole.luts_per_mac_array, whole.luts_per_mac_engine) == (None, 7000 / macs)
