@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from .runs.compare import ComparedStudent
     from .runs.training import TrainedPair
 
-_PRESET = _DATA = _ENGINE = "digits"
+_PRESET = _DATA = "digits"
+_ENGINE = "sim"
 #: Share of beats that wait, in the run with stalls.
 _STALL = 0.2
 
@@ -75,8 +76,7 @@ class Demo:
         """Run all stages; write `summary.json`, `report.json`, `report.html` and `report.md`; return the summary."""
         from ..hw.folder.generate import generate
         from ..model.data.dataset import take
-        from ..sim.engine.presets import load_engine
-        from ..sim.flow.presets import FLOW_ENGINES
+        from ..sim.flow.named import load_engine
         from ..sim.network.file import load_network
         from .pages.gather import Gathered
         from .runs.compare import compare_student
@@ -109,7 +109,7 @@ class Demo:
                 verilog=generated.verilog.read_text(encoding="utf-8"),
             )
         with self.stage("estimate resources and latency"):
-            estimates = estimate_tables(network, FLOW_ENGINES["sim"])
+            estimates = estimate_tables(network, engine)
         summary = _summary(trained, compared, cosim)
         with self.stage("write the report"):
             self._report(

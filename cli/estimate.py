@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ..sim.system.result import INLINE, Result
 from .runs.estimates import ResourceRow, Timing, UnitRow, flow_timing, resource_rows, unit_rows
 from .shared.common import JsonFlag, show
-from .shared.net import EngineOption, Net, NetArgument, NetFacts, SeedOption, find_net
+from .shared.net import EngineOption, NetArgument, NetFacts, SeedOption, find_engine, find_net
 from .shared.progress import say
-
-if TYPE_CHECKING:
-    from ..sim.estimate.devices import Device
-    from ..sim.flow.config import FlowConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +56,7 @@ def estimate(
     from ..sim.estimate.resources import estimate_resources
 
     found, chosen = device(target), find_net(net, seed)
-    name, flow = _engine_for(engine, chosen, found)
+    name, flow = find_engine(engine, chosen, found)
     clock_mhz = found.clock_mhz if clock is None else clock
     timing = flow_timing(chosen.config, chosen.formats, flow, clock_mhz)
     resources = estimate_resources(flow, found)
@@ -79,24 +75,3 @@ def estimate(
         units=unit_rows(resources),
     )
     show(report, as_json, f"{net} on engine {name}, {found.part}")
-
-
-def _engine_for(engine: str | None, net: Net, target: Device) -> tuple[str, FlowConfig]:
-    """Return the engine that is named, or the smallest that fits; in the logic of the target where that is open."""
-    from ..sim.errors import BivitError
-    from ..sim.estimate.choice import smallest_engine
-    from ..sim.flow.named import fabric_for, load_engine
-
-    if engine is None:
-        try:
-            choice = smallest_engine(net.config, net.formats, target)
-        except BivitError as error:
-            raise BivitError(f"{net.name}: {error}") from error
-        if choice.warning:
-            say(choice.warning)
-        return choice.name, choice.flow
-    flow = fabric_for(load_engine(engine), engine, target.fabric)
-    if flow.engine.fabric != target.fabric:
-        logic = flow.engine.fabric
-        say(f"{engine} is written in {logic}; {target.fabric} suits {target.part} better: set it in the file")
-    return engine, flow

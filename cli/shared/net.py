@@ -15,7 +15,6 @@ from ...sim.system.result import OPTIONAL, Result
 from .progress import say, step
 
 if TYPE_CHECKING:
-    from ...sim.engine.config import EngineConfig
     from ...sim.estimate.devices import Device
     from ...sim.flow.config import FlowConfig
     from ...sim.network.config import ModelConfig
@@ -34,9 +33,11 @@ EngineOption = Annotated[
     str | None,
     typer.Option(
         "--engine",
-        help="Name of an engine, or a JSON file with its fields; the smallest that holds the network when left out.",
+        help="Name of an engine (sim, zcu102, latency), or a JSON file with its fields.",
     ),
 ]
+#: Taken where there is neither an engine nor a network.
+_SMALLEST = "sim"
 SeedOption = Annotated[int, typer.Option("--seed", help="Of the random weights of a preset.")]
 
 
@@ -156,52 +157,9 @@ def check_file(name: str, more: str = "") -> None:
     check(path.is_file(), f"there is no preset and no file {name!r}; {presets}")
 
 
-def find_any_engine(
-    engine: str | None, net: Net | None, target: Device | None = None
-) -> tuple[str, EngineConfig | FlowConfig]:
-    """Return the name and the configuration of an engine of either kind; as `find_engine`, for what takes both.
-
-    Parameters
-    ----------
-    engine, net, target
-        As of `find_engine`; where no engine is named, none is a dataflow engine.
-    """
-    from ...sim.flow.presets import find_flow
-
-    flow = None if engine is None else find_flow(engine)
-    if engine is None or flow is None:
-        return find_engine(engine, net, target)
-    return engine, flow
-
-
-def programmed_engine(name: str) -> EngineConfig:
-    """Return the engine of a name or a JSON file, which must not be a dataflow engine.
-
-    Parameters
-    ----------
-    name : str
-
-    Raises
-    ------
-    BivitError
-        When it is one: what takes it, and what else there is; when there is no such engine.
-    """
-    from ...sim.engine.presets import ENGINES, load_engine
-    from ...sim.flow.presets import FLOW_ENGINES, find_flow
-
-    check(
-        find_flow(name) is None,
-        f"{name} is a dataflow engine, which only `bivit cosim` and `bivit estimate` take yet; give one of "
-        f"{', '.join(ENGINES)}, or a file of such an engine",
-    )
-    try:
-        return load_engine(name)
-    except BivitError as error:
-        known = name in ENGINES or Path(name).is_file()
-        raise error if known else BivitError(f"{error}; dataflow engines are {', '.join(FLOW_ENGINES)}") from error
-
-
-def find_engine(engine: str | None, net: Net | None, target: Device | None = None) -> tuple[str, EngineConfig]:
+def find_engine(
+    engine: str | None, net: Net | None, target: Device | None = None, *, default: str | None = None
+) -> tuple[str, FlowConfig]:
     """Return the name and the configuration of an engine: the one that is named, else the smallest for a network.
 
     Parameters
@@ -213,29 +171,36 @@ def find_engine(engine: str | None, net: Net | None, target: Device | None = Non
     target : Device, optional
         What it is to fit; where none does, a line says by how much. The engine is written in the logic that suits it,
         unless its file says another.
+    default : str, optional
+        Which is taken where none is named, in place of the smallest; without a network either, that is ``sim``.
 
     Raises
     ------
     BivitError
-        When there is no such engine, or none is named and none holds the network.
+        When there is no such engine, it does not hold the network, or none is named and none holds the network.
     """
-    from ...sim.engine.presets import fabric_for
-
-    if engine is not None or net is None:
-        name = engine or "digits"
-        found = programmed_engine(name)
-        if target is None:
-            return name, found
-        suited = fabric_for(found, name, target.fabric)
-        if suited.fabric != target.fabric:
-            say(f"{name} is written in {suited.fabric}; {target.fabric} suits {target.part} better: set it in the file")
-        return name, suited
     from ...sim.estimate.choice import smallest_engine
+    from ...sim.flow.named import fabric_for, load_engine
+    from ...sim.mapping.layout import check_fits
+    from ...sim.network.config import vit_only
 
+    name = engine or default or (_SMALLEST if net is None else None)
     try:
-        choice = smallest_engine(net.config, net.formats, target)
+        if name is None:
+            assert net is not None
+            choice = smallest_engine(net.config, net.formats, target)
+            name = choice.name
+            if choice.warning:
+                say(choice.warning)
+        found = load_engine(name)
+        if net is not None:
+            check_fits(vit_only(net.config), net.formats, found)
     except BivitError as error:
-        raise BivitError(f"{net.name}: {error}") from error
-    if choice.warning:
-        say(choice.warning)
-    return choice.name, choice.flow.engine
+        raise error if net is None or engine else BivitError(f"{net.name}: {error}") from error
+    if target is None:
+        return name, found
+    suited = fabric_for(found, name, target.fabric)
+    if suited.engine.fabric != target.fabric:
+        logic = suited.engine.fabric
+        say(f"{name} is written in {logic}; {target.fabric} suits {target.part} better: set it in the file")
+    return name, suited

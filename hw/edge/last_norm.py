@@ -32,7 +32,10 @@ class LastNorm(Component):
 
     Timing: `EdgeUnit.pool_cycles` and `EdgeUnit.norm_cycles`; an image begins one cycle after it is finished, or
         after `y_read`. Reader of y: one cycle of latency.
-    Numerics: exact. y fits `EdgeUnit.y_bits`: see `hw.units.last_norm.LastNorm`.
+    Numerics: exact. A sum of N tokens has ceil(log2 N) bits more than X, as many as the shift takes away again. y fits
+        `EdgeUnit.y_bits`: d[c] = N_c*x[c] - S1 adds up to 0 and its squares to N_c * (V - Eps), so d[c]^2 is at most
+        (N_c - 1) * (V - Eps), and Eps >= 1 gives V - Eps <= 2*R^2. Hence |d[c]|*Q / 2^head_m is at most
+        sqrt(2*(N_c - 1)), whatever the row.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ def connect_address(target: Value, source: ValueLike) -> Any:
     """Return the assignment of an address, or of a slot, to the port of a memory that may have fewer address bits.
 
     Addresses of instructions are as wide as the largest engine needs. The compiler gives none beyond the memory
-    (`sim.program.layout.check_fits`), and the loader takes no word that is, so what is cut off is 0.
+    (`sim.mapping.layout.check_fits`), and the loader takes no word that is, so what is cut off is 0.
 
     Parameters
     ----------

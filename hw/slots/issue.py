@@ -97,6 +97,8 @@ class Issue(Component):
         m.d.sync += [last.eq(left == 2), left.eq(left - 1)]
         with m.If(left == 2):
             m.d.sync += free.eq(1)
+        with m.If(last):
+            m.d.sync += held.eq(0)  # the count goes on, and comes by again while nothing is given
         with m.If(self.begin):
             m.d.sync += [
                 *(connect(left, steps), connect(held, self.frees)),

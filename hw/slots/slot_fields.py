@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 
 from ...sim.flow.config import FlowConfig
 from ...sim.flow.residual_add import ResidualAddUnit
@@ -32,8 +32,8 @@ def residual_job(m: Module, flow: FlowConfig, slots: Any, is_fc2: Value, passes:
     proj, fc2, turns, settings = slots.streams[Stream.PROJ], slots.streams[Stream.FC2], slots.turns, slots.settings
     add, job = ResidualAddUnit(flow), slots.jobs.add
     loads = turns.follows & ~turns.goes_on & fc2.end
-    next_bank = Signal.like(fc2.x_addr, name="next_bank")
-    m.d.sync += next_bank.eq(turns.next_bank * add.bank_words)
+    # A bank has a power of two of words. Its number comes with the decision, and a tile's only slot may pass at once.
+    load_addr = Cat(fc2.tile_offset[: add.bank_words.bit_length() - 1], turns.next_bank)
     first, second = (
         _staging(m, flow, name, when)
         for name, when in (
@@ -50,7 +50,7 @@ def residual_job(m: Module, flow: FlowConfig, slots: Any, is_fc2: Value, passes:
         job.load.eq(is_fc2 & loads),
         job.norm.eq(~is_fc2 | turns.goes_on),
         job.final.eq(is_fc2 & fc2.turn_end & fc2.record.last),
-        *(connect(job.groups, settings.groups_last), job.load_addr.eq(next_bank + fc2.tile_offset)),
+        *(connect(job.groups, settings.groups_last), connect(job.load_addr, load_addr)),
         *(connect(job.channels, settings.embed_dim), connect(job.mean, settings.mean), job.ring.eq(~is_fc2)),
         job.slot.eq(Mux(is_fc2, first, flow.staging_slots + second)),
         job.theta_addr.eq(Mux(is_fc2, Mux(turns.goes_on, fc2.theta_addr, 0), proj.theta_addr)),

@@ -32,7 +32,7 @@ def divide_cycles(power: int) -> int:
 
 #: `hw.parts.xnor_dot.XnorDot`: from features to the sum that includes them.
 XNOR_DOT_CYCLES = 4
-#: `hw.units.xnor_array.XnorArray`: from operands to the sums that include them: one register, two of features, the dot.
+#: `hw.array.sum_array.SumArray`: from operands to the sums that include them: one register, two of features, the dot.
 XNOR_ARRAY_CYCLES = 3 + XNOR_DOT_CYCLES
 #: `hw.edge.requantize.Requantizer`: from a chunk of sums to its product with S, and to the chunk of X.
 REQUANTIZE_PRODUCT_CYCLES = 3

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..engine.norm_widths import SignNormWidths
 from ..engine.pipeline import REQUANTIZE_CYCLES, Product, divide_cycles, multiply_cycles, partial_products
 from ..engine.words import LoadMemory, Memory, ceil_div
+from ..errors import check
 from ..network.formats import DENSE_WEIGHT_BITS, EPS_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS
 from .config import FlowConfig
 from .memories import loaded
@@ -40,6 +41,11 @@ class EdgeUnit:
     Parameters
     ----------
     flow : FlowConfig
+
+    Raises
+    ------
+    BivitError
+        When the format of y has too many fraction bits for so many channels; see `hw.edge.last_norm.LastNorm`.
     """
 
     flow: FlowConfig
@@ -47,6 +53,15 @@ class EdgeUnit:
     name = "edge"
     #: Signed width of y, an input of the classifier.
     y_bits = 16
+
+    def __post_init__(self) -> None:
+        frac_bits, channels = self.flow.engine.formats.head_frac_bits, self.flow.engine.max_embed_dim
+        check(
+            2 * (channels - 1) << 2 * frac_bits < ((1 << self.y_bits - 1) - 1) ** 2,
+            f"y has {self.y_bits} bits: sqrt(2 * (max_embed_dim - 1)) * 2^head_frac_bits must be below "
+            f"2^{self.y_bits - 1} - 1, got max_embed_dim {channels} and head_frac_bits {frac_bits}; "
+            "lower head_frac_bits",
+        )
 
     # Shapes.
 
@@ -152,7 +167,13 @@ class EdgeUnit:
 
     @property
     def acc_bits(self) -> int:
-        """Signed width that no sum of the patch embedding or the classifier leaves: see `sim.units.dense`."""
+        """Signed width that no sum of the patch embedding or the classifier leaves.
+
+        A patch gives at most 255 * 128 * K. For the classifier, let d[c] = N_c*x[c] - S1. Its squares add up to
+        N_c * (V - Eps), so by Cauchy sum |d[c]| <= N_c * sqrt(V - Eps), and sqrt(V - Eps) / R <= sqrt(2) for
+        R = isqrt(V) and Eps >= 1. Hence sum |y[c]| <= N_c * (sqrt(2) * 2^head_frac_bits + 1), for each of two rows at
+        most; 3/2 stands for the root of 2.
+        """
         row = self.flow.engine.max_embed_dim * ((3 << self.flow.engine.formats.head_frac_bits) // 2 + 2)
         return max(self.patch_bits, (2 * self._weight * row).bit_length() + 1)
 

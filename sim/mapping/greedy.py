@@ -8,19 +8,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from ..errors import check
 from ..flow.streams import Stream
 from ..flow.table import SlotTable
+from ..system.jit import kernel
 from .array import decide_block, slot
+from .codes import FC2, QKV, SCORES
 from .needs import earliest
 from .replay import settle
 from .replay_state import ARRAY_END, IMAGE, NOW, OPERATIONS, UNKNOWN, Plan, State, new_state
 
 #: A block in the middle of an image, from which the table is taken.
 _BLOCK = 4
+#: Operations of blocks for which there is room in the order; streams that are beyond will not come back.
+_ROOM = 4 * _BLOCK
 
 
 def block_table(plan: Plan, priority: Sequence[Stream]) -> SlotTable:
@@ -38,51 +43,74 @@ def block_table(plan: Plan, priority: Sequence[Stream]) -> SlotTable:
     BivitError
         When nothing can go, or the block does not have every operation once.
     """
-    state = new_state(plan)
-    position = dict.fromkeys(Stream, 0)
-    order: list[Stream] = []
-    begins: dict[int, int] = {}
-    at: dict[int, dict[Stream, int]] = {}
-    block = plan.tiles * int(plan.streams[OPERATIONS, Stream.SCORES])
-    while len(begins) <= _BLOCK + 1:
-        settle(state, plan)
-        stream = _first(state, plan, position, priority)
-        number, operation = divmod(position[stream], int(plan.streams[OPERATIONS, stream]))
-        if stream is Stream.SCORES and position[stream] % block == 0:
-            begins[len(begins)] = len(order)
-            at[len(at)] = dict(position)
-        slot(state, plan, int(stream), number, operation)
-        position[stream] += 1
-        order.append(stream)
-    slots = tuple(order[begins[_BLOCK] : begins[_BLOCK + 1]])
     whole = {stream: plan.tiles * int(plan.streams[OPERATIONS, stream]) for stream in Stream}
+    order = np.zeros(_ROOM * sum(whole.values()), np.int64)
+    begins = np.zeros((_BLOCK + 2, 1 + len(Stream)), np.int64)
+    found = serve(new_state(plan), plan, np.array([int(stream) for stream in priority]), order, begins)
+    check(found, f"no stream can go on; they came to {dict(zip(Stream, begins[-1, 1:].tolist(), strict=True))}")
+    (begin, *at), end = begins[_BLOCK].tolist(), int(begins[_BLOCK + 1, 0])
+    slots = tuple(Stream(stream) for stream in order[begin:end].tolist())
     check(
         Counter(slots) == Counter(whole),
         f"a greedy block has {dict(Counter(slots))} operations and not {whole}; take another priority",
     )
-    turns = at[_BLOCK][Stream.SCORES] // block
-    return SlotTable(slots, {stream: turns * whole[stream] - at[_BLOCK][stream] for stream in Stream})
+    turns = at[Stream.SCORES] // whole[Stream.SCORES]
+    return SlotTable(slots, {stream: turns * whole[stream] - at[stream] for stream in Stream})
 
 
-def _first(state: State, plan: Plan, position: dict[Stream, int], priority: Sequence[Stream]) -> Stream:
-    """Return the stream that can go first; one whose turn is empty passes at once."""
-    best, soonest = None, np.inf
+@kernel()
+def serve(state: State, plan: Plan, priority: Any, order: Any, begins: Any) -> bool:
+    """Serve whichever stream can go first; return whether as many blocks of scores began as there is room for.
+
+    Parameters
+    ----------
+    state, plan
+    priority : int64 [6]
+        Of streams that can go at the same time, the first one goes.
+    order : int64 [slots]
+        Receives the streams.
+    begins : int64 [blocks, 1 + 6]
+        Receives slots, and operations of each stream, before a block of scores; where nothing can go, the last ones do.
+    """
+    position = np.zeros(plan.streams.shape[1], np.int64)
+    block, begun = plan.tiles * plan.streams[OPERATIONS, SCORES], 0
+    for at in range(order.shape[0]):
+        settle(state, plan)
+        stream = _first(state, plan, position, priority)
+        if stream == UNKNOWN:
+            break
+        if stream == SCORES and position[stream] % block == 0:
+            begins[begun, 0], begins[begun, 1:] = at, position
+            begun += 1
+            if begun == begins.shape[0]:
+                return True
+        operations = plan.streams[OPERATIONS, stream]
+        slot(state, plan, stream, position[stream] // operations, position[stream] % operations)
+        position[stream] += 1
+        order[at] = stream
+    begins[-1, 1:] = position
+    return False
+
+
+@kernel()
+def _first(state: State, plan: Plan, position: Any, priority: Any) -> int:
+    """Return the stream that can go first, or `UNKNOWN`; one whose turn is empty passes at once."""
+    best, soonest = UNKNOWN, 0
     for stream in priority:
-        number, operation = divmod(position[stream], int(plan.streams[OPERATIONS, stream]))
+        operations = plan.streams[OPERATIONS, stream]
+        number, operation = position[stream] // operations, position[stream] % operations
         turn = number // plan.tiles
-        of, decides = (turn + plan.lanes, turn) if stream is Stream.QKV else (turn, turn - plan.lanes)
-        if decides >= 0 and position[Stream.FC2] <= decides * plan.tiles * int(plan.streams[OPERATIONS, Stream.FC2]):
+        of, decides = (turn + plan.lanes, turn) if stream == QKV else (turn, turn - plan.lanes)
+        if decides >= 0 and position[FC2] <= decides * plan.tiles * plan.streams[OPERATIONS, FC2]:
             continue  # fc2 has not begun the turn in which it is decided what this one works on
         if state.turns[of % state.turns.shape[0], IMAGE] == UNKNOWN:
             return stream
-        if stream is Stream.FC2 and operation == 0 and number % plan.tiles == 0:
+        if stream == FC2 and operation == 0 and number % plan.tiles == 0:
             decide_block(state, plan, turn)
-        when = earliest(state, plan, int(stream), number, operation)
+        when = earliest(state, plan, stream, number, operation)
         if when == UNKNOWN:
             continue
         when = max(when, state.clock[NOW], state.clock[ARRAY_END])
-        if when < soonest:
+        if best == UNKNOWN or when < soonest:
             best, soonest = stream, when
-    check(best is not None, f"no stream can go on, at {position}")
-    assert best is not None
     return best

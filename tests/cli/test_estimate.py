@@ -15,10 +15,10 @@ from bivit.sim.estimate.resources import estimate_resources
 from bivit.sim.estimate.units import UNITS
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.presets import FLOW_ENGINES
+from bivit.sim.mapping.cycles import useful_macs
 from bivit.sim.mapping.program import flow_cycles
 from bivit.sim.mapping.shipped import steady_cycles, table_of
 from bivit.sim.network.presets import vit_preset
-from bivit.sim.program.cycles import useful_macs
 
 SIM = FLOW_ENGINES["sim"]
 

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from engines import tiny_flow
 from program import assert_refused, bivit, invoke
-from shapes import TINY, tiny_engine
+from shapes import TINY
 
 from bivit.sim.engine.loadstream import parse_stream
-from bivit.sim.engine.presets import ENGINES
+from bivit.sim.flow.machine import FlowMachine
 from bivit.sim.flow.presets import FLOW_ENGINES
-from bivit.sim.mapping.program import flow_cycles
-from bivit.sim.mapping.shipped import table_of
+from bivit.sim.mapping.cycles import estimate_cycles
+from bivit.sim.mapping.program import compile_network, flow_cycles
+from bivit.sim.mapping.shipped import steady_cycles, table_of
 from bivit.sim.network.file import load_network, network_hash, save_network
 from bivit.sim.network.presets import PRESETS, preset, vit_preset
 from bivit.sim.network.random import random_network
-from bivit.sim.program.compiler import compile_network
-from bivit.sim.program.cycles import estimate_cycles
 from bivit.sim.reference.run import run_reference
 
 
@@ -46,17 +46,26 @@ def test_a_preset_is_estimated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     }
 
 
-def test_what_takes_no_dataflow_engine_says_what_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for command in (["generate"], ["synth"]):
-        done = invoke(*command, "--engine", "zcu102", "--json", cwd=tmp_path, monkeypatch=monkeypatch)
-        assert_refused(done, "zcu102 is a dataflow engine, which only `bivit cosim` and `bivit estimate` take yet")
-    done = invoke("estimate", "cifar", "--engine", "zcu101", cwd=tmp_path, monkeypatch=monkeypatch)
-    assert_refused(done, "there is no engine 'zcu101'")
-    assert "dataflow engines are sim, zcu102, latency" in done.stderr
+@pytest.mark.parametrize("command", [["estimate"], ["cosim"], ["generate", "--net"]])
+def test_what_is_no_engine_is_refused_with_what_is_allowed(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(engine: str) -> str:
+        done = invoke(*command, "digits", "--engine", engine, cwd=tmp_path, monkeypatch=monkeypatch)
+        return assert_refused(done, "engine") or done.stderr
+
+    for name in ("digits", "deit_tiny_6x32", "zcu101"):
+        assert f"there is no engine '{name}': neither a file nor one of the names sim, zcu102, latency" in refused(name)
     values = asdict(FLOW_ENGINES["sim"])
     (tmp_path / "flow.json").write_text(json.dumps(values | {"drain_rows": 9}))
-    done = invoke("estimate", "digits", "--engine", "flow.json", cwd=tmp_path, monkeypatch=monkeypatch)
-    assert_refused(done, "drain_rows must be 1 to rows (4), got 9")
+    assert "drain_rows must be 1 to rows (4), got 9" in refused("flow.json")
+    (tmp_path / "flat.json").write_text(json.dumps(values["engine"]))
+    assert "flat.json has `rows` at its top, where a table `engine` must stand" in refused("flat.json")
+
+
+def test_an_engine_that_does_not_hold_the_network_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for command in (["cosim", "deit_small"], ["cosim", "deit_small", "--engine", "latency"]):
+        assert_refused(invoke(*command, cwd=tmp_path, monkeypatch=monkeypatch), "max_embed_dim")
 
 
 @pytest.mark.parametrize("command", [["estimate"], ["cosim"], ["run"], ["judge"], ["ops"], ["generate", "--net"]])
@@ -82,7 +91,7 @@ def test_what_is_no_network_is_refused_the_same_everywhere(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("deit_base", "deit_base: no shipped engine holds this network"),
+        ("deit_base", "deit_base: "),
         ("swin_tiny", "`bivit run` runs every family"),
     ],
 )
@@ -107,25 +116,26 @@ def test_the_seed_gives_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(
         "bivit.hw.folder.generate.engine_verilog", lambda engine, contents: "module bivit_engine ();\nendmodule\n"
     )
-    streams = []
+    streams, flow = [], FLOW_ENGINES["sim"]
     for seed in (0, 5, 5):
         result = run_json(tmp_path, monkeypatch, "generate", "--net", "digits", "--seed", str(seed), "--out", "out")
-        assert (result["weights"], result["seed"], result["engine"]) == ("random", seed, "digits")
+        assert (result["weights"], result["seed"], result["engine"]) == ("random", seed, "sim")
         network = random_network(preset("digits"), seed=seed)
         manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
         assert manifest["network"]["sha256"] == network_hash(network)
-        assert result["image_cycles"] == compile_network(network, ENGINES["digits"]).image_cycles
+        assert result["latency_cycles"] == compile_network(network, flow).cycles(1).total
+        assert result["image_cycles"] == round(steady_cycles(network.config, flow, table_of(network.config, flow)))
         streams.append((tmp_path / result["load_stream"]).read_bytes())
-        parse_stream(ENGINES["digits"], streams[-1])
+        parse_stream(FlowMachine(flow), streams[-1])
     assert streams[0] != streams[1] == streams[2]
 
 
-def test_without_a_network_digits_is_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_sim_is_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "bivit.hw.folder.generate.engine_verilog", lambda engine, contents: "module bivit_engine ();\nendmodule\n"
     )
     result = run_json(tmp_path, monkeypatch, "generate")
-    assert result["engine"] == "digits"
+    assert result["engine"] == "sim"
     assert "weights" not in result
     assert Path(tmp_path / result["engine_file"]).is_file()
 
@@ -182,19 +192,24 @@ def test_a_preset_is_exported_as_a_graph(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 def test_a_preset_is_co_simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small preset of the test's own: the shipped ones take minutes to build."""
-    (tmp_path / "engine.json").write_text(json.dumps(tiny_engine().to_dict()))
+    """A small preset and engine of the test's own: the named ones take minutes to build."""
+    flow = tiny_flow()
+    (tmp_path / "engine.json").write_text(json.dumps(asdict(flow)))
     monkeypatch.setitem(PRESETS, "tiny", TINY)
-    monkeypatch.setitem(ENGINES, "tiny", tiny_engine())
+    monkeypatch.setitem(FLOW_ENGINES, "sim", flow)
     base = ("cosim", "tiny", "--images", "2", "--seed", "4")
     named = run_json(tmp_path, monkeypatch, *base, "--engine", "engine.json")
     chosen = run_json(tmp_path, monkeypatch, *base)
-    assert (named["engine"], chosen["engine"]) == ("engine.json", "tiny")
+    assert (named["engine"], chosen["engine"]) == ("engine.json", "sim")
+    estimate = estimate_cycles(compile_network(random_network(TINY, seed=4), flow), 2)
     for result in (named, chosen):
         assert (result["weights"], result["seed"], result["data"]) == ("random", 4, "random pixels")
-        assert result["cosim_mismatches"] == 0
-        network = random_network(TINY, seed=4)
-        assert result["cycles_simulated"] == estimate_cycles(compile_network(network, tiny_engine()), 2).cycles
+        assert (result["cosim_mismatches"], result["in_flight"]) == (0, 2)
+        assert (result["cycles_simulated"], result["stalls"]) == (estimate.cycles, estimate.stalls)
+        assert {"build_s", "generate_s", "kcycles_per_s", "array_utilisation"} <= set(result)
+        plain, stalled = result["runs"]
+        assert plain["stalls"] == estimate.stalls
+        assert (plain["cycles_accounted"], stalled["cycles_accounted"]) == (True, True)
     assert {key: value for key, value in named.items() if key.startswith("cycles")} == {
         key: value for key, value in chosen.items() if key.startswith("cycles")
     }
