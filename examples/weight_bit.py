@@ -22,22 +22,24 @@ from amaranth.sim import Simulator
 
 import bivit
 from bivit.hw import engine_verilog
-from bivit.hw.datapath import Datapath
+from bivit.hw.array.array_path import ArrayPath
+from bivit.hw.array.matmul import Matmul
+from bivit.hw.array.operand_store import OperandStore
+from bivit.hw.array.sum_array import SumArray
 from bivit.hw.loader import Loader
 from bivit.hw.parts.memory import LoadableMemory
 from bivit.hw.parts.popcount import Features
 from bivit.hw.parts.xnor_dot import XnorDot
-from bivit.hw.units.bit_store import BitStore
-from bivit.hw.units.matmul import Matmul
-from bivit.hw.units.xnor_array import XnorArray
+from bivit.hw.slots.stream_unit import StreamUnit
 from bivit.model import BiViT, Checkpoint, export_network, load_checkpoint, load_dataset, save_checkpoint
 from bivit.model.data.dataset import take
 from bivit.model.vit.fold import flips
 from bivit.model.vit.layers import BinaryLinear
 from bivit.sim import (
     EngineConfig,
+    FlowConfig,
+    FlowProgram,
     IntNetwork,
-    Program,
     compile_network,
     load_engine,
     load_network,
@@ -47,9 +49,10 @@ from bivit.sim import (
 from bivit.sim.bits import WORD_BITS, pack
 from bivit.sim.engine.loadstream import BEAT_BYTES, build_stream
 from bivit.sim.engine.pipeline import XNOR_DOT_CYCLES
-from bivit.sim.program.graph import Param
-from bivit.sim.program.load_words import load_words
-from bivit.sim.program.place import Place
+from bivit.sim.flow.machine import FlowMachine
+from bivit.sim.flow.streams import Part, Stream
+from bivit.sim.mapping.layout import FlowLayout
+from bivit.sim.mapping.words import flow_words
 
 ROOT = Path(bivit.__file__).resolve().parent
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "walkthrough.md"
@@ -57,7 +60,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "walkthrough.md"
 #: The bit: block, output channel of q (in head 1), input channel.
 BLOCK, OUTPUT, INPUT = 1, 70, 100
 LAYER = f"blocks.{BLOCK}.attn.qkv"
-ENGINE = "digits"
+ENGINE = "sim"
 #: Where it is in its row: the word, and the bit of the word.
 WORD, PLACE = divmod(INPUT, WORD_BITS)
 
@@ -131,26 +134,27 @@ def in_file(walk: Walk, network: IntNetwork, folder: Path) -> tuple[IntNetwork, 
     return network, word
 
 
-def in_program(walk: Walk, network: IntNetwork, engine: EngineConfig, expected: int) -> tuple[int, int]:
+def in_program(walk: Walk, network: IntNetwork, flow: FlowConfig, expected: int) -> tuple[int, int]:
     """Stops in sim/ from the compiler to the load stream; address and word of the memory `weights`."""
-    program = compile_network(network, engine)
-    address, column, group = placed(program)
-    memory, sections = engine.load_memories["weights"], load_words(network, program)
+    program = compile_network(network, flow)
+    address, column, number = placed(program)
+    machine, sections = FlowMachine(flow), program.words
+    memory = machine.load_memories["weights"]
     word = sections["weights"][0][address]
     assert word >> column * WORD_BITS & (1 << WORD_BITS) - 1 == expected
-    stream = build_stream(engine, sections)
+    stream = build_stream(machine, sections)
     (start,) = [at.start() for at in re.finditer(re.escape(word.to_bytes(memory.beats * BEAT_BYTES, "little")), stream)]
     beat = start // BEAT_BYTES + column
     data = int.from_bytes(stream[beat * BEAT_BYTES : (beat + 1) * BEAT_BYTES], "little")
     place = column * WORD_BITS + PLACE
     walk.stop(
-        Place,
-        f"on the engine `{ENGINE}` channel {OUTPUT} of q is column {column} of group {group}, and word {WORD} of that "
-        f"group in block {BLOCK} is word **{address}** of the memory `weights`.",
+        FlowLayout,
+        f"on the engine `{ENGINE}` channel {OUTPUT} of q is column {column} of operation {number} of the stream qkv, "
+        f"and word {WORD} of that operation in block {BLOCK} is word **{address}** of the memory `weights`.",
     )
     walk.stop(
-        load_words,
-        f"a word of `weights` holds 64 bits of each of {engine.columns} output channels, so the bit is bit "
+        flow_words,
+        f"a word of `weights` holds 64 bits of each of {flow.engine.columns} output channels, so the bit is bit "
         f"{column}*64 + {PLACE} = {place} of it: **{word >> place & 1}**.",
     )
     walk.stop(
@@ -161,23 +165,27 @@ def in_program(walk: Walk, network: IntNetwork, engine: EngineConfig, expected: 
     return address, word
 
 
-def placed(program: Program) -> tuple[int, int, int]:
-    """Where the program puts the bit: word of the memory `weights`, column of the array, group of channels."""
+def placed(program: FlowProgram) -> tuple[int, int, int]:
+    """Where the program puts the bit: word of the memory `weights`, column of the array, operation of the stream."""
     layout = program.layout
-    head, channel = divmod(OUTPUT, layout.config.head_dim)
-    group, column = layout.qkv_group(0, head, channel // layout.engine.columns), channel % layout.engine.columns
-    address = program.place.param(Param("weights", "attn.qkv", group), BLOCK) + WORD
-    return address, column, group
+    for number in range(layout.shape.operations[Stream.QKV]):
+        made = layout.made(Stream.QKV, number)
+        if made.part is Part.QUERY and OUTPUT in made.channels:
+            address = layout.weights_addr(BLOCK, Stream.QKV, number) + WORD
+            column = made.channels.index(OUTPUT)
+            assert column == OUTPUT % layout.columns
+            return address, column, number
+    raise AssertionError(f"no operation makes channel {OUTPUT} of q")
 
 
-def in_memory(walk: Walk, engine: EngineConfig, address: int, word: int) -> int:
+def in_memory(walk: Walk, flow: FlowConfig, address: int, word: int) -> int:
     """Stops in hw/ up to the memory, run in Amaranth's simulator: what it reads at the address."""
-    memory = engine.load_memories["weights"]
-    got = loaded_word(engine, address, word)
+    memory = FlowMachine(flow).load_memories["weights"]
+    got = loaded_word(flow, address, word)
     text = verilog.convert(LoadableMemory(memory), emit_src=False, strip_internal_attrs=True)
     (declaration,) = re.findall(r"reg \[\d+:0\] \w+ \[\d+:0\];", text)
     assert got == word
-    column = OUTPUT % engine.columns
+    column = OUTPUT % flow.engine.columns
     place = column * WORD_BITS + PLACE
     walk.stop(
         Loader,
@@ -188,19 +196,19 @@ def in_memory(walk: Walk, engine: EngineConfig, address: int, word: int) -> int:
         LoadableMemory,
         f"the bank that was not in use has the word; read at {address}, bit {place} of it is **{got >> place & 1}**. "
         f"In the Verilog (`{file_of(engine_verilog)}` writes it) this is `{declaration}` in the module "
-        "`bivit_engine_datapath_weights`, both banks in one.",
+        "`bivit_engine_core_array_weights`, both banks in one.",
     )
     return got
 
 
-def loaded_word(engine: EngineConfig, address: int, word: int) -> int:
+def loaded_word(flow: FlowConfig, address: int, word: int) -> int:
     """Load one word of `weights` through the loader, and read it."""
-    m = Module()
-    m.submodules.loader = loader = Loader(engine)
-    m.submodules.weights = weights = LoadableMemory(engine.load_memories["weights"])
+    m, machine = Module(), FlowMachine(flow)
+    m.submodules.loader = loader = Loader(machine)
+    m.submodules.weights = weights = LoadableMemory(machine.load_memories["weights"])
     m.d.comb += [weights.load.eq(loader.load), loader.idle.eq(1), weights.r_addr.eq(address)]
     m.d.sync += weights.bank.eq(weights.bank ^ loader.commit)
-    stream = build_stream(engine, {"weights": {address: [word]}})
+    stream = build_stream(machine, {"weights": {address: [word]}})
     read = []
 
     async def bench(ctx: Any) -> None:
@@ -218,21 +226,22 @@ def loaded_word(engine: EngineConfig, address: int, word: int) -> int:
     return read[0]
 
 
-def in_array(walk: Walk, engine: EngineConfig, stored: int) -> int:
+def in_array(walk: Walk, flow: FlowConfig, stored: int) -> int:
     """Stops from the memory to the sum of one dot unit; the bit, as it counts there."""
-    column = OUTPUT % engine.columns
+    column = OUTPUT % flow.engine.columns
     word = stored >> column * WORD_BITS & (1 << WORD_BITS) - 1
     ones = (1 << WORD_BITS) - 1
-    equal = [dot_sum(engine, ones ^ flip, word) for flip in (0, 1 << PLACE)]
+    equal = [dot_sum(flow.engine, ones ^ flip, word) for flip in (0, 1 << PLACE)]
     bit = (equal[0] - equal[1] + 1) // 2
     assert abs(equal[0] - equal[1]) == 1
-    walk.stop(Matmul, "when the sequencer issues the tile, the word's address is one of its steps.")
-    walk.stop(Datapath, "passes the address to the memory, and the word, one cycle later, to the store of operands.")
-    walk.stop(BitStore, "chooses it as the operand of the columns, since the tile's weights are no keys or values.")
-    walk.stop(XnorArray, f"column {column} takes its 64 bits, for all of {engine.rows} tokens.")
+    walk.stop(StreamUnit, "the operation of the slot that passes says where its words of weights begin.")
+    walk.stop(Matmul, "walks through the operation's steps; the word's address is one of them.")
+    walk.stop(ArrayPath, "gives the address to the memory, and the word, one cycle later, to the store of operands.")
+    walk.stop(OperandStore, "chooses it as the operand of the columns, since the operation's are no keys or values.")
+    walk.stop(SumArray, f"column {column} takes its 64 bits, for all of {flow.engine.rows} tokens.")
     walk.stop(
         Features,
-        f"parities of its bits, made once for the {engine.rows} dot units of the column, halve what each counts.",
+        f"parities of its bits, made once for the {flow.engine.rows} dot units of the column, halve what each counts.",
     )
     walk.stop(
         XnorDot,
@@ -272,13 +281,13 @@ def simulate(design: Module, bench: Any) -> None:
 
 def make_page() -> str:
     """The walkthrough as Markdown."""
-    walk, engine = Walk(), load_engine(ENGINE)
+    walk, flow = Walk(), load_engine(ENGINE)
     with tempfile.TemporaryDirectory() as name:
         network, row_word = in_file(walk, in_torch(walk, Path(name)), Path(name))
-    address, word = in_program(walk, network, engine, row_word)
-    stored = in_memory(walk, engine, address, word)
+    address, word = in_program(walk, network, flow, row_word)
+    stored = in_memory(walk, flow, address, word)
     to_verilog = len({file for file, _ in walk.stops})
-    bit = in_array(walk, engine, stored)
+    bit = in_array(walk, flow, stored)
     lines = [
         "# One weight bit, from the checkpoint to the Verilog",
         "",

@@ -45,7 +45,7 @@ ROOMS = {
     "hw.array": FLOW | {"hw.parts", "hw.flow"},
     "hw.edge": FLOW | {"hw.parts", "hw.flow"},
     "hw.slots": FLOW | {"hw.parts", "hw.flow", "hw.array"},
-    "hw": FLOW | {"hw.parts", "hw.edge", "hw.slots"},
+    "hw": FLOW - {"sim.network"} | {"hw.parts", "hw.edge", "hw.slots"},
     "hw.folder": FLOW | {"sim.reference", "hw"},
     "hw.delays": {"sim"},
     "hw.synthesis": FLOW | {"sim.estimate", "hw", *HW_ROOMS},

@@ -116,11 +116,11 @@ def flow_timing(config: ModelConfig, formats: Formats, flow: FlowConfig, clock_m
         When the network does not fit the engine.
     """
     from ...sim.estimate.resources import images_per_s, latency_us
+    from ...sim.mapping.cycles import peak_macs, useful_macs
     from ...sim.mapping.layout import check_fits
     from ...sim.mapping.program import flow_cycles
     from ...sim.mapping.shipped import steady_cycles, table_of
     from ...sim.network.config import vit_only
-    from ...sim.program.cycles import peak_macs, useful_macs
 
     shape = vit_only(config)
     check_fits(shape, formats, flow)
@@ -130,7 +130,7 @@ def flow_timing(config: ModelConfig, formats: Formats, flow: FlowConfig, clock_m
     return Timing(
         cycles=single.total,
         interval_cycles=round(interval),
-        array_utilisation=useful_macs(shape) / (interval * peak_macs(flow.engine)),
+        array_utilisation=useful_macs(shape) / (interval * peak_macs(flow)),
         clock_mhz=clock_mhz,
         latency_us=latency_us(single.total, clock_mhz),
         images_per_s=images_per_s(round(interval), clock_mhz),

@@ -33,7 +33,8 @@ from .layout import QKV_ROWS, FlowLayout
 Words = dict[str, dict[int, list[int]]]
 Array = np.ndarray[Any, Any]
 
-#: Names of the tensors of a block.
+#: Names of the tensors of a block: thresholds, layers, norms of heads.
+SIGNS = {Stream.SCORES: "attn.attn_sign", Stream.CONTEXT: "attn.context", Stream.FC1: "mlp.act"}
 LAYERS = {Stream.PROJ: "attn.proj", Stream.FC1: "mlp.fc1", Stream.FC2: "mlp.fc2", Stream.QKV: "attn.qkv"}
 NORMS = {Part.QUERY: "attn.q_norm", Part.KEY: "attn.k_norm", Part.VALUE: "attn.v_sign"}
 #: Eps of q and k, which lie behind the others.
@@ -160,7 +161,7 @@ class _Block:
         words = []
         for stream in Stream:
             for number in range(self.layout.shape.operations[stream]):
-                name = f"the start of {self.name}{stream.name.lower()}'s sums"
+                name = f"the start of the sums of {self.name}{SIGNS.get(stream, LAYERS.get(stream))}"
                 starts = self._start(stream, number)
                 words.append(pack_fields(starts, self.layout.flow.engine.acc_bits, name, signed=True))
         return words

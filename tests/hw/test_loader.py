@@ -177,7 +177,7 @@ def test_what_the_reader_refuses_the_loader_refuses_with_the_same_code() -> None
 def test_length_of_zero_and_empty_section_beyond_the_end() -> None:
     magic, fingerprint = int.from_bytes(b"BIVITNET", "little"), ENGINE.fingerprint()
     zero = [(magic, 0), (1, 0), (fingerprint, 0), (0, 1)]
-    beyond = [(magic, 0), (1 | 3 << 32, 0), (fingerprint, 0), (17 << 8, 0), (0, 0), (0, 1)]
+    beyond = [(magic, 0), (1 | 3 << 32, 0), (fingerprint, 0), (129 << 8, 0), (0, 0), (0, 1)]
     record = simulate(zero + beyond)
     assert (record.errors, record.writes) == ([LoadError.LENGTH, LoadError.SECTION], [])
 

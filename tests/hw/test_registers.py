@@ -53,7 +53,7 @@ def test_constants() -> None:
     values = constants(ENGINE)
     assert values["ID"].to_bytes(4, "little") == b"BIVT"
     assert values["ENGINE_HI"] << 32 | values["ENGINE_LO"] == ENGINE.fingerprint()
-    assert values["SHAPE"].to_bytes(4, "little") == bytes([8, 16, 16, 8])
+    assert values["SHAPE"].to_bytes(4, "little") == bytes([4, 16, 16, 8])
 
 
 def test_markdown_has_every_field_once() -> None:
