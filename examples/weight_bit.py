@@ -21,35 +21,30 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.sim import Simulator
 
 import bivit
-from bivit.hw import engine_verilog
-from bivit.hw.datapath import Datapath
+from bivit.hw.array.array_path import ArrayPath
+from bivit.hw.array.matmul import Matmul
+from bivit.hw.array.operand_store import OperandStore
+from bivit.hw.array.sum_array import SumArray
+from bivit.hw.emit import flow_verilog
 from bivit.hw.loader import Loader
 from bivit.hw.parts.memory import LoadableMemory
 from bivit.hw.parts.popcount import Features
 from bivit.hw.parts.xnor_dot import XnorDot
-from bivit.hw.units.bit_store import BitStore
-from bivit.hw.units.matmul import Matmul
-from bivit.hw.units.xnor_array import XnorArray
+from bivit.hw.slots.stream_unit import StreamUnit
 from bivit.model import BiViT, Checkpoint, export_network, load_checkpoint, load_dataset, save_checkpoint
 from bivit.model.data.dataset import take
 from bivit.model.vit.fold import flips
 from bivit.model.vit.layers import BinaryLinear
-from bivit.sim import (
-    EngineConfig,
-    IntNetwork,
-    Program,
-    compile_network,
-    load_engine,
-    load_network,
-    preset,
-    save_network,
-)
+from bivit.sim import IntNetwork, load_network, preset, save_network
 from bivit.sim.bits import WORD_BITS, pack
 from bivit.sim.engine.loadstream import BEAT_BYTES, build_stream
 from bivit.sim.engine.pipeline import XNOR_DOT_CYCLES
-from bivit.sim.program.graph import Param
-from bivit.sim.program.load_words import load_words
-from bivit.sim.program.place import Place
+from bivit.sim.flow.machine import FlowMachine
+from bivit.sim.flow.named import load_engine
+from bivit.sim.flow.streams import Part, Stream
+from bivit.sim.mapping.layout import FlowLayout
+from bivit.sim.mapping.program import FlowProgram, compile_network
+from bivit.sim.mapping.words import flow_words
 
 ROOT = Path(bivit.__file__).resolve().parent
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "walkthrough.md"
@@ -57,7 +52,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "walkthrough.md"
 #: The bit: block, output channel of q (in head 1), input channel.
 BLOCK, OUTPUT, INPUT = 1, 70, 100
 LAYER = f"blocks.{BLOCK}.attn.qkv"
-ENGINE = "digits"
+ENGINE = "sim"
 #: Where it is in its row: the word, and the bit of the word.
 WORD, PLACE = divmod(INPUT, WORD_BITS)
 
@@ -131,11 +126,11 @@ def in_file(walk: Walk, network: IntNetwork, folder: Path) -> tuple[IntNetwork, 
     return network, word
 
 
-def in_program(walk: Walk, network: IntNetwork, engine: EngineConfig, expected: int) -> tuple[int, int]:
-    """Stops in sim/ from the compiler to the load stream; address and word of the memory `weights`."""
-    program = compile_network(network, engine)
-    address, column, group = placed(program)
-    memory, sections = engine.load_memories["weights"], load_words(network, program)
+def in_program(walk: Walk, network: IntNetwork, engine: FlowMachine, expected: int) -> tuple[int, int, int]:
+    """Stops in sim/ from the compiler to the load stream; address, word and column of the memory `weights`."""
+    program = compile_network(network, engine.flow)
+    address, column, operation = placed(program)
+    memory, sections = engine.load_memories["weights"], program.words
     word = sections["weights"][0][address]
     assert word >> column * WORD_BITS & (1 << WORD_BITS) - 1 == expected
     stream = build_stream(engine, sections)
@@ -144,12 +139,12 @@ def in_program(walk: Walk, network: IntNetwork, engine: EngineConfig, expected: 
     data = int.from_bytes(stream[beat * BEAT_BYTES : (beat + 1) * BEAT_BYTES], "little")
     place = column * WORD_BITS + PLACE
     walk.stop(
-        Place,
-        f"on the engine `{ENGINE}` channel {OUTPUT} of q is column {column} of group {group}, and word {WORD} of that "
-        f"group in block {BLOCK} is word **{address}** of the memory `weights`.",
+        FlowLayout,
+        f"on the engine `{ENGINE}` channel {OUTPUT} of q is column {column} of operation {operation} of stream qkv, "
+        f"and step {WORD} of it in block {BLOCK} is word **{address}** of the memory `weights`.",
     )
     walk.stop(
-        load_words,
+        flow_words,
         f"a word of `weights` holds 64 bits of each of {engine.columns} output channels, so the bit is bit "
         f"{column}*64 + {PLACE} = {place} of it: **{word >> place & 1}**.",
     )
@@ -158,26 +153,27 @@ def in_program(walk: Walk, network: IntNetwork, engine: EngineConfig, expected: 
         f"the word travels as {memory.beats} beats of 64 bits. Beat {beat:,} of the stream is `0x{data:016x}`; its bit "
         f"{PLACE} is **{data >> PLACE & 1}**.",
     )
-    return address, word
+    return address, word, column
 
 
-def placed(program: Program) -> tuple[int, int, int]:
-    """Where the program puts the bit: word of the memory `weights`, column of the array, group of channels."""
+def placed(program: FlowProgram) -> tuple[int, int, int]:
+    """Where the program puts the bit: word of the memory `weights`, column of the array, operation of the stream."""
     layout = program.layout
-    head, channel = divmod(OUTPUT, layout.config.head_dim)
-    group, column = layout.qkv_group(0, head, channel // layout.engine.columns), channel % layout.engine.columns
-    address = program.place.param(Param("weights", "attn.qkv", group), BLOCK) + WORD
-    return address, column, group
+    for operation in range(layout.shape.operations[Stream.QKV]):
+        made = layout.made(Stream.QKV, operation)
+        if made.part is Part.QUERY and OUTPUT in made.channels:
+            address = layout.weights_addr(BLOCK, Stream.QKV, operation) + WORD
+            return address, made.channels.index(OUTPUT), operation
+    raise AssertionError("no operation makes this channel of q")
 
 
-def in_memory(walk: Walk, engine: EngineConfig, address: int, word: int) -> int:
+def in_memory(walk: Walk, engine: FlowMachine, address: int, word: int, column: int) -> int:
     """Stops in hw/ up to the memory, run in Amaranth's simulator: what it reads at the address."""
     memory = engine.load_memories["weights"]
     got = loaded_word(engine, address, word)
     text = verilog.convert(LoadableMemory(memory), emit_src=False, strip_internal_attrs=True)
     (declaration,) = re.findall(r"reg \[\d+:0\] \w+ \[\d+:0\];", text)
     assert got == word
-    column = OUTPUT % engine.columns
     place = column * WORD_BITS + PLACE
     walk.stop(
         Loader,
@@ -187,13 +183,13 @@ def in_memory(walk: Walk, engine: EngineConfig, address: int, word: int) -> int:
     walk.stop(
         LoadableMemory,
         f"the bank that was not in use has the word; read at {address}, bit {place} of it is **{got >> place & 1}**. "
-        f"In the Verilog (`{file_of(engine_verilog)}` writes it) this is `{declaration}` in the module "
-        "`bivit_engine_datapath_weights`, both banks in one.",
+        f"In the Verilog (`{file_of(flow_verilog)}` writes it) this is `{declaration}` in the module "
+        "`bivit_engine_core_array_weights`, both banks in one.",
     )
     return got
 
 
-def loaded_word(engine: EngineConfig, address: int, word: int) -> int:
+def loaded_word(engine: FlowMachine, address: int, word: int) -> int:
     """Load one word of `weights` through the loader, and read it."""
     m = Module()
     m.submodules.loader = loader = Loader(engine)
@@ -218,18 +214,18 @@ def loaded_word(engine: EngineConfig, address: int, word: int) -> int:
     return read[0]
 
 
-def in_array(walk: Walk, engine: EngineConfig, stored: int) -> int:
+def in_array(walk: Walk, engine: FlowMachine, stored: int, column: int) -> int:
     """Stops from the memory to the sum of one dot unit; the bit, as it counts there."""
-    column = OUTPUT % engine.columns
     word = stored >> column * WORD_BITS & (1 << WORD_BITS) - 1
     ones = (1 << WORD_BITS) - 1
     equal = [dot_sum(engine, ones ^ flip, word) for flip in (0, 1 << PLACE)]
     bit = (equal[0] - equal[1] + 1) // 2
     assert abs(equal[0] - equal[1]) == 1
-    walk.stop(Matmul, "when the sequencer issues the tile, the word's address is one of its steps.")
-    walk.stop(Datapath, "passes the address to the memory, and the word, one cycle later, to the store of operands.")
-    walk.stop(BitStore, "chooses it as the operand of the columns, since the tile's weights are no keys or values.")
-    walk.stop(XnorArray, f"column {column} takes its 64 bits, for all of {engine.rows} tokens.")
+    walk.stop(StreamUnit, "when a slot of qkv passes, its operation goes to the array with its first word's address.")
+    walk.stop(Matmul, "goes through the operation's steps, a word a cycle.")
+    walk.stop(ArrayPath, "passes the address to the memory, and the word, one cycle later, to the store of operands.")
+    walk.stop(OperandStore, "chooses it as the operand of the columns: the operation takes no keys or values.")
+    walk.stop(SumArray, f"column {column} takes its 64 bits, for all of {engine.rows} tokens.")
     walk.stop(
         Features,
         f"parities of its bits, made once for the {engine.rows} dot units of the column, halve what each counts.",
@@ -242,10 +238,10 @@ def in_array(walk: Walk, engine: EngineConfig, stored: int) -> int:
     return bit
 
 
-def dot_sum(engine: EngineConfig, activations: int, weights: int) -> int:
+def dot_sum(engine: FlowMachine, activations: int, weights: int) -> int:
     """One step of one dot unit."""
     m = Module()
-    m.submodules.dot = dot = XnorDot(engine.fabric, engine.acc_bits)
+    m.submodules.dot = dot = XnorDot(engine.fabric, engine.flow.engine.acc_bits)
     features, operands = Features(engine.fabric), (Signal(WORD_BITS), Signal(WORD_BITS))
     for operand, name, port in zip(operands, "aw", (dot.a, dot.w), strict=True):
         levels, top = features.first_stage(m, operand, name, weights=name == "w")
@@ -272,13 +268,13 @@ def simulate(design: Module, bench: Any) -> None:
 
 def make_page() -> str:
     """The walkthrough as Markdown."""
-    walk, engine = Walk(), load_engine(ENGINE)
+    walk, engine = Walk(), FlowMachine(load_engine(ENGINE))
     with tempfile.TemporaryDirectory() as name:
         network, row_word = in_file(walk, in_torch(walk, Path(name)), Path(name))
-    address, word = in_program(walk, network, engine, row_word)
-    stored = in_memory(walk, engine, address, word)
+    address, word, column = in_program(walk, network, engine, row_word)
+    stored = in_memory(walk, engine, address, word, column)
     to_verilog = len({file for file, _ in walk.stops})
-    bit = in_array(walk, engine, stored)
+    bit = in_array(walk, engine, stored, column)
     lines = [
         "# One weight bit, from the checkpoint to the Verilog",
         "",
