@@ -24,6 +24,7 @@ from ...sim.flow.presets import FLOW_ENGINES
 from ...sim.network.presets import vit_preset
 from ...sim.system.files import read_json, write_text
 from ...sim.system.typed import build
+from .calibrated import FITTED_ENGINES
 from .flows import FLOWS, SynthesisFamily
 from .place import PARTS
 from .static_timing import delay_table
@@ -94,7 +95,9 @@ class Section:
 #: Sections by name.
 SECTIONS: dict[str, Section] = {
     "smallest": Section("ecp5", SMALLEST, "the smallest engine that runs zoo/digits", (*COMPONENTS, WHOLE)),
-    "sim_xcup": Section("xcup", FLOW_ENGINES["sim"], "the engine `sim`", (*COMPONENTS, WHOLE)),
+    "2x8": Section("xcup", FITTED_ENGINES["2x8"], "the smallest engine of the estimates", tuple(COMPONENTS)),
+    "4x8": Section("xcup", FITTED_ENGINES["4x8"], "another engine of the estimates", tuple(COMPONENTS)),
+    "sim": Section("xcup", FLOW_ENGINES["sim"], "the engine `sim`", (*COMPONENTS, WHOLE)),
     "zcu102": Section("xcup", FLOW_ENGINES["zcu102"], "the engine `zcu102`", tuple(COMPONENTS)),
 }
 
