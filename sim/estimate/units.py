@@ -210,7 +210,7 @@ def _rest(flow: FlowConfig) -> Footprint:
 REST = "rest"
 
 #: Every unit of an engine by name, in the order of reports.
-UNITS: dict[str, Callable[[FlowConfig], Footprint]] = {
+FOOTPRINTS: dict[str, Callable[[FlowConfig], Footprint]] = {
     "registers": _plain,
     "loader": _plain,
     "settings": _settings,

@@ -8,7 +8,7 @@ from played import play
 
 from bivit.hw.synthesis.flows import FLOWS
 from bivit.hw.synthesis.survey import Job, Speed, survey
-from bivit.hw.synthesis.synth import COMPONENTS, WHOLE, content_key
+from bivit.hw.synthesis.synth import UNIT_COMPONENTS, WHOLE, content_key
 from bivit.hw.synthesis.timing_page import (
     CLOCKS_MODULE,
     PAGE,
@@ -42,7 +42,7 @@ def speed(mhz: float) -> Speed:
 
 
 def of_all(mhz: float) -> dict[str, Speed | str]:
-    return {unit: speed(mhz + k) for k, unit in enumerate(COMPONENTS)}
+    return {unit: speed(mhz + k) for k, unit in enumerate(UNIT_COMPONENTS)}
 
 
 def test_the_page_and_the_clocks_are_those_of_the_figures() -> None:
@@ -66,7 +66,7 @@ def slower(found: dict[str, Speed | str], mhz: float) -> dict[str, Speed | str]:
 @pytest.mark.parametrize("section", ["2x8", "4x8"])
 def test_every_unit_is_modelled_to_reach_the_clock(section: str) -> None:
     found = load()[0][section]
-    assert set(found) == set(COMPONENTS) - ({"registers", "loader", "run", "frame"} if section == "4x8" else set())
+    assert set(found) == set(UNIT_COMPONENTS) - ({"registers", "loader", "run", "frame"} if section == "4x8" else set())
     assert slower(found, LEAST_MODELLED_MHZ) == {}
 
 
@@ -138,7 +138,7 @@ def test_measured_figures_are_kept_unit_by_unit(tmp_path: Path, monkeypatch: pyt
 
 
 def test_every_section_has_all_units() -> None:
-    assert all(set(COMPONENTS) <= set(section.units) for section in SECTIONS.values())
+    assert all(set(UNIT_COMPONENTS) <= set(section.units) for section in SECTIONS.values())
 
 
 @pytest.mark.slow
@@ -150,7 +150,7 @@ def test_units_route_above_the_clock(unit: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("unit", COMPONENTS)
+@pytest.mark.parametrize("unit", UNIT_COMPONENTS)
 def test_units_stay_under_the_modelled_period(unit: str) -> None:
     flow = replace(SMALLEST, engine=replace(SMALLEST.engine, fabric=FLOWS["xcup"].fabric))
     path = Job(unit, flow, "xcup", 600).modelled()
