@@ -93,10 +93,10 @@ def synth(
     check(jobs is None or 1 <= jobs <= _MOST_JOBS, f"jobs must be 1 to {_MOST_JOBS}, got {jobs}")
     check(timeout > 0, f"timeout must be above 0 seconds, got {timeout:g}")
     from ..hw.synthesis.survey import survey
-    from ..hw.synthesis.synth import COMPONENTS, WHOLE
+    from ..hw.synthesis.synth import UNIT_COMPONENTS, WHOLE
 
     name, flow = _engine_for(engine, family)
-    units = tuple(dict.fromkeys([*(unit or COMPONENTS), *([WHOLE] if whole else [])]))
+    units = tuple(dict.fromkeys([*(unit or UNIT_COMPONENTS), *([WHOLE] if whole else [])]))
     what = units[0] if len(units) == 1 else f"{len(units)} units"
     with step(f"synthesise {what} of engine {name} for {family}") as one:
         found = survey(

@@ -23,7 +23,7 @@ from ...sim.estimate.cost import Cost
 from ...sim.estimate.devices import Family
 from ...sim.estimate.footprint import Footprint, weighted_sum
 from ...sim.estimate.ram import ram_cost
-from ...sim.estimate.units import REST, UNITS
+from ...sim.estimate.units import FOOTPRINTS, REST
 from ...sim.flow.config import FlowConfig
 from ...sim.system.files import read_json, write_text
 from .calibrated import FITTED_ENGINES, HELD_OUT_ENGINES
@@ -62,7 +62,7 @@ class Measurement:
     @property
     def footprint(self) -> Footprint:
         """What the unit, which is not "engine", follows from."""
-        return UNITS[self.unit](self.flow)
+        return FOOTPRINTS[self.unit](self.flow)
 
     @property
     def held_out(self) -> bool:
@@ -132,7 +132,7 @@ def fit(measurements: list[Measurement]) -> Constants:
     """Fit the weights of every unit's sizes to the engines of `FITTED_ENGINES`."""
     constants: Constants = {family: {} for family in FAMILIES if any(m.family == family for m in measurements)}
     for family in constants:
-        for unit in UNITS:
+        for unit in FOOTPRINTS:
             seen = [m for m in measurements if (m.unit, m.family) == (unit, family) and not m.held_out]
             if seen:
                 constants[family][unit] = {quantity: _weights(seen, quantity) for quantity in FITTED}
@@ -170,7 +170,7 @@ def memory_part(measurement: Measurement, quantity: str) -> float:
 def predicted(measurement: Measurement, constants: Constants, quantity: str) -> float:
     """Return what `constants` predict for a measured unit; an engine is the sum of its units."""
     if measurement.unit == WHOLE:
-        return sum(predicted(replace(measurement, unit=unit), constants, quantity) for unit in UNITS)
+        return sum(predicted(replace(measurement, unit=unit), constants, quantity) for unit in FOOTPRINTS)
     weights = constants[measurement.family].get(measurement.unit, {}).get(quantity)
     logic = weighted_sum(measurement.footprint.sizes, weights)
     if logic is None:

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from ...sim.errors import check, some
-from ...sim.estimate.units import UNITS
+from ...sim.estimate.units import FOOTPRINTS
 
 #: A bit of a net: a number, or a constant as text.
 Bit = int | str
@@ -146,7 +146,7 @@ def unit_of(name: str) -> str:
     >>> unit_of("core.array.matmul.active"), unit_of("chain[2]")
     ('matmul', '')
     """
-    return next((part for part in name.split(".")[:-1] if part in UNITS), "")
+    return next((part for part in name.split(".")[:-1] if part in FOOTPRINTS), "")
 
 
 def _preference(name: str) -> tuple[bool, bool, bool, int, str]:

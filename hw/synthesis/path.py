@@ -18,7 +18,7 @@ class Step(Result):
     Parameters
     ----------
     unit : str
-        Unit that the cell is in, as in `sim.estimate.units.UNITS` where it is one of them; empty outside all.
+        Unit that the cell is in, as in `sim.estimate.units.FOOTPRINTS` where it is one of them; empty outside all.
     signal : str
         Net behind the cell, as Yosys names it once the hierarchy is flat.
     cell : str

@@ -13,7 +13,7 @@ from amaranth.lib import wiring
 
 from ...sim.errors import check
 from ...sim.estimate.cost import Cost
-from ...sim.estimate.units import REST, UNITS
+from ...sim.estimate.units import FOOTPRINTS, REST
 from ...sim.flow.config import FlowConfig
 from ...sim.flow.edge import EdgeUnit
 from ...sim.flow.head_norm import head_unit
@@ -79,7 +79,7 @@ def _shadow(flow: FlowConfig) -> wiring.Component:
 
 
 #: Components by the names of units.
-COMPONENTS: dict[str, Callable[[FlowConfig], wiring.Component]] = {
+UNIT_COMPONENTS: dict[str, Callable[[FlowConfig], wiring.Component]] = {
     "registers": lambda flow: Registers(FlowMachine(flow)),
     "loader": lambda flow: Loader(FlowMachine(flow)),
     "settings": _settings,
@@ -109,18 +109,18 @@ COMPONENTS: dict[str, Callable[[FlowConfig], wiring.Component]] = {
 #: Name of the whole engine.
 WHOLE = "engine"
 #: What can be synthesised: the units of an engine that are components, and the engine.
-SYNTHESISED = (*(unit for unit in UNITS if unit != REST), WHOLE)
+SYNTHESISED = (*(unit for unit in FOOTPRINTS if unit != REST), WHOLE)
 
 
 def component(unit: str, flow: FlowConfig) -> wiring.Component:
-    """Return a unit of an engine by its name in `sim.estimate.units.UNITS`, or with the name "engine" all of it.
+    """Return a unit of an engine by its name in `sim.estimate.units.FOOTPRINTS`, or with the name "engine" all of it.
 
     Parameters
     ----------
     unit : str
     flow : FlowConfig
     """
-    return Engine(flow) if unit == WHOLE else COMPONENTS[unit](flow)
+    return Engine(flow) if unit == WHOLE else UNIT_COMPONENTS[unit](flow)
 
 
 def synthesise(unit: str, flow: FlowConfig, family: str, *, timeout_s: float = 3600) -> Cost:
@@ -129,7 +129,7 @@ def synthesise(unit: str, flow: FlowConfig, family: str, *, timeout_s: float = 3
     Parameters
     ----------
     unit : str
-        Name in `sim.estimate.units.UNITS`, or "engine".
+        Name in `sim.estimate.units.FOOTPRINTS`, or "engine".
     flow : FlowConfig
         Engine that the unit belongs to. An array of 33 x 32 takes hours; use a small one.
     family : {"xcup", "xc7", "ecp5", "nexus", "gowin"}

@@ -27,7 +27,7 @@ from .path import CriticalPath
 from .place import PARTS
 from .static_timing import MODELLED, critical_path, delay_table
 from .survey import Job
-from .synth import COMPONENTS, unit_netlist
+from .synth import UNIT_COMPONENTS, unit_netlist
 from .timing_page import SMALLEST
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -262,7 +262,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=("measure", "fit", "page"))
-    parser.add_argument("--units", nargs="*", default=list(COMPONENTS), choices=list(COMPONENTS))
+    parser.add_argument("--units", nargs="*", default=list(UNIT_COMPONENTS), choices=list(UNIT_COMPONENTS))
     arguments = parser.parse_args()
     if arguments.action == "measure":
         measure(arguments.units)

@@ -24,11 +24,12 @@ from ...sim.flow.presets import FLOW_ENGINES
 from ...sim.network.presets import vit_preset
 from ...sim.system.files import read_json, write_text
 from ...sim.system.typed import build
+from .calibrated import FITTED_ENGINES
 from .flows import FLOWS, SynthesisFamily
 from .place import PARTS
 from .static_timing import delay_table
 from .survey import Cells, Job, Speed, UnitRow, part_name, survey
-from .synth import COMPONENTS, WHOLE, content_key
+from .synth import UNIT_COMPONENTS, WHOLE, content_key
 from .tools import find_tool
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,9 +94,11 @@ class Section:
 
 #: Sections by name.
 SECTIONS: dict[str, Section] = {
-    "smallest": Section("ecp5", SMALLEST, "the smallest engine that runs zoo/digits", (*COMPONENTS, WHOLE)),
-    "sim_xcup": Section("xcup", FLOW_ENGINES["sim"], "the engine `sim`", (*COMPONENTS, WHOLE)),
-    "zcu102": Section("xcup", FLOW_ENGINES["zcu102"], "the engine `zcu102`", tuple(COMPONENTS)),
+    "smallest": Section("ecp5", SMALLEST, "the smallest engine that runs zoo/digits", (*UNIT_COMPONENTS, WHOLE)),
+    "2x8": Section("xcup", FITTED_ENGINES["2x8"], "the smallest engine of the estimates", tuple(UNIT_COMPONENTS)),
+    "4x8": Section("xcup", FITTED_ENGINES["4x8"], "another engine of the estimates", tuple(UNIT_COMPONENTS)),
+    "sim": Section("xcup", FLOW_ENGINES["sim"], "the engine `sim`", (*UNIT_COMPONENTS, WHOLE)),
+    "zcu102": Section("xcup", FLOW_ENGINES["zcu102"], "the engine `zcu102`", tuple(UNIT_COMPONENTS)),
 }
 
 #: Figures by section and unit: the clock, or why there is none; beside them, under "tools", what found them, and under
@@ -283,7 +286,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=("measure", "write"))
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; all when left out")
-    parser.add_argument("--units", nargs="*", choices=(*COMPONENTS, WHOLE), help="only these")
+    parser.add_argument("--units", nargs="*", choices=(*UNIT_COMPONENTS, WHOLE), help="only these")
     parser.add_argument("--seeds", type=int, default=3, help="placements of each unit")
     parser.add_argument("--jobs", type=int, default=1, help="runs of tools at a time")
     parser.add_argument("--timeout", type=float, default=7200, help="seconds for each run of a tool")

@@ -33,16 +33,16 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"unit": 124.0},
         },
         "ring": {
-            "luts": {"bank": 41.85, "byte": 23.75, "unit": 5.231},
-            "ffs": {"bank": 29.54, "byte": 11.25, "unit": 3.692},
+            "luts": {"bank": 40.71, "byte": 26.05, "unit": 5.089},
+            "ffs": {"bank": 27.9, "byte": 14.57, "unit": 3.488},
         },
         "dense": {
-            "luts": {"lane": 0.09151, "sum_bit": 2.105, "unit": 183.0},
-            "ffs": {"lane": 0.2137, "sum_bit": 4.915, "unit": 71.0},
+            "luts": {"block_bit": 0.8886, "lane": 19.38, "sum_bit": 0.3004, "unit": 197.2},
+            "ffs": {"block_bit": 1.535, "lane": 9.494, "sum_bit": 2.843, "unit": 95.55},
         },
         "dense_out": {
-            "luts": {"lane": 363.1, "lane_bit": 3.375, "unit": 45.38},
-            "ffs": {"lane": 241.1, "lane_bit": 4.5, "unit": 30.14},
+            "luts": {"lane": 379.3, "lane_bit": 2.671, "unit": 47.41},
+            "ffs": {"lane": 221.7, "lane_bit": 5.343, "unit": 27.71},
         },
         "last_norm": {
             "luts": {"pooled_bit": 0.1854, "root_bit_squared": 0.6168, "unit": 0.0002569, "word_bit": 1.381},
@@ -61,8 +61,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"column_bit": 3.996, "field_bit": 1.237, "unit": 0.07799},
         },
         "grid": {
-            "luts": {"column": 53.35, "dot": 19.98, "dot_bit": 6.337, "row": 2.497},
-            "ffs": {"column": 251.8, "dot": 91.65, "dot_bit": 0.9475, "row": 11.46},
+            "luts": {"column": 33.3, "dot": 70.58, "dot_bit": 1.324, "row": 38.91},
+            "ffs": {"column": 248.0, "dot": 74.67, "dot_bit": 0.0, "row": 230.7},
         },
         "weights": {
             "luts": {"beat": 1.723, "unit": 0.2154},
@@ -91,8 +91,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             },
         },
         "shadow": {
-            "luts": {"choice": 0.1686, "sum_bit": 0.3371, "unit": 4.182, "word_bit": 0.1686},
-            "ffs": {"choice": 0.5019, "sum_bit": 1.004, "unit": 5.182, "word_bit": 0.5019},
+            "luts": {"choice": 0.0, "sum_bit": 0.004649, "unit": 4.182, "word_bit": 1.002},
+            "ffs": {"choice": 0.0008609, "sum_bit": 1.004, "unit": 5.182, "word_bit": 1.003},
         },
         "row_writer": {
             "luts": {"bit": 0.6875, "unit": 10.0},
@@ -135,8 +135,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"choice": 0.0, "lane": 0.5158, "lane_sum_bit": 11.85, "root_bit_squared": 0.8618, "unit": 0.000359},
         },
         "softmax": {
-            "luts": {"choice": 0.0, "input": 32.99, "lane": 32.99, "row": 4.124, "unit": 395.0},
-            "ffs": {"choice": 0.0, "input": 42.29, "lane": 42.29, "row": 5.287, "unit": 572.0},
+            "luts": {"choice": 0.8142, "input": 33.05, "lane": 32.93, "row": 4.117, "unit": 395.0},
+            "ffs": {"choice": 0.0, "input": 32.0, "lane": 52.43, "row": 6.554, "unit": 572.0},
         },
         "tables": {
             "luts": {"unit": 79.44},
@@ -147,8 +147,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"level_bit": 2.782, "unit": 0.0},
         },
         "rest": {
-            "luts": {"tile_bit": 0.0, "unit": -243.0},
-            "ffs": {"tile_bit": 20.79, "unit": 1.3},
+            "luts": {"bit": 0.0, "unit": -243.0},
+            "ffs": {"bit": 0.5091, "unit": 0.0007761},
         },
     },
 }

@@ -14,7 +14,7 @@ from .cost import NOTHING, Cost, total
 from .devices import Device, Family, device
 from .footprint import weighted_sum
 from .ram import ram_cost
-from .units import UNITS
+from .units import FOOTPRINTS
 
 Kind = Literal["estimated", "synthesised", "assumed"]
 
@@ -138,13 +138,12 @@ def estimate_resources(flow: FlowConfig, target: Device | str) -> ResourceReport
     family = found.family
     if family is None:
         nothing = f"there are no constants for {found.architecture}"
-        return ResourceReport(
-            found, tuple(ResourceRow(unit, name, None, "assumed", nothing) for unit in UNITS for name in QUANTITIES)
-        )
+        unknown = (ResourceRow(unit, name, None, "assumed", nothing) for unit in FOOTPRINTS for name in QUANTITIES)
+        return ResourceReport(found, tuple(unknown))
     engine = flow.engine
     fitted = found.architecture in CALIBRATED and engine.formats == Formats() and engine.fabric == found.fabric
     rows = []
-    for unit in UNITS:
+    for unit in FOOTPRINTS:
         cost = unit_cost(unit, flow, family, found.dsp_bits)
         for name in QUANTITIES:
             rule = _RULES.get(name)
@@ -161,7 +160,7 @@ def unit_cost(unit: str, flow: FlowConfig, family: Family, dsp_bits: tuple[int, 
     Parameters
     ----------
     unit : str
-        Name in `sim.estimate.units.UNITS`.
+        Name in `sim.estimate.units.FOOTPRINTS`.
     flow : FlowConfig
     family : {"xcup", "xc7", "ecp5"}
         Of the device.
@@ -173,8 +172,8 @@ def unit_cost(unit: str, flow: FlowConfig, family: Family, dsp_bits: tuple[int, 
     BivitError
         When the unit is unknown.
     """
-    check(unit in UNITS, f"there is no unit {unit!r}; there are {', '.join(UNITS)}")
-    found = UNITS[unit](flow)
+    check(unit in FOOTPRINTS, f"there is no unit {unit!r}; there are {', '.join(FOOTPRINTS)}")
+    found = FOOTPRINTS[unit](flow)
     memories = NOTHING
     for ram in found.rams:
         memories += ram_cost(ram, family)

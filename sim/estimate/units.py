@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..engine.memories import TAG_BITS
 from ..engine.words import Memory, ceil_div
 from ..flow.config import FlowConfig
-from ..flow.edge import EdgeUnit
+from ..flow.edge import CHOICES, EdgeUnit
 from ..flow.head_norm import head_unit
 from ..flow.machine import FlowMachine, all_settings
 from ..flow.matmul import MatmulUnit
@@ -22,6 +22,8 @@ from .ram import Ram, loadable
 
 #: Bits of a logit in the queue: with its tag, and whether it is an image's last.
 _LOGIT_BITS = HEAD_BIAS_BITS + TAG_BITS + 1
+#: Bits of the counters of cycles and stalls, at the top.
+_COUNTER_BITS = 640
 
 
 def _plain(flow: FlowConfig) -> Footprint:
@@ -42,7 +44,14 @@ def _ring(flow: FlowConfig) -> Footprint:
 def _dense(flow: FlowConfig) -> Footprint:
     edge = EdgeUnit(flow)
     sums = edge.channels * (edge.acc_bits + (edge.patches - 1) * edge.patch_bits)
-    sizes = {"unit": 1, "lane": edge.patches * edge.channels, "sum_bit": sums}
+    # One of so many chunks is chosen in each block, then one of the blocks.
+    blocks = edge.patches * ceil_div(edge.group_chunks, CHOICES)
+    sizes = {
+        "unit": 1,
+        "lane": edge.patches * edge.channels,
+        "sum_bit": sums,
+        "block_bit": blocks * edge.chunk * edge.acc_bits,
+    }
     return Footprint(sizes, _loaded(flow, "dense_weights"), tuple(edge.lane_products))
 
 
@@ -203,14 +212,14 @@ def _logits_queue(flow: FlowConfig) -> Footprint:
 
 
 def _rest(flow: FlowConfig) -> Footprint:
-    return Footprint({"unit": 1, "tile_bit": flow.engine.rows * flow.engine.columns})
+    return Footprint({"unit": 1, "bit": flow.engine.rows * flow.engine.columns + _COUNTER_BITS})
 
 
 #: What lies between the units: sign bits of a tile, counters, decisions of the edge; the only one that is no component.
 REST = "rest"
 
 #: Every unit of an engine by name, in the order of reports.
-UNITS: dict[str, Callable[[FlowConfig], Footprint]] = {
+FOOTPRINTS: dict[str, Callable[[FlowConfig], Footprint]] = {
     "registers": _plain,
     "loader": _plain,
     "settings": _settings,

@@ -12,7 +12,7 @@ from program import assert_refused, invoke
 
 from bivit.sim.estimate.devices import device
 from bivit.sim.estimate.resources import estimate_resources
-from bivit.sim.estimate.units import UNITS
+from bivit.sim.estimate.units import FOOTPRINTS
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.presets import FLOW_ENGINES
 from bivit.sim.mapping.cycles import useful_macs
@@ -46,7 +46,7 @@ def test_cycles_speed_and_resources_are_told(tmp_path: Path, monkeypatch: pytest
     report = estimate_resources(SIM, "zcu102")
     assert [row["resource"] for row in result["resources"]] == ["LUT", "FF", "DSP", "BRAM"]
     assert [row["used"] for row in result["resources"]] == [report.total_of(name) for name in asdict(report.available)]
-    assert [row["unit"] for row in result["units"]] == list(UNITS)
+    assert [row["unit"] for row in result["units"]] == list(FOOTPRINTS)
     assert result["fits"] is report.fits is False  # it holds DeiT-Tiny, whose weights are more than the block memories
     # The same from a file.
     (tmp_path / "flow.json").write_text(json.dumps(asdict(SIM)))

@@ -9,7 +9,7 @@ from played import play
 from program import assert_refused, invoke
 from small_flow import small_flow
 
-from bivit.hw.synthesis.synth import COMPONENTS
+from bivit.hw.synthesis.synth import UNIT_COMPONENTS
 
 CELLS = ["luts_raw", "luts_packed", "ffs", "carry", "dsps", "brams"]
 
@@ -34,11 +34,11 @@ def test_all_units_are_counted(engine: Path, tmp_path: Path, monkeypatch: pytest
         *("engine", "family", "fabric", "tools", *CELLS, "luts_per_mac_array", "luts_per_mac_engine", "units"),
     ]
     assert (found["family"], found["fabric"], found["tools"]) == ("ecp5", "lut4", "yosys 1.0")
-    assert [list(row) for row in found["units"]] == [["unit", *CELLS]] * len(COMPONENTS)
+    assert [list(row) for row in found["units"]] == [["unit", *CELLS]] * len(UNIT_COMPONENTS)
     macs = small_flow().engine.rows * small_flow().engine.columns * 64
     assert found["luts_per_mac_array"] == 2 / macs
-    assert found["luts_per_mac_engine"] == 2 * len(COMPONENTS) / macs
-    assert found["luts_raw"] == 2 * len(COMPONENTS)
+    assert found["luts_per_mac_engine"] == 2 * len(UNIT_COMPONENTS) / macs
+    assert found["luts_raw"] == 2 * len(UNIT_COMPONENTS)
 
 
 def test_with_place_the_clock_and_its_path_are_told(

@@ -17,7 +17,7 @@ from bivit.hw.synthesis.packing import pairs_sharing_a_lut
 from bivit.hw.synthesis.path import CriticalPath, Step
 from bivit.hw.synthesis.side_by_side import side_by_side
 from bivit.hw.synthesis.survey import Cells, Survey, UnitRow, survey
-from bivit.hw.synthesis.synth import COMPONENTS, WHOLE
+from bivit.hw.synthesis.synth import UNIT_COMPONENTS, WHOLE
 from bivit.sim.errors import BivitError
 
 ENGINE = small_flow(fabric="lut4")
@@ -196,9 +196,9 @@ def rows(*units: str, luts: int = 100) -> tuple[UnitRow, ...]:
 
 def test_luts_for_each_product_are_those_of_the_array_and_of_all() -> None:
     macs = ENGINE.engine.rows * ENGINE.engine.columns * 64
-    found = Survey(ENGINE, "ecp5", rows(*COMPONENTS))
+    found = Survey(ENGINE, "ecp5", rows(*UNIT_COMPONENTS))
     assert found.luts_per_mac_array == 100 / macs
-    assert found.luts_per_mac_engine == 100 * len(COMPONENTS) / macs
+    assert found.luts_per_mac_engine == 100 * len(UNIT_COMPONENTS) / macs
     some = Survey(ENGINE, "ecp5", rows("grid", "run"))
     assert (some.luts_per_mac_array, some.luts_per_mac_engine) == (100 / macs, None)
     whole = Survey(ENGINE, "ecp5", (*rows("run"), UnitRow(WHOLE, Cells(7000, None, 1, 1, 1, 1))))

@@ -18,7 +18,7 @@ from bivit.sim.estimate.cost import NOTHING, Cost, total
 from bivit.sim.estimate.devices import DEVICES, device
 from bivit.sim.estimate.ram import Ram, loadable, ram_cost
 from bivit.sim.estimate.resources import QUANTITIES, dsp_blocks, estimate_resources, images_per_s, latency_us, unit_cost
-from bivit.sim.estimate.units import REST, UNITS
+from bivit.sim.estimate.units import FOOTPRINTS, REST
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.presets import FLOW_ENGINES
 from bivit.sim.network.formats import Formats
@@ -97,8 +97,8 @@ def test_constants_are_those_that_the_measurements_give() -> None:
 def test_every_unit_has_constants_and_every_feature_a_weight() -> None:
     assert set(CONSTANTS) <= set(BLOCKS) == set(FAMILIES)
     for family in CONSTANTS:
-        assert set(CONSTANTS[family]) == set(UNITS)
-    assert set(UNITS) - {REST} == set(SYNTHESISED) - {WHOLE}
+        assert set(CONSTANTS[family]) == set(FOOTPRINTS)
+    assert set(FOOTPRINTS) - {REST} == set(SYNTHESISED) - {WHOLE}
 
 
 @pytest.mark.parametrize("family", MEASURED)
@@ -119,7 +119,7 @@ def test_the_units_add_up_to_whole_engines() -> None:
     assert found
     assert [(m.engine, error) for m, error in found if abs(error) > 0.05] == []
     for m, _ in found:
-        costs = [unit_cost(unit, m.flow, m.family, BLOCKS[m.family]) for unit in UNITS]
+        costs = [unit_cost(unit, m.flow, m.family, BLOCKS[m.family]) for unit in FOOTPRINTS]
         assert (sum(c.dsps for c in costs), sum(c.brams for c in costs)) == (m.cost.dsps, m.cost.brams)
 
 
@@ -144,7 +144,7 @@ def test_no_engine_is_both_fitted_and_held_out() -> None:
 def test_a_report_has_every_unit_and_adds_up() -> None:
     report = estimate_resources(SMALL, "zcu102")
     assert report.device is device("zcu102")
-    assert set(report.units) == set(UNITS)
+    assert set(report.units) == set(FOOTPRINTS)
     for name in QUANTITIES:
         assert getattr(report.totals, name) == sum(getattr(unit, name) for unit in report.units.values())
         assert report.utilisation[name] == 100 * getattr(report.totals, name) / getattr(report.device, name)
