@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from amaranth.back import rtlil, verilog
@@ -17,19 +19,29 @@ from ..sim.errors import check
 from ..sim.system.children import environment_of_children
 from .parts.component import Component, Conversion, StandIn, parameters
 from .parts.contents import Contents
+from .verilog_text import zeroes
 
 #: What Amaranth writes of a memory's contents when there are none.
 _NO_WORDS = re.compile(
     r"(\n    parameter \\WIDTH (\d+)\n    parameter \\WORDS (\d+)\n(?:    .*\n)*?    connect \\DATA )\{ +\}"
 )
+#: Characters of a module behind which memory is given back.
+_LARGE = 200_000
 _TOP = "attribute \\top 1\n"
+#: A memory that begins as zeroes, in RTLIL; and in Verilog, when RTLIL says so of the first word only.
+_ZEROES = re.compile(
+    r"(    parameter \\WORDS )\d+(\n(?:    .*\n)*?    connect \\DATA )\d+('0\n    connect \\EN (\d+)')"
+)
+_ZERO = re.compile(r"(  reg \[\d+:0\] (\S+) \[(\d+):0\];\n)  initial begin\n    \2\[0\] = \d+'h0+;\n  end\n")
 
 
 def verilog_text(component: Component, name: str, contents: Contents | None = None) -> str:
     """Return a component as Verilog as Yosys writes it; as `rtlil_text`."""
-    text = rtlil_text(component, name, contents)
+    text = _ZEROES.sub(r"\g<1>1\2\4\3", rtlil_text(component, name, contents))
     with environment_of_children():
-        return str(verilog._convert_rtlil_text(text, strip_internal_attrs=True))
+        text = str(verilog._convert_rtlil_text(text, strip_internal_attrs=True))
+    # Yosys writes a statement for every word.
+    return _ZERO.sub(lambda found: found[1] + zeroes(found[2], int(found[3]) + 1), text)
 
 
 def rtlil_text(component: Component, name: str, contents: Contents | None = None) -> str:
@@ -50,8 +62,21 @@ def rtlil_text(component: Component, name: str, contents: Contents | None = None
         When something outside of a component uses more of it than its ports, or changes it.
     """
     modules = _Modules(contents)
-    top = modules.take(component, name)
+    with _without_collection():
+        top = modules.take(component, name)
     return "".join(text if one == top.name else text.replace(_TOP, "") for one, text in modules.texts.items())
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Look for cycles of objects only behind a large module: there are millions of objects, and they are needed."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 @dataclass(frozen=True)
@@ -95,7 +120,11 @@ class _Modules:
         _check_drivers(design, path)
         text, _ = rtlil.convert_fragment(design, emit_src=False)
         self.texts[path] = _with_contents(text, words)
-        return _Module(path, frozenset(name for name, _, _ in design.ports if name not in ports), component)
+        module = _Module(path, frozenset(name for name, _, _ in design.ports if name not in ports), component)
+        if len(text) > _LARGE:
+            del body, design, ports
+            gc.collect()
+        return module
 
 
 _DIRECTIONS = {"i": PortDirection.Input, "o": PortDirection.Output}

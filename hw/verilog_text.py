@@ -49,12 +49,16 @@ def _loop(match: re.Match[str]) -> str:
     name = words[0][0]
     if [(name, str(k)) for k in range(len(words))] != [word[:2] for word in words]:
         return match[0]
-    k = re.sub(r"\W", "_", name) + "_word"
-    zeroes = f"for ({k} = 0; {k} < {len(words)}; {k} = {k} + 1) {name}[{k}] = 0;\n"
     others = [line for line, word in zip(match[1].splitlines(True), words, strict=True) if word[2].strip("0")]
-    if not others:
-        return f"  integer {k};\n  initial {zeroes}"
-    return f"  integer {k};\n  initial begin\n    {zeroes}{''.join(others)}  end\n"
+    return zeroes(name, len(words), "".join(others))
+
+
+def zeroes(name: str, words: int, others: str = "") -> str:
+    """Return statements by which a memory begins as zeroes, and then those that set other words."""
+    k = re.sub(r"\W", "_", name) + "_word"
+    loop = f"for ({k} = 0; {k} < {words}; {k} = {k} + 1) {name}[{k}] = 0;\n"
+    body = f"begin\n    {loop}{others}  end\n" if others else loop
+    return f"  integer {k};\n  initial {body}"
 
 
 def _merge_modules(text: str) -> str:

@@ -29,7 +29,7 @@ class EngineConfig:
     dense_lanes : int
         int8 multipliers of the patch embedding and the classifier, a multiple of `lanes`.
     pixel_bytes : int
-        Bytes a beat of the pixel stream: 1, 2, 4 or 8.
+        Bytes a beat of the pixel stream: 1, 2, 4, 8 or 16.
     fabric : {"lut6", "lut4"}
         Which compressors the dot unit is written in, and how wide operands are cut for multiplier blocks.
     max_tokens, max_embed_dim, max_hidden_dim, max_heads, max_depth, max_classes, max_patch_dim, max_strip_bytes : int
@@ -79,7 +79,7 @@ class EngineConfig:
         )
         # A loadable word has at most 64 beats of 64 bits; rows of chunks are counted in 7 bits.
         check(self.dense_lanes <= 512, f"dense_lanes must be at most 512, got {self.dense_lanes}")
-        check(self.pixel_bytes in (1, 2, 4, 8), f"pixel_bytes must be 1, 2, 4 or 8, got {self.pixel_bytes}")
+        check(self.pixel_bytes in (1, 2, 4, 8, 16), f"pixel_bytes must be 1, 2, 4, 8 or 16, got {self.pixel_bytes}")
         check(self.fabric in ("lut6", "lut4"), f"fabric must be lut6 or lut4, got {self.fabric!r}")
         for name, most in _LIMITS.items():
             value = getattr(self, name)

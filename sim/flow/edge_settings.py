@@ -20,7 +20,7 @@ from .edge import EdgeUnit
 EDGE_SETTINGS = (
     ("strip_beats", 17),
     ("strips", 8),
-    ("piece_bytes", 4),
+    ("piece_bytes", 5),
     ("row_pieces", 10),
     ("patch_rows", 10),
     ("patch_words", 10),

@@ -31,6 +31,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
         {"fabric": "lut4", "columns": 16, "norm_lanes": 32, "rows": 4, "softmax_lanes": 16, "pixel_bytes": 4},
         2,
     ),
+    "beats of 16 bytes": ({"patch_size": 4, "in_chans": 4}, {"dense_patches": 2, "pixel_bytes": 16}, 3),
 }
 
 
