@@ -1,14 +1,13 @@
 """What it takes to write an engine as Verilog and to build its simulation; `make bench` runs it.
 
-python examples/bench_generation.py                 the engines of README.md, and 4x16 for DeiT-Tiny
-python examples/bench_generation.py 8x32 digits     others: by name, or by rows and columns for DeiT-Tiny
+python examples/bench_generation.py                 the named engines
+python examples/bench_generation.py sim my.json     others: by name or file
 python examples/bench_generation.py --quick         Verilog of one small engine
 
 Seconds are by the clock and of all processors; memory is the most that this process and Yosys held together, and the
 most that one process of Verilator or the C++ compiler held.
 """
 
-import re
 import subprocess
 import sys
 import tempfile
@@ -19,24 +18,10 @@ from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from bivit.cosim.monitor import BENCH_TOP, bench_top, ports_of
 from bivit.cosim.runner import build
 from bivit.hw.emit import convert_engine
-from bivit.hw.probes import probes
+from bivit.hw.probes import STALLS, TURN_PROBE, probes
+from bivit.hw.synthesis.calibrated import FITTED_ENGINES
 from bivit.hw.verilog_top import ENGINE_TOP
-from bivit.sim import load_engine
-from bivit.sim.engine.presets import engine_for
-from bivit.sim.network.presets import vit_preset
-
-ENGINES = ("digits", "4x16", "deit_tiny_6x32", "deit_tiny_33x32")
-
-
-def engine_of(name: str, network: str = "deit_tiny"):
-    """An engine by its name, or the smallest of rows x columns that holds a network."""
-    shape = re.fullmatch(r"(\d+)x(\d+)", name)
-    if not shape:
-        return load_engine(name)
-    rows, columns = map(int, shape.groups())
-    return engine_for(
-        vit_preset(network), rows=rows, columns=columns, lanes=columns, dense_lanes=columns, program_words=4096
-    )
+from bivit.sim import FLOW_ENGINES, load_engine
 
 
 def processor_seconds() -> float:
@@ -58,7 +43,7 @@ def measure(name: str, engine, *, simulation: bool) -> None:
     print(f"{name}: Verilog {len(text) / 1e6:.1f} MB in {wall:.0f} s ({used:.0f} s of processors), "
           f"{mib(RUSAGE_SELF) + mib(RUSAGE_CHILDREN):.0f} MiB, {before:.0f} before", end="", flush=True)  # fmt: skip
     if simulation:
-        top = bench_top(ENGINE_TOP, ports_of(text, ENGINE_TOP), probes(engine))
+        top = bench_top(ENGINE_TOP, ports_of(text, ENGINE_TOP), [*probes(engine), TURN_PROBE, STALLS])
         used = processor_seconds()
         with tempfile.TemporaryDirectory() as folder:
             built = build({f"{BENCH_TOP}.sv": top, f"{ENGINE_TOP}.v": text}, BENCH_TOP, cache_dir=Path(folder))
@@ -71,11 +56,11 @@ def main() -> None:
     """Measure the engines that are named, each in a process of its own."""
     arguments = sys.argv[1:]
     if arguments[:1] == ["--one"]:
-        measure(arguments[1], engine_of(arguments[1]), simulation=True)
+        measure(arguments[1], load_engine(arguments[1]), simulation=True)
     elif "--quick" in arguments:
-        measure("2x8", engine_of("2x8", "digits"), simulation=False)
+        measure("2x8", FITTED_ENGINES["2x8"], simulation=False)
     else:
-        for name in arguments or ENGINES:
+        for name in arguments or FLOW_ENGINES:
             subprocess.run([sys.executable, __file__, "--one", name], check=True)
 
 

@@ -7,8 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from engines import tiny_verilog
-from shapes import tiny_engine
+from engines import tiny_flow, tiny_verilog
 
 from bivit.cosim import runner, toolchain
 from bivit.cosim.repeated import CONTROL_FILE, VERILATOR_COMPILES, control_file
@@ -78,4 +77,4 @@ def test_equal_instances_are_one_function(tmp_path: Path) -> None:
         texts = [path.read_text() for path in (tmp_path / name).glob("*dot_0_0__?.cpp")]
         functions.append(sum(text.count("\nvoid ") for text in texts))
     assert 0 < functions[0] <= 4
-    assert functions[1] >= tiny_engine().rows * tiny_engine().columns
+    assert functions[1] >= tiny_flow().engine.rows * tiny_flow().engine.columns

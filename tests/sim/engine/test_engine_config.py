@@ -23,7 +23,7 @@ ARRAY = replace(tiny_flow().engine, pixel_bytes=4, max_strip_bytes=12, dense_lan
         ({"lanes": 16}, "at most columns .8., got 16"),
         ({"dense_lanes": 12}, "dense_lanes must be a multiple of lanes .8., got 12"),
         ({"dense_lanes": 520}, "dense_lanes must be at most 512, got 520"),
-        ({"pixel_bytes": 3}, "pixel_bytes must be 1, 2, 4.*, got 3"),
+        ({"pixel_bytes": 3}, "pixel_bytes must be 1, 2, 4, 8 or 16, got 3"),
         ({"fabric": "lut5"}, "fabric must be lut6 or lut4, got 'lut5'"),
         ({"max_tokens": 0}, "max_tokens must be 1 to 4095, got 0"),
         ({"max_tokens": 1017}, "max_tokens must be at most 127 . lanes .1016., got 1017; choose more lanes"),
