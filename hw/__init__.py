@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from ..sim.lazy import lazy
 
 if TYPE_CHECKING:
-    from .emit import engine_verilog
-    from .engine import Engine
+    from .emit import flow_verilog
+    from .flow_engine import FlowEngine
     from .folder.generate import Generated, generate
 else:
     __getattr__, __dir__ = lazy(__name__)
 
-__all__ = ["Engine", "Generated", "engine_verilog", "generate"]
+__all__ = ["FlowEngine", "Generated", "flow_verilog", "generate"]

@@ -9,10 +9,15 @@ from .lazy import lazy
 
 if TYPE_CHECKING:
     from .engine.config import EngineConfig
-    from .engine.presets import ENGINES, engine_for, load_engine
+    from .engine.presets import engine_for
     from .errors import BivitError
     from .estimate.devices import DEVICES, Device, device
     from .estimate.resources import ResourceReport, estimate_resources
+    from .flow.config import FlowConfig
+    from .flow.named import load_engine
+    from .flow.presets import FLOW_ENGINES
+    from .mapping.cycles import CycleEstimate, estimate_cycles
+    from .mapping.program import FlowProgram, compile_network
     from .network.config import ModelConfig, SwinConfig, ViTConfig
     from .network.file import load_network, network_hash, save_network
     from .network.formats import Formats
@@ -21,8 +26,6 @@ if TYPE_CHECKING:
     from .network.random import random_network
     from .network.run_result import RunResult
     from .network.taps import tap_names
-    from .program.compiler import Program, compile_network
-    from .program.cycles import CycleEstimate, estimate_cycles
     from .qonnx.export import export_qonnx, save_qonnx
     from .reference.run import run_reference
 else:
@@ -30,16 +33,17 @@ else:
 
 __all__ = [
     "DEVICES",
-    "ENGINES",
+    "FLOW_ENGINES",
     "PRESETS",
     "BivitError",
     "CycleEstimate",
     "Device",
     "EngineConfig",
+    "FlowConfig",
+    "FlowProgram",
     "Formats",
     "IntNetwork",
     "ModelConfig",
-    "Program",
     "ResourceReport",
     "RunResult",
     "SwinConfig",
