@@ -102,4 +102,6 @@ def _print(report: CosimReport, title: str) -> None:
         }
         for row in report.found.runs
     ]
+    stalls = {cause: cycles for cause, cycles in report.found.stalls.items() if cycles}
+    brief["stalls"] = [{"array waits for": cause, "cycles": cycles} for cause, cycles in stalls.items()]
     show(brief, False, title)

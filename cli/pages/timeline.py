@@ -69,13 +69,10 @@ def timeline_of(program: FlowProgram, images: int = IMAGES) -> Timeline:
     images : int
         1 or more; a few.
     """
-    from ...sim.mapping.cycles import estimate_cycles, peak_macs, useful_macs
-    from ...sim.mapping.shipped import steady_cycles
+    from ...sim.mapping.cycles import estimate_cycles, long_run_cycles, peak_macs, useful_macs
     from ...sim.mapping.spans import rows, spans_of
 
     estimate, config = estimate_cycles(program, images), program.layout.config
-    interval = steady_cycles(config, program.flow, program.table)
-    assert interval is not None  # the table was replayed before
     spans, busy = spans_of(program, images), Counter[str]()
     for span in spans:
         busy[span.row] += span.end - span.start
@@ -88,7 +85,7 @@ def timeline_of(program: FlowProgram, images: int = IMAGES) -> Timeline:
         steps=estimate.array_busy,
         stalls={cause: cycles for cause, cycles in estimate.stalls.items() if cycles},
         packing=program.layout.shape.packing,
-        steady=useful_macs(config) / (interval * peak_macs(program.flow)),
+        steady=useful_macs(config) / (long_run_cycles(program) * peak_macs(program.flow)),
         reached=estimate.array_utilisation,
     )
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ... import __version__
 from ...sim.engine.registers import BY_NAME, ERROR_TEXTS, ID, MAP_VERSION, REGISTERS
 from ...sim.flow.machine import FlowMachine
+from ...sim.mapping.cycles import long_run_cycles
 from ...sim.mapping.program import FlowProgram
-from ...sim.mapping.shipped import steady_cycles
 from ...sim.network.config import vit_only
 from ...sim.network.file import network_hash
 from ...sim.network.network import IntNetwork
@@ -126,12 +126,8 @@ class Facts:
 
     @cached_property
     def image_cycles(self) -> int | None:
-        """Cycles from image to image when others are before and behind; None without a network."""
-        if self.program is None:
-            return None
-        found = steady_cycles(self.program.layout.config, self.program.flow, self.program.table)
-        assert found is not None  # the table was replayed before
-        return round(found)
+        """Cycles from image to image in a long run; None without a network."""
+        return None if self.program is None else round(long_run_cycles(self.program))
 
     @cached_property
     def latency_cycles(self) -> int | None:

@@ -70,6 +70,19 @@ def estimate_cycles(program: FlowProgram, images: int) -> CycleEstimate:
     )
 
 
+def long_run_cycles(program: FlowProgram, images: int = 8) -> float:
+    """Return the cycles from image to image in a long run: what images behind the first ones take, each.
+
+    Parameters
+    ----------
+    program : FlowProgram
+    images : int
+        That are before those which count; twice as many count.
+    """
+    first, all_ = (program.cycles(count).total for count in (images, 3 * images))
+    return (all_ - first) / (2 * images)
+
+
 def useful_macs(config: ViTConfig) -> int:
     """Binary products of one image that the network needs, without any padding of tokens, channels or bits."""
     n, d, m = config.num_tokens, config.embed_dim, config.hidden_dim

@@ -16,9 +16,9 @@ from shapes import TINY
 from bivit.sim.engine.loadstream import parse_stream
 from bivit.sim.flow.machine import FlowMachine
 from bivit.sim.flow.presets import FLOW_ENGINES
-from bivit.sim.mapping.cycles import estimate_cycles
+from bivit.sim.mapping.cycles import estimate_cycles, long_run_cycles
 from bivit.sim.mapping.program import compile_network, flow_cycles
-from bivit.sim.mapping.shipped import steady_cycles, table_of
+from bivit.sim.mapping.shipped import table_of
 from bivit.sim.network.file import load_network, network_hash, save_network
 from bivit.sim.network.presets import PRESETS, preset, vit_preset
 from bivit.sim.network.random import random_network
@@ -124,7 +124,7 @@ def test_the_seed_gives_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
         assert manifest["network"]["sha256"] == network_hash(network)
         assert result["latency_cycles"] == compile_network(network, flow).cycles(1).total
-        assert result["image_cycles"] == round(steady_cycles(network.config, flow, table_of(network.config, flow)))
+        assert result["image_cycles"] == round(long_run_cycles(compile_network(network, flow)))
         streams.append((tmp_path / result["load_stream"]).read_bytes())
         parse_stream(FlowMachine(flow), streams[-1])
     assert streams[0] != streams[1] == streams[2]
