@@ -1,4 +1,4 @@
-"""The timeline of one tile in docs/accelerator.md: `python -m bivit.cli.pages.tile docs/accelerator.md` writes it anew."""
+"""The timeline of one tile in docs/accelerator.md, which `python -m bivit.cli.pages.tile PAGE` writes anew."""
 
 from __future__ import annotations
 
