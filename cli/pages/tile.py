@@ -11,7 +11,7 @@ from ...sim.mapping.spans import Span, spans_of
 from ...sim.system.files import read_text, write_text
 
 #: Between these lines of the page stands the timeline.
-BEGIN, END = "<!-- tile: begin -->", "<!-- tile: end -->"
+TILE_BEGIN, TILE_END = "<!-- tile: begin -->", "<!-- tile: end -->"
 #: Engine, network, images of the run; the tile is in the middle of the last image but one.
 _ENGINE, _NETWORK, _IMAGES = "sim", "digits", 6
 #: Characters of a bar.
@@ -62,10 +62,10 @@ def page_with(text: str, timeline: str) -> str:
     BivitError
         When a marker is missing.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    check(bool(begin and end), f"the page needs the lines {BEGIN} and {END}, with the timeline between them")
-    return f"{before}{BEGIN}\n{timeline}\n{END}{after}"
+    before, begin, rest = text.partition(TILE_BEGIN)
+    _, end, after = rest.partition(TILE_END)
+    check(bool(begin and end), f"the page needs the lines {TILE_BEGIN} and {TILE_END}, with the timeline between them")
+    return f"{before}{TILE_BEGIN}\n{timeline}\n{TILE_END}{after}"
 
 
 def made() -> str:

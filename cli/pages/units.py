@@ -13,7 +13,7 @@ from ...sim.flow.presets import FLOW_ENGINES
 from ...sim.system.files import write_text
 
 #: The page, in the repository.
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "units.md"
+UNITS_PAGE = Path(__file__).resolve().parents[2] / "docs" / "units.md"
 _HEAD = """# Widths and units of the named engines
 
 Written by `python -m bivit.cli.pages.units`: do not edit. What each unit does, and when: [accelerator.md](accelerator.md); what it takes of an FPGA: [resources.md](resources.md).
@@ -71,4 +71,4 @@ def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 if __name__ == "__main__":
-    write_text(PAGE, render(FLOW_ENGINES))
+    write_text(UNITS_PAGE, render(FLOW_ENGINES))

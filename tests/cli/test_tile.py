@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from bivit.cli.pages.tile import BEGIN, END, made, page_with
+from bivit.cli.pages.tile import TILE_BEGIN, TILE_END, made, page_with
 from bivit.sim.errors import BivitError
 from bivit.sim.flow.presets import FLOW_ENGINES
 from bivit.sim.flow.streams import TileShape
@@ -23,6 +23,6 @@ def test_the_page_has_what_the_model_gives() -> None:
 
 
 def test_a_page_without_a_place_is_refused() -> None:
-    assert page_with(f"a\n{BEGIN}\nold\n{END}\nb", "new").splitlines()[2] == "new"
+    assert page_with(f"a\n{TILE_BEGIN}\nold\n{TILE_END}\nb", "new").splitlines()[2] == "new"
     with pytest.raises(BivitError, match="the page needs the lines"):
         page_with("a", "new")

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from bivit.cli.pages.units import PAGE, render
+from bivit.cli.pages.units import UNITS_PAGE, render
 from bivit.sim.flow.presets import FLOW_ENGINES
 
 
 def test_the_page_in_the_docs_is_what_the_engines_say() -> None:
-    assert PAGE.read_text(encoding="utf-8") == render(FLOW_ENGINES)
+    assert UNITS_PAGE.read_text(encoding="utf-8") == render(FLOW_ENGINES)
 
 
 def test_a_width_that_changes_changes_its_row() -> None:
