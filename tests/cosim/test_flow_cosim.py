@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from flow_campaign import spread_table
+from flow_random import spread_table
 from shapes import MODES, TINY, TOKENS, random_images
 
 from bivit.cosim.flow.case import FlowCase

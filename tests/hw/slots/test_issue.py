@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from amaranth.sim import Simulator
-from helpers import CLK_PERIOD
 from shapes import TINY
 
 from bivit.hw.slots.issue import Issue
 from bivit.sim.engine.presets import engine_for
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.streams import Stream
+from helpers import CLK_PERIOD
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
