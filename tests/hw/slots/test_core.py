@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from core_bench import CoreBench, Prediction
 from shapes import MODES, random_images
@@ -33,6 +35,13 @@ def bench(config: ViTConfig, embedded: list[int], **widths: int) -> tuple[CoreBe
 
 def test_images_in_flight_go_through_in_the_predicted_cycles() -> None:
     run, predicted = bench(MODES["softmax"], [5, 300])
+    run.run(predicted)
+    run.check()
+
+
+def test_a_tile_of_one_slot_reads_the_image_that_was_just_decided() -> None:
+    """A slot of fc2 that is a turn's first and a tile's last passes in the cycle after the decision."""
+    run, predicted = bench(replace(MODES["score"], embed_dim=8, num_heads=1, depth=1), [5, 9])
     run.run(predicted)
     run.check()
 
