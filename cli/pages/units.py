@@ -35,7 +35,7 @@ def render(engines: Mapping[str, FlowConfig]) -> str:
             _HEAD,
             "## Widths and depths\n\nFields of `FlowConfig`, those of its array first.\n",
             _table(("field", *engines), widths),
-            "## Units\n\nMemories as bits x words, both banks of those that are loaded; multiplications as bits x bits.\n",
+            "## Units\n\nMemories: bits x words, both banks of those that are loaded. Multiplications: bits x bits.\n",
             _table(("unit", *engines), [row for row in units if any(row[1:])]),
         ]
     )

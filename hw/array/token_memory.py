@@ -103,7 +103,7 @@ class TokenMemory(Component):
         # Banks before that of the first token have those that follow.
         m.d.sync += line.eq(Cat(Const(0, in_word), self.w_addr) + self.w_token[len(turn) :] + (turn > bank))
         with m.Switch(turn):
-            for first in range(self.banks):
+            for first in range(1 << len(turn)):  # where a token's number has fewer bits, it is below that
                 with m.Case(first) if len(turn) else m.Default():
                     number = (bank - first) % self.banks
                     m.d.sync += [

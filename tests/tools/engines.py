@@ -6,7 +6,7 @@ import functools
 from dataclasses import replace
 from typing import Any
 
-from flow_campaign import spread_table
+from flow_random import spread_table
 from shapes import TOKENS
 
 from bivit.cosim.monitor import BENCH_TOP, bench_top, ports_of

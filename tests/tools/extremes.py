@@ -13,9 +13,9 @@ from bivit.sim.network.tensors import TensorSpec, tensor_specs
 ENDS = ("low", "high", "mixed")
 
 
-def extreme_network(config: ModelConfig, ends: str, seed: int = 0) -> IntNetwork:
+def extreme_network(config: ModelConfig, ends: str, seed: int = 0, formats: Formats | None = None) -> IntNetwork:
     """A network whose every number lies at an end of its range; `ends` is one of `ENDS`."""
-    rng, formats = np.random.default_rng(seed), Formats()
+    rng, formats = np.random.default_rng(seed), formats or Formats()
     tensors = {name: _draw(name, spec, ends, rng) for name, spec in tensor_specs(config, formats).items()}
     return IntNetwork(config, formats, tensors, {"source": "tests", "seed": seed})
 

@@ -9,7 +9,7 @@ that were taken whole.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -51,12 +51,14 @@ class Expected:
 class Story:
     """Steps of one scenario after a reset, and what they must lead to.
 
-    `networks` are all of one image size; `pixel_bytes` is the beat of the pixel stream.
+    `networks` are all of one image size; `pixel_bytes` is the beat of the pixel stream; `stream` gives a network's load
+    stream.
     """
 
     networks: Sequence[IntNetwork]
     pixel_bytes: int
     rng: Random
+    stream: Callable[[IntNetwork], bytes] = stream_of
     steps: list[Step] = field(default_factory=list)
     expected: dict[int, Expected] = field(default_factory=dict)
     frames: list[Frame] = field(default_factory=list)
@@ -72,11 +74,11 @@ class Story:
         self.steps.append(step)
 
     def load(self, network: int, *, wait: bool = True) -> None:
-        self.step(Load(stream_of(self.networks[network]), wait=wait), Expected(network=network) if wait else None)
+        self.step(Load(self.stream(self.networks[network]), wait=wait), Expected(network=network) if wait else None)
 
     def refused_load(self, network: int) -> None:
         """A stream with a wrong bit somewhere behind its header, or cut short."""
-        data = bytearray(stream_of(self.networks[network]))
+        data = bytearray(self.stream(self.networks[network]))
         if self.rng.random() < 0.5:
             data[self.rng.randrange(len(data) - 8, len(data) - 4)] ^= 1 << self.rng.randrange(8)
             self.step(Load(bytes(data)), Expected(error=ErrorCode.LOAD_CRC))
@@ -205,10 +207,12 @@ class _Teller:
         assert self.beats == self.ends[self.position]
 
 
-def random_story(networks: Sequence[IntNetwork], pixel_bytes: int, seed: int) -> Story:
+def random_story(
+    networks: Sequence[IntNetwork], pixel_bytes: int, seed: int, stream: Callable[[IntNetwork], bytes] = stream_of
+) -> Story:
     """A story of a dozen events, each of a random kind."""
     rng = Random(seed)
-    story = Story(networks, pixel_bytes, rng)
+    story = Story(networks, pixel_bytes, rng, stream)
     story.step(Reset())
     story.load(rng.randrange(len(networks)))
     for _ in range(6):
@@ -259,7 +263,7 @@ def _load(story: Story, images: int) -> None:
     story.step(Start(images))
     story.load(network, wait=False)
     story.end(images, loading=True)
-    story.step(Cycles(len(stream_of(story.networks[network]))))
+    story.step(Cycles(len(story.stream(story.networks[network]))))
     story.step(Wait(1), Expected(network=network))
 
 

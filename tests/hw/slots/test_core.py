@@ -48,6 +48,13 @@ def test_tiles_of_an_empty_lane_are_left_out_in_the_predicted_cycles() -> None:
     run.check()
 
 
+def test_a_tile_of_one_slot_reads_the_image_that_was_just_decided() -> None:
+    """A slot of fc2 that is a turn's first and a tile's last passes in the cycle after the decision."""
+    run, predicted = bench(replace(MODES["score"], embed_dim=8, num_heads=1, depth=1), [5, 9])
+    run.run(predicted)
+    run.check()
+
+
 def test_a_stream_that_is_ready_too_late_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_walk, "TURN_CYCLES", stream_walk.TURN_CYCLES + 60)
     run, predicted = bench(MODES["score"], [5])

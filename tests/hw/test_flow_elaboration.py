@@ -1,0 +1,51 @@
+"""Random dataflow engines of the campaign reach every branch of the generators."""
+
+from __future__ import annotations
+
+from functools import partial
+from random import Random
+
+from elaborated import lines_not_run
+from flow_random import random_engine
+
+from bivit.hw.engine import Engine
+from bivit.sim.flow.config import FlowConfig
+
+#: An engine with three rows of softmax side by side, in more than 16 lanes; one of single rows.
+SEEDS = (184, 373)
+#: What is never called.
+ABSTRACT = "raise NotImplementedError"
+
+
+def test_two_engines_elaborate_every_line_of_the_generators() -> None:
+    engines = [partial(Engine, random_engine(Random(seed))) for seed in SEEDS]
+    left = lines_not_run(("array", "flow", "slots", "edge"), engines)
+    assert [line for line in left if not line.endswith(ABSTRACT)] == []
+
+
+def test_the_campaign_draws_every_size_and_its_limits() -> None:
+    """Over the engines that a campaign of 100 has."""
+    drawn = [random_engine(Random(1000 + number)) for number in range(100)]
+
+    def values(name: str) -> set[int]:
+        return {getattr(flow, name) for flow in drawn}
+
+    def sides(name: str) -> set[int]:
+        return {flow.rows_of(getattr(flow, name)) for flow in drawn}
+
+    assert {flow.engine.columns for flow in drawn} == {8, 16, 32, 64}
+    assert {flow.engine.pixel_bytes for flow in drawn} == {1, 2, 4, 8}
+    assert {flow.engine.fabric for flow in drawn} == {"lut4", "lut6"}
+    assert {1, 2, 3, 4, 5} <= {flow.engine.rows for flow in drawn}
+    assert {1, 2, 3, 4, 8} <= values("images")
+    assert {1, 2, 3} <= values("dense_patches")
+    assert {1, 2, 4, 8} <= values("value_rows")
+    assert all({1, 2} <= sides(name) for name in ("norm_lanes", "head_norm_lanes", "softmax_lanes"))
+    assert 3 in sides("norm_lanes") | sides("softmax_lanes")
+    assert {(flow.engine.rows > flow.drain_rows, flow.drain_rows > 1) for flow in drawn} == {
+        (False, False), (False, True), (True, False), (True, True),
+    }  # fmt: skip
+    rings = ("residual", "head", "score", "attention", "norm", "context", "hidden", "staging")
+    assert all({2, 16} <= values(f"{ring}_slots") for ring in rings)
+    assert {1} <= values("context_slots") & values("hidden_slots")
+    assert all(isinstance(flow, FlowConfig) for flow in drawn)
