@@ -1,4 +1,4 @@
-"""The configuration of a dataflow engine: array and limits, and widths and depths of what works beside the array."""
+"""The configuration of an engine: array and limits, and widths and depths of what works beside the array."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MOST_PATCHES, _MOST_CHANNELS = 64, 512
 
 @dataclass(frozen=True, kw_only=True)
 class FlowConfig:
-    """Shape of one dataflow engine.
+    """Shape of one engine (docs/accelerator.md).
 
     A unit of so many lanes takes whole rows of `columns` sums side by side, or an even part of one row, a cycle.
 

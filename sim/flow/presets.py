@@ -1,4 +1,4 @@
-"""Named dataflow engines."""
+"""Named engines."""
 
 from __future__ import annotations
 
