@@ -53,8 +53,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"choice": 0.0, "unit": 4.0},
         },
         "slots": {
-            "luts": {"field_bit": 15.27, "image": 1.184, "job_bit": 4.846, "unit": 0.0},
-            "ffs": {"field_bit": 16.12, "image": 102.0, "job_bit": 0.0, "unit": 0.0},
+            "luts": {"field_bit": 0.0, "image": 224.3, "job_bit": 12.02, "unit": 0.0},
+            "ffs": {"field_bit": 9.248, "image": 176.1, "job_bit": 3.558, "unit": 0.0},
         },
         "matmul": {
             "luts": {"column_bit": 1.75, "field_bit": 0.0, "unit": 12.0},
