@@ -235,8 +235,8 @@ def render_report(measurements: list[Measurement], constants: Constants) -> str:
         "Cells before packing.\n",
         *(f"- {family}: {sources(constants).get(family, 'not measured yet, so unknown')}" for family in FAMILIES),
         f"\nFitted to the engines {fitted} (rows x columns; `hw/synthesis/calibrated.py`), each to as many of its "
-        f"units as docs/synthesis.json has. The errors below are those on {held_out}, which the fit has not seen, and of "
-        "whole engines (unit `engine`), of which it has seen no more than what lies between the units (`rest`). "
+        f"units as docs/synthesis.json has. The errors below are those on {held_out}, which the fit has not seen, and "
+        "of whole engines (unit `engine`), of which it has seen no more than what lies between the units (`rest`). "
         "Larger engines are extrapolated. DSP blocks and block memories follow rules that are exact on "
         "all of docs/synthesis.json.\n",
         "| family | quantity | units | median error | worst error |",
