@@ -62,6 +62,8 @@ def estimate(
     resources = estimate_resources(flow, found)
     if found.family is None:
         say(f"there are no estimates for {found.architecture}; `bivit synth` counts cells on Nexus and Gowin")
+    elif resources.total_of("luts") is None:
+        say(f"look-up tables and flip-flops on {found.architecture} are unknown: no unit was synthesised for it yet")
     report = Estimate(
         facts=chosen.facts,
         engine=name,

@@ -106,8 +106,8 @@ class DenseOut(Component):
             prefix.eq(self.begin & settings.prefix.any()),
             walk.start.eq(self.captured | prefix),
             connect(self.active, walk.active),
-            self.patch.eq(Mux(classifies, 0, walk.row)),
-            self.chunk.eq(Mux(classifies, walk.row, walk.chunk)),
+            connect_address(self.patch, Mux(classifies, 0, walk.row)),
+            connect_address(self.chunk, Mux(classifies, walk.row, walk.chunk)),
         ]
         self._residual(m, walk, prefix, classifies, bypass, memories)
         self._logits(m, walk, classifies, memories["head_bias"])
@@ -126,7 +126,7 @@ class DenseOut(Component):
         with m.Elif(classifies):
             m.d.comb += [walk.rows.eq(u.group_chunks), walk.chunks.eq(u.chunk)]
         with m.Else():
-            m.d.comb += walk.rows.eq(Mux(final, left, u.patches))
+            m.d.comb += walk.rows.eq(Mux(final, left, u.patches)[: len(walk.rows)])
             m.d.comb += walk.chunks.eq(Mux(ends, rest, u.group_chunks))
         with m.If(self.captured & ~classifies):
             m.d.sync += [*(held.eq(first), pass_end.eq(ends), image_end.eq(ends & final))]

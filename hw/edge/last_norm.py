@@ -177,7 +177,9 @@ class LastNorm(Component):
         m.d.comb += [
             *(connect(eps.load, self.load), connect(eps.bank, self.bank)),
             root.sums_valid.eq(delay_flag(m, end, u.sums_stage, "summed_line")),
-            *(root.s1.eq(s1), root.s2.eq(s2), root.channels.eq(self.settings.channels), root.eps.eq(eps.r_data)),
+            *(root.s1.eq(s1), root.s2.eq(s2)),
+            root.channels.eq(self.settings.channels[: len(root.channels)]),
+            root.eps.eq(eps.r_data),
             *(connect(divider.start, root.stat_en), connect(divider.divisor, root.stat_r)),
             *(connect(self.q_en, divider.done), connect(self.q, divider.quotient)),
         ]

@@ -92,7 +92,7 @@ class PatchRing(Component):
                 with m.If(size[bit]):
                     m.d.sync += held.eq(held >> (8 << bit))
         with m.If(self.beat_en):
-            m.d.sync += [connect(held, self.beat), at.eq(size), some.eq(1)]
+            m.d.sync += [connect(held, self.beat), at.eq(size[: len(at)]), some.eq(1)]
         with m.If(self.start):
             m.d.sync += some.eq(0)
         self._memory(m, held, fire, place)

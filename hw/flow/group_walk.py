@@ -85,7 +85,7 @@ class GroupWalk(Component):
             walk.chunks.eq(Mux(self.words < self.pace, self.pace, self.words)),
             self.active.eq(walk.active & (walk.chunk < words)),
             connect(self.group, walk.row),
-            self.word.eq(walk.chunk),
+            self.word.eq(walk.chunk[: len(self.word)]),
             self.here.eq(Cat(left > row for row in range(self.side))),
             connect(self.group_end, walk.row_end),
             self.last.eq(walk.chunk == words - 1),

@@ -104,7 +104,7 @@ class ResidualAdd(Component):
             m.d.sync += connect(held.as_value(), head.as_value())
         offset = self._offset(m, walk, head, take)
         part = Signal(range(u.row_words))
-        m.d.comb += part.eq(Cat(walk.word[: (u.parts - 1).bit_length()], held.group))
+        m.d.comb += part.eq(Cat(walk.word[: (u.parts - 1).bit_length()], held.group)[: len(part)])
         row_mask = delayed(m, walk.here, u.write_stage, "row_mask")
         columns = delayed(m, channel_mask(m, part, held.channels, u.columns, "mask"), u.write_stage - 1, "column_mask")
         mask = [columns & row_mask[row].replicate(u.columns) for row in range(u.side)]
@@ -138,7 +138,7 @@ class ResidualAdd(Component):
         head, through = self._phase(m, jobs.job, take)
         # Which of the last cycles began a job: jobs are `least_cycles` apart.
         taken = Signal(u.least_cycles - 1)
-        m.d.sync += [taken.eq(Cat(take, taken)), arrived.eq(self.sums_en & self.sums_last)]
+        m.d.sync += [taken.eq(Cat(take, taken[:-1])), arrived.eq(self.sums_en & self.sums_last)]
         m.d.comb += [
             connect(jobs.put, self.put),
             connect(jobs.put_job.as_value(), self.job.as_value()),

@@ -10,7 +10,7 @@ from ...sim.flow.config import FlowConfig
 from ...sim.flow.residual_add import ResidualAddUnit
 from ...sim.flow.streams import Stream
 from ..flow.jobs import following
-from ..parts.connect import connect
+from ..parts.connect import connect, connect_address
 
 
 def residual_job(m: Module, flow: FlowConfig, slots: Any, is_fc2: Value, passes: Value) -> Value:
@@ -70,7 +70,7 @@ def head_job(m: Module, slots: Any) -> Value:
     qkv, settings, job = slots.streams[Stream.QKV], slots.settings, slots.jobs.head
     m.d.comb += [
         *(connect(job.rows, qkv.op.rows), connect(job.channels, settings.head_dim)),
-        *(job.param_addr.eq(qkv.param_addr), connect(job.tag, qkv.tag.as_value())),
+        *(connect_address(job.param_addr, qkv.param_addr), connect(job.tag, qkv.tag.as_value())),
     ]
     return qkv.eps_addr
 

@@ -38,6 +38,8 @@ FAMILIES: tuple[Family, ...] = ("xcup", "xc7", "ecp5")
 #: Quantities whose logic is fitted; multipliers and memories follow rules.
 FITTED = ("luts", "ffs")
 
+#: Engines that are fitted, and those that are held out.
+_GROUPS = (FITTED_ENGINES, HELD_OUT_ENGINES)
 #: Longest line of generated code, that of the project's formatter.
 LINE_LENGTH = 120
 
@@ -225,15 +227,18 @@ def render_constants(constants: Constants) -> str:
 def render_report(measurements: list[Measurement], constants: Constants) -> str:
     """Return docs/resources.md: errors on held-out engines, unit by unit."""
     found = list(errors(measurements, constants))
+    measured = {m.engine for m in measurements}
+    fitted, held_out = (", ".join(one for one in group if one in measured) for group in _GROUPS)
     lines = [
         "# Resource estimates against synthesis\n",
         "Written by `python -m bivit.hw.synthesis.calibrate fit` from docs/synthesis.json: do not edit. "
         "Cells before packing.\n",
-        *(f"- {family}: {text}" for family, text in sources(constants).items()),
-        f"\nFitted to the engines {', '.join(FITTED_ENGINES)} (rows x columns; `hw/synthesis/calibrated.py`). The "
-        f"errors below are those on {', '.join(HELD_OUT_ENGINES)}, which the fit has not seen, and of whole engines "
-        "(unit `engine`), of which it has seen no more than what lies between the units (`rest`). Larger engines are "
-        "extrapolated. DSP blocks and block memories follow rules that are exact on all of docs/synthesis.json.\n",
+        *(f"- {family}: {sources(constants).get(family, 'not measured yet, so unknown')}" for family in FAMILIES),
+        f"\nFitted to the engines {fitted} (rows x columns; `hw/synthesis/calibrated.py`), each to as many of its "
+        f"units as docs/synthesis.json has. The errors below are those on {held_out}, which the fit has not seen, and "
+        "of whole engines (unit `engine`), of which it has seen no more than what lies between the units (`rest`). "
+        "Larger engines are extrapolated. DSP blocks and block memories follow rules that are exact on "
+        "all of docs/synthesis.json.\n",
         "| family | quantity | units | median error | worst error |",
         "|---|---|---|---|---|",
     ]

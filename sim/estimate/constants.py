@@ -53,8 +53,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"choice": 0.0, "unit": 4.0},
         },
         "slots": {
-            "luts": {"field_bit": 15.27, "image": 1.184, "job_bit": 4.846, "unit": 0.0},
-            "ffs": {"field_bit": 16.12, "image": 102.0, "job_bit": 0.0, "unit": 0.0},
+            "luts": {"field_bit": 0.0, "image": 224.3, "job_bit": 12.02, "unit": 0.0},
+            "ffs": {"field_bit": 9.248, "image": 176.1, "job_bit": 3.558, "unit": 0.0},
         },
         "matmul": {
             "luts": {"column_bit": 1.75, "field_bit": 0.0, "unit": 12.0},
@@ -74,20 +74,20 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
         },
         "operands": {
             "luts": {
-                "column": 82.58,
-                "key_lane": 0.5525,
-                "part": 4.42,
-                "row": 0.1381,
-                "unit": 10.32,
-                "value_lane": 0.5525,
+                "column": 82.59,
+                "key_lane": 2.652,
+                "part": 3.895,
+                "row": 0.1512,
+                "unit": 10.28,
+                "value_lane": 2.652,
             },
             "ffs": {
-                "column": 8.862,
-                "key_lane": 0.1722,
-                "part": 1.377,
-                "row": 0.04305,
-                "unit": 1.108,
-                "value_lane": 0.1722,
+                "column": 8.864,
+                "key_lane": 1.224,
+                "part": 1.114,
+                "row": 0.04962,
+                "unit": 1.088,
+                "value_lane": 1.224,
             },
         },
         "shadow": {
@@ -103,26 +103,12 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"column_bit": 1.264, "ones_bit": 0.2464, "unit": 0.01769},
         },
         "residual_add": {
-            "luts": {
-                "choice": 0.0,
-                "lane": 0.8603,
-                "lane_bit": 9.46,
-                "root_bit_squared": 0.5057,
-                "row_bit": 7.204,
-                "unit": 0.0002106,
-            },
-            "ffs": {
-                "choice": 0.0,
-                "lane": 1.323,
-                "lane_bit": 14.55,
-                "root_bit_squared": 1.096,
-                "row_bit": 11.08,
-                "unit": 0.0004566,
-            },
+            "luts": {"choice": 0.0, "lane": 112.8, "lane_bit": 4.771, "root_bit_squared": 0.4612, "unit": 3.058},
+            "ffs": {"choice": 0.0, "lane": 55.41, "lane_bit": 18.06, "root_bit_squared": 1.101, "unit": 1.464},
         },
         "sign_norm": {
-            "luts": {"lane": 52.75, "lane_sum_bit": 0.0, "unit": 519.0},
-            "ffs": {"lane": 0.0, "lane_sum_bit": 6.941, "unit": 0.0},
+            "luts": {"lane": 57.63, "lane_sum_bit": 0.0, "unit": 440.9},
+            "ffs": {"lane": 0.0, "lane_sum_bit": 7.385, "unit": 0.0},
         },
         "head_norm": {
             "luts": {

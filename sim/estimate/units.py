@@ -138,7 +138,6 @@ def _residual_add(flow: FlowConfig) -> Footprint:
         "lane": unit.lanes,
         "lane_bit": unit.lanes * flow.engine.acc_bits,
         "choice": _choice(word, unit.drain_parts),
-        "row_bit": unit.side * (unit.widths.s1_bits + unit.widths.s2_bits),
         "root_bit_squared": unit.widths.v_bits**2,
     }
     jobs = Memory(sum(unit.job.values()), unit.job_slots)

