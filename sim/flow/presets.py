@@ -22,10 +22,11 @@ FLOW_ENGINES: dict[str, FlowConfig] = {
     ),
     "zcu102": FlowConfig(
         engine=replace(
-            engine_for(_SMALL, rows=33, columns=32, lanes=32, dense_lanes=192, program_words=512), queue_logits=4096
+            engine_for(_SMALL, rows=33, columns=32, lanes=32, dense_lanes=192, program_words=512, pixel_bytes=16),
+            queue_logits=4096,
         ),
         drain_rows=12,
-        norm_lanes=64,
+        norm_lanes=96,
         head_norm_lanes=64,
         softmax_lanes=128,
         value_rows=2,

@@ -34,12 +34,12 @@ SHIPPED: dict[tuple[str, str], float] = {
     ("sim", "fashion"): 0.910,
     ("sim", "fashion_cls"): 0.930,
     ("sim", "cifar"): 0.999,
-    ("zcu102", "deit_tiny"): 0.955,
+    ("zcu102", "deit_tiny"): 0.969,
     ("zcu102", "deit_small"): 0.982,
-    ("zcu102", "digits"): 0.14,
-    ("zcu102", "fashion"): 0.09,
-    ("zcu102", "fashion_cls"): 0.09,
-    ("zcu102", "cifar"): 0.31,
+    ("zcu102", "digits"): 0.148,
+    ("zcu102", "fashion"): 0.098,
+    ("zcu102", "fashion_cls"): 0.10,
+    ("zcu102", "cifar"): 0.36,
     ("latency", "deit_tiny"): 0.945,
     ("latency", "digits"): 0.47,
     ("latency", "fashion"): 0.45,
@@ -76,12 +76,13 @@ def test_with_its_own_edge_the_zcu102_is_as_full() -> None:
     flow = FLOW_ENGINES["zcu102"]
     cycles = steady_cycles(TINY, flow, table_of(TINY, flow, tries=0))
     assert cycles is not None
-    assert 0.955 <= filled(TINY, flow, cycles) <= TileShape(TINY, 33, 32).packing
+    assert 0.969 <= filled(TINY, flow, cycles) <= TileShape(TINY, 33, 32).packing + 0.001
 
 
 def test_all_shipped_tables_are_of_the_named_engines() -> None:
     keys = [key_of(vit_preset(network), FLOW_ENGINES[engine]) for engine, network in SHIPPED]
     assert [one["key"] for one in module._entries()] == keys
+    assert [(one["engine"], one["net"]) for one in module._entries()] == [*SHIPPED]
 
 
 def test_a_table_is_read_as_it_was_written() -> None:

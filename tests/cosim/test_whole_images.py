@@ -1,0 +1,51 @@
+"""Whole images of the presets on the named dataflow engines: every tensor, cycle and stall; one command each.
+
+`pytest tests/cosim/test_whole_images.py -m whole -k "zcu102 and deit_tiny"`, or for the figures alone
+`bivit cosim deit_tiny --engine zcu102 --images 4 --json`. Building zcu102 and running it take minutes.
+"""
+
+from __future__ import annotations
+
+import pytest
+from shapes import random_images
+
+from bivit.cosim.run import Case
+from bivit.sim.flow.presets import FLOW_ENGINES
+from bivit.sim.network.presets import vit_preset
+from bivit.sim.network.random import random_network
+from bivit.sim.network.taps import taps_of
+
+#: Engine, network, images.
+QUICK = [("sim", "digits", 2)]
+LONG = [
+    ("sim", "fashion", 2),
+    ("sim", "deit_tiny", 2),
+    ("zcu102", "deit_tiny", 4),
+    ("zcu102", "deit_small", 2),
+    ("zcu102", "digits", 2),
+    ("zcu102", "fashion", 2),
+    ("latency", "deit_tiny", 1),
+    ("latency", "digits", 2),
+    ("latency", "fashion", 2),
+]
+#: What is inside a unit, and comes out of it as something else.
+INNER = (".s1", ".r", ".m", ".z", ".c", "mlp.fc1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("engine", "net", "images"), [*QUICK, *(pytest.param(*case, marks=pytest.mark.whole) for case in LONG)]
+)
+def test_every_tensor_cycle_and_stall_of_whole_images(engine: str, net: str, images: int) -> None:
+    config = vit_preset(net)
+    case = Case(random_network(config, seed=3), FLOW_ENGINES[engine], random_images(config, images))
+    result = case.run(stall=0.0)
+    assert (result.mismatches, result.first_mismatch, result.registers, result.violations) == (0, None, (), ())
+    assert (result.cycles, result.array_busy) == (case.estimate.cycles, case.estimate.array_busy)
+    assert result.counters == case.estimate.stalls
+    compared = [tap for tap in taps_of(config) if tap.name.startswith("blocks.") and not tap.name.endswith(INNER)]
+    elements = sum(case.reference.taps[tap.name].size for tap in compared)
+    # Of v the bits are compared, not the sums.
+    sums = sum(case.reference.taps[tap.name].size for tap in compared if tap.name.endswith("attn.qkv")) // 3
+    embedded, logits = case.reference.taps["patch_embed"].size, case.reference.logits.size
+    assert result.values == elements - sums + embedded + logits
