@@ -85,7 +85,7 @@ def timeline_of(program: FlowProgram, images: int = IMAGES) -> Timeline:
         steps=estimate.array_busy,
         stalls={cause: cycles for cause, cycles in estimate.stalls.items() if cycles},
         packing=program.layout.shape.packing,
-        steady=useful_macs(config) / (long_run_cycles(program) * peak_macs(program.flow)),
+        steady=useful_macs(config) / (long_run_cycles(config, program.flow, program.table) * peak_macs(program.flow)),
         reached=estimate.array_utilisation,
     )
 

@@ -127,7 +127,9 @@ class Facts:
     @cached_property
     def image_cycles(self) -> int | None:
         """Cycles from image to image in a long run; None without a network."""
-        return None if self.program is None else round(long_run_cycles(self.program))
+        if self.program is None:
+            return None
+        return round(long_run_cycles(self.program.layout.config, self.program.flow, self.program.table))
 
     @cached_property
     def latency_cycles(self) -> int | None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from ..engine.words import WORD
 from ..flow.config import FlowConfig
+from ..flow.table import SlotTable
 from ..network.config import ViTConfig
-from .program import FlowProgram
+from .program import FlowProgram, flow_cycles
 
 
 @dataclass(frozen=True)
@@ -70,16 +71,23 @@ def estimate_cycles(program: FlowProgram, images: int) -> CycleEstimate:
     )
 
 
-def long_run_cycles(program: FlowProgram, images: int = 8) -> float:
+def long_run_cycles(config: ViTConfig, flow: FlowConfig, table: SlotTable, images: int = 8) -> float:
     """Return the cycles from image to image in a long run: what images behind the first ones take, each.
 
     Parameters
     ----------
-    program : FlowProgram
+    config : ViTConfig
+    flow : FlowConfig
+    table : SlotTable
     images : int
         That are before those which count; twice as many count.
+
+    Raises
+    ------
+    BivitError
+        When the table locks up.
     """
-    first, all_ = (program.cycles(count).total for count in (images, 3 * images))
+    first, all_ = (flow_cycles(config, flow, table, count).total for count in (images, 3 * images))
     return (all_ - first) / (2 * images)
 
 

@@ -20,6 +20,8 @@ from ..flow.streams import TileShape
 from ..flow.table import SlotTable
 from ..network.presets import vit_preset
 from ..system.files import read_json, write_text
+from .cycles import long_run_cycles
+from .program import flow_cycles
 from .shipped import TABLES, entry, key_of, read_table, sought, steady_cycles
 
 #: Of a search, for a table that has no entry.
@@ -41,7 +43,20 @@ def made(pair: Pair, tries: int, seed: int) -> dict[str, Any]:
     engine, net = pair
     config, flow = vit_preset(net), FLOW_ENGINES[engine]
     how = {"engine": engine, "net": net, "tries": tries, "seed": seed}
-    return how | entry(config, flow, sought(config, flow, tries=tries, seed=seed))
+    table = sought(config, flow, tries=tries, seed=seed)
+    return how | entry(config, flow, table) | figures(pair, table)
+
+
+def figures(pair: Pair, table: SlotTable) -> dict[str, Any]:
+    """Return the cycles of one image, and of an image among others, as `shipped.shipped_cycles` gives them.
+
+    Parameters
+    ----------
+    pair : (str, str)
+    table : SlotTable
+    """
+    config, flow = vit_preset(pair[1]), FLOW_ENGINES[pair[0]]
+    return {"single": flow_cycles(config, flow, table, 1).total, "interval": long_run_cycles(config, flow, table)}
 
 
 def busy(pair: Pair, table: SlotTable) -> float:

@@ -11,9 +11,11 @@ from typing import Any
 
 from ..errors import BivitError, check
 from ..flow.config import FlowConfig
+from ..flow.presets import FLOW_ENGINES
 from ..flow.streams import Stream, TileShape
 from ..flow.table import SlotTable
 from ..network.config import ViTConfig
+from ..network.presets import vit_preset
 from ..system.files import read_json
 from .array import replay
 from .greedy import block_table
@@ -73,6 +75,22 @@ def table_of(config: ViTConfig, flow: FlowConfig, *, tries: int = 20, seed: int 
         if entry["key"] == key:
             return read_table(entry)
     return sought(config, flow, tries=tries, seed=seed)
+
+
+def shipped_cycles(config: ViTConfig, flow: FlowConfig) -> tuple[int, float] | None:
+    """Return the cycles of one image, and of an image among others, of a preset on a named engine; else None.
+
+    What is shipped is what the cycle model gives (`make_tables`); nothing needs to be replayed.
+
+    Parameters
+    ----------
+    config : ViTConfig
+    flow : FlowConfig
+    """
+    for entry in _entries():
+        if FLOW_ENGINES[entry["engine"]] == flow and vit_preset(entry["net"]) == config:
+            return entry["single"], entry["interval"]
+    return None
 
 
 def sought(config: ViTConfig, flow: FlowConfig, *, tries: int, seed: int = 1) -> SlotTable:

@@ -15,9 +15,9 @@ from bivit.sim.estimate.resources import estimate_resources
 from bivit.sim.estimate.units import FOOTPRINTS
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.presets import FLOW_ENGINES
-from bivit.sim.mapping.cycles import useful_macs
+from bivit.sim.mapping.cycles import long_run_cycles, useful_macs
 from bivit.sim.mapping.program import flow_cycles
-from bivit.sim.mapping.shipped import steady_cycles, table_of
+from bivit.sim.mapping.shipped import table_of
 from bivit.sim.network.presets import vit_preset
 
 SIM = FLOW_ENGINES["sim"]
@@ -38,7 +38,7 @@ def test_cycles_speed_and_resources_are_told(tmp_path: Path, monkeypatch: pytest
     config = vit_preset("digits")
     table = table_of(config, SIM)
     assert result["cycles"] == flow_cycles(config, SIM, table, 1).total
-    interval = steady_cycles(config, SIM, table)
+    interval = long_run_cycles(config, SIM, table)
     assert interval is not None
     assert result["interval_cycles"] == round(interval)
     assert result["images_per_s"] == pytest.approx(100e6 / round(interval))

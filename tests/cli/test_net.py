@@ -124,7 +124,7 @@ def test_the_seed_gives_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
         assert manifest["network"]["sha256"] == network_hash(network)
         assert result["latency_cycles"] == compile_network(network, flow).cycles(1).total
-        assert result["image_cycles"] == round(long_run_cycles(compile_network(network, flow)))
+        assert result["image_cycles"] == round(long_run_cycles(network.config, flow, table_of(network.config, flow)))
         streams.append((tmp_path / result["load_stream"]).read_bytes())
         parse_stream(FlowMachine(flow), streams[-1])
     assert streams[0] != streams[1] == streams[2]

@@ -11,7 +11,7 @@ from bivit.sim.flow.presets import FLOW_ENGINES
 from bivit.sim.flow.streams import Stream
 from bivit.sim.flow.table import SlotTable
 from bivit.sim.mapping import make_tables
-from bivit.sim.mapping.shipped import TABLES, key_of, read_table
+from bivit.sim.mapping.shipped import TABLES, key_of, read_table, shipped_cycles
 from bivit.sim.network.presets import vit_preset
 from bivit.sim.system.files import read_json
 
@@ -22,6 +22,14 @@ TABLE = SlotTable((Stream.QKV, *Stream), dict.fromkeys(Stream, 7))
 def test_the_smallest_table_is_what_the_command_makes() -> None:
     (shipped,) = (one for one in ENTRIES if (one["engine"], one["net"]) == ("latency", "digits"))
     assert make_tables.made(("latency", "digits"), shipped["tries"], shipped["seed"]) == shipped
+
+
+@pytest.mark.parametrize("shipped", ENTRIES, ids=lambda one: f"{one['engine']} {one['net']}")
+def test_shipped_cycles_are_those_of_the_model(shipped: dict[str, Any]) -> None:
+    pair = (shipped["engine"], shipped["net"])
+    found = make_tables.figures(pair, read_table(shipped))
+    assert found == {"single": shipped["single"], "interval": shipped["interval"]}
+    assert shipped_cycles(vit_preset(pair[1]), FLOW_ENGINES[pair[0]]) == (found["single"], found["interval"])
 
 
 def test_the_file_is_as_the_command_writes_it(tmp_path: Path) -> None:
