@@ -22,6 +22,8 @@ from .greedy import block_table
 from .plan import Edge, plan_of
 from .replay_state import FINISHED, Plan, new_state
 from .search import search
+from .trace import trace
+from .verify import verify
 
 #: The file of tables: a list of `entry`.
 TABLES = Path(__file__).parent / "tables" / "tables.json"
@@ -94,7 +96,7 @@ def shipped_cycles(config: ViTConfig, flow: FlowConfig) -> tuple[int, float] | N
 
 
 def sought(config: ViTConfig, flow: FlowConfig, *, tries: int, seed: int = 1) -> SlotTable:
-    """Return the best table that is found: of a tile for several images in flight, of a block for one.
+    """Return the best table that is found, and verified: of a tile for several images in flight, of a block for one.
 
     Parameters
     ----------
@@ -127,6 +129,8 @@ def sought(config: ViTConfig, flow: FlowConfig, *, tries: int, seed: int = 1) ->
         f"{', '.join(f'{name} = {value}' for name, value in key_of(config, flow).items() if name.endswith('_slots'))}",
     )
     assert best is not None
+    # Not by the model that found it: operands, rings, drain and row writer from the cycles of the slots alone.
+    verify(short, flow, trace(plan_of(short, flow, best, flow.images + 1, edge=_QUICK)))
     return best
 
 

@@ -61,6 +61,7 @@ def test_a_table_is_sought_as_before_and_takes_the_place_of_the_old_one(
         return TABLE
 
     monkeypatch.setattr(make_tables, "sought", sought)
+    monkeypatch.setattr(make_tables, "figures", lambda *_: {})
     monkeypatch.setattr(make_tables, "steady_cycles", lambda *_: 3232.0)
     out = tmp_path / "tables.json"
     make_tables.write([{**one, "tries": 7, "seed": 9} for one in ENTRIES[:2]], out)
