@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain
+from typing import overload
 
 import numpy as np
 
@@ -23,6 +24,8 @@ _SPREADS = ((8, 8, 8, 8, 8, 8), (8, 8, 4, 6, 6, 8), (8, 8, 4, 4, 4, 6), (8, 8, 6
 _SLACKS = (0, 4, 10)
 #: Parts of the tiles in flight over which a tile goes through all streams, in eighths.
 _CLOSE = (8, 7, 6, 5, 4, 3, 2, 1)
+#: Time lines, the best at first, which share the first half of all tries; the best then gets the rest.
+_STARTS = 4
 #: Slots among which one is sought that need not wait.
 _REACH = 12
 #: Largest random steps, as fractions of a tile: of a phase, of a spread, of one operation.
@@ -104,17 +107,23 @@ def search(shape: TileShape, plan: Plan, rate: Rating, *, tries: int, seed: int 
         For its latencies, and what leaves the array how.
     rate : callable
     tries : int
-        Random steps, behind the first time lines.
+        Random steps from the best of the first time lines: half from several, the others from what is best then.
     seed : int
     """
     chance = random.Random(seed)
-    best: tuple[float, Places, SlotTable] | None = None
-    for line in chain(first_lines(shape, plan.durations), close_lines(shape, plan.durations, plan.lanes)):
-        best = _better(best, line, shape, plan, rate)
-    for _ in range(tries if best else 0):
-        assert best is not None
-        best = _better(best, _changed(best[1], shape, chance), shape, plan, rate)
-    return None if best is None else (best[2], best[0])
+    lines = chain(first_lines(shape, plan.durations), close_lines(shape, plan.durations, plan.lanes))
+    rated = [found for line in lines if (found := _better(None, line, shape, plan, rate))]
+    if not rated:
+        return None
+    best = sorted(rated, key=lambda found: found[0])[:_STARTS]
+    each = tries // (2 * _STARTS)
+    for number in range(len(best)):
+        for _ in range(each):
+            best[number] = _better(best[number], _changed(best[number][1], shape, chance), shape, plan, rate)
+    found = min(best, key=lambda found: found[0])
+    for _ in range(tries - each * len(best)):
+        found = _better(found, _changed(found[1], shape, chance), shape, plan, rate)
+    return found[2], found[0]
 
 
 def spaced(table: SlotTable, plan: Plan) -> SlotTable:
@@ -157,9 +166,18 @@ def _leave(plan: Plan, stream: Stream, number: dict[Stream, int]) -> tuple[bool,
     return bool(sums), bool(rows)
 
 
-def _better(
-    best: tuple[float, Places, SlotTable] | None, line: Places, shape: TileShape, plan: Plan, rate: Rating
-) -> tuple[float, Places, SlotTable] | None:
+_Rated = tuple[float, Places, SlotTable]
+
+
+@overload
+def _better(best: _Rated, line: Places, shape: TileShape, plan: Plan, rate: Rating) -> _Rated: ...
+
+
+@overload
+def _better(best: None, line: Places, shape: TileShape, plan: Plan, rate: Rating) -> _Rated | None: ...
+
+
+def _better(best: _Rated | None, line: Places, shape: TileShape, plan: Plan, rate: Rating) -> _Rated | None:
     table = spaced(slot_table(shape, line), plan)
     cycles = rate(table)
     if cycles is None or (best is not None and cycles > best[0]):
