@@ -30,7 +30,14 @@ if TYPE_CHECKING:
 #: Engine and device that the savings of a mode are stated for.
 #: k leaves row by row in mode `threshold`, as v does, for which one row a cycle would be too few.
 _ENGINE = {"rows": 8, "columns": 16, "lanes": 16, "dense_lanes": 16, "program_words": 512}
-_WIDTHS = {"drain_rows": 4, "norm_lanes": 32, "head_norm_lanes": 32, "softmax_lanes": 64, "dense_patches": 4, "value_rows": 4}
+_WIDTHS = {
+    "drain_rows": 4,
+    "norm_lanes": 32,
+    "head_norm_lanes": 32,
+    "softmax_lanes": 64,
+    "value_rows": 4,
+    "dense_patches": 4,
+}
 _DEVICE = "ZCU102"
 #: Shares of a row, and their headings.
 _SHARES = {
