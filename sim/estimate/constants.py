@@ -21,7 +21,7 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"unit": 367.0},
         },
         "settings": {
-            "luts": {"bit": 1.0, "unit": 193.0},
+            "luts": {"bit": 1.0, "unit": 195.0},
             "ffs": {"bit": 3.0, "unit": 0.0},
         },
         "run": {
@@ -53,8 +53,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"choice": 0.0, "unit": 4.0},
         },
         "slots": {
-            "luts": {"field_bit": 0.0, "image": 224.3, "job_bit": 12.02, "unit": 0.0},
-            "ffs": {"field_bit": 9.248, "image": 176.1, "job_bit": 3.558, "unit": 0.0},
+            "luts": {"field_bit": 0.0, "image": 207.4, "job_bit": 12.17, "unit": 0.0},
+            "ffs": {"field_bit": 8.508, "image": 184.6, "job_bit": 3.893, "unit": 0.0},
         },
         "matmul": {
             "luts": {"column_bit": 1.75, "field_bit": 0.0, "unit": 12.0},
@@ -133,8 +133,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"level_bit": 2.782, "unit": 0.0},
         },
         "rest": {
-            "luts": {"bit": 0.0, "unit": -243.0},
-            "ffs": {"bit": 0.5091, "unit": 0.0007761},
+            "luts": {"bit": 0.0, "unit": -247.0},
+            "ffs": {"bit": 0.5061, "unit": 0.0007715},
         },
     },
 }

@@ -244,7 +244,7 @@ def test_synthesis_that_takes_too_long_is_stopped(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("unit", "family"), [("value_sums", "ecp5"), ("shadow", "ecp5"), ("settings", "xcup")])
+@pytest.mark.parametrize(("unit", "family"), [("value_sums", "xcup"), ("shadow", "xcup"), ("settings", "xcup")])
 def test_estimates_of_an_engine_nobody_has_synthesised(unit: str, family: str) -> None:
     engine = replace(SIM.engine, rows=7, max_tokens=90, fabric=FLOWS[family].fabric)
     flow = replace(SIM, engine=engine)
@@ -271,5 +271,5 @@ def test_memories_are_mapped_as_the_rule_says(family: str) -> None:
 @pytest.mark.slow
 def test_stored_measurements_are_those_of_the_hardware_as_it_is() -> None:
     stored = {(m.unit, m.engine, m.family): m.cost for m in MEASUREMENTS}
-    for unit, family in (("value_sums", "ecp5"), ("row_writer", "ecp5"), ("settings", "xcup")):
+    for unit, family in (("value_sums", "xcup"), ("row_writer", "xcup"), ("settings", "xcup"), ("slots", "xcup")):
         assert synthesise(unit, in_fabric("2x8", family), family) == stored[unit, "2x8", family]
