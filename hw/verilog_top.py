@@ -25,8 +25,9 @@ _AMD = {
     "AXI4-Stream": ("interface:axis:1.0", None),
 }
 #: What Amaranth's writer does everywhere, each without harm: operands of `+` and `==` of different widths, signals
-#: that only give something a name, several modules in one file. Only names that every Verilator knows.
-_LINT = ("WIDTH", "UNUSED", "DECLFILENAME")
+#: that only give something a name, several modules in one file; where an engine is small, signals without bits and
+#: comparisons that have one outcome; cases behind a value for the rest. Only names that every Verilator knows.
+_LINT = ("WIDTH", "UNUSED", "DECLFILENAME", "LITENDIAN", "PINMISSING", "CMPCONST", "CASEINCOMPLETE")
 
 
 def header(engine: Target) -> str:
@@ -43,7 +44,7 @@ def header(engine: Target) -> str:
 
 def lint_pragmas() -> str:
     """Return comments by which Verilator's lint passes over what the Verilog writer does everywhere, and why."""
-    why = "// Widths of operands, unused names and one file for all are the Verilog writer's, and without harm.\n"
+    why = "// Widths of operands, unused names, signals without bits, one file for all: the writer's, without harm.\n"
     return why + "".join(f"/* verilator lint_off {rule} */\n" for rule in _LINT)
 
 
