@@ -153,7 +153,7 @@ def _measure(command: str, jobs: list[ModelJob], names: list[str], rounds: int) 
 def _write(report: BenchReport, out: Path, page: Path | None) -> None:
     """Write what was measured, as JSON, as a page and as a picture; and into a page that is kept."""
     from .benches.page import bench_page, roofline
-    from .report import replace_between_markers
+    from .shared.markers import replace_between_markers
 
     write_json(out / "bench.json", report.to_dict())
     write_text(out / "bench.md", bench_page(report))

@@ -130,7 +130,7 @@ def ops(
     Example: bivit ops deit_tiny
     """
     from ..sim.network.presets import PRESETS
-    from .report import replace_between_markers
+    from .shared.markers import replace_between_markers
 
     check(page is None or name == ALL, f"--page needs the table of every preset; run `bivit ops {ALL} --page {page}`")
     if name != ALL:

@@ -14,9 +14,7 @@ from ..sim.system import files
 from ..sim.system.locks import owned_folder
 from .runs.estimates import UNIT_TARGET
 from .shared.common import JsonFlag, format_value, show
-
-#: Between these lines of the README stands the table.
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+from .shared.markers import replace_between_markers
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -113,23 +111,6 @@ def results_table(summary: dict[str, Any], report: dict[str, Any]) -> str:
 
 def _pair(first: int, second: int) -> str:
     return f"{first:,} / {second:,}"
-
-
-def replace_between_markers(text: str, table: str) -> str:
-    """Put the table between the README's markers.
-
-    Raises
-    ------
-    BivitError
-        When a marker is missing.
-
-    >>> replace_between_markers(f"a\\n{BEGIN}\\nold\\n{END}\\nb", "new").splitlines()[2]
-    'new'
-    """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    check(bool(begin and end), f"the page needs the lines {BEGIN} and {END}, with the table between them")
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
 
 
 @contextmanager

@@ -9,9 +9,8 @@ from ...sim.errors import check
 from ...sim.mapping.program import FlowProgram
 from ...sim.mapping.spans import Span, spans_of
 from ...sim.system.files import read_text, write_text
+from ..shared.markers import replace_between_markers
 
-#: Between these lines of the page stands the timeline.
-TILE_BEGIN, TILE_END = "<!-- tile: begin -->", "<!-- tile: end -->"
 #: Engine, network, images of the run; the tile is in the middle of the last image but one.
 _ENGINE, _NETWORK, _IMAGES = "sim", "digits", 6
 #: Characters of a bar.
@@ -54,20 +53,6 @@ def _line(row: str, spans: list[Span], first: int, last: int) -> str:
     return f"{row:18}{begin:>6} {end:>6}  {used:>6}  {''.join(bar).rstrip()}"
 
 
-def page_with(text: str, timeline: str) -> str:
-    """Put the timeline between the page's markers.
-
-    Raises
-    ------
-    BivitError
-        When a marker is missing.
-    """
-    before, begin, rest = text.partition(TILE_BEGIN)
-    _, end, after = rest.partition(TILE_END)
-    check(bool(begin and end), f"the page needs the lines {TILE_BEGIN} and {TILE_END}, with the timeline between them")
-    return f"{before}{TILE_BEGIN}\n{timeline}\n{TILE_END}{after}"
-
-
 def made() -> str:
     """Return the timeline of the page."""
     from ...sim.flow.named import load_engine
@@ -86,7 +71,7 @@ def main(page: Path) -> None:
     page : Path
         With both markers.
     """
-    write_text(page, page_with(read_text(page, "the page"), made()))
+    write_text(page, replace_between_markers(read_text(page, "the page"), made(), "tile", "timeline"))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from bivit.cli.pages.tile import TILE_BEGIN, TILE_END, made, page_with
+from bivit.cli.pages.tile import made
+from bivit.cli.shared.markers import markers, replace_between_markers
 from bivit.sim.errors import BivitError
 from bivit.sim.flow.presets import FLOW_ENGINES
 from bivit.sim.flow.streams import TileShape
@@ -16,13 +17,14 @@ from helpers import ROOT
 
 def test_the_page_has_what_the_model_gives() -> None:
     page, timeline = (ROOT / "docs" / "accelerator.md").read_text(encoding="utf-8"), made()
-    assert page_with(page, timeline) == page
+    assert replace_between_markers(page, timeline, "tile", "timeline") == page
     shape = TileShape(vit_preset("digits"), FLOW_ENGINES["sim"].engine.rows, FLOW_ENGINES["sim"].engine.columns)
     steps = [int(row) for row in re.findall(r"^array, \w+ +\d+ +\d+ +(\d+)", timeline, re.M)]
     assert sum(steps) == shape.tile_steps
 
 
 def test_a_page_without_a_place_is_refused() -> None:
-    assert page_with(f"a\n{TILE_BEGIN}\nold\n{TILE_END}\nb", "new").splitlines()[2] == "new"
+    begin, end = markers("tile")
+    assert replace_between_markers(f"a\n{begin}\nold\n{end}\nb", "new", "tile").splitlines()[2] == "new"
     with pytest.raises(BivitError, match="the page needs the lines"):
-        page_with("a", "new")
+        replace_between_markers("a", "new", "tile")

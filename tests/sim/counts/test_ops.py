@@ -13,7 +13,7 @@ from shapes import SWIN, SWIN_MODES, SWINS, TINY, TOKENS
 from torch.utils.flop_counter import FlopCounterMode
 
 from bivit.cli.ops import markdown, overview
-from bivit.cli.report import BEGIN, END
+from bivit.cli.shared.markers import markers
 from bivit.model.files.checkpoint import Checkpoint, save_checkpoint
 from bivit.model.vit.vit import BiViT, RealViT
 from bivit.sim.counts.conventions import (
@@ -314,5 +314,6 @@ def test_files_without_a_config_are_refused(tmp_path: Path) -> None:
 
 def test_the_table_in_the_docs_is_the_one_the_command_makes() -> None:
     text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    found = text.partition(BEGIN)[2].partition(END)[0].strip()
+    begin, end = markers("results")
+    found = text.partition(begin)[2].partition(end)[0].strip()
     assert found == markdown(overview(PRESETS)), "run `bivit ops all --page docs/operations.md`"
