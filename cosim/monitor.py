@@ -48,7 +48,8 @@ def bench_top(engine: str, ports: Ports, probes: Sequence[Probe]) -> str:
 
     The module takes ``+trace_file=PATH`` and writes a line there for each write. Built with BIVIT_WAVES defined, it
     also takes ``+wave_file=PATH``, ``+wave_from=CYCLE`` and ``+wave_to=CYCLE``: it records that window and then ends
-    the simulation. Observing from inside leaves the signals private, which the simulator needs to be fast.
+    the simulation. Observing from inside leaves the signals private, which the simulator needs to be fast; and the
+    reset comes out of a register, a cycle after the port, because all that depends on a port is computed more often.
 
     Parameters
     ----------
@@ -60,11 +61,14 @@ def bench_top(engine: str, ports: Ports, probes: Sequence[Probe]) -> str:
         What to observe.
     """
     declared = ",\n".join(f"  {direction} wire [{bits - 1}:0] {name}" for name, (direction, bits) in ports.items())
-    connected = ", ".join(f".{name}({name})" for name in ports)
+    driven = {name: name for name in ports} | {"rst": "reset"}
+    connected = ", ".join(f".{name}({driver})" for name, driver in driven.items())
     writes = "\n".join(_write(number, probe) for number, probe in enumerate(probes))
     return f"""module {BENCH_TOP} (
 {declared}
 );
+  reg reset;
+  always @(posedge clk) reset <= rst;
   {engine} {INSTANCE} ({connected});
   {RULES_MODULE} rules ({connected}, .cycle(cycle));
 

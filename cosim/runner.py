@@ -28,8 +28,8 @@ from ..sim.system.caches import PLAIN_MARKS, cache_folder, is_plain
 from ..sim.system.children import child_environment
 from ..sim.system.files import sweep, whole_folder, write_text
 from ..sim.system.locks import locked
-from .repeated import CONTROL_FILE, VERILATOR_COMPILES, control_file
 from .toolchain import Simulator, find_simulator, has_lz4, processors, verilator_make_variables
+from .verilator_control import CONTROL_FILE, VERILATOR_COMPILES, control_file
 
 TIMESCALE = ("1ns", "1ps")
 #: Lines of a failed tool's output in the error message.
@@ -112,8 +112,8 @@ def build(
     cache = _cache(cache_dir)
     form = "" if not waves else "fst" if simulator == "icarus" or has_lz4() else "vcd"
     runner, arguments = _runner(found, form, cache)
-    if found.name == "verilator" and (control := control_file(sources.values())):
-        sources = {CONTROL_FILE: control, **sources}
+    if found.name == "verilator":
+        sources = {CONTROL_FILE: control_file(sources.values(), top), **sources}
     folder = cache / _key(sources, top, found, form, arguments)
     start, built = time.perf_counter(), False
     with locked(folder.with_suffix(".lock")):
@@ -279,7 +279,7 @@ class _OwnProcesses(cocotb_tools.runner.Runner):
 
 
 class _Verilator(_OwnProcesses, cocotb_tools.runner.Verilator):
-    """cocotb's Verilator runner with only the top level public, and with the tools of this machine."""
+    """cocotb's Verilator runner with nothing public but what the control file names, and this machine's tools."""
 
     def __init__(self, found: Simulator, cache: Path | None):
         self.found, self.cache = found, cache
@@ -297,9 +297,8 @@ class _Verilator(_OwnProcesses, cocotb_tools.runner.Verilator):
 
     def _build_command(self) -> list[list[str]]:
         translate, compile_all = super()._build_command()
-        public = translate.index("--public-flat-rw")
         # All signals public would forbid most of Verilator's optimisation: 10 to 20 times slower.
-        translate[public : public + 1] = ["--public-depth", "1"]
+        translate.remove("--public-flat-rw")
         tracing = any(argument.startswith("--trace") for argument in translate)
         compile_all = [word for word in compile_all if not word.startswith("VM_TRACE=")] + [f"VM_TRACE={int(tracing)}"]
         compile_all += verilator_make_variables() if self.found.root else []

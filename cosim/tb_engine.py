@@ -57,14 +57,15 @@ class EngineBench:
         self.sink = LogitsSink(dut, stalls("logits"))
 
     async def reset(self) -> dict[str, Any]:
-        """Hold the reset for three cycles; what was offered is withdrawn, and the reader reads."""
+        """Hold the reset for four cycles; what was offered is withdrawn, and the reader reads."""
         self.dut.rst.value = 1
+        await RisingEdge(self.dut.clk)  # from the next edge on the engine sees it
         self.load_source.reset()
         self.pixel_source.reset()
         self.sink.beats.clear()
         await ClockCycles(self.dut.clk, 3)
         self.dut.rst.value = 0
-        await RisingEdge(self.dut.clk)
+        await ClockCycles(self.dut.clk, 2)  # the second is the first without it in the engine
         self.sink.release()
         return self._step()
 

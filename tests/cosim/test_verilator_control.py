@@ -1,4 +1,4 @@
-"""What Verilator is told of repeated modules, and that it then compiles one function for all."""
+"""What Verilator is told of ports and of repeated modules, and that it then compiles one function for all of them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from engines import tiny_flow, tiny_verilog
 
 from bivit.cosim import runner, toolchain
-from bivit.cosim.repeated import CONTROL_FILE, VERILATOR_COMPILES, control_file
 from bivit.cosim.toolchain import find_simulator
+from bivit.cosim.verilator_control import CONTROL_FILE, VERILATOR_COMPILES, control_file
 from bivit.hw.verilog_top import ENGINE_TOP
 
 
@@ -27,9 +27,27 @@ def test_large_modules_with_many_instances_are_named() -> None:
     text = module("large", 400) + module("small", 20) + module("row", 10, *["large"] * 8, *["small"] * 8)
     text += module("once", 20_000) + module("top", 10, *["row"] * 4, "once")
     # 32 times large; small ones become part of the row, and what is there once is compiled once anyway.
-    assert control_file([text]) == '`verilator_config\npublic_flat_rd -module "large" -var "i"\n'
-    assert control_file([module("row", 10, *["large"] * 8), module("large", 400)]) == ""  # 8 x 400 lines
-    assert control_file([]) == ""
+    assert named(text) == ['public_flat_rd -module "large" -var "i"']
+    assert named(module("top", 10, *["large"] * 8) + module("large", 400)) == []  # 8 x 400 lines
+
+
+def named(text: str) -> list[str]:
+    """What is said of other modules than the top."""
+    first, *lines = control_file([text], "top").splitlines()
+    assert first == "`verilator_config"
+    return [line for line in lines if '"top"' not in line]
+
+
+def test_inputs_of_the_top_can_be_written_and_outputs_be_read() -> None:
+    # The head of a bench, and of Yosys.
+    bench = "module top (\n  input wire [0:0] clk,\n  output wire [7:0] o\n);\nendmodule\n"
+    yosys = "module top (o, clk);\n  input clk;\n  wire clk;\n  output [7:0] o;\n  wire [7:0] o;\nendmodule\n"
+    for text in (bench, yosys):
+        lines = control_file(["module part ();\nendmodule\n", text], "top").splitlines()[1:]
+        assert sorted(lines) == [
+            'public_flat_rd -module "top" -var "o"',
+            'public_flat_rw -module "top" -var "clk"',
+        ]
 
 
 def test_only_verilator_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +58,7 @@ def test_only_verilator_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         folder.mkdir()
 
     monkeypatch.setattr(runner, "_build_into", note)
-    monkeypatch.setattr(runner, "control_file", lambda texts: "`verilator_config\n")
+    monkeypatch.setattr(runner, "control_file", lambda texts, top: "`verilator_config\n")
     found = {name: runner.Simulator(name, "1", Path("/bin/true")) for name in ("verilator", "icarus")}
     monkeypatch.setattr(runner, "find_simulator", found.__getitem__)
     for simulator in found:
@@ -67,7 +85,7 @@ def test_equal_instances_are_one_function(tmp_path: Path) -> None:
     """Of the dot units of an array; without the control file there are as many as instances."""
     verilator = find_simulator("verilator")
     root = {"VERILATOR_ROOT": str(verilator.root)} if verilator.root else {}
-    (tmp_path / CONTROL_FILE).write_text(control_file([tiny_verilog()]))
+    (tmp_path / CONTROL_FILE).write_text(control_file([tiny_verilog()], ENGINE_TOP))
     (tmp_path / "engine.v").write_text(tiny_verilog())
     functions = []
     for name, sources in (("told", [CONTROL_FILE, "engine.v"]), ("untold", ["engine.v"])):

@@ -1,4 +1,7 @@
-"""What Verilator is told so that a large design compiles soon: above all a module that it has many times, once."""
+"""What Verilator is told so that a large design compiles soon and runs fast.
+
+Above all what can be reached from outside, and that a module that is there many times is compiled once.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
+from .monitor import ports_of
+
 #: Name of the control file among a simulation's sources.
-CONTROL_FILE = "repeated.vlt"
+CONTROL_FILE = "control.vlt"
 #: Options by which equal functions are merged (dfg-scoped names what it finds in each instance otherwise), and all are
 #: of a size that compiles in seconds, in files of which as many are compiled at a time as there are processors.
 VERILATOR_COMPILES = ("-fno-dfg-scoped", "--output-split-cfuncs", "1000", "--output-split", "10000")
@@ -21,25 +26,45 @@ _INSTANCE = re.compile(r"^  (\w+) +\S+ +\($", re.M)
 _INPUT = re.compile(r"^  input (?:\[\d+:0\] )?(\w+);$", re.M)
 
 
-def control_file(sources: Iterable[str]) -> str:
-    """Return Verilator's control file for generated Verilog; empty where no module is repeated.
+def control_file(sources: Iterable[str], top: str) -> str:
+    """Return Verilator's control file for Verilog.
 
-    Verilator writes a function for each instance, and merges those that are the same. They are not while each reads
-    what drives its inputs in their place, which it does not do with inputs that can be read from outside.
+    The ports of the top level can be reached from outside, and only its inputs be written: what depends on a signal
+    that can be is computed anew at both edges of the clock, for all outputs a sixth of a large engine.
 
     Parameters
     ----------
     sources : iterable of str
         Texts of Verilog.
+    top : str
+        The top module, in one of them.
     """
     bodies = {found[1]: found[0] for text in sources for found in _MODULE.finditer(text)}
+    lines = [
+        _reached(top, name, written=direction == "input")
+        for name, (direction, _) in ports_of(bodies.get(top, ""), top).items()
+    ]
+    return "`verilator_config\n" + "".join(lines + _repeated(bodies))
+
+
+def _repeated(bodies: dict[str, str]) -> list[str]:
+    """Return lines by which large modules with many instances are compiled once.
+
+    Verilator writes a function for each instance, and merges those that are the same. They are not while each reads
+    what drives its inputs in their place, which it does not do with inputs that can be read from outside.
+    """
     lines = []
     for name, count in sorted(_instances(bodies).items()):
         size = bodies[name].count("\n")
         if count > 1 and size >= _LINES and size * count >= _ALL_LINES:
             inputs = [port for port in _INPUT.findall(bodies[name]) if port not in ("clk", "rst")]
-            lines += [f'public_flat_rd -module "{name}" -var "{port}"' for port in inputs]
-    return "`verilator_config\n" + "".join(f"{line}\n" for line in lines) if lines else ""
+            lines += [_reached(name, port, written=False) for port in inputs]
+    return lines
+
+
+def _reached(module: str, signal: str, *, written: bool) -> str:
+    """Return the line by which a signal can be read from outside, or also be written."""
+    return f'public_flat_{"rw" if written else "rd"} -module "{module}" -var "{signal}"\n'
 
 
 def _instances(bodies: dict[str, str]) -> Counter[str]:
