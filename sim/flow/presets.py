@@ -36,7 +36,7 @@ FLOW_ENGINES: dict[str, FlowConfig] = {
         score_slots=5,
     ),
     "latency": FlowConfig(
-        engine=engine_for(_TINY, rows=6, columns=32, lanes=32, dense_lanes=192, program_words=2048),
+        engine=engine_for(_TINY, rows=6, columns=32, lanes=32, dense_lanes=192, program_words=4096),
         drain_rows=4,
         norm_lanes=64,
         head_norm_lanes=64,

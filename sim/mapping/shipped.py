@@ -11,7 +11,9 @@ from typing import Any
 
 from ..errors import BivitError, check
 from ..flow.config import FlowConfig
+from ..flow.machine import load_memories
 from ..flow.presets import FLOW_ENGINES
+from ..flow.settings import table_words
 from ..flow.streams import Stream, TileShape
 from ..flow.table import SlotTable
 from ..network.config import ViTConfig
@@ -70,13 +72,18 @@ def table_of(config: ViTConfig, flow: FlowConfig, *, tries: int = 20, seed: int 
     Raises
     ------
     BivitError
-        When every table locks up.
+        When every table locks up, or the engine's memory is too small for the table.
     """
     key = key_of(config, flow)
-    for entry in _entries():
-        if entry["key"] == key:
-            return read_table(entry)
-    return sought(config, flow, tries=tries, seed=seed)
+    found = next((read_table(entry) for entry in _entries() if entry["key"] == key), None)
+    table = found or sought(config, flow, tries=tries, seed=seed)
+    words, room = len(table_words(table)), load_memories(flow)["slots"].depth
+    check(
+        words <= room,
+        f"the engine is too small: its memory slots holds {room} words, the network's table has {words}; raise "
+        "program_words",
+    )
+    return table
 
 
 def shipped_cycles(config: ViTConfig, flow: FlowConfig) -> tuple[int, float] | None:
