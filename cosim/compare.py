@@ -168,9 +168,11 @@ class Comparison:
         keys, data = trace.keys[start : start + len(writes.values)], trace.data[start : start + len(writes.values)]
         count = len(keys)
         wrong_key = (keys != writes.keys[:count]).any(axis=1)
-        mask = _pack(np.where(writes.valid[:count], -1, 0), probe.bits)
-        wrong_data = ((data ^ _pack(writes.values[:count], probe.bits)) & mask).any(axis=1)
-        self.values += int(writes.valid[:count].sum())
+        wrong, valid = data ^ _pack(writes.values[:count], probe.bits), writes.valid[:count]
+        if not valid.all():
+            wrong &= _pack(-valid.astype(np.int64), probe.bits)
+        wrong_data = wrong.any(axis=1)
+        self.values += int(valid.sum())
         bad = np.flatnonzero(wrong_key | wrong_data)
         if len(bad):
             return self._difference(image, writes, int(bad[0]), bool(wrong_key[bad[0]]))

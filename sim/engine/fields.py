@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..bits import signed_range
 from ..errors import BivitError
+
+#: A number, or an array of them.
+Halved = TypeVar("Halved", int, NDArray[np.int64])
 
 
 def field_range(bits: int, *, signed: bool = False) -> tuple[int, int]:
@@ -59,7 +66,7 @@ def pack_fields(values: Iterable[int], bits: int, name: str, *, signed: bool = F
     return word
 
 
-def half_threshold(theta: int) -> int:
+def half_threshold(theta: Halved) -> Halved:
     """Return ceil(Theta / 2), the threshold on half a dot product.
 
     >>> [half_threshold(t) for t in (-3, -2, 0, 1, 2)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 
 from ..engine.words import WORD, ceil_div
 from ..network.config import ViTConfig
@@ -45,27 +46,27 @@ class TileShape:
     rows: int
     columns: int
 
-    @property
+    @cached_property
     def tiles(self) -> int:
         """Tiles of an image."""
         return ceil_div(self.config.num_tokens, self.rows)
 
-    @property
+    @cached_property
     def tile_rows(self) -> tuple[int, ...]:
         """Tokens of each tile."""
         return tuple(min(self.rows, self.config.num_tokens - tile * self.rows) for tile in range(self.tiles))
 
-    @property
+    @cached_property
     def head_groups(self) -> int:
         """Column groups of a head's channels."""
         return self._groups(self.config.head_dim)
 
-    @property
+    @cached_property
     def key_groups(self) -> int:
         """Column groups of all tokens."""
         return self._groups(self.config.num_tokens)
 
-    @property
+    @cached_property
     def operations(self) -> dict[Stream, int]:
         """Operations of each stream for one tile."""
         config = self.config
@@ -79,7 +80,7 @@ class TileShape:
             Stream.QKV: 3 * config.num_heads * self.head_groups,
         }
 
-    @property
+    @cached_property
     def steps(self) -> dict[Stream, int]:
         """Steps of an operation of each stream."""
         config = self.config
@@ -94,7 +95,7 @@ class TileShape:
             Stream.QKV: embed,
         }
 
-    @property
+    @cached_property
     def qkv_order(self) -> tuple[tuple[Part, int], ...]:
         """What each operation of QKV makes, and the number of that part's group.
 
@@ -104,12 +105,12 @@ class TileShape:
         sums = [(part, group) for part in (Part.KEY, Part.QUERY) for group in groups]
         return tuple(one for group in groups for one in (sums[2 * group], sums[2 * group + 1], (Part.VALUE, group)))
 
-    @property
+    @cached_property
     def tile_steps(self) -> int:
         """Steps of a tile in one block: its cycles, if the array never waits."""
         return sum(self.operations[stream] * self.steps[stream] for stream in Stream)
 
-    @property
+    @cached_property
     def packing(self) -> float:
         """Useful products over those of an array that never waits, 0 to 1: what padding leaves."""
         config = self.config

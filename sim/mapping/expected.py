@@ -221,7 +221,7 @@ class Expected:
 
     def _halves(self, block: int, name: str) -> Ints:
         """Thresholds on half a dot product."""
-        return np.array([half_threshold(int(theta)) for theta in self._tensor(block, name).reshape(-1)])
+        return half_threshold(self._tensor(block, name).reshape(-1).astype(np.int64))
 
 
 def lane_words(values: Ints, side: int, columns: int) -> tuple[Ints, NDArray[np.bool_]]:

@@ -204,6 +204,13 @@ class FlowLayout:
         number : int
             Of the operation in its tile.
         """
+        return self._all_made[stream][number]
+
+    @cached_property
+    def _all_made(self) -> dict[Stream, list[Made]]:
+        return {stream: [self._made(stream, k) for k in range(self.shape.operations[stream])] for stream in Stream}
+
+    def _made(self, stream: Stream, number: int) -> Made:
         config, shape = self.config, self.shape
         if stream is Stream.SCORES:
             head, group = divmod(number, shape.key_groups)
