@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..engine.memories import TAG_BITS
-from ..engine.pipeline import SHARED_BITS
 from ..engine.words import Memory, ceil_div
 from ..flow.config import FlowConfig
 from ..flow.edge import CHOICES, EdgeUnit
@@ -45,16 +44,11 @@ def _ring(flow: FlowConfig) -> Footprint:
 def _dense(flow: FlowConfig) -> Footprint:
     edge = EdgeUnit(flow)
     # One of so many chunks is chosen in each block, then one of the blocks.
-    blocks = edge.patches * ceil_div(edge.group_chunks, CHOICES)
-    others = edge.channels * (edge.patches - 1)
-    sizes = {"unit": 1, "block_bit": blocks * edge.chunk * edge.acc_bits}
-    if edge.paired:
-        pairs = others // 2
-        bits = edge.channels * edge.acc_bits + pairs * (SHARED_BITS + edge.patch_bits)
-        sizes |= {"lane": edge.channels, "pair": pairs, "sum_bit": bits}
-        sizes |= {"count_bit": pairs * edge.overflow_bits, "parted_bit": edge.chunk * edge.acc_bits}
-    else:
-        sizes |= {"lane": edge.channels + others, "sum_bit": edge.channels * edge.acc_bits + others * edge.patch_bits}
+    blocks, word = edge.patches * ceil_div(edge.group_chunks, CHOICES), edge.chunk * edge.acc_bits
+    sums = edge.channels * (edge.acc_bits + (edge.patches - 1) * edge.patch_bits)
+    sizes = {"unit": 1, "patch": edge.patches, "sum_bit": sums, "block_bit": blocks * word}
+    # Two sums that share an adder take what two adders do, with the counter; beside them is what parts them.
+    sizes |= {"parted_bit": word} if edge.paired else {}
     return Footprint(sizes, _loaded(flow, "dense_weights"), tuple(edge.lane_products))
 
 
