@@ -36,6 +36,7 @@ class PairBlock(Component):
     top bit inverted and is never negative: no adder makes W, and nothing is borrowed. The low 17 bits of the sum are
     sum(p*u0) modulo 2^17; above them is sum(p*w1), and one more for each time that they overflowed. p*u0 is below 2^16,
     so they did where their top bit falls; how often is counted beside the block. `Unpair` takes both sums from there.
+    What that costs and saves: docs/accelerator.md.
 
     Timing: as `DenseBlock`.
     Numerics: exact; see above.
