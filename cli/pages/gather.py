@@ -282,7 +282,8 @@ def _facts(found: Gathered) -> dict[str, str]:
         f"{config.num_tokens} tokens, {config.num_classes} classes; {modes}",
         "network's SHA-256": network_hash(found.network),
         "engine": f"{engine.rows} x {engine.columns} dot units of 64 products, {flow.images} images in flight, "
-        f"{flow.dense_patches} x {flow.dense_channels} int8 multipliers, fabric {engine.fabric}",
+        f"{flow.dense_patches} x {flow.dense_channels} int8 products, {flow.products_per_dsp} a multiplier block, "
+        f"fabric {engine.fabric}",
         "table": f"{len(found.program.table.slots)} slots of {len(Stream)} streams",
         "simulator": found.cosim.simulator,
         "command": found.command,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from itertools import cycle
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-from ...sim.flow.edge import CHOICES, EdgeUnit
+from ...sim.flow.edge import CHOICES, PIXEL_BITS, EdgeUnit
 from ...sim.flow.edge_settings import EDGE_SETTINGS
 from ...sim.network.formats import DENSE_WEIGHT_BITS
 from ..parts.arithmetic import delay_flag, delayed
@@ -15,11 +17,10 @@ from ..parts.connect import connect, connect_address
 from ..parts.memory import LoadableMemory
 from ..parts.stream import LOAD_BUS, read_port
 from .dense_block import Choose, DenseBlock
+from .pair_block import PairBlock, Unpair, group_layout
 from .step_walk import StepWalk
 
 _BITS = dict(EDGE_SETTINGS)
-#: Signed width of a pixel.
-_PIXEL_BITS = 9
 
 
 class Products(Component):
@@ -99,10 +100,15 @@ class Products(Component):
             self.captured.eq(delay_flag(m, walk.last, u.captured_stage, "captured_line")),
         ]
         blocks = self._blocks(m, walk, classifies)
-        self._choose(m, blocks)
+        if u.paired:
+            m.submodules.unpair = unpair = Unpair(u)
+            m.d.comb += connect(self.sums, unpair.sums.as_value())
+            self._choose(m, [group_of(u, one) for one in blocks], unpair.group.as_value())
+        else:
+            self._choose(m, [_widened(one.sums, one.acc_bits, u.acc_bits) for one in blocks], self.sums)
         return m
 
-    def _blocks(self, m: Module, walk: StepWalk, classifies: Signal) -> list[DenseBlock]:
+    def _blocks(self, m: Module, walk: StepWalk, classifies: Signal) -> list[DenseBlock | PairBlock]:
         """Give inputs and weights, in `input_stage`, to the blocks of each patch; return all blocks."""
         u = self.unit
         m.submodules.dense_weights = memory = LoadableMemory(u.load_memories["dense_weights"])
@@ -113,14 +119,15 @@ class Products(Component):
             *(connect(memory.load, self.load), connect(memory.bank, self.bank)),
             connect_address(memory.r_addr, delayed(m, walk.weight, u.input_stage - 1, "weight_delay")),
         ]
-        blocks = []
+        blocks: list[DenseBlock | PairBlock] = []
         for patch in range(u.patches):
             pixel = self.pixels[patch]
             for at in range(0, u.group_chunks, CHOICES):
                 chunks = min(CHOICES, u.group_chunks - at)
                 # The classifier uses the first patch, whose inputs and sums are wider.
-                widths = (_PIXEL_BITS, u.patch_bits) if patch else (u.y_bits, u.acc_bits)
-                block = DenseBlock(chunks, u.chunk, *widths)
+                widths = (PIXEL_BITS, u.patch_bits) if patch else (u.y_bits, u.acc_bits)
+                paired = bool(patch) and u.paired
+                block = PairBlock(u, chunks) if paired else DenseBlock(chunks, u.chunk, *widths)
                 m.submodules[f"block{patch}_{at // CHOICES}"] = block
                 lanes = slice(at * u.chunk * DENSE_WEIGHT_BITS, (at + chunks) * u.chunk * DENSE_WEIGHT_BITS)
                 m.d.comb += [
@@ -132,10 +139,10 @@ class Products(Component):
                 blocks.append(block)
         return blocks
 
-    def _choose(self, m: Module, blocks: list[DenseBlock]) -> None:
-        """Number of the block, beside the block's own choice, then of all blocks one."""
+    def _choose(self, m: Module, words: list[Value], chosen: Value) -> None:
+        """Number of the block, beside the block's own choice, then of all blocks' words one."""
         u = self.unit
-        m.submodules.choose = choose = Choose(len(self.sums), len(blocks))
+        m.submodules.choose = choose = Choose(len(words[0]), len(words))
         patch, block = Signal.like(choose.number, reset_less=True), Signal.like(choose.number, reset_less=True)
         number = Signal.like(choose.number, reset_less=True)
         m.d.sync += [
@@ -143,13 +150,20 @@ class Products(Component):
             block.eq(self.chunk >> (CHOICES - 1).bit_length()),
             number.eq(patch + block),
         ]
-        m.d.comb += [connect(choose.number, number), connect(self.sums, choose.word)]
-        for at, one in enumerate(blocks):
-            m.d.comb += choose.words[at].eq(_widened(one.sums, one.acc_bits, u.acc_bits))
+        m.d.comb += [connect(choose.number, number), connect(chosen, choose.word)]
+        for at, word in enumerate(words):
+            m.d.comb += choose.words[at].eq(word)
 
 
-def _widened(sums: Value, bits: int, wide: int) -> Value:
-    """Sums of so many bits, sign-extended."""
-    count = len(sums) // bits
-    parts = [sums.word_select(k, bits) for k in range(count)]
-    return Cat(Cat(part, part[-1].replicate(wide - bits)) for part in parts)
+def group_of(unit: EdgeUnit, block: DenseBlock | PairBlock) -> Value:
+    """Sums of a block as `group_layout`."""
+    if isinstance(block, PairBlock):
+        return block.sums.as_value()
+    pairs = _widened(block.sums, block.acc_bits, unit.pair_bits, unit.acc_bits)
+    return Cat(pairs, Const(0, group_layout(unit).size - len(pairs)))
+
+
+def _widened(sums: Value, bits: int, *wide: int) -> Value:
+    """Sums of so many bits, sign-extended to these widths in turn."""
+    parts = [sums.word_select(k, bits) for k in range(len(sums) // bits)]
+    return Cat(Cat(part, part[-1].replicate(to - bits)) for part, to in zip(parts, cycle(wide), strict=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ...sim.engine.config import EngineConfig
@@ -97,3 +98,10 @@ HELD_OUT_ENGINES = {
         score_slots=5,
     ),
 }
+
+#: What an engine's name ends with where two channels share a multiplier block.
+PAIRED = "-paired"
+#: The unit that is another one then.
+PAIRED_UNIT = "dense"
+for _group, _names in ((FITTED_ENGINES, ("4x8", "4x16", "6x8", "2x32")), (HELD_OUT_ENGINES, ("5x8", "5x16"))):
+    _group |= {f"{name}{PAIRED}": replace(_group[name], products_per_dsp=2) for name in _names}

@@ -37,8 +37,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"bank": 27.9, "byte": 14.57, "unit": 3.488},
         },
         "dense": {
-            "luts": {"block_bit": 0.8886, "lane": 19.38, "sum_bit": 0.3004, "unit": 197.2},
-            "ffs": {"block_bit": 1.535, "lane": 9.494, "sum_bit": 2.843, "unit": 95.55},
+            "luts": {"block_bit": 0.06052, "parted_bit": 1.102, "patch": 151.7, "sum_bit": 1.172, "unit": 188.2},
+            "ffs": {"block_bit": 1.133, "parted_bit": 1.538, "patch": 0.0, "sum_bit": 3.092, "unit": 226.7},
         },
         "dense_out": {
             "luts": {"lane": 379.3, "lane_bit": 2.671, "unit": 47.41},

@@ -43,15 +43,12 @@ def _ring(flow: FlowConfig) -> Footprint:
 
 def _dense(flow: FlowConfig) -> Footprint:
     edge = EdgeUnit(flow)
-    sums = edge.channels * (edge.acc_bits + (edge.patches - 1) * edge.patch_bits)
     # One of so many chunks is chosen in each block, then one of the blocks.
-    blocks = edge.patches * ceil_div(edge.group_chunks, CHOICES)
-    sizes = {
-        "unit": 1,
-        "lane": edge.patches * edge.channels,
-        "sum_bit": sums,
-        "block_bit": blocks * edge.chunk * edge.acc_bits,
-    }
+    blocks, word = edge.patches * ceil_div(edge.group_chunks, CHOICES), edge.chunk * edge.acc_bits
+    sums = edge.channels * (edge.acc_bits + (edge.patches - 1) * edge.patch_bits)
+    sizes = {"unit": 1, "patch": edge.patches, "sum_bit": sums, "block_bit": blocks * word}
+    # Two sums that share an adder take what two adders do, with the counter; beside them is what parts them.
+    sizes |= {"parted_bit": word} if edge.paired else {}
     return Footprint(sizes, _loaded(flow, "dense_weights"), tuple(edge.lane_products))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..engine.config import EngineConfig
+from ..engine.pipeline import SHARED_PRODUCT
 from ..engine.words import ceil_div
 from ..errors import check
 
@@ -50,6 +51,9 @@ class FlowConfig:
     dense_patches, dense_channels : int
         Patches, and output channels of each, that are summed together in the patch embedding; `dense_channels` 0 stands
         for the engine's `dense_lanes`, and is a multiple of `lanes` else.
+    products_per_dsp : int
+        1, or 2: in all patches but the first, two channels share a multiplier block, which then has to take 25 bits
+        (`hw.edge.pair_block`).
     residual_slots, head_slots, score_slots : int
         Tiles of sums, and tiles and heads of sums and scores, that wait for their unit.
     attention_slots, norm_slots, context_slots, hidden_slots : int
@@ -72,6 +76,7 @@ class FlowConfig:
     images: int = 2
     dense_patches: int = 1
     dense_channels: int = 0
+    products_per_dsp: int = 1
     residual_slots: int = 4
     head_slots: int = 4
     score_slots: int = 4
@@ -93,6 +98,7 @@ class FlowConfig:
         )
         check(1 <= self.images <= _MOST_IMAGES, f"images must be 1 to {_MOST_IMAGES}, got {self.images}")
         self._check_dense()
+        self._check_products()
         for name, (least, most) in _DEPTHS.items():
             value = getattr(self, name)
             check(least <= value <= most, f"{name} must be {least} to {most}, got {value}")
@@ -108,6 +114,17 @@ class FlowConfig:
         check(
             0 < self.dense_channels <= _MOST_CHANNELS and self.dense_channels % lanes == 0,
             f"dense_channels must be a multiple of lanes ({lanes}) up to {_MOST_CHANNELS}, got {self.dense_channels}",
+        )
+
+    def _check_products(self) -> None:
+        """Check that a multiplier block holds the products that share it."""
+        check(self.products_per_dsp in (1, 2), f"products_per_dsp must be 1 or 2, got {self.products_per_dsp}")
+        block, needed = self.engine.block_bits, SHARED_PRODUCT
+        check(
+            self.products_per_dsp == 1 or (block[0] >= needed[0] and block[1] >= needed[1]),
+            f"products_per_dsp must be 1 in fabric {self.engine.fabric}, got {self.products_per_dsp}: two products "
+            f"share a multiplier block of {needed[0]} x {needed[1]} bits or more, those of {self.engine.fabric} have "
+            f"{block[0]} x {block[1]}",
         )
 
     def _check_lanes(self, name: str) -> None:

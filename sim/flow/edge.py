@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..engine.norm_widths import SignNormWidths
-from ..engine.pipeline import REQUANTIZE_CYCLES, Product, divide_cycles, multiply_cycles, partial_products
+from ..engine.pipeline import (
+    REQUANTIZE_CYCLES,
+    SHARED_BITS,
+    SHARED_PRODUCT,
+    Product,
+    divide_cycles,
+    multiply_cycles,
+    partial_products,
+)
 from ..engine.words import LoadMemory, Memory, ceil_div
 from ..errors import check
 from ..network.formats import DENSE_WEIGHT_BITS, EPS_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS
@@ -16,6 +24,8 @@ from .residual_add import ResidualAddUnit
 
 #: Chunks of sums in a block, and blocks, of which one is chosen in a cycle.
 CHOICES = 8
+#: Signed width of a pixel.
+PIXEL_BITS = 9
 
 
 def choose_cycles(count: int) -> int:
@@ -74,6 +84,11 @@ class EdgeUnit:
     def channels(self) -> int:
         """Channels of a group."""
         return self.flow.dense_channels
+
+    @property
+    def paired(self) -> bool:
+        """Whether two channels share a multiplier, in all patches but the first: its multipliers take y, too wide."""
+        return self.flow.products_per_dsp == 2 and self.patches > 1
 
     @property
     def chunk(self) -> int:
@@ -178,6 +193,21 @@ class EdgeUnit:
         return max(self.patch_bits, (2 * self._weight * row).bit_length() + 1)
 
     @property
+    def pixels_bits(self) -> int:
+        """Width of the sum of a patch's pixels."""
+        return (255 * self.flow.engine.max_patch_dim).bit_length()
+
+    @property
+    def overflow_bits(self) -> int:
+        """Width of how often the lower sum of a pair overflows: one of products of uint8."""
+        return max(1, (255 * 255 * self.flow.engine.max_patch_dim).bit_length() - SHARED_BITS)
+
+    @property
+    def pair_bits(self) -> int:
+        """Width of the lower sum of a pair, or of a sum in its place."""
+        return max(self.acc_bits, SHARED_BITS + self.overflow_bits)
+
+    @property
     def _weight(self) -> int:
         return 1 << (DENSE_WEIGHT_BITS - 1)
 
@@ -210,8 +240,8 @@ class EdgeUnit:
 
     @property
     def chunk_stage(self) -> int:
-        """Stage of a chunk that leaves, from its address on: chosen in its block, then of all blocks."""
-        return 2 + choose_cycles(self.patches * self.patch_blocks)
+        """Stage of a chunk that leaves, from its address on: chosen in its block, then of all blocks; pairs parted."""
+        return 2 + choose_cycles(self.patches * self.patch_blocks) + self.paired
 
     @property
     def x_stage(self) -> int:
@@ -328,7 +358,9 @@ class EdgeUnit:
     def lane_products(self) -> list[Product]:
         """Multiplications of a step: the first patch's multipliers take y as well."""
         first = [(self.y_bits, DENSE_WEIGHT_BITS)] * self.channels
-        return first + [(9, DENSE_WEIGHT_BITS)] * (self.channels * (self.patches - 1))
+        others = self.channels * (self.patches - 1)
+        pairs = [SHARED_PRODUCT] * (others // 2)
+        return first + (pairs if self.paired else [(PIXEL_BITS, DENSE_WEIGHT_BITS)] * others)
 
     @property
     def chunk_products(self) -> list[Product]:

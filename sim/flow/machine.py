@@ -18,6 +18,9 @@ from .residual_add import ResidualAddUnit
 from .settings import setting_bits
 from .sign_norm import SignNormUnit
 
+#: Fields that came later, and what they are where nobody says otherwise.
+_LATER = {"products_per_dsp": 1}
+
 
 def load_memories(flow: FlowConfig) -> dict[str, LoadMemory]:
     """Return all memories that the load stream fills, by name, in the order of their numbers.
@@ -62,8 +65,12 @@ class FlowMachine:
         return asdict(self.flow)
 
     def fingerprint(self) -> int:
-        """64 bits that tell engines apart, carried by load streams and the identification register."""
-        text = json.dumps(self.to_dict(), sort_keys=True)
+        """64 bits that tell engines apart, carried by load streams and the identification register.
+
+        Engines that were there before a field came keep their number: `_LATER` is left out where it says nothing.
+        """
+        values = {name: value for name, value in self.to_dict().items() if _LATER.get(name) != value}
+        text = json.dumps(values, sort_keys=True)
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
 
     @property

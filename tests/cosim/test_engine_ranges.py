@@ -58,6 +58,7 @@ WIDE_ENGINE = FlowConfig(
     softmax_lanes=32,
     value_rows=2,
     dense_patches=3,
+    products_per_dsp=2,
 )
 
 
@@ -76,6 +77,15 @@ def test_chunks_words_and_part_groups(changes: dict[str, str]) -> None:
     network = random_network(replace(WIDE, **changes), seed=2)
     result = run_cosim(network, WIDE_ENGINE, random_images(network.config, 1), verilog=wide_verilog(), stall=0.1)
     assert result.first_mismatch is None
+    assert result.agrees
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ends", ["low", "mixed"])
+def test_two_channels_a_multiplier_at_the_ends_of_every_range(ends: str) -> None:
+    """Two of the three patches of a pass on this engine."""
+    network = extreme_network(replace(WIDE, img_size=6, depth=1), ends, seed=4)
+    result = run_cosim(network, WIDE_ENGINE, random_images(network.config, 1), verilog=wide_verilog())
     assert result.agrees
 
 

@@ -11,13 +11,14 @@ from flow_random import random_engine
 from bivit.hw.engine import Engine
 from bivit.sim.flow.config import FlowConfig
 
-#: An engine with three rows of softmax side by side, in more than 16 lanes; one of single rows.
-SEEDS = (184, 373)
+#: An engine with three rows of softmax side by side, in more than 16 lanes; one of single rows; one with two channels
+#: a multiplier.
+SEEDS = (184, 373, 267)
 #: What is never called.
 ABSTRACT = "raise NotImplementedError"
 
 
-def test_two_engines_elaborate_every_line_of_the_generators() -> None:
+def test_three_engines_elaborate_every_line_of_the_generators() -> None:
     engines = [partial(Engine, random_engine(Random(seed))) for seed in SEEDS]
     left = lines_not_run(("array", "flow", "slots", "edge"), engines)
     assert [line for line in left if not line.endswith(ABSTRACT)] == []
@@ -40,6 +41,7 @@ def test_the_campaign_draws_every_size_and_its_limits() -> None:
     assert {1, 2, 3, 4, 8} <= values("images")
     assert {1, 2, 3} <= values("dense_patches")
     assert {1, 2, 4, 8} <= values("value_rows")
+    assert {flow.dense_patches for flow in drawn if flow.products_per_dsp == 2} >= {1, 2, 3}
     assert all({1, 2} <= sides(name) for name in ("norm_lanes", "head_norm_lanes", "softmax_lanes"))
     assert 3 in sides("norm_lanes") | sides("softmax_lanes")
     assert {(flow.engine.rows > flow.drain_rows, flow.drain_rows > 1) for flow in drawn} == {

@@ -38,7 +38,7 @@ def made() -> dict[type, dict[str, wiring.Member]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wiring.Component, "__init__", note)
-        Fragment.get(PinWrapper(Engine(tiny_flow()), "engine"), None)
+        Fragment.get(PinWrapper(Engine(tiny_flow(products_per_dsp=2)), "engine"), None)
     for base in components() - set(found):
         # A base that is never made itself has what all that are made of it have.
         below = [dict(members) for kind, members in found.items() if issubclass(kind, base)]

@@ -79,8 +79,9 @@ def random_engine(chance: Random) -> FlowConfig:
 
     channels = lanes * chance.randint(1, max(1, 64 // lanes))
     slots = {f"{ring}_slots": _slots(least, chance) for ring, least in _RINGS.items()}
+    array = _array(chance, rows=rows, columns=columns, lanes=lanes)
     return FlowConfig(
-        engine=_array(chance, rows=rows, columns=columns, lanes=lanes),
+        engine=array,
         drain_rows=drain,
         norm_lanes=of_rows(),
         head_norm_lanes=of_rows(64),
@@ -89,6 +90,7 @@ def random_engine(chance: Random) -> FlowConfig:
         images=chance.choice((1, 1, 1, 2, 2, 2, 3, 3, 4, 8)),
         dense_patches=chance.randint(1, max(1, min(9, 72 // channels))),
         dense_channels=chance.choice((0, channels)),
+        products_per_dsp=chance.choice((1, 2, 2)) if array.fabric == "lut6" else 1,
         **slots,
     )
 

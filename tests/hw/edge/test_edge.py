@@ -3,7 +3,13 @@
 from typing import Any
 
 import pytest
+from amaranth.hdl import Cat, Const, Value
 from flow_edge import Bench, flow_of, tiny
+
+from bivit.hw.edge import products
+from bivit.hw.edge.dense_block import DenseBlock
+from bivit.hw.edge.pair_block import PairBlock, group_layout
+from bivit.sim.flow.edge import EdgeUnit
 
 #: Changes of the network, of the engine, and images.
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
@@ -31,6 +37,12 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
         {"fabric": "lut4", "columns": 16, "norm_lanes": 32, "rows": 4, "softmax_lanes": 16, "pixel_bytes": 4},
         2,
     ),
+    "two channels a multiplier": ({"img_size": 4}, {"dense_patches": 3, "products_per_dsp": 2}, 2),
+    "two channels a multiplier, several blocks, patches of one byte": (
+        {"img_size": 3, "patch_size": 1, "embed_dim": 80, "num_heads": 2},
+        {"dense_patches": 2, "dense_lanes": 72, "pixel_bytes": 1, "products_per_dsp": 2},
+        2,
+    ),
     "beats of 16 bytes": ({"patch_size": 4, "in_chans": 4}, {"dense_patches": 2, "pixel_bytes": 16}, 3),
 }
 
@@ -47,6 +59,27 @@ def run(network: dict[str, Any], engine: dict[str, Any], images: int, **more: An
 def test_every_value_and_every_cycle(case: str) -> None:
     network, engine, images = CASES[case]
     run(network, engine, images, seed=images).check_cycles()
+
+
+def test_chunks_of_pairs_are_a_cycle_later() -> None:
+    """Those of the prefix, behind which the passes wait until all is quiet, and the last ones."""
+    plain, paired = (run({"img_size": 4}, {"dense_patches": 2, "products_per_dsp": count}, 1) for count in (1, 2))
+    assert paired.embedded[0] == plain.embedded[0] + 2
+
+
+@pytest.mark.parametrize("lost", ["paired", "pixels"])
+def test_what_a_pair_loses_is_seen_in_x(lost: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted fault: overflows of the lower sums, of which each is a hundredth of a step of x; or sums of pixels."""
+    group = products.group_of
+
+    def broken(unit: EdgeUnit, block: DenseBlock | PairBlock) -> Value:
+        word, field = group(unit, block), group_layout(unit)[lost]
+        return Cat(word[: field.offset], Const(0, field.width), word[field.offset + field.width :])
+
+    monkeypatch.setattr(products, "group_of", broken)
+    engine = {"dense_patches": 2, "products_per_dsp": 2, "pixel_bytes": 16}
+    with pytest.raises(AssertionError):
+        run({"img_size": 16, "patch_size": 4, "in_chans": 4}, engine, 1)
 
 
 def test_an_image_waits_for_the_bank_of_the_one_before_it() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from amaranth.hdl import Cat, Fragment, Module, Mux, Signal, Value
@@ -24,6 +25,7 @@ ENGINES_TO_WATCH = [
     small_flow(columns=32, pixel_bytes=1),
     small_flow(rows=1, max_depth=1, max_heads=1, program_words=2),
     FITTED_ENGINES["4x16"],
+    replace(FITTED_ENGINES["4x8"], products_per_dsp=2),
 ]
 
 

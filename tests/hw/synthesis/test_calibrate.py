@@ -48,6 +48,13 @@ def test_what_is_not_there_is_measured_and_kept(synthesised: list[str], tmp_path
     assert sorted(synthesised) == ["frame/2/lut4/ecp5", "frame/2/lut6/xc7"]
 
 
+def test_of_engines_with_pairs_the_unit_that_differs_is_measured(synthesised: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "synthesis.json"
+    measure(path, ["run", "dense"], ["4x8-paired"], ["xcup", "ecp5"], jobs=1)
+    assert synthesised == ["dense/4/lut6/xcup"]
+    assert [m.flow.products_per_dsp for m in load_measurements(path)] == [2]
+
+
 def test_a_family_has_constants_as_soon_as_it_is_measured() -> None:
     measurements = [m for m in load_measurements() if m.family != "xc7"]
     assert "xc7" not in fit(measurements)

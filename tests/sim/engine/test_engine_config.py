@@ -1,5 +1,6 @@
 """Engine configurations: what is refused, and how; JSON there and back."""
 
+import hashlib
 import json
 from dataclasses import asdict, replace
 
@@ -59,9 +60,16 @@ def test_named_engines_queue_four_images_or_more():
 
 
 def test_fingerprints_tell_engines_apart():
-    flows = [*FLOW_ENGINES.values(), tiny_flow(), tiny_flow(images=3)]
+    flows = [*FLOW_ENGINES.values(), tiny_flow(), tiny_flow(images=3), tiny_flow(products_per_dsp=2)]
     assert len({FlowMachine(flow).fingerprint() for flow in flows}) == len(flows)
     assert FlowMachine(tiny_flow()).fingerprint() == FlowMachine(tiny_flow()).fingerprint()
+
+
+def test_engines_keep_their_number_where_a_later_field_says_nothing():
+    values = asdict(tiny_flow())
+    assert values.pop("products_per_dsp") == 1
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).digest()
+    assert FlowMachine(tiny_flow()).fingerprint() == int.from_bytes(digest[:8], "little")
 
 
 def test_wrong_files_are_named(tmp_path):

@@ -2,10 +2,11 @@ from dataclasses import replace
 
 import pytest
 
+from bivit.sim.engine.pipeline import SHARED_PRODUCT
 from bivit.sim.errors import BivitError
 from bivit.sim.estimate.clocks import CLOCKS, Clock
 from bivit.sim.estimate.devices import ALIASES, DEVICES, device
-from bivit.sim.estimate.resources import estimate_resources
+from bivit.sim.estimate.resources import dsp_blocks, estimate_resources
 from bivit.sim.flow.presets import FLOW_ENGINES
 
 ECP5 = {"lfe5u-25f", "lfe5u-45f", "lfe5u-85f"}
@@ -90,3 +91,10 @@ def test_boards_are_other_names_of_devices() -> None:
 def test_an_unknown_device_is_refused_with_the_names() -> None:
     with pytest.raises(BivitError, match=r"no device 'zu99'.*lfe5u-25f.*zcu102"):
         device("zu99")
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_two_products_share_a_block_of_every_device_whose_fabric_may_say_so(name: str) -> None:
+    """`FlowConfig` asks the fabric, which stands for its devices."""
+    found = device(name)
+    assert (dsp_blocks(SHARED_PRODUCT, found.dsp_bits) == 1) == (found.fabric == "lut6")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from flow_edge import flow_of, tiny
 
+from bivit.sim.engine.pipeline import SHARED_BITS
 from bivit.sim.engine.presets import engine_for
 from bivit.sim.errors import BivitError
 from bivit.sim.flow.config import FlowConfig
@@ -135,6 +136,34 @@ def test_dense_widths_are_checked() -> None:
     for changes, message in (
         ({"dense_patches": 0}, "dense_patches must be 1 to 64, got 0"),
         ({"dense_channels": 12}, r"dense_channels must be a multiple of lanes \(8\) up to 512, got 12"),
+        ({"products_per_dsp": 3}, "products_per_dsp must be 1 or 2, got 3"),
+        (
+            {"products_per_dsp": 2, "fabric": "lut4"},
+            "products_per_dsp must be 1 in fabric lut4, got 2: two products share a multiplier block of 25 x 9 bits or "
+            "more, those of lut4 have 18 x 18",
+        ),
     ):
         with pytest.raises(BivitError, match=message):
             flow_of(config, **changes)
+
+
+def test_two_channels_share_a_multiplier_in_all_patches_but_the_first() -> None:
+    plain = flow_of(tiny(), dense_patches=3, dense_lanes=16)
+    paired = replace(plain, products_per_dsp=2)
+    assert EdgeUnit(plain).lane_products == [(16, 8)] * 16 + [(9, 8)] * 32
+    assert EdgeUnit(paired).lane_products == [(16, 8)] * 16 + [(25, 9)] * 16
+    assert EdgeUnit(paired).chunk_stage == EdgeUnit(plain).chunk_stage + 1
+    # With one patch, there is nothing to share.
+    one = replace(paired, dense_patches=1)
+    assert (EdgeUnit(one).paired, len(EdgeUnit(one).lane_products)) == (False, 16)
+
+
+@pytest.mark.parametrize("patch_dim", [1, 2, 3, 16, 768, 1023])
+def test_sums_of_pairs_fit_their_places(patch_dim: int) -> None:
+    flow = flow_of(tiny(), dense_patches=2)
+    unit = EdgeUnit(replace(flow, engine=replace(flow.engine, max_patch_dim=patch_dim)))
+    assert 255 * patch_dim < 1 << unit.pixels_bits
+    assert 255 * 255 * patch_dim < 1 << SHARED_BITS + unit.overflow_bits <= 1 << unit.pair_bits
+    upper = 255 * 127 * patch_dim + (255 * 255 * patch_dim >> SHARED_BITS)
+    assert max(upper, 255 * 128 * patch_dim) < 1 << unit.patch_bits - 1 <= 1 << unit.acc_bits - 1
+    assert SHARED_BITS + unit.patch_bits <= 48  # of the adder in a multiplier block

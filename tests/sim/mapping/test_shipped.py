@@ -101,6 +101,8 @@ def test_a_table_is_read_as_it_was_written() -> None:
     assert read_table(written) == table
     assert written["key"]["softmax_lanes"] == 32
     assert written["key"] != key_of(DIGITS, replace(flow, score_slots=5))
+    # What only the edge knows needs no other table.
+    assert written["key"] == key_of(DIGITS, replace(flow, dense_patches=3, products_per_dsp=2))
 
 
 def test_a_shipped_table_is_found_without_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
