@@ -87,18 +87,21 @@ class Credits(Component):
         Credits, at most.
     first : int
         Credits after reset.
+    early : bool
+        Whether `some` is wanted a cycle early as well.
 
     Members
     -------
     give, take : In(1)
         One more; one less, only where there are some.
-    some : Out(1)
-        Whether there are any.
+    some, some_next : Out(1)
+        Whether there are any; in the next cycle, if that is wanted.
     """
 
-    def __init__(self, most: int, first: int = 0):
-        self.most, self.first = most, first
-        super().__init__({"give": In(1), "take": In(1), "some": Out(1)})
+    def __init__(self, most: int, first: int = 0, *, early: bool = False):
+        self.most, self.first, self.early = most, first, early
+        ports = {"give": In(1), "take": In(1), "some": Out(1)}
+        super().__init__(ports | {"some_next": Out(1)} if early else ports)
 
     def elaborate(self, platform: object) -> Module:
         """Count up and down; whether there are some is computed a cycle early."""
@@ -110,6 +113,8 @@ class Credits(Component):
             m.d.sync += [count.eq(count + 1), some.eq(1)]
         with m.If(self.take & ~self.give):
             m.d.sync += [count.eq(count - 1), some.eq(count != 1)]
+        if self.early:
+            m.d.comb += self.some_next.eq(Mux(self.take & ~self.give, count != 1, some | self.give))
         return m
 
 

@@ -14,7 +14,7 @@ from ...sim.flow.streams import Stream
 from ..flow.jobs import following
 from ..parts.connect import connect
 from .records import record_layout
-from .stream_unit import StreamUnit
+from .stream_unit import StreamUnit, foreseen
 
 
 class ScoresStream(StreamUnit):
@@ -25,7 +25,8 @@ class ScoresStream(StreamUnit):
     def _stream(self, m: Module, step: Value, works: Value) -> None:
         """Queries by head, keys group after group; to the softmax, or at once to the attention."""
         walk, operands, flow, op = self.walk, self.operands, self.flow, self.op
-        group, first, last = self._pair(m, step, self.settings.key_groups_last, "keys")
+        of_head = self._pair(m, step, self.settings.key_groups_last, "keys")
+        group, last = of_head.number, of_head.last
         heads = flow.engine.max_heads
         _, query_after = self._ring(m, works & walk.end, operands.query_slots, heads, "query")
         query, head = Signal(range(operands.query_slots * heads)), Signal.like(op.head)
@@ -46,7 +47,6 @@ class ScoresStream(StreamUnit):
         shift = per_word.bit_length() - 1
         softmax = self.settings.softmax
         m.d.comb += [
-            *(connect(self.head_first, first), connect(self.head_end, last), connect(self.sums, softmax)),
             *(op.a_mem.eq(RowMemory.QUERY), connect(op.a_addr, query)),
             *(op.w_mem.eq(ColumnMemory.KEYS), connect(op.w_addr, key)),
             op.way.eq(Mux(softmax, Way.SCORE, Way.SIGN)),
@@ -55,6 +55,7 @@ class ScoresStream(StreamUnit):
             *(connect(op.set, tables), connect(op.head, head)),
         ]
         self.done[Done.ATTENTION] = last & ~softmax
+        self.flags |= {"head_begins": of_head.first_next, "drains": softmax}
 
 
 class ContextStream(StreamUnit):
@@ -65,8 +66,8 @@ class ContextStream(StreamUnit):
     def _stream(self, m: Module, step: Value, works: Value) -> None:
         """Attention by head, values and their sums group after group; bits side by side."""
         walk, operands, flow, op = self.walk, self.operands, self.flow, self.op
-        _, first, last = self._pair(m, step, self.settings.head_groups_last, "values")
-        attention, _ = self._ring(m, works & last, flow.attention_slots, operands.token_words, "attention")
+        of_head = self._pair(m, step, self.settings.head_groups_last, "values")
+        attention, _ = self._ring(m, works & of_head.last, flow.attention_slots, operands.token_words, "attention")
         turn_end = works & self.turn_end
         value_slot, value_after = self._ring(m, turn_end, operands.image_slots, operands.value_words, "value")
         sums_slot, sums_after = self._ring(m, turn_end, operands.image_slots, operands.value_groups, "sums")
@@ -80,7 +81,6 @@ class ContextStream(StreamUnit):
                 ]
         word, chunk = self._chunks(m, works, flow.context_slots, operands.context_words, "context")
         m.d.comb += [
-            *(connect(self.head_first, first), connect(self.head_end, last)),
             *(op.a_mem.eq(RowMemory.ATTENTION), connect(op.a_addr, attention)),
             *(op.w_mem.eq(ColumnMemory.VALUES), connect(op.w_addr, value)),
             *(op.add_sums.eq(1), connect(op.sums_addr, sums)),
@@ -88,6 +88,7 @@ class ContextStream(StreamUnit):
             *(connect(op.dst_addr, word), connect(op.dst_chunk, chunk)),
         ]
         self.done[Done.CONTEXT] = walk.end
+        self.flags |= {"head_begins": of_head.first_next, "head_ends": of_head.last_next}
 
 
 class QkvStream(StreamUnit):
@@ -118,18 +119,20 @@ class QkvStream(StreamUnit):
         place = Signal(range(3))
         is_value = Signal()
         with m.If(step):
-            m.d.sync += [place.eq(following(place, 3)), is_value.eq(place == 1)]
-        group, first, last = self._pair(m, step & ~is_value, self.settings.head_groups_last, "heads")
-        head_end = step & ~is_value & last
-        is_query, head_last = self._heads(m, head_end)
+            m.d.sync += place.eq(following(place, 3))
+        value_next = foreseen(m, is_value, Mux(step, place == 1, is_value))
+        of_head = self._pair(m, step & ~is_value, self.settings.head_groups_last, "heads")
+        group, last = of_head.number, of_head.last
+        head_over = Signal()  # the slot is a head's last one
+        m.d.sync += head_over.eq(of_head.last_next & ~value_next & ~walk.coming.lagging)
+        head_end = self.take & head_over
+        is_query, query_next, head_last = self._heads(m, head_end)
         norm, _ = self._ring(m, works & walk.end, flow.norm_slots, operands.embed_words, "norm")
         head_norm = self.settings.head_norm
         address = self._places(m, works, head_end & self.works, is_query, is_value)
         sums = ~is_value & head_norm
         rows = is_value | (~is_query & ~head_norm)
         m.d.comb += [
-            *(self.head_first.eq(first & ~is_value), self.head_end.eq(last & ~is_value)),
-            *(self.sums.eq(sums), self.rows.eq(rows)),
             *(op.a_mem.eq(RowMemory.NORM), connect(op.a_addr, norm), op.w_mem.eq(ColumnMemory.WEIGHTS)),
             op.way.eq(Mux(sums, Way.HEAD, Mux(rows, Way.ROWS, Way.SIGN))),
             op.dst_mem.eq(Mux(is_value, ColumnMemory.VALUES, Mux(is_query, RowMemory.QUERY, ColumnMemory.KEYS))),
@@ -142,6 +145,11 @@ class QkvStream(StreamUnit):
         self.done[Done.VALUES] = is_value & self.turn_end
         self.done[Done.KEYS] = rows & ~is_value & last & head_last & walk.tile_end
         self.done[Done.QUERY] = ~head_norm & ~is_value & is_query & last & head_last
+        self.flags |= {
+            "head_begins": of_head.first_next & ~value_next,
+            "drains": ~value_next & head_norm,
+            "rows": value_next | (~query_next & ~head_norm),
+        }
         param, eps = Signal.like(self.param_addr), Signal.like(self.eps_addr)
         m.d.comb += [connect(self.param_addr, param), connect(self.eps_addr, eps)]
         with m.If(head_end):
@@ -156,17 +164,17 @@ class QkvStream(StreamUnit):
             ):
                 m.d.sync += [register.eq(base), start.eq(base)]
 
-    def _heads(self, m: Module, head_end: Value) -> tuple[Signal, Signal]:
-        """Whether q is made, after k of all heads; whether the head is the last one."""
+    def _heads(self, m: Module, head_end: Value) -> tuple[Signal, Signal, Signal]:
+        """Whether q is made, after k of all heads, and whether it is next; whether the head is the last one."""
         head, is_query, head_last = Signal.like(self.settings.heads_last), Signal(), Signal()
         heads_last = self.settings.heads_last
         with m.If(head_end):
             m.d.sync += [head.eq(head + 1), head_last.eq(head + 1 == heads_last)]
             with m.If(head_last):
-                m.d.sync += [head.eq(0), head_last.eq(heads_last == 0), is_query.eq(~is_query)]
+                m.d.sync += [head.eq(0), head_last.eq(heads_last == 0)]
         with m.If(self.hold):
             m.d.sync += head_last.eq(heads_last == 0)
-        return is_query, head_last
+        return is_query, foreseen(m, is_query, is_query ^ (head_end & head_last)), head_last
 
     def _places(self, m: Module, works: Value, head_end: Value, is_query: Value, is_value: Value) -> Value:
         """First word of what the operation makes: keys and values of the image's slot, queries of the tile's."""

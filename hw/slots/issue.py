@@ -34,7 +34,7 @@ class Issue(Component):
     begin : In(1)
         An operation is given to the array.
     sums, rows : In(1)
-        Its sums leave by the drain; its bits row by row.
+        It is given, and its sums leave by the drain; its bits row by row.
     frees : In
         What it frees, by `ENDS`.
     ops : In
@@ -43,10 +43,10 @@ class Issue(Component):
         An operation for the array.
     free, ended : Out
         The array can be given one; what is free, by `ENDS`.
-    drain_free : Out
-        By stream, whether its next operation's sums would find the drain free.
-    writer_free : Out(1)
-        Bits of an operation would find the row writer free.
+    drain_free_next : Out
+        By stream, whether its next operation's sums would find the drain free, in the next cycle.
+    writer_free_next : Out(1)
+        Bits of an operation would find the row writer free in the next cycle.
     """
 
     def __init__(self, flow: FlowConfig):
@@ -62,8 +62,8 @@ class Issue(Component):
                 "op": Out(fields),
                 "free": Out(1),
                 "ended": Out(len(ENDS)),
-                "drain_free": Out(len(Stream)),
-                "writer_free": Out(1),
+                "drain_free_next": Out(len(Stream)),
+                "writer_free_next": Out(1),
             }
         )
 
@@ -82,11 +82,12 @@ class Issue(Component):
         self._drain(m, steps)
         left = Signal(range(self.gap + 1))
         free = Signal(init=1)
-        m.d.comb += connect(self.writer_free, free)
+        m.d.comb += self.writer_free_next.eq(Mux(self.rows, self.gap == 1, free | (left == 1)))
+        m.d.sync += connect(free, self.writer_free_next)
         with m.If(~free):
-            m.d.sync += [left.eq(left - 1), free.eq(left == 1)]
-        with m.If(self.begin & self.rows):
-            m.d.sync += [left.eq(self.gap - 1), free.eq(self.gap == 1)]
+            m.d.sync += left.eq(left - 1)
+        with m.If(self.rows):
+            m.d.sync += left.eq(self.gap - 1)
         return m
 
     def _steps(self, m: Module, steps: Signal) -> None:
@@ -109,16 +110,15 @@ class Issue(Component):
         """Whether the sums of an operation of so many steps, given next, would come when those before have left."""
         drain = self.flow.drain_cycles
         left = Signal(range((1 << len(steps)) + drain))
-        free = Signal(len(Stream), init=-1)
-        m.d.comb += connect(self.drain_free, free)
         others = [op.steps for op in self.ops]
-        m.d.sync += [left.eq(Mux(left == 0, 0, left - 1)), free.eq(Cat(left <= other + 1 for other in others))]
+        m.d.sync += left.eq(Mux(left == 0, 0, left - 1))
+        m.d.comb += self.drain_free_next.eq(Cat(left <= other + 1 for other in others))
         # Steps are the network's: the comparisons of two streams' are made long before.
         after = [Signal(len(Stream), name=f"after_{stream.name.lower()}") for stream in Stream]
         for register, own in zip(after, others, strict=True):
             m.d.sync += register.eq(Cat(own + (drain - 1) <= other for other in others))
-        with m.If(self.begin & self.sums):
+        with m.If(self.sums):
             m.d.sync += left.eq(steps + (drain - 1))
             for number, register in enumerate(after):
                 with m.If(self.hand[number]):
-                    m.d.sync += free.eq(register)
+                    m.d.comb += self.drain_free_next.eq(register)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib.wiring import Out
 
 from ...sim.flow.operation import ColumnMemory, Done, RowMemory, Way
@@ -51,6 +51,7 @@ class ResidualStream(StreamUnit):
         layer = self.record.layer
         # The norm behind this layer has the parameters of the next layer's place.
         base = layers if self.layer else 0
+        self.flags["drains"] = Const(1)
         param = self._linear(m, step, layer, base, add.parts, "param")
         theta, offset = Signal(len(layer), reset_less=True), Signal.like(self.tile_offset)
         bank = Signal.like(self.x_addr)
@@ -58,7 +59,7 @@ class ResidualStream(StreamUnit):
         with m.If(step & walk.end):
             m.d.sync += offset.eq(Mux(walk.tile_end, 0, offset + add.tile_words))
         m.d.comb += [
-            *(op.w_mem.eq(ColumnMemory.WEIGHTS), op.way.eq(Way.RESIDUAL), self.sums.eq(1)),
+            *(op.w_mem.eq(ColumnMemory.WEIGHTS), op.way.eq(Way.RESIDUAL)),
             *(self.number.eq(walk.number[: len(self.number)]), self.x_addr.eq(bank + offset)),
             *(connect(self.tile_offset, offset), connect(self.tile_end, walk.tile_end)),
             *(self.param_addr.eq(param[: len(self.param_addr)]), self.theta_addr.eq(theta[: len(self.theta_addr)])),

@@ -51,23 +51,23 @@ class Ledger(Component):
     -------
     give, take : In
         By name: one more; one less.
-    some : Out
-        By name, whether there are any.
+    some_next : Out
+        By name, whether there are any in the next cycle.
     """
 
     def __init__(self, flow: FlowConfig):
         self.slots = ring_slots(flow)
         flags = data.StructLayout(dict.fromkeys(self.slots, 1))
-        super().__init__({"give": In(flags), "take": In(flags), "some": Out(flags)})
+        super().__init__({"give": In(flags), "take": In(flags), "some_next": Out(flags)})
 
     def elaborate(self, platform: object) -> Module:
         """Build the counters."""
         m = Module()
         for name, most in self.slots.items():
-            m.submodules[name] = counter = Credits(most, most if name.endswith("_room") else 0)
+            m.submodules[name] = counter = Credits(most, most if name.endswith("_room") else 0, early=True)
             m.d.comb += [
                 connect(counter.give, self.give[name]),
                 connect(counter.take, self.take[name]),
-                connect(self.some[name], counter.some),
+                connect(self.some_next[name], counter.some_next),
             ]
         return m

@@ -31,7 +31,7 @@ from .unit_jobs import UnitJobs
 #: Pulses of other units, see `Slots`.
 PULSES = ("embedded", "staging_free", "score_free", "sums_read", "head_read", "tables_full", "bits_full")
 #: What a slot waits for, by cause: flags that are high where it is missing.
-Missing = dict[Cause, Value]
+Missing = dict[Cause, Signal]
 
 
 class Slots(Component):
@@ -123,17 +123,19 @@ class Slots(Component):
                 *(connect(unit.settings, self.settings), connect(unit.hold, self.hold)),
                 *(connect(unit.take, take[number]), connect(self.turns.turn[number], unit.turn)),
                 connect(unit.record.as_value(), self.turns.record[number].as_value()),
+                connect(unit.valid, self.turns.valid[number]),
                 connect(self.issue.ops[number].as_value(), unit.op.as_value()),
                 works[number].eq(take[number] & unit.works),
             ]
-        missing = [self._missing(unit) for unit in self.streams]
-        hand, able, passes = self.table.hand, Signal(len(Stream)), take.any()
+        missing = [self._missing(m, unit) for unit in self.streams]
+        hand, asks, passes = self.table.hand, Signal(len(Stream)), take.any()
         # What has nothing to do passes while the array works.
         busy = Cat(unit.works for unit in self.streams) & (~self.issue.free).replicate(len(Stream))
-        skip = self._skip(m)
+        skip, skip_next = self._skip(m)
+        # Beside the hand, which chooses the operation: what decides has few loads.
+        m.d.sync += asks.eq(Mux(skip_next, 0, self.table.hand_next))
         m.d.comb += [
-            able.eq(Cat(~Cat(*of.values()).any() for of in missing) & ~busy),
-            take.eq(hand & able & (~skip).replicate(len(Stream))),
+            take.eq(asks & ~busy & Cat(~Cat(*of.values()).any() for of in missing)),
             *(connect(self.table.hold, self.hold), self.table.last.eq(self.settings.table_last)),
             *(connect(self.table.load, self.load), connect(self.table.bank, self.bank), self.table.take.eq(passes)),
         ]
@@ -145,26 +147,26 @@ class Slots(Component):
         self._stalls(m, missing, skip | (passes & ~works.any()))
         return m
 
-    def _skip(self, m: Module) -> Signal:
+    def _skip(self, m: Module) -> tuple[Signal, Value]:
         """Where no stream has anything to do, all leave out a tile; known a cycle late, which `spare` allows."""
         skip = Signal()
         # Behind fc2 of a lane without an image, tiles of a new one may have to be read.
         spare = Cat(unit.spare for unit in self.streams).all() & ~self.turns.follows
-        m.d.sync += skip.eq(spare & self.settings.skips)
+        skip_next = spare & self.settings.skips
+        m.d.sync += skip.eq(skip_next)
         for unit in self.streams:
             m.d.comb += connect(unit.skip, skip)
-        return skip
+        return skip, skip_next
 
     def _lanes(self, m: Module, take: Value, hand: Value) -> None:
         """What a lane works on next is decided when fc2 begins a turn."""
         turns, fc2, qkv = self.turns, self.streams[Stream.FC2], self.streams[Stream.QKV]
-        begins = fc2.fresh & ~fc2.lagging
         m.d.comb += [
             *(connect(turns.settings, self.settings), connect(turns.embedded, self.embedded)),
             turns.settled.eq(fc2.settled & fc2.fresh),
-            turns.asked.eq(hand[Stream.FC2] & begins & fc2.ready),
-            turns.began.eq(take[Stream.FC2] & begins),
-            turns.taken.eq(take[Stream.QKV] & qkv.fresh & ~qkv.lagging),
+            turns.asked.eq(hand[Stream.FC2] & fc2.fresh & fc2.ready),
+            turns.began.eq(take[Stream.FC2] & fc2.fresh),
+            turns.taken.eq(take[Stream.QKV] & qkv.fresh),
             *(connect(self.table_put, turns.table_put), connect(self.table_first, turns.table)),
         ]
 
@@ -173,19 +175,19 @@ class Slots(Component):
         issue = self.issue
         scores, context, proj, fc1, fc2, qkv = self.streams
         frees = {
-            "norm1": qkv.end & works[Stream.QKV],
-            "norm2": fc1.end & works[Stream.FC1],
-            "query": scores.end & works[Stream.SCORES],
-            "keys": scores.turn_end & works[Stream.SCORES],
-            "values": context.turn_end & works[Stream.CONTEXT],
-            "attention": context.head_end & works[Stream.CONTEXT],
-            "context": proj.end & works[Stream.PROJ],
-            "hidden": fc2.end & works[Stream.FC2],
+            "norm1": take[Stream.QKV] & qkv.ends,
+            "norm2": take[Stream.FC1] & fc1.ends,
+            "query": take[Stream.SCORES] & scores.ends,
+            "keys": take[Stream.SCORES] & scores.closes,
+            "values": take[Stream.CONTEXT] & context.closes,
+            "attention": take[Stream.CONTEXT] & context.head_ends,
+            "context": take[Stream.PROJ] & proj.ends,
+            "hidden": take[Stream.FC2] & fc2.ends,
         }
         m.d.comb += [
             *(connect(issue.hand, self.table.hand), issue.begin.eq(works.any())),
-            issue.sums.eq(Cat(works[number] & unit.sums for number, unit in enumerate(self.streams)).any()),
-            issue.rows.eq(Cat(works[number] & unit.rows for number, unit in enumerate(self.streams)).any()),
+            issue.sums.eq((take & Cat(unit.drains for unit in self.streams)).any()),
+            issue.rows.eq((take & Cat(unit.rows for unit in self.streams)).any()),
             issue.frees.eq(Cat(frees[name] for name in ENDS)),
             *(connect(self.en, issue.en), connect(self.op.as_value(), issue.op.as_value())),
         ]
@@ -222,94 +224,96 @@ class Slots(Component):
 
     def _take(self, m: Module, take: Value, works: Value) -> None:
         """Let a slot that passes take what it reads, once, and room for what it makes."""
-        scores, context, _, _, fc2, qkv = self.streams
+        fc2, qkv = self.streams[Stream.FC2], self.streams[Stream.QKV]
         softmax = self.settings.softmax
-        begins = {unit.stream: works[number] & unit.first for number, unit in enumerate(self.streams)}
-        turns = {unit.stream: works[number] & unit.fresh for number, unit in enumerate(self.streams)}
-        score = works[Stream.SCORES] & scores.head_first
+        begins, opens, heads = (
+            {unit.stream: take[number] & getattr(unit, name) for number, unit in enumerate(self.streams)}
+            for name in ("begins", "opens", "head_begins")
+        )
         takes = {
             "norm1_full": begins[Stream.QKV],
             "norm2_full": begins[Stream.FC1],
             "query_full": begins[Stream.SCORES],
-            "keys_full": turns[Stream.SCORES],
-            "tables_full": turns[Stream.SCORES] & softmax,
-            "values_full": turns[Stream.CONTEXT],
-            "attention_full": works[Stream.CONTEXT] & context.head_first,
+            "keys_full": opens[Stream.SCORES],
+            "tables_full": opens[Stream.SCORES] & softmax,
+            "values_full": opens[Stream.CONTEXT],
+            "attention_full": heads[Stream.CONTEXT],
             "context_full": begins[Stream.PROJ],
             "hidden_full": begins[Stream.FC2],
             "query_room": begins[Stream.QKV],
-            "keys_room": turns[Stream.QKV],
-            "values_room": turns[Stream.QKV],
-            "attention_room": score & ~softmax,
-            "score_room": score & softmax,
-            "head_room": works[Stream.QKV] & qkv.sums & qkv.head_first,
+            "keys_room": opens[Stream.QKV],
+            "values_room": opens[Stream.QKV],
+            "attention_room": heads[Stream.SCORES] & ~softmax,
+            "score_room": heads[Stream.SCORES] & softmax,
+            "head_room": take[Stream.QKV] & qkv.drains & qkv.head_begins,
             "context_room": begins[Stream.CONTEXT],
             "hidden_room": begins[Stream.FC1],
             "residual_room": works[Stream.PROJ] | works[Stream.FC2],
             "staging2_room": begins[Stream.PROJ],
-            "staging1_room": take[Stream.FC2] & fc2.first & ~fc2.lagging & self.turns.follows,
+            "staging1_room": take[Stream.FC2] & fc2.first & self.turns.follows,
         }
         m.d.comb += [self.ledger.take[name].eq(value) for name, value in takes.items()]
 
-    def _missing(self, unit: StreamUnit) -> Missing:
-        """What the next slot of a stream waits for; nothing, if it is one of those that begin late."""
-        some, settings = self.ledger.some, self.settings
-        no = {name: ~some[name] for name in self.ledger.slots}
-        first, fresh, head = unit.first, unit.fresh, unit.head_first
-        drain = unit.sums & ~self.issue.drain_free[unit.stream]
-        turn = ~unit.ready
-        found: Missing = {}
+    def _missing(self, m: Module, unit: StreamUnit) -> Missing:
+        """What the next slot of a stream waits for, known a cycle early; nothing, if it is one that begins late."""
+        settings, issue, turns = self.settings, self.issue, self.turns
+        no = {name: ~self.ledger.some_next[name] for name in self.ledger.slots}
+        begins, opens, heads = unit.coming.begins, unit.coming.opens, unit.coming.head_begins
+        drain = unit.coming.drains & ~issue.drain_free_next[unit.stream]
+        found = {Cause.TURN: ~unit.coming.ready, Cause.DRAIN: drain}
         if unit.stream is Stream.SCORES:
             room = Mux(settings.softmax, no["score_room"], no["attention_room"])
-            found = {
-                Cause.OPERAND: first & no["query_full"],
-                Cause.TABLES: fresh & settings.softmax & no["tables_full"],
-                Cause.KEYS: fresh & no["keys_full"],
-                Cause.ROOM: head & room,
+            found |= {
+                Cause.OPERAND: begins & no["query_full"],
+                Cause.TABLES: opens & settings.softmax & no["tables_full"],
+                Cause.KEYS: opens & no["keys_full"],
+                Cause.ROOM: heads & room,
             }
         elif unit.stream is Stream.CONTEXT:
-            found = {
-                Cause.VALUES: fresh & no["values_full"],
-                Cause.ATTENTION: head & no["attention_full"],
-                Cause.ROOM: first & no["context_room"],
+            found |= {
+                Cause.VALUES: opens & no["values_full"],
+                Cause.ATTENTION: heads & no["attention_full"],
+                Cause.ROOM: begins & no["context_room"],
             }
         elif unit.stream is Stream.PROJ:
-            found = {
-                Cause.OPERAND: first & no["context_full"],
-                Cause.ROOM: no["residual_room"] | (first & no["staging2_room"]),
+            found |= {
+                Cause.OPERAND: begins & no["context_full"],
+                Cause.ROOM: (unit.coming.works & no["residual_room"]) | (begins & no["staging2_room"]),
             }
         elif unit.stream is Stream.FC1:
-            found = {Cause.OPERAND: first & no["norm2_full"], Cause.ROOM: first & no["hidden_room"]}
+            found |= {Cause.OPERAND: begins & no["norm2_full"], Cause.ROOM: begins & no["hidden_room"]}
         elif unit.stream is Stream.FC2:
-            found = {Cause.OPERAND: first & no["hidden_full"], Cause.ROOM: no["residual_room"]}
-            turn |= fresh & ~self.turns.decided
-        else:
-            rings = no["query_room"] | (fresh & (no["keys_room"] | no["values_room"]))
-            found = {
-                Cause.OPERAND: first & no["norm1_full"],
-                Cause.ROOM: (first & rings) | (unit.sums & head & no["head_room"]),
-                Cause.VALUE_WRITER: unit.rows & ~self.issue.writer_free,
-            }
-            turn |= fresh & ~self.turns.known
-        found[Cause.DRAIN] = drain
-        found = {cause: flag & unit.works for cause, flag in found.items()}
-        if unit.stream is Stream.FC2:
             # Room for the norm behind it is needed even where the tile is only read.
-            found[Cause.ROOM] |= first & ~unit.lagging & self.turns.follows & no["staging1_room"]
-        return {Cause.TURN: turn & ~unit.lagging, **found}
+            staging = unit.coming.first & turns.follows_next & no["staging1_room"]
+            found |= {
+                Cause.TURN: ~unit.coming.ready | (unit.coming.fresh & ~turns.decided_next),
+                Cause.OPERAND: begins & no["hidden_full"],
+                Cause.ROOM: (unit.coming.works & no["residual_room"]) | staging,
+            }
+        else:
+            rings = (begins & no["query_room"]) | (opens & (no["keys_room"] | no["values_room"]))
+            found |= {
+                Cause.TURN: ~unit.coming.ready | (unit.coming.fresh & ~turns.known_next),
+                Cause.OPERAND: begins & no["norm1_full"],
+                Cause.ROOM: rings | (unit.coming.drains & heads & no["head_room"]),
+                Cause.VALUE_WRITER: unit.coming.rows & ~issue.writer_free_next,
+            }
+        missing = {cause: Signal(name=f"{unit.stream.name.lower()}_{cause.name.lower()}") for cause in found}
+        m.d.sync += [missing[cause].eq(flag) for cause, flag in found.items()]
+        return missing
 
     def _jobs(self, m: Module, take: Value, works: Value) -> None:
         """Jobs of ResidualAdd and HeadNorm."""
         jobs, fc2, qkv = self.jobs, self.streams[Stream.FC2], self.streams[Stream.QKV]
         is_fc2 = self.table.hand[Stream.FC2]
         reads = self.turns.follows & ~self.turns.goes_on & fc2.end
-        of_fc2 = take[Stream.FC2] & ~fc2.lagging & (fc2.works | reads)
+        of_fc2 = take[Stream.FC2] & (fc2.works | reads)
         passes = take[Stream.PROJ] & works[Stream.PROJ] | (take[Stream.FC2] & ~fc2.lagging)
         add_eps, head_eps = residual_job(m, self.flow, self, is_fc2, passes), head_job(m, self)
         m.d.comb += [
             *(connect(jobs.load, self.load), connect(jobs.bank, self.bank)),
             jobs.add_en.eq(works[Stream.PROJ] | of_fc2),
-            jobs.head_en.eq(works[Stream.QKV] & qkv.sums & qkv.head_first),
+            jobs.head_en.eq(take[Stream.QKV] & qkv.drains & qkv.head_begins),
             jobs.eps_addr.eq(Mux(self.table.hand[Stream.QKV], head_eps, add_eps)),
         ]
         for name in ("add_put", "add_job", "head_put", "head_job"):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
@@ -17,13 +17,43 @@ from ..flow.jobs import following
 from ..parts.component import Component
 from ..parts.connect import connect
 from .records import record_layout, turns
-from .stream_walk import StreamWalk
+from .stream_walk import EARLY, StreamWalk
+
+#: Flags that a walk knows, and those of a slot that has something to do: with a register each.
+OF_WALK = ("lagging", "ready", "settled", "first", "end", "fresh")
+OF_WORK = ("works", "begins", "ends", "opens", "head_begins", "head_ends", "drains", "rows")
+
+
+class Pair(NamedTuple):
+    """A head's group: its number, whether it is the first or the last, and whether the next slot's is."""
+
+    number: Signal
+    first: Signal
+    last: Signal
+    first_next: Signal
+    last_next: Signal
+
+
+def foreseen(m: Module, register: Signal, value: Value) -> Signal:
+    """Let a register take a value in each cycle; return what it holds in the next one.
+
+    Parameters
+    ----------
+    m : Module
+    register : Signal
+    value : Value
+    """
+    following = Signal.like(register, name=f"{register.name}_next")
+    m.d.comb += following.eq(value)
+    m.d.sync += register.eq(following)
+    return following
 
 
 class StreamUnit(Component):
     """A stream's registers, moved on by each of its slots.
 
-    Timing: as of `StreamWalk`; what comes out belongs to the slot that passes next.
+    Timing: as of `StreamWalk`; what comes out belongs to the slot that passes next. What decides whether it does comes
+    out of registers.
 
     Parameters
     ----------
@@ -35,8 +65,8 @@ class StreamUnit(Component):
         Of the network.
     hold, take, skip : In(1)
         Begin again; a slot of this stream passes; a tile is left out.
-    record : In
-        What the lane of `turn` works on, a cycle after it.
+    record, valid : In
+        What the lane of `turn` works on, a cycle after it; whether it works, at once.
     turn : Out
         The turn in the ring of records.
     lagging, ready, settled : Out(1)
@@ -44,11 +74,15 @@ class StreamUnit(Component):
     works, spare : Out(1)
         The slot has something to do; neither it nor any of the next two tiles has.
     first, end, fresh, turn_end : Out(1)
-        The slot is a tile's first or last; a turn's first or last.
-    head_first, head_end : Out(1)
-        It is the first or last of a job: of a head's scores, context, q or k.
-    sums, rows : Out(1)
+        The slot is a tile's first or last; a turn's first or last; none of these, while it is one of those.
+    begins, ends, opens, closes : Out(1)
+        The same of a slot that has something to do.
+    head_begins, head_ends : Out(1)
+        A slot that has something to do is the first or last of a job: of a head's scores, context, q or k.
+    drains, rows : Out(1)
         Its sums leave by the drain; its bits row by row.
+    coming : Out
+        Those of `EARLY` and `OF_WORK`, a cycle early.
     op : Out
         The operation.
     """
@@ -69,19 +103,6 @@ class StreamUnit(Component):
             "turns": turns(flow),
             "begin": begin,
         }
-        flags = (
-            "lagging",
-            "ready",
-            "settled",
-            "works",
-            "spare",
-            "first",
-            "end",
-            "fresh",
-            "turn_end",
-            "head_first",
-            "head_end",
-        )
         super().__init__(
             {
                 "settings": In(data.StructLayout(bits)),
@@ -89,8 +110,10 @@ class StreamUnit(Component):
                 "take": In(1),
                 "skip": In(1),
                 "record": In(record_layout(flow)),
+                "valid": In(1),
                 "turn": Out(range(turns(flow))),
-                **{flag: Out(1) for flag in (*flags, "sums", "rows")},
+                **{flag: Out(1) for flag in (*OF_WALK, *OF_WORK, "spare", "turn_end", "closes")},
+                "coming": Out(data.StructLayout(dict.fromkeys((*EARLY, *OF_WORK), 1))),
                 "op": Out(data.StructLayout(self.operands.fields)),
                 **self._more(),
             }
@@ -110,12 +133,9 @@ class StreamUnit(Component):
             *(connect(getattr(walk, name), getattr(self, name)) for name in ("hold", "take", "skip")),
             *(connect(getattr(walk, name), self.setting(name)) for name in ("last", "lag")),
             connect(walk.tiles_last, self.settings.tiles_last),
-            *(
-                connect(getattr(self, name), getattr(walk, name))
-                for name in ("lagging", "ready", "settled", "first", "end", "fresh", "turn")
-            ),
+            *(connect(getattr(self, name), getattr(walk, name)) for name in (*OF_WALK, "turn")),
             self.turn_end.eq(walk.end & walk.tile_end),
-            self.works.eq(self.record.valid & ~walk.lagging),
+            self.closes.eq(self.ends & walk.tile_end),
             self.spare.eq(walk.far & ~self.record.valid & ~walk.lagging & ~walk.fresh),
             connect(self.op.steps, self.setting("steps")),
             connect(self.op.token, walk.token),
@@ -125,12 +145,24 @@ class StreamUnit(Component):
         m.d.comb += connect(
             self.op.preload_addr, self._linear(m, step, self.record.preload, self.setting("preload"), 1, "preload")
         )
+        coming = walk.coming
+        self.flags: dict[str, Value] = {
+            **{"works": Const(1), "begins": coming.first, "ends": coming.end, "opens": coming.fresh}
+        }
         self._stream(m, step, self.take & self.works)
+        works = self.valid & ~coming.lagging
+        m.d.comb += [connect(self.coming[name], coming[name]) for name in EARLY]
+        for name in OF_WORK:
+            m.d.comb += self.coming[name].eq(works & self.flags.get(name, 0))
+            m.d.sync += connect(getattr(self, name), self.coming[name])
         m.d.comb += self.op.done.eq(Cat(self.done.get(what, 0) for what in Done))
         return m
 
     def _stream(self, m: Module, step: Value, works: Value) -> None:
-        """Build what is the stream's own: `step` is a slot that moves on, `works` one that has something to do."""
+        """Build what is the stream's own: `step` is a slot that moves on, `works` one that has something to do.
+
+        Flags of the next slot, that are of use where it has something to do, go into `flags`.
+        """
         raise NotImplementedError
 
     def setting(self, name: str) -> Value:
@@ -155,7 +187,7 @@ class StreamUnit(Component):
         m.d.sync += address.eq(address)
         with m.If(step):
             m.d.sync += address.eq(Mux(self.walk.end, start, address + by))
-        with m.If(self.walk.fresh & ~step):
+        with m.Elif(self.walk.fresh | self.walk.lagging):
             m.d.sync += [address.eq(block + base), start.eq(block + base)]
         return address
 
@@ -183,14 +215,15 @@ class StreamUnit(Component):
                 m.d.sync += [word.eq(after), chunk.eq(0)]
         return word, chunk
 
-    def _pair(self, m: Module, step: Value, inner_last: Value, name: str) -> tuple[Signal, Signal, Signal]:
-        """A counter of a head's groups: its number, and whether it is the first or the last."""
+    def _pair(self, m: Module, step: Value, inner_last: Value, name: str) -> Pair:
+        """A counter of a head's groups."""
         inner = Signal(len(inner_last), name=f"{name}_group")
         first, last = Signal(init=1, name=f"{name}_first"), Signal(name=f"{name}_last")
         with m.If(step):
-            m.d.sync += [inner.eq(inner + 1), first.eq(0), last.eq(inner + 1 == inner_last)]
-            with m.If(last):
-                m.d.sync += [inner.eq(0), first.eq(1), last.eq(inner_last == 0)]
-        with m.If(self.hold):
-            m.d.sync += last.eq(inner_last == 0)
-        return inner, first, last
+            m.d.sync += inner.eq(Mux(last, 0, inner + 1))
+        over = Mux(last, inner_last == 0, inner + 1 == inner_last)
+        return Pair(
+            *(inner, first, last),
+            foreseen(m, first, Mux(step, last, first)),
+            foreseen(m, last, Mux(self.hold, inner_last == 0, Mux(step, over, last))),
+        )

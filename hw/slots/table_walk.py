@@ -33,8 +33,8 @@ class TableWalk(Component):
         The table's last word.
     take : In(1)
         The slot at hand passes.
-    hand : Out
-        Of each stream, whether the slot at hand is its own.
+    hand, hand_next : Out
+        Of each stream, whether the slot at hand is its own; the one of the next cycle.
     load, bank : In
         Load bus, and the bank in use.
     """
@@ -46,6 +46,7 @@ class TableWalk(Component):
                 "hold": In(1),
                 "last": In(max(1, (memory.depth - 1).bit_length())),
                 "take": In(1),
+                "hand_next": Out(len(Stream)),
                 "hand": Out(len(Stream)),
                 "load": In(LOAD_BUS),
                 "bank": In(1),
@@ -72,15 +73,17 @@ class TableWalk(Component):
                 address.eq(Mux(address == self.last, 0, address + 1)),
             ]
         with m.If(move):
-            m.d.sync += [
-                self.hand.eq(_decoded(following[:SLOT_BITS])),
-                second.eq(following[SLOT_BITS:]),
-                at_second.eq(0),
-            ]
-        with m.Elif(self.take):
-            m.d.sync += [self.hand.eq(_decoded(second)), at_second.eq(1)]
+            m.d.sync += second.eq(following[SLOT_BITS:])
+        # Which slot comes next is known before it is known whether one passes.
+        to_first = at_second | fill[-1]
+        passes = self.take | fill[-1]
+        comes = _decoded(Mux(to_first, following[:SLOT_BITS], second))
+        with m.If(passes):
+            m.d.sync += at_second.eq(~to_first)
+        m.d.comb += self.hand_next.eq(Mux(self.hold, 0, Mux(passes, comes, self.hand)))
+        m.d.sync += connect(self.hand, self.hand_next)
         with m.If(self.hold):
-            m.d.sync += [address.eq(0), self.hand.eq(0)]
+            m.d.sync += address.eq(0)
         return m
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Module, Signal
+from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
@@ -37,22 +37,23 @@ class Turns(Component):
     -------
     settings : In
         Of the network.
-    turn, record : In, Out, arrays by stream
-        The turn of each stream, and what its lane works on.
+    turn, record, valid : In, Out, Out, arrays by stream
+        The turn of each stream, and what its lane works on; whether it does, a cycle before that.
     settled, asked : In(1)
         fc2 is ready in the next cycle, at a turn's first slot; its slot is at hand and could pass.
     began : In(1)
         A turn's first slot of fc2 passes.
     embedded : In(1)
         Pulse: one more image is embedded.
-    decided : Out(1)
-        It is decided for the turn of fc2; from the cycle after the decision until the slot passes.
+    decided_next : Out(1)
+        It is decided for the turn of fc2, in the next cycle: from the decision until the slot passes.
     idle : Out(1)
         The slot of fc2 waits for an image.
-    follows, goes_on, next_bank : Out
-        What was decided: the lane works on something in its next turn; on its image's next block; in which bank.
-    known, taken : Out(1), In(1)
-        It is decided what QKV's next turn works on; its first slot passes.
+    follows, follows_next, goes_on, next_bank : Out
+        What was decided: the lane works on something in its next turn, and whether that is so in the next cycle; on its
+        image's next block; in which bank.
+    known_next, taken : Out(1), In(1)
+        It is decided what QKV's next turn works on, in the next cycle; its first slot passes.
     table_put, table : Out
         Of what a lane works on next, the first word of its block's tables of Exp.
     """
@@ -64,8 +65,10 @@ class Turns(Component):
                 "settings": In(data.StructLayout(setting_bits(flow))),
                 "turn": In(range(self.turns)).array(len(Stream)),
                 "record": Out(self.layout).array(len(Stream)),
+                "valid": Out(1).array(len(Stream)),
                 **{name: In(1) for name in ("settled", "asked", "began", "embedded", "taken")},
-                **{name: Out(1) for name in ("decided", "idle", "follows", "goes_on", "known", "table_put")},
+                **{name: Out(1) for name in ("idle", "follows", "follows_next", "goes_on", "table_put")},
+                **{name: Out(1) for name in ("decided_next", "known_next")},
                 "next_bank": Out(self.layout["bank"].width),
                 "table": Out(self.layout["table"].width),
             }
@@ -79,30 +82,37 @@ class Turns(Component):
         for number, turn in enumerate(self.turn):
             of = Signal(self.layout, name=f"of_{Stream(number).name.lower()}", reset_less=True)
             m.d.sync += of.as_value().eq(Array(record.as_value() for record in records)[turn])
-            m.d.comb += connect(self.record[number].as_value(), of.as_value())
+            m.d.comb += [
+                connect(self.record[number].as_value(), of.as_value()),
+                connect(self.valid[number], Array(record.valid for record in records)[turn]),
+            ]
             held.append(of)
         turn, record = self.turn[Stream.FC2], held[Stream.FC2]
         others = Signal()  # whether other lanes work on something, in this turn or later ones
         m.d.sync += others.eq(Array(self._others(records, at) for at in range(self.turns))[turn])
         new = Signal(self.layout)
-        decide, goes_on = self._decide(m, record, others, new)
+        decided = Signal()
+        decide, goes_on = self._decide(m, record, others, decided, new)
+        m.d.comb += [
+            self.decided_next.eq((decide | decided) & ~self.began),
+            self.follows_next.eq(Mux(decide, new.valid, self.follows)),
+        ]
+        m.d.sync += [connect(decided, self.decided_next), connect(self.follows, self.follows_next)]
         with m.If(decide):
             m.d.sync += [
-                *(self.decided.eq(1), connect(self.goes_on, goes_on)),
-                *(connect(self.follows, new.valid), connect(self.next_bank, new.bank), connect(self.table, new.table)),
+                connect(self.goes_on, goes_on),
+                *(connect(self.next_bank, new.bank), connect(self.table, new.table)),
             ]
             with m.Switch(turn):
                 for at in range(self.turns):
                     with m.Case(at):
                         m.d.sync += records[(at + self.flow.images) % self.turns].eq(new)
-        with m.If(self.began):
-            m.d.sync += self.decided.eq(0)
-        m.submodules.known = known = Credits(self.turns)
+        m.submodules.known = known = Credits(self.turns, early=True)
         m.d.sync += self.table_put.eq(decide & new.valid & self.settings.softmax)
         m.d.comb += [
             known.give.eq(delay_flag(m, decide, NEXT_TURN_CYCLES - 1, "known_line")),
             connect(known.take, self.taken),
-            connect(self.known, known.some),
+            connect(self.known_next, known.some_next),
         ]
         return m
 
@@ -112,7 +122,7 @@ class Turns(Component):
         found = [records[(turn + other) % self.turns].valid for other in range(1, lanes)]
         return sum(found[1:], found[0]) != 0 if found else 0
 
-    def _decide(self, m: Module, record: Signal, others: Signal, new: Signal) -> tuple[Signal, Signal]:
+    def _decide(self, m: Module, record: Signal, others: Signal, decided: Signal, new: Signal) -> tuple[Signal, Signal]:
         """Whether it is decided in this cycle, and whether for the image's next block; `new` is the record then."""
         banks = ResidualAddUnit(self.flow).banks
         m.submodules.waiting = waiting = Credits(banks)
@@ -122,8 +132,8 @@ class Turns(Component):
             connect(waiting.give, self.embedded),
             goes_on.eq(record.valid & ~record.last),
             idle.eq(~record.valid & ~others & ~waiting.some),
-            self.idle.eq(self.asked & ~self.decided & idle),
-            decide.eq((self.settled & goes_on) | (self.asked & ~self.decided & ~idle)),
+            self.idle.eq(self.asked & ~decided & idle),
+            decide.eq((self.settled & goes_on) | (self.asked & ~decided & ~idle)),
         ]
         settings = self.settings
         with m.If(goes_on):

@@ -53,8 +53,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"choice": 0.0, "unit": 4.0},
         },
         "slots": {
-            "luts": {"field_bit": 0.0, "image": 207.4, "job_bit": 12.17, "unit": 0.0},
-            "ffs": {"field_bit": 8.508, "image": 184.6, "job_bit": 3.893, "unit": 0.0},
+            "luts": {"field_bit": 0.0, "image": 175.3, "job_bit": 13.79, "unit": 0.0},
+            "ffs": {"field_bit": 8.765, "image": 173.3, "job_bit": 4.471, "unit": 0.0},
         },
         "matmul": {
             "luts": {"column_bit": 1.75, "field_bit": 0.0, "unit": 12.0},
@@ -133,8 +133,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"level_bit": 2.782, "unit": 0.0},
         },
         "rest": {
-            "luts": {"bit": 0.0, "unit": -247.0},
-            "ffs": {"bit": 0.5061, "unit": 0.0007715},
+            "luts": {"bit": 0.0, "unit": -368.0},
+            "ffs": {"bit": 0.4162, "unit": 0.0006344},
         },
     },
 }

@@ -327,7 +327,7 @@ class EdgeUnit:
     def memories(self) -> Mapping[str, Memory]:
         """The ring of patches, a bank for each of a pass; a pooled row; y of up to two rows."""
         engine = self.flow.engine
-        words = ceil_div(engine.max_embed_dim, self.columns)
+        words = self.row_stride(engine.max_embed_dim)  # also those without channels, in the last column group
         return {
             "patches": Memory(self.patches * 8 * engine.pixel_bytes, self.ring_words, write_bits=8),
             "pooled": Memory(self.columns * self.pool_bits, max(2, words)),

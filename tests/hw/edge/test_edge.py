@@ -44,6 +44,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
         2,
     ),
     "beats of 16 bytes": ({"patch_size": 4, "in_chans": 4}, {"dense_patches": 2, "pixel_bytes": 16}, 3),
+    # Words of x behind the channels of the last column group have none.
+    "columns beyond all channels": ({"embed_dim": 8, "img_size": 4}, {"columns": 32, "norm_lanes": 8}, 2),
 }
 
 
