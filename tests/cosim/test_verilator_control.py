@@ -66,6 +66,16 @@ def test_only_verilator_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert built == [("_Verilator", [CONTROL_FILE, "top.v"]), ("_Icarus", ["top.v"])]
 
 
+def test_a_simulation_is_of_one_kind_of_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "_build_into", lambda folder, *_: folder.mkdir())
+    monkeypatch.setattr(runner, "find_simulator", lambda name: runner.Simulator(name, "1", Path("/bin/true")))
+    for kind in ("old", "new", "old"):
+        monkeypatch.setattr(runner, "processor", lambda kind=kind: kind)
+        runner.build({"top.v": "module top ();\nendmodule\n"}, "top", cache_dir=tmp_path)
+    assert sum(path.is_dir() for path in tmp_path.iterdir()) == 2
+    assert "+" in toolchain.processor()
+
+
 def test_all_processors_compile_that_bivit_may_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[list[str]] = []
     monkeypatch.setattr(runner._OwnProcesses, "_execute_cmds", lambda self, commands, *_: ran.extend(commands))

@@ -75,9 +75,7 @@ def test_a_shipped_table_fills_the_array_and_its_times_hold(engine: str, network
 def test_an_engine_too_small_for_the_table_is_named() -> None:
     flow = FLOW_ENGINES["latency"]
     small = replace(flow, engine=replace(flow.engine, program_words=2048))
-    with pytest.raises(
-        BivitError, match=r"slots holds 2048 words, the network.s table has 26[0-9][0-9]; raise"
-    ):
+    with pytest.raises(BivitError, match=r"slots holds 2048 words, the network.s table has 26[0-9][0-9]; raise"):
         table_of(TINY, small, tries=0)
 
 
