@@ -36,6 +36,8 @@ class Timing(Result):
         From image to image.
     array_utilisation : float
         Useful products over those that the array could do in `interval_cycles`.
+    packing : float
+        The most that it can be, if the array never waits: what padding leaves of it.
     clock_mhz, latency_us : float
     images_per_s : float
         One after the other, without a pause.
@@ -44,6 +46,7 @@ class Timing(Result):
     cycles: int
     interval_cycles: int
     array_utilisation: float
+    packing: float
     clock_mhz: float
     latency_us: float
     images_per_s: float
@@ -116,6 +119,7 @@ def flow_timing(config: ModelConfig, formats: Formats, flow: FlowConfig, clock_m
         When the network does not fit the engine.
     """
     from ...sim.estimate.resources import images_per_s, latency_us
+    from ...sim.flow.streams import TileShape
     from ...sim.mapping.cycles import long_run_cycles, peak_macs, useful_macs
     from ...sim.mapping.layout import check_fits
     from ...sim.mapping.program import flow_cycles
@@ -134,6 +138,7 @@ def flow_timing(config: ModelConfig, formats: Formats, flow: FlowConfig, clock_m
         cycles=single,
         interval_cycles=round(interval),
         array_utilisation=useful_macs(shape) / (interval * peak_macs(flow)),
+        packing=TileShape(shape, flow.engine.rows, flow.engine.columns).packing,
         clock_mhz=clock_mhz,
         latency_us=latency_us(single, clock_mhz),
         images_per_s=images_per_s(round(interval), clock_mhz),

@@ -15,6 +15,7 @@ from bivit.sim.estimate.resources import estimate_resources
 from bivit.sim.estimate.units import FOOTPRINTS
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.presets import FLOW_ENGINES
+from bivit.sim.flow.streams import TileShape
 from bivit.sim.mapping.cycles import long_run_cycles, useful_macs
 from bivit.sim.mapping.program import flow_cycles
 from bivit.sim.mapping.shipped import table_of
@@ -43,6 +44,7 @@ def test_cycles_speed_and_resources_are_told(tmp_path: Path, monkeypatch: pytest
     assert result["interval_cycles"] == round(interval)
     assert result["images_per_s"] == pytest.approx(100e6 / round(interval))
     assert result["array_utilisation"] == pytest.approx(useful_macs(config) / (interval * 4 * 16 * 64))
+    assert result["array_utilisation"] <= result["packing"] == TileShape(config, 4, 16).packing
     report = estimate_resources(SIM, "zcu102")
     assert [row["resource"] for row in result["resources"]] == ["LUT", "FF", "DSP", "BRAM"]
     assert [row["used"] for row in result["resources"]] == [report.total_of(name) for name in asdict(report.available)]

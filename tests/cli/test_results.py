@@ -35,8 +35,8 @@ COSIM += f" kcycles_per_s generate_s build_s in_flight stalls{STALLS} simulator 
 COSIM += f" bus_violations waveform runs[{RUN}]"
 UNIT = "unit luts ffs dsps brams kind"
 RESULTS = {
-    "estimate digits --engine sim": f"{PRESET} engine target part cycles interval_cycles array_utilisation clock_mhz"
-    " latency_us images_per_s clock_kind clock_source fits resources[resource used available share kind]"
+    "estimate digits --engine sim": f"{PRESET} engine target part cycles interval_cycles array_utilisation packing"
+    " clock_mhz latency_us images_per_s clock_kind clock_source fits resources[resource used available share kind]"
     f" units[{UNIT}]",
     "generate --net net --engine engine.json": f"{FILE} engine verilog verilog_lines manifest engine_file load_stream"
     " image_cycles latency_cycles readme images data",
