@@ -49,7 +49,7 @@ def verilog_text(component: Component, name: str, contents: Contents | None = No
 
 
 def _without_empty_signals(text: str) -> str:
-    """Leave out what has no bits: no one reads it, and Verilog has no such signals; a range from -1 to 0 is two bits."""
+    """Leave out what has no bits: no one reads it, and in Verilog a range from -1 to 0 is two bits."""
     return _MODULE.sub(lambda module: _without_empty_ones(module[0]), text)
 
 
