@@ -32,16 +32,41 @@ _TOP = "attribute \\top 1\n"
 _ZEROES = re.compile(
     r"(    parameter \\WORDS )\d+(\n(?:    .*\n)*?    connect \\DATA )\d+('0\n    connect \\EN (\d+)')"
 )
+#: A module; a signal without bits in it, with the name behind which it is used; a cell.
+_MODULE = re.compile(r"^module .*?^end\n", re.M | re.S)
+_EMPTY = re.compile(r"^  wire width 0 (?:.* )?(\S+)\n", re.M)
+_CELL = re.compile(r"^  cell .*\n(?:    .*\n)*  end\n", re.M)
 _ZERO = re.compile(r"(  reg \[\d+:0\] (\S+) \[(\d+):0\];\n)  initial begin\n    \2\[0\] = \d+'h0+;\n  end\n")
 
 
 def verilog_text(component: Component, name: str, contents: Contents | None = None) -> str:
     """Return a component as Verilog as Yosys writes it; as `rtlil_text`."""
-    text = _ZEROES.sub(r"\g<1>1\2\4\3", rtlil_text(component, name, contents))
+    text = _ZEROES.sub(r"\g<1>1\2\4\3", _without_empty_signals(rtlil_text(component, name, contents)))
     with environment_of_children():
         text = str(verilog._convert_rtlil_text(text, strip_internal_attrs=True))
     # Yosys writes a statement for every word.
     return _ZERO.sub(lambda found: found[1] + zeroes(found[2], int(found[3]) + 1), text)
+
+
+def _without_empty_signals(text: str) -> str:
+    """Leave out what has no bits: no one reads it, and in Verilog a range from -1 to 0 is two bits."""
+    return _MODULE.sub(lambda module: _without_empty_ones(module[0]), text)
+
+
+def _without_empty_ones(module: str) -> str:
+    """Leave the signals without bits out of a module, what makes them, and such ports of what it instantiates."""
+    nothing = "|".join(map(re.escape, [*_EMPTY.findall(module), "{  }"]))
+    port = re.compile(rf"^    connect \S+ (?:{nothing})\n", re.M)
+    made = re.compile(rf"^    connect \\Y (?:{nothing})\n", re.M)
+    driven = re.compile(rf"^connect (?:{nothing}) .*\n", re.M)
+
+    def of_cell(found: re.Match[str]) -> str:
+        cell = found[0]
+        if cell.startswith("  cell $"):
+            return "" if made.search(cell) else cell
+        return port.sub("", cell)
+
+    return _CELL.sub(of_cell, driven.sub("", _EMPTY.sub("", module)))
 
 
 def rtlil_text(component: Component, name: str, contents: Contents | None = None) -> str:

@@ -1,6 +1,6 @@
 """Makes Verilog text smaller and plainer without changing what it says.
 
-Each module once, with a plain name; memories that begin as zeroes in a loop.
+Each module once, with a plain name; memories that begin as zeroes in a loop; cases that leave nothing open.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def compact(text: str) -> str:
     which a simulator compiles one by one. It names them by their path, with dots, which some tools do not take.
     """
     text = _MODULE.sub(_with_named_registers, _MODULE.sub(_without_serials, _CONTENTS.sub(_loop, text)))
-    return _plain_names(_merge_modules(text))
+    return _plain_names(_merge_modules(_with_defaults(text)))
 
 
 def _without_serials(match: re.Match[str]) -> str:
@@ -41,6 +41,21 @@ def _with_named_registers(match: re.Match[str]) -> str:
     taken = set(re.findall(r"\w+", match[0]))
     free = {number: name for number, name in names.items() if name.strip() not in taken}
     return _NUMBERED.sub(lambda found: free.get(found[0], found[0]), match[0])
+
+
+def _with_defaults(text: str) -> str:
+    """Say of each case that other values change nothing, where it says nothing of them."""
+    lines, open_cases = list[str](), list[bool]()  # of the cases that a line is in, whether they say it
+    for line in text.splitlines(True):
+        word = line.lstrip().partition(" ")[0].rstrip()
+        if word in ("case", "casez"):
+            open_cases.append(False)
+        elif word == "default:":
+            open_cases[-1] = True
+        elif word == "endcase" and not open_cases.pop():
+            lines.append(f"{line[: line.index(word)]}  default: ;\n")
+        lines.append(line)
+    return "".join(lines)
 
 
 def _loop(match: re.Match[str]) -> str:

@@ -34,7 +34,8 @@ def channel_mask(m: Module, word: Value, channels: Value, columns: int, name: st
     whole, tail = channels[bits:], channels[:bits]
     full, edge = Signal(name=f"{name}_full"), Signal(name=f"{name}_edge")
     held = Signal(bits, name=f"{name}_tail", reset_less=True)
-    m.d.sync += [full.eq(word < whole), edge.eq(word == whole), held.eq(tail)]
+    # Where one word holds all channels that there can be, none is full before it.
+    m.d.sync += [full.eq(word < whole if len(whole) else 0), edge.eq(word == whole), held.eq(tail)]
     return Cat(full | (edge & (held > column)) for column in range(columns))
 
 

@@ -16,6 +16,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 from engines import tiny_flow
 
+from bivit.hw import convert
 from bivit.hw.array.sum_array import SumArray
 from bivit.hw.convert import rtlil_text, verilog_text
 from bivit.hw.engine import Engine
@@ -42,6 +43,24 @@ class Counter(Component):
         inner = getattr(self, "inner", Signal(8))
         m.d.sync += inner.eq(inner + (self.step if isinstance(self.step, int) else sum(self.step)))
         m.d.comb += self.o.eq(inner)
+        return m
+
+
+class Degenerate(Component):
+    """Signals without bits: ports, a register, what is computed, an instance's; beside others."""
+
+    def __init__(self, depth: int):
+        self.depth = depth
+        super().__init__({"i": In(0), "o": Out(0), "wide": Out(8), "number": Out(range(1))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        register, other = Signal(0), Signal(8)
+        m.d.sync += [register.eq(self.i), other.eq(other + register + (self.number == 0))]
+        m.d.comb += [self.o.eq(~register), self.number.eq(register), self.wide.eq(other)]
+        if self.depth:
+            m.submodules.inner = inner = Degenerate(self.depth - 1)
+            m.d.comb += inner.i.eq(register)
         return m
 
 
@@ -163,6 +182,7 @@ def test_a_fault_in_a_class_reaches_the_text(monkeypatch: pytest.MonkeyPatch) ->
 #: What another process does before it writes.
 _BEFORE = """import sys
 from engines import tiny_flow
+from bivit.hw import convert
 from bivit.hw.array.sum_array import SumArray
 from bivit.hw.convert import rtlil_text
 rtlil_text(SumArray(tiny_flow().engine), "other")
@@ -265,3 +285,13 @@ def test_contents_are_as_amaranth_writes_them() -> None:
 def test_a_whole_engine_has_no_loop_without_a_register() -> None:
     """Amaranth looks for one in what it converts, which is a module at a time everywhere else."""
     assert rtlil.convert(Engine(tiny_flow()), name="top", emit_src=False).count("\nmodule ") > 100
+
+
+def test_signals_without_bits_are_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A range from -1 to 0 has two bits in Verilog."""
+    text = verilog_text(Degenerate(2), "top")
+    assert "[-1:0]" not in text
+    ports = re.findall(r"^module .*?\((.*)\);$", text, re.M)
+    assert [set(names.split(", ")) for names in ports] == 3 * [{"clk", "rst", "wide"}]
+    monkeypatch.setattr(convert, "_without_empty_signals", str)
+    assert "[-1:0]" in verilog_text(Degenerate(2), "top")

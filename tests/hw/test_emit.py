@@ -8,9 +8,11 @@ import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 from engines import tiny_flow, tiny_verilog
+from flow_random import random_engine
 
 from bivit import __version__
 from bivit.cosim.toolchain import find_simulator
@@ -27,7 +29,7 @@ from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.machine import FlowMachine
 
 #: What Amaranth's Verilog writer does by itself and the text does not waive: initial values of registers, a signal with
-#: the name of the instance that its module has, signals without bits.
+#: the name of the instance that its module has, signals that nothing drives since nothing reads them.
 WAIVED = ("PROCASSINIT", "VARHIDDEN", "UNDRIVEN")
 
 
@@ -107,6 +109,21 @@ def test_lints_clean(fabric, tmp_path):
     code, output = lint(tmp_path, "-Wall", *(f"-Wno-{rule}" for rule in WAIVED))
     assert code
     assert "irqs" in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [71002, 71003, 71011])
+def test_random_engines_lint_clean(seed, tmp_path):
+    """Single rows and lanes, one table word for all channels, queues of two: counters that count to one."""
+    text = engine_verilog(random_engine(Random(seed)))
+    assert "[-1:0]" not in text
+    (tmp_path / f"{ENGINE_TOP}.v").write_text(text)
+    assert lint(tmp_path) == (0, "")
+    assert lint(tmp_path, "-Wall", *(f"-Wno-{rule}" for rule in WAIVED)) == (0, "")
+
+
+def test_every_signal_has_bits():
+    assert "[-1:0]" not in tiny_verilog()
 
 
 @pytest.mark.slow

@@ -92,3 +92,17 @@ def test_zeroes_are_a_loop_and_other_contents_stay():
     assert f"  initial begin\n    for ({k} = 0; {k} < 2; {k} = {k} + 1) other[{k}] = 0;\n" in text
     assert "    other[1] = 8'h01;\n" in text
     assert "other[0] = 8'h00" not in text
+
+
+def test_a_case_says_what_other_values_do() -> None:
+    """Nothing; where it says something, inside of another one too, it stays."""
+    some = "    casez (a)\n      1'h0:\n        b = 1;\n"
+    rest = "      default:\n        b = 0;\n"
+    end, nothing = "    endcase\n", "      default: ;\n"
+    inner = "        casez (c)\n          1'h1:\n            d = 1;\n"
+    begin, last = "module m (a);\n", "endmodule\n"
+    assert compact(begin + some + end + last) == begin + some + nothing + end + last
+    assert compact(begin + some + rest + end + last) == begin + some + rest + end + last
+    assert compact(begin + some + inner + "        endcase\n" + rest + end + last) == (
+        begin + some + inner + "          default: ;\n        endcase\n" + rest + end + last
+    )
