@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..hw.probes import STALLS
-from ..sim.mapping.replay_state import Cause
+from ..sim.timing.replay_state import Cause
 from .session import Traces
 
 

@@ -11,7 +11,7 @@ from ..sim.flow.edge import EdgeUnit
 from ..sim.flow.edge_settings import EDGE_SETTINGS
 from ..sim.flow.machine import FlowMachine, all_settings
 from ..sim.flow.settings import setting_bits
-from ..sim.mapping.replay_state import Cause
+from ..sim.timing.replay_state import Cause
 from .edge.edge import Edge
 from .edge.logits_queue import LogitsQueue
 from .loader import Loader

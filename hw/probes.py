@@ -9,7 +9,7 @@ from ..sim.flow.head_norm import HeadNormUnit
 from ..sim.flow.residual_add import ResidualAddUnit
 from ..sim.flow.sign_norm import SignNormUnit
 from ..sim.flow.softmax import SoftmaxUnit
-from ..sim.mapping.replay_state import Cause
+from ..sim.timing.replay_state import Cause
 
 #: What is decided for a lane, as each turn of fc2 begins: whether it works on something in its next turn.
 TURN_PROBE = Probe(

@@ -18,7 +18,7 @@ FOLDERS = ("sim", "model", "hw", "cosim", "cli")
 #: package's own row is for its modules outside of rooms. No row may lead back to itself.
 NETWORK = {"sim", "sim.system", "sim.network"}
 ENGINE = NETWORK | {"sim.engine"}
-FLOW = ENGINE | {"sim.flow", "sim.mapping"}
+FLOW = ENGINE | {"sim.flow", "sim.timing", "sim.mapping"}
 SIM = FLOW | {"sim.reference", "sim.estimate", "sim.counts", "sim.qonnx"}
 MODEL = {"model", "model.data", "model.files", "model.importing", "model.integer", "model.train", "model.vit"}
 HW_ROOMS = {"hw.parts", "hw.flow", "hw.array", "hw.edge", "hw.slots", "hw.delays"}
@@ -29,8 +29,9 @@ ROOMS = {
     "sim.reference": NETWORK,
     "sim.engine": NETWORK,
     "sim.flow": ENGINE,
-    "sim.mapping": ENGINE | {"sim.flow"},
-    "sim.estimate": FLOW,
+    "sim.timing": ENGINE | {"sim.flow"},
+    "sim.mapping": ENGINE | {"sim.flow", "sim.timing"},
+    "sim.estimate": FLOW - {"sim.timing"},
     "sim.counts": NETWORK,
     "sim.qonnx": NETWORK,
     "model.vit": NETWORK,
@@ -45,7 +46,7 @@ ROOMS = {
     "hw.array": FLOW | {"hw.parts", "hw.flow"},
     "hw.edge": FLOW | {"hw.parts", "hw.flow"},
     "hw.slots": FLOW | {"hw.parts", "hw.flow", "hw.array"},
-    "hw": FLOW - {"sim.network"} | {"hw.parts", "hw.edge", "hw.slots"},
+    "hw": FLOW - {"sim.network", "sim.mapping"} | {"hw.parts", "hw.edge", "hw.slots"},
     "hw.folder": FLOW | {"sim.reference", "hw"},
     "hw.delays": {"sim"},
     "hw.synthesis": FLOW | {"sim.estimate", "hw", *HW_ROOMS},
@@ -195,6 +196,7 @@ def test_every_arrow_of_the_table_is_used() -> None:
         "sim.reference",
         "sim.engine",
         "sim.flow",
+        "sim.timing",
         "sim.mapping",
         "sim.estimate",
         "hw",

@@ -22,7 +22,7 @@ class Edge(Component):
     Image i of a run has bank ``i mod banks`` of x. It is embedded when its pixels come and its bank is free; when it is
     `finished` it is normalised, and the classifier takes the multipliers between two passes of the embedding.
 
-    Timing: `sim.mapping.edge_times`, for pixels that always come and a queue of logits that always has room.
+    Timing: `sim.timing.edge_times`, for pixels that always come and a queue of logits that always has room.
     Numerics: docs/semantics.md 1 and 11, to the bit.
 
     Parameters

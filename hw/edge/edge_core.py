@@ -52,7 +52,7 @@ class EdgeCore(Component):
     A pass follows a pass of the same image at once. Everything else begins when all is quiet, so that no two kinds of
     sums are on their way.
 
-    Timing: `sim.mapping.edge_times`.
+    Timing: `sim.timing.edge_times`.
     Numerics: docs/semantics.md 1 and 11, to the bit.
 
     Parameters

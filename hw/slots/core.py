@@ -16,7 +16,7 @@ from ...sim.flow.residual_add import ResidualAddUnit
 from ...sim.flow.settings import setting_bits
 from ...sim.flow.sign_norm import SignNormUnit
 from ...sim.flow.softmax import SoftmaxUnit
-from ...sim.mapping.replay_state import Cause
+from ...sim.timing.replay_state import Cause
 from ..array.array_path import SUMS, ArrayPath
 from ..flow.head_norm import HeadNorm
 from ..flow.residual_add import ResidualAdd
@@ -33,7 +33,7 @@ from .x_banks import XBanks
 class Core(Component):
     """Images whose patches are embedded go through all blocks, several at a time; each is finished in its bank of x.
 
-    Timing: `sim.mapping.array.replay`, exactly; the first slot comes when the memories of bits are cleared.
+    Timing: `sim.timing.array.replay`, exactly; the first slot comes when the memories of bits are cleared.
 
     Numerics: docs/semantics.md 2 to 9, to the bit.
 

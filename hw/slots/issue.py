@@ -21,7 +21,7 @@ class Issue(Component):
     """Registers the operation of a slot that passes, and counts its steps.
 
     Timing: the operation is at the port in the next cycle. `free` is high from `steps` cycles after the slot on, when
-    `ended` tells what it has read; ways out are free again as `sim.mapping.array.earliest` says.
+    `ended` tells what it has read; ways out are free again as `sim.timing.needs.earliest` says.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.config import FlowConfig
 from ...sim.flow.operation import Operands
-from ...sim.mapping.plan import TABLE_SETS
+from ...sim.timing.plan import TABLE_SETS
 from ..flow.jobs import Credits
 from ..parts.component import Component
 from ..parts.connect import connect

@@ -14,7 +14,7 @@ from ...sim.flow.operation import Done, Operands
 from ...sim.flow.residual_add import ResidualAddUnit
 from ...sim.flow.settings import setting_bits
 from ...sim.flow.streams import Stream
-from ...sim.mapping.replay_state import Cause
+from ...sim.timing.replay_state import Cause
 from ..parts.component import Component
 from ..parts.connect import connect
 from ..parts.stream import LOAD_BUS
@@ -37,7 +37,7 @@ Missing = dict[Cause, Signal]
 class Slots(Component):
     """The table's slots in order, each given to the array, or passed where its lane has nothing to do.
 
-    Timing: `sim.mapping.array`, exactly: what a pulse gives in a cycle can be used by a slot in the next one, and an
+    Timing: `sim.timing.array`, exactly: what a pulse gives in a cycle can be used by a slot in the next one, and an
     operation is at the port in the cycle after its slot. The first slot is at hand `TABLE_FILL_CYCLES` after
     `hold` has fallen.
 

@@ -8,7 +8,7 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-from ...sim.mapping.array import TURN_CYCLES
+from ...sim.timing.array import TURN_CYCLES
 from ..parts.component import Component
 from ..parts.connect import connect
 
@@ -19,7 +19,7 @@ EARLY = ("lagging", "ready", "first", "end", "fresh")
 class StreamWalk(Component):
     """Counts operations, tiles and turns, a slot a cycle.
 
-    Timing: after the last slot of a turn the stream is `ready` again `sim.mapping.array.TURN_CYCLES` later; `settled`
+    Timing: after the last slot of a turn the stream is `ready` again `sim.timing.array.TURN_CYCLES` later; `settled`
     is high in the cycle before, in which what its turn works on is in a register. What is coming is in a register
     in the next cycle.
 

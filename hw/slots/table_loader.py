@@ -10,7 +10,7 @@ from ...sim.flow.config import FlowConfig
 from ...sim.flow.memories import core_memories
 from ...sim.flow.settings import setting_bits
 from ...sim.flow.softmax import SoftmaxUnit
-from ...sim.mapping.plan import TABLE_SETS
+from ...sim.timing.plan import TABLE_SETS
 from ..flow.exp_tables import table_addr
 from ..flow.jobs import Credits, JobQueue
 from ..parts.component import Component

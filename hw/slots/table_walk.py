@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from ...sim.engine.words import LoadMemory
 from ...sim.flow.memories import SLOT_BITS
 from ...sim.flow.streams import Stream
-from ...sim.mapping.plan import TABLE_FILL_CYCLES
+from ...sim.timing.plan import TABLE_FILL_CYCLES
 from ..parts.component import Component
 from ..parts.connect import connect, connect_address
 from ..parts.memory import LoadableMemory
@@ -18,7 +18,7 @@ from ..parts.stream import LOAD_BUS
 class TableWalk(Component):
     """Reads two slots a word, a word ahead of the one at hand.
 
-    Timing: `hand` is there `sim.mapping.plan.TABLE_FILL_CYCLES` after `hold` falls; a slot may be taken in every cycle.
+    Timing: `hand` is there `sim.timing.plan.TABLE_FILL_CYCLES` after `hold` falls; a slot may be taken in every cycle.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from ...sim.flow.memories import head_eps
 from ...sim.flow.residual_add import ResidualAddUnit
 from ...sim.flow.settings import setting_bits
 from ...sim.flow.streams import Stream
-from ...sim.mapping.needs import NEXT_TURN_CYCLES
+from ...sim.timing.needs import NEXT_TURN_CYCLES
 from ..flow.jobs import Credits, following
 from ..parts.arithmetic import delay_flag
 from ..parts.component import Component
@@ -27,7 +27,7 @@ class Turns(Component):
 
     Timing: a record is read a cycle after its turn. A decision is made in the cycle before fc2 is ready, where the
     image has a next block, else in the first cycle with `asked` in which it can be; see
-    `sim.mapping.needs.NEXT_TURN_CYCLES`.
+    `sim.timing.needs.NEXT_TURN_CYCLES`.
 
     Parameters
     ----------

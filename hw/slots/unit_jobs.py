@@ -19,7 +19,7 @@ from ..parts.stream import LOAD_BUS
 class UnitJobs(Component):
     """Two registers and the memory of Eps between the slots and the units' queues.
 
-    Timing: a job is put `sim.mapping.plan.JOB_CYCLES` after its slot; one a cycle, of one of the units.
+    Timing: a job is put `sim.timing.plan.JOB_CYCLES` after its slot; one a cycle, of one of the units.
 
     Numerics: none.
 

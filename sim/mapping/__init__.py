@@ -1,1 +1,1 @@
-"""A network on a dataflow engine: the words of all memories, its slot table and cycles, and what must come out."""
+"""A network on a dataflow engine: its slot table, the words of all memories, and what must come out."""

@@ -27,7 +27,7 @@ class CycleEstimate:
     useful_macs, peak_macs : int
         Binary products that the network needs, in all images; products that the array can do in one cycle.
     stalls : mapping of str to int
-        Cycles without a step by `replay_state.Cause`, up to the last operation.
+        Cycles without a step by `sim.timing.replay_state.Cause`, up to the last operation.
     """
 
     images: int

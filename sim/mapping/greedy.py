@@ -16,11 +16,11 @@ from ..errors import check
 from ..flow.streams import Stream
 from ..flow.table import SlotTable
 from ..system.jit import kernel
-from .array import decide_block, slot
-from .codes import FC2, QKV, SCORES
-from .needs import earliest
-from .replay import settle
-from .replay_state import ARRAY_END, IMAGE, NOW, OPERATIONS, UNKNOWN, Plan, State, new_state
+from ..timing.array import decide_block, slot
+from ..timing.codes import FC2, QKV, SCORES
+from ..timing.needs import earliest
+from ..timing.replay import settle
+from ..timing.replay_state import ARRAY_END, IMAGE, NOW, OPERATIONS, UNKNOWN, Plan, State, new_state
 
 #: A block in the middle of an image, from which the table is taken.
 _BLOCK = 4

@@ -18,11 +18,11 @@ from ..flow.table import SlotTable
 from ..network.config import ViTConfig, vit_only
 from ..network.file import network_hash
 from ..network.network import IntNetwork
-from .array import replay
+from ..timing.array import replay
+from ..timing.plan import plan_of
+from ..timing.replay_state import ANSWERED, EMBEDDED, FINISHED, OPERATIONS, STEPS, Cause, new_state
 from .edge_words import edge_words, network_settings
 from .layout import FlowLayout, check_fits
-from .plan import plan_of
-from .replay_state import ANSWERED, EMBEDDED, FINISHED, OPERATIONS, STEPS, Cause, new_state
 from .shipped import table_of
 from .words import Words, flow_words
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from ..flow.streams import Stream, TileShape
 from ..flow.table import GRAIN, Places, SlotTable, slot_table
-from .needs import leaves
-from .replay_state import OPERATIONS, STEPS, Durations, Of, Plan
+from ..timing.needs import leaves
+from ..timing.replay_state import OPERATIONS, STEPS, Durations, Of, Plan
 
 #: Rates a table: cycles an image, or None where it locks up.
 Rating = Callable[[SlotTable], float | None]

@@ -19,12 +19,12 @@ from ..flow.table import SlotTable
 from ..network.config import ViTConfig
 from ..network.presets import vit_preset
 from ..system.files import read_json
-from .array import replay
+from ..timing.array import replay
+from ..timing.plan import Edge, plan_of
+from ..timing.replay_state import FINISHED, Plan, new_state
+from ..timing.trace import trace
 from .greedy import block_table
-from .plan import Edge, plan_of
-from .replay_state import FINISHED, Plan, new_state
 from .search import search
-from .trace import trace
 from .verify import verify
 
 #: The file of tables: a list of `entry`.

@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 from ..errors import check
 from ..flow.streams import Part, Stream
-from .edge_times import EdgePlan
-from .plan import plan_of
-from .program import FlowProgram
-from .replay_state import (
+from ..timing.edge_times import EdgePlan
+from ..timing.plan import plan_of
+from ..timing.replay_state import (
     ANSWERED,
     BLOCK,
     IMAGE,
@@ -26,7 +25,8 @@ from .replay_state import (
     Unit,
     new_state,
 )
-from .trace import Taken, trace
+from ..timing.trace import Taken, trace
+from .program import FlowProgram
 
 #: Jobs and turns that are kept: more than a run of a few images has.
 _DEPTH = 1 << 16

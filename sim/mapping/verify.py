@@ -22,9 +22,9 @@ from ..flow.sign_norm import SignNormUnit
 from ..flow.softmax import SoftmaxUnit
 from ..flow.streams import Part, Stream, TileShape
 from ..network.config import ViTConfig
-from .plan import TABLE_WRITE_CYCLES, Latencies, ring_slots
-from .replay_state import Ring
-from .trace import Taken, Tile
+from ..timing.plan import TABLE_WRITE_CYCLES, Latencies, ring_slots
+from ..timing.replay_state import Ring
+from ..timing.trace import Taken, Tile
 
 #: Problems that a message names.
 _SHOWN = 4

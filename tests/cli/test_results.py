@@ -19,9 +19,9 @@ from bivit.cosim.session import CosimResult
 from bivit.cosim.summary import summarise
 from bivit.sim.mapping.cycles import estimate_cycles
 from bivit.sim.mapping.program import compile_network
-from bivit.sim.mapping.replay_state import Cause
 from bivit.sim.network.file import save_network
 from bivit.sim.network.random import random_network
+from bivit.sim.timing.replay_state import Cause
 
 NETWORK = random_network(TINY, seed=5)
 #: What every command on a preset, and on a file, says of its network.

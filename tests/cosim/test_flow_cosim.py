@@ -13,9 +13,9 @@ from bivit.cosim.run import Case
 from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.engine.memories import TABLE_BITS
 from bivit.sim.flow.streams import Stream, TileShape
-from bivit.sim.mapping.plan import first_slot
 from bivit.sim.network.config import ViTConfig
 from bivit.sim.network.random import random_network
+from bivit.sim.timing.plan import first_slot
 
 
 def case_of(config: ViTConfig, images: int) -> Case:

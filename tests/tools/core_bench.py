@@ -17,21 +17,21 @@ from bivit.sim.flow.residual_add import ResidualAddUnit
 from bivit.sim.flow.settings import settings_of
 from bivit.sim.flow.streams import Stream
 from bivit.sim.flow.table import SlotTable
-from bivit.sim.mapping.edge_times import no_edge
 from bivit.sim.mapping.expected import Expected
 from bivit.sim.mapping.layout import FlowLayout
-from bivit.sim.mapping.plan import Edge, plan_of
-from bivit.sim.mapping.replay_state import (
+from bivit.sim.mapping.words import flow_words
+from bivit.sim.network.network import IntNetwork
+from bivit.sim.reference.run import run_reference
+from bivit.sim.timing.edge_times import no_edge
+from bivit.sim.timing.plan import Edge, plan_of
+from bivit.sim.timing.replay_state import (
     EMBEDDED,
     FINISHED,
     STEPS,
     Cause,
     new_state,
 )
-from bivit.sim.mapping.trace import trace
-from bivit.sim.mapping.words import flow_words
-from bivit.sim.network.network import IntNetwork
-from bivit.sim.reference.run import run_reference
+from bivit.sim.timing.trace import trace
 from helpers import CLK_PERIOD
 
 

@@ -13,13 +13,13 @@ from bivit.sim.engine.presets import engine_for
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.edge import EdgeUnit
 from bivit.sim.flow.edge_settings import EDGE_SETTINGS
-from bivit.sim.mapping.edge_times import UNKNOWN, edge_plan, edge_state, edge_until
 from bivit.sim.mapping.edge_words import edge_words, network_settings
 from bivit.sim.network.config import ViTConfig
 from bivit.sim.network.network import IntNetwork
 from bivit.sim.network.random import random_network
 from bivit.sim.reference.numbers import classify, normalise, pool
 from bivit.sim.reference.patches import image_patches, patch_embed
+from bivit.sim.timing.edge_times import UNKNOWN, edge_plan, edge_state, edge_until
 from helpers import CLK_PERIOD, join, load_memory, signed
 
 #: A DeiT of a few patches.

@@ -18,13 +18,13 @@ from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.streams import Stream, TileShape
 from bivit.sim.flow.table import GRAIN, Places, SlotTable, slot_table
 from bivit.sim.mapping.greedy import block_table
-from bivit.sim.mapping.plan import Edge, plan_of
 from bivit.sim.mapping.program import FlowCycles, FlowProgram
 from bivit.sim.network.config import ViTConfig
 from bivit.sim.network.formats import Formats
 from bivit.sim.network.network import IntNetwork
 from bivit.sim.network.random import random_network
 from bivit.sim.reference.run import run_reference
+from bivit.sim.timing.plan import Edge, plan_of
 
 #: Rings by the fewest slots that they may have.
 _RINGS = {"residual": 2, "head": 2, "score": 2, "attention": 2, "norm": 2, "context": 1, "hidden": 1, "staging": 2}

@@ -7,10 +7,10 @@ from typing import Any
 from bivit.sim.engine.presets import engine_for
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.table import SlotTable
-from bivit.sim.mapping.array import replay
-from bivit.sim.mapping.plan import Edge, Latencies, plan_of
-from bivit.sim.mapping.replay_state import State, new_state
 from bivit.sim.network.config import ViTConfig
+from bivit.sim.timing.array import replay
+from bivit.sim.timing.plan import Edge, Latencies, plan_of
+from bivit.sim.timing.replay_state import State, new_state
 
 #: An edge that is never in the way.
 QUICK = Edge(embed=1, tail=1, classify=1, banks=8)

@@ -11,9 +11,9 @@ from flow_edge import flow_of, tiny
 from bivit.hw.edge.patch_ring import PatchRing
 from bivit.sim.flow.edge import EdgeUnit
 from bivit.sim.flow.edge_settings import edge_settings
-from bivit.sim.mapping.edge_times import edge_plan, edge_state, pixels_come
 from bivit.sim.network.config import ViTConfig
 from bivit.sim.reference.patches import image_patches
+from bivit.sim.timing.edge_times import edge_plan, edge_state, pixels_come
 from helpers import CLK_PERIOD
 
 IMAGES = 5

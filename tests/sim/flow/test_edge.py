@@ -13,11 +13,11 @@ from bivit.sim.errors import BivitError
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.edge import EdgeUnit
 from bivit.sim.flow.edge_settings import EDGE_SETTINGS, edge_settings
-from bivit.sim.mapping.edge_times import FIRST_PIECE, UNKNOWN, EdgePlan, edge_plan, edge_state, edge_until
 from bivit.sim.mapping.edge_words import edge_words
 from bivit.sim.network.config import ViTConfig
 from bivit.sim.network.presets import vit_preset
 from bivit.sim.network.random import random_network
+from bivit.sim.timing.edge_times import FIRST_PIECE, UNKNOWN, EdgePlan, edge_plan, edge_state, edge_until
 
 
 def tiny_deit(patches: int) -> FlowConfig:

@@ -11,9 +11,9 @@ from bivit.sim.errors import BivitError
 from bivit.sim.flow.streams import Stream, TileShape
 from bivit.sim.flow.table import SlotTable
 from bivit.sim.mapping.greedy import block_table
-from bivit.sim.mapping.plan import Edge, plan_of
-from bivit.sim.mapping.replay_state import FINISHED, NOW, STALLS
 from bivit.sim.network.presets import vit_preset
+from bivit.sim.timing.plan import Edge, plan_of
+from bivit.sim.timing.replay_state import FINISHED, NOW, STALLS
 
 DEEP = replace(vit_preset("digits"), depth=7)
 WIDTHS = {"drain_rows": 2, "norm_lanes": 16, "head_norm_lanes": 16, "softmax_lanes": 16}

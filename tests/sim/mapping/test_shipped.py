@@ -13,15 +13,15 @@ from bivit.sim.flow.presets import FLOW_ENGINES
 from bivit.sim.flow.streams import Stream, TileShape
 from bivit.sim.flow.table import SlotTable, slot_table
 from bivit.sim.mapping import shipped as module
-from bivit.sim.mapping.needs import leaves
-from bivit.sim.mapping.plan import Edge, plan_of
-from bivit.sim.mapping.replay_state import Plan
 from bivit.sim.mapping.search import first_lines, spaced
 from bivit.sim.mapping.shipped import entry, key_of, read_table, steady_cycles, table_of
-from bivit.sim.mapping.trace import trace
 from bivit.sim.mapping.verify import verify
 from bivit.sim.network.config import ViTConfig
 from bivit.sim.network.presets import vit_preset
+from bivit.sim.timing.needs import leaves
+from bivit.sim.timing.plan import Edge, plan_of
+from bivit.sim.timing.replay_state import Plan
+from bivit.sim.timing.trace import trace
 
 DIGITS, TINY = vit_preset("digits"), vit_preset("deit_tiny")
 EMPTY = SlotTable(tuple(Stream), dict.fromkeys(Stream, 0))

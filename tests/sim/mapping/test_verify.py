@@ -17,13 +17,13 @@ from bivit.sim.flow.streams import Part, Stream, TileShape
 from bivit.sim.flow.table import SlotTable, slot_table
 from bivit.sim.mapping import verify as module
 from bivit.sim.mapping.greedy import block_table
-from bivit.sim.mapping.plan import Edge, Latencies, plan_of, ring_slots
-from bivit.sim.mapping.replay_state import Plan, Ring
 from bivit.sim.mapping.search import first_lines
-from bivit.sim.mapping.trace import Taken, trace
 from bivit.sim.mapping.verify import problems, verify
 from bivit.sim.network.config import ViTConfig
 from bivit.sim.network.presets import vit_preset
+from bivit.sim.timing.plan import Edge, Latencies, plan_of, ring_slots
+from bivit.sim.timing.replay_state import Plan, Ring
+from bivit.sim.timing.trace import Taken, trace
 
 DIGITS = vit_preset("digits")
 WIDTHS = {"drain_rows": 2, "norm_lanes": 16, "head_norm_lanes": 16, "softmax_lanes": 16}

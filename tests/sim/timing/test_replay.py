@@ -10,10 +10,10 @@ from flow_runs import QUICK, flow_for, replayed
 
 from bivit.sim.flow.streams import Stream, TileShape
 from bivit.sim.flow.table import GRAIN, Places, SlotTable, slot_table
-from bivit.sim.mapping.plan import Edge, Latencies, plan_of
-from bivit.sim.mapping.replay_state import ANSWERED, FINISHED, NOW, STALLS, Cause
 from bivit.sim.mapping.search import first_lines, search
 from bivit.sim.network.presets import vit_preset
+from bivit.sim.timing.plan import Edge, Latencies, plan_of
+from bivit.sim.timing.replay_state import ANSWERED, FINISHED, NOW, STALLS, Cause
 
 DIGITS = vit_preset("digits")
 SHAPE = TileShape(DIGITS, 4, 16)
