@@ -93,6 +93,8 @@ def generate(
         f"the clock must be {low:g} to {high:g} MHz, got {clock_mhz}",
     )
     program = compile_network(network, engine) if network else None
+    if program:
+        program.verify()
     words = program.words if program else None
     machine = FlowMachine(engine)
     vectors = golden(network, program, images, data) if network and program and images is not None else None

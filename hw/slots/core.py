@@ -33,7 +33,7 @@ from .x_banks import XBanks
 class Core(Component):
     """Images whose patches are embedded go through all blocks, several at a time; each is finished in its bank of x.
 
-    Timing: `sim.timing.array.replay`, exactly; the first slot comes when the memories of bits are cleared.
+    Timing: `sim.timing.walk.replay`, exactly; the first slot comes when the memories of bits are cleared.
 
     Numerics: docs/semantics.md 2 to 9, to the bit.
 

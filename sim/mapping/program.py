@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from ..engine.fields import pack_field
 from ..errors import check
 from ..flow.config import FlowConfig
+from ..flow.edge import EdgeUnit
 from ..flow.edge_settings import EDGE_SETTINGS
 from ..flow.machine import all_settings
 from ..flow.settings import setting_bits, settings_of
@@ -18,13 +19,17 @@ from ..flow.table import SlotTable
 from ..network.config import ViTConfig, vit_only
 from ..network.file import network_hash
 from ..network.network import IntNetwork
-from ..timing.array import replay
 from ..timing.plan import plan_of
 from ..timing.replay_state import ANSWERED, EMBEDDED, FINISHED, OPERATIONS, STEPS, Cause, new_state
+from ..timing.walk import UNTRACED, replay
 from .edge_words import edge_words, network_settings
 from .layout import FlowLayout, check_fits
 from .shipped import table_of
+from .verify import verify_run
 from .words import Words, flow_words
+
+#: Blocks of a run that is checked: one follows another.
+_VERIFIED_BLOCKS = 2
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,20 @@ class FlowProgram:
         """Where everything lies, and its tiles and operations."""
         return FlowLayout(vit_only(self.network.config), self.network.formats, self.flow)
 
+    def verify(self) -> None:
+        """Check when everything happens, without the model that says so (`verify_run`).
+
+        In a run of two blocks, of so many images that each bank of x is used again.
+
+        Raises
+        ------
+        BivitError
+            With the first of the things that are wrong, and when.
+        """
+        config = vit_only(self.network.config)
+        shallow = replace(config, depth=min(config.depth, _VERIFIED_BLOCKS))
+        verify_run(shallow, self.flow, self.table, EdgeUnit(self.flow).banks + 1)
+
     def cycles(self, images: int) -> FlowCycles:
         """Return when the images of a run are answered; as `flow_cycles`.
 
@@ -144,7 +163,7 @@ def flow_cycles(config: ViTConfig, flow: FlowConfig, table: SlotTable, images: i
     """
     plan = plan_of(config, flow, table, images)
     state = new_state(plan)
-    slots = int(replay(state, plan))
+    slots = int(replay(state, plan, UNTRACED))
     check(slots >= 0, f"the slot table locks up after {-1 - slots} slots; give the rings more slots, or search again")
     steps = plan.depth * plan.tiles * int((plan.streams[OPERATIONS] * plan.streams[STEPS]).sum())
     return FlowCycles(

@@ -19,10 +19,10 @@ from ..flow.table import SlotTable
 from ..network.config import ViTConfig
 from ..network.presets import vit_preset
 from ..system.files import read_json
-from ..timing.array import replay
 from ..timing.plan import Edge, plan_of
 from ..timing.replay_state import FINISHED, Plan, new_state
 from ..timing.trace import trace
+from ..timing.walk import UNTRACED, replay
 from .greedy import block_table
 from .search import search
 from .verify import verify
@@ -159,7 +159,7 @@ def steady_cycles(
     lanes = flow.images
     plan = plan_of(config, flow, table, each * lanes, edge=edge)
     state = new_state(plan)
-    if replay(state, plan) < 0:
+    if replay(state, plan, UNTRACED) < 0:
         return None
     finished, first, last = state.images[FINISHED], each // 4 * lanes, (each - 1) * lanes
     return float(finished[last] - finished[first]) / (last - first)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..errors import check
 from ..flow.streams import Part, Stream
-from ..timing.edge_times import EdgePlan
+from ..timing.edge_times import EdgePlan, edge_work
 from ..timing.plan import plan_of
 from ..timing.replay_state import (
     ANSWERED,
@@ -128,14 +128,12 @@ def _what(unit: Unit, kind: int, group: int) -> str:
 
 def _edge(plan: EdgePlan, state: State) -> Iterator[Span]:
     """Passes of the embedding, the classifier, the last norm of each image."""
-    images = len(state.edge.normed)
-    for number, read in enumerate(state.edge.released.tolist()):
-        start, image = read - plan.pass_read, number // plan.passes
-        what = f"pass {number % plan.passes} of {plan.passes}"
-        yield Span("embedding", start, start + plan.pass_cycles, image, -1, -1, what)
-    for image in range(images):
-        start = int(state.images[ANSWERED, image]) - plan.class_done
+    work = edge_work(plan, state.edge, state.images[ANSWERED])
+    for image, passes in enumerate(work.passes):
+        for number, start in enumerate(passes):
+            what = f"pass {number} of {plan.passes}"
+            yield Span("embedding", start, start + plan.pass_cycles, image, -1, -1, what)
+    for image, start in enumerate(work.classes):
         yield Span("classifier", start, start + plan.class_cycles, image, -1, -1, "all classes")
-    for image in range(images):
-        end = int(state.edge.normed[image])
-        yield Span("last norm", end - plan.norm, end, image, -1, -1, "pool and norm")
+    for image, start in enumerate(work.norms):
+        yield Span("last norm", start, start + plan.norm, image, -1, -1, "pool and norm")

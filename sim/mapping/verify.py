@@ -21,10 +21,13 @@ from ..flow.residual_add import ResidualAddUnit
 from ..flow.sign_norm import SignNormUnit
 from ..flow.softmax import SoftmaxUnit
 from ..flow.streams import Part, Stream, TileShape
+from ..flow.table import SlotTable
 from ..network.config import ViTConfig
-from ..timing.plan import TABLE_WRITE_CYCLES, Latencies, ring_slots
-from ..timing.replay_state import Ring
-from ..timing.trace import Taken, Tile
+from ..timing.edge_times import EdgeWork, edge_work
+from ..timing.plan import TABLE_WRITE_CYCLES, Latencies, plan_of, ring_slots
+from ..timing.replay_state import ANSWERED, Ring, new_state
+from ..timing.trace import Taken, Tile, trace
+from .verify_edge import Add, edge_problems
 
 #: Problems that a message names.
 _SHOWN = 4
@@ -32,8 +35,35 @@ _SHOWN = 4
 _NEVER = 1 << 60
 
 
+def verify_run(config: ViTConfig, flow: FlowConfig, table: SlotTable, images: int) -> dict[Ring, int]:
+    """Check a table in a run, from the first pixel to the last logit; return how many slots of each ring are taken.
+
+    Parameters
+    ----------
+    config : ViTConfig
+    flow : FlowConfig
+    table : SlotTable
+    images : int
+        Of the run; as many as there are banks of x, and one more, so that everything is used again.
+
+    Raises
+    ------
+    BivitError
+        When the table locks up, or with the first of the things that are wrong, and when.
+    """
+    plan = plan_of(config, flow, table, images)
+    state = new_state(plan)
+    slots = trace(plan, state)
+    return verify(config, flow, slots, edge=edge_work(plan.edge, state.edge, state.images[ANSWERED]))
+
+
 def verify(
-    config: ViTConfig, flow: FlowConfig, slots: Sequence[Taken], latencies: Latencies | None = None
+    config: ViTConfig,
+    flow: FlowConfig,
+    slots: Sequence[Taken],
+    latencies: Latencies | None = None,
+    *,
+    edge: EdgeWork | None = None,
 ) -> dict[Ring, int]:
     """Check slots and their cycles; return how many slots of each ring are taken at most.
 
@@ -45,33 +75,41 @@ def verify(
         Of a run, in order.
     latencies : Latencies, optional
         The engine's own when left out.
+    edge : EdgeWork, optional
+        What the edge began; left out, neither the edge nor x is checked.
 
     Raises
     ------
     BivitError
         With the first of the things that are wrong, and when.
     """
-    most, wrong = problems(config, flow, slots, latencies)
+    most, wrong = problems(config, flow, slots, latencies, edge=edge)
     first = "; ".join(f"cycle {cycle}: {what}" for cycle, what in wrong[:_SHOWN])
     check(not wrong, f"the table's times are wrong in {len(wrong)} places: {first}")
     return most
 
 
 def problems(
-    config: ViTConfig, flow: FlowConfig, slots: Sequence[Taken], latencies: Latencies | None = None
+    config: ViTConfig,
+    flow: FlowConfig,
+    slots: Sequence[Taken],
+    latencies: Latencies | None = None,
+    *,
+    edge: EdgeWork | None = None,
 ) -> tuple[dict[Ring, int], list[tuple[int, str]]]:
     """Return how many slots of each ring are taken at most; and all that is wrong, with its cycle.
 
     Parameters
     ----------
-    config, flow, slots, latencies
+    config, flow, slots, latencies, edge
         As of `verify`.
     """
     times = _Times(config, flow, slots, latencies or Latencies.of(flow))
     times.check_array()
     times.check_operands()
     most = times.check_rings()
-    return most, sorted(times.wrong)
+    found = edge_problems(config, flow, edge, times.adds) if edge else []
+    return most, sorted(times.wrong + found)
 
 
 @dataclass
@@ -93,6 +131,7 @@ class _Times:
         self.wrong: list[tuple[int, str]] = []
         self.work = [one for one in slots if one.of is not None]
         self.at = {(one.stream, one.of, one.number): one.cycle for one in self.work}
+        self.adds: list[Add] = []
         self.rings: dict[Ring, _Ring] = defaultdict(lambda: _Ring([], []))
         #: When bits of a tile, or of a head of it, are written: by what reads them.
         self.ready: dict[tuple[Stream, Tile | None, int], int] = {}
@@ -182,6 +221,7 @@ class _Times:
             if one.of is not None:
                 times = unit.times(self._rows(one.of), self._arrived(one), free)
                 free = times.free
+                self.adds.append(Add(times.start, times.written, one.of, one.number))
                 self.rings[Ring.RESIDUAL].taken.append(one.cycle)
                 self.rings[Ring.RESIDUAL].freed.append(times.read)
             if not last or following is None:
@@ -189,9 +229,10 @@ class _Times:
             rows = self._rows(following)
             if following.block == 0 and one.stream is Stream.FC2:
                 # x of a new image is read, behind what was added to the one before.
-                for _ in range(self.operations[Stream.FC2]):
+                for group in range(self.operations[Stream.FC2]):
                     times = unit.times(rows, LONG_AGO if one.of is not None else one.cycle + 1, free)
                     free = times.free
+                    self.adds.append(Add(times.start, None, following, group))
             roots = unit.roots(rows, times.summed, root_free)
             root_free = roots.free
             sign_free = self._sign_norm(sign, following, one.stream, roots.rooted, sign_free)

@@ -21,7 +21,7 @@ from .sources import PACKAGE, sources_hash
 _config: Any = numba.config
 
 #: All that a kernel may call or take a constant from, relative to the package: a folder with its modules, and a file.
-KERNEL_SOURCES = ("sim/reference", "sim/flow", "sim/mapping", "sim/bits.py")
+KERNEL_SOURCES = ("sim/reference", "sim/flow", "sim/timing", "sim/mapping/greedy.py", "sim/bits.py")
 
 
 def kernels_hash(package: Path = PACKAGE) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..system.jit import kernel
 from .codes import (
     C_GHOST,
@@ -47,18 +45,15 @@ from .codes import (
     WRITTEN,
 )
 from .needs import _norm_follows, _works, earliest, leaves
-from .replay import FOREVER, HEADS, VISIBLE, _give, _push, _written, edge, settle
+from .replay import HEADS, VISIBLE, _give, _push, _written, edge, settle, wait_for
 from .replay_state import (
-    ANSWERED,
     ARRAY_END,
     BITS_END,
     BLOCK,
     COUNTED,
     DECIDED,
     EMBEDDED,
-    FINISHED,
     IMAGE,
-    LAG,
     NOW,
     OPERATIONS,
     STALLS,
@@ -145,9 +140,8 @@ def _next_image(state: State, plan: Plan, turn: int) -> None:
         idle = image == UNKNOWN
         for other in range(1, plan.lanes):
             idle = idle and state.turns[(turn + other) % depth, IMAGE] == UNKNOWN
-        if idle and state.images[EMBEDDED, new] == UNKNOWN:
-            edge(state, plan, FOREVER)
         if idle:
+            wait_for(state, plan, new)
             _wait(state, C_IDLE, state.images[EMBEDDED, new] + VISIBLE)
             now = state.clock[NOW]
         if state.images[EMBEDDED, new] != UNKNOWN and state.images[EMBEDDED, new] + VISIBLE <= now:
@@ -283,6 +277,7 @@ def slot(state: State, plan: Plan, stream: int, tile: int, number: int) -> bool:
     """
     turn = tile // plan.tiles
     if stream == FC2 and number == 0 and tile % plan.tiles == 0:
+        settle(state, plan)  # what is finished has its classes before others are embedded
         decide_block(state, plan, turn)
         if state.turns[(turn + plan.lanes) % state.turns.shape[0], DECIDED] == UNKNOWN:
             _next_image(state, plan, turn)
@@ -310,80 +305,3 @@ def slot(state: State, plan: Plan, stream: int, tile: int, number: int) -> bool:
     state.clock[NOW] += 1
     state.clock[ARRAY_END] = end
     return True
-
-
-@kernel()
-def spare(state: State, plan: Plan, position: Any) -> bool:
-    """Return whether no stream has anything to do in its turn, nor will have in the next two tiles.
-
-    Parameters
-    ----------
-    state, plan
-    position : int64 [6]
-        Slots that each stream has taken, less those that it begins late.
-    """
-    if not plan.skips:
-        return False
-    for stream in range(position.shape[0]):
-        operations = plan.streams[OPERATIONS, stream]
-        tile = position[stream] // operations
-        if position[stream] < 0 or _works(state, plan, stream, tile):
-            return False
-        if position[stream] % (plan.tiles * operations) == 0 or tile % plan.tiles >= plan.tiles - 2:
-            return False
-        if stream == FC2 and _norm_follows(state, plan, tile):
-            return False
-    return True
-
-
-@kernel()
-def skip(state: State, plan: Plan, position: Any, skips: bool) -> bool:
-    """Let all streams leave out tiles in which none has anything to do, one a cycle.
-
-    Parameters
-    ----------
-    state, plan, position
-        As of `spare`.
-    skips : bool
-        Whether `spare` was true when the last slot was at hand.
-
-    Returns
-    -------
-    bool
-        Whether it is true for the slot at hand now.
-    """
-    while skips:
-        skips = spare(state, plan, position)
-        position += plan.streams[OPERATIONS]
-        ghost(state)
-    return spare(state, plan, position)
-
-
-@kernel()
-def replay(state: State, plan: Plan) -> int:
-    """Replay the table until all images are answered; return the slots taken, or less one the slot that none can take.
-
-    Parameters
-    ----------
-    state, plan
-    """
-    position = -plan.streams[LAG]
-    slots, skips = 0, False
-    while True:
-        for stream in plan.table:
-            skips = skip(state, plan, position, skips)
-            place = position[stream]
-            position[stream] += 1
-            if place < 0:
-                ghost(state)
-            elif not slot(
-                state, plan, stream, place // plan.streams[OPERATIONS, stream], place % plan.streams[OPERATIONS, stream]
-            ):
-                return -1 - slots
-            slots += 1
-        settle(state, plan)
-        edge(state, plan, state.clock[NOW])
-        if state.images[FINISHED, plan.images - 1] != UNKNOWN:
-            edge(state, plan, FOREVER)
-            if state.images[ANSWERED].min() != UNKNOWN:
-                return slots

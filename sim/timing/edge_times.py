@@ -81,15 +81,34 @@ class EdgeState(NamedTuple):
         Clocks and counters.
     whole, released : int64 [images * passes]
         When all pixels of a pass are there, and when it has been read.
-    normed, bank_free : int64 [images]
-        When an image's y can be read, and when its bank of x was given back.
+    opened, normed, bank_free : int64 [images]
+        When an image got a bank of x, when its y can be read, and when its bank was given back.
     """
 
     clock: Any
     whole: Any
     released: Any
+    opened: Any
     normed: Any
     bank_free: Any
+
+
+class EdgeWork(NamedTuple):
+    """What the edge began, and when.
+
+    Parameters
+    ----------
+    opened, norms, classes : list of int
+        Of each image: its bank of x was taken, its last norm begins, its classes begin.
+    whole, passes : list of list of int
+        Of each image and pass: its last pixels are written, it begins.
+    """
+
+    opened: list[int]
+    norms: list[int]
+    classes: list[int]
+    whole: list[list[int]]
+    passes: list[list[int]]
 
 
 def edge_plan(config: ViTConfig, flow: FlowConfig) -> EdgePlan:
@@ -156,11 +175,29 @@ def edge_state(plan: EdgePlan, images: int) -> EdgeState:
     images : int
         Images of the run.
     """
-    passes = np.full(images * plan.passes, UNKNOWN, np.int64)
     clock = np.zeros(_SHIFT + 1, np.int64)
     clock[_SHIFT] = FIRST_PIECE
-    return EdgeState(
-        clock, passes, passes.copy(), np.full(images, UNKNOWN, np.int64), np.full(images, UNKNOWN, np.int64)
+    passes, each = (np.full(count, UNKNOWN, np.int64) for count in (images * plan.passes, images))
+    return EdgeState(clock, passes, passes.copy(), each, each.copy(), each.copy())
+
+
+def edge_work(plan: EdgePlan, state: EdgeState, answered: Any) -> EdgeWork:
+    """Return what the edge began, once all images are answered.
+
+    Parameters
+    ----------
+    plan : EdgePlan
+    state : EdgeState
+    answered : int64 [images]
+        When the last logit of each leaves.
+    """
+    passes = (state.released - plan.pass_read).reshape(-1, plan.passes)
+    return EdgeWork(
+        opened=state.opened.tolist(),
+        norms=(state.normed - plan.norm).tolist(),
+        classes=(answered - plan.class_done).tolist(),
+        whole=state.whole.reshape(-1, plan.passes).tolist(),
+        passes=passes.tolist(),
     )
 
 
@@ -237,6 +274,7 @@ def _embed(state: EdgeState, plan: EdgePlan, embedded: Any, when: int) -> None:
     """Open the next image, whose prefix tokens leave, or begin its next pass."""
     clock, image = state.clock, state.clock[_IMAGE]
     if clock[_OPEN] == 0:
+        state.opened[image] = when
         clock[_OPEN], clock[_CHAINED], clock[_PASS] = 1, 0, 0
         clock[_FREE] = when + 1
         if plan.prefix:
@@ -250,6 +288,30 @@ def _embed(state: EdgeState, plan: EdgePlan, embedded: Any, when: int) -> None:
     if last:
         embedded[image] = left + plan.x_stage
         clock[_IMAGE], clock[_OPEN], clock[_CHAINED], clock[_PASS] = image + 1, 0, 0, 0
+
+
+@kernel()
+def _decide(state: EdgeState, plan: EdgePlan, finished: Any, embedded: Any, done: Any, now: int) -> bool:
+    """Decide what the edge begins next, if that is up to a cycle; return whether it is."""
+    clock = state.clock
+    _norms(state, plan, finished)
+    pixels_come(state, plan)
+    classify = _NEVER
+    if clock[_ANSWER] < clock[_NORMED]:
+        classify = state.normed[clock[_ANSWER]]
+    embed = _next_pass(state, plan)
+    first = classify <= embed
+    when = max(clock[_FREE], clock[_QUIET], classify) if first else embed
+    if when > now or when == _NEVER:
+        return False
+    if not first:
+        _embed(state, plan, embedded, when)
+        return True
+    done[clock[_ANSWER]] = when + plan.class_done
+    clock[_Y_FREE] = when + plan.class_read
+    _busy(state, plan, when, plan.class_cycles, when + plan.class_read + plan.captured + plan.class_leave)
+    clock[_ANSWER], clock[_CHAINED] = clock[_ANSWER] + 1, 0
+    return True
 
 
 @kernel()
@@ -267,22 +329,19 @@ def edge_until(state: EdgeState, plan: EdgePlan, finished: Any, embedded: Any, d
     now : int
         Cycle.
     """
-    clock = state.clock
-    while True:
-        _norms(state, plan, finished)
-        pixels_come(state, plan)
-        classify = _NEVER
-        if clock[_ANSWER] < clock[_NORMED]:
-            classify = state.normed[clock[_ANSWER]]
-        embed = _next_pass(state, plan)
-        first = classify <= embed
-        when = max(clock[_FREE], clock[_QUIET], classify) if first else embed
-        if when > now or when == _NEVER:
-            return
-        if not first:
-            _embed(state, plan, embedded, when)
-            continue
-        done[clock[_ANSWER]] = when + plan.class_done
-        clock[_Y_FREE] = when + plan.class_read
-        _busy(state, plan, when, plan.class_cycles, when + plan.class_read + plan.captured + plan.class_leave)
-        clock[_ANSWER], clock[_CHAINED] = clock[_ANSWER] + 1, 0
+    while _decide(state, plan, finished, embedded, done, now):
+        pass
+
+
+@kernel()
+def edge_embeds(state: EdgeState, plan: EdgePlan, finished: Any, embedded: Any, done: Any, image: int) -> None:
+    """Decide what the edge begins until an image is embedded, and nothing beyond: others may be finished meanwhile.
+
+    Parameters
+    ----------
+    state, plan, finished, embedded, done
+        As of `edge_until`; what is not known of `finished` is later than the image.
+    image : int
+    """
+    while embedded[image] == UNKNOWN and _decide(state, plan, finished, embedded, done, _NEVER - 1):
+        pass

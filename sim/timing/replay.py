@@ -54,7 +54,7 @@ from .codes import (
     TABLES,
     VALUE,
 )
-from .edge_times import edge_until
+from .edge_times import edge_embeds, edge_until
 from .replay_state import (
     ANSWERED,
     COUNTED,
@@ -279,3 +279,16 @@ def edge(state: State, plan: Plan, now: int) -> None:
     now : int
     """
     edge_until(state.edge, plan.edge, state.images[FINISHED], state.images[EMBEDDED], state.images[ANSWERED], now)
+
+
+@kernel()
+def wait_for(state: State, plan: Plan, image: int) -> None:
+    """Let the edge go on until an image is embedded, while no other one is worked on.
+
+    Parameters
+    ----------
+    state, plan
+    image : int
+    """
+    images = state.images
+    edge_embeds(state.edge, plan.edge, images[FINISHED], images[EMBEDDED], images[ANSWERED], image)

@@ -4,23 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from ..errors import check
 from ..flow.streams import Stream
-from .array import ghost, skip, slot
-from .replay import FOREVER, edge, settle
-from .replay_state import (
-    ANSWERED,
-    BLOCK,
-    FINISHED,
-    IMAGE,
-    LAG,
-    NOW,
-    OPERATIONS,
-    UNKNOWN,
-    Plan,
-    State,
-    new_state,
-)
+from .replay_state import UNKNOWN, Plan, State, new_state
+from .walk import TRACED, UNTRACED, replay
 
 
 class Tile(NamedTuple):
@@ -54,7 +43,7 @@ class Taken(NamedTuple):
 
 
 def trace(plan: Plan, state: State | None = None) -> list[Taken]:
-    """Replay a table as `array.replay` does, and return the slots that are taken.
+    """Replay a table, and return the slots that are taken.
 
     Parameters
     ----------
@@ -67,30 +56,21 @@ def trace(plan: Plan, state: State | None = None) -> list[Taken]:
     BivitError
         When no slot can be taken any more: which one.
     """
-    state, found = new_state(plan) if state is None else state, list[Taken]()
-    position, skips = -plan.streams[LAG], False
-    while UNKNOWN in state.images[ANSWERED]:
-        for name in plan.table:
-            stream = Stream(int(name))
-            skips = bool(skip(state, plan, position, skips))
-            place = int(position[stream])
-            position[stream] += 1
-            if place < 0:
-                ghost(state)
-                continue
-            number, operation = divmod(place, int(plan.streams[OPERATIONS, stream]))
-            turn, tile = divmod(number, plan.tiles)
-            check(
-                slot(state, plan, int(stream), number, operation),
-                f"the table locks up: after {len(found)} slots, {stream.name} cannot go on at operation {operation} of "
-                f"tile {tile} of turn {turn}; give the rings more slots, or search for another table",
-            )
-            of = (turn + plan.lanes * (stream is Stream.QKV)) % state.turns.shape[0]
-            image, block = (int(state.turns[of, column]) for column in (IMAGE, BLOCK))
-            work = None if image == UNKNOWN else Tile(image, block, tile)
-            found.append(Taken(int(state.clock[NOW]) - 1, stream, turn, tile, operation, work))
-        settle(state, plan)
-        edge(state, plan, state.clock[NOW])
-        if state.images[FINISHED, plan.images - 1] != UNKNOWN:
-            edge(state, plan, FOREVER)
+    slots = int(replay(new_state(plan), plan, UNTRACED))
+    rows = np.full((abs(slots), len(TRACED)), UNKNOWN, np.int64)
+    replay(new_state(plan) if state is None else state, plan, rows)
+    found = [_taken(*row) for row in rows.tolist() if row[0] != UNKNOWN]
+    if slots < 0:
+        last = found[-1]
+        check(
+            False,
+            f"the table locks up: after {len(found) - 1} slots, {last.stream.name} cannot go on at operation "
+            f"{last.number} of tile {last.tile} of turn {last.turn}; give the rings more slots, or search for another "
+            "table",
+        )
     return found
+
+
+def _taken(cycle: int, stream: int, turn: int, tile: int, operation: int, image: int, block: int) -> Taken:
+    of = None if image == UNKNOWN else Tile(image, block, tile)
+    return Taken(cycle, Stream(stream), turn, tile, operation, of)

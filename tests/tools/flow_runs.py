@@ -8,9 +8,9 @@ from bivit.sim.engine.presets import engine_for
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.table import SlotTable
 from bivit.sim.network.config import ViTConfig
-from bivit.sim.timing.array import replay
 from bivit.sim.timing.plan import Edge, Latencies, plan_of
 from bivit.sim.timing.replay_state import State, new_state
+from bivit.sim.timing.walk import UNTRACED, replay
 
 #: An edge that is never in the way.
 QUICK = Edge(embed=1, tail=1, classify=1, banks=8)
@@ -35,4 +35,4 @@ def replayed(
     """Replay a table; return the slots, negative where it locks up, and the last state."""
     plan = plan_of(config, flow, table, images, latencies=latencies, edge=edge)
     state = new_state(plan)
-    return int(replay(state, plan)), state
+    return int(replay(state, plan, UNTRACED)), state

@@ -125,7 +125,9 @@ def test_a_kernel_that_takes_from_elsewhere_is_found(copy: Path, text: str, expe
 @pytest.mark.parametrize(
     ("path", "kernels_change"),
     [
-        ("sim/mapping/program.py", True),
+        ("sim/timing/replay.py", True),
+        ("sim/mapping/greedy.py", True),
+        ("sim/mapping/program.py", False),
         ("sim/engine/memories.py", False),
         ("sim/network/windows.py", False),
         ("sim/reference/products.py", True),
