@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
@@ -12,6 +14,26 @@ from ...sim.network.formats import DENSE_WEIGHT_BITS
 from ..parts.arithmetic import delay_stages
 from ..parts.component import Component
 from ..parts.connect import connect
+
+
+def chunk_of(m: Module, chunk: Value, sums: Sequence[Value], side: int) -> Signal:
+    """Return one of the chunks of sums, two cycles after its number.
+
+    Parameters
+    ----------
+    m : Module
+    chunk : Value
+        Its number.
+    sums : sequence of Value
+        Of all chunks, all of one width.
+    side : int
+        Sums in a chunk.
+    """
+    chunks = [Cat(sums[at : at + side]) for at in range(0, len(sums), side)]
+    chunk_1 = Signal.like(chunk, name="chunk_1", reset_less=True)
+    sums_2 = Signal(len(chunks[0]), name="sums_2", reset_less=True)
+    m.d.sync += [connect(chunk_1, chunk), sums_2.eq(Array(chunks)[chunk_1])]
+    return sums_2
 
 
 class DenseBlock(Component):
@@ -75,10 +97,7 @@ class DenseBlock(Component):
             with m.If(last):
                 m.d.sync += shadow.eq(acc_3)
             shadows.append(shadow)
-        chunk_1, sums_2 = Signal.like(self.chunk, reset_less=True), Signal.like(self.sums, reset_less=True)
-        words = Array(Cat(shadows[at : at + self.lanes]) for at in range(0, len(shadows), self.lanes))
-        m.d.sync += [connect(chunk_1, self.chunk), sums_2.eq(words[chunk_1])]
-        m.d.comb += connect(self.sums, sums_2)
+        m.d.comb += connect(self.sums, chunk_of(m, self.chunk, shadows, self.lanes))
         return m
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, ShapeLike, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, ShapeLike, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
@@ -12,6 +12,7 @@ from ...sim.network.formats import DENSE_WEIGHT_BITS
 from ..parts.arithmetic import delay_stages
 from ..parts.component import Component
 from ..parts.connect import connect
+from .dense_block import chunk_of
 
 
 def pair_layout(unit: EdgeUnit) -> data.StructLayout:
@@ -87,11 +88,12 @@ class PairBlock(Component):
         ]
         with m.If(last):
             m.d.sync += connect(pixels, pixels_3)
-        chunk_1, sums_2 = Signal.like(self.chunk, reset_less=True), Signal.like(self.sums, reset_less=True)
-        side = u.chunk // 2
-        words = Array(Cat(pairs[at : at + side]) for at in range(0, len(pairs), side))
-        m.d.sync += [connect(chunk_1, self.chunk), sums_2.eq(Cat(words[chunk_1], pixels, Const(1, 1)))]
-        m.d.comb += connect(self.sums.as_value(), sums_2.as_value())
+        pixels_2 = Signal.like(pixels, name="pixels_2", reset_less=True)  # beside the chunk that is chosen
+        m.d.sync += connect(pixels_2, pixels)
+        m.d.comb += [
+            connect(self.sums.pairs.as_value(), chunk_of(m, self.chunk, pairs, u.chunk // 2)),
+            *(connect(self.sums.pixels, pixels_2), self.sums.paired.eq(1)),
+        ]
         return m
 
     def _pair(self, m: Module, pair: int, input_1: Value, first: list[Value], last: Value) -> Value:
