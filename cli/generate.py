@@ -108,7 +108,7 @@ def generate(
         say("loading Amaranth")
         from ..hw.folder.generate import generate as write
 
-        say("converting it to Verilog; the first time takes a while")
+        say("checking times and writing Verilog; the first time takes a while")
         written = write(
             engine_config,
             None if chosen is None else chosen.network,
