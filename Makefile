@@ -49,6 +49,7 @@ bench: $(STAMP)
 	$(BIN)/bivit bench --out out/bench
 	$(BIN)/python examples/bench.py
 	$(BIN)/python examples/bench_generation.py
+	$(BIN)/python examples/bench_cycles.py
 	$(BIN)/python examples/bench_training.py
 
 clean:

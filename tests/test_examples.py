@@ -12,7 +12,7 @@ from helpers import ROOT
 #: Each compares what it computes and fails when it differs.
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 #: The others take no arguments; all of a bench takes minutes.
-_BENCHES = ("bench.py", "bench_generation.py", "bench_training.py")
+_BENCHES = ("bench.py", "bench_cycles.py", "bench_generation.py", "bench_training.py")
 ARGUMENTS = {name: ["--quick"] for name in _BENCHES}
 
 

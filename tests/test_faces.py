@@ -14,7 +14,7 @@ from helpers import ROOT
 
 FACES = ("sim", "hw", "cosim", "model")
 #: Examples that look inside: a unit's test bench, and the walk through the files.
-INSIDE = {"bench_generation.py", "dot.py", "weight_bit.py"}
+INSIDE = {"bench_cycles.py", "bench_generation.py", "dot.py", "weight_bit.py"}
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: No part of Python itself, which is all that importing a package may import.
 HEAVY = {"numba", "llvmlite", "numpy", "torch", "amaranth", "cocotb", "onnx", "safetensors", "PIL", "matplotlib"}
