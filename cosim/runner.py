@@ -28,6 +28,7 @@ from ..sim.system.caches import PLAIN_MARKS, cache_folder, is_plain
 from ..sim.system.children import child_environment
 from ..sim.system.files import sweep, whole_folder, write_text
 from ..sim.system.locks import locked
+from .runtime_objects import RuntimeObjects
 from .toolchain import Simulator, find_simulator, has_lz4, processor, processors, verilator_make_variables
 from .verilator_control import CONTROL_FILE, VERILATOR_COMPILES, control_file
 
@@ -184,7 +185,8 @@ def _runner(found: Simulator, waves: str, cache: Path | None = None) -> tuple[co
     trace = {"": [], "vcd": ["--trace-vcd"], "fst": ["--trace-fst"]}[waves]
     # Warnings are the business of the lint test; here they must not stop a deliberately broken design.
     quiet = ["-Wno-fatal", "-Wno-lint", "-Wno-style"]
-    return _Verilator(found, cache), [*quiet, "--no-timing", *VERILATOR_COMPILES, *define, *trace]
+    arguments = [*quiet, "--no-timing", *VERILATOR_COMPILES, *define, *trace]
+    return _Verilator(found, cache, RuntimeObjects.of(found, arguments, cache) if cache else None), arguments
 
 
 def _key(sources: Mapping[str, str], top: str, found: Simulator, waves: str, arguments: list[str]) -> str:
@@ -281,8 +283,8 @@ class _OwnProcesses(cocotb_tools.runner.Runner):
 class _Verilator(_OwnProcesses, cocotb_tools.runner.Verilator):
     """cocotb's Verilator runner with nothing public but what the control file names, and this machine's tools."""
 
-    def __init__(self, found: Simulator, cache: Path | None):
-        self.found, self.cache = found, cache
+    def __init__(self, found: Simulator, cache: Path | None, kept: RuntimeObjects | None = None):
+        self.found, self.cache, self.kept = found, cache, kept
         super().__init__()
 
     def _simulator_in_path_build_only(self) -> None:
@@ -304,6 +306,17 @@ class _Verilator(_OwnProcesses, cocotb_tools.runner.Verilator):
         compile_all += verilator_make_variables() if self.found.root else []
         compile_all[compile_all.index("-j") + 1] = str(processors())  # cocotb never takes more than 4
         return [[self._plain(word) for word in command] for command in (translate, compile_all)]
+
+    def _execute_cmds(self, cmds: Sequence[list[str]], cwd: Any, stdout: TextIO | None = None) -> None:
+        """Of a build, what is the same for all designs is taken once they are translated, or kept once it is made."""
+        if self.kept is None or len(cmds) < 2:
+            super()._execute_cmds(cmds, cwd, stdout)
+            return
+        translate, compile_all = cmds
+        super()._execute_cmds([translate], cwd, stdout)
+        self.kept.take(Path(cwd))
+        super()._execute_cmds([compile_all], cwd, stdout)
+        self.kept.keep(Path(cwd))
 
     def _plain(self, word: str) -> str:
         """Name what is installed in a folder that make cannot build with, as one with a space, by a link to it."""
