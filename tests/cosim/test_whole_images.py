@@ -15,10 +15,14 @@ from bivit.sim.flow.head_norm import HeadNormUnit
 from bivit.sim.flow.presets import FLOW_ENGINES
 from bivit.sim.flow.sign_norm import SignNormUnit
 from bivit.sim.flow.streams import TileShape
+from bivit.sim.mapping.cycles import peak_macs, useful_macs
+from bivit.sim.mapping.program import flow_cycles
+from bivit.sim.mapping.shipped import shipped_cycles, table_of
 from bivit.sim.network.config import ViTConfig
 from bivit.sim.network.presets import vit_preset
 from bivit.sim.network.random import random_network
 from bivit.sim.network.taps import taps_of
+from helpers import ROOT
 
 #: Engine, network, images.
 QUICK = [("sim", "digits", 2)]
@@ -55,6 +59,29 @@ def test_every_tensor_cycle_and_stall_of_whole_images(engine: str, net: str, ima
     embedded, logits = case.reference.taps["patch_embed"].size, case.reference.logits.size
     beyond = images * config.depth * _beyond(config, FLOW_ENGINES[engine])
     assert result.values == elements - sums + embedded + logits + beyond
+
+
+def page_rows() -> list[list[str]]:
+    """Rows of the page's table of whole images."""
+    text = (ROOT / "docs" / "accelerator.md").read_text().split("## Whole images")[1].split("## ")[0]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+
+
+@pytest.mark.parametrize("row", page_rows()[2:], ids=lambda row: "-".join(row[:3]))
+def test_the_page_says_what_is_predicted(row: list[str]) -> None:
+    net, engine, images = row[0], row[1], int(row[2])
+    config, flow = vit_preset(net), FLOW_ENGINES[engine]
+    total = flow_cycles(config, flow, table_of(config, flow), images).total
+    more = shipped_cycles(config, flow)
+    assert more is not None
+    useful = useful_macs(config) / peak_macs(flow)
+    used = [f"{100 * part:.1f} %" for part in (images * useful / total, useful / more[1])]
+    assert row[3:] == [f"{total:,}", used[0], f"{more[1]:,.0f}", used[1]]
+
+
+def test_the_page_has_all_that_the_tests_run() -> None:
+    rows = {(engine, net, int(images)) for net, engine, images, *_ in page_rows()[2:]}
+    assert {*QUICK, *LONG} <= rows
 
 
 def _beyond(config: ViTConfig, flow: FlowConfig) -> int:
