@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import NamedTuple
 
 import numpy as np
@@ -56,9 +57,10 @@ def trace(plan: Plan, state: State | None = None) -> list[Taken]:
     BivitError
         When no slot can be taken any more: which one.
     """
-    slots = int(replay(new_state(plan), plan, UNTRACED))
+    state = new_state(plan) if state is None else state
+    slots = int(replay(deepcopy(state), plan, UNTRACED))
     rows = np.full((abs(slots), len(TRACED)), UNKNOWN, np.int64)
-    replay(new_state(plan) if state is None else state, plan, rows)
+    replay(state, plan, rows)
     found = [_taken(*row) for row in rows.tolist() if row[0] != UNKNOWN]
     if slots < 0:
         last = found[-1]

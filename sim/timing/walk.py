@@ -78,12 +78,11 @@ def skip(state: State, plan: Plan, position: Any, skips: bool) -> bool:
 
 
 @kernel()
-def _note(state: State, plan: Plan, row: Any, stream: int, place: int) -> None:
-    """Note a slot that a stream takes at a place of its own: as `TRACED`."""
-    number, operation = place // plan.streams[OPERATIONS, stream], place % plan.streams[OPERATIONS, stream]
-    turn = number // plan.tiles
+def _note(state: State, plan: Plan, row: Any, stream: int, tile: int, operation: int) -> None:
+    """Note a slot as `TRACED`, its tile being that of all turns."""
+    turn = tile // plan.tiles
     of = (turn + plan.lanes * (stream == QKV)) % state.turns.shape[0]
-    row[0], row[1], row[2], row[3] = state.clock[NOW] - 1, stream, turn, number % plan.tiles
+    row[0], row[1], row[2], row[3] = state.clock[NOW] - 1, stream, turn, tile % plan.tiles
     row[4], row[5], row[6] = operation, state.turns[of, IMAGE], state.turns[of, BLOCK]
 
 
@@ -107,10 +106,10 @@ def replay(state: State, plan: Plan, traced: Any) -> int:
             if place < 0:
                 ghost(state)
             else:
-                number, operation = place // plan.streams[OPERATIONS, stream], place % plan.streams[OPERATIONS, stream]
-                taken = slot(state, plan, stream, number, operation)
+                tile, operation = place // plan.streams[OPERATIONS, stream], place % plan.streams[OPERATIONS, stream]
+                taken = slot(state, plan, stream, tile, operation)
                 if slots < traced.shape[0]:
-                    _note(state, plan, traced[slots], stream, place)
+                    _note(state, plan, traced[slots], stream, tile, operation)
                 if not taken:
                     return -1 - slots
             slots += 1
