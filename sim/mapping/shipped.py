@@ -1,9 +1,11 @@
-"""Slot tables that are found already, and those that are sought where there is none."""
+"""Slot tables that are found already, and those that are sought where there is none, and kept."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +21,8 @@ from ..flow.table import SlotTable
 from ..network.config import ViTConfig
 from ..network.presets import vit_preset
 from ..system.files import read_json
+from ..system.kept_text import cached_text
+from ..system.sources import PACKAGE, sources_hash
 from ..timing.plan import Edge, plan_of
 from ..timing.replay_state import FINISHED, Plan, new_state
 from ..timing.trace import trace
@@ -29,6 +33,8 @@ from .verify import verify
 
 #: The file of tables: a list of `entry`.
 TABLES = Path(__file__).parent / "tables" / "tables.json"
+#: Tables that are sought and kept, at most.
+_KEPT = 256
 #: Letters of the streams in a table's text, in the order of their numbers.
 _LETTERS = "scpfhq"
 #: An edge that is never in the way, while tables are compared.
@@ -60,7 +66,7 @@ def key_of(config: ViTConfig, flow: FlowConfig) -> dict[str, Any]:
 
 
 def table_of(config: ViTConfig, flow: FlowConfig, *, tries: int = 20, seed: int = 1) -> SlotTable:
-    """Return the table that is shipped for a network on an engine, or one that is sought.
+    """Return the table that is shipped for a network on an engine, or one that is sought, once for all processes.
 
     Parameters
     ----------
@@ -76,7 +82,7 @@ def table_of(config: ViTConfig, flow: FlowConfig, *, tries: int = 20, seed: int 
     """
     key = key_of(config, flow)
     found = next((read_table(entry) for entry in _entries() if entry["key"] == key), None)
-    table = found or sought(config, flow, tries=tries, seed=seed)
+    table = found or _kept(config, flow, tries=tries, seed=seed)
     words, room = len(table_words(table)), load_memories(flow)["slots"].depth
     check(
         words <= room,
@@ -84,6 +90,17 @@ def table_of(config: ViTConfig, flow: FlowConfig, *, tries: int = 20, seed: int 
         "program_words",
     )
     return table
+
+
+def _kept(config: ViTConfig, flow: FlowConfig, *, tries: int, seed: int) -> SlotTable:
+    """Seek a table, or return the one that the same search has found before."""
+    depends = [key_of(config, flow), asdict(flow), tries, seed, sources_hash([PACKAGE / "sim"])]
+    key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:32]
+
+    def seek() -> str:
+        return json.dumps(entry(config, flow, sought(config, flow, tries=tries, seed=seed)))
+
+    return read_table(json.loads(cached_text("tables", key, seek, _KEPT)))
 
 
 def shipped_cycles(config: ViTConfig, flow: FlowConfig) -> tuple[int, float] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -103,7 +104,27 @@ def test_a_table_is_read_as_it_was_written() -> None:
     assert written["key"] == key_of(DIGITS, replace(flow, dense_patches=3, products_per_dsp=2))
 
 
-def test_a_shipped_table_is_found_without_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_is_sought_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    config, flow = replace(DIGITS, attn_mode="score"), FLOW_ENGINES["sim"]
+    found = table_of(config, flow, tries=1)
+    searches: list[FlowConfig] = []
+
+    def seek(config: ViTConfig, flow: FlowConfig, **_: int) -> SlotTable:
+        searches.append(flow)
+        return EMPTY
+
+    monkeypatch.setattr(module, "sought", seek)
+    assert table_of(replace(config, depth=5), flow, tries=1) == found
+    assert searches == []
+    slower = replace(flow, engine=replace(flow.engine, formats=replace(flow.engine.formats, residual_bits=18)))
+    for other, tries in ((flow, 2), (slower, 1), (replace(flow, score_slots=5), 1)):
+        assert table_of(config, other, tries=tries) == EMPTY
+    assert len(searches) == 3
+
+
+def test_a_shipped_table_is_found_without_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     flow = FLOW_ENGINES["sim"]
     table = SlotTable((Stream.QKV, *Stream), dict.fromkeys(Stream, 7))
     monkeypatch.setattr(module, "_entries", lambda: [entry(TINY, flow, EMPTY), entry(DIGITS, flow, table)])
