@@ -6,9 +6,11 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache
+from random import Random
 from typing import Any
 
 import pytest
+from flow_random import random_engine, trials
 from flow_runs import flow_for
 
 from bivit.sim.errors import BivitError
@@ -152,6 +154,21 @@ def test_classes_do_not_wait_where_the_core_waits_for_the_embedding() -> None:
 def test_named_engines_hold_from_pixels_to_logits(engine: str, network: str) -> None:
     config, flow = vit_preset(network), FLOW_ENGINES[engine]
     verify_run(replace(config, depth=2), flow, table_of(config, flow, tries=0), EdgeUnit(flow).banks + 1)
+
+
+@pytest.mark.slow
+def test_random_engines_networks_and_tables_hold_or_lock_up() -> None:
+    """What `tests/tools/flow_campaign.py` runs in RTL; rings this small lock up with some tables."""
+    held, refused = 0, list[str]()
+    for seed in range(20):
+        for one in trials(random_engine(Random(seed)), 1000 * seed, 4):
+            try:
+                one.program.verify()
+                held += 1
+            except BivitError as error:
+                refused.append(f"engine {seed}, network {one.seed}: {error}")
+    assert [message for message in refused if "locks up" not in message] == []
+    assert held > 2 * len(refused) > 0
 
 
 def test_a_program_is_refused_whose_times_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
