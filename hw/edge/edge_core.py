@@ -116,6 +116,7 @@ class EdgeCore(Component):
         u, settings = self.unit, self.settings
         m.submodules.free_banks = banks = Credits(u.banks, u.banks)
         begun, chained = Signal(), Signal()  # an image is embedded; its last pass was the last thing of all
+        answering = Signal()  # an image is classified: its own logits take the room that it was given
         left = Signal(_BITS["passes"], reset_less=True)
         room, wanted, quiet = Signal(), Signal(), Signal()
         begin, patches, classify = Signal(), Signal(), Signal()
@@ -123,7 +124,7 @@ class EdgeCore(Component):
         next_pass = ~products.active & self.available & ~wanted
         m.d.sync += room.eq(self.queue.level + settings.classes <= u.flow.engine.queue_logits)
         m.d.comb += [
-            *(wanted.eq(norm.ready & room), self.hold.eq(norm.ready & ~room)),
+            *(wanted.eq(norm.ready & room), self.hold.eq(norm.ready & ~room & ~answering)),
             quiet.eq(self._quiet(m, products.active | out.active)),
             classify.eq(wanted & quiet),
             patches.eq(next_pass & begun & (chained | quiet)),
@@ -140,7 +141,9 @@ class EdgeCore(Component):
         with m.If(patches):
             m.d.sync += [*(left.eq(left - 1), chained.eq(1), begun.eq(left != 1))]
         with m.If(classify):
-            m.d.sync += [chained.eq(0), tag.eq(tag + 1)]
+            m.d.sync += [chained.eq(0), answering.eq(1), tag.eq(tag + 1)]
+        with m.Elif(quiet):
+            m.d.sync += answering.eq(0)
 
     def _quiet(self, m: Module, active: Value) -> Value:
         """Whether there was no step and no chunk for so long that nothing is on its way."""

@@ -108,6 +108,12 @@ def test_missing_pixels_and_a_full_queue_cost_time_only() -> None:
     assert min(bench.starved, bench.held) > 20
 
 
+def test_an_image_does_not_wait_for_the_room_that_its_own_logits_take() -> None:
+    network, engine = {"img_size": 4, "num_classes": 21}, {"dense_patches": 2, "queue_logits": 22, "pixel_bytes": 1}
+    bench = run(network, engine, 3, logit_stall=0.98, most_delay=0)
+    assert bench.held > 20
+
+
 @pytest.mark.parametrize("cycles", [9, 60])
 def test_a_run_that_is_cut_leaves_nothing_to_the_next(cycles: int) -> None:
     run({"img_size": 8}, {"dense_patches": 3, "pixel_bytes": 1}, 1, abandoned=cycles).check_cycles()
