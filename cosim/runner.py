@@ -7,7 +7,6 @@ unchanged design is built once.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import signal
@@ -27,6 +26,7 @@ from ..sim.errors import BivitError, check
 from ..sim.system.caches import PLAIN_MARKS, cache_folder, is_plain
 from ..sim.system.children import child_environment
 from ..sim.system.files import sweep, whole_folder, write_text
+from ..sim.system.kept_text import content_key
 from ..sim.system.locks import locked
 from .runtime_objects import RuntimeObjects
 from .toolchain import Simulator, find_simulator, has_lz4, processor, processors, verilator_make_variables
@@ -193,7 +193,7 @@ def _key(sources: Mapping[str, str], top: str, found: Simulator, waves: str, arg
     """Return the cache's name for a build: a hash of everything that it depends on."""
     depends: list[Any] = [dict(sources), top, found.name, found.version, waves, arguments, TIMESCALE]
     depends += [verilator_make_variables(), cocotb_tools.config.__file__, sys.version, processor()]
-    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:32]
+    return content_key(*depends)
 
 
 def _cache(folder: Path | None) -> Path:
@@ -309,7 +309,7 @@ class _Verilator(_OwnProcesses, cocotb_tools.runner.Verilator):
 
     def _execute_cmds(self, cmds: Sequence[list[str]], cwd: Any, stdout: TextIO | None = None) -> None:
         """Of a build, what is the same for all designs is taken once they are translated, or kept once it is made."""
-        if self.kept is None or len(cmds) < 2:
+        if self.kept is None:
             super()._execute_cmds(cmds, cwd, stdout)
             return
         translate, compile_all = cmds

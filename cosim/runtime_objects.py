@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..sim.system.files import whole_folder
+from ..sim.system.kept_text import content_key
 from ..sim.system.locks import locked
 from .toolchain import Simulator, processor, verilator_make_variables
 
@@ -42,8 +41,7 @@ class RuntimeObjects:
             Folder of built simulations.
         """
         depends = [str(found.executable), found.version, list(arguments), verilator_make_variables(), processor()]
-        key = hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:32]
-        return cls(cache / f"runtime-{key}")
+        return cls(cache / f"runtime-{content_key(*depends)}")
 
     def take(self, objects: Path) -> None:
         """Put what is kept where a design was translated: newer than its makefile, so that make lets it be.

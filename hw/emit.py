@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
-import json
 import sys
 from functools import cache
 from types import FunctionType
@@ -13,7 +11,7 @@ from typing import Any
 from ..sim.engine.loadstream import Sections
 from ..sim.flow.config import FlowConfig
 from ..sim.flow.machine import FlowMachine
-from ..sim.system.kept_text import cached_text
+from ..sim.system.kept_text import cached_text, content_key
 from ..sim.system.sources import PACKAGE, sources_hash
 from .convert import verilog_text
 from .engine import Engine
@@ -51,7 +49,7 @@ def engine_modules(flow: FlowConfig, contents: Sections | None = None) -> str:
     depends: list[Any] = [FlowMachine(flow).to_dict(), _sources_hash()]
     depends += [importlib.metadata.version(tool) for tool in _CONVERTERS]
     depends += [] if contents is None else [contents]
-    key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:32]
+    key = content_key(*depends)
     return cached_text("verilog", key, lambda: convert_engine(flow, contents))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from ...sim.engine.words import WORD
 from ...sim.errors import BivitError, check
 from ...sim.flow.config import FlowConfig
-from ...sim.system.kept_text import cached_text
+from ...sim.system.kept_text import cached_text, content_key
 from ...sim.system.result import OPTIONAL, Result
 from ...sim.system.typed import build
 from .flows import CARRIES, FLOWS, SynthesisFamily, check_family, count_cells
@@ -22,7 +22,7 @@ from .path import CriticalPath
 from .place import PARTS, Part, place
 from .side_by_side import side_by_side
 from .static_timing import delay_table, modelled_timing
-from .synth import SYNTHESISED, WHOLE, component, content_key, netlist_of, rtlil_text
+from .synth import SYNTHESISED, WHOLE, component, netlist_of, rtlil_text
 from .tools import find_tool
 from .wrapper import PinWrapper
 

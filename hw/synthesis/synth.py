@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import zlib
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from ...sim.flow.residual_add import ResidualAddUnit
 from ...sim.flow.sign_norm import SignNormUnit
 from ...sim.flow.softmax import SoftmaxUnit
 from ...sim.system.files import read_text, scratch_folder
-from ...sim.system.kept_text import cached_text
+from ...sim.system.kept_text import cached_text, content_key
 from .. import convert
 from ..array.matmul import Matmul
 from ..array.operand_store import OperandStore
@@ -206,11 +205,6 @@ def netlist_of(text: str, script: str, timeout_s: float) -> dict[str, Any]:
     key = content_key(text, script, str(tool))
     netlist: dict[str, Any] = json.loads(_unpacked(cached_text("netlists", key, make, keep=_KEPT)))
     return netlist
-
-
-def content_key(*parts: str) -> str:
-    """Return a key for what depends on some texts and nothing else."""
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 def _packed(text: str) -> str:

@@ -23,13 +23,14 @@ from ...sim.flow.config import FlowConfig
 from ...sim.flow.presets import FLOW_ENGINES
 from ...sim.network.presets import vit_preset
 from ...sim.system.files import read_json, write_text
+from ...sim.system.kept_text import content_key
 from ...sim.system.typed import build
 from .calibrated import FITTED_ENGINES
 from .flows import FLOWS, SynthesisFamily
 from .place import PARTS
 from .static_timing import delay_table
 from .survey import Cells, Job, Speed, UnitRow, part_name, survey
-from .synth import UNIT_COMPONENTS, WHOLE, content_key
+from .synth import UNIT_COMPONENTS, WHOLE
 from .tools import find_tool
 
 ROOT = Path(__file__).resolve().parents[2]

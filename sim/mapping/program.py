@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,6 @@ import numpy as np
 from ..engine.fields import pack_field
 from ..errors import check
 from ..flow.config import FlowConfig
-from ..flow.edge import EdgeUnit
 from ..flow.edge_settings import EDGE_SETTINGS
 from ..flow.machine import all_settings
 from ..flow.settings import setting_bits, settings_of
@@ -27,9 +26,6 @@ from .layout import FlowLayout, check_fits
 from .shipped import table_of
 from .verify import verify_run
 from .words import Words, flow_words
-
-#: Blocks of a run that is checked: one follows another.
-_VERIFIED_BLOCKS = 2
 
 
 @dataclass(frozen=True)
@@ -103,16 +99,12 @@ class FlowProgram:
     def verify(self) -> None:
         """Check when everything happens, without the model that says so (`verify_run`).
 
-        In a run of two blocks, of so many images that each bank of x is used again.
-
         Raises
         ------
         BivitError
             With the first of the things that are wrong, and when.
         """
-        config = vit_only(self.network.config)
-        shallow = replace(config, depth=min(config.depth, _VERIFIED_BLOCKS))
-        verify_run(shallow, self.flow, self.table, EdgeUnit(self.flow).banks + 1)
+        verify_run(vit_only(self.network.config), self.flow, self.table)
 
     def cycles(self, images: int) -> FlowCycles:
         """Return when the images of a run are answered; as `flow_cycles`.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
@@ -21,7 +20,7 @@ from ..flow.table import SlotTable
 from ..network.config import ViTConfig
 from ..network.presets import vit_preset
 from ..system.files import read_json
-from ..system.kept_text import cached_text
+from ..system.kept_text import cached_text, content_key
 from ..system.sources import PACKAGE, sources_hash
 from ..timing.plan import Edge, plan_of
 from ..timing.replay_state import FINISHED, Plan, new_state
@@ -94,8 +93,7 @@ def table_of(config: ViTConfig, flow: FlowConfig, *, tries: int = 20, seed: int 
 
 def _kept(config: ViTConfig, flow: FlowConfig, *, tries: int, seed: int) -> SlotTable:
     """Seek a table, or return the one that the same search has found before."""
-    depends = [key_of(config, flow), asdict(flow), tries, seed, sources_hash([PACKAGE / "sim"])]
-    key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:32]
+    key = content_key(key_of(config, flow), asdict(flow), tries, seed, sources_hash([PACKAGE / "sim"]))
 
     def seek() -> str:
         return json.dumps(entry(config, flow, sought(config, flow, tries=tries, seed=seed)))

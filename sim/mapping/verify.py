@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from ..engine.memories import TABLE_WORDS
 from ..errors import check
 from ..flow.config import FlowConfig
+from ..flow.edge import EdgeUnit
 from ..flow.head_norm import HeadNormUnit
 from ..flow.lane_unit import LONG_AGO
 from ..flow.matmul import MatmulUnit
@@ -29,32 +30,35 @@ from ..timing.replay_state import ANSWERED, Ring, new_state
 from ..timing.trace import Taken, Tile, trace
 from .verify_edge import Add, edge_problems
 
+#: Blocks of a run that is checked, at most.
+_BLOCKS = 2
 #: Problems that a message names.
 _SHOWN = 4
 #: Of what has not happened yet at the end.
 _NEVER = 1 << 60
 
 
-def verify_run(config: ViTConfig, flow: FlowConfig, table: SlotTable, images: int) -> dict[Ring, int]:
+def verify_run(config: ViTConfig, flow: FlowConfig, table: SlotTable) -> dict[Ring, int]:
     """Check a table in a run, from the first pixel to the last logit; return how many slots of each ring are taken.
+
+    The run has as many blocks as one needs to follow another, and so many images that each bank of x is used again.
 
     Parameters
     ----------
     config : ViTConfig
     flow : FlowConfig
     table : SlotTable
-    images : int
-        Of the run; as many as there are banks of x, and one more, so that everything is used again.
 
     Raises
     ------
     BivitError
         When the table locks up, or with the first of the things that are wrong, and when.
     """
-    plan = plan_of(config, flow, table, images)
+    shallow = replace(config, depth=min(config.depth, _BLOCKS))
+    plan = plan_of(shallow, flow, table, EdgeUnit(flow).banks + 1)
     state = new_state(plan)
     slots = trace(plan, state)
-    return verify(config, flow, slots, edge=edge_work(plan.edge, state.edge, state.images[ANSWERED]))
+    return verify(shallow, flow, slots, edge=edge_work(plan.edge, state.edge, state.images[ANSWERED]))
 
 
 def verify(

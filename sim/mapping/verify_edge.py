@@ -87,6 +87,7 @@ class _EdgeTimes:
             [self._pass(image, number, begun) for number, begun in enumerate(passes)]
             for image, passes in enumerate(work.passes)
         ]
+        self.every_pass = [work for passes in self.passes for work in passes]
         self.classes = [self._classes(image, begun) for image, begun in enumerate(work.classes)]
 
     def _check(self, good: bool, cycle: int, what: str) -> None:
@@ -134,7 +135,7 @@ class _EdgeTimes:
     def check_multipliers(self) -> None:
         """One thing at a time has steps and leaves; kinds follow each other when nothing is on its way."""
         opened = [self._opened(image) for image in range(len(self.passes))]
-        every = sorted([*opened, *self.classes, *(one for passes in self.passes for one in passes)])
+        every = sorted([*opened, *self.classes, *self.every_pass])
         for before, work in pairwise(every):
             chained = (before.kind, before.image) == (work.kind, work.image)
             what = f"{work.kind} of image {work.image} begins before the last sums have left"
@@ -145,7 +146,7 @@ class _EdgeTimes:
 
     def check_pixels(self) -> None:
         """A pass has all of its pixels, and they have not gone where those of an earlier one wait."""
-        slots, every = self.settings["pass_slots"], [work for passes in self.passes for work in passes]
+        slots, every = self.settings["pass_slots"], self.every_pass
         whole = [cycle for passes in self.began.whole for cycle in passes]
         for number, (work, there) in enumerate(zip(every, whole, strict=True)):
             at = number % self.settings["passes"]
@@ -163,7 +164,7 @@ class _EdgeTimes:
             there = self._normed(image)
             self._check(start > finished[image], start, f"the last norm begins before x of image {image} is complete")
             self._check(classes.begun > there, classes.begun, f"classes begin before y of image {image} is there")
-            for work in (work for passes in self.passes for work in passes):
+            for work in self.every_pass:
                 waits = there < work.begun < classes.begun
                 self._check(not waits, work.begun, f"a pass begins while classes of image {image} wait")
             if image > 0:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from ..errors import BivitError
 from .caches import cache_folder
@@ -15,6 +17,17 @@ from .locks import locked
 
 #: Begins a kept text; the SHA-256 of what follows the line shows whether it is whole.
 _HEAD = "bivit "
+
+
+def content_key(*parts: Any) -> str:
+    """Return a key for what depends on some values and nothing else: 32 hexadecimal digits of their SHA-256 as JSON.
+
+    Parameters
+    ----------
+    *parts
+        What JSON has; the order of keys in dictionaries is of no matter.
+    """
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def cached_text(kind: str, key: str, make: Callable[[], str], keep: int = 16) -> str:

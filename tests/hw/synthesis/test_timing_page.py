@@ -8,7 +8,7 @@ from played import play
 
 from bivit.hw.synthesis.flows import FLOWS
 from bivit.hw.synthesis.survey import Job, Speed, survey
-from bivit.hw.synthesis.synth import UNIT_COMPONENTS, WHOLE, content_key
+from bivit.hw.synthesis.synth import UNIT_COMPONENTS, WHOLE
 from bivit.hw.synthesis.timing_page import (
     CLOCKS_MODULE,
     PAGE,
@@ -26,6 +26,7 @@ from bivit.sim.estimate.clocks import CLOCKS, Clock
 from bivit.sim.mapping.layout import check_fits
 from bivit.sim.network.formats import Formats
 from bivit.sim.network.presets import vit_preset
+from bivit.sim.system.kept_text import content_key
 
 #: What every unit is to reach on ECP5, speed grade 6, by the static model.
 LEAST_MHZ = 100.0

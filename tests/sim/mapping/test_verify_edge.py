@@ -145,7 +145,7 @@ def test_classes_do_not_wait_where_the_core_waits_for_the_embedding() -> None:
     """An image is finished long before the next one is embedded, and its classes come before what is left of that."""
     config = replace(DIGITS, depth=1, patch_size=4)
     flow = flow_for(config, 4, 16, **{**NARROW, "dense_patches": 1})
-    verify_run(config, flow, sought(config, flow, tries=1), EdgeUnit(flow).banks + 1)
+    verify_run(config, flow, sought(config, flow, tries=1))
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_classes_do_not_wait_where_the_core_waits_for_the_embedding() -> None:
 )
 def test_named_engines_hold_from_pixels_to_logits(engine: str, network: str) -> None:
     config, flow = vit_preset(network), FLOW_ENGINES[engine]
-    verify_run(replace(config, depth=2), flow, table_of(config, flow, tries=0), EdgeUnit(flow).banks + 1)
+    verify_run(config, flow, table_of(config, flow, tries=0))
 
 
 @pytest.mark.slow
