@@ -137,7 +137,7 @@ class _Modules:
                 "put it into reset_by",
             )
             if isinstance(part, StandIn):
-                _connect(part, self.take(part.component, name))
+                _connect(part, self.take(part.component, part.component.module_name or name))
         words = [_without_contents(memory) for memory in _memories(body)]
         directions = {name: direction for name, _, direction in _ports(component)}
         ports = {name: (signal, _DIRECTIONS[directions[name]]) for name, signal, _ in _ports(component)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
@@ -104,17 +104,20 @@ class Engine(Component):
         A network that the device was configured with is there after reset, until a load stream writes over its bank.
         """
         registers, loader = self._registers, self._loader
-        bank, intact = Signal(), Signal(init=1, reset_less=True)
+        intact = Signal(init=1, reset_less=True)
+        bank: Value = Const(0, 1)
+        if self.flow.load_banks == 2:
+            bank = Signal(name="bank")
+            with m.If(loader.commit):
+                m.d.sync += bank.eq(~bank)
         if embedded:
-            with m.If(loader.load.en & bank):
+            with m.If(loader.replaces if self.flow.load_banks == 1 else loader.load.en & bank):
                 m.d.sync += intact.eq(0)
         m.d.comb += registers.loaded.eq(loader.loaded | intact if embedded else loader.loaded)
         m.d.comb += [
             loader.idle.eq(~self._run.busy & ~registers.start),
             connect(loader.abort_load, registers.abort_load),
         ]
-        with m.If(loader.commit):
-            m.d.sync += bank.eq(~bank)
         for unit in (self._settings, self._edge, self._core):
             m.d.comb += [connect(unit.load, loader.load), connect(unit.bank, bank)]
         settings = self._settings.settings
@@ -148,7 +151,7 @@ class Engine(Component):
             *(connect(registers.dropping, edge.dropping), registers.frame_error.eq(run.done & edge.error)),
             *(connect(registers.load_error, loader.error), connect(registers.loads_ok, loader.loads_ok)),
             *(connect(registers.loads_bad, loader.loads_bad), connect(registers.queue, self._queue.entry.level)),
-            connect(registers.network, self._settings.settings.network),
+            registers.network.eq(Mux(registers.loaded, self._settings.settings.network, 0)),
         ]
         counted = {
             "array_busy": self._core.active,

@@ -1,4 +1,4 @@
-"""The loader: writes a load stream into the banks that are not in use and swaps them when all of it is right."""
+"""The loader: writes a load stream into the memories, and says when all of it is right."""
 
 from __future__ import annotations
 
@@ -33,16 +33,19 @@ class State(IntEnum):
     JUDGE = 8
     COMMIT = 9
     DISCARD = 10
+    AWAIT = 11
 
 
 class Loader(Component):
     """Receiver of the load stream (docs/accelerator.md), the hardware twin of `sim.engine.loadstream.parse_stream`.
 
-    Every word goes to the bank that is not read, so a refused stream changes nothing that the engine uses. A beat's
-    TLAST is judged before what the beat holds. After an error the rest of the stream is taken and dropped up to TLAST.
-    A stream that stays unfinished is given up by `abort_load`; beats that its sender still delivers count as a new
-    stream, and are refused. A complete stream waits, with `ready` low, until `idle`; `abort_load` has no effect on it,
-    and none between streams.
+    With two banks every word goes to the one that is not read, so a refused stream changes nothing that the engine
+    uses; a complete stream waits, with `ready` low, until `idle`. With one bank a stream waits for `idle` behind its
+    header; from there on the engine has no network until all of the stream was right.
+
+    A beat's TLAST is judged before what the beat holds. After an error the rest of the stream is taken and dropped up
+    to TLAST. A stream that stays unfinished is given up by `abort_load`; beats that its sender still delivers count as
+    a new stream, and are refused. `abort_load` has no effect on a complete stream, and none between streams.
 
     Timing: one beat a cycle, except a cycle without `ready` after each beat that is judged (magic, length, engine, CRC)
         and three after a section header; a beat is on the load bus in the cycle after it was taken; `commit` comes two
@@ -66,9 +69,11 @@ class Loader(Component):
     load : Out(LOAD_BUS)
         To every loadable memory.
     commit : Out
-        High for one cycle: swap the banks.
+        High for one cycle: the stream was right; swap the banks.
+    replaces : Out
+        High for one cycle: from the next one on the only bank is overwritten.
     loaded : Out
-        A program was committed since reset.
+        There is a network: a stream was committed since reset, and nothing of it was overwritten.
     error : Out
         Code of `LoadError` for one cycle when a stream is refused, else 0.
     loads_ok, loads_bad : Out
@@ -84,12 +89,14 @@ class Loader(Component):
                 "abort_load": In(1),
                 "load": Out(LOAD_BUS),
                 "commit": Out(1),
+                "replaces": Out(1),
                 "loaded": Out(1),
                 "error": Out(4),
                 "loads_ok": Out(32),
                 "loads_bad": Out(32),
             }
         )
+        self._banks = max(memory.banks for memory in engine.load_memories.values())
         self._word, self._last = self.beats.payload.data, self.beats.payload.last
         self._state = Signal(State, init=State.MAGIC)
         self._beat = Signal()  # a beat is taken in this cycle
@@ -121,6 +128,8 @@ class Loader(Component):
         ]
         with m.If(self.commit):
             m.d.sync += [self.loaded.eq(1), self.loads_ok.eq(self.loads_ok + 1)]
+        with m.If(self.replaces):
+            m.d.sync += self.loaded.eq(0)
         with m.If(self.error != LoadError.NONE):
             m.d.sync += self.loads_bad.eq(self.loads_bad + 1)
         return m
@@ -149,7 +158,10 @@ class Loader(Component):
         headers: dict[State, tuple[State, dict[str, ValueLike]]] = {
             State.MAGIC: (State.LENGTH, {"MAGIC": self._word != MAGIC}),
             State.LENGTH: (State.ENGINE, {"LENGTH": length == 0, "VERSION": self._word[:32] != STREAM_VERSION}),
-            State.ENGINE: (State.SECTION, {"ENGINE": self._word != self.engine.fingerprint()}),
+            State.ENGINE: (
+                State.SECTION if self._banks == 2 else State.AWAIT,
+                {"ENGINE": self._word != self.engine.fingerprint()},
+            ),
         }
         for state, (after, faults) in headers.items():
             with m.If(self._state == state):
@@ -160,6 +172,12 @@ class Loader(Component):
                     self._cut_short(m, when=self.abort_load)
         with m.If((self._state == State.LENGTH) & self._beat):
             m.d.sync += connect(self._remaining, length)
+        if self._banks == 1:
+            with m.If(self._state == State.AWAIT):
+                with m.If(self.idle):
+                    m.d.comb += self.replaces.eq(~self.abort_load)
+                    self._go(m, Mux(self._none_left, State.CRC, State.SECTION))
+                self._cut_short(m, when=self.abort_load)
         with m.If(self._state == State.JUDGE):
             with m.If((self._after == State.SECTION) & self._none_left):
                 self._go(m, State.CRC)

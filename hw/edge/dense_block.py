@@ -1,10 +1,10 @@
-"""The multipliers of the patch embedding and the classifier, and the way of their sums out of the shadow registers."""
+"""The multipliers of the patch embedding and the classifier, and the chains by which their sums leave."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Array, Module, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
@@ -14,35 +14,56 @@ from ...sim.network.formats import DENSE_WEIGHT_BITS
 from ..parts.arithmetic import delay_stages
 from ..parts.component import Component
 from ..parts.connect import connect
+from ..parts.multiply_add import CHAIN_BITS, MultiplyAdd
+
+#: What a block is told.
+CONTROL = ("first", "add", "shift")
 
 
-def chunk_of(m: Module, chunk: Value, sums: Sequence[Value], side: int) -> Signal:
-    """Return one of the chunks of sums, two cycles after its number.
+def controls(m: Module, block: Any) -> dict[str, Value]:
+    """Return, from registers of a block, what goes to each of its multipliers beside the operands.
 
     Parameters
     ----------
     m : Module
-    chunk : Value
-        Its number.
-    sums : sequence of Value
-        Of all chunks, all of one width.
-    side : int
-        Sums in a chunk.
+    block : DenseBlock or PairBlock
+        With `CONTROL`; its input is an operand one cycle later.
     """
-    chunks = [Cat(sums[at : at + side]) for at in range(0, len(sums), side)]
-    chunk_1 = Signal.like(chunk, name="chunk_1", reset_less=True)
-    sums_2 = Signal(len(chunks[0]), name="sums_2", reset_less=True)
-    m.d.sync += [connect(chunk_1, chunk), sums_2.eq(Array(chunks)[chunk_1])]
-    return sums_2
+    lengths = {"first": 2, "add": 3, "shift": 2}
+    stages = {name: delay_stages(m, getattr(block, name), lengths[name], name, reset_less=False) for name in CONTROL}
+    return {
+        "enable": stages["add"][3] | stages["shift"][2],
+        "first": stages["first"][2],
+        "shift": stages["shift"][1],
+    }
+
+
+def chained(m: Module, ways: list[list[MultiplyAdd]], chain_in: Value, chain: Value) -> None:
+    """Chain the multipliers of each lane: the sums of a chunk go to the chunk before it, those of the first one leave.
+
+    Parameters
+    ----------
+    m : Module
+    ways : list of list of MultiplyAdd
+        Of each lane, by chunk.
+    chain_in, chain : Value
+        What comes behind the last chunk, and leaves the first one.
+    """
+    for lane, way in enumerate(ways):
+        behind = [one.chain for one in way[1:]] + [chain_in[lane]]
+        m.d.comb += [
+            *(connect(one.chain_in, before) for one, before in zip(way, behind, strict=True)),
+            connect(chain[lane], way[0].chain),
+        ]
 
 
 class DenseBlock(Component):
-    """Sums of one input a step times the weights of up to `CHOICES` chunks; complete sums wait in a shadow register.
+    """Sums of one input a step times the weights of up to `CHOICES` chunks.
 
     All signals that reach every lane have registers of their own in each block.
 
-    Timing: an input follows its step by `EdgeUnit.input_stage`; sums are in the shadow register three cycles later. A
-        chunk follows its number by two cycles, and is what the shadow register has one cycle after the number.
+    Timing: `input`, `first` and `add` belong to a step, its weights come one cycle later; the step is in the sums four
+        cycles behind its input. Sums move on two cycles behind `shift`.
     Numerics: exact; sums fit `acc_bits`.
 
     Parameters
@@ -56,10 +77,12 @@ class DenseBlock(Component):
     -------
     input, weights : In
         Of a step.
-    first, last : In(1)
-        The step is a group's first or last.
-    chunk, sums : In, Out
-        Number of a chunk; its sums.
+    first, add, shift : In(1)
+        The step is a group's first; there is a step; sums move on.
+    chain_in, chain : In, Out
+        Sums of a chunk, from the next block and to the one before it.
+    sums : Out
+        Sums of the first chunk.
     """
 
     def __init__(self, chunks: int, lanes: int, input_bits: int, acc_bits: int):
@@ -68,36 +91,32 @@ class DenseBlock(Component):
             {
                 "input": In(signed(input_bits)),
                 "weights": In(data.ArrayLayout(signed(DENSE_WEIGHT_BITS), chunks * lanes)),
-                "first": In(1),
-                "last": In(1),
-                "chunk": In(max(1, (chunks - 1).bit_length())),
-                "sums": Out(lanes * acc_bits),
+                **{name: In(1) for name in CONTROL},
+                "chain_in": In(data.ArrayLayout(signed(CHAIN_BITS), lanes)),
+                "chain": Out(data.ArrayLayout(signed(CHAIN_BITS), lanes)),
+                "sums": Out(data.ArrayLayout(signed(acc_bits), lanes)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Register, multiply, add, copy when complete; choose."""
+        """Register what all lanes take; multiply and add."""
         m = Module()
         input_1 = Signal.like(self.input, reset_less=True)
-        first = delay_stages(m, self.first, 2, "first", reset_less=True)[-1]
-        last = delay_stages(m, self.last, 3, "last", reset_less=True)[-1]
-        shadows: list[Value] = []
         m.d.sync += connect(input_1, self.input)
-        for lane in range(self.chunks * self.lanes):
-            weight_1 = Signal(signed(DENSE_WEIGHT_BITS), name=f"weight_1_{lane}", reset_less=True)
-            product_2 = Signal(signed(self.input_bits + DENSE_WEIGHT_BITS), name=f"product_2_{lane}", reset_less=True)
-            acc_3 = Signal(signed(self.acc_bits), name=f"acc_3_{lane}", reset_less=True)
-            shadow = Signal(self.acc_bits, name=f"shadow_{lane}", reset_less=True)
-            # Without enables: what is added between groups is gone with the first step of the next one.
-            m.d.sync += [
-                connect(weight_1, self.weights[lane]),
-                product_2.eq(input_1 * weight_1),
-                acc_3.eq(Mux(first, 0, acc_3) + product_2),
+        told = controls(m, self)
+        ways: list[list[MultiplyAdd]] = [[] for _ in range(self.lanes)]
+        for number in range(self.chunks * self.lanes):
+            chunk, lane = divmod(number, self.lanes)
+            m.submodules[f"product_{chunk}_{lane}"] = one = MultiplyAdd(
+                self.input_bits, DENSE_WEIGHT_BITS, self.acc_bits
+            )
+            m.d.comb += [
+                *(connect(one.a, input_1), connect(one.b, self.weights[number])),
+                *(connect(getattr(one, name), value) for name, value in told.items()),
             ]
-            with m.If(last):
-                m.d.sync += shadow.eq(acc_3)
-            shadows.append(shadow)
-        m.d.comb += connect(self.sums, chunk_of(m, self.chunk, shadows, self.lanes))
+            ways[lane].append(one)
+        chained(m, ways, self.chain_in, self.chain)
+        m.d.comb += [connect(self.sums[lane], way[0].sum) for lane, way in enumerate(ways)]
         return m
 
 

@@ -49,11 +49,11 @@ class DenseOut(Component):
     settings : In
         `EDGE_SETTINGS`.
     captured : In(1)
-        Sums can be addressed from the next cycle on.
+        Sums can leave from the next cycle on.
     active : Out(1)
         A chunk leaves.
-    patch, chunk, sums : Out, Out, In
-        Place of a chunk; the chunk, `EdgeUnit.chunk_stage` cycles later.
+    patch, chunk, shift, sums : Out, Out, Out, In
+        Place of a chunk, and that the next one follows; the chunk, `EdgeUnit.chunk_stage` cycles later.
     x_write : Out(x_write_port)
         Writer of x.
     embedded : Out(1)
@@ -78,6 +78,7 @@ class DenseOut(Component):
                 "active": Out(1),
                 "patch": Out(max(1, (unit.patches - 1).bit_length())),
                 "chunk": Out(max(1, (unit.group_chunks - 1).bit_length())),
+                "shift": Out(1),
                 "sums": In(unit.chunk * unit.acc_bits),
                 "x_write": Out(x_write_port(unit)),
                 "embedded": Out(1),
@@ -108,17 +109,24 @@ class DenseOut(Component):
             connect(self.active, walk.active),
             connect_address(self.patch, Mux(classifies, 0, walk.row)),
             connect_address(self.chunk, Mux(classifies, walk.row, walk.chunk)),
+            self.shift.eq(walk.active & (~classifies | walk.row_end)),
         ]
         self._residual(m, walk, prefix, classifies, bypass, memories)
         self._logits(m, walk, classifies, memories["head_bias"])
         return m
 
-    def _group(self, m: Module, walk: RowWalk, prefix: Value, classifies: Value) -> tuple[Signal, Signal, Signal]:
-        """Say how much of the group leaves; return its first chunk, whether a pass ends with it, and an image."""
+    def _group(
+        self, m: Module, walk: RowWalk, prefix: Value, classifies: Value
+    ) -> tuple[Signal, Value, Signal, Signal]:
+        """Let a group leave; return a chunk's number in its token, whether it has one, and if a pass or an image ends.
+
+        Of a token's last group those chunks leave as well that are beyond the token.
+        """
         u, settings = self.unit, self.settings
         left = Signal(_BITS["patches"], reset_less=True)  # patches of the image, those of this pass included
         first, rest = (Signal(_BITS["channel_chunks"], name=name, reset_less=True) for name in ("first", "rest"))
         held, pass_end, image_end = Signal.like(first, reset_less=True), Signal(), Signal()
+        here = Signal(len(walk.chunk), reset_less=True)  # chunks of the group that the token has
         ends, final = Signal(), Signal()
         m.d.comb += [ends.eq(rest <= u.group_chunks), final.eq(left <= u.patches)]
         with m.If(prefix):
@@ -127,9 +135,10 @@ class DenseOut(Component):
             m.d.comb += [walk.rows.eq(u.group_chunks), walk.chunks.eq(u.chunk)]
         with m.Else():
             m.d.comb += walk.rows.eq(Mux(final, left, u.patches)[: len(walk.rows)])
-            m.d.comb += walk.chunks.eq(Mux(ends, rest, u.group_chunks))
+            m.d.comb += walk.chunks.eq(u.group_chunks)
         with m.If(self.captured & ~classifies):
             m.d.sync += [*(held.eq(first), pass_end.eq(ends), image_end.eq(ends & final))]
+            m.d.sync += here.eq(Mux(ends, rest, u.group_chunks)[: len(here)])
             m.d.sync += [*(first.eq(first + u.group_chunks), rest.eq(rest - u.group_chunks))]
             with m.If(ends):
                 m.d.sync += [*(first.eq(0), rest.eq(settings.channel_chunks), left.eq(left - u.patches))]
@@ -144,7 +153,7 @@ class DenseOut(Component):
             m.d.sync += chunk.eq(first)
         with m.If(self.begin):
             m.d.sync += chunk.eq(0)
-        return chunk, pass_end, image_end
+        return chunk, walk.chunk < here, pass_end, image_end
 
     def _residual(
         self,
@@ -157,12 +166,12 @@ class DenseOut(Component):
     ) -> None:
         """Requantize chunks; count through the positions, and find each token's place."""
         u, engine = self.unit, self.unit.flow.engine
-        chunk, pass_end, image_end = self._group(m, walk, prefix, classifies)
+        chunk, has_place, pass_end, image_end = self._group(m, walk, prefix, classifies)
         m.submodules.tokens = tokens = TokenWalk(u)
         m.submodules.requantizer = requantizer = Requantizer(
             lanes=u.chunk, acc_bits=u.acc_bits, residual_bits=engine.formats.residual_bits, block=engine.block_bits
         )
-        goes = walk.active & ~classifies
+        goes = walk.active & ~classifies & (bypass | has_place)
         position = Signal(len(memories["positions"].r_addr), reset_less=True)
         with m.If(requantizer.position_en):
             m.d.sync += position.eq(position + 1)

@@ -100,6 +100,7 @@ class EdgeCore(Component):
             *(connect(self.release, products.patches_read), connect(norm.y_read, products.y_read)),
             *(connect(out.captured, products.captured), connect(out.sums, products.sums)),
             *(connect(products.patch, out.patch), connect(products.chunk, out.chunk)),
+            connect(products.shift, out.shift),
             *(connect(norm.finished, self.finished), connect(self.embedded, out.embedded)),
             *(connect(self.saturations, out.saturations), connect(self.q_en, norm.q_en), connect(self.q, norm.q)),
             *(connect(self.queue.en, out.logit_en), connect(self.queue.beat.as_value(), out.logit.as_value())),

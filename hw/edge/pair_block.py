@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, ShapeLike, Signal, Value, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.pipeline import SHARED_BITS, SHARED_PRODUCT
-from ...sim.flow.edge import PIXEL_BITS, EdgeUnit
+from ...sim.flow.edge import CHOICES, PIXEL_BITS, EdgeUnit
 from ...sim.network.formats import DENSE_WEIGHT_BITS
 from ..parts.arithmetic import delay_stages
 from ..parts.component import Component
 from ..parts.connect import connect
-from .dense_block import chunk_of
-
-
-def pair_layout(unit: EdgeUnit) -> data.StructLayout:
-    """Layout of a pair's sums before `Unpair`: of its lower and upper channel."""
-    return data.StructLayout({"lower": unit.pair_bits, "upper": unit.acc_bits})
+from ..parts.multiply_add import CHAIN_BITS, MultiplyAdd
+from .dense_block import CONTROL, chained, controls
 
 
 def group_layout(unit: EdgeUnit) -> data.StructLayout:
     """Layout of a chunk's sums before `Unpair`.
 
-    Those of a `PairBlock` are `paired`: `lower` is sum(p*u0), `upper` is sum(p*w1) and what of `lower` lies above
-    `SHARED_BITS`, and `pixels` is sum(p). Of others `lower` and `upper` are the sums, and `pixels` is 0.
+    Those of a `PairBlock` are `paired`: `lower` is the lowest `SHARED_BITS` of sum(p*u0), `overflows` what is above
+    them, `upper` is sum(p*w1) and those overflows, and `pixels` is sum(p). Of others `lower` and `upper` are the sums.
     """
-    pairs = data.ArrayLayout(pair_layout(unit), unit.chunk // 2)
-    return data.StructLayout({"pairs": pairs, "pixels": unit.pixels_bits, "paired": 1})
+    pair = data.StructLayout({"lower": unit.acc_bits, "upper": unit.acc_bits})
+    return data.StructLayout(
+        {
+            "pairs": data.ArrayLayout(pair, unit.chunk // 2),
+            "overflows": data.ArrayLayout(unit.overflow_bits, unit.chunk // 2),
+            "pixels": unit.pixels_bits,
+            "paired": 1,
+        }
+    )
 
 
 class PairBlock(Component):
@@ -39,7 +42,8 @@ class PairBlock(Component):
     so they did where their top bit falls; how often is counted beside the block. `Unpair` takes both sums from there.
     What that costs and saves: docs/accelerator.md.
 
-    Timing: as `DenseBlock`.
+    Timing: as `DenseBlock`; `overflows` and `pixels` follow `chunk` by four cycles, and are complete a cycle later than
+        the sums.
     Numerics: exact; see above.
 
     Parameters
@@ -53,81 +57,80 @@ class PairBlock(Component):
     -------
     input, weights : In
         Of a step.
-    first, last : In(1)
-        The step is a group's first or last.
-    chunk, sums : In, Out
-        Number of a chunk; its sums, as `group_layout`.
+    first, add, shift : In(1)
+        The step is a group's first; there is a step; sums move on.
+    chain_in, chain : In, Out
+        Sums of a chunk, from the next block and to the one before it.
+    sums : Out
+        Sums of the first chunk, a pair each.
+    chunk, overflows, pixels : In, Out, Out
+        Number of a chunk, which does not move; how often its lower sums overflowed; the sum of all inputs.
     """
 
     def __init__(self, unit: EdgeUnit, chunks: int):
         self.unit, self.chunks = unit, chunks
+        pairs = unit.chunk // 2
         super().__init__(
             {
                 "input": In(PIXEL_BITS - 1),
                 "weights": In(data.ArrayLayout(signed(DENSE_WEIGHT_BITS), chunks * unit.chunk)),
-                "first": In(1),
-                "last": In(1),
-                "chunk": In(max(1, (chunks - 1).bit_length())),
-                "sums": Out(group_layout(unit)),
+                **{name: In(1) for name in CONTROL},
+                "chain_in": In(data.ArrayLayout(signed(CHAIN_BITS), pairs)),
+                "chain": Out(data.ArrayLayout(signed(CHAIN_BITS), pairs)),
+                "sums": Out(data.ArrayLayout(signed(SHARED_BITS + unit.patch_bits), pairs)),
+                "chunk": In((CHOICES - 1).bit_length()),
+                "overflows": Out(data.ArrayLayout(unit.overflow_bits, pairs)),
+                "pixels": Out(unit.pixels_bits),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Register, multiply, add, count; copy when complete; choose."""
+        """Register what all lanes take; multiply, add and count; choose the counts."""
         m = Module()
         u = self.unit
-        input_1 = Signal.like(self.input, reset_less=True)
-        first = delay_stages(m, self.first, 3, "first", reset_less=True)[-2:]
-        last = delay_stages(m, self.last, 3, "last", reset_less=True)[-1]
-        pairs = [self._pair(m, pair, input_1, first, last) for pair in range(self.chunks * u.chunk // 2)]
-        input_2, pixels_3 = Signal.like(input_1, reset_less=True), Signal(u.pixels_bits, reset_less=True)
-        pixels = Signal.like(pixels_3, reset_less=True)
-        m.d.sync += [
-            *(connect(input_1, self.input), connect(input_2, input_1)),
-            pixels_3.eq(Mux(first[0], 0, pixels_3) + input_2),
-        ]
-        with m.If(last):
-            m.d.sync += connect(pixels, pixels_3)
-        pixels_2 = Signal.like(pixels, name="pixels_2", reset_less=True)  # beside the chunk that is chosen
-        m.d.sync += connect(pixels_2, pixels)
-        m.d.comb += [
-            connect(self.sums.pairs.as_value(), chunk_of(m, self.chunk, pairs, u.chunk // 2)),
-            *(connect(self.sums.pixels, pixels_2), self.sums.paired.eq(1)),
-        ]
+        inputs = delay_stages(m, self.input, 4, "input", reset_less=True)
+        first = delay_stages(m, self.first, 4, "first_beside", reset_less=True)[-1]
+        add = delay_stages(m, self.add, 4, "add_beside", reset_less=False)[-1]
+        told = controls(m, self)
+        ways: list[list[MultiplyAdd]] = [[] for _ in range(u.chunk // 2)]
+        counts: list[Signal] = []
+        for number in range(self.chunks * u.chunk // 2):
+            chunk, lane = divmod(number, u.chunk // 2)
+            m.submodules[f"product_{chunk}_{lane}"] = one = MultiplyAdd(*SHARED_PRODUCT, SHARED_BITS + u.patch_bits)
+            lower, upper = self.weights[2 * number], self.weights[2 * number + 1]
+            packed = Cat(lower[:-1], ~lower[-1], Const(0, SHARED_BITS - DENSE_WEIGHT_BITS), upper)
+            m.d.comb += [
+                *(connect(one.a, packed.as_signed()), connect(one.b, inputs[1])),
+                *(connect(getattr(one, name), value) for name, value in told.items()),
+            ]
+            ways[lane].append(one)
+            counts.append(self._count(m, number, one.sum[SHARED_BITS - 1], first, add))
+        chained(m, ways, self.chain_in, self.chain)
+        m.d.comb += [connect(self.sums[lane], way[0].sum) for lane, way in enumerate(ways)]
+        self._beside(m, counts, inputs[4], first, add)
         return m
 
-    def _pair(self, m: Module, pair: int, input_1: Value, first: list[Value], last: Value) -> Value:
-        """Build two channels; return their sums, `first` being that of stages 2 and 3."""
+    def _count(self, m: Module, number: int, top: Value, first: Value, add: Value) -> Signal:
+        """Count where the top bit of a lower sum falls, in the cycle in which the step is in it."""
+        count = Signal(self.unit.overflow_bits, name=f"count_{number}", reset_less=True)
+        before = Signal(name=f"top_{number}", reset_less=True)
+        m.d.sync += connect(before, top)
+        with m.If(add):
+            m.d.sync += count.eq(Mux(first, 0, count + (before & ~top)))
+        return count
+
+    def _beside(self, m: Module, counts: list[Signal], pixel: Value, first: Value, add: Value) -> None:
+        """Sum the pixels, and choose the counts of a chunk."""
         u = self.unit
-
-        def register(name: str, shape: ShapeLike) -> Signal:
-            return Signal(shape, name=f"{name}_{pair}", reset_less=True)
-
-        lower, upper = self.weights[2 * pair], self.weights[2 * pair + 1]
-        packed = Cat(lower[:-1], ~lower[-1], Const(0, SHARED_BITS - DENSE_WEIGHT_BITS), upper)
-        weight_1 = register("weight_1", signed(SHARED_PRODUCT[0]))
-        product_2 = register("product_2", signed(sum(SHARED_PRODUCT)))
-        acc_3 = register("acc_3", signed(SHARED_BITS + u.patch_bits))
-        top_4, count_4 = register("top_4", 1), register("count_4", u.overflow_bits)
-        count, shadow = Signal.like(count_4, name=f"count_{pair}"), register("shadow", len(acc_3))
-        overflows = register("overflows", u.overflow_bits)
-        top = acc_3[SHARED_BITS - 1]
-        m.d.comb += count.eq(Mux(first[1], 0, count_4) + (top_4 & ~top & ~first[1]))
-        # Without enables: what is added between groups is gone with the first step of the next one.
-        m.d.sync += [
-            connect(weight_1, packed),
-            product_2.eq(Cat(input_1, Const(0, 1)).as_signed() * weight_1),
-            acc_3.eq(Mux(first[0], 0, acc_3) + product_2),
-            *(connect(top_4, top), connect(count_4, count)),
-        ]
-        with m.If(last):
-            m.d.sync += [connect(shadow, acc_3), connect(overflows, count)]
-        word = Signal(pair_layout(u), name=f"pair_{pair}")
-        m.d.comb += [
-            connect(word.lower, Cat(shadow[:SHARED_BITS], overflows)),
-            connect(word.upper, shadow[SHARED_BITS:].as_signed()),
-        ]
-        return word.as_value()
+        pixels, shown = (Signal(u.pixels_bits, name=name, reset_less=True) for name in ("pixels_sum", "pixels_3"))
+        with m.If(add):
+            m.d.sync += pixels.eq(Mux(first, 0, pixels) + pixel)
+        chunk = delay_stages(m, self.chunk, 3, "chunk", reset_less=True)[-1]
+        chosen = Signal(len(self.overflows.as_value()), reset_less=True)
+        side = u.chunk // 2
+        words = Array(Cat(counts[at : at + side]) for at in range(0, len(counts), side))
+        m.d.sync += [connect(shown, pixels), chosen.eq(words[chunk])]
+        m.d.comb += [connect(self.overflows.as_value(), chosen), connect(self.pixels, shown)]
 
 
 class Unpair(Component):
@@ -162,13 +165,14 @@ class Unpair(Component):
         m = Module()
         sums = Signal.like(self.sums, reset_less=True)
         group = self.group
-        overflow_bits = self.unit.overflow_bits
+        pixels = group.pixels & group.paired.replicate(len(group.pixels))
         for number in range(self.unit.chunk // 2):
-            pair = group.pairs[number]
-            overflows = pair.lower[SHARED_BITS:][:overflow_bits] & group.paired.replicate(overflow_bits)
+            pair, overflows = group.pairs[number], group.overflows[number]
+            counted = overflows & group.paired.replicate(len(overflows))
+            lower = Cat(pair.lower[:SHARED_BITS], pair.lower[SHARED_BITS:] | counted)
             m.d.sync += [
-                sums[2 * number].eq(pair.lower - Cat(Const(0, DENSE_WEIGHT_BITS - 1), group.pixels)),
-                sums[2 * number + 1].eq(pair.upper - overflows),
+                sums[2 * number].eq(lower - Cat(Const(0, DENSE_WEIGHT_BITS - 1), pixels)),
+                sums[2 * number + 1].eq(pair.upper - counted),
             ]
         m.d.comb += connect(self.sums.as_value(), sums.as_value())
         return m

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import cycle
+from itertools import pairwise
+from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
+from ...sim.engine.pipeline import SHARED_BITS
 from ...sim.flow.edge import CHOICES, PIXEL_BITS, EdgeUnit
 from ...sim.flow.edge_settings import EDGE_SETTINGS
 from ...sim.network.formats import DENSE_WEIGHT_BITS
@@ -17,18 +19,21 @@ from ..parts.connect import connect, connect_address
 from ..parts.memory import LoadableMemory
 from ..parts.stream import LOAD_BUS, read_port
 from .dense_block import Choose, DenseBlock
-from .pair_block import PairBlock, Unpair, group_layout
+from .pair_block import PairBlock, Unpair
 from .step_walk import StepWalk
 
 _BITS = dict(EDGE_SETTINGS)
+#: Multipliers of some chunks of a patch.
+Block = DenseBlock | PairBlock
 
 
 class Products(Component):
     """Pixels of the patches of a pass, or y, times a word of weights a step, for a group of channels after the other.
 
     Timing: the first step is one cycle after `patches` or `classify`, a step a cycle; see `EdgeUnit` for the stages.
-        A chunk follows its place by `EdgeUnit.chunk_stage`, and is right from the cycle after `captured` on until as
-        many cycles after the next `captured`.
+        The sums of a group leave from the cycle after `captured` on, in their order: a chunk follows its place by
+        `EdgeUnit.chunk_stage`, and `shift` in the same cycle lets the next one of the first patch, or of all others,
+        follow. They wait, with the multipliers, `EdgeUnit.leave_cycles` or `channels` cycles behind a group's steps.
     Numerics: exact; sums fit `EdgeUnit.acc_bits`.
 
     Parameters
@@ -51,8 +56,8 @@ class Products(Component):
         The last pixels of a pass, or the last y, are being read.
     captured : Out(1)
         The sums of a group can be addressed from the next cycle on.
-    patch, chunk : In
-        Of the sums, a patch of the pass and a chunk of the group.
+    patch, chunk, shift : In
+        Place of the chunk that leaves, a patch of the pass and a chunk of the group; the next one comes behind it.
     sums : Out
         What is there.
     load, bank : In
@@ -72,6 +77,7 @@ class Products(Component):
                 "y": Out(read_port(unit.y_addr_bits, signed(unit.y_bits))),
                 "patch": In(max(1, (unit.patches - 1).bit_length())),
                 "chunk": In(max(1, (unit.group_chunks - 1).bit_length())),
+                "shift": In(1),
                 "sums": Out(unit.chunk * unit.acc_bits),
                 "load": In(LOAD_BUS),
                 "bank": In(1),
@@ -79,7 +85,7 @@ class Products(Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Walk, read inputs and weights, multiply; choose a chunk of all sums."""
+        """Walk, read inputs and weights, multiply; let the sums leave."""
         m = Module()
         u, settings = self.unit, self.settings
         m.submodules.walk = walk = StepWalk()
@@ -99,71 +105,103 @@ class Products(Component):
             self.y_read.eq(walk.final & classifies),
             self.captured.eq(delay_flag(m, walk.last, u.captured_stage, "captured_line")),
         ]
-        blocks = self._blocks(m, walk, classifies)
-        if u.paired:
-            m.submodules.unpair = unpair = Unpair(u)
-            m.d.comb += connect(self.sums, unpair.sums.as_value())
-            self._choose(m, [group_of(u, one) for one in blocks], unpair.group.as_value())
-        else:
-            self._choose(m, [_widened(one.sums, one.acc_bits, u.acc_bits) for one in blocks], self.sums)
+        first, *others = self._blocks(m, walk, classifies)
+        self._leave(m, first, [block for blocks in others for block in blocks])
         return m
 
-    def _blocks(self, m: Module, walk: StepWalk, classifies: Signal) -> list[DenseBlock | PairBlock]:
-        """Give inputs and weights, in `input_stage`, to the blocks of each patch; return all blocks."""
+    def _blocks(self, m: Module, walk: StepWalk, classifies: Signal) -> list[list[Block]]:
+        """Give inputs and weights, in `input_stage` and behind it, to the blocks of each patch; return all blocks."""
         u = self.unit
         m.submodules.dense_weights = memory = LoadableMemory(u.load_memories["dense_weights"])
         y = delayed(m, self.y.data, u.input_stage - 1, "y_delay")
-        first = delay_flag(m, walk.first, u.input_stage, "first_line")
-        last = delay_flag(m, walk.last, u.input_stage, "last_line")
+        flags = {name: delay_flag(m, getattr(walk, name), u.input_stage, f"{name}_line") for name in ("first", "en")}
         m.d.comb += [
             *(connect(memory.load, self.load), connect(memory.bank, self.bank)),
-            connect_address(memory.r_addr, delayed(m, walk.weight, u.input_stage - 1, "weight_delay")),
+            connect_address(memory.r_addr, delayed(m, walk.weight, u.input_stage, "weight_delay")),
         ]
-        blocks: list[DenseBlock | PairBlock] = []
+        blocks: list[list[Block]] = []
         for patch in range(u.patches):
             pixel = self.pixels[patch]
+            blocks.append([])
             for at in range(0, u.group_chunks, CHOICES):
                 chunks = min(CHOICES, u.group_chunks - at)
                 # The classifier uses the first patch, whose inputs and sums are wider.
                 widths = (PIXEL_BITS, u.patch_bits) if patch else (u.y_bits, u.acc_bits)
-                paired = bool(patch) and u.paired
-                block = PairBlock(u, chunks) if paired else DenseBlock(chunks, u.chunk, *widths)
+                block = PairBlock(u, chunks) if patch and u.paired else DenseBlock(chunks, u.chunk, *widths)
                 m.submodules[f"block{patch}_{at // CHOICES}"] = block
                 lanes = slice(at * u.chunk * DENSE_WEIGHT_BITS, (at + chunks) * u.chunk * DENSE_WEIGHT_BITS)
                 m.d.comb += [
                     block.input.eq(pixel if patch else Mux(classifies, y, pixel)),
                     connect(block.weights.as_value(), memory.r_data[lanes]),
-                    *(block.first.eq(first), block.last.eq(last)),
-                    block.chunk.eq(self.chunk[: (CHOICES - 1).bit_length()]),
+                    *(connect(block.first, flags["first"]), connect(block.add, flags["en"])),
                 ]
-                blocks.append(block)
+                blocks[-1].append(block)
         return blocks
 
-    def _choose(self, m: Module, words: list[Value], chosen: Value) -> None:
-        """Number of the block, beside the block's own choice, then of all blocks' words one."""
+    def _leave(self, m: Module, first: list[Block], others: list[Block]) -> None:
+        """Chain the first patch's blocks, and all others; give the chunk that leaves the chain of its patch."""
         u = self.unit
-        m.submodules.choose = choose = Choose(len(words[0]), len(words))
-        patch, block = Signal.like(choose.number, reset_less=True), Signal.like(choose.number, reset_less=True)
+        of_first = Signal(name="of_first")
+        m.d.comb += of_first.eq(self.patch == 0)
+        words = [_chain(m, first, self.shift & of_first, "first")]
+        words += [_chain(m, others, self.shift & ~of_first, "others")] if others else []
+        of_first_3 = delayed(m, of_first, 3, "of_first_delay")
+        plain = Cat(_widened(words[0][lane], u.acc_bits) for lane in range(u.chunk))
+        if u.paired:
+            self._part(m, plain, words[1], of_first_3, others)
+            return
+        last = Cat(_widened(words[-1][lane], u.acc_bits) for lane in range(u.chunk))
+        sums = Signal(len(plain), reset_less=True)
+        m.d.sync += sums.eq(Mux(of_first_3, plain, last))
+        m.d.comb += connect(self.sums, sums)
+
+    def _part(self, m: Module, plain: Value, pairs: Value, of_first: Value, others: list[Block]) -> None:
+        """Bring what is beside a chunk's pairs to them, and part them."""
+        u = self.unit
+        m.submodules.unpair = unpair = Unpair(u)
+        width = unpair.group.pairs.as_value().shape().width
+        word = Signal(width, name="word_4", reset_less=True)
+        halves = Cat(
+            _widened(half, u.acc_bits)
+            for lane in range(u.chunk // 2)
+            for half in (Cat(pairs[lane][:SHARED_BITS], Const(0, 1)).as_signed(), pairs[lane][SHARED_BITS:].as_signed())
+        )
+        m.d.sync += word.eq(Mux(of_first, plain, halves))
+        m.submodules.choose = choose = Choose(len(beside_of(others[0])), len(others))
+        patch, block = (Signal.like(choose.number, name=name, reset_less=True) for name in ("patch", "block"))
         number = Signal.like(choose.number, reset_less=True)
         m.d.sync += [
-            patch.eq(self.patch * u.patch_blocks),
+            patch.eq((self.patch - 1) * u.patch_blocks),
             block.eq(self.chunk >> (CHOICES - 1).bit_length()),
             number.eq(patch + block),
         ]
-        m.d.comb += [connect(choose.number, number), connect(chosen, choose.word)]
-        for at, word in enumerate(words):
-            m.d.comb += choose.words[at].eq(word)
+        m.d.comb += [
+            *(block.chunk.eq(self.chunk[: (CHOICES - 1).bit_length()]) for block in others),
+            connect(choose.number, delayed(m, number, 2, "number_delay")),
+            *(choose.words[at].eq(beside_of(one)) for at, one in enumerate(others)),
+            connect(unpair.group.pairs.as_value(), delayed(m, word, choose.latency_cycles, "word_delay")),
+            Cat(unpair.group.overflows.as_value(), unpair.group.pixels).eq(choose.word),
+            unpair.group.paired.eq(delayed(m, ~of_first, 1 + choose.latency_cycles, "paired_delay")),
+            connect(self.sums, unpair.sums.as_value()),
+        ]
 
 
-def group_of(unit: EdgeUnit, block: DenseBlock | PairBlock) -> Value:
-    """Sums of a block as `group_layout`."""
-    if isinstance(block, PairBlock):
-        return block.sums.as_value()
-    pairs = _widened(block.sums, block.acc_bits, unit.pair_bits, unit.acc_bits)
-    return Cat(pairs, Const(0, group_layout(unit).size - len(pairs)))
+def _chain(m: Module, blocks: list[Block], shift: Value, name: str) -> Any:
+    """Chain blocks; return, registered, the chunk that leaves them."""
+    for block, behind in pairwise(blocks):
+        m.d.comb += connect(block.chain_in.as_value(), behind.chain.as_value())
+    m.d.comb += [connect(block.shift, shift) for block in blocks]
+    word = Signal.like(blocks[0].sums, name=f"{name}_3", reset_less=True)
+    m.d.sync += connect(word.as_value(), blocks[0].sums.as_value())
+    return word
 
 
-def _widened(sums: Value, bits: int, *wide: int) -> Value:
-    """Sums of so many bits, sign-extended to these widths in turn."""
-    parts = [sums.word_select(k, bits) for k in range(len(sums) // bits)]
-    return Cat(Cat(part, part[-1].replicate(to - bits)) for part, to in zip(parts, cycle(wide), strict=False))
+def beside_of(block: Block) -> Value:
+    """What is beside the sums of a `PairBlock`."""
+    assert isinstance(block, PairBlock)
+    return Cat(block.overflows.as_value(), block.pixels)
+
+
+def _widened(number: Value, bits: int) -> Value:
+    """A signed number of so many bits."""
+    return Cat(number, number[-1].replicate(bits - len(number)))[:bits]

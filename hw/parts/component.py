@@ -21,6 +21,11 @@ class Component(wiring.Component):
     ports of a component and nothing else of it, and `reset_by` takes the place of `ResetInserter`.
     """
 
+    @property
+    def module_name(self) -> str | None:
+        """Name of its module, where others must know it; by default the path of its first instance is."""
+        return None
+
     def __init_subclass__(cls, **arguments: Any):
         super().__init_subclass__(**arguments)
         if "elaborate" in vars(cls):

@@ -1,4 +1,4 @@
-"""Memories: plain words, words written in slots of bits, and the two-bank memories that the load stream fills."""
+"""Memories: plain words, words written in slots of bits, and those that the load stream fills."""
 
 from __future__ import annotations
 
@@ -69,23 +69,23 @@ class WordMemory(Component):
 
 
 class LoadableMemory(Component):
-    """Parameter memory in two banks: one is read, the load bus writes the other.
+    """Parameter memory: the load bus writes the one bank that is read, or, of two, the other one.
 
     Bank 0 begins with the words of `contents.Contents`, where that is the platform.
 
-    Timing: data one cycle after the address.
+    Timing: data one cycle after the address; a word that is read while the load bus writes it is undefined.
 
     Parameters
     ----------
     spec : LoadMemory
-        Id on the load bus, width and depth of one bank.
+        Id on the load bus, width, depth of a bank, and banks.
 
     Members
     -------
     load : In(LOAD_BUS)
         Load bus; beats for other ids are ignored.
     bank : In(1)
-        Bank that is read; the other one is written.
+        Of two banks the one that is read; the other one is written.
     r_addr, r_data : In, Out
         Read port.
     """
@@ -96,23 +96,28 @@ class LoadableMemory(Component):
         super().__init__({"load": In(LOAD_BUS), "bank": In(1), "r_addr": In(self.addr_bits), "r_data": Out(spec.width)})
 
     def elaborate(self, platform: object) -> Module:
-        """Build the banks as one memory, the bank being the top address bit."""
+        """Build the banks as one memory, the bank being the lowest address bit: so it has no word too many."""
         m = Module()
-        beats = self.spec.beats
+        beats, banks = self.spec.beats, self.spec.banks
         # A memory may have the first beats only of the words of its id.
-        init = [word & (1 << 64 * beats) - 1 for word in first_words(platform, self.spec)]
-        m.submodules.store = store = memory.Memory(shape=64 * beats, depth=2 << self.addr_bits, init=init)
+        words = [word & (1 << 64 * beats) - 1 for word in first_words(platform, self.spec)]
+        init = words if banks == 1 else [word for pair in zip(words, [0] * len(words), strict=True) for word in pair]
+        store = memory.Memory(
+            shape=64 * beats, depth=banks * self.spec.depth, init=init, attrs={"no_rw_check": 1} if banks == 1 else {}
+        )
+        m.submodules.store = store
         write = store.write_port(granularity=64 if beats > 1 else None)
-        # The register is outside of the port: synthesis then proves that reads and writes never meet, since their
-        # banks differ, and builds no bypass for FPGAs whose memories cannot return the old word.
+        read_bank, write_bank = ([self.bank], [~self.bank]) if banks == 2 else ([], [])
+        # No bypass is built for FPGAs whose memories cannot return the old word: of two banks synthesis proves that
+        # reads and writes never meet, which takes the register outside of the port, and one bank says so.
         read = store.read_port(domain="comb")
         mine, word = Signal(), Signal(64 * beats, reset_less=True)
         m.d.comb += [
             mine.eq(self.load.en & (self.load.memory == self.spec.id)),
             write.en.eq(mine << self.load.beat if beats > 1 else mine),
-            write.addr.eq(Cat(self.load.addr[: self.addr_bits], ~self.bank)),
+            connect_address(write.addr, Cat(write_bank, self.load.addr)),
             write.data.eq(self.load.data.replicate(beats)),
-            read.addr.eq(Cat(self.r_addr, self.bank)),
+            connect_address(read.addr, Cat(read_bank, self.r_addr)),
             connect(self.r_data, word[: self.spec.width]),
         ]
         m.d.sync += connect(word, read.data)

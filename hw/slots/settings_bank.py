@@ -1,4 +1,4 @@
-"""The settings of a network: words that units need at all times, in two banks like every loadable memory."""
+"""The settings of a network: words that units need at all times, in banks like every loadable memory."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ..parts.stream import LOAD_BUS
 
 
 class SettingsBank(Component):
-    """Registers in two banks that the load bus writes; `bank` chooses the ones on the outputs.
+    """Registers that the load bus writes; of two banks `bank` chooses the ones on the outputs.
 
     A setting's word has 64 bits; those above the setting are 0 in every stream. Bank 0 begins with the words of
     `parts.contents.Contents`, where that is the platform.
 
-    Timing: outputs follow `bank` one cycle later.
+    Timing: outputs follow the load bus one cycle later, and of two banks `bank`.
 
     Numerics: none.
 
     Parameters
     ----------
     memory : LoadMemory
-        Id and words.
+        Id, words and banks.
     bits : dict of str to int
         Settings in the order of their words.
 
@@ -43,16 +43,19 @@ class SettingsBank(Component):
         super().__init__({"load": In(LOAD_BUS), "bank": In(1), "settings": Out(data.StructLayout(bits))})
 
     def elaborate(self, platform: object) -> Module:
-        """Build the registers, and one behind the choice of the bank, from which thousands of gates follow."""
+        """Build the registers, and one behind a choice of the bank, from which thousands of gates follow."""
         m = Module()
         first = first_words(platform, self.memory) or [0] * len(self.bits)
-        shown = Signal(self.settings.shape(), reset_less=True)
         for word, (name, bits) in enumerate(self.bits.items()):
-            banks = [Signal(bits, name=f"{name}_{bank}", init=init) for bank, init in enumerate((first[word], 0))]
             here = self.load.en & (self.load.memory == self.memory.id) & (self.load.addr == word)
+            inits = [first[word], 0][: self.memory.banks]
+            banks = [Signal(bits, name=f"{name}_{bank}", init=init) for bank, init in enumerate(inits)]
             for bank, register in enumerate(banks):
-                with m.If(here & (self.bank != bank)):
+                with m.If(here & ((self.bank != bank) if len(banks) == 2 else 1)):
                     m.d.sync += register.eq(self.load.data[:bits])
-            m.d.sync += shown[name].eq(Mux(self.bank, banks[1], banks[0]))
-        m.d.comb += connect(self.settings.as_value(), shown.as_value())
+            shown = banks[0]
+            if len(banks) == 2:
+                shown = Signal(bits, name=f"{name}_shown", reset_less=True)
+                m.d.sync += shown.eq(Mux(self.bank, banks[1], banks[0]))
+            m.d.comb += connect(self.settings[name], shown)
         return m

@@ -50,6 +50,7 @@ from ..slots.slots import Slots
 from ..slots.table_loader import TableLoader
 from ..slots.x_banks import XBanks
 from .flows import FLOWS, check_family, count_cells
+from .multiplier_blocks import multiplier_blocks
 from .netlist import Netlist
 from .tools import find_tool
 from .wrapper import PinWrapper
@@ -196,13 +197,17 @@ def netlist_of(text: str, script: str, timeout_s: float) -> dict[str, Any]:
     """
     tool = find_tool("yosys")
 
+    blocks = multiplier_blocks(text, script)
+
     def make() -> str:
         with scratch_folder("bivit-synth") as folder:
             (folder / "unit.il").write_text(text, encoding="utf-8")
-            tool.run(["-q", "-p", f"read_rtlil unit.il; {script} -top {_TOP}; write_json unit.json"], folder, timeout_s)
+            (folder / "blocks.v").write_text(blocks, encoding="utf-8")
+            read = "read_rtlil unit.il; read_verilog -overwrite blocks.v"
+            tool.run(["-q", "-p", f"{read}; {script} -top {_TOP}; write_json unit.json"], folder, timeout_s)
             return _packed(read_text(folder / "unit.json", "the netlist that Yosys wrote"))
 
-    key = content_key(text, script, str(tool))
+    key = content_key(text, blocks, script, str(tool))
     netlist: dict[str, Any] = json.loads(_unpacked(cached_text("netlists", key, make, keep=_KEPT)))
     return netlist
 

@@ -14,11 +14,22 @@ WORD = WORD_BITS
 
 @dataclass(frozen=True)
 class LoadMemory:
-    """A memory that the load stream fills: its id on the load bus, word width in bits, and words in one bank."""
+    """A memory that the load stream fills.
+
+    Parameters
+    ----------
+    id : int
+        On the load bus.
+    width, depth : int
+        Bits of a word, words of a bank.
+    banks : int
+        1, which a stream overwrites, or 2, of which one is read and the other one written.
+    """
 
     id: int
     width: int
     depth: int
+    banks: int = 1
 
     @property
     def beats(self) -> int:

@@ -105,11 +105,10 @@ _PRIMITIVES: dict[Family, tuple[_Primitive, ...]] = {
 
 
 def loadable(memory: LoadMemory) -> Ram:
-    """Return the memory of an `hw.parts.memory.LoadableMemory`: two banks of 2^n words, written in 64-bit beats."""
-    bank = 1 << max(1, (memory.depth - 1).bit_length())
+    """Return the memory of an `hw.parts.memory.LoadableMemory`: its banks side by side, written in 64-bit beats."""
     return Ram(
         BEAT_BITS * memory.beats,
-        2 * bank,
+        memory.banks * memory.depth,
         write_bits=BEAT_BITS,
         read_bits=memory.width,
         collides=False,

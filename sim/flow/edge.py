@@ -22,7 +22,7 @@ from .config import FlowConfig
 from .memories import loaded
 from .residual_add import ResidualAddUnit
 
-#: Chunks of sums in a block, and blocks, of which one is chosen in a cycle.
+#: Chunks of a block of multipliers; words of which one is chosen in a cycle.
 CHOICES = 8
 #: Signed width of a pixel.
 PIXEL_BITS = 9
@@ -45,8 +45,9 @@ class EdgeUnit:
     """Everything beside the blocks of a network.
 
     `patches` patches side by side are summed for `channels` outputs each: a *pass* goes over the channels in *groups*,
-    a pixel of each patch a *step*. The sums leave in *chunks* of `chunk` channels, through a shadow register. The
-    classifier uses the multipliers of the first patch.
+    a pixel of each patch a *step*. Behind a group's steps its sums leave in *chunks* of `chunk` channels, from
+    multiplier to multiplier, and no step is taken until they have left. The classifier uses the multipliers of the
+    first patch.
 
     Parameters
     ----------
@@ -99,6 +100,11 @@ class EdgeUnit:
     def group_chunks(self) -> int:
         """Chunks of one patch's group."""
         return self.channels // self.chunk
+
+    @property
+    def leave_cycles(self) -> int:
+        """Cycles in which the sums of a pass leave, a chunk each."""
+        return self.patches * self.group_chunks
 
     @property
     def side(self) -> int:
@@ -187,10 +193,11 @@ class EdgeUnit:
         A patch gives at most 255 * 128 * K. For the classifier, let d[c] = N_c*x[c] - S1. Its squares add up to
         N_c * (V - Eps), so by Cauchy sum |d[c]| <= N_c * sqrt(V - Eps), and sqrt(V - Eps) / R <= sqrt(2) for
         R = isqrt(V) and Eps >= 1. Hence sum |y[c]| <= N_c * (sqrt(2) * 2^head_frac_bits + 1), for each of two rows at
-        most; 3/2 stands for the root of 2.
+        most; 3/2 stands for the root of 2. The lower sum of a pair has a place in it, too.
         """
         row = self.flow.engine.max_embed_dim * ((3 << self.flow.engine.formats.head_frac_bits) // 2 + 2)
-        return max(self.patch_bits, (2 * self._weight * row).bit_length() + 1)
+        shared = SHARED_BITS + self.overflow_bits if self.paired else 0
+        return max(self.patch_bits, (2 * self._weight * row).bit_length() + 1, shared)
 
     @property
     def pixels_bits(self) -> int:
@@ -201,11 +208,6 @@ class EdgeUnit:
     def overflow_bits(self) -> int:
         """Width of how often the lower sum of a pair overflows: one of products of uint8."""
         return max(1, (255 * 255 * self.flow.engine.max_patch_dim).bit_length() - SHARED_BITS)
-
-    @property
-    def pair_bits(self) -> int:
-        """Width of the lower sum of a pair, or of a sum in its place."""
-        return max(self.acc_bits, SHARED_BITS + self.overflow_bits)
 
     @property
     def _weight(self) -> int:
@@ -230,8 +232,12 @@ class EdgeUnit:
 
     #: A step's pixels, y and weights are there.
     input_stage = 3
-    #: Behind a group's last step its sums are complete, and begin to leave in the next cycle.
-    captured_stage = 5
+    #: A step is added to the sums.
+    sum_stage = 6
+    #: From a chunk's place to the cycle in which the next one takes its place.
+    shift_stage = 2
+    #: Behind a group's last step its sums begin to leave in the next cycle, when they are complete in two.
+    captured_stage = sum_stage - shift_stage
 
     @property
     def patch_blocks(self) -> int:
@@ -240,8 +246,8 @@ class EdgeUnit:
 
     @property
     def chunk_stage(self) -> int:
-        """Stage of a chunk that leaves, from its address on: chosen in its block, then of all blocks; pairs parted."""
-        return 2 + choose_cycles(self.patches * self.patch_blocks) + self.paired
+        """Stage of a chunk that leaves, from its place on: register, one of two chains; counts chosen, pairs parted."""
+        return 2 + self.shift_stage + (choose_cycles((self.patches - 1) * self.patch_blocks) + 1 if self.paired else 0)
 
     @property
     def x_stage(self) -> int:
@@ -352,7 +358,7 @@ class EdgeUnit:
             "head_bias": (HEAD_BIAS_BITS, engine.max_classes),
             "last_eps": (EPS_BITS, 1),
         }
-        return {name: loaded(name, width, depth) for name, (width, depth) in shapes.items()}
+        return {name: loaded(self.flow, name, width, depth) for name, (width, depth) in shapes.items()}
 
     @property
     def lane_products(self) -> list[Product]:

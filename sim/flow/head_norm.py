@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..engine.norm_widths import HeadNormWidths
 from ..engine.pipeline import Product, tree_cycles
@@ -188,7 +188,7 @@ class HeadNormUnit(LaneUnit):
         full = self._loadable("head_norm", scales + self.columns * formats.theta_bits, depth)
         return {
             "head_norm": full,
-            "head_norm_scales": LoadMemory(full.id, min(full.width, max(scales, BEAT_BITS + 1)), depth),
+            "head_norm_scales": replace(full, width=min(full.width, max(scales, BEAT_BITS + 1))),
         }
 
     def products(self) -> list[Product]:

@@ -115,7 +115,7 @@ class LaneUnit:
 
     def _loadable(self, name: str, width: int, depth: int) -> LoadMemory:
         """Return a loadable memory whose words are as wide as this unit is."""
-        return loaded(name, width, depth)
+        return loaded(self.flow, name, width, depth)
 
     def _cut(self, operands: list[Product]) -> list[Product]:
         """Return the blocks that these multiplications are made of."""

@@ -30,17 +30,19 @@ LOADED = (
 SLOTS_PER_WORD, SLOT_BITS = 2, 3
 
 
-def loaded(name: str, width: int, depth: int) -> LoadMemory:
-    """Return a loadable memory by its name.
+def loaded(flow: FlowConfig, name: str, width: int, depth: int) -> LoadMemory:
+    """Return a loadable memory of an engine by its name.
 
     Parameters
     ----------
+    flow : FlowConfig
+        Gives the number of banks.
     name : str
         One of `LOADED`.
     width, depth : int
         Bits of a word, words.
     """
-    return LoadMemory(LOADED.index(name), width, depth)
+    return LoadMemory(LOADED.index(name), width, depth, flow.load_banks)
 
 
 def core_memories(flow: FlowConfig) -> dict[str, LoadMemory]:
@@ -57,12 +59,12 @@ def core_memories(flow: FlowConfig) -> dict[str, LoadMemory]:
     engine, operands = flow.engine, Operands(flow)
     depth, columns, heads = engine.max_depth, engine.columns, engine.max_heads
     return {
-        "settings": loaded("settings", 64, 128),
-        "slots": loaded("slots", SLOTS_PER_WORD * SLOT_BITS, engine.program_words),
-        "weights": loaded("weights", columns * WORD, operands.weight_depth),
-        "preload": loaded("preload", columns * engine.acc_bits, operands.preload_depth),
-        "tables": loaded("tables", TABLE_BITS, depth * heads * TABLE_WORDS),
-        "norm_eps": loaded("norm_eps", EPS_BITS, head_eps(flow) + 2 * depth * heads),
+        "settings": loaded(flow, "settings", 64, 128),
+        "slots": loaded(flow, "slots", SLOTS_PER_WORD * SLOT_BITS, engine.program_words),
+        "weights": loaded(flow, "weights", columns * WORD, operands.weight_depth),
+        "preload": loaded(flow, "preload", columns * engine.acc_bits, operands.preload_depth),
+        "tables": loaded(flow, "tables", TABLE_BITS, depth * heads * TABLE_WORDS),
+        "norm_eps": loaded(flow, "norm_eps", EPS_BITS, head_eps(flow) + 2 * depth * heads),
     }
 
 

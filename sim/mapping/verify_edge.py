@@ -106,8 +106,7 @@ class _EdgeTimes:
     def _pass(self, image: int, number: int, begun: int) -> _Work:
         settings, unit = self.settings, self.unit
         patches = min(unit.patches, settings["patches"] - number * unit.patches)
-        chunks, most = settings["channel_chunks"], unit.group_chunks
-        leave = [patches * min(most, chunks - group * most) for group in range(settings["patch_groups"])]
+        leave = [patches * unit.group_chunks] * settings["patch_groups"]
         groups = list(self._groups(begun, "patch", leave))
         return _Work(begun, "pass", image, groups, groups[-1].left + unit.x_stage)
 
@@ -142,7 +141,8 @@ class _EdgeTimes:
             self._check(chained or work.begun > before.left, work.begun, what)
         for earlier, group in pairwise(group for work in every for group in work.groups):
             self._check(group.first > earlier.last, group.first, "the multipliers do two things at a time")
-            self._check(group.captured >= earlier.left, group.captured, "sums are written over before they have left")
+            added = group.first + self.unit.sum_stage
+            self._check(added > earlier.left + self.unit.shift_stage, added, "sums are added to before they have left")
 
     def check_pixels(self) -> None:
         """A pass has all of its pixels, and they have not gone where those of an earlier one wait."""

@@ -42,7 +42,7 @@ class EdgePlan(NamedTuple):
     pass_cycles, pass_read : int
         From the decision on a pass to the next decision, and to its last step.
     leave, leave_last : int
-        Cycles in which the sums of a pass's last group leave, and of that of an image's last pass.
+        Cycles in which the sums of a pass's group leave, and of one of an image's last pass.
     class_cycles, class_read, class_leave, class_done : int
         The same of the classifier, and from the decision to the last logit.
     pool, norm : int
@@ -120,8 +120,6 @@ def edge_plan(config: ViTConfig, flow: FlowConfig) -> EdgePlan:
     flow : FlowConfig
     """
     unit, values = EdgeUnit(flow), edge_settings(config, flow, 1)
-    chunks, group = values["channel_chunks"], unit.group_chunks
-    last_chunks = chunks - (values["patch_groups"] - 1) * group
     last_patches = values["patches"] - (values["passes"] - 1) * unit.patches
     pass_read = (values["patch_groups"] - 1) * values["patch_cycles"] + values["patch_steps"]
     class_read = (values["class_groups"] - 1) * values["class_cycles"] + values["class_steps"]
@@ -134,11 +132,11 @@ def edge_plan(config: ViTConfig, flow: FlowConfig) -> EdgePlan:
         passes=values["passes"],
         slots=values["pass_slots"],
         banks=unit.banks,
-        prefix=values["prefix"] * chunks,
+        prefix=values["prefix"] * values["channel_chunks"],
         pass_cycles=values["patch_groups"] * values["patch_cycles"] + 1,
         pass_read=pass_read,
-        leave=min(unit.patches, values["patches"]) * last_chunks,
-        leave_last=last_patches * last_chunks,
+        leave=min(unit.patches, values["patches"]) * unit.group_chunks,
+        leave_last=last_patches * unit.group_chunks,
         class_cycles=values["class_groups"] * values["class_cycles"] + 1,
         class_read=class_read,
         class_leave=unit.channels,

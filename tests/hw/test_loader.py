@@ -1,8 +1,8 @@
-"""The loader against `parse_stream`: same words, same refusals, old bank kept, stalls, abort, wait for the engine."""
+"""The loader against `parse_stream`: same words, same refusals, what is kept, stalls, abort, wait for the engine."""
 
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -17,17 +17,20 @@ from bivit.sim.engine.loadstream import LoadError, LoadRefused, build_stream, pa
 from bivit.sim.flow.machine import FlowMachine
 from bivit.sim.flow.presets import FLOW_ENGINES
 
-ENGINE = FlowMachine(FLOW_ENGINES["sim"])
-MEMORIES = ENGINE.load_memories
+#: By the number of banks.
+ENGINES = {banks: FlowMachine(replace(FLOW_ENGINES["sim"], load_banks=banks)) for banks in (1, 2)}
+MEMORIES = ENGINES[1].load_memories
+both = pytest.mark.parametrize("banks", ENGINES)
 
 
 @dataclass
 class Record:
-    """What the loader did: words by memory and address as beats, errors, and the cycles of commits and taken beats."""
+    """What the loader did: words by memory and address as beats, errors, and the cycles of what else it said."""
 
     writes: list[tuple[int, int, int, int]] = field(default_factory=list)
     errors: list[LoadError] = field(default_factory=list)
     commits: list[int] = field(default_factory=list)
+    replaces: list[int] = field(default_factory=list)
     taken: list[int] = field(default_factory=list)
     counts: tuple[int, int, int] = (0, 0, 0)  # loads_ok, loads_bad, loaded
 
@@ -41,10 +44,10 @@ def beats_of(data: bytes) -> list[tuple[int, int]]:
 
 
 def simulate(
-    beats: Beats, *, stall: float = 0.0, seed: int = 0, idle: Callable[[int], bool] = lambda _: True
+    beats: Beats, banks: int, *, stall: float = 0.0, seed: int = 0, idle: Callable[[int], bool] = lambda _: True
 ) -> Record:
     """Feed `beats`, pulsing abort where they say so, and watch the loader until 12 cycles after the last one."""
-    dut, record, rng = Loader(ENGINE), Record(), random.Random(seed)
+    dut, record, rng = Loader(ENGINES[banks]), Record(), random.Random(seed)
     done = False
 
     async def feed(ctx: Any) -> None:
@@ -69,14 +72,15 @@ def simulate(
         cycle = 0
         ctx.set(dut.idle, idle(0))
         ticks: AsyncIterator[Any] = ctx.tick().sample(
-            dut.load, dut.error, dut.commit, dut.beats.valid & dut.beats.ready
+            dut.load, dut.error, dut.commit, dut.replaces, dut.beats.valid & dut.beats.ready
         )
-        async for _, _, load, error, commit, taken in ticks:
+        async for _, _, load, error, commit, replaces, taken in ticks:
             if load.en:
                 record.writes.append((load.memory, load.addr, load.beat, load.data))
             if error:
                 record.errors.append(LoadError(error))
             record.commits += [cycle] * commit
+            record.replaces += [cycle] * replaces
             record.taken += [cycle] * taken
             cycle += 1
             ctx.set(dut.idle, idle(cycle))
@@ -114,26 +118,32 @@ def every_memory(seed: int) -> dict[str, dict[int, list[int]]]:
     return {**sections, "tables": {**sections["tables"], 9: []}}
 
 
+@both
 @pytest.mark.parametrize("stall", [0.0, 0.4])
-def test_words_reach_the_load_bus_in_order(stall: float) -> None:
+def test_words_reach_the_load_bus_in_order(stall: float, banks: int) -> None:
     sections = every_memory(3)
-    record = simulate(beats_of(build_stream(ENGINE, sections)), stall=stall)
+    record = simulate(beats_of(build_stream(ENGINES[banks], sections)), banks, stall=stall)
     assert record.writes == expected_writes(sections)
     assert (record.errors, len(record.commits), record.counts) == ([], 1, (1, 0, 1))
 
 
-def test_timing_without_stalls() -> None:
-    """A beat a cycle, one cycle more after a header's beat, three after a section's, commit two after the last beat."""
+@both
+def test_timing_without_stalls(banks: int) -> None:
+    """A beat a cycle, one cycle more after a header's beat, three after a section's, commit two after the last beat.
+
+    With one bank the header is followed by a cycle in which the engine loses its network.
+    """
     sections = {"settings": {0: [1, 2]}, "residual": {0: [3]}}
-    record = simulate(beats_of(build_stream(ENGINE, sections)))
+    record = simulate(beats_of(build_stream(ENGINES[banks], sections)), banks)
     steps = [after - before for before, after in zip(record.taken, record.taken[1:], strict=False)]
-    assert steps == [2, 2, 2, 4, 1, 1, 4] + [1] * MEMORIES["residual"].beats
+    assert steps == [2, 2, 4 - banks, 4, 1, 1, 4] + [1] * MEMORIES["residual"].beats
     assert record.commits == [record.taken[-1] + 2]
+    assert record.replaces == ([record.taken[3] - 1] if banks == 1 else [])
 
 
 def test_a_complete_stream_waits_for_the_engine() -> None:
-    data = build_stream(ENGINE, {"settings": {0: [1]}})
-    record = simulate(beats_of(data) * 2, idle=lambda cycle: cycle >= 40)
+    data = build_stream(ENGINES[2], {"settings": {0: [1]}})
+    record = simulate(beats_of(data) * 2, 2, idle=lambda cycle: cycle >= 40)
     beats = len(data) // 8
     assert record.commits[0] == 40
     assert record.taken[beats - 1] < 20
@@ -141,9 +151,32 @@ def test_a_complete_stream_waits_for_the_engine() -> None:
     assert record.counts == (2, 0, 1)
 
 
-def refused_streams() -> dict[str, bytes]:
+def test_a_stream_that_overwrites_the_network_waits_behind_its_header() -> None:
+    data = build_stream(ENGINES[1], {"settings": {0: [1]}})
+    record = simulate(beats_of(data) * 2, 1, idle=lambda cycle: cycle >= 40)
+    assert record.replaces[0] == 40
+    assert record.taken[2] < 20
+    assert record.taken[3] == 41
+    assert record.counts == (2, 0, 1)
+
+
+def test_an_empty_stream_is_taken() -> None:
+    for banks, engine in ENGINES.items():
+        assert simulate(beats_of(build_stream(engine, {})), banks).counts == (1, 0, 1)
+
+
+@pytest.mark.parametrize("sent", range(1, 8))
+def test_the_only_bank_is_lost_when_a_stream_is_given_up_behind_its_header(sent: int) -> None:
+    """Before that the network in use stays."""
+    beats = beats_of(build_stream(ENGINES[1], {"settings": {0: [1, 2]}}))
+    record = simulate([*beats, *beats[:sent], "abort"], 1)
+    assert record.counts == ((2, 0, 1) if sent == 7 else (1, 1, int(sent < 4)))
+    assert len(record.replaces) == 1 + (sent > 3)
+
+
+def refused_streams(engine: FlowMachine) -> dict[str, bytes]:
     """Broken variants of one stream: each beat flipped, each cut, beats too many, bad sections."""
-    good = build_stream(ENGINE, {"settings": {3: [7]}, "preload": {0: [5]}})
+    good = build_stream(engine, {"settings": {3: [7]}, "preload": {0: [5]}})
     found = {}
     for beat in range(len(good) // 8):
         for bit in (0, 9, 33, 63):
@@ -155,46 +188,50 @@ def refused_streams() -> dict[str, bytes]:
     return {**found, "longer": good + bytes(8), "twice": good + good}
 
 
-def code_of(data: bytes) -> LoadError:
+def code_of(engine: FlowMachine, data: bytes) -> LoadError:
     with pytest.raises(LoadRefused) as refused:
-        parse_stream(ENGINE, data)
+        parse_stream(engine, data)
     return refused.value.code
 
 
-def test_what_the_reader_refuses_the_loader_refuses_with_the_same_code() -> None:
+@both
+def test_what_the_reader_refuses_the_loader_refuses_with_the_same_code(banks: int) -> None:
     """One simulation: each broken stream, and a good one after each, which must be taken."""
-    good = build_stream(ENGINE, {"settings": {0: [1]}})
-    streams = refused_streams()
+    good = build_stream(ENGINES[banks], {"settings": {0: [1]}})
+    streams = refused_streams(ENGINES[banks])
     beats: list[tuple[int, int]] = []
     for data in streams.values():
         beats += beats_of(data) + beats_of(good)
-    record = simulate(beats, stall=0.2, seed=5)
-    assert record.errors == [code_of(data) for data in streams.values()]
+    record = simulate(beats, banks, stall=0.2, seed=5)
+    assert record.errors == [code_of(ENGINES[banks], data) for data in streams.values()]
     assert set(record.errors) == set(LoadError) - {LoadError.NONE}
     assert record.counts == (len(streams), len(streams), 1)
 
 
-def test_length_of_zero_and_empty_section_beyond_the_end() -> None:
-    magic, fingerprint = int.from_bytes(b"BIVITNET", "little"), ENGINE.fingerprint()
+@both
+def test_length_of_zero_and_empty_section_beyond_the_end(banks: int) -> None:
+    magic, fingerprint = int.from_bytes(b"BIVITNET", "little"), ENGINES[banks].fingerprint()
     zero = [(magic, 0), (1, 0), (fingerprint, 0), (0, 1)]
     beyond = [(magic, 0), (1 | 3 << 32, 0), (fingerprint, 0), (129 << 8, 0), (0, 0), (0, 1)]
-    record = simulate(zero + beyond)
+    record = simulate(zero + beyond, banks)
     assert (record.errors, record.writes) == ([LoadError.LENGTH, LoadError.SECTION], [])
 
 
+@both
 @pytest.mark.parametrize("sent", range(1, 8))
-def test_abort_gives_up_an_unfinished_stream(sent: int) -> None:
-    beats = beats_of(build_stream(ENGINE, {"settings": {0: [1, 2]}}))
+def test_abort_gives_up_an_unfinished_stream(sent: int, banks: int) -> None:
+    beats = beats_of(build_stream(ENGINES[banks], {"settings": {0: [1, 2]}}))
     assert len(beats) == 7
-    record = simulate([*beats[:sent], "abort", *beats])
+    record = simulate([*beats[:sent], "abort", *beats], banks)
     # An abort comes while the beat before it is judged; the seventh completes the stream.
     assert record.errors == ([LoadError.LENGTH] if sent < 7 else [])
     assert record.counts == ((1, 1, 1) if sent < 7 else (2, 0, 1))
 
 
-def test_abort_between_streams_and_while_discarding() -> None:
-    beats = beats_of(build_stream(ENGINE, {"settings": {0: [1]}}))
-    record = simulate(["abort", *beats, "abort", (0, 0), (0, 0), "abort", *beats])
+@both
+def test_abort_between_streams_and_while_discarding(banks: int) -> None:
+    beats = beats_of(build_stream(ENGINES[banks], {"settings": {0: [1]}}))
+    record = simulate(["abort", *beats, "abort", (0, 0), (0, 0), "abort", *beats], banks)
     assert record.errors == [LoadError.MAGIC]
     assert record.counts == (2, 1, 1)
 
@@ -202,9 +239,9 @@ def test_abort_between_streams_and_while_discarding() -> None:
 class LoadedMemory(wiring.Component):
     """Loader and one memory, with the bank toggled as the top level does."""
 
-    def __init__(self) -> None:
-        spec = MEMORIES["preload"]
-        self.loader, self.memory = Loader(ENGINE), LoadableMemory(spec)
+    def __init__(self, banks: int) -> None:
+        spec = ENGINES[banks].load_memories["preload"]
+        self.loader, self.memory = Loader(ENGINES[banks]), LoadableMemory(spec)
         super().__init__({"bank": Out(1), "r_addr": In(self.memory.addr_bits), "r_data": Out(spec.width)})
 
     def elaborate(self, platform: object) -> Module:
@@ -221,16 +258,19 @@ class LoadedMemory(wiring.Component):
         return m
 
 
-def test_a_refused_stream_leaves_the_words_in_use() -> None:
-    dut = LoadedMemory()
+@both
+def test_a_refused_stream_leaves_the_words_in_use_of_two_banks(banks: int) -> None:
+    """Of one bank it leaves what was refused, and no network."""
+    dut = LoadedMemory(banks)
     spec = MEMORIES["preload"]
     rng = random.Random(7)
     contents = [{a: rng.getrandbits(spec.width) for a in (0, 1, spec.depth - 1)} for _ in range(3)]
-    streams = [build_stream(ENGINE, {"preload": {a: [w] for a, w in words.items()}}) for words in contents]
+    streams = [build_stream(ENGINES[banks], {"preload": {a: [w] for a, w in words.items()}}) for words in contents]
     broken = streams[1][:-1] + bytes([streams[1][-1] ^ 1])
+    kept = contents[2 - banks]
 
     async def bench(ctx: Any) -> None:
-        for stream, words in ((streams[0], contents[0]), (broken, contents[0]), (streams[2], contents[2])):
+        for stream, words in ((streams[0], contents[0]), (broken, kept), (streams[2], contents[2])):
             for data, last in beats_of(stream):
                 ctx.set(dut.loader.beats.valid, 1)
                 ctx.set(dut.loader.beats.payload.data, data)
@@ -242,6 +282,7 @@ def test_a_refused_stream_leaves_the_words_in_use() -> None:
                 ctx.set(dut.r_addr, addr)
                 await ctx.tick()
                 assert ctx.get(dut.r_data) == word
+            assert ctx.get(dut.loader.loaded) == (banks == 2 or words is not kept)
         assert ctx.get(dut.loader.loads_ok) == 2
         assert ctx.get(dut.loader.loads_bad) == 1
 

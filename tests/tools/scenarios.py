@@ -44,7 +44,7 @@ class Expected:
     run: int | None = None  # images of a run that ends here
     stopped: bool = False
     loading: bool = False  # a load stream is on its way
-    error: ErrorCode | None = None  # of a load
+    error: ErrorCode | None = None  # of a load, or of a start without a network
 
 
 @dataclass
@@ -77,14 +77,16 @@ class Story:
         self.step(Load(self.stream(self.networks[network]), wait=wait), Expected(network=network) if wait else None)
 
     def refused_load(self, network: int) -> None:
-        """A stream with a wrong bit somewhere behind its header, or cut short."""
+        """A stream with a wrong bit somewhere behind its header, or cut short: it leaves no network behind."""
         data = bytearray(self.stream(self.networks[network]))
         if self.rng.random() < 0.5:
             data[self.rng.randrange(len(data) - 8, len(data) - 4)] ^= 1 << self.rng.randrange(8)
             self.step(Load(bytes(data)), Expected(error=ErrorCode.LOAD_CRC))
         else:
-            cut = self.rng.randrange(3, len(data) // 8 - 1) * 8
+            cut = self.rng.randrange(4, len(data) // 8 - 1) * 8
             self.step(Load(bytes(data[:cut])), Expected(error=ErrorCode.LOAD_LENGTH))
+        self.step(Start(1))
+        self.step(Wait(1), Expected(error=ErrorCode.START_WITHOUT_PROGRAM))
 
     def queue(self, kinds: Sequence[str]) -> None:
         """Queue frames: ``good``, ``short``, ``long``, or ``endless``, which takes longer to drop than to read it."""
@@ -159,12 +161,15 @@ class _Teller:
         if expected.run is not None:
             self._run(expected, outcome)
         elif expected.error is not None:
-            self.loads["LOADS_BAD"] += 1
-            assert registers["ERROR"] == expected.error
-            self.happened.append("refused load")
+            assert (registers["ERROR"], registers["NETWORK"]) == (expected.error, 0)
+            assert not registers["STATUS"] & LOADED
+            if expected.error != ErrorCode.START_WITHOUT_PROGRAM:
+                self.loads["LOADS_BAD"] += 1
+                self.happened.append("refused load")
         elif expected.network is not None:
             self.network = expected.network
             self.loads["LOADS_OK"] += 1
+            assert registers["STATUS"] & LOADED
             assert registers["NETWORK"] == int(network_hash(self.story.networks[self.network])[:8], 16)
         if not expected.loading:
             assert {name: registers[name] for name in self.loads} == self.loads

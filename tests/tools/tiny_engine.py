@@ -97,18 +97,15 @@ class TinyEngine(wiring.Component):
         m.submodules.x = self.x = WordMemory(32, MAX_IMAGES)
         self.state = Signal(State)
         self.image = Signal(32)
-        self.commit_bank(m)
+        self.load(m)
         self.ports(m)
         self.run(m)
         self.status(m)
         return m
 
-    def commit_bank(self, m: Module) -> None:
-        bank = Signal()
-        m.d.sync += bank.eq(bank ^ self.loader.commit)
+    def load(self, m: Module) -> None:
         m.d.comb += [
             self.tables.load.eq(self.loader.load),
-            self.tables.bank.eq(bank),
             self.loader.idle.eq((self.state == State.IDLE) & ~self.registers.start),
             self.loader.abort_load.eq(self.registers.abort_load),
         ]

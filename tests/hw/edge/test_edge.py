@@ -7,9 +7,7 @@ from amaranth.hdl import Cat, Const, Value
 from flow_edge import Bench, flow_of, tiny
 
 from bivit.hw.edge import products
-from bivit.hw.edge.dense_block import DenseBlock
-from bivit.hw.edge.pair_block import PairBlock, group_layout
-from bivit.sim.flow.edge import EdgeUnit
+from bivit.hw.edge.pair_block import PairBlock
 
 #: Changes of the network, of the engine, and images.
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
@@ -63,22 +61,21 @@ def test_every_value_and_every_cycle(case: str) -> None:
     run(network, engine, images, seed=images).check_cycles()
 
 
-def test_chunks_of_pairs_are_a_cycle_later() -> None:
+def test_chunks_of_pairs_are_parted_a_cycle_later() -> None:
     """Those of the prefix, behind which the passes wait until all is quiet, and the last ones."""
     plain, paired = (run({"img_size": 4}, {"dense_patches": 2, "products_per_dsp": count}, 1) for count in (1, 2))
     assert paired.embedded[0] == plain.embedded[0] + 2
 
 
-@pytest.mark.parametrize("lost", ["paired", "pixels"])
+@pytest.mark.parametrize("lost", ["overflows", "pixels"])
 def test_what_a_pair_loses_is_seen_in_x(lost: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A planted fault: overflows of the lower sums, of which each is a hundredth of a step of x; or sums of pixels."""
-    group = products.group_of
 
-    def broken(unit: EdgeUnit, block: DenseBlock | PairBlock) -> Value:
-        word, field = group(unit, block), group_layout(unit)[lost]
-        return Cat(word[: field.offset], Const(0, field.width), word[field.offset + field.width :])
+    def broken(block: PairBlock) -> Value:
+        kept = {"overflows": block.overflows.as_value(), "pixels": block.pixels}
+        return Cat(value if name != lost else Const(0, len(value)) for name, value in kept.items())
 
-    monkeypatch.setattr(products, "group_of", broken)
+    monkeypatch.setattr(products, "beside_of", broken)
     engine = {"dense_patches": 2, "products_per_dsp": 2, "pixel_bytes": 16}
     with pytest.raises(AssertionError):
         run({"img_size": 16, "patch_size": 4, "in_chans": 4}, engine, 1)

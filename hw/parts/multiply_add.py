@@ -1,0 +1,74 @@
+"""A multiplier with a sum of its products in it, that is handed on to the next one: what a multiplier block is."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.lib.wiring import In, Out
+
+from .component import Component
+from .connect import connect
+
+#: Bits of the way from one block's sum to the next one's: those of AMD's blocks.
+CHAIN_BITS = 48
+
+
+class MultiplyAdd(Component):
+    """Sum of products ``a * b``, in a chain of such sums that moves on by one.
+
+    Registers, sum and chain are those of AMD's multiplier blocks; `hw.synthesis.multiply_add` puts one in its place.
+
+    Timing: operands, product, sum, and `first` and `shift` have registers: a product is added two cycles behind its
+        operands, when `enable` is high, and is in `sum` in the next cycle; `first` and `shift` come a cycle before
+        `enable`. A product a cycle.
+    Numerics: exact, modulo 2^`sum_bits`.
+
+    Parameters
+    ----------
+    a_bits, b_bits, sum_bits : int
+        Signed widths of the operands, the wider one first, and of the sum.
+
+    Members
+    -------
+    a, b : In
+        Operands.
+    enable : In(1)
+        Take another sum.
+    first : In(1)
+        It begins with the product.
+    shift, chain_in : In
+        It is that of the block before.
+    chain, sum : Out
+        The sum, on the way to the next block, and for all others.
+    """
+
+    def __init__(self, a_bits: int, b_bits: int, sum_bits: int):
+        self.a_bits, self.b_bits, self.sum_bits = a_bits, b_bits, sum_bits
+        super().__init__(
+            {
+                "a": In(signed(a_bits)),
+                "b": In(signed(b_bits)),
+                **{name: In(1) for name in ("enable", "first", "shift")},
+                "chain_in": In(signed(CHAIN_BITS)),
+                "chain": Out(signed(CHAIN_BITS)),
+                "sum": Out(signed(sum_bits)),
+            }
+        )
+
+    @property
+    def module_name(self) -> str:
+        """Name of its module, by which synthesis finds it."""
+        return f"multiply_add_{self.a_bits}x{self.b_bits}_{self.sum_bits}"
+
+    def elaborate(self, platform: object) -> Module:
+        """Register, multiply, add."""
+        m = Module()
+        a_1, b_1 = Signal.like(self.a, reset_less=True), Signal.like(self.b, reset_less=True)
+        product_2 = Signal(signed(self.a_bits + self.b_bits), reset_less=True)
+        sum_3 = Signal.like(self.sum, reset_less=True)
+        first, shift = Signal(reset_less=True), Signal(reset_less=True)
+        m.d.sync += [connect(a_1, self.a), connect(b_1, self.b), product_2.eq(a_1 * b_1)]
+        m.d.sync += [connect(first, self.first), connect(shift, self.shift)]
+        with m.If(self.enable):
+            m.d.sync += sum_3.eq(Mux(shift, self.chain_in, Mux(first, 0, sum_3) + product_2))
+        m.d.comb += [connect(self.chain, sum_3), connect(self.sum, sum_3)]
+        return m
