@@ -10,6 +10,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from ...sim.engine.norm_widths import NormWidths
 from ..parts.arithmetic import Tree, delayed, product
 from ..parts.connect import connect
+from ..parts.multiply_add import MultiplyPlus
 
 #: Lanes of a word: those of each of its rows.
 Lanes = Sequence[Sequence[Value]]
@@ -91,6 +92,8 @@ def row_bits(
     stats : sequence of Value
         S1 and R of each row as the memory of rows has them, a cycle after x.
     """
+    if widths.fused:
+        return _fused_bits(m, widths, x, channels, theta, stats)
     multiply = partial(product, m, block=widths.engine.block_bits, cycles=widths.multiply_cycles)
     bits = []
     for row, values in enumerate(x):
@@ -102,4 +105,32 @@ def row_bits(
             m.d.sync += centred.eq(multiply(value, channels, f"scaled{lane}") - row_sum)
             limit = multiply(r, theta[column], f"limit{lane}")
             bits.append((centred << widths.theta_frac_bits) >= limit)
+    return Cat(bits)
+
+
+def _fused_bits(
+    m: Module, widths: NormWidths, x: Lanes, channels: Value, theta: Sequence[Value], stats: Sequence[Value]
+) -> Value:
+    """What `row_bits` returns where every product fits a multiplier block: its adder subtracts, and it compares.
+
+    The sign of ``((N*x - S1) << Ft) - Theta*R`` is the comparison.
+    """
+    scaled_bits, limit_bits = widths.compared
+    centred_bits = widths.s1_bits + 1
+    bits = []
+    for row, values in enumerate(x):
+        s1, r = stats[row][: widths.s1_bits].as_signed(), stats[row][widths.s1_bits :]
+        less = Signal(signed(centred_bits), name=f"less_s1_{row}", reset_less=True)
+        m.d.sync += less.eq(-s1)
+        for column, value in enumerate(values):
+            lane = f"{row}_{column}"
+            centred = MultiplyPlus(*scaled_bits, centred_bits)
+            limited = MultiplyPlus(*limit_bits, widths.compare_bits, minus=True)
+            m.submodules[f"centred{lane}"], m.submodules[f"limited{lane}"] = centred, limited
+            m.d.comb += [
+                *(connect(centred.a, value), centred.b.eq(channels), connect(centred.c, less)),
+                *(limited.a.eq(r), connect(limited.b, theta[column])),
+                limited.c.eq(centred.sum << widths.theta_frac_bits),
+            ]
+            bits.append(~limited.sum[-1])
     return Cat(bits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value, ValueLike, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, ShapeLike, Signal, Value, ValueLike, unsigned
 from amaranth.lib import data, memory
 from amaranth.lib.wiring import In, Out
 
@@ -13,6 +13,7 @@ from ...sim.engine.pipeline import Product, multiply_cycles, tree_cycles
 from ...sim.errors import check
 from .component import Component
 from .connect import connect
+from .multiply_add import MultiplyPlus
 
 #: Values that `Tree` and `Multiply` add in one cycle.
 SUM_OF = 4
@@ -53,6 +54,15 @@ class Multiply(Component):
     def elaborate(self, platform: object) -> Module:
         """Register operands, partial products and their sums."""
         m = Module()
+        widths = _signed_bits(self.a_shape), _signed_bits(self.b_shape)
+        if max(widths) <= self.block[0] and min(widths) <= self.block[1] and self.latency_cycles == 3:
+            wide, narrow = (self.a, self.b) if widths[0] >= widths[1] else (self.b, self.a)
+            m.submodules.block = block = MultiplyPlus(max(widths), min(widths), sum(widths))
+            m.d.comb += [
+                *(connect(block.a, _as_signed(wide)), connect(block.b, _as_signed(narrow)), block.c.eq(0)),
+                connect(self.p, block.sum[: len(self.p)]),
+            ]
+            return m
         operand_a = Signal(self.a_shape, reset_less=True)
         operand_b = Signal(self.b_shape, reset_less=True)
         m.d.sync += [connect(operand_a, self.a), connect(operand_b, self.b)]
@@ -69,6 +79,11 @@ class Multiply(Component):
             m.d.sync += [register.eq(total) for register, total in zip(terms, sums, strict=True)]
         m.d.comb += connect(self.p, terms[0])
         return m
+
+
+def _as_signed(value: Value) -> Value:
+    """The same number, signed."""
+    return value if value.shape().signed else Cat(value, Const(0, 1)).as_signed()
 
 
 def _signed_bits(shape: Shape) -> int:

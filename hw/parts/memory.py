@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from ...sim.engine.words import LoadMemory, Memory, SlottedMemory
+from ...sim.engine.words import BEAT_BITS, LoadMemory, Memory, SlottedMemory
 from .component import Component
 from .connect import connect, connect_address
 from .contents import first_words
@@ -73,7 +73,10 @@ class LoadableMemory(Component):
 
     Bank 0 begins with the words of `contents.Contents`, where that is the platform.
 
-    Timing: data one cycle after the address; a word that is read while the load bus writes it is undefined.
+    The beats of a word are collected, and written together with the last one.
+
+    Timing: data one cycle after the address; a word can be read two cycles after its last beat, and is undefined while
+        it is written.
 
     Parameters
     ----------
@@ -96,32 +99,57 @@ class LoadableMemory(Component):
         super().__init__({"load": In(LOAD_BUS), "bank": In(1), "r_addr": In(self.addr_bits), "r_data": Out(spec.width)})
 
     def elaborate(self, platform: object) -> Module:
-        """Build the banks as one memory, the bank being the lowest address bit: so it has no word too many."""
+        """Collect a word, write it, read: the bank is the lowest address bit, so that there is no word too many."""
         m = Module()
-        beats, banks = self.spec.beats, self.spec.banks
-        # A memory may have the first beats only of the words of its id.
-        words = [word & (1 << 64 * beats) - 1 for word in first_words(platform, self.spec)]
-        init = words if banks == 1 else [word for pair in zip(words, [0] * len(words), strict=True) for word in pair]
-        store = memory.Memory(
-            shape=64 * beats, depth=banks * self.spec.depth, init=init, attrs={"no_rw_check": 1} if banks == 1 else {}
-        )
-        m.submodules.store = store
-        write = store.write_port(granularity=64 if beats > 1 else None)
-        read_bank, write_bank = ([self.bank], [~self.bank]) if banks == 2 else ([], [])
-        # No bypass is built for FPGAs whose memories cannot return the old word: of two banks synthesis proves that
-        # reads and writes never meet, which takes the register outside of the port, and one bank says so.
-        read = store.read_port(domain="comb")
-        mine, word = Signal(), Signal(64 * beats, reset_less=True)
-        m.d.comb += [
-            mine.eq(self.load.en & (self.load.memory == self.spec.id)),
-            write.en.eq(mine << self.load.beat if beats > 1 else mine),
-            connect_address(write.addr, Cat(write_bank, self.load.addr)),
-            write.data.eq(self.load.data.replicate(beats)),
-            connect_address(read.addr, Cat(read_bank, self.r_addr)),
-            connect(self.r_data, word[: self.spec.width]),
-        ]
-        m.d.sync += connect(word, read.data)
+        banks = [[self.bank], [~self.bank]] if self.spec.banks == 2 else [[], []]
+        en, addr, word = self._collect(m, Cat(banks[1], self.load.addr))
+        read_addr = Cat(banks[0], self.r_addr)
+        found: list[Signal] = []
+        first, init = 0, self._init(platform)
+        for number, depth in enumerate(self.spec.depths):
+            # No bypass is built for FPGAs whose memories cannot return the old word: of two banks synthesis proves that
+            # reads and writes never meet, which takes the register outside of the port, and one bank says so.
+            attributes = {"no_rw_check": 1} if self.spec.banks == 1 else {}
+            store = memory.Memory(
+                shape=self.spec.width, depth=depth, init=init[first : first + depth], attrs=attributes
+            )
+            m.submodules[f"store_{number}" if number else "store"] = store
+            write, read = store.write_port(), store.read_port(domain="comb")
+            mine = (addr >= first) if number else (addr < depth) if len(self.spec.depths) > 1 else Const(1, 1)
+            data = Signal(self.spec.width, name=f"word_{number}" if number else "word", reset_less=True)
+            m.d.comb += [
+                write.en.eq(en & mine),
+                *(connect_address(write.addr, addr - first if number else addr), connect(write.data, word)),
+                connect_address(read.addr, read_addr - first if number else read_addr),
+            ]
+            m.d.sync += connect(data, read.data)
+            found.append(data)
+            first += depth
+        m.d.comb += connect(self.r_data, found[0])
+        if len(found) == 2:
+            apart = Signal(reset_less=True)
+            m.d.sync += apart.eq(read_addr >= self.spec.depths[0])
+            with m.If(apart):
+                m.d.comb += connect(self.r_data, found[1])
         return m
+
+    def _collect(self, m: Module, addr: Value) -> tuple[Value, Value, Value]:
+        """Return, registered, whether a word is complete, its address, and the word."""
+        beats, load = self.spec.beats, self.load
+        word, held = Signal(self.spec.width, name="loaded", reset_less=True), Signal.like(addr, reset_less=True)
+        en = Signal(name="complete")
+        mine = load.en & (load.memory == self.spec.id)
+        m.d.sync += [en.eq(mine & (load.beat == beats - 1)), connect(held, addr)]
+        for beat in range(beats):
+            with m.If(mine & (load.beat == beat)):
+                part = word[beat * BEAT_BITS : (beat + 1) * BEAT_BITS]
+                m.d.sync += part.eq(load.data[: len(part)])
+        return en, held, word
+
+    def _init(self, platform: object) -> list[int]:
+        """Words that it begins with; a memory may have the first bits only of the words of its id."""
+        words = [word & (1 << self.spec.width) - 1 for word in first_words(platform, self.spec)]
+        return [word for each in words for word in (each, 0)] if self.spec.banks == 2 else words
 
 
 class SlotMemory(Component):

@@ -1,21 +1,23 @@
-"""A multiplier with a sum of its products in it, that is handed on to the next one: what a multiplier block is."""
+"""Multipliers with a sum behind them: what a multiplier block of AMD is, registers and all.
+
+`hw.synthesis.multiplier_blocks` puts one in the place of each of these.
+"""
 
 from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib.wiring import In, Out
 
+from ...sim.engine.pipeline import SUM_BITS
 from .component import Component
 from .connect import connect
 
-#: Bits of the way from one block's sum to the next one's: those of AMD's blocks.
-CHAIN_BITS = 48
+#: Bits of the way from one block's sum to the next one's.
+CHAIN_BITS = SUM_BITS
 
 
 class MultiplyAdd(Component):
     """Sum of products ``a * b``, in a chain of such sums that moves on by one.
-
-    Registers, sum and chain are those of AMD's multiplier blocks; `hw.synthesis.multiply_add` puts one in its place.
 
     Timing: operands, product, sum, and `first` and `shift` have registers: a product is added two cycles behind its
         operands, when `enable` is high, and is in `sum` in the next cycle; `first` and `shift` come a cycle before
@@ -71,4 +73,52 @@ class MultiplyAdd(Component):
         with m.If(self.enable):
             m.d.sync += sum_3.eq(Mux(shift, self.chain_in, Mux(first, 0, sum_3) + product_2))
         m.d.comb += [connect(self.chain, sum_3), connect(self.sum, sum_3)]
+        return m
+
+
+class MultiplyPlus(Component):
+    """``c + a * b``, or ``c - a * b``.
+
+    Timing: operands, product and sum have registers: `c` comes two cycles behind `a` and `b`, and `sum` one cycle
+        behind `c`; a sum a cycle.
+    Numerics: exact, modulo 2^`sum_bits`.
+
+    Parameters
+    ----------
+    a_bits, b_bits, sum_bits : int
+        Signed widths of the operands, the wider one first, and of `c` and the sum.
+    minus : bool
+        Whether the product is subtracted.
+
+    Members
+    -------
+    a, b, c, sum : In, In, In, Out
+        Operands, what the product is added to, and the sum.
+    """
+
+    def __init__(self, a_bits: int, b_bits: int, sum_bits: int, *, minus: bool = False):
+        self.a_bits, self.b_bits, self.sum_bits, self.minus = a_bits, b_bits, sum_bits, minus
+        super().__init__(
+            {
+                **{"a": In(signed(a_bits)), "b": In(signed(b_bits))},
+                **{"c": In(signed(sum_bits)), "sum": Out(signed(sum_bits))},
+            }
+        )
+
+    @property
+    def module_name(self) -> str:
+        """Name of its module, by which synthesis finds it."""
+        return f"multiply_{'minus' if self.minus else 'plus'}_{self.a_bits}x{self.b_bits}_{self.sum_bits}"
+
+    def elaborate(self, platform: object) -> Module:
+        """Register, multiply, add."""
+        m = Module()
+        a_1, b_1 = Signal.like(self.a, reset_less=True), Signal.like(self.b, reset_less=True)
+        product_2 = Signal(signed(self.a_bits + self.b_bits), reset_less=True)
+        sum_3 = Signal.like(self.sum, reset_less=True)
+        m.d.sync += [
+            *(connect(a_1, self.a), connect(b_1, self.b), product_2.eq(a_1 * b_1)),
+            sum_3.eq(self.c - product_2 if self.minus else self.c + product_2),
+        ]
+        m.d.comb += connect(self.sum, sum_3)
         return m

@@ -1,38 +1,51 @@
-"""AMD's multiplier blocks in place of `hw.parts.multiply_add.MultiplyAdd`, whose registers and sum they have.
+"""AMD's multiplier blocks in place of the components of `hw.parts.multiply_add`, whose registers and sums they have.
 
-Yosys finds multiplications for such blocks, but not, on UltraScale+, sums and chains of sums.
+Yosys finds multiplications for such blocks, but not, on UltraScale+, what follows them.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from ..parts.multiply_add import CHAIN_BITS
 
-#: A module of `MultiplyAdd` in RTLIL or Verilog: widths of its operands and of its sum.
-_MODULE = re.compile(r"^module \\?(multiply_add_(\d+)x(\d+)_(\d+))\b", re.M)
-#: Blocks by what a synthesis script says of the family; signed width of the wider operand, bits of OPMODE.
-_BLOCKS = {"-family xcup": ("DSP48E2", 27, 9), "-family xc7": ("DSP48E1", 25, 7)}
-#: Bits of the block's operands, and of the narrower one in the multiplier.
+#: A module of `hw.parts.multiply_add` in RTLIL or Verilog: its kind, widths of its operands and of its sum.
+_MODULE = re.compile(r"^module \\?(multiply_(add|plus|minus)_(\d+)x(\d+)_(\d+))\b", re.M)
+#: Bits of a block's operands at its ports, and signed width of the narrower one at its multiplier.
 _A_BITS, _B_BITS = 30, 18
-#: Both blocks: registers of both operands, of the product, of the sum, and of what chooses the sum.
-_PARAMETERS = {
+#: Registers of both blocks: of operands, product, sum, and what chooses the sum; others are left out.
+_REGISTERS = {
     **dict.fromkeys(("ACASCREG", "AREG", "BCASCREG", "BREG", "MREG", "OPMODEREG", "PREG"), 1),
     **dict.fromkeys(("ADREG", "ALUMODEREG", "CARRYINREG", "CARRYINSELREG", "CREG", "DREG", "INMODEREG"), 0),
 }
-#: Inputs that are what they are when unused; enables of registers that never stop.
-_IDLE = {
-    **dict.fromkeys(("CARRYIN", "CARRYCASCIN", "MULTSIGNIN", "CEA1", "CEB1", "CEC", "CED", "CEAD"), "1'b0"),
-    **dict.fromkeys(("CEALUMODE", "CECARRYIN", "CEINMODE", "RSTA", "RSTALLCARRYIN", "RSTALUMODE", "RSTB"), "1'b0"),
-    **dict.fromkeys(("RSTC", "RSTCTRL", "RSTD", "RSTINMODE", "RSTM", "RSTP"), "1'b0"),
-    **dict.fromkeys(("CEA2", "CEB2", "CECTRL", "CEM"), "1'b1"),
-    **{"ALUMODE": "4'b0000", "CARRYINSEL": "3'b000", "INMODE": "5'b00000", "ACIN": "30'b0", "BCIN": "18'b0"},
-    "C": "48'b0",
-}
+#: Inputs that are 0, and enables of registers that never stop.
+_LOW = (
+    *("CARRYIN", "CARRYCASCIN", "MULTSIGNIN", "CEA1", "CEB1", "CEC", "CED", "CEAD", "CEALUMODE", "CECARRYIN"),
+    *("CEINMODE", "RSTA", "RSTALLCARRYIN", "RSTALUMODE", "RSTB", "RSTC", "RSTCTRL", "RSTD", "RSTINMODE", "RSTM"),
+    "RSTP",
+)
+_HIGH = ("CEA2", "CEB2", "CECTRL", "CEM")
+#: OPMODE: Z is 0, P, PCIN or C; Y and X are the product, or 0. ALUMODE: Z plus or minus that.
+_FIRST, _MORE, _SHIFT, _PLUS = "7'b0000101", "7'b0100101", "7'b0010000", "7'b0110101"
+_ALU = {"add": "4'b0000", "plus": "4'b0000", "minus": "4'b0011"}
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A family's block: its cell, signed width of the wider operand at its multiplier, and bits of OPMODE."""
+
+    cell: str
+    a_bits: int
+    mode_bits: int
+
+
+#: Blocks by what a synthesis script says of the family.
+_BLOCKS = {"-family xcup": _Block("DSP48E2", 27, 9), "-family xc7": _Block("DSP48E1", 25, 7)}
 
 
 def multiplier_blocks(text: str, script: str) -> str:
-    """Return the modules of `MultiplyAdd` in a design as blocks of the family that it is synthesised for.
+    """Return modules with a block in each for those of a design that are what a block is.
 
     Parameters
     ----------
@@ -44,37 +57,41 @@ def multiplier_blocks(text: str, script: str) -> str:
     Returns
     -------
     str
-        Verilog; nothing where the family has no such block.
+        Verilog; nothing where the family has no such block. What is too wide for one is left out.
     """
-    found = next((block for name, block in _BLOCKS.items() if name in script), None)
-    if found is None:
+    block = next((one for name, one in _BLOCKS.items() if name in script), None)
+    if block is None:
         return ""
-    return "".join(_module(*found, name, *map(int, widths)) for name, *widths in _MODULE.findall(text))
+    found = [(name, kind, *map(int, widths)) for name, kind, *widths in _MODULE.findall(text)]
+    return "".join(_module(block, *one) for one in found if one[2] <= block.a_bits and one[3] <= _B_BITS)
 
 
-def _module(block: str, most: int, mode_bits: int, name: str, a_bits: int, b_bits: int, sum_bits: int) -> str:
-    """One module; what is too wide for a block stays as it is."""
-    if a_bits > most or b_bits > _B_BITS:
-        return ""
-    wide = "2'b00, " if mode_bits == 9 else ""  # W, which DSP48E1 has not
-    ports = ["input clk", "input rst", f"input signed [{a_bits - 1}:0] a", f"input signed [{b_bits - 1}:0] b"]
-    ports += [f"input {one}" for one in ("enable", "first", "shift")]
-    ports += [f"input [{CHAIN_BITS - 1}:0] chain_in", f"output [{CHAIN_BITS - 1}:0] chain"]
+def _module(block: _Block, name: str, kind: str, a_bits: int, b_bits: int, sum_bits: int) -> str:
+    """One module."""
+    chain = kind == "add"
+    ports = ["input clk", "input rst", f"input [{a_bits - 1}:0] a", f"input [{b_bits - 1}:0] b"]
+    ports += [f"input {one}" for one in ("enable", "first", "shift")] if chain else [f"input [{sum_bits - 1}:0] c"]
+    wide = f"[{CHAIN_BITS - 1}:0]"
+    ports += [f"input {wide} chain_in", f"output {wide} chain"] if chain else []
     ports += [f"output [{sum_bits - 1}:0] sum"]
+    mode = f"shift ? {_SHIFT} : first ? {_FIRST} : {_MORE}" if chain else _PLUS
     pins = {
+        **dict.fromkeys(_LOW, "1'b0"),
+        **dict.fromkeys(_HIGH, "1'b1"),
         **{"CLK": "clk", "A": _extended("a", a_bits, _A_BITS), "B": _extended("b", b_bits, _B_BITS)},
-        **{"CEP": "enable", "OPMODE": "mode", "PCIN": "chain_in", "PCOUT": "chain", "P": "p"},
-        **_IDLE,
-        "D": f"{27 if block == 'DSP48E2' else 25}'b0",
+        **{"ACIN": f"{_A_BITS}'b0", "BCIN": f"{_B_BITS}'b0", "D": f"{block.a_bits}'b0"},
+        **{"OPMODE": "mode", "ALUMODE": _ALU[kind], "INMODE": "5'b0", "CARRYINSEL": "3'b0", "P": "p"},
+        "CEP": "enable" if chain else "1'b1",
+        "C": f"{CHAIN_BITS}'b0" if chain else _extended("c", sum_bits, CHAIN_BITS),
+        "PCIN": "chain_in" if chain else f"{CHAIN_BITS}'b0",
+        **({"PCOUT": "chain"} if chain else {}),
     }
-    # OPMODE: Z is 0, P or PCIN; Y and X are the product, or 0.
-    mode = f"{{{wide}shift ? 7'b0010000 : first ? 7'b0000101 : 7'b0100101}}"
-    parameters = {**_PARAMETERS, "USE_MULT": '"MULTIPLY"'}
+    parameters = {**_REGISTERS, "USE_MULT": '"MULTIPLY"'}
     lines = [
         f"module {name}({', '.join(ports)});",
-        f"  wire [{CHAIN_BITS - 1}:0] p;",
-        f"  wire [{mode_bits - 1}:0] mode = {mode};",
-        f"  {block} #({', '.join(f'.{key}({value})' for key, value in parameters.items())}) block (",
+        f"  wire {wide} p;",
+        f"  wire [{block.mode_bits - 1}:0] mode = {mode};",  # W, the top bits of a DSP48E2's, is 0
+        f"  {block.cell} #({', '.join(f'.{key}({value})' for key, value in parameters.items())}) block (",
         ",\n".join(f"    .{pin}({value})" for pin, value in pins.items()),
         "  );",
         f"  assign sum = p[{sum_bits - 1}:0];",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..network.formats import EPS_BITS
 from .config import EngineConfig
-from .pipeline import Product, isqrt_cycles, multiply_cycles
+from .pipeline import SUM_BITS, Product, isqrt_cycles, multiply_cycles
 from .words import WORD
 
 
@@ -142,6 +142,22 @@ class NormWidths:
         """Square or N*x, Theta*R, Scale."""
         lane = [(self.x_bits, max(self.x_bits, self.channels_bits + 1)), (self.r_bits + 1, self.theta_bits)]
         return lane + ([(self.value_bits, self.scale_bits + 1)] if self.scale_bits else [])
+
+    @property
+    def compared(self) -> tuple[Product, Product]:
+        """Operands of the comparison: x and N, R and Theta."""
+        return (self.x_bits, self.channels_bits + 1), (self.r_bits + 1, self.theta_bits)
+
+    @property
+    def compare_bits(self) -> int:
+        """Signed width of both sides of the comparison, and of their difference."""
+        return max(self.s1_bits + 1 + self.theta_frac_bits, sum(self.compared[1])) + 1
+
+    @property
+    def fused(self) -> bool:
+        """Whether both products of the comparison fit a multiplier block, whose adder then subtracts and compares."""
+        fits = all(a <= self.engine.block_bits[0] and b <= self.engine.block_bits[1] for a, b in self.compared)
+        return fits and self.compare_bits <= SUM_BITS and self.multiply_cycles == multiply_cycles((1, 1), (1, 1))
 
     @property
     def row_operands(self) -> list[Product]:

@@ -43,6 +43,8 @@ Product = tuple[int, int]
 #: Largest signed operands of one multiplier block, by fabric: what is wider would be cut by synthesis, which puts an
 #: adder behind the blocks in the same cycle.
 BLOCK_BITS: dict[str, Product] = {"lut6": (27, 18), "lut4": (18, 18)}
+#: Bits of the adder in a multiplier block of AMD's.
+SUM_BITS = 48
 #: Distance of two int8 weights in one operand: products of a uint8 with a uint8, and a bit by which their sum is seen
 #: to overflow (`hw.edge.pair_block`).
 SHARED_BITS = 17

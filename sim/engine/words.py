@@ -8,6 +8,8 @@ from ..bits import WORD_BITS
 
 #: Bits of a beat of the load stream.
 BEAT_BITS = 64
+#: Words of a block memory where it is widest; so few that memory in look-up tables is as good.
+BLOCK_WORDS, SHORT_WORDS = 512, 64
 #: Bits of a dot product that the array takes in one cycle: a packed word, as the network file has them.
 WORD = WORD_BITS
 
@@ -35,6 +37,18 @@ class LoadMemory:
     def beats(self) -> int:
         """Beats of one word."""
         return ceil_div(self.width, BEAT_BITS)
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """Words of the memories that it is made of: a few words more than blocks hold lie in a memory of their own.
+
+        >>> LoadMemory(0, 72, 2592).depths, LoadMemory(0, 72, 2600, banks=2).depths
+        ((2560, 32), (5200,))
+        """
+        words = self.banks * self.depth
+        rest = words % BLOCK_WORDS
+        apart = self.banks == 1 and words > BLOCK_WORDS and 0 < rest <= SHORT_WORDS
+        return (words - rest, rest) if apart else (words,)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..engine.words import BEAT_BITS, LoadMemory, ceil_div
+from ..engine.words import LoadMemory, ceil_div
 from .cost import Cost
 from .devices import Family
 
@@ -104,15 +104,9 @@ _PRIMITIVES: dict[Family, tuple[_Primitive, ...]] = {
 }
 
 
-def loadable(memory: LoadMemory) -> Ram:
-    """Return the memory of an `hw.parts.memory.LoadableMemory`: its banks side by side, written in 64-bit beats."""
-    return Ram(
-        BEAT_BITS * memory.beats,
-        memory.banks * memory.depth,
-        write_bits=BEAT_BITS,
-        read_bits=memory.width,
-        collides=False,
-    )
+def loadable(memory: LoadMemory) -> tuple[Ram, ...]:
+    """Return the memories of an `hw.parts.memory.LoadableMemory`."""
+    return tuple(Ram(memory.width, depth, collides=False) for depth in memory.depths)
 
 
 def ram_cost(ram: Ram, family: Family) -> Cost:

@@ -165,10 +165,8 @@ def _head_norm(flow: FlowConfig) -> Footprint:
         "choice": _choice(MatmulUnit(flow).word_bits, unit.drain_parts),
         "root_bit_squared": unit.widths.v_bits**2,
     }
-    loaded = {name: loadable(memory) for name, memory in unit.load_memories.items()}
-    scales = replace(loaded["head_norm_scales"], read_bits=unit.columns * flow.engine.formats.qk_scale_bits)
-    own = rams_of(unit.memories.values())
-    return Footprint(sizes, (*own, loaded["head_norm"], scales), tuple(unit.products()))
+    loaded = [ram for memory in unit.load_memories.values() for ram in loadable(memory)]
+    return Footprint(sizes, (*rams_of(unit.memories.values()), *loaded), tuple(unit.products()))
 
 
 def _softmax(flow: FlowConfig) -> Footprint:
@@ -248,7 +246,7 @@ FOOTPRINTS: dict[str, Callable[[FlowConfig], Footprint]] = {
 def _loaded(flow: FlowConfig, *names: str) -> tuple[Ram, ...]:
     """Memories that the load stream fills."""
     memories = FlowMachine(flow).load_memories
-    return tuple(loadable(memories[name]) for name in names)
+    return tuple(ram for name in names for ram in loadable(memories[name]))
 
 
 def _beats(flow: FlowConfig, name: str) -> int:

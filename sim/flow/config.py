@@ -60,6 +60,9 @@ class FlowConfig:
         Tiles of bits (of the attention, tiles and heads); of the norms, for each of the two.
     staging_slots : int
         Tiles of x between ResidualAdd and SignNorm, for each of the two norms.
+    edge_banks : int
+        Images of x beside those in flight: 2, one that is embedded and one that leaves, or 1: then an image is embedded
+        when the last norm has read the one that left.
     load_banks : int
         1: a load stream overwrites the network that is there; or 2: it fills a second bank of every loadable memory, so
         that the network before it stays in use until all of the stream is known to be right.
@@ -88,6 +91,7 @@ class FlowConfig:
     context_slots: int = 3
     hidden_slots: int = 3
     staging_slots: int = 4
+    edge_banks: int = 2
     load_banks: int = 1
 
     def __post_init__(self) -> None:
@@ -101,6 +105,7 @@ class FlowConfig:
             f"value_rows must be a power of two, at most columns ({self.engine.columns}), got {self.value_rows}",
         )
         check(1 <= self.images <= _MOST_IMAGES, f"images must be 1 to {_MOST_IMAGES}, got {self.images}")
+        check(self.edge_banks in (1, 2), f"edge_banks must be 1 or 2, got {self.edge_banks}")
         check(self.load_banks in (1, 2), f"load_banks must be 1 or 2, got {self.load_banks}")
         self._check_dense()
         self._check_products()

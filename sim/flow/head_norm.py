@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..engine.norm_widths import HeadNormWidths
 from ..engine.pipeline import Product, tree_cycles
-from ..engine.words import BEAT_BITS, LoadMemory, Memory, ceil_div
+from ..engine.words import LoadMemory, Memory, ceil_div
 from .config import FlowConfig
 from .lane_unit import ARRIVAL_CYCLES, LaneUnit
 from .operation import Operands
@@ -178,17 +178,14 @@ class HeadNormUnit(LaneUnit):
 
     @property
     def load_memories(self) -> Mapping[str, LoadMemory]:
-        """Scale of each column, then Theta of each; and of the same words those beats that have Scale.
-
-        A memory of one beat would take each beat of a longer word: it is two beats wide at least where the word is.
-        """
+        """Scale of each column, then Theta of each; and of the same words the bits that have Scale."""
         formats, engine = self.flow.engine.formats, self.flow.engine
         depth = 2 * engine.max_depth * engine.max_heads * self.most_words
         scales = self.columns * formats.qk_scale_bits
         full = self._loadable("head_norm", scales + self.columns * formats.theta_bits, depth)
         return {
             "head_norm": full,
-            "head_norm_scales": replace(full, width=min(full.width, max(scales, BEAT_BITS + 1))),
+            "head_norm_scales": replace(full, width=scales),
         }
 
     def products(self) -> list[Product]:

@@ -86,8 +86,8 @@ class ResidualAddUnit(LaneUnit):
 
     @property
     def banks(self) -> int:
-        """Images of x: those in flight, one that is embedded, one that leaves."""
-        return self.flow.images + 2
+        """Images of x: those in flight, one that is embedded, and maybe another one that leaves."""
+        return self.flow.images + self.flow.edge_banks
 
     @property
     def x_memory(self) -> Memory:
