@@ -13,6 +13,7 @@ from ..parts.component import Component
 from ..parts.connect import connect, connect_address
 from ..parts.fixed import saturate_signed
 from ..parts.memory import LoadableMemory
+from ..parts.multiply_add import MultiplyPlus
 from ..parts.stream import LOAD_BUS, read_port, write_port
 from .group_walk import GroupWalk
 from .jobs import Credits, JobQueue, following, scaled
@@ -248,30 +249,41 @@ class ResidualAdd(Component):
         return found
 
     def _add(self, m: Module, half: Value, parameters: list[tuple[Signal, Signal]]) -> tuple[list[Value], list[Value]]:
-        """Product and x with Bias in `add_stage`, their sum in `write_stage`: the new x, and whether it saturated."""
+        """Product and x with Bias, their sum in `write_stage`: the new x, and whether it saturated.
+
+        The multiplier's own adder takes x with Bias, or another one a cycle later.
+        """
         u, engine = self.unit, self.engine
         width, acc_bits = engine.formats.residual_bits, engine.acc_bits
-        biases = delayed(m, Cat(bias for _, bias in parameters), u.add_stage - 3, "bias_delay")
+        biases = delayed(m, Cat(bias for _, bias in parameters), u.x_read_stage, "bias_delay")
         old = Signal(len(self.x_read.data), reset_less=True)
         m.d.sync += connect(old, self.x_read.data)
         new: list[Value] = []
         overflow: list[Value] = []
         for lane in range(u.lanes):
             column = lane % u.columns
-            value = half.word_select(lane, acc_bits).as_signed()
-            scaled_half = product(
-                m, parameters[column][0], value, f"product{lane}", block=engine.block_bits, cycles=u.add_stage - 2
-            )
+            acc = Cat(Const(0, 1), half.word_select(lane, acc_bits)).as_signed()
             base = Signal(signed(width + 1), name=f"base_{lane}", reset_less=True)
             bias = biases.word_select(column, width).as_signed()
             m.d.sync += base.eq(old.word_select(lane, width).as_signed() + bias)
             result = Signal(width, name=f"new_{lane}", reset_less=True)
             saturated = Signal(name=f"saturated_{lane}", reset_less=True)
-            limited, over = saturate_signed(base + Cat(Const(0, 1), scaled_half).as_signed(), width)
+            limited, over = saturate_signed(self._sum(m, lane, base, parameters[column][0], acc), width)
             m.d.sync += [result.eq(limited), saturated.eq(over)]
             new.append(result)
             overflow.append(saturated)
         return new, overflow
+
+    def _sum(self, m: Module, lane: int, base: Value, scale: Value, acc: Value) -> Value:
+        """Return the sum of a product and x with Bias, of which the later one is there in `add_stage`."""
+        u = self.unit
+        if not u.fused:
+            cycles = u.add_stage - 2
+            return base + product(m, scale, acc, f"product{lane}", block=self.engine.block_bits, cycles=cycles)
+        added = MultiplyPlus(*u.scaled, max(len(base), sum(u.scaled)) + 1)
+        m.submodules[f"product{lane}"] = added
+        m.d.comb += [connect(added.a, scale), connect(added.b, acc), connect(added.c, base)]
+        return added.sum
 
     def _addresses(self, m: Module, walk: GroupWalk, held: data.View, offset: Value) -> None:
         """Addresses of x (read in `x_read_stage`, written in `write_stage`) and of the staged x."""

@@ -158,15 +158,24 @@ class ResidualAddUnit(LaneUnit):
     # Stages.
 
     @property
+    def scaled(self) -> Product:
+        """Operands of the product of Scale and acc, which is twice a sum."""
+        return self.flow.engine.formats.scale_bits, self.flow.engine.acc_bits + 1
+
+    @property
+    def fused(self) -> bool:
+        """Whether that product fits a multiplier block, whose adder then adds x with Bias to it."""
+        return all(bits <= most for bits, most in zip(self.scaled, self.flow.engine.block_bits, strict=True))
+
+    @property
     def add_stage(self) -> int:
-        """Stage of the product of Scale and acc, and of x with Bias; the part of the sums is registered in 2."""
-        formats, engine = self.flow.engine.formats, self.flow.engine
-        return 2 + multiply_cycles((formats.scale_bits, engine.acc_bits), engine.block_bits)
+        """Stage of the product of Scale and acc; the part of the sums is registered in 2."""
+        return 2 + multiply_cycles(self.scaled, self.flow.engine.block_bits)
 
     @property
     def x_read_stage(self) -> int:
-        """Stage of the address of x: its word comes, is registered, and has Bias added."""
-        return self.add_stage - 3
+        """Stage of the address of x: its word comes, is registered, and has Bias added where it goes to the product."""
+        return self.add_stage - 3 - self.fused
 
     @property
     def write_stage(self) -> int:
@@ -270,6 +279,6 @@ class ResidualAddUnit(LaneUnit):
 
     def products(self) -> list[Product]:
         """Scale and square of each lane, and those of a row."""
-        formats, widths = self.flow.engine.formats, self.widths
-        lane = [(formats.scale_bits, self.flow.engine.acc_bits), (widths.x_bits, widths.x_bits)]
+        widths = self.widths
+        lane = [self.scaled, (widths.x_bits, widths.x_bits)]
         return self._cut(lane * self.lanes + widths.row_operands)
