@@ -18,7 +18,7 @@ from ..sim.errors import check
 from ..sim.system.files import write_json, write_text
 from ..sim.system.locks import owned_folder
 from ..sim.system.result import INLINE, Result
-from .ablation_job import Job, Measured, run_student, run_teacher
+from .runs.ablation_job import Job, Measured, run_student, run_teacher
 from .runs.variants import Variant, chosen_variants
 from .shared.common import DataOption, JsonFlag, messages, show, tool_versions
 from .shared.process import end_on_signals

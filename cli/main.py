@@ -13,6 +13,7 @@ from .bench import bench
 from .cosim import cosim
 from .demo import demo
 from .doctor import doctor
+from .engines import engines
 from .estimate import estimate
 from .evaluate import evaluate
 from .export import export
@@ -67,6 +68,7 @@ for command in (
     judge,
     generate,
     cosim,
+    engines,
     estimate,
     synth,
     ops,

@@ -179,7 +179,7 @@ def find_engine(
     BivitError
         When there is no such engine, it does not hold the network, or none is named and none holds the network.
     """
-    from ...sim.estimate.choice import smallest_engine
+    from ...sim.estimate.choice import suited_engine
     from ...sim.flow.named import fabric_for, load_engine
     from ...sim.mapping.layout import check_fits
     from ...sim.network.config import vit_only
@@ -188,7 +188,7 @@ def find_engine(
     try:
         if name is None:
             assert net is not None
-            choice = smallest_engine(net.config, net.formats, target)
+            choice = suited_engine(net.config, net.formats, target)
             name = choice.name
             if choice.warning:
                 say(choice.warning)

@@ -26,7 +26,7 @@ from ...sim.estimate.ram import ram_cost
 from ...sim.estimate.units import FOOTPRINTS, REST
 from ...sim.flow.config import FlowConfig
 from ...sim.system.files import read_json, write_text
-from .calibrated import FITTED_ENGINES, HELD_OUT_ENGINES, PAIRED, PAIRED_UNIT
+from .calibrated import FITTED_ENGINES, HELD_OUT_ENGINES, NAMED, PAIRED, PAIRED_UNIT
 from .flows import FLOWS
 from .least_squares import least_squares
 from .side_by_side import side_by_side
@@ -81,7 +81,7 @@ def in_fabric(engine: str, family: Family) -> FlowConfig:
     family : {"xcup", "xc7", "ecp5"}
     """
     flow = (FITTED_ENGINES | HELD_OUT_ENGINES)[engine]
-    return replace(flow, engine=replace(flow.engine, fabric=FLOWS[family].fabric))
+    return flow.in_fabric(FLOWS[family].fabric)
 
 
 def load_measurements(path: Path = MEASUREMENTS) -> list[Measurement]:
@@ -126,7 +126,9 @@ def measure(path: Path, units: list[str], engines: list[str], families: list[Fam
 
 
 def _says_something(unit: str, engine: str, family: Family) -> bool:
-    """Whether a unit of an engine is there, and is not that of another engine; see `PAIRED`."""
+    """Whether a unit of an engine is there, is not that of another engine (see `PAIRED`), and takes no hours."""
+    if engine == NAMED:
+        return family == "xcup" and unit not in ("grid", WHOLE)
     return not engine.endswith(PAIRED) or (unit == PAIRED_UNIT and FLOWS[family].fabric == "lut6")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...sim.engine.config import EngineConfig
 from ...sim.flow.config import FlowConfig
+from ...sim.flow.presets import FLOW_ENGINES
 
 #: Limits of a model, in the order of `_flow`.
 _LIMITS = (
@@ -59,6 +60,8 @@ def _flow(
     return FlowConfig(engine=engine, **dict(zip(_LANES, lanes, strict=True)), **others)
 
 
+#: Named engine whose units are fitted as well.
+NAMED = "zcu102"
 #: Engines that the weights are fitted to, by rows x columns.
 FITTED_ENGINES = {
     "2x8": _flow((2, 8, 8), (17, 32, 64, 2, 1, 10, 16, 64), (64, 8, 64), (1, 8, 8, 8, 1), images=1),
@@ -98,6 +101,9 @@ HELD_OUT_ENGINES = {
         score_slots=5,
     ),
 }
+
+#: Of a named engine, the units that a small one says too little of; the array itself takes hours.
+FITTED_ENGINES |= {NAMED: FLOW_ENGINES[NAMED]}
 
 #: What an engine's name ends with where two channels share a multiplier block.
 PAIRED = "-paired"

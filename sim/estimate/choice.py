@@ -1,4 +1,4 @@
-"""Chooses an engine for a network where the user names none: the smallest named one that holds it and fits."""
+"""Chooses an engine for a network where the user names none: one made for the target, or the smallest that fits."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Any
 from ..engine.limits import needs
 from ..errors import BivitError
 from ..flow.config import FlowConfig
-from ..flow.presets import FLOW_ENGINES
+from ..flow.presets import ABOUT, FLOW_ENGINES
 from ..mapping.layout import check_fits
 from ..network.config import ModelConfig, ViTConfig, vit_only
 from ..network.formats import Formats
 from .devices import Device
 from .resources import estimate_resources
+
+#: Engine of who says nothing of a target.
+DEFAULT = "sim"
 
 
 @dataclass(frozen=True)
@@ -68,18 +71,19 @@ def engines_for(config: ModelConfig, formats: Formats) -> dict[str, FlowConfig]:
     )
 
 
-def smallest_engine(config: ModelConfig, formats: Formats, target: Device | None = None) -> Choice:
-    """Return the smallest named engine that holds a network and fits the target.
+def suited_engine(config: ModelConfig, formats: Formats, target: Device | None = None) -> Choice:
+    """Return a named engine that holds a network and fits the target: the largest made for it, else the smallest.
 
-    Smaller is an array with fewer products a cycle. Where none that holds the network fits the target, the smallest
-    that holds it is returned with a warning: the estimate then says by how much it does not fit.
+    Larger is an array with more products a cycle. Where none that holds the network fits the target, the smallest
+    that holds it is returned with a warning: the estimate then says by how much it does not fit. Without a target it is
+    `DEFAULT`, where that holds the network.
 
     Parameters
     ----------
     config : ModelConfig
     formats : Formats
     target : Device, optional
-        Any when left out.
+        None when left out.
 
     Raises
     ------
@@ -89,10 +93,13 @@ def smallest_engine(config: ModelConfig, formats: Formats, target: Device | None
     """
     held = engines_for(config, formats)
     if target is not None:
-        held = {name: replace(flow, engine=replace(flow.engine, fabric=target.fabric)) for name, flow in held.items()}
-        for name, flow in held.items():
-            if estimate_resources(flow, target).fits is not False:
-                return Choice(name, flow)
+        held = {name: flow.in_fabric(target.fabric) for name, flow in held.items()}
+        made = [name for name in held if ABOUT[name].target == target.name]
+        for name in (*reversed(made), *held):
+            if estimate_resources(held[name], target).fits is not False:
+                return Choice(name, held[name])
+    elif DEFAULT in held:
+        return Choice(DEFAULT, held[DEFAULT])
     name, flow = next(iter(held.items()))
     return Choice(name, flow, "" if target is None else _excess(name, flow, target))
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..engine.memories import TAG_BITS
 from ..engine.words import Memory, ceil_div
 from ..flow.config import FlowConfig
-from ..flow.edge import CHOICES, EdgeUnit
+from ..flow.edge import EdgeUnit
 from ..flow.head_norm import head_unit
 from ..flow.machine import FlowMachine, all_settings
 from ..flow.matmul import MatmulUnit
@@ -43,18 +43,18 @@ def _ring(flow: FlowConfig) -> Footprint:
 
 def _dense(flow: FlowConfig) -> Footprint:
     edge = EdgeUnit(flow)
-    # One of so many chunks is chosen in each block, then one of the blocks.
-    blocks, word = edge.patches * ceil_div(edge.group_chunks, CHOICES), edge.chunk * edge.acc_bits
-    sums = edge.channels * (edge.acc_bits + (edge.patches - 1) * edge.patch_bits)
-    sizes = {"unit": 1, "patch": edge.patches, "sum_bit": sums, "block_bit": blocks * word}
-    # Two sums that share an adder take what two adders do, with the counter; beside them is what parts them.
-    sizes |= {"parted_bit": word} if edge.paired else {}
+    blocks, word = edge.patches * edge.patch_blocks, edge.chunk * edge.acc_bits
+    sizes = {"unit": 1, "block": blocks, "word_bit": word, "loaded_bit": edge.load_memories["dense_weights"].width}
+    # Beside each pair's multiplier is a counter; what parts a chunk's sums is there once.
+    pairs = edge.channels * (edge.patches - 1) // 2
+    sizes |= {"count_bit": pairs * edge.overflow_bits, "parted_bit": word} if edge.paired else {}
     return Footprint(sizes, _loaded(flow, "dense_weights"), tuple(edge.lane_products))
 
 
 def _dense_out(flow: FlowConfig) -> Footprint:
     edge = EdgeUnit(flow)
-    sizes = {"unit": 1, "lane": edge.chunk, "lane_bit": edge.chunk * edge.acc_bits}
+    loaded = sum(edge.load_memories[name].width for name in ("patch_params", "positions", "head_bias"))
+    sizes = {"unit": 1, "lane_bit": edge.chunk * edge.acc_bits, "loaded_bit": loaded}
     return Footprint(sizes, _loaded(flow, "patch_params", "positions", "head_bias"), tuple(edge.chunk_products))
 
 
@@ -136,6 +136,7 @@ def _residual_add(flow: FlowConfig) -> Footprint:
         "lane_bit": unit.lanes * flow.engine.acc_bits,
         "choice": _choice(word, unit.drain_parts),
         "root_bit_squared": unit.widths.v_bits**2,
+        "loaded_bit": unit.load_memories["residual"].width,
     }
     jobs = Memory(sum(unit.job.values()), unit.job_slots)
     tiles = Memory(_tile_bits(unit), flow.staged_tiles)
@@ -151,7 +152,7 @@ def _tile_bits(unit: ResidualAddUnit) -> int:
 
 def _sign_norm(flow: FlowConfig) -> Footprint:
     unit = SignNormUnit(flow)
-    sizes = {"unit": 1, "lane": unit.lanes, "lane_sum_bit": unit.lanes * unit.widths.s1_bits}
+    sizes = {"unit": 1, "lane": unit.lanes, "loaded_bit": unit.load_memories["sign_norm"].width}
     own = rams_of([unit.memories["staging"], unit.memories["norm_rows"], unit.memories["norm_tiles"]])
     return Footprint(sizes, own + _loaded(flow, "sign_norm"), tuple(unit.products()))
 
@@ -164,6 +165,7 @@ def _head_norm(flow: FlowConfig) -> Footprint:
         "lane_sum_bit": unit.lanes * unit.widths.s1_bits,
         "choice": _choice(MatmulUnit(flow).word_bits, unit.drain_parts),
         "root_bit_squared": unit.widths.v_bits**2,
+        "loaded_bit": sum(memory.width for memory in unit.load_memories.values()),
     }
     loaded = [ram for memory in unit.load_memories.values() for ram in loadable(memory)]
     return Footprint(sizes, (*rams_of(unit.memories.values()), *loaded), tuple(unit.products()))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ..engine.config import EngineConfig
-from ..engine.pipeline import SHARED_PRODUCT
+from ..engine.config import EngineConfig, Fabric
+from ..engine.pipeline import BLOCK_BITS, SHARED_PRODUCT
 from ..engine.words import ceil_div
 from ..errors import check
 
@@ -147,6 +147,18 @@ class FlowConfig:
             self.drain_rows % side == 0,
             f"drain_rows must be a multiple of the {side} rows that {name} {lanes} takes, got {self.drain_rows}",
         )
+
+    def in_fabric(self, fabric: Fabric) -> FlowConfig:
+        """Return the engine in other logic, with a product a multiplier block where those are too small for two.
+
+        Parameters
+        ----------
+        fabric : {"lut6", "lut4"}
+        """
+        block = BLOCK_BITS[fabric]
+        pairs = all(bits <= most for bits, most in zip(SHARED_PRODUCT, block, strict=True))
+        products = self.products_per_dsp if pairs else 1
+        return replace(self, engine=replace(self.engine, fabric=fabric), products_per_dsp=products)
 
     def rows_of(self, lanes: int) -> int:
         """Return how many rows a unit of so many lanes takes side by side.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,4 +73,4 @@ def fabric_for(flow: FlowConfig, name_or_path: str, fabric: Fabric) -> FlowConfi
     fabric : {"lut6", "lut4"}
     """
     says = name_or_path not in FLOW_ENGINES and "fabric" in read_json(name_or_path, "an engine")["engine"]
-    return flow if says else replace(flow, engine=replace(flow.engine, fabric=fabric))
+    return flow if says else flow.in_fabric(fabric)

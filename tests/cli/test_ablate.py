@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from bivit.cli.ablate import Savings, markdown, summary_row
-from bivit.cli.ablation_job import Job, Measured
 from bivit.cli.main import app
+from bivit.cli.runs.ablation_job import Job, Measured
 from bivit.cli.runs.variants import VARIANTS, chosen_variants
 from bivit.model.train.recipe import load_recipe
 from bivit.sim.engine.presets import engine_for

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from program import assert_refused, invoke
 
-from bivit.cli.ablation_job import Measured, read_measured
 from bivit.cli.publish import _teacher_top1
+from bivit.cli.runs.ablation_job import Measured, read_measured
 from bivit.model.train.recipe import FOLDER, load_recipe
 from bivit.sim.errors import BivitError
 from bivit.sim.flow.machine import FlowMachine

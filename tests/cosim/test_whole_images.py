@@ -30,7 +30,7 @@ LONG = [
     ("sim", "fashion", 2),
     ("sim", "deit_tiny", 3),
     ("zcu102", "deit_tiny", 4),
-    ("zcu102", "deit_small", 2),
+    ("vck190", "deit_small", 2),
     ("zcu102", "digits", 2),
     ("zcu102", "fashion", 2),
     ("latency", "deit_tiny", 1),

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from bivit.sim.errors import BivitError, near
-from bivit.sim.estimate.choice import smallest_engine
+from bivit.sim.estimate.choice import DEFAULT, suited_engine
 from bivit.sim.estimate.devices import ALIASES, DEVICES, device
 from bivit.sim.estimate.resources import estimate_resources
-from bivit.sim.flow.presets import FLOW_ENGINES
+from bivit.sim.flow.presets import ABOUT, FLOW_ENGINES
 from bivit.sim.mapping.layout import check_fits
 from bivit.sim.network.formats import Formats
 from bivit.sim.network.presets import PRESETS, preset, vit_preset
@@ -18,7 +18,7 @@ from bivit.sim.network.presets import PRESETS, preset, vit_preset
 
 @pytest.mark.parametrize("name", ["digits", "fashion_cls", "deit_tiny", "deit_small"])
 @pytest.mark.parametrize("target", [None, "zu9eg", "lfe5u-25f"])
-def test_the_smallest_engine_that_holds_and_fits_is_taken(name: str, target: str | None) -> None:
+def test_the_suited_engine_that_holds_and_fits_is_taken(name: str, target: str | None) -> None:
     config, found = vit_preset(name), None if target is None else device(target)
     holding = []
     macs = {one: flow.engine.rows * flow.engine.columns for one, flow in FLOW_ENGINES.items()}
@@ -28,11 +28,13 @@ def test_the_smallest_engine_that_holds_and_fits_is_taken(name: str, target: str
             holding.append(one)
     suited = {one: FLOW_ENGINES[one] for one in holding}
     if found is not None:
-        suited = {one: replace(flow, engine=replace(flow.engine, fabric=found.fabric)) for one, flow in suited.items()}
-    fitting = [one for one in holding if found is None or estimate_resources(suited[one], found).fits]
-    choice = smallest_engine(config, Formats(), found)
+        suited = {one: flow.in_fabric(found.fabric) for one, flow in suited.items()}
+    fitting = [one for one in holding if found is None or estimate_resources(suited[one], found).fits is not False]
+    made = [one for one in reversed(fitting) if found is not None and ABOUT[one].target == found.name]
+    named = [DEFAULT] if found is None and DEFAULT in holding else []
+    choice = suited_engine(config, Formats(), found)
     assert choice.flow == suited[choice.name]
-    assert choice.name == (fitting or holding)[0]
+    assert choice.name == (named or made or fitting or holding)[0]
     assert bool(choice.warning) == (not fitting)
     if found is not None and not fitting:
         assert found.part in choice.warning
@@ -42,7 +44,7 @@ def test_the_smallest_engine_that_holds_and_fits_is_taken(name: str, target: str
 
 def test_the_message_says_an_engine_that_holds_the_network() -> None:
     with pytest.raises(BivitError, match=r"embed_dim at most 384 .*num_heads at most 6 ") as raised:
-        smallest_engine(vit_preset("deit_base"), Formats())
+        suited_engine(vit_preset("deit_base"), Formats())
     base = re.search(r"--engine (\w+)", str(raised.value))
     fields = re.search(r"set (.*) in `engine`, and give", str(raised.value))
     assert base
@@ -54,12 +56,12 @@ def test_the_message_says_an_engine_that_holds_the_network() -> None:
 
 def test_swin_has_no_engine() -> None:
     with pytest.raises(BivitError, match="`bivit run` runs every family"):
-        smallest_engine(preset("swin_tiny"), Formats())
+        suited_engine(preset("swin_tiny"), Formats())
 
 
 def test_other_number_formats_have_no_named_engine() -> None:
     with pytest.raises(BivitError, match="number formats"):
-        smallest_engine(preset("digits"), replace(Formats(), theta_bits=Formats().theta_bits - 1))
+        suited_engine(preset("digits"), replace(Formats(), theta_bits=Formats().theta_bits - 1))
 
 
 @pytest.mark.parametrize("name", [*DEVICES, *ALIASES])

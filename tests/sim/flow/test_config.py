@@ -36,6 +36,8 @@ def test_lanes_are_whole_rows_or_even_parts_of_one() -> None:
         ({"value_rows": 3}, r"value_rows must be a power of two, at most columns \(\d+\), got 3"),
         ({"images": 9}, "images must be 1 to 8, got 9"),
         ({"staging_slots": 1}, "staging_slots must be 2 to 16, got 1"),
+        ({"load_banks": 0}, "load_banks must be 1 or 2, got 0"),
+        ({"edge_banks": 3}, "edge_banks must be 1 or 2, got 3"),
     ],
 )
 def test_what_cannot_be_built_is_refused(changes: dict[str, int], message: str) -> None:

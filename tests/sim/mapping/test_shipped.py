@@ -36,7 +36,7 @@ SHIPPED: dict[tuple[str, str], float] = {
     ("sim", "fashion_cls"): 0.930,
     ("sim", "cifar"): 0.999,
     ("zcu102", "deit_tiny"): 0.969,
-    ("zcu102", "deit_small"): 0.982,
+    ("vck190", "deit_small"): 0.982,
     ("zcu102", "digits"): 0.148,
     ("zcu102", "fashion"): 0.098,
     ("zcu102", "fashion_cls"): 0.10,

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..sim.errors import check
-from ..sim.system.files import read_json, write_json
-from ..sim.system.locks import owned_folder
-from ..sim.system.result import OPTIONAL, Result
-from ..sim.system.typed import build
-from .runs.variants import Variant
-from .shared.common import open_images
+from ...sim.errors import check
+from ...sim.system.files import read_json, write_json
+from ...sim.system.locks import owned_folder
+from ...sim.system.result import OPTIONAL, Result
+from ...sim.system.typed import build
+from ..shared.common import open_images
+from .variants import Variant
 
 if TYPE_CHECKING:
-    from ..model.train.recipe import Recipes
-    from ..sim.network.config import ModelConfig
+    from ...model.train.recipe import Recipes
+    from ...sim.network.config import ModelConfig
 
 #: Calibration images of the export, from the train split.
 _CALIBRATION = 256
@@ -112,10 +112,10 @@ class Measured(Result):
 
 def run_teacher(job: Job) -> Measured:
     """Train the teacher of a seed, or read what it gave."""
-    from ..model.files.checkpoint import Checkpoint, save_checkpoint
-    from ..model.train.fit import Session
-    from ..model.train.run_folder import RunFolder
-    from ..model.train.train import train_teacher
+    from ...model.files.checkpoint import Checkpoint, save_checkpoint
+    from ...model.train.fit import Session
+    from ...model.train.run_folder import RunFolder
+    from ...model.train.train import train_teacher
 
     recipe, config = job.recipes().teacher, job.config()
     asked = {"preset": job.preset, "data": job.data, "seed": job.seed, "recipe": job.recipes().to_dict()["teacher"]}
@@ -133,7 +133,7 @@ def run_teacher(job: Job) -> Measured:
 
 def run_student(job: Job, variant: Variant) -> Measured:
     """Train a student, export it and measure its integer network on the whole test split, or read what that gave."""
-    from .runs.training import TrainOptions, train_pair
+    from .training import TrainOptions, train_pair
 
     options = TrainOptions(
         preset=job.preset,
@@ -187,13 +187,13 @@ def read_measured(path: Path, seed: int, names: Collection[str] = ()) -> Measure
 
 
 def _measure(job: Job, pair_agreement: float, command: str) -> Measured:
-    from ..model.attention_report import attention_report
-    from ..model.data.dataset import take
-    from ..model.files.checkpoint import load_checkpoint
-    from ..model.files.export import ConstantHeadWarning, export_network, measure_agreement
-    from ..model.train.run_folder import read_metrics
-    from ..model.vit.vit import BiViT
-    from ..sim.network.file import save_network
+    from ...model.attention_report import attention_report
+    from ...model.data.dataset import take
+    from ...model.files.checkpoint import load_checkpoint
+    from ...model.files.export import ConstantHeadWarning, export_network, measure_agreement
+    from ...model.train.run_folder import read_metrics
+    from ...model.vit.vit import BiViT
+    from ...sim.network.file import save_network
 
     student = load_checkpoint(job.folder / "student.safetensors", kind="binary")
     assert isinstance(student.model, BiViT)
