@@ -183,20 +183,21 @@ def in_memory(walk: Walk, flow: FlowConfig, address: int, word: int) -> int:
     memory = FlowMachine(flow).load_memories["weights"]
     got = loaded_word(flow, address, word)
     text = verilog.convert(LoadableMemory(memory), emit_src=False, strip_internal_attrs=True)
-    (declaration,) = re.findall(r"reg \[\d+:0\] \w+ \[\d+:0\];", text)
+    assert address < memory.depths[0]
+    declaration = re.findall(r"reg \[\d+:0\] \w+ \[\d+:0\];", text)[0]
     assert got == word
     column = OUTPUT % flow.engine.columns
     place = column * WORD_BITS + PLACE
     walk.stop(
         Loader,
         f"puts each beat on the load bus with memory {memory.id} (`weights`), word {address} and its number in the "
-        f"word: beat {column} of it has the bit, and when the stream's CRC is right the banks are swapped.",
+        f"word: beat {column} of it has the bit, and when the stream's CRC is right the engine has a network.",
     )
     walk.stop(
         LoadableMemory,
-        f"the bank that was not in use has the word; read at {address}, bit {place} of it is **{got >> place & 1}**. "
+        f"collects the beats of the word and writes it; read at {address}, bit {place} of it is **{got >> place & 1}**. "
         f"In the Verilog (`{file_of(engine_verilog)}` writes it) this is `{declaration}` in the module "
-        "`bivit_engine_core_array_weights`, both banks in one.",
+        "`bivit_engine_core_array_weights`.",
     )
     return got
 
@@ -207,7 +208,6 @@ def loaded_word(flow: FlowConfig, address: int, word: int) -> int:
     m.submodules.loader = loader = Loader(machine)
     m.submodules.weights = weights = LoadableMemory(machine.load_memories["weights"])
     m.d.comb += [weights.load.eq(loader.load), loader.idle.eq(1), weights.r_addr.eq(address)]
-    m.d.sync += weights.bank.eq(weights.bank ^ loader.commit)
     stream = build_stream(machine, {"weights": {address: [word]}})
     read = []
 
