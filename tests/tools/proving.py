@@ -122,7 +122,8 @@ class Proof:
         """How it is proved."""
         if not self.cycles:
             return "every input"
-        return f"{self.cycles} cycles from reset" if self.bounded else f"induction, {self.cycles} cycles"
+        length = f"{self.cycles} cycle{'s' * (self.cycles > 1)}"
+        return f"{length} from reset" if self.bounded else f"induction, {length}"
 
 
 @dataclass(frozen=True)
