@@ -50,6 +50,8 @@ class Registers(Component):
     Timing: at most one read and one write every two cycles; commands are high for one cycle, the one after the later
         of address and data was taken.
 
+    Numerics: none; values are shown as they come.
+
     Parameters
     ----------
     engine : Target

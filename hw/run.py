@@ -17,6 +17,8 @@ class Run(Component):
     Timing: the last `image_done`, or `cut`, clears `busy` in the next cycle; `cut` follows the change of the limit by
         one cycle, or two after an `image_done`.
 
+    Numerics: none; images are counted modulo 2^32, which `limit` does not leave.
+
     Members
     -------
     start, stop : In(1)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import bivit
+from bivit.hw.parts.component import Component
 
 MODULES = ["bivit"] + [info.name for info in pkgutil.walk_packages(bivit.__path__, "bivit.") if "." in info.name]
 MODULES = [name for name in MODULES if name.split(".")[1:2] != ["tests"] and name.split(".")[1:2] != ["examples"]]
@@ -133,3 +134,51 @@ def right(a, *, b, c):
         "made_up.wrong documents ['a', 'c'], takes ['a', 'b']",
         "made_up.swapped documents ['b', 'a'], takes ['a', 'b']",
     ]
+
+
+#: Modules whose components keep words as they are, so that a paragraph on numerics would say nothing.
+KEEPS_WORDS = ("bivit.hw.parts.memory",)
+
+
+def unstated(module: ModuleType) -> list[str]:
+    """Units of a module, and what of Timing (latency, interval) and Numerics (widths, rounding) they do not state.
+
+    A unit is what has an `elaborate` of its own; what only fills in a part of it states no more than the whole.
+    """
+    own = [kind for kind in vars(module).values() if inspect.isclass(kind) and kind.__module__ == module.__name__]
+    topics = ["Timing"] if module.__name__ in KEEPS_WORDS else ["Timing", "Numerics"]
+    return [
+        f"{kind.__name__} has no {topic}"
+        for kind in own
+        if issubclass(kind, Component) and "elaborate" in vars(kind)
+        for topic in topics
+        if not re.search(rf"^ *{topic}: \S", kind.__doc__ or "", re.M)
+    ]
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("bivit.hw.")])
+def test_every_unit_states_its_timing_and_numerics(name: str) -> None:
+    assert unstated(importlib.import_module(name)) == []
+
+
+def test_a_unit_that_does_not_state_them_is_found() -> None:
+    module = ModuleType("made_up")
+    source = '''
+class Silent(Component):
+    """Adds.
+
+    Timing:
+    """
+    def elaborate(self, platform): ...
+class Stated(Component):
+    """Adds.
+
+    Timing: one cycle.
+    Numerics: exact.
+    """
+    def elaborate(self, platform): ...
+class Part(Silent): ...
+'''
+    vars(module)["Component"] = Component
+    exec(compile(ast.parse(source), "made_up", "exec"), vars(module))
+    assert unstated(module) == ["Silent has no Timing", "Silent has no Numerics"]

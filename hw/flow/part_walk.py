@@ -16,6 +16,8 @@ class PartWalk(Component):
     Timing: from the cycle after `start`, `cycles` cycles for every row group, `active` in the first `chunks` of them.
     It may be started again in the cycle of `end`. What says that something is the last comes out of a register.
 
+    Numerics: none; counts are exact.
+
     Parameters
     ----------
     unit : SoftmaxUnit

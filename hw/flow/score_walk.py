@@ -24,6 +24,8 @@ class ScoreWalk(Component):
 
     Timing: a job that is `ready` in cycle t has its first address in t + 2, or later; a job takes 2 cycles or more.
 
+    Numerics: none; counts are exact.
+
     Parameters
     ----------
     unit : SoftmaxUnit

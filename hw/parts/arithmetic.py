@@ -165,6 +165,10 @@ class Delay(Component):
 
     What comes out before that is unspecified: flags that must start at 0 use `delay_flag`.
 
+    Timing: `cycles` of latency; a value a cycle.
+
+    Numerics: none.
+
     Parameters
     ----------
     width : int

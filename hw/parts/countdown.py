@@ -11,6 +11,10 @@ from .component import Component
 class Countdown(Component):
     """Counts `count` steps again and again, and knows in a register whether the next one is the last.
 
+    Timing: steps count from the cycle after `start` on, one a cycle; `last` comes out of a register.
+
+    Numerics: none; counts are exact.
+
     Parameters
     ----------
     bits : int

@@ -15,6 +15,8 @@ class RowWalk(Component):
     again in the cycle of `end`, so tiles follow each other without a gap. What says that a chunk or a row is the last
     is known one cycle early and comes out of a register: it resets counters and starts units.
 
+    Numerics: none; counts are exact for sizes that their widths hold.
+
     Parameters
     ----------
     row_bits, chunk_bits : int

@@ -23,6 +23,8 @@ class Issue(Component):
     Timing: the operation is at the port in the next cycle. `free` is high from `steps` cycles after the slot on, when
     `ended` tells what it has read; ways out are free again as `sim.timing.needs.earliest` says.
 
+    Numerics: none; counts are exact.
+
     Parameters
     ----------
     flow : FlowConfig

@@ -43,6 +43,8 @@ class Ledger(Component):
 
     Timing: as of `Credits`.
 
+    Numerics: as of `Credits`.
+
     Parameters
     ----------
     flow : FlowConfig

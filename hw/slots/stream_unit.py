@@ -55,6 +55,8 @@ class StreamUnit(Component):
     Timing: as of `StreamWalk`; what comes out belongs to the slot that passes next. What decides whether it does comes
     out of registers.
 
+    Numerics: none; counts are exact.
+
     Parameters
     ----------
     flow : FlowConfig

@@ -23,6 +23,8 @@ class StreamWalk(Component):
     is high in the cycle before, in which what its turn works on is in a register. What is coming is in a register
     in the next cycle.
 
+    Numerics: none; counts are exact.
+
     Parameters
     ----------
     operations, tiles, tokens : int

@@ -20,6 +20,8 @@ class TableWalk(Component):
 
     Timing: `hand` is there `sim.timing.plan.TABLE_FILL_CYCLES` after `hold` falls; a slot may be taken in every cycle.
 
+    Numerics: none.
+
     Parameters
     ----------
     memory : LoadMemory

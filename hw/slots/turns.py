@@ -29,6 +29,8 @@ class Turns(Component):
     image has a next block, else in the first cycle with `asked` in which it can be; see
     `sim.timing.needs.NEXT_TURN_CYCLES`.
 
+    Numerics: none; counts are exact.
+
     Parameters
     ----------
     flow : FlowConfig

@@ -1,0 +1,24 @@
+"""All proofs and planted faults, by name."""
+
+import arithmetic_proofs
+import dot_proofs
+import edge_proofs
+import queue_proofs
+import root_proofs
+import search_proofs
+import stream_proofs
+import walk_proofs
+from proving import Fault, Proof
+
+FAMILIES = (
+    dot_proofs,
+    arithmetic_proofs,
+    root_proofs,
+    search_proofs,
+    edge_proofs,
+    queue_proofs,
+    stream_proofs,
+    walk_proofs,
+)
+PROOFS: dict[str, Proof] = {name: proof for family in FAMILIES for name, proof in family.PROOFS.items()}
+FAULTS: dict[str, Fault] = {name: fault for family in FAMILIES for name, fault in family.FAULTS.items()}
