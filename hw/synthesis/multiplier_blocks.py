@@ -1,12 +1,14 @@
 """AMD's multiplier blocks in place of the components of `hw.parts.multiply_add`, whose registers and sums they have.
 
-Yosys finds multiplications for such blocks, but not, on UltraScale+, what follows them.
+Yosys finds multiplications for such blocks, but not, on UltraScale+, what follows them. That a block is equal to its
+component is proven in tests/hw/synthesis/test_multiplier_blocks.py; of a chain in the bits of the sum.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from operator import le
 
 from ..parts.multiply_add import CHAIN_BITS
 
@@ -14,9 +16,10 @@ from ..parts.multiply_add import CHAIN_BITS
 _MODULE = re.compile(r"^module \\?(multiply_(add|plus|minus)_(\d+)x(\d+)_(\d+))\b", re.M)
 #: Bits of a block's operands at its ports, and signed width of the narrower one at its multiplier.
 _A_BITS, _B_BITS = 30, 18
-#: Registers of both blocks: of operands, product, sum, and what chooses the sum; others are left out.
+#: Registers of both blocks: of operands, product and sum. OPMODE has one where it changes; as it begins as 0, a sum of
+#: nothing, one that is always the same has none. All others are left out.
 _REGISTERS = {
-    **dict.fromkeys(("ACASCREG", "AREG", "BCASCREG", "BREG", "MREG", "OPMODEREG", "PREG"), 1),
+    **dict.fromkeys(("ACASCREG", "AREG", "BCASCREG", "BREG", "MREG", "PREG"), 1),
     **dict.fromkeys(("ADREG", "ALUMODEREG", "CARRYINREG", "CARRYINSELREG", "CREG", "DREG", "INMODEREG"), 0),
 }
 #: Inputs that are 0, and enables of registers that never stop.
@@ -63,7 +66,8 @@ def multiplier_blocks(text: str, script: str) -> str:
     if block is None:
         return ""
     found = [(name, kind, *map(int, widths)) for name, kind, *widths in _MODULE.findall(text)]
-    return "".join(_module(block, *one) for one in found if one[2] <= block.a_bits and one[3] <= _B_BITS)
+    limits = (block.a_bits, _B_BITS, CHAIN_BITS)
+    return "".join(_module(block, *one) for one in found if all(map(le, one[2:], limits)))
 
 
 def _module(block: _Block, name: str, kind: str, a_bits: int, b_bits: int, sum_bits: int) -> str:
@@ -86,7 +90,7 @@ def _module(block: _Block, name: str, kind: str, a_bits: int, b_bits: int, sum_b
         "PCIN": "chain_in" if chain else f"{CHAIN_BITS}'b0",
         **({"PCOUT": "chain"} if chain else {}),
     }
-    parameters = {**_REGISTERS, "USE_MULT": '"MULTIPLY"'}
+    parameters = {**_REGISTERS, "OPMODEREG": int(chain), "USE_MULT": '"MULTIPLY"'}
     lines = [
         f"module {name}({', '.join(ports)});",
         f"  wire {wide} p;",
