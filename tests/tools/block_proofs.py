@@ -11,12 +11,11 @@ from amaranth.lib.wiring import In
 
 from bivit.cosim.runner import build, simulate
 from bivit.hw.convert import rtlil_text, verilog_text
+from bivit.hw.multiplier_blocks import multiplier_blocks
 from bivit.hw.parts.multiply_add import MultiplyAdd, MultiplyPlus
-from bivit.hw.synthesis.flows import FLOWS
-from bivit.hw.synthesis.multiplier_blocks import multiplier_blocks
 from bivit.hw.synthesis.tools import find_tool
 
-#: Cells of the families: name, width of the wider operand at the multiplier, bits of OPMODE.
+#: Cells of the families that are proven: name, width of the wider operand at the multiplier, bits of OPMODE.
 CELLS = {"xc7": ("DSP48E1", 25, 7), "xcup": ("DSP48E2", 27, 9)}
 #: Cycles of a random run.
 CYCLES = 5000
@@ -43,7 +42,7 @@ class Pair:
     @classmethod
     def of(cls, component: MultiplyAdd | MultiplyPlus, family: str) -> Pair:
         """Return a component and the block that synthesis puts in its place."""
-        text = multiplier_blocks(f"module {component.module_name}", FLOWS[family].script)
+        text = multiplier_blocks(f"module {component.module_name}", CELLS[family][0])
         return cls(component, family, text)
 
     def broken(self, right: str, wrong: str) -> Pair:

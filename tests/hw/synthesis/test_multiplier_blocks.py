@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from block_proofs import CELLS, YOSYS, Pair, prove, run
 
+from bivit.hw.multiplier_blocks import multiplier_blocks, with_guards
 from bivit.hw.parts.multiply_add import MultiplyAdd, MultiplyPlus
-from bivit.hw.synthesis.flows import FLOWS
-from bivit.hw.synthesis.multiplier_blocks import multiplier_blocks
 from bivit.hw.synthesis.tools import ToolFailed
 
 #: Small ones, those of engines, and the widest that there can be; the one of 27 bits is none of 7-series.
@@ -108,14 +108,18 @@ def test_blocks_agree_with_their_components_on_random_operands_and_wrong_ones_do
 
 
 def test_what_is_too_wide_for_a_block_has_none() -> None:
-    scripts = {family: FLOWS[family].script for family in ("xcup", "xcup-uram", "xc7", "ecp5")}
     for module, there in (
-        ("multiply_add_27x18_48", ["xcup", "xcup-uram"]),
-        ("multiply_plus_25x18_48", ["xcup", "xcup-uram", "xc7"]),
+        ("multiply_add_27x18_48", ["DSP48E2"]),
+        ("multiply_plus_25x18_48", ["DSP48E1", "DSP48E2"]),
         ("multiply_minus_28x18_48", []),
         ("multiply_minus_25x19_48", []),
         ("multiply_plus_25x18_49", []),
         ("multiply_times_25x18_48", []),
     ):
-        found = {family: multiplier_blocks(f"module {module}", script) for family, script in scripts.items()}
-        assert [family for family, text in found.items() if f"module {module}(" in text] == there
+        found = {cell: multiplier_blocks(f"module {module}", cell) for cell, _, _ in CELLS.values()}
+        assert [cell for cell, text in found.items() if f"module {module}(" in text] == there
+        # What there is a block of can be left out of the Verilog, and nothing else can.
+        text = with_guards(f"module one ();\nendmodule\nmodule {module} ();\nendmodule\nmodule two ();\nendmodule\n")
+        assert re.findall(r"^`ifndef BIVIT_(\w+)\n", text, re.M) == there[::-1]
+        assert text.count("`endif\n") == len(there)
+        assert re.search(rf"^module one \(\);\nendmodule\n(`ifndef.*\n)*module {module} ", text, re.M)
