@@ -64,7 +64,9 @@ def synth(
     engine: Annotated[
         str, typer.Option(help="Name of an engine, or a JSON file with its fields; see `bivit generate`.")
     ] = "sim",
-    family: Annotated[str, typer.Option(help="ecp5, xcup (UltraScale+), xc7 (7-series), nexus or gowin.")] = "ecp5",
+    family: Annotated[
+        str, typer.Option(help="ecp5, xcup (UltraScale+), xcup-uram (with UltraRAM), xc7 (7-series), nexus or gowin.")
+    ] = "ecp5",
     unit: Annotated[list[str] | None, typer.Option(help="Unit to look at; may be repeated. All when left out.")] = None,
     whole: Annotated[bool, typer.Option("--whole", help="The whole engine too, in one piece: unit engine.")] = False,
     place: Annotated[

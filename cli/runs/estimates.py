@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ...sim.system.result import INLINE, Result
+from ...sim.system.result import INLINE, OPTIONAL, Result
 
 if TYPE_CHECKING:
     from ...sim.estimate.devices import Device
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Device whose units the report lists one by one.
 UNIT_TARGET = "zu9eg"
 #: Quantities of `bivit.sim.estimate.cost.Cost` and their names in tables.
-_QUANTITIES = {"luts": "LUT", "ffs": "FF", "dsps": "DSP", "brams": "BRAM"}
+_QUANTITIES = {"luts": "LUT", "ffs": "FF", "dsps": "DSP", "brams": "BRAM", "urams": "URAM"}
 
 #: Keys of rows and the headings of their columns, in order.
 Columns = tuple[tuple[str, str], ...]
@@ -65,13 +65,14 @@ class ResourceRow(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class UnitRow(Result):
-    """What one unit takes; `kind` is `unknown` where a quantity is None."""
+    """What one unit takes; `kind` is `unknown` where a quantity is None; `urams` only where the device has any."""
 
     unit: str
     luts: float | None
     ffs: float | None
     dsps: float | None
     brams: float | None
+    urams: float | None = field(default=None, metadata=OPTIONAL)
     kind: str
 
 
@@ -148,11 +149,11 @@ def flow_timing(config: ModelConfig, formats: Formats, flow: FlowConfig, clock_m
 def resource_rows(resources: ResourceReport) -> tuple[ResourceRow, ...]:
     """One row a resource: used, available, share and kind."""
     rows = []
-    for name, title in _QUANTITIES.items():
+    for name in resources.quantities:
         percent = resources.utilisation[name]
         rows.append(
             ResourceRow(
-                resource=title,
+                resource=_QUANTITIES[name],
                 used=resources.total_of(name),
                 available=getattr(resources.available, name),
                 share=None if percent is None else percent / 100,
@@ -167,7 +168,7 @@ def unit_rows(resources: ResourceReport) -> tuple[UnitRow, ...]:
     rows = []
     for unit, cost in resources.units.items():
         kind = "unknown" if cost.unknown else _kind({row.kind for row in resources.rows if row.unit == unit})
-        rows.append(UnitRow(unit=unit, luts=cost.luts, ffs=cost.ffs, dsps=cost.dsps, brams=cost.brams, kind=kind))
+        rows.append(UnitRow(unit=unit, **{name: getattr(cost, name) for name in resources.quantities}, kind=kind))
     return tuple(rows)
 
 
@@ -181,10 +182,11 @@ def estimate_tables(network: IntNetwork, flow: FlowConfig) -> EstimateTables:
     from ...sim.estimate.devices import DEVICES
     from ...sim.estimate.resources import estimate_resources
 
+    of_units = estimate_resources(flow, UNIT_TARGET)
     return EstimateTables(
         unit_target=DEVICES[UNIT_TARGET].part,
-        units=unit_rows(estimate_resources(flow, UNIT_TARGET)),
-        unit_columns=(("unit", "unit"), *_QUANTITIES.items(), ("kind", "kind")),
+        units=unit_rows(of_units),
+        unit_columns=(("unit", "unit"), *((name, _QUANTITIES[name]) for name in of_units.quantities), ("kind", "kind")),
         devices=tuple(_device_row(network, flow, name, device) for name, device in DEVICES.items()),
         device_columns=(
             ("part", "device"),
@@ -206,7 +208,8 @@ def _device_row(network: IntNetwork, flow: FlowConfig, name: str, device: Device
     return DeviceRow(
         target=name,
         part=device.part,
-        shares={row.resource: _percent(row.share) for row in resource_rows(resources)},
+        shares=dict.fromkeys(_QUANTITIES.values(), "none")
+        | {row.resource: _percent(row.share) for row in resource_rows(resources)},
         fits=resources.fits,
         kind=_kind({row.kind for row in resources.rows}),
         clock=f"{device.clock_mhz:g} MHz, {device.clock_kind}",

@@ -16,6 +16,7 @@ from ...sim.network.config import vit_only
 from ...sim.network.file import network_hash
 from ...sim.network.network import IntNetwork
 from ...sim.system.files import write_text
+from ..multiplier_blocks import BLOCK_CELLS, MACRO
 from ..ports import Interface, interfaces
 from ..verilog_top import ARESETN_TOP, ENGINE_TOP, LICENCE
 from .golden import Golden
@@ -23,10 +24,13 @@ from .golden import Golden
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+#: Files of AMD's multiplier blocks, and their cells.
+_BLOCK_FILES = {f"amd/{cell.lower()}.v": cell for cell in BLOCK_CELLS}
 #: What is in each file, in the order in which a reader meets them.
 TEXTS = {
     f"{ENGINE_TOP}.v": "the engine, Verilog-2001",
     f"{ARESETN_TOP}.v": "the same behind `aclk` and an active-low `aresetn`",
+    **{path: f"multipliers of the engine as blocks {cell}, for AMD's tools" for path, cell in _BLOCK_FILES.items()},
     "network.bin": "the network as its load stream: 64-bit beats, little-endian",
     "golden/pixels.bin": "images for a first run, as the pixel stream carries them",
     "golden/logits.bin": "what the engine must answer: int32, little-endian, class by class, image by image",
@@ -98,6 +102,11 @@ class Facts:
         return [f"{ENGINE_TOP}.v", *([f"{ARESETN_TOP}.v"] if self.aresetn else [])]
 
     @property
+    def block_files(self) -> dict[str, str]:
+        """Cells of AMD's multiplier blocks by the files that have them; none for logic of other makers."""
+        return _BLOCK_FILES if self.engine.fabric == "lut6" else {}
+
+    @property
     def fingerprint(self) -> str:
         """The engine's, as ENGINE_HI and ENGINE_LO show it."""
         return f"{self.engine.fingerprint():016x}"
@@ -156,6 +165,7 @@ def templates() -> Environment:
     made.globals |= {
         "version": __version__,
         "licence": LICENCE,
+        "block_macro": MACRO,
         "texts": TEXTS,
         "registers": REGISTERS,
         "register": BY_NAME,

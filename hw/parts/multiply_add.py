@@ -1,6 +1,6 @@
 """Multipliers with a sum behind them: what a multiplier block of AMD is, registers and all.
 
-`hw.synthesis.multiplier_blocks` puts one in the place of each of these.
+`hw.multiplier_blocks` puts one in the place of each of these.
 """
 
 from __future__ import annotations

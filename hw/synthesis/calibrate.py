@@ -246,6 +246,11 @@ def render_report(measurements: list[Measurement], constants: Constants) -> str:
         "of whole engines (unit `engine`), of which it has seen no more than what lies between the units (`rest`). "
         "Larger engines are extrapolated. DSP blocks and block memories follow rules that are exact on "
         "all of docs/synthesis.json.\n",
+        f"Devices with UltraRAM are estimated as `{FLOWS['xcup-uram'].script}` (`bivit synth --family xcup-uram`) "
+        "fills it. A block of 4,096 words of 72 bits costs a little less than four block memories, so a memory lies "
+        "there where it would take four or more for each. It must begin as zeroes, which a network embedded in "
+        "the Verilog does not. Rule and synthesis know no limit: what exceeds a device's UltraRAM is not moved to "
+        "block memories that are free.\n",
         "| family | quantity | units | median error | worst error |",
         "|---|---|---|---|---|",
     ]

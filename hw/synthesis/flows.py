@@ -10,8 +10,8 @@ from ...sim.engine.config import Fabric
 from ...sim.errors import check
 from ...sim.estimate.cost import Cost
 
-#: Families that can be synthesised; estimates are made for the first three.
-SynthesisFamily = Literal["xcup", "xc7", "ecp5", "nexus", "gowin"]
+#: Families that can be synthesised; estimates are made for the first three, and for UltraScale+ with UltraRAM as well.
+SynthesisFamily = Literal["xcup", "xc7", "ecp5", "nexus", "gowin", "xcup-uram"]
 FAMILY_NAMES: tuple[SynthesisFamily, ...] = get_args(SynthesisFamily)
 
 
@@ -27,11 +27,14 @@ class Flow:
         Logic that an engine for the family is best written in.
     placed_script : str
         For a design with pins, as the place and route tool wants it; empty where there is no such tool.
+    urams : bool
+        Whether memories may lie in UltraRAM.
     """
 
     script: str
     fabric: Fabric
     placed_script: str
+    urams: bool = False
 
 
 #: Flows by family.
@@ -41,6 +44,7 @@ FLOWS: dict[SynthesisFamily, Flow] = {
     "ecp5": Flow("synth_ecp5 -abc9 -nowidelut", "lut4", "synth_ecp5 -abc9 -nowidelut"),
     "nexus": Flow("synth_nexus -family lifcl -noiopad", "lut4", "synth_nexus -family lifcl"),
     "gowin": Flow("synth_gowin -family gw2a -noiopads", "lut4", "synth_gowin -family gw2a"),
+    "xcup-uram": Flow("synth_xilinx -family xcup -uram -flatten -noiopad -noclkbuf", "lut6", "", urams=True),
 }
 
 #: Cells that take resources: quantity and how much of it. Memory in LUTs takes the LUTs of its outputs (UltraScale+
@@ -63,6 +67,7 @@ CELLS: dict[str, tuple[str, float]] = {
     **dict.fromkeys(("RAMB36E2", "RAMB36E1", "DP16KD", "PDPW16KD"), ("brams", 1)),
     **dict.fromkeys(("DP16K", "PDP16K", "PDPSC16K", "DPB", "DPX9B", "SDPB", "SDPX9B", "SP", "SPX9"), ("brams", 1)),
     **dict.fromkeys(("RAMB18E2", "RAMB18E1"), ("brams", 0.5)),
+    "URAM288": ("urams", 1),
 }
 #: Cells of carry chains; those of Lattice's and Gowin's parts are made of look-up tables as well.
 CARRIES = {"CARRY4", "CARRY8", "CCU2C", "CCU2", "ALU"}
@@ -105,7 +110,7 @@ def count_cells(cells: Mapping[str, int]) -> Cost:
     BivitError
         When a type is not known, since it would silently count as nothing.
     """
-    counts = {"luts": 0.0, "ffs": 0.0, "dsps": 0.0, "brams": 0.0}
+    counts = {"luts": 0.0, "ffs": 0.0, "dsps": 0.0, "brams": 0.0, "urams": 0.0}
     for cell, number in cells.items():
         if cell in FREE_CELLS:
             continue

@@ -31,7 +31,7 @@ _GRID = "grid"
 #: Placements that are kept.
 _KEPT = 512
 #: Families whose look-up tables have two outputs, so that pairs can share one, and whose clock is modelled.
-_AMD = ("xcup", "xc7")
+_AMD = ("xcup", "xcup-uram", "xc7")
 
 _converting = Lock()
 
@@ -53,6 +53,8 @@ class Cells(Result):
         Flip-flops, cells of carry chains.
     dsps, brams : float or None
         Multiplier blocks and block memories.
+    urams : float or None
+        UltraRAM blocks; None on families that are synthesised without.
     """
 
     luts_raw: int | None = None
@@ -61,6 +63,7 @@ class Cells(Result):
     carry: int | None = None
     dsps: float | None = None
     brams: float | None = None
+    urams: float | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,7 @@ class Job:
             carry=sum(number for cell, number in netlist.cells.items() if cell in CARRIES),
             dsps=cost.dsps or 0,
             brams=cost.brams or 0,
+            urams=cost.urams if FLOWS[self.family].urams else None,
         )
 
     def placed(self, seed: int) -> CriticalPath:
@@ -297,6 +301,8 @@ def survey(
     find_tool("yosys")
     if seeds and known in PARTS:
         find_tool(PARTS[known].tool)
+    if seeds and known in _AMD:
+        delay_table(known)  # or there are none
     tasks: dict[tuple[str, int], Callable[[], Any]] = {}
     for unit in units:
         job = Job(unit, flow, known, timeout_s)

@@ -42,6 +42,7 @@ from ..flow.residual_add import ResidualAdd
 from ..flow.sign_norm import SignNorm
 from ..flow.softmax import Softmax
 from ..loader import Loader
+from ..multiplier_blocks import multiplier_blocks
 from ..parts.memory import LoadableMemory
 from ..registers import Registers
 from ..run import Run
@@ -50,13 +51,14 @@ from ..slots.slots import Slots
 from ..slots.table_loader import TableLoader
 from ..slots.x_banks import XBanks
 from .flows import FLOWS, check_family, count_cells
-from .multiplier_blocks import multiplier_blocks
 from .netlist import Netlist
 from .tools import find_tool
 from .wrapper import PinWrapper
 
 #: Name of what is synthesised.
 _TOP = "unit"
+#: Multiplier blocks by what a script says of the family.
+_BLOCKS = {"-family xcup": "DSP48E2", "-family xc7": "DSP48E1"}
 #: Netlists that are kept: those of all units of an engine for two families, with and without pins.
 _KEPT = 96
 
@@ -196,8 +198,8 @@ def netlist_of(text: str, script: str, timeout_s: float) -> dict[str, Any]:
         Give up after so many seconds.
     """
     tool = find_tool("yosys")
-
-    blocks = multiplier_blocks(text, script)
+    cell = next((cell for family, cell in _BLOCKS.items() if family in script), None)
+    blocks = multiplier_blocks(text, cell) if cell else ""
 
     def make() -> str:
         with scratch_folder("bivit-synth") as folder:

@@ -22,12 +22,15 @@ class Cost:
         Multiplier blocks.
     brams : float, optional
         Block memories of the family: 36 kbit (a half of one counts 0.5), or 18 kbit on ECP5.
+    urams : float, optional
+        UltraRAM blocks of 288 kbit; none unless said.
     """
 
     luts: float | None
     ffs: float | None
     dsps: float | None
     brams: float | None
+    urams: float | None = 0
 
     @property
     def unknown(self) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
-"""What a memory takes: the choice between block memory and memory in LUTs, and the layout of blocks.
+"""What a memory takes: the choice between block memory, UltraRAM and memory in LUTs, and the layout of blocks.
 
 The rule is that of Yosys' pass `memory_libmap`: of all organisations the one with the lowest sum of the primitives'
 costs and half a point for each bit of the multiplexers behind them, the costs being those of its libraries for
 UltraScale+ and 7-series (`xilinx/brams_xc4v.txt`, `xilinx/lutrams_xcu.txt`, `xilinx/lutrams_xc5v.txt`) and ECP5
-(`lattice/brams_16kd.txt`, `lattice/lutrams_trellis.txt`).
+(`lattice/brams_16kd.txt`, `lattice/lutrams_trellis.txt`). UltraRAM is in `xilinx/urams.txt`; only a memory that begins
+as zeroes can be one, as all here do but those of a network that is embedded in the Verilog.
 """
 
 from __future__ import annotations
@@ -83,6 +84,12 @@ class _Primitive:
     points: float
     luts: float = 0.0
     brams: float = 0.0
+    urams: float = 0.0
+
+    @property
+    def in_luts(self) -> bool:
+        """Whether it is memory in LUTs, which is read in the cycle of the address."""
+        return not (self.brams or self.urams)
 
 
 def _data_bits(width: int) -> int:
@@ -102,6 +109,9 @@ _PRIMITIVES: dict[Family, tuple[_Primitive, ...]] = {
     "xc7": (_Primitive(6, 32, 8, luts=4), _Primitive(3, 64, 8, luts=4), *_AMD_BLOCKS),
     "ecp5": (_Primitive(4, 16, 4, luts=6), *_blocks(16, 36, 128, 1.0)),
 }
+_ULTRA = _Primitive(72, 4096, 1024, urams=1.0)
+#: Bits that UltraRAM writes together: nine bytes of eight bits or eight of nine.
+_ULTRA_BYTES = (8, 9)
 
 
 def loadable(memory: LoadMemory) -> tuple[Ram, ...]:
@@ -109,20 +119,23 @@ def loadable(memory: LoadMemory) -> tuple[Ram, ...]:
     return tuple(Ram(memory.width, depth, collides=False) for depth in memory.depths)
 
 
-def ram_cost(ram: Ram, family: Family) -> Cost:
+def ram_cost(ram: Ram, family: Family, *, urams: bool = False) -> Cost:
     """Return what a memory takes.
 
     Parameters
     ----------
     ram : Ram
     family : {"xcup", "xc7", "ecp5"}
+    urams : bool
+        Whether the device has UltraRAM.
     """
-    usable = (primitive for primitive in _PRIMITIVES[family] if ram.registered or not primitive.brams)
+    there = (*_PRIMITIVES[family], *((_ULTRA,) if urams else ()))
+    usable = (primitive for primitive in there if ram.registered or primitive.in_luts)
     layouts = ((primitive, ceil_div(ram.depth, primitive.words)) for primitive in usable)
     primitive, rows = min(layouts, key=lambda layout: _points(ram, family, *layout))
     primitives = ram.readers * _primitives(ram, primitive)
     luts = ram.readers * (ram.used_bits * _mux_luts(family, rows) + (rows if rows > 1 else 0))
-    if not primitive.brams:
+    if primitive.in_luts:
         # The reader's register is made of flip-flops.
         ffs = ram.readers * ram.used_bits if ram.registered else 0
         return Cost(luts=luts + primitives * primitive.luts, ffs=ffs, dsps=0, brams=0)
@@ -132,7 +145,7 @@ def ram_cost(ram: Ram, family: Family) -> Cost:
         luts += ram.readers * (ram.used_bits + ram.depth.bit_length())
         enables = ram.granules if ram.granules > 1 else 0
         ffs += ram.readers * (2 * (ram.used_bits + enables) + ram.depth.bit_length())
-    return Cost(luts=luts, ffs=ffs, dsps=0, brams=primitives * primitive.brams)
+    return Cost(luts=luts, ffs=ffs, dsps=0, brams=primitives * primitive.brams, urams=primitives * primitive.urams)
 
 
 def _mux_luts(family: Family, rows: int) -> float:
@@ -147,10 +160,19 @@ def _primitives(ram: Ram, primitive: _Primitive) -> int:
     Bits that are written separately begin at a byte of a block, and never share a memory in LUTs.
     """
     granules, rest = divmod(ram.used_bits, ram.granule)
+    if primitive.urams:
+        return min(_ultra_blocks(ram, byte) for byte in _ULTRA_BYTES)
     if primitive.brams and primitive.bits >= _BYTE and granules + (rest > 0) > 1:
         used = granules * ceil_div(ram.granule, _BYTE) + ceil_div(rest, _BYTE)
         return ceil_div(ram.depth, primitive.words) * ceil_div(used, primitive.bits // _BYTE)
     return granules * _slice(ram.granule, ram.depth, primitive) + _slice(rest, ram.depth, primitive)
+
+
+def _ultra_blocks(ram: Ram, byte: int) -> int:
+    """UltraRAM blocks that write so many bits together; rows that fit side by side share one."""
+    granules, rest = divmod(ram.used_bits, ram.granule)
+    used = granules * ceil_div(ram.granule, byte) + ceil_div(rest, byte)
+    return ceil_div(ceil_div(ram.depth, _ULTRA.words) * used, _ULTRA.bits // byte)
 
 
 def _slice(bits: int, depth: int, primitive: _Primitive) -> int:
@@ -159,7 +181,7 @@ def _slice(bits: int, depth: int, primitive: _Primitive) -> int:
     rows = ceil_div(depth, primitive.words)
     if not rest:
         return columns * rows
-    if not primitive.brams:
+    if primitive.in_luts:
         return (columns + 1) * rows
     narrow = min(width for width in _WIDTHS if width >= min(primitive.bits, max(rest, _BYTE)))
     words = primitive.words * _data_bits(primitive.bits) // _data_bits(narrow)
@@ -168,7 +190,7 @@ def _slice(bits: int, depth: int, primitive: _Primitive) -> int:
 
 def _points(ram: Ram, family: Family, primitive: _Primitive, rows: int) -> float:
     """Cost by which an organisation is chosen; memory in LUTs of AMD's parts is charged by the bits in use."""
-    scaled = family != "ecp5" and not primitive.brams
+    scaled = family != "ecp5" and primitive.in_luts
     number = rows * ram.width / primitive.bits if scaled else _primitives(replace(ram, read_bits=None), primitive)
     emulated = _EMULATION_POINTS if family == "ecp5" and primitive.brams and ram.collides else 0
     multiplexed = _MUX_POINTS * (ram.width * (rows - 1) + ram.granules * rows) if rows > 1 else 0

@@ -18,7 +18,7 @@ from .units import FOOTPRINTS
 
 Kind = Literal["estimated", "synthesised", "assumed"]
 
-#: Quantities of a `Cost`, in the order of the tables.
+#: Quantities of a `Cost`, in the order of the tables; a report of a device without UltraRAM leaves that out.
 QUANTITIES: tuple[str, ...] = tuple(f.name for f in fields(Cost))
 #: Architectures that the constants of their families were fitted to; for others they are taken over.
 CALIBRATED = ("ECP5", "7-series", "UltraScale+")
@@ -27,7 +27,7 @@ CALIBRATED = ("ECP5", "7-series", "UltraScale+")
 _CLOCKS = (1e-3, 1e4)
 _RULES = {
     "dsps": "multiplications of the unit, cut into the device's blocks",
-    "brams": "the unit's memories, by the rule of sim.estimate.ram",
+    **dict.fromkeys(("brams", "urams"), "the unit's memories, by the rule of sim.estimate.ram"),
 }
 
 
@@ -58,6 +58,11 @@ class ResourceReport:
     rows: tuple[ResourceRow, ...]
 
     @property
+    def quantities(self) -> tuple[str, ...]:
+        """Quantities that the report is about: those of `QUANTITIES`, UltraRAM only where the device has any."""
+        return quantities_of(self.device)
+
+    @property
     def units(self) -> dict[str, Cost]:
         """Cost of each unit."""
         values: dict[str, dict[str, float | None]] = {}
@@ -79,7 +84,7 @@ class ResourceReport:
     @property
     def available(self) -> Cost:
         """What the device has."""
-        return Cost(**{name: getattr(self.device, name) for name in QUANTITIES})
+        return Cost(**{name: getattr(self.device, name) for name in self.quantities})
 
     def total_of(self, quantity: str) -> float | None:
         """Return the total of one quantity, or None when that of a unit is unknown."""
@@ -91,7 +96,7 @@ class ResourceReport:
     def utilisation(self) -> dict[str, float | None]:
         """Percent of the device by quantity; None when one of the two numbers is unknown."""
         percent: dict[str, float | None] = {}
-        for name in QUANTITIES:
+        for name in self.quantities:
             used, available = self.total_of(name), getattr(self.device, name)
             percent[name] = None if used is None or available is None else 100 * used / available
         return percent
@@ -109,11 +114,21 @@ class ResourceReport:
         return {
             "device": asdict(self.device),
             "rows": [asdict(row) for row in self.rows],
-            "totals": {name: self.total_of(name) for name in QUANTITIES},
-            "available": asdict(self.available),
+            "totals": {name: self.total_of(name) for name in self.quantities},
+            "available": {name: getattr(self.device, name) for name in self.quantities},
             "utilisation_percent": self.utilisation,
             "fits": self.fits,
         }
+
+
+def quantities_of(device: Device) -> tuple[str, ...]:
+    """Return the quantities of `QUANTITIES` that count on a device: UltraRAM only where it has any.
+
+    Parameters
+    ----------
+    device : Device
+    """
+    return tuple(name for name in QUANTITIES if name != "urams" or device.urams != 0)
 
 
 def estimate_resources(flow: FlowConfig, target: Device | str) -> ResourceReport:
@@ -135,17 +150,17 @@ def estimate_resources(flow: FlowConfig, target: Device | str) -> ResourceReport
         When there is no such device.
     """
     found = device(target) if isinstance(target, str) else target
-    family = found.family
+    family, quantities = found.family, quantities_of(found)
     if family is None:
         nothing = f"there are no constants for {found.architecture}"
-        unknown = (ResourceRow(unit, name, None, "assumed", nothing) for unit in FOOTPRINTS for name in QUANTITIES)
+        unknown = (ResourceRow(unit, name, None, "assumed", nothing) for unit in FOOTPRINTS for name in quantities)
         return ResourceReport(found, tuple(unknown))
     engine = flow.engine
     fitted = found.architecture in CALIBRATED and engine.formats == Formats() and engine.fabric == found.fabric
     rows = []
     for unit in FOOTPRINTS:
-        cost = unit_cost(unit, flow, family, found.dsp_bits)
-        for name in QUANTITIES:
+        cost = unit_cost(unit, flow, family, found.dsp_bits, urams="urams" in quantities)
+        for name in quantities:
             rule = _RULES.get(name)
             kind: Kind = "estimated" if fitted or rule else "assumed"
             rows.append(
@@ -154,7 +169,7 @@ def estimate_resources(flow: FlowConfig, target: Device | str) -> ResourceReport
     return ResourceReport(found, tuple(rows))
 
 
-def unit_cost(unit: str, flow: FlowConfig, family: Family, dsp_bits: tuple[int, int]) -> Cost:
+def unit_cost(unit: str, flow: FlowConfig, family: Family, dsp_bits: tuple[int, int], *, urams: bool = False) -> Cost:
     """Return the estimated cost of one unit.
 
     Parameters
@@ -166,6 +181,8 @@ def unit_cost(unit: str, flow: FlowConfig, family: Family, dsp_bits: tuple[int, 
         Of the device.
     dsp_bits : tuple of int
         Signed operands of a multiplier block, the wider one first.
+    urams : bool
+        Whether the device has UltraRAM.
 
     Raises
     ------
@@ -176,7 +193,7 @@ def unit_cost(unit: str, flow: FlowConfig, family: Family, dsp_bits: tuple[int, 
     found = FOOTPRINTS[unit](flow)
     memories = NOTHING
     for ram in found.rams:
-        memories += ram_cost(ram, family)
+        memories += ram_cost(ram, family, urams=urams)
     constants = CONSTANTS.get(family, {}).get(unit, {})
     logic = Cost(
         luts=weighted_sum(found.sizes, constants.get("luts")),
@@ -207,7 +224,7 @@ def dsp_blocks(product: Product, dsp_bits: tuple[int, int]) -> int:
 def rounded(cost: Cost) -> Cost:
     """Round to whole cells; block memories come in halves and are exact already."""
     values = {name: None if (v := getattr(cost, name)) is None else round(v) for name in ("luts", "ffs", "dsps")}
-    return Cost(**values, brams=cost.brams)
+    return Cost(**values, brams=cost.brams, urams=cost.urams)
 
 
 def images_per_s(cycles: float, clock_mhz: float) -> float:

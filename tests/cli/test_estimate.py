@@ -47,13 +47,25 @@ def test_cycles_speed_and_resources_are_told(tmp_path: Path, monkeypatch: pytest
     assert result["array_utilisation"] <= result["packing"] == TileShape(config, 4, 16).packing
     report = estimate_resources(SIM, "zcu102")
     assert [row["resource"] for row in result["resources"]] == ["LUT", "FF", "DSP", "BRAM"]
-    assert [row["used"] for row in result["resources"]] == [report.total_of(name) for name in asdict(report.available)]
+    assert [row["used"] for row in result["resources"]] == [report.total_of(name) for name in report.quantities]
     assert [row["unit"] for row in result["units"]] == list(FOOTPRINTS)
     assert result["fits"] is report.fits is False  # it holds DeiT-Tiny, whose weights are more than the block memories
     # The same from a file.
     (tmp_path / "flow.json").write_text(json.dumps(asdict(SIM)))
     of_file, _ = estimated(tmp_path, monkeypatch, "digits", "--engine", "flow.json", "--clock", "100")
     assert of_file == {**result, "engine": "flow.json"}
+
+
+def test_ultra_ram_is_told_of_a_device_that_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_it, without = (
+        estimated(tmp_path, monkeypatch, "digits", "--engine", "sim", "--target", name)[0]
+        for name in ("kv260", "zcu102")
+    )
+    units = {row["unit"]: row["urams"] for row in with_it["units"]}
+    (row,) = [row for row in with_it["resources"] if row["resource"] == "URAM"]
+    assert row["used"] == sum(units.values()) > units["weights"] > 0
+    assert (row["available"], row["share"]) == (64, row["used"] / 64)
+    assert all("urams" not in row for row in without["units"])
 
 
 def test_an_engine_is_estimated_in_the_logic_of_the_device_unless_its_file_says_another(

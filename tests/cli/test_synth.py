@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from played import play
+from played import cell, module, play
 from program import assert_refused, invoke
 from small_flow import small_flow
 
@@ -39,6 +39,21 @@ def test_all_units_are_counted(engine: Path, tmp_path: Path, monkeypatch: pytest
     assert found["luts_per_mac_array"] == 2 / macs
     assert found["luts_per_mac_engine"] == 2 * len(UNIT_COMPONENTS) / macs
     assert found["luts_raw"] == 2 * len(UNIT_COMPONENTS)
+
+
+def test_ultra_ram_is_counted_where_it_is_asked_for(
+    engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_it = module({"a": cell("URAM288"), "b": cell("RAMB36E2")}, {})
+    (tmp_path / "ultra.json").write_text(json.dumps(with_it), encoding="utf-8")
+    runs = play(monkeypatch, tmp_path, yosys=f"cp '{tmp_path}/ultra.json' unit.json")
+    asked = ("synth", "--engine", engine, "--family", "xcup-uram", "--unit", "run", "--unit", "slots")
+    refused = invoke(*asked, "--place", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert_refused(refused, "there are delays of xcup, xc7, ecp5 only, got family 'xcup-uram'")
+    assert runs() == 0
+    found = json.loads(invoke(*asked, "--json", cwd=tmp_path, monkeypatch=monkeypatch).stdout)
+    assert (found["fabric"], found["brams"], found["urams"]) == ("lut6", 2, 2)
+    assert [row["urams"] for row in found["units"]] == [1, 1]
 
 
 def test_with_place_the_clock_and_its_path_are_told(
@@ -89,7 +104,7 @@ def test_a_fabric_that_the_file_names_is_kept_and_a_line_says_which_suits(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--family", "ecp4"), "family must be one of xcup, xc7, ecp5, nexus, gowin, got 'ecp4'"),
+        (("--family", "ecp4"), "family must be one of xcup, xc7, ecp5, nexus, gowin, xcup-uram, got 'ecp4'"),
         (("--unit", "logits"), "there is no unit 'logits'; there are registers"),
         (("--engine", "simm"), "there is no engine 'simm'"),
         (("--seeds", "0"), "seeds must be 1 to 64, got 0"),

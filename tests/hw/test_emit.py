@@ -18,6 +18,7 @@ from bivit import __version__
 from bivit.cosim.toolchain import find_simulator
 from bivit.hw import emit
 from bivit.hw.emit import convert_engine, engine_modules, engine_verilog
+from bivit.hw.multiplier_blocks import with_guards
 from bivit.hw.ports import engine_ports, interfaces
 from bivit.hw.probes import probes
 from bivit.hw.run import Run
@@ -148,7 +149,7 @@ def test_a_header_says_what_it_is():
     assert head.startswith("// SPDX-License-Identifier: Apache-2.0\n")
     for word in (f"bivit {__version__}", f"{MACHINE.fingerprint():016x}", "3 rows, 8 columns, 8 lanes"):
         assert word in head
-    assert tiny_verilog().endswith(engine_modules(tiny_flow()))
+    assert tiny_verilog().endswith(with_guards(engine_modules(tiny_flow())))
 
 
 def test_names_of_modules_are_plain():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from benches import alone, flip, run_bench
+from block_proofs import CELLS, model_text
 from engines import tiny_flow
 from shapes import TINY
 from simulators import FASTEST_BUILD, NEEDS_ICARUS
@@ -55,3 +57,20 @@ def test_an_embedded_network_needs_no_load_stream(tmp_path: Path) -> None:
     folder = alone(tmp_path / "made", tmp_path / "alone")
     (folder / "network.bin").unlink()
     assert run_bench(folder, FASTEST_BUILD) == (0, PASSED)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", CELLS)
+def test_blocks_of_amd_stand_in_for_the_multipliers(family: str, tmp_path: Path) -> None:
+    cell = CELLS[family][0]
+    generate(tiny_flow(), NETWORK, tmp_path / "made", images=IMAGES)
+    folder = alone(tmp_path / "made", tmp_path / "alone")
+    verilog, blocks = folder / "bivit_engine.v", (folder / "amd" / f"{cell.lower()}.v").read_text()
+    assert blocks.count(f"  {cell} #(") == blocks.count("endmodule") > 1
+    text = f"`define BIVIT_{cell}\n{verilog.read_text()}{blocks}"
+    verilog.write_text(text)
+    code, said = run_bench(folder, "verilator")
+    assert code
+    assert re.search(rf"module.* '{cell}'", said)  # which Verilator does not know
+    verilog.write_text(text + model_text(family))
+    assert run_bench(folder, "verilator") == (0, PASSED)

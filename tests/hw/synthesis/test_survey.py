@@ -158,7 +158,7 @@ def test_unknown_names_are_refused_before_anything_runs(tmp_path: Path, monkeypa
     runs = play(monkeypatch, tmp_path)
     with pytest.raises(BivitError, match="no unit 'logits'; there are registers"):
         survey(ENGINE, "ecp5", ["run", "logits"])
-    with pytest.raises(BivitError, match="family must be one of xcup, xc7, ecp5, nexus, gowin, got 'ice40'"):
+    with pytest.raises(BivitError, match="family must be one of xcup, xc7, ecp5, nexus, gowin, xcup-uram, got 'ice40'"):
         survey(ENGINE, "ice40", ["run"])
     assert runs() == 0
 

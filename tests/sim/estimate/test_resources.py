@@ -4,7 +4,7 @@ from statistics import median
 
 import pytest
 
-from bivit.hw.parts.memory import LoadableMemory, WordMemory
+from bivit.hw.parts.memory import LoadableMemory, SlotMemory, WordMemory
 from bivit.hw.synthesis import synth
 from bivit.hw.synthesis.calibrate import FAMILIES, errors, fit, in_fabric, load_measurements
 from bivit.hw.synthesis.calibrated import FITTED_ENGINES, HELD_OUT_ENGINES
@@ -84,7 +84,47 @@ def test_a_total_refuses_the_unknown_and_names_the_unit() -> None:
 )
 def test_memories(ram: Ram, family: str, luts: float, brams: float) -> None:
     found = ram_cost(ram, family)
-    assert (found.luts, found.brams, found.dsps) == (luts, brams, 0)
+    assert (found.luts, found.brams, found.urams, found.dsps) == (luts, brams, 0, 0)
+
+
+#: Memories where there is UltraRAM, and the block memories and UltraRAM blocks that they take.
+WITH_ULTRA_RAM = {
+    "shallow": (LoadableMemory(LoadMemory(5, 72, 600)), 2, 0),
+    "four block memories": (LoadableMemory(LoadMemory(5, 72, 2000)), 0, 1),
+    "full": (WordMemory(72, 4096), 0, 1),
+    "rows side by side": (LoadableMemory(LoadMemory(5, 20, 9000)), 0, 1),
+    "two rows": (LoadableMemory(LoadMemory(5, 144, 5000)), 0, 4),
+    "two banks": (LoadableMemory(LoadMemory(5, 72, 2300, banks=2)), 0, 2),
+    "two readers": (WordMemory(64, 3000, 2), 0, 2),
+    "bytes of eight": (SlotMemory(slots=4, slot_bits=160, depth=3000, group=2, clear="block"), 0, 9),
+    "bytes of nine": (SlotMemory(slots=8, slot_bits=18, depth=4000, group=2, clear="block"), 0, 2),
+    "parts of bytes": (SlotMemory(slots=32, slot_bits=4, depth=4000, group=2, clear="block"), 0, 4),
+    "33x32, operands": (SlotMemory(slots=4, slot_bits=160, depth=1188, group=2, clear="block"), 27, 0),
+    "33x32, narrow": (LoadableMemory(LoadMemory(5, 320, 2376)), 0, 5),
+    "33x32, short": (LoadableMemory(LoadMemory(5, 352, 972)), 10, 0),
+    "33x32, wide": (LoadableMemory(LoadMemory(5, 1536, 3072)), 0, 22),
+    "33x32, rest in LUTs": (LoadableMemory(LoadMemory(5, 2048, 2592)), 0, 29),
+}
+
+
+def rams_of_component(memory: WordMemory | LoadableMemory | SlotMemory) -> tuple[Ram, ...]:
+    if isinstance(memory, LoadableMemory):
+        return loadable(memory.spec)
+    if isinstance(memory, SlotMemory):
+        return (Ram(memory.slots * memory.slot_bits, memory.depth, write_bits=memory.slot_bits),)
+    return (Ram(memory.width, memory.depth, readers=memory.readers),)
+
+
+@pytest.mark.parametrize("name", WITH_ULTRA_RAM)
+def test_memories_where_there_is_ultra_ram(name: str) -> None:
+    memory, brams, urams = WITH_ULTRA_RAM[name]
+    found = [ram_cost(ram, "xcup", urams=True) for ram in rams_of_component(memory)]
+    assert (sum(one.brams for one in found), sum(one.urams for one in found)) == (brams, urams)
+    assert all(ram_cost(ram, "xcup").urams == 0 for ram in rams_of_component(memory))
+
+
+def test_memories_that_are_read_at_once_are_no_ultra_ram() -> None:
+    assert ram_cost(Ram(72, 4096, registered=False), "xcup", urams=True).urams == 0
 
 
 # Estimates against stored synthesis
@@ -145,7 +185,7 @@ def test_a_report_has_every_unit_and_adds_up() -> None:
     report = estimate_resources(SMALL, "zcu102")
     assert report.device is device("zcu102")
     assert set(report.units) == set(FOOTPRINTS)
-    for name in QUANTITIES:
+    for name in report.quantities:
         assert getattr(report.totals, name) == sum(getattr(unit, name) for unit in report.units.values())
         assert report.utilisation[name] == 100 * getattr(report.totals, name) / getattr(report.device, name)
     assert report.fits is True
@@ -172,6 +212,23 @@ def test_rows_say_where_numbers_come_from() -> None:
     for field, value in (("formats", Formats(norm_shift=Formats().norm_shift + 1)), ("fabric", "lut4")):
         other = replace(SIM, engine=replace(SIM.engine, **{field: value}))
         assert {row.kind for row in estimate_resources(other, "zcu102").rows if row.quantity == "luts"} == {"assumed"}
+
+
+def test_ultra_ram_counts_where_the_device_has_any() -> None:
+    kria, none = estimate_resources(SIM, "k26"), estimate_resources(SIM, "zcu102")
+    urams = kria.totals.urams
+    assert urams == sum(unit.urams for unit in kria.units.values()) > 0
+    assert kria.totals.brams < none.totals.brams
+    assert kria.utilisation["urams"] == 100 * urams / 64
+    found = kria.to_dict()
+    assert (found["totals"]["urams"], found["available"]["urams"]) == (urams, 64)
+    assert found["utilisation_percent"]["urams"] == kria.utilisation["urams"]
+    few, enough = (replace(device("xcvc1902"), urams=number) for number in (urams - 1, urams))
+    assert [estimate_resources(SIM, one).fits for one in (few, enough)] == [False, True]
+    assert set(QUANTITIES) - set(none.quantities) == {"urams"}
+    assert all(row.quantity != "urams" for row in none.rows)
+    assert none.totals.urams == 0
+    assert "urams" not in {**none.to_dict()["totals"], **none.to_dict()["available"], **none.utilisation}
 
 
 def test_an_unknown_number_makes_the_answer_unknown() -> None:
@@ -220,8 +277,9 @@ def test_cells_are_counted_and_unknown_ones_refused() -> None:
         luts=11, ffs=5, brams=1.5
     )
     assert count_cells({"LUT4": 3, "CCU2C": 2, "MULT18X18D": 1}) == cost(luts=7, dsps=1)
-    with pytest.raises(BivitError, match="2 cells URAM288"):
-        count_cells({"URAM288": 2})
+    assert count_cells({"URAM288": 2, "RAMB36E2": 1}) == cost(brams=1, urams=2)
+    with pytest.raises(BivitError, match="2 cells FIFO36E2"):
+        count_cells({"FIFO36E2": 2})
 
 
 def test_what_cannot_be_synthesised_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,6 +324,14 @@ def test_memories_are_mapped_as_the_rule_says(family: str) -> None:
     assert rule.luts == pytest.approx(cells.luts, rel=0.02)
     spec = LoadMemory(5, 80, 100)
     assert synthesise_component(LoadableMemory(spec), family).brams == ram_cost(loadable(spec), family).brams
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WITH_ULTRA_RAM)
+def test_ultra_ram_is_used_as_the_rule_says(name: str) -> None:
+    memory, brams, urams = WITH_ULTRA_RAM[name]
+    found = synthesise_component(memory, "xcup-uram")
+    assert (found.brams, found.urams) == (brams, urams)
 
 
 @pytest.mark.slow

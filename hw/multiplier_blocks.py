@@ -1,22 +1,28 @@
 """AMD's multiplier blocks in place of the components of `hw.parts.multiply_add`, whose registers and sums they have.
 
-Yosys finds multiplications for such blocks, but not, on UltraScale+, what follows them.
+Yosys finds multiplications for such blocks, but not, on UltraScale+, what follows them. That a block is equal to its
+component is proven in tests/hw/synthesis/test_multiplier_blocks.py; of a chain in the bits of the sum.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from operator import le
 
-from ..parts.multiply_add import CHAIN_BITS
+from .parts.multiply_add import CHAIN_BITS
 
+#: Begins the name of the macro by which an engine's Verilog leaves out what a file of blocks has; the cell follows.
+MACRO = "BIVIT_"
 #: A module of `hw.parts.multiply_add` in RTLIL or Verilog: its kind, widths of its operands and of its sum.
 _MODULE = re.compile(r"^module \\?(multiply_(add|plus|minus)_(\d+)x(\d+)_(\d+))\b", re.M)
+_WHOLE = re.compile(rf"{_MODULE.pattern}.*?^endmodule\n", re.M | re.S)
 #: Bits of a block's operands at its ports, and signed width of the narrower one at its multiplier.
 _A_BITS, _B_BITS = 30, 18
-#: Registers of both blocks: of operands, product, sum, and what chooses the sum; others are left out.
+#: Registers of both blocks: of operands, product and sum. OPMODE has one where it changes; as it begins as 0, a sum of
+#: nothing, one that is always the same has none. All others are left out.
 _REGISTERS = {
-    **dict.fromkeys(("ACASCREG", "AREG", "BCASCREG", "BREG", "MREG", "OPMODEREG", "PREG"), 1),
+    **dict.fromkeys(("ACASCREG", "AREG", "BCASCREG", "BREG", "MREG", "PREG"), 1),
     **dict.fromkeys(("ADREG", "ALUMODEREG", "CARRYINREG", "CARRYINSELREG", "CREG", "DREG", "INMODEREG"), 0),
 }
 #: Inputs that are 0, and enables of registers that never stop.
@@ -33,42 +39,62 @@ _ALU = {"add": "4'b0000", "plus": "4'b0000", "minus": "4'b0011"}
 
 @dataclass(frozen=True)
 class _Block:
-    """A family's block: its cell, signed width of the wider operand at its multiplier, and bits of OPMODE."""
+    """A family's block: signed width of the wider operand at its multiplier, and bits of OPMODE."""
 
-    cell: str
     a_bits: int
     mode_bits: int
 
+    def holds(self, *bits: int) -> bool:
+        """Whether operands and sum of so many bits, in the order of a module's name, are not too wide for it."""
+        return all(map(le, bits, (self.a_bits, _B_BITS, CHAIN_BITS)))
 
-#: Blocks by what a synthesis script says of the family.
-_BLOCKS = {"-family xcup": _Block("DSP48E2", 27, 9), "-family xc7": _Block("DSP48E1", 25, 7)}
+
+#: Blocks by their cells: of 7-series, and of UltraScale+.
+_BLOCKS = {"DSP48E1": _Block(25, 7), "DSP48E2": _Block(27, 9)}
+#: Cells of blocks, as those who name one may.
+BLOCK_CELLS = tuple(_BLOCKS)
 
 
-def multiplier_blocks(text: str, script: str) -> str:
+def multiplier_blocks(text: str, cell: str) -> str:
     """Return modules with a block in each for those of a design that are what a block is.
 
     Parameters
     ----------
     text : str
         The design, in RTLIL or Verilog.
-    script : str
-        Synthesis command of Yosys, which names the family.
+    cell : {"DSP48E1", "DSP48E2"}
+        The block, of 7-series or of UltraScale+.
 
     Returns
     -------
     str
-        Verilog; nothing where the family has no such block. What is too wide for one is left out.
+        Verilog. What is too wide for a block is left out.
     """
-    block = next((one for name, one in _BLOCKS.items() if name in script), None)
-    if block is None:
-        return ""
     found = [(name, kind, *map(int, widths)) for name, kind, *widths in _MODULE.findall(text)]
-    return "".join(_module(block, *one) for one in found if one[2] <= block.a_bits and one[3] <= _B_BITS)
+    return "".join(_module(cell, *one) for one in found if _BLOCKS[cell].holds(*one[2:]))
 
 
-def _module(block: _Block, name: str, kind: str, a_bits: int, b_bits: int, sum_bits: int) -> str:
+def with_guards(text: str) -> str:
+    """Return Verilog in which a macro for each cell, `MACRO` and its name, leaves out what `multiplier_blocks` gives.
+
+    Parameters
+    ----------
+    text : str
+        Verilog.
+    """
+    return _WHOLE.sub(lambda found: _guarded(found[0], *map(int, found.groups()[2:])), text)
+
+
+def _guarded(module: str, *bits: int) -> str:
+    for cell, block in _BLOCKS.items():
+        if block.holds(*bits):
+            module = f"`ifndef {MACRO}{cell}\n{module}`endif\n"
+    return module
+
+
+def _module(cell: str, name: str, kind: str, a_bits: int, b_bits: int, sum_bits: int) -> str:
     """One module."""
-    chain = kind == "add"
+    block, chain = _BLOCKS[cell], kind == "add"
     ports = ["input clk", "input rst", f"input [{a_bits - 1}:0] a", f"input [{b_bits - 1}:0] b"]
     ports += [f"input {one}" for one in ("enable", "first", "shift")] if chain else [f"input [{sum_bits - 1}:0] c"]
     wide = f"[{CHAIN_BITS - 1}:0]"
@@ -86,12 +112,12 @@ def _module(block: _Block, name: str, kind: str, a_bits: int, b_bits: int, sum_b
         "PCIN": "chain_in" if chain else f"{CHAIN_BITS}'b0",
         **({"PCOUT": "chain"} if chain else {}),
     }
-    parameters = {**_REGISTERS, "USE_MULT": '"MULTIPLY"'}
+    parameters = {**_REGISTERS, "OPMODEREG": int(chain), "USE_MULT": '"MULTIPLY"'}
     lines = [
         f"module {name}({', '.join(ports)});",
         f"  wire {wide} p;",
         f"  wire [{block.mode_bits - 1}:0] mode = {mode};",  # W, the top bits of a DSP48E2's, is 0
-        f"  {block.cell} #({', '.join(f'.{key}({value})' for key, value in parameters.items())}) block (",
+        f"  {cell} #({', '.join(f'.{key}({value})' for key, value in parameters.items())}) block (",
         ",\n".join(f"    .{pin}({value})" for pin, value in pins.items()),
         "  );",
         f"  assign sum = p[{sum_bits - 1}:0];",
