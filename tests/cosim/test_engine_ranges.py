@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 from engines import tiny_case, tiny_flow
-from extremes import extreme_network, tied_network
-from shapes import MODES, TINY, TOKENS, random_images
+from extremes import extreme_network, loud_network, tied_network
+from shapes import MODES, TINY, TOKENS, bright_images, random_images
 
 from bivit.cosim.register_check import RegisterDifference, compare_registers, expected_registers
 from bivit.cosim.run import run_cosim
@@ -45,6 +45,19 @@ def test_ties(mode: str) -> None:
     result = cosim(tied_network(random_network(MODES[mode], seed=1)))
     assert result.first_mismatch is None
     assert result.agrees
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["softmax", "all_cheap"])
+def test_the_largest_sums_of_patches(mode: str) -> None:
+    """They go into x as they are: a wrong bit anywhere in a sum is not hidden by a saturation."""
+    network = loud_network(random_network(MODES[mode], seed=2))
+    result = tiny_case(network, bright_images(network.config, 2)).run(stall=0.1)
+    assert result.agrees
+    assert result.saturations == 0
+    sums = run_reference(network, bright_images(network.config, 2), taps="all").taps["patch_embed"]
+    assert abs(sums).max() > 240 * 127 * network.config.patch_dim
+    assert sums.min() < 0 < sums.max()
 
 
 #: Heads of 24 channels on 16 columns: groups of which half of the columns count. Rows of bits of 72, 144 and 65

@@ -5,18 +5,24 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from mutate import campaign
+from mutate.campaign import Kept, Ready, Verdict
 from mutate.equivalents import Entry, Listed, all_entries
 from mutate.faults import faults
 from mutate.planting import planted_text, width_of
 from mutate.proof import is_equal
 from mutate.sampling import sample
 from mutate.sites import Mutant, units
-from mutate.subjects import ENGINES
+from mutate.subjects import ENGINES, Check
 
+from bivit.sim.errors import BivitError
 from helpers import ROOT
 
 #: Every form of a line that the writer makes; `named` gives something a name, and nothing depends on it.
@@ -154,6 +160,90 @@ def test_a_proof_tells_an_equal_module_from_another() -> None:
     assert not is_equal(VERILOG, mutant(".i(b),", ".i(1'h0),"))
 
 
+def check_of(findings: list[str], *, within: str = "", name: str = "some") -> Ready:
+    """A check that finds something in every engine but the right one."""
+    return Ready(Check(name, lambda: findings if CHOSEN else [], within))
+
+
+CHOSEN: list[int] = []
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let a check know whether a mutant is chosen, without a simulation."""
+
+    @contextmanager
+    def chosen(number: int) -> Iterator[list[str]]:
+        CHOSEN[:] = [number] if number else []
+        yield []
+
+    monkeypatch.setattr(campaign, "chosen", chosen)
+    yield
+    CHOSEN.clear()
+
+
+def verdict_of(mutant: Mutant, *checks: Ready) -> tuple[str, str]:
+    found = campaign.judged(VERILOG, 1, mutant, checks)
+    return found.verdict, found.by
+
+
+SEEN = "assign \\$3  = a == b;", "assign \\$3  = a != b;"
+
+
+@pytest.mark.usefixtures("planted")
+def test_the_first_check_that_finds_something_kills() -> None:
+    bad = mutant(*SEEN)
+    quiet, loud = check_of([], name="quiet"), check_of(["wrong"], name="loud")
+    assert verdict_of(bad, quiet, loud) == ("killed", "loud")
+    assert verdict_of(bad, quiet, quiet, quiet) == ("survived", "")
+    assert verdict_of(bad, quiet, quiet, loud) == ("killed", "loud")
+    # What a check did as without a mutant, another one within it need not look at.
+    assert verdict_of(bad, quiet, check_of(["wrong"], within="quiet")) == ("survived", "")
+
+
+@pytest.mark.usefixtures("planted")
+def test_a_known_equivalent_is_reported_so() -> None:
+    same = mutant("assign \\$2  = \\$3  ? 5'h00 : \\$1 ;", "assign \\$2  = \\$3 ? 5'h10 : \\$1 ;")
+    verdict, by = verdict_of(same, check_of([]), check_of([]), check_of(["wrong"]))
+    assert (verdict, by) == ("equivalent", "Yosys proves the module with it equal")
+
+
+@pytest.mark.usefixtures("planted")
+def test_a_check_that_breaks_or_never_ends_kills(monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks() -> list[str]:
+        if CHOSEN:
+            raise LookupError("no such write")
+        return []
+
+    def hangs() -> list[str]:
+        time.sleep(3 if CHOSEN else 0)
+        return []
+
+    monkeypatch.setattr(campaign, "PATIENCE_S", 1)
+    bad = mutant(*SEEN)
+    broken = campaign.judged(VERILOG, 1, bad, [Ready(Check("breaks", breaks))])
+    hanging = campaign.judged(VERILOG, 1, bad, [Ready(Check("hangs", hangs))])
+    assert (broken.verdict, broken.found) == ("killed", "LookupError: no such write")
+    assert (hanging.verdict, hanging.found) == ("killed", "no end within 1 s")
+
+
+def test_a_check_that_fails_without_a_mutant_is_an_error() -> None:
+    ready = Ready(Check("broken", lambda: ["wrong"]))
+    with pytest.raises(BivitError, match="broken fails without a mutant: wrong"):
+        campaign.judged(VERILOG, 1, mutant(*SEEN), [ready])
+
+
+def test_results_are_kept_and_survivors_tried_again(tmp_path: Path) -> None:
+    killed, survived = (Verdict(key, "unit", "o", "what", "before", "after", key) for key in ("killed", "survived"))
+    kept = Kept(tmp_path / "folder", "random:3", again=False)
+    assert kept.verdicts == {}
+    kept.add(killed)
+    kept.add(survived)
+    assert Kept(tmp_path / "folder", "random:3", again=False).verdicts == {"killed": killed, "survived": survived}
+    assert Kept(tmp_path / "folder", "random:3", again=True).verdicts == {"killed": killed}
+    assert campaign.counts([killed, survived, killed]) == {"killed": 2, "survived": 1, "equivalent": 0}
+
+
 def test_every_reason_is_of_an_engine_and_says_why() -> None:
     for entry in all_entries():
         assert entry.engine in (*ENGINES, "any")
@@ -180,7 +270,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     ("arguments", "words"),
     [
         (["--unknown"], "unrecognized arguments: --unknown"),
-        (["--engine", "huge"], "there is no engine 'huge'; choose one of tiny, wide, single or random:SEED"),
+        (["--engine", "huge"], "there is no engine 'huge'; choose one of tiny, wide, single, tight or random:SEED"),
         (["--unit", "nowhere"], "the engine has no unit 'nowhere'"),
         (["--count", "0"], "the number of mutants must be positive, got 0"),
         (["--count", "many"], "invalid int value: 'many'"),

@@ -9,18 +9,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from bivit.hw.emit import engine_verilog
-from bivit.sim.errors import BivitError, check
+from bivit.sim.errors import check
 
 from .equivalents import Listed
 from .planting import chosen, planted_text
 from .proof import is_equal
 from .sampling import sample
 from .sites import Mutant
-from .subjects import Check, Subject, subject_of
+from .subjects import Check, subject_of
 
 #: Seconds after which a simulation hangs.
 PATIENCE_S = 60
@@ -80,7 +81,7 @@ class Campaign:
         verilog = engine_verilog(self.subject.flow)
         self.mutants = sample(verilog, count, seed, unit)
         self.listed, self.verilog = Listed.of(engine), verilog
-        self.kept = _Kept(cache, f"{engine}-{hashlib.sha256(verilog.encode()).hexdigest()[:12]}", again)
+        self.kept = Kept(cache, f"{engine}-{hashlib.sha256(verilog.encode()).hexdigest()[:12]}", again)
 
     def run(self, progress: Callable[[int, int], None] = lambda done, count: None) -> list[Verdict]:
         """Try every mutant of which nothing is known; return all verdicts in the order of the mutants.
@@ -91,12 +92,12 @@ class Campaign:
             When the simulation cannot be built, or a check does not pass without a mutant.
         """
         found = [self._known(mutant) for mutant in self.mutants]
-        checks: list[_Known] = []
+        checks: list[Ready] = []
         for number, mutant in enumerate(self.mutants):
             progress(number, len(self.mutants))
             if found[number] is None:
-                checks = checks or self._ready(self.subject)
-                found[number] = self._tried(number + 1, mutant, checks)
+                checks = checks or [Ready(one) for one in self._checks()]
+                found[number] = judged(self.verilog, number + 1, mutant, checks)
                 self.kept.add(found[number])
         progress(len(self.mutants), len(self.mutants))
         return [verdict for verdict in found if verdict is not None]
@@ -106,38 +107,59 @@ class Campaign:
         reason = self.listed.reason(mutant)
         return self.kept.verdicts.get(mutant.key) if reason is None else _verdict(mutant, "equivalent", reason)
 
-    def _ready(self, subject: Subject) -> list[_Known]:
-        """The checks, each of which passes without a mutant, and what their simulations do then."""
-        checks = subject.checks(planted_text(self.verilog, self.mutants), self.cache)
-        ready = []
-        for one in checks:
-            with chosen(0) as did:
-                check(not (wrong := one.run()), f"{one.name} fails without a mutant: {'; '.join(wrong)[:_KEPT]}")
-            ready.append(_Known(one, did))
-        return ready
-
-    def _tried(self, number: int, mutant: Mutant, checks: Sequence[_Known]) -> Verdict:
-        """The first check that sees a mutant; else whether anything at all was otherwise."""
-        same = set[str]()
-        for place, (one, did) in enumerate(checks):
-            if place == _CHEAP and is_equal(self.verilog, mutant):
-                return _verdict(mutant, "equivalent", "Yosys proves the module with it equal")
-            if one.within in same:
-                continue
-            wrong, does = _findings(number, one)
-            if wrong:
-                return _verdict(mutant, "killed", one.name, wrong[0][:_KEPT])
-            if does == did:
-                same.add(one.name)
-        seen = [one.name for one, _ in checks if not {one.name, one.within} & same]
-        return _verdict(mutant, "survived", found=f"writes or cycles differ in {', '.join(seen)}" if seen else "")
+    def _checks(self) -> list[Check]:
+        """The checks of the engine with all mutants in it."""
+        return self.subject.checks(planted_text(self.verilog, self.mutants), self.cache)
 
 
-class _Known(NamedTuple):
-    """A check, and what its simulations do without a mutant."""
+@dataclass
+class Ready:
+    """A check, and what its simulations do without a mutant, which is found out when it is asked for."""
 
     check: Check
-    did: list[str]
+
+    @cached_property
+    def did(self) -> list[str]:
+        """What the simulations do; the check passes then, or the tool itself is broken."""
+        with chosen(0) as did:
+            wrong = self.check.run()
+        check(not wrong, f"{self.check.name} fails without a mutant: {'; '.join(wrong)[:_KEPT]}")
+        return did
+
+
+def judged(verilog: str, number: int, mutant: Mutant, checks: Sequence[Ready]) -> Verdict:
+    """Tell which check sees a mutant first, or else whether it is equivalent, or did anything otherwise at all.
+
+    Parameters
+    ----------
+    verilog : str
+        Of the engine, without mutants.
+    number : int
+        By which the mutant is chosen in a simulation.
+    mutant : Mutant
+    checks : sequence of Ready
+        The cheapest first.
+
+    Raises
+    ------
+    BivitError
+        When a check does not pass without a mutant.
+    """
+    same = set[str]()
+    for place, ready in enumerate(checks):
+        one = ready.check
+        if place == _CHEAP and is_equal(verilog, mutant):
+            return _verdict(mutant, "equivalent", "Yosys proves the module with it equal")
+        if one.within in same:
+            continue
+        did = ready.did
+        wrong, does = _findings(number, one)
+        if wrong:
+            return _verdict(mutant, "killed", one.name, wrong[0][:_KEPT])
+        if does == did:
+            same.add(one.name)
+    seen = [ready.check.name for ready in checks if not {ready.check.name, ready.check.within} & same]
+    return _verdict(mutant, "survived", found=f"writes or cycles differ in {', '.join(seen)}" if seen else "")
 
 
 def _verdict(mutant: Mutant, verdict: str, by: str = "", found: str = "") -> Verdict:
@@ -152,10 +174,10 @@ def _findings(number: int, one: Check) -> tuple[list[str], list[str]]:
         try:
             with _deadline(PATIENCE_S):
                 return one.run(), does
-        except BivitError as error:
-            return [str(error)], does
         except TimeoutError:
             return [f"no end within {PATIENCE_S} s"], does
+        except Exception as error:  # of a check that meets what no engine should do
+            return [f"{type(error).__name__}: {error}"], does
 
 
 @contextmanager
@@ -174,7 +196,7 @@ def _deadline(seconds: int) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-class _Kept:
+class Kept:
     """Verdicts in a file, a line each, so that a campaign that is cut off goes on where it was."""
 
     def __init__(self, cache: Path | None, name: str, again: bool):
@@ -188,6 +210,7 @@ class _Kept:
             self.verdicts = {key: one for key, one in self.verdicts.items() if one.verdict != "survived"}
 
     def add(self, one: Verdict | None) -> None:
+        """Keep a verdict."""
         if self.path is not None and one is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:

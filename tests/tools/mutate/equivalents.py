@@ -7,11 +7,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from bivit.hw.verilog_top import ENGINE_TOP
+
 from .sites import Mutant
 
 LISTED = Path(__file__).parent / "equivalents.json"
-#: Stands in a listed line for the number of any signal without a name.
-_ANY_NUMBER = re.escape("$#")
+#: What stands in a listed line for the number of any signal without a name, and for any text.
+_ANY_NUMBER, _ANY_TEXT = re.escape("$#"), re.escape("...")
 
 
 @dataclass(frozen=True)
@@ -22,31 +24,35 @@ class Entry:
     ----------
     engine : str
         Where it holds; ``any`` for all.
-    unit : str
-        End of the module's name.
+    unit, signal : str
+        Module, without the name of the engine's, and what the line sets; as patterns.
     reason : str
         Why nothing can be seen.
     mutants : list of [str, str]
-        Lines before and after; ``$#`` stands for the number of any signal without a name.
+        Lines before and after, as patterns: ``$#`` is the number of any signal without a name, ``...`` any text.
     """
 
     engine: str
     unit: str
     reason: str
     mutants: list[list[str]]
+    signal: str = "..."
 
     def holds_for(self, mutant: Mutant) -> bool:
         """Whether a mutant is one of these."""
-        lines = (mutant.before, mutant.after)
-        return mutant.unit.endswith(self.unit) and any(
-            all(_matches(pattern, line) for pattern, line in zip(pair, lines, strict=True)) for pair in self.mutants
+        unit = mutant.unit.removeprefix(f"{ENGINE_TOP}_")
+        return (
+            _matches(self.unit, unit)
+            and _matches(self.signal, mutant.signal)
+            and any(_matches(before, mutant.before) and _matches(after, mutant.after) for before, after in self.mutants)
         )
 
 
 def _matches(pattern: str, line: str) -> bool:
-    """Whether a line is the listed one, however many spaces the writer put."""
+    """Whether a text is as a pattern says, however many spaces the writer put."""
     expected, got = ("".join(text.split()) for text in (pattern, line))
-    return re.fullmatch(re.escape(expected).replace(_ANY_NUMBER, r"\$\d+"), got) is not None
+    form = re.escape(expected).replace(_ANY_NUMBER, r"\$\d+").replace(_ANY_TEXT, ".*")
+    return re.fullmatch(form, got) is not None
 
 
 @dataclass(frozen=True)
