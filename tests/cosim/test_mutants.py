@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from mutate import campaign
-from mutate.campaign import Kept, Ready, Verdict
+from mutate.campaign import Kept, Ready, Verdict, described
 from mutate.equivalents import Entry, Listed, all_entries
 from mutate.faults import faults
 from mutate.planting import planted_text, width_of
@@ -281,3 +281,11 @@ def test_bad_input_is_refused_in_words(arguments: list[str], words: str) -> None
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_no_mutant_of_a_sample_survives() -> None:
+    """One build; of larger samples docs/mutants.md has the figures."""
+    found = campaign.Campaign("tiny", count=16, seed=1).run()
+    assert [described(one) for one in found if one.verdict == "survived"] == []
+    assert campaign.counts(found)["killed"] >= 8

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from bivit.sim.errors import BivitError
-from mutate.campaign import Campaign, Verdict, counts
+from mutate.campaign import Campaign, counts, described
 from mutate.subjects import ENGINES
 
 
@@ -50,13 +50,6 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         print(*(described(one) for one in verdicts if one.verdict == "survived"), report, sep="\n")
     return int(report["survived"] > 0)
-
-
-def described(one: Verdict) -> str:
-    """A mutant to look at."""
-    return (
-        f"{one.verdict}: {one.unit}, {one.what}\n  - {one.before}\n  + {one.after}\n  {one.found or 'nothing differs'}"
-    )
 
 
 if __name__ == "__main__":

@@ -221,3 +221,10 @@ def counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
     """How many were killed, survived and are equivalent."""
     found = Counter(one.verdict for one in verdicts)
     return {name: found[name] for name in ("killed", "survived", "equivalent")}
+
+
+def described(one: Verdict) -> str:
+    """A mutant to look at."""
+    return (
+        f"{one.verdict}: {one.unit}, {one.what}\n  - {one.before}\n  + {one.after}\n  {one.found or 'nothing differs'}"
+    )

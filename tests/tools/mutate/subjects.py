@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from engines import LARGEST, tiny_flow
 from extremes import extreme_network, loud_network, tied_network
 from flow_campaign import Bench, bench_of, compare_tensors, run_trials
-from flow_random import Trial, of_network, random_engine, random_table, trials
+from flow_random import Trial, of_network, random_config, random_engine, random_table, spread_table, trials
 from flow_resets import play_cuts, random_cuts
 from load_streams import play_loads
 from scenarios import random_story
@@ -22,9 +23,10 @@ from shapes import MODES, TOKENS, bright_images
 from bivit.cosim.scenario import play
 from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.engine.presets import engine_for
-from bivit.sim.errors import check
+from bivit.sim.errors import BivitError, check
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.machine import FlowMachine
+from bivit.sim.flow.streams import TileShape
 from bivit.sim.network.config import ViTConfig
 from bivit.sim.network.network import IntNetwork
 from bivit.sim.network.random import random_network
@@ -34,8 +36,10 @@ WIDE = replace(TOKENS, img_size=6, in_chans=1, embed_dim=72, num_heads=3, depth=
 #: Seeds of `flow_random.random_engine`. One row, one image in flight; five rows, rings with two slots, three images in
 #: flight, three patches side by side. Both are of fabric lut4.
 SINGLE_SEED, TIGHT_SEED = 23007, 1373
-#: Networks of a random engine, the shortest of so many.
-_RUN, _DRAWN = 10, 16
+#: Distances of streams in tables, in tenths of a tile: near, far, and as far as possible.
+_DISTANCES = ((9, 8, 7, 6, 5), (2,), (5, 4))
+#: Networks of a random engine, the shortest of so many; and configurations among which the largest are sought.
+_RUN, _DRAWN, _CONFIGS = 8, 16, 300
 
 _NETWORKS, _PAUSES = "networks", "networks, pauses"
 
@@ -137,8 +141,23 @@ def stream_of(flow: FlowConfig, network: IntNetwork) -> bytes:
     return build_stream(FlowMachine(flow), _trial(flow, network, 1).program.words)
 
 
+@dataclass(frozen=True)
+class _Far:
+    """Chooses how far apart the streams of a table begin, in tenths of a tile."""
+
+    distance: int
+
+    def choice(self, values: Sequence[int]) -> int:
+        return self.distance
+
+
 def _trial(flow: FlowConfig, network: IntNetwork, images: int, number: int = 0, **more: Any) -> Trial:
-    return of_network(network, flow, random_table(network.config, flow, Random(number)), images, number, **more)
+    """The trial of a network with a table that waits for operands, for room, or as far apart as it does not lock up."""
+    shape = TileShape(network.config, flow.engine.rows, flow.engine.columns)
+    for distance in _DISTANCES[number % len(_DISTANCES)]:
+        with suppress(BivitError):
+            return of_network(network, flow, spread_table(shape, _Far(distance)), images, number, **more)
+    raise BivitError(f"no table of {network.config} runs on this engine")
 
 
 def _trials(flow: FlowConfig, configs: Sequence[ViTConfig]) -> list[Trial]:
@@ -151,7 +170,8 @@ def _trials(flow: FlowConfig, configs: Sequence[ViTConfig]) -> list[Trial]:
         networks.append(tied_network(random_network(config, seed=1)))
         networks += [extreme_network(config, ends, seed=3) for ends in ("mixed", "high")]
     some = [_trial(flow, network, 1 + k % 3, k) for k, network in enumerate(networks)]
-    loud = loud_network(random_network(configs[-1], seed=2))
+    largest = max(configs, key=lambda config: (config.embed_dim, config.patch_dim))
+    loud = loud_network(random_network(largest, seed=2))
     return [*some, _trial(flow, loud, 2, len(some), draw=bright_images)]
 
 
@@ -185,9 +205,22 @@ def _wide() -> Subject:
 def _random(seed: int) -> Subject:
     """A random engine with networks that are drawn for it."""
     flow = random_engine(Random(seed))
-    some = sorted(trials(flow, 1_000_000 * seed, _DRAWN), key=lambda one: one.cycles.total)[:_RUN]
-    check(len(some) > 1, f"hardly any network runs on the random engine {seed}; choose another")
-    return Subject(flow, some, [])
+    drawn = sorted(trials(flow, 1_000_000 * seed, _DRAWN), key=lambda one: one.cycles.total)
+    check(len(drawn) > 1, f"hardly any network runs on the random engine {seed}; choose another")
+    return Subject(flow, [*drawn[:_RUN], *_filling(flow)], [])
+
+
+def _filling(flow: FlowConfig) -> list[Trial]:
+    """Networks of one block with as many tokens, and as many channels, as the engine takes."""
+    lanes = flow.engine.lanes
+    configs = [random_config(Random(seed), lanes=lanes, within=flow.engine) for seed in range(_CONFIGS)]
+    most_tokens = max(configs, key=lambda one: (one.num_tokens, one.head_dim))
+    most_channels = max(configs, key=lambda one: (one.embed_dim, one.num_heads))
+    found = []
+    for number, config in enumerate(replace(one, depth=1) for one in (most_tokens, most_channels)):
+        network = random_network(config, flow.engine.formats, seed=number)
+        found.append(of_network(network, flow, random_table(config, flow, Random(1)), 1 + number, number))
+    return found
 
 
 ENGINES: dict[str, Callable[[], Subject]] = {
