@@ -13,7 +13,7 @@ import pytest
 from flow_campaign import Bench, bench_of, quick_builds, run_trials
 from flow_random import Trial, of_network, spread_table, trials
 from flow_resets import KINDS, play_cuts, random_cuts
-from load_streams import code_of, play_loads, refused_streams
+from load_streams import code_of, play_loads, refused_streams, streams_beyond
 from scenarios import random_story
 from shapes import TINY
 
@@ -87,6 +87,9 @@ def test_refused_streams_between_right_ones() -> None:
     machine = FlowMachine(FLOW)
     codes = {code_of(machine, load) for load in refused_streams(machine, Random(1), 30)}
     assert codes == set(LoadError) - {LoadError.NONE}
+    beyond = streams_beyond(machine)
+    assert {code_of(machine, load) for load in beyond} == {LoadError.SECTION}
+    assert len(beyond) == len(machine.load_memories)
     assert play_loads(built(), some, seed=1, count=15) == []
 
 
@@ -94,7 +97,7 @@ def test_a_stream_that_is_taken_and_should_not_be_is_noticed(monkeypatch: pytest
     """The check itself: the reader of streams says that they are right, which the engine refuses."""
     monkeypatch.setattr(load_streams, "code_of", lambda engine, load: LoadError.NONE)
     wrong = play_loads(built(), [trial_of(NETWORKS[0], 1)], seed=1, count=2)
-    assert len(wrong) == 3
+    assert len(wrong) == len(FlowMachine(FLOW).load_memories) + 3
     assert "'LOADS_BAD': 1" in wrong[0]
 
 

@@ -46,21 +46,34 @@ def tied_network(network: IntNetwork, seed: int = 0) -> IntNetwork:
 
 
 def loud_network(network: IntNetwork) -> IntNetwork:
-    """The network with the largest sums of patches, which go to the ends of x without a saturation.
-
-    Three of four channels go one way, and so the fourth is as far from the mean as any can be.
-    """
+    """The network with the largest sums of patches, of both signs, which fill x without a saturation."""
     tensors, formats = dict(network.tensors), network.formats
     weights = tensors["patch_embed.proj.weight"]
-    outer = np.where(np.arange(len(weights)) % 4 == 3, 127, -128).astype(np.int8)
-    tensors["patch_embed.proj.weight"] = np.repeat(outer[:, None], weights.shape[1], axis=1)
+    signs = np.where(np.arange(len(weights)) % 4 == 3, 127, -128).astype(np.int8)
+    tensors["patch_embed.proj.weight"] = np.repeat(signs[:, None], weights.shape[1], axis=1)
     most = 255 * 128 * weights.shape[1]
-    scale = min((1 << formats.residual_bits - 1) * (1 << 14) // most, (1 << formats.scale_bits - 1) - 1)
+    scale = min((1 << formats.residual_bits - 1) * (1 << 13) // most, (1 << formats.scale_bits - 1) - 1)
     tensors["patch_embed.proj.scale"] = np.full(len(weights), scale, np.int32)
-    tensors["patch_embed.proj.shift"] = np.array([14], np.int32)
+    tensors["patch_embed.proj.shift"] = np.array([13], np.int32)
     for name in ("patch_embed.proj.bias", "pos_embed"):
         tensors[name] = np.zeros_like(tensors[name])
     return IntNetwork(network.config, formats, tensors, network.provenance)
+
+
+def lonely_network(network: IntNetwork) -> IntNetwork:
+    """The network in which one channel of a token is at one end of x and all others at the other end.
+
+    No value can be further from the mean. It is another channel in each token.
+    """
+    tensors = dict(network.tensors)
+    end = 1 << network.formats.residual_bits - 1
+    tokens, channels = tensors["pos_embed"].shape
+    alone = np.arange(channels) == np.arange(tokens)[:, None] % channels
+    up = np.arange(tokens)[:, None] % 3 > 0
+    tensors["pos_embed"] = np.where(alone == up, end - 1, -end).astype(tensors["pos_embed"].dtype)
+    for name in ("patch_embed.proj.weight", "patch_embed.proj.bias"):
+        tensors[name] = np.zeros_like(tensors[name])
+    return IntNetwork(network.config, network.formats, tensors, network.provenance)
 
 
 def _draw(name: str, spec: TensorSpec, ends: str, rng: np.random.Generator) -> NDArray:

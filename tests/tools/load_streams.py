@@ -15,6 +15,9 @@ from bivit.sim.engine.loadstream import LoadError, LoadRefused, build_stream, pa
 from bivit.sim.engine.target import Target
 from bivit.sim.flow.machine import FlowMachine
 
+#: Where the first section of a stream begins, in bytes.
+_SECTION = 24
+
 
 def refused_streams(engine: Target, chance: Random, count: int) -> list[Load]:
     """Short streams with a wrong bit anywhere, cut anywhere, with beats too many, or given up; all are refused."""
@@ -43,20 +46,28 @@ def code_of(engine: Target, load: Load) -> LoadError:
     return LoadError.NONE
 
 
-def right_stream(engine: Target, one: Trial, chance: Random) -> bytes:
-    """The stream of a network, and a section without words at its end."""
-    name, spec = chance.choice(list(engine.load_memories.items()))
-    runs = one.program.words.get(name, {})
-    others = {other: runs for other, runs in one.program.words.items() if other != name}
-    return build_stream(engine, {**others, name: {**runs, spec.depth: []}})
+def streams_beyond(engine: Target) -> list[Load]:
+    """Streams of a word behind the last one of each memory; all are refused."""
+    found = []
+    for name, spec in engine.load_memories.items():
+        data = bytearray(build_stream(engine, {name: {spec.depth - 1: [0]}}))
+        data[_SECTION : _SECTION + 8] = (spec.id | spec.depth << 8 | 1 << 32).to_bytes(8, "little")
+        found.append(Load(bytes(data)))
+    return found
+
+
+def right_stream(engine: Target, one: Trial) -> bytes:
+    """The stream of a network, and of each memory a section without words that ends where the memory does."""
+    empty = {name: {spec.depth: []} for name, spec in engine.load_memories.items()}
+    return build_stream(engine, {name: {**one.program.words.get(name, {}), **runs} for name, runs in empty.items()})
 
 
 def play_loads(bench: Bench, some: Sequence[Trial], *, seed: int, count: int) -> list[str]:
     """Load each network after `count` streams that are refused, and run it; return what is wrong."""
-    engine, chance, steps = FlowMachine(bench.flow), Random(seed), list[Step]()
+    engine, chance = FlowMachine(bench.flow), Random(seed)
+    steps: list[Step] = [*streams_beyond(engine)]
     for one in some:
-        loads = refused_streams(engine, chance, count)
-        steps += [*loads, Load(right_stream(engine, one, chance))]
+        steps += [*refused_streams(engine, chance, count), Load(right_stream(engine, one))]
         steps += [Run([image.tobytes() for image in one.images], 30 * one.cycles.total + 50_000)]
     with tempfile.TemporaryDirectory() as folder:
         outcomes = play(bench.build, steps, Path(folder), seed=seed)

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from engines import LARGEST, tiny_flow
-from extremes import extreme_network, loud_network, tied_network
+from extremes import extreme_network, lonely_network, loud_network, tied_network
 from flow_campaign import Bench, bench_of, compare_tensors, run_trials
 from flow_random import Trial, of_network, random_config, random_engine, random_table, spread_table, trials
 from flow_resets import play_cuts, random_cuts
@@ -33,11 +34,13 @@ from bivit.sim.network.random import random_network
 
 #: Heads of 24 channels on 16 columns, rows of 72 and 144 bits, two products a multiplier block, a last tile of one row.
 WIDE = replace(TOKENS, img_size=6, in_chans=1, embed_dim=72, num_heads=3, depth=2, num_classes=19, dist_token=False)
-#: Seeds of `flow_random.random_engine`. One row, one image in flight; five rows, rings with two slots, three images in
-#: flight, three patches side by side. Both are of fabric lut4.
+#: Seeds of `flow_random.random_engine`. One row, one image in flight; five rows, rings with hardly a slot, three images
+#: in flight, three patches side by side. Both are of fabric lut4.
 SINGLE_SEED, TIGHT_SEED = 23007, 1373
+#: Networks of one tile, whose scores wait for its queries.
+_ONE_TILE: tuple[dict[str, Any], ...] = ({}, {"qk_mode": "threshold", "attn_mode": "score"})
 #: Distances of streams in tables, in tenths of a tile: near, far, and as far as possible.
-_DISTANCES = ((9, 8, 7, 6, 5), (2,), (5, 4))
+_DISTANCES = (range(9, -1, -1), (2, 1, 0), range(5, -1, -1))
 #: Networks of a random engine, the shortest of so many; and configurations among which the largest are sought.
 _RUN, _DRAWN, _CONFIGS = 8, 16, 300
 
@@ -165,12 +168,14 @@ def _trials(flow: FlowConfig, configs: Sequence[ViTConfig]) -> list[Trial]:
 
     They have 1, 2 or 3 images, and their places as their seeds.
     """
-    networks = [random_network(config, seed=seed) for seed, config in enumerate(configs)]
+    largest = max(configs, key=lambda config: (config.embed_dim, config.patch_dim))
+    one_tile = [replace(largest, img_size=largest.patch_size, **more) for more in _ONE_TILE]
+    networks = [random_network(config, seed=seed) for seed, config in enumerate([*configs, *one_tile])]
     for config in (configs[0], configs[-1]):
         networks.append(tied_network(random_network(config, seed=1)))
         networks += [extreme_network(config, ends, seed=3) for ends in ("mixed", "high")]
+    networks.append(lonely_network(random_network(largest, seed=3)))
     some = [_trial(flow, network, 1 + k % 3, k) for k, network in enumerate(networks)]
-    largest = max(configs, key=lambda config: (config.embed_dim, config.patch_dim))
     loud = loud_network(random_network(largest, seed=2))
     return [*some, _trial(flow, loud, 2, len(some), draw=bright_images)]
 
@@ -202,24 +207,28 @@ def _wide() -> Subject:
     return Subject(flow, _trials(flow, configs), [random_network(one, seed=1) for one in told])
 
 
-def _random(seed: int) -> Subject:
-    """A random engine with networks that are drawn for it."""
-    flow = random_engine(Random(seed))
+def _random(seed: int, **rings: int) -> Subject:
+    """A random engine, with some rings of another size, and networks that are drawn for it."""
+    flow = replace(random_engine(Random(seed)), **rings)
     drawn = sorted(trials(flow, 1_000_000 * seed, _DRAWN), key=lambda one: one.cycles.total)
     check(len(drawn) > 1, f"hardly any network runs on the random engine {seed}; choose another")
     return Subject(flow, [*drawn[:_RUN], *_filling(flow)], [])
 
 
 def _filling(flow: FlowConfig) -> list[Trial]:
-    """Networks of one block with as many tokens, and as many channels, as the engine takes."""
-    lanes = flow.engine.lanes
-    configs = [random_config(Random(seed), lanes=lanes, within=flow.engine) for seed in range(_CONFIGS)]
-    most_tokens = max(configs, key=lambda one: (one.num_tokens, one.head_dim))
-    most_channels = max(configs, key=lambda one: (one.embed_dim, one.num_heads))
+    """Networks with as many tokens, and channels, as the engine takes; and of each mode one with blocks and tiles."""
+    configs = [random_config(Random(seed), lanes=flow.engine.lanes, within=flow.engine) for seed in range(_CONFIGS)]
+    chosen = [max(configs, key=lambda one: (one.num_tokens, one.head_dim))]
+    chosen += [max(configs, key=lambda one: (one.embed_dim, one.num_heads))]
+    chosen = [replace(one, depth=1, qk_mode="layernorm", attn_mode="softmax") for one in chosen]
+    for mode in product(("softmax", "score"), ("layernorm", "threshold")):
+        some = [one for one in configs if (one.attn_mode, one.qk_mode) == mode and one.depth > 1]
+        some = [one for one in some if one.num_tokens > flow.engine.rows]
+        chosen += sorted(some, key=lambda one: (one.num_heads == 1, one.num_tokens * one.embed_dim * one.depth))[:1]
     found = []
-    for number, config in enumerate(replace(one, depth=1) for one in (most_tokens, most_channels)):
+    for number, config in enumerate(chosen):
         network = random_network(config, flow.engine.formats, seed=number)
-        found.append(of_network(network, flow, random_table(config, flow, Random(1)), 1 + number, number))
+        found.append(of_network(network, flow, random_table(config, flow, Random(1)), 1 + number % 2, number))
     return found
 
 
@@ -227,7 +236,7 @@ ENGINES: dict[str, Callable[[], Subject]] = {
     "tiny": _tiny,
     "wide": _wide,
     "single": lambda: _random(SINGLE_SEED),
-    "tight": lambda: _random(TIGHT_SEED),
+    "tight": lambda: _random(TIGHT_SEED, residual_slots=2, context_slots=1),
 }
 
 
