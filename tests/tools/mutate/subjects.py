@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from engines import LARGEST, tiny_flow
+from engines import LARGEST, Apart, tiny_flow
 from extremes import extreme_network, lonely_network, loud_network, tied_network
 from flow_campaign import Bench, bench_of, compare_tensors, run_trials
 from flow_random import Trial, of_network, random_config, random_engine, random_table, spread_table, trials
@@ -144,22 +144,12 @@ def stream_of(flow: FlowConfig, network: IntNetwork) -> bytes:
     return build_stream(FlowMachine(flow), _trial(flow, network, 1).program.words)
 
 
-@dataclass(frozen=True)
-class _Far:
-    """Chooses how far apart the streams of a table begin, in tenths of a tile."""
-
-    distance: int
-
-    def choice(self, values: Sequence[int]) -> int:
-        return self.distance
-
-
 def _trial(flow: FlowConfig, network: IntNetwork, images: int, number: int = 0, **more: Any) -> Trial:
     """The trial of a network with a table that waits for operands, for room, or as far apart as it does not lock up."""
     shape = TileShape(network.config, flow.engine.rows, flow.engine.columns)
     for distance in _DISTANCES[number % len(_DISTANCES)]:
         with suppress(BivitError):
-            return of_network(network, flow, spread_table(shape, _Far(distance)), images, number, **more)
+            return of_network(network, flow, spread_table(shape, Apart(distance)), images, number, **more)
     raise BivitError(f"no table of {network.config} runs on this engine")
 
 
