@@ -63,7 +63,7 @@ def loud_network(network: IntNetwork) -> IntNetwork:
 def lonely_network(network: IntNetwork) -> IntNetwork:
     """The network in which one channel of a token is at one end of x and all others at the other end.
 
-    No value can be further from the mean. It is another channel in each token.
+    No value can be further from the mean. It is another channel in each token, and thresholds of norms lie beyond it.
     """
     tensors = dict(network.tensors)
     end = 1 << network.formats.residual_bits - 1
@@ -73,6 +73,11 @@ def lonely_network(network: IntNetwork) -> IntNetwork:
     tensors["pos_embed"] = np.where(alone == up, end - 1, -end).astype(tensors["pos_embed"].dtype)
     for name in ("patch_embed.proj.weight", "patch_embed.proj.bias"):
         tensors[name] = np.zeros_like(tensors[name])
+    beyond = 2 * round(channels**0.5) << network.formats.theta_frac_bits  # a value alone is at most sqrt(channels)
+    for name in tensors:
+        if name.endswith(("norm1.theta", "norm2.theta")):
+            theta = np.resize([beyond, -beyond, 0], tensors[name].shape)
+            tensors[name] = theta.astype(tensors[name].dtype)
     return IntNetwork(network.config, network.formats, tensors, network.provenance)
 
 
