@@ -69,15 +69,14 @@ def lonely_network(network: IntNetwork) -> IntNetwork:
     end = 1 << network.formats.residual_bits - 1
     tokens, channels = tensors["pos_embed"].shape
     alone = np.arange(channels) == np.arange(tokens)[:, None] % channels
-    up = np.arange(tokens)[:, None] % 3 > 0
-    tensors["pos_embed"] = np.where(alone == up, end - 1, -end).astype(tensors["pos_embed"].dtype)
+    up = np.arange(max(tokens, channels)) % 3 > 0  # the value alone, and the threshold beyond it
+    tensors["pos_embed"] = np.where(alone == up[:tokens, None], end - 1, -end).astype(tensors["pos_embed"].dtype)
     for name in ("patch_embed.proj.weight", "patch_embed.proj.bias"):
         tensors[name] = np.zeros_like(tensors[name])
     beyond = 2 * round(channels**0.5) << network.formats.theta_frac_bits  # a value alone is at most sqrt(channels)
     for name in tensors:
         if name.endswith(("norm1.theta", "norm2.theta")):
-            theta = np.resize([beyond, -beyond, 0], tensors[name].shape)
-            tensors[name] = theta.astype(tensors[name].dtype)
+            tensors[name] = np.where(up[:channels], beyond, -beyond).astype(tensors[name].dtype)
     return IntNetwork(network.config, network.formats, tensors, network.provenance)
 
 
