@@ -3,10 +3,12 @@
 import functools
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from engines import tiny_case, tiny_flow
-from extremes import extreme_network, tied_network
-from shapes import MODES, TINY, TOKENS, random_images
+from engines import LARGEST, Apart, tiny_case, tiny_flow
+from extremes import extreme_network, lonely_network, loud_network, tied_network
+from flow_random import spread_table
+from shapes import MODES, TINY, TOKENS, bright_images, random_images
 
 from bivit.cosim.register_check import RegisterDifference, compare_registers, expected_registers
 from bivit.cosim.run import run_cosim
@@ -18,6 +20,8 @@ from bivit.sim.engine.presets import engine_for
 from bivit.sim.engine.registers import BY_NAME, COUNTERS
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.machine import FlowMachine
+from bivit.sim.flow.streams import TileShape
+from bivit.sim.network.config import ViTConfig
 from bivit.sim.network.network import IntNetwork
 from bivit.sim.network.random import random_network
 from bivit.sim.reference.run import run_reference
@@ -45,6 +49,41 @@ def test_ties(mode: str) -> None:
     result = cosim(tied_network(random_network(MODES[mode], seed=1)))
     assert result.first_mismatch is None
     assert result.agrees
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", [TINY, LARGEST])
+def test_the_largest_sums_of_patches(config: ViTConfig) -> None:
+    """They go into x without a saturation, which would hide a wrong bit."""
+    network = loud_network(random_network(config, seed=2))
+    result = tiny_case(network, bright_images(network.config, 2)).run(stall=0.1)
+    assert result.agrees
+    x = run_reference(network, bright_images(network.config, 2), taps="all").taps["patch_embed"]
+    end = 1 << network.formats.residual_bits - 1
+    assert -end < x.min() < -0.9 * end
+    assert 0.9 * end < x.max() < end - 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", [TINY, LARGEST])
+def test_a_channel_as_far_from_the_mean_as_any_can_be(config: ViTConfig) -> None:
+    network = lonely_network(random_network(config, seed=3))
+    result = cosim(network, count=1)
+    assert result.agrees
+    x = run_reference(network, random_images(config, 1), taps="all").taps["patch_embed"].astype(int)
+    far = np.abs(x * config.embed_dim - x.sum(axis=-1, keepdims=True)).max(axis=-1)
+    assert far.min() > (2 * config.embed_dim - 3) * ((1 << network.formats.residual_bits - 1) - 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("modes", [{}, {"qk_mode": "threshold", "attn_mode": "score"}])
+def test_scores_of_a_single_tile_wait_for_its_queries(modes: dict[str, str]) -> None:
+    """Of several tiles the queries are there before all keys; streams that begin further apart lock up."""
+    network = random_network(replace(LARGEST, img_size=2, **modes), seed=1)
+    shape = TileShape(network.config, tiny_flow().engine.rows, tiny_flow().engine.columns)
+    assert shape.tiles == 1
+    case = tiny_case(network, random_images(network.config, 3), table=spread_table(shape, Apart(3)))
+    assert case.run(stall=0.0).agrees
 
 
 #: Heads of 24 channels on 16 columns: groups of which half of the columns count. Rows of bits of 72, 144 and 65

@@ -8,16 +8,18 @@ from functools import cache
 from pathlib import Path
 from random import Random
 
+import load_streams
 import pytest
 from flow_campaign import Bench, bench_of, quick_builds, run_trials
 from flow_random import Trial, of_network, spread_table, trials
 from flow_resets import KINDS, play_cuts, random_cuts
+from load_streams import code_of, play_loads, refused_streams, streams_beyond
 from scenarios import random_story
 from shapes import TINY
 
 from bivit.cosim.scenario import play
 from bivit.hw.emit import engine_verilog
-from bivit.sim.engine.loadstream import build_stream
+from bivit.sim.engine.loadstream import LoadError, build_stream
 from bivit.sim.engine.presets import engine_for
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.machine import FlowMachine
@@ -77,6 +79,26 @@ def test_resets_and_stops_at_any_cycle() -> None:
     cuts = random_cuts(FLOW, some, Random(1), 9)
     assert {cut.kind for cut in cuts} == set(KINDS)
     assert play_cuts(built(), cuts, seed=1) == []
+
+
+def test_refused_streams_between_right_ones() -> None:
+    """A network is taken after any number of streams that are not, also with a section without words at its end."""
+    some = [trial_of(network, 2) for network in NETWORKS[:2]]
+    machine = FlowMachine(FLOW)
+    codes = {code_of(machine, load) for load in refused_streams(machine, Random(1), 30)}
+    assert codes == set(LoadError) - {LoadError.NONE}
+    beyond = streams_beyond(machine)
+    assert {code_of(machine, load) for load in beyond} == {LoadError.SECTION}
+    assert len(beyond) == len(machine.load_memories)
+    assert play_loads(built(), some, seed=1, count=15) == []
+
+
+def test_a_stream_that_is_taken_and_should_not_be_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check itself: the reader of streams says that they are right, which the engine refuses."""
+    monkeypatch.setattr(load_streams, "code_of", lambda engine, load: LoadError.NONE)
+    wrong = play_loads(built(), [trial_of(NETWORKS[0], 1)], seed=1, count=2)
+    assert len(wrong) == len(FlowMachine(FLOW).load_memories) + 3
+    assert "'LOADS_BAD': 1" in wrong[0]
 
 
 @pytest.mark.slow

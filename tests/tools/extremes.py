@@ -45,6 +45,41 @@ def tied_network(network: IntNetwork, seed: int = 0) -> IntNetwork:
     return IntNetwork(network.config, network.formats, tensors, network.provenance)
 
 
+def loud_network(network: IntNetwork) -> IntNetwork:
+    """The network with the largest sums of patches, of both signs, which fill x without a saturation."""
+    tensors, formats = dict(network.tensors), network.formats
+    weights = tensors["patch_embed.proj.weight"]
+    signs = np.where(np.arange(len(weights)) % 4 == 3, 127, -128).astype(np.int8)
+    tensors["patch_embed.proj.weight"] = np.repeat(signs[:, None], weights.shape[1], axis=1)
+    most = 255 * 128 * weights.shape[1]
+    scale = min((1 << formats.residual_bits - 1) * (1 << 13) // most, (1 << formats.scale_bits - 1) - 1)
+    tensors["patch_embed.proj.scale"] = np.full(len(weights), scale, np.int32)
+    tensors["patch_embed.proj.shift"] = np.array([13], np.int32)
+    for name in ("patch_embed.proj.bias", "pos_embed"):
+        tensors[name] = np.zeros_like(tensors[name])
+    return IntNetwork(network.config, formats, tensors, network.provenance)
+
+
+def lonely_network(network: IntNetwork) -> IntNetwork:
+    """The network in which one channel of a token is at one end of x and all others at the other end.
+
+    No value can be further from the mean. It is another channel in each token, and thresholds of norms lie beyond it.
+    """
+    tensors = dict(network.tensors)
+    end = 1 << network.formats.residual_bits - 1
+    tokens, channels = tensors["pos_embed"].shape
+    alone = np.arange(channels) == np.arange(tokens)[:, None] % channels
+    up = np.arange(max(tokens, channels)) % 3 > 0  # the value alone, and the threshold beyond it
+    tensors["pos_embed"] = np.where(alone == up[:tokens, None], end - 1, -end).astype(tensors["pos_embed"].dtype)
+    for name in ("patch_embed.proj.weight", "patch_embed.proj.bias"):
+        tensors[name] = np.zeros_like(tensors[name])
+    beyond = 2 * round(channels**0.5) << network.formats.theta_frac_bits  # a value alone is at most sqrt(channels)
+    for name in tensors:
+        if name.endswith(("norm1.theta", "norm2.theta")):
+            tensors[name] = np.where(up[:channels], beyond, -beyond).astype(tensors[name].dtype)
+    return IntNetwork(network.config, network.formats, tensors, network.provenance)
+
+
 def _draw(name: str, spec: TensorSpec, ends: str, rng: np.random.Generator) -> NDArray:
     if spec.packed_bits:
         choices = {"low": [0], "high": [1], "mixed": [0, 1]}[ends]

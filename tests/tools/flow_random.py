@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from random import Random
@@ -19,7 +19,7 @@ from bivit.sim.flow.streams import Stream, TileShape
 from bivit.sim.flow.table import GRAIN, Places, SlotTable, slot_table
 from bivit.sim.mapping.greedy import block_table
 from bivit.sim.mapping.program import FlowCycles, FlowProgram
-from bivit.sim.network.config import ViTConfig
+from bivit.sim.network.config import ModelConfig, ViTConfig
 from bivit.sim.network.formats import Formats
 from bivit.sim.network.network import IntNetwork
 from bivit.sim.network.random import random_network
@@ -223,12 +223,19 @@ def trial(flow: FlowConfig, seed: int) -> Trial | None:
     return found if found.cycles.steps <= _MOST_STEPS else None
 
 
-def of_network(network: IntNetwork, flow: FlowConfig, table: SlotTable, images: int, seed: int = 0) -> Trial:
-    """The trial of a network, with random images."""
+def of_network(
+    network: IntNetwork,
+    flow: FlowConfig,
+    table: SlotTable,
+    images: int,
+    seed: int = 0,
+    draw: Callable[[ModelConfig, int, int], np.ndarray] = random_images,
+) -> Trial:
+    """The trial of a network, with images that are drawn from the seed."""
     program = FlowProgram(network, flow, table)
     cycles = program.cycles(images)
     assert program.words
-    drawn = random_images(program.layout.config, images, seed)
+    drawn = draw(program.layout.config, images, seed)
     reference = run_reference(network, drawn, threads=1)
     return Trial(seed, program, drawn, reference.logits, cycles, reference.saturations)
 

@@ -55,7 +55,7 @@ class Cut:
             Reset(),
             load,
             Queue(images),
-            Start(len(images)),
+            Start(len(images) + 1),  # so that nothing but the stop ends it
             Cycles(self.cycle),
             stop,
             wait,

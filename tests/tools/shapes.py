@@ -70,3 +70,9 @@ def random_images(config: ModelConfig, count: int, seed: int = 0) -> np.ndarray:
     """Uniform noise, uint8[count, img_size, img_size, in_chans]."""
     shape = (count, config.img_size, config.img_size, config.in_chans)
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def bright_images(config: ModelConfig, count: int, seed: int = 0) -> np.ndarray:
+    """Noise of nearly white and nearly black images by turns, as `random_images`."""
+    noise = random_images(config, count, seed) >> 4
+    return np.where(np.arange(count)[:, None, None, None] % 2, noise, 255 - noise)
