@@ -195,7 +195,7 @@ def in_memory(walk: Walk, flow: FlowConfig, address: int, word: int) -> int:
     )
     walk.stop(
         LoadableMemory,
-        f"collects the beats of the word and writes it; read at {address}, bit {place} of it is **{got >> place & 1}**. "
+        f"collects the beats of the word and writes it; read at {address}, bit {place} is **{got >> place & 1}**. "
         f"In the Verilog (`{file_of(engine_verilog)}` writes it) this is `{declaration}` in the module "
         "`bivit_engine_core_array_weights`.",
     )

@@ -58,7 +58,7 @@ class Job:
 
     def recipes(self, variant: Variant | None = None) -> Recipes:
         """Return the recipe with the variant's changes."""
-        from ..model.train.recipe import load_recipe
+        from ...model.train.recipe import load_recipe
 
         plain = load_recipe(self.recipe)
         recipes = load_recipe(self.recipe, self.settings(plain, variant))
@@ -72,7 +72,7 @@ class Job:
 
     def config(self) -> ModelConfig:
         """Shape of the teacher."""
-        from ..sim.network.presets import preset
+        from ...sim.network.presets import preset
 
         return self.recipes().shape(preset(self.preset))
 

@@ -165,7 +165,7 @@ REGISTERS: tuple[Register, ...] = (
     _value("SATURATIONS", 0x48, "values of the residual that were saturated since the last start"),
     _value("LOADS_OK", 0x4C, "load streams taken since reset"),
     _value("LOADS_BAD", 0x50, "load streams refused since reset"),
-    _value("NETWORK", 0x54, "first 32 bits of the loaded network's SHA-256, as the load stream says; 0 while there is none"),
+    _value("NETWORK", 0x54, "first 32 bits of the loaded network's SHA-256, as the load stream says, else 0"),
     _value("QUEUE", 0x58, "logits in the queue"),
     _value("QUEUE_SIZE", 0x5C, "logits that the queue can hold"),
 )

@@ -49,6 +49,8 @@ class Ram:
         Whether a word may be read in the cycle in which it is written.
     registered : bool
         Whether words come a cycle after their addresses; else in the same cycle, for which blocks are no use.
+    beside : int
+        Further memories whose words are chosen among, together with this one's rows.
     """
 
     width: int
@@ -58,6 +60,7 @@ class Ram:
     read_bits: int | None = None
     collides: bool = True
     registered: bool = True
+    beside: int = 0
 
     @property
     def granule(self) -> int:
@@ -103,7 +106,8 @@ def _blocks(kbits: int, widest: int, points: float, brams: float) -> tuple[_Prim
     return tuple(_Primitive(width, kbits * 1024 // _data_bits(width), points, brams=brams) for width in widths)
 
 
-_AMD_BLOCKS = (*_blocks(16, 36, 129, 0.5), *_blocks(32, 72, 257, 1.0))
+#: Of two organisations with as many points Yosys takes whole blocks.
+_AMD_BLOCKS = (*_blocks(32, 72, 257, 1.0), *_blocks(16, 36, 129, 0.5))
 _PRIMITIVES: dict[Family, tuple[_Primitive, ...]] = {
     "xcup": (_Primitive(14, 32, 16, luts=8), _Primitive(7, 64, 16, luts=8), *_AMD_BLOCKS),
     "xc7": (_Primitive(6, 32, 8, luts=4), _Primitive(3, 64, 8, luts=4), *_AMD_BLOCKS),
@@ -116,7 +120,9 @@ _ULTRA_BYTES = (8, 9)
 
 def loadable(memory: LoadMemory) -> tuple[Ram, ...]:
     """Return the memories of an `hw.parts.memory.LoadableMemory`."""
-    return tuple(Ram(memory.width, depth, collides=False) for depth in memory.depths)
+    first, *others = memory.depths
+    main = Ram(memory.width, first, collides=False, beside=len(others))
+    return main, *(Ram(memory.width, depth, collides=False) for depth in others)
 
 
 def ram_cost(ram: Ram, family: Family, *, urams: bool = False) -> Cost:
@@ -134,7 +140,7 @@ def ram_cost(ram: Ram, family: Family, *, urams: bool = False) -> Cost:
     layouts = ((primitive, ceil_div(ram.depth, primitive.words)) for primitive in usable)
     primitive, rows = min(layouts, key=lambda layout: _points(ram, family, *layout))
     primitives = ram.readers * _primitives(ram, primitive)
-    luts = ram.readers * (ram.used_bits * _mux_luts(family, rows) + (rows if rows > 1 else 0))
+    luts = ram.readers * (ram.used_bits * _mux_luts(family, rows + ram.beside) + (rows if rows > 1 else 0))
     if primitive.in_luts:
         # The reader's register is made of flip-flops.
         ffs = ram.readers * ram.used_bits if ram.registered else 0

@@ -50,8 +50,8 @@ def test_the_table_says_what_is_unknown(tmp_path: Path, monkeypatch: pytest.Monk
     lines = {line.split()[0]: line for line in done.stdout.splitlines() if line}
     assert set(FLOW_ENGINES) <= set(lines)
     assert "unknown" in lines["ulx3s"]
-    one = invoke("engines", "kv260", cwd=tmp_path, monkeypatch=monkeypatch).stdout
-    assert ABOUT["kv260"].why in one.replace("\n", " ")
+    one = invoke("engines", "arty", cwd=tmp_path, monkeypatch=monkeypatch).stdout
+    assert ABOUT["arty"].why in one.replace("\n", " ")
 
 
 @pytest.mark.parametrize(

@@ -67,13 +67,15 @@ def test_a_total_refuses_the_unknown_and_names_the_unit() -> None:
         (Ram(72, 600), "xcup", 0, 2),
         (Ram(16, 3000), "xcup", 16 + 3, 1.5),
         (Ram(72, 512, readers=2), "xcup", 0, 2),
-        (loadable(LoadMemory(0, 17, 600)), "xcup", 0, 1),
-        (loadable(LoadMemory(0, 256, 300)), "xcup", 0, 8),
+        (loadable(LoadMemory(0, 17, 600))[0], "xcup", 0, 0.5),
+        (loadable(LoadMemory(0, 256, 300))[0], "xcup", 0, 4),
+        (loadable(LoadMemory(0, 72, 540))[0], "xcup", 72, 1),
+        (loadable(LoadMemory(0, 72, 540))[1], "xcup", 6 * 8, 0),
         (Ram(128, 512, write_bits=8), "xcup", 0, 2),
         (Ram(36, 16), "ecp5", 9 * 6, 0),
         (Ram(36, 32), "ecp5", 18 * 6 + 38, 0),
         (Ram(64, 2048), "ecp5", 64 + 12, 8),
-        (loadable(LoadMemory(0, 64, 600)), "ecp5", 0, 8),
+        (loadable(LoadMemory(0, 64, 600))[0], "ecp5", 0, 4),
         (Ram(7, 32), "xc7", 8, 0),
         (Ram(12, 64), "xc7", 16, 0),
         (Ram(7, 128), "xc7", 6 * 4 + 7 + 2, 0),
@@ -322,8 +324,9 @@ def test_memories_are_mapped_as_the_rule_says(family: str) -> None:
     cells, rule = synthesise_component(WordMemory(deep.width, deep.depth), family), ram_cost(deep, family)
     assert cells.brams == rule.brams
     assert rule.luts == pytest.approx(cells.luts, rel=0.02)
-    spec = LoadMemory(5, 80, 100)
-    assert synthesise_component(LoadableMemory(spec), family).brams == ram_cost(loadable(spec), family).brams
+    for spec in (LoadMemory(5, 80, 100), LoadMemory(5, 80, 540), LoadMemory(5, 80, 300, banks=2)):
+        rule = sum(ram_cost(ram, family).brams or 0 for ram in loadable(spec))
+        assert synthesise_component(LoadableMemory(spec), family).brams == rule
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ def test_the_pipelines_of_head_norm_wait_for_sums_and_roots() -> None:
     assert second.apply_start == first.apply_free
 
 
-def test_a_part_of_a_parameter_word_has_two_beats_where_the_word_has() -> None:
-    for lanes, beats in ((1, (1, 1)), (4, (2, 2)), (8, (3, 2)), (16, (3, 2))):
+def test_of_a_parameter_word_one_pipeline_has_the_scales_alone() -> None:
+    for lanes, beats in ((1, (1, 1)), (4, (2, 1)), (8, (3, 1)), (16, (3, 1))):
         unit = HeadNormUnit(flow_config(dim=64, drain_rows=2, norm_lanes=8, head_norm_lanes=lanes))
         assert tuple(memory.beats for memory in unit.load_memories.values()) == beats

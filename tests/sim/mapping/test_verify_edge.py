@@ -103,7 +103,7 @@ def wrong(name: str, changed: Callable[[EdgeWork], None]) -> str:
     [
         (too_early, "the multipliers do two things at a time"),
         (too_early, "pass of image 1 begins before the last sums have left"),
-        (change("passes", -2, 1, 1), "sums are written over before they have left"),
+        (change("passes", -2, 1, 1), "sums are added to before they have left"),
         (change("whole", 1 << 20, 2, 0), "pass 0 of image 2 begins before its pixels are there"),
         (change("whole", -(1 << 20), 4, 1), "pixels of pass 1 of image 4 are written over those of an earlier one"),
         (change("norms", -40, 0), "the last norm begins before x of image 0 is complete"),
