@@ -43,8 +43,8 @@ def estimate(
 ) -> None:
     """Print cycles (exact, from the slot table), latency at a clock, and resources with their sources.
 
-    Neither cycles nor resources depend on the weights. Without --engine, the smallest named engine that holds the
-    network and fits the target is taken.
+    Neither cycles nor resources depend on the weights. Without --engine, the largest named engine that is
+    made for the target, holds the network and fits is taken, else the smallest that does.
 
     Example: bivit estimate deit_tiny --target zcu102
 

@@ -83,8 +83,7 @@ def generate(
 
     Verilog, README, manifest, register map, constraints, FuseSoC core, Vivado packaging; with a network its load
     stream, golden vectors, and a bench each for Verilator and Icarus Verilog that need no Python.
-    Engines are sim, zcu102 and latency; without --engine, the smallest that holds the network is taken, and sim when
-    there is no network either.
+    `bivit engines` lists the engines; without --engine, sim is taken, or the smallest that holds the network.
 
     Example: bivit generate --engine sim --out out/verilog
 

@@ -37,7 +37,7 @@ EngineOption = Annotated[
     ),
 ]
 #: Taken where there is neither an engine nor a network.
-_SMALLEST = "sim"
+_DEFAULT = "sim"
 SeedOption = Annotated[int, typer.Option("--seed", help="Of the random weights of a preset.")]
 
 
@@ -160,7 +160,7 @@ def check_file(name: str, more: str = "") -> None:
 def find_engine(
     engine: str | None, net: Net | None, target: Device | None = None, *, default: str | None = None
 ) -> tuple[str, FlowConfig]:
-    """Return the name and the configuration of an engine: the one that is named, else the smallest for a network.
+    """Return the name and the configuration of an engine: the one that is named, else one for a network.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def find_engine(
         What it is to fit; where none does, a line says by how much. The engine is written in the logic that suits it,
         unless its file says another.
     default : str, optional
-        Which is taken where none is named, in place of the smallest; without a network either, that is ``sim``.
+        Which is taken where none is named, in place of `suited_engine`; without a network either, that is ``sim``.
 
     Raises
     ------
@@ -184,7 +184,7 @@ def find_engine(
     from ...sim.mapping.layout import check_fits
     from ...sim.network.config import vit_only
 
-    name = engine or default or (_SMALLEST if net is None else None)
+    name = engine or default or (_DEFAULT if net is None else None)
     try:
         if name is None:
             assert net is not None

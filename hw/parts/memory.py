@@ -14,6 +14,10 @@ from .contents import first_words
 from .stream import LOAD_BUS
 
 
+#: Bits that one enable may have.
+_WIDE = 2048
+
+
 class WordMemory(Component):
     """Memory of `depth` words of `width` bits, one write port, `readers` read ports.
 
@@ -114,11 +118,13 @@ class LoadableMemory(Component):
                 shape=self.spec.width, depth=depth, init=init[first : first + depth], attrs=attributes
             )
             m.submodules[f"store_{number}" if number else "store"] = store
-            write, read = store.write_port(), store.read_port(domain="comb")
+            # Amaranth's simulator cannot repeat one enable for thousands of bits.
+            beats = BEAT_BITS if self.spec.width > _WIDE and self.spec.width % BEAT_BITS == 0 else None
+            write, read = store.write_port(granularity=beats), store.read_port(domain="comb")
             mine = (addr >= first) if number else (addr < depth) if len(self.spec.depths) > 1 else Const(1, 1)
             data = Signal(self.spec.width, name=f"word_{number}" if number else "word", reset_less=True)
             m.d.comb += [
-                write.en.eq(en & mine),
+                write.en.eq((en & mine).replicate(len(write.en))),
                 *(connect_address(write.addr, addr - first if number else addr), connect(write.data, word)),
                 connect_address(read.addr, read_addr - first if number else read_addr),
             ]

@@ -49,7 +49,7 @@ def test_cycles_speed_and_resources_are_told(tmp_path: Path, monkeypatch: pytest
     assert [row["resource"] for row in result["resources"]] == ["LUT", "FF", "DSP", "BRAM"]
     assert [row["used"] for row in result["resources"]] == [report.total_of(name) for name in report.quantities]
     assert [row["unit"] for row in result["units"]] == list(FOOTPRINTS)
-    assert result["fits"] is report.fits is False  # it holds DeiT-Tiny, whose weights are more than the block memories
+    assert result["fits"] is report.fits is True
     # The same from a file.
     (tmp_path / "flow.json").write_text(json.dumps(asdict(SIM)))
     of_file, _ = estimated(tmp_path, monkeypatch, "digits", "--engine", "flow.json", "--clock", "100")

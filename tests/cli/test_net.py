@@ -14,6 +14,7 @@ from program import assert_refused, bivit, invoke
 from shapes import TINY
 
 from bivit.sim.engine.loadstream import parse_stream
+from bivit.sim.estimate.devices import device
 from bivit.sim.flow.machine import FlowMachine
 from bivit.sim.flow.presets import FLOW_ENGINES
 from bivit.sim.mapping.cycles import estimate_cycles, long_run_cycles
@@ -35,7 +36,7 @@ def run_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str | 
 def test_a_preset_is_estimated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
     result = run_json(tmp_path, monkeypatch, "estimate", "digits", "--target", target)
     assert (result["network"], result["weights"], result["seed"]) == ("digits", "random", 0)
-    flow, config = FLOW_ENGINES[result["engine"]], vit_preset("digits")
+    flow, config = FLOW_ENGINES[result["engine"]].in_fabric(device(target).fabric), vit_preset("digits")
     assert result["cycles"] == flow_cycles(config, flow, table_of(config, flow), 1).total
     # The weights do not count, and a file of the same shape gives the same.
     save_network(random_network(preset("digits"), seed=7), tmp_path / "net")
@@ -54,8 +55,9 @@ def test_what_is_no_engine_is_refused_with_what_is_allowed(
         done = invoke(*command, "digits", "--engine", engine, cwd=tmp_path, monkeypatch=monkeypatch)
         return assert_refused(done, "engine") or done.stderr
 
-    for name in ("digits", "deit_tiny_6x32", "zcu101"):
-        assert f"there is no engine '{name}': neither a file nor one of the names sim, zcu102, latency" in refused(name)
+    for name in ("fashion", "deit_tiny_6x32", "zcu101"):
+        names = ", ".join(FLOW_ENGINES)
+        assert f"there is no engine '{name}': neither a file nor one of the names {names}" in refused(name)
     values = asdict(FLOW_ENGINES["sim"])
     (tmp_path / "flow.json").write_text(json.dumps(values | {"drain_rows": 9}))
     assert "drain_rows must be 1 to rows (4), got 9" in refused("flow.json")

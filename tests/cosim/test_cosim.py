@@ -250,7 +250,7 @@ def test_the_simulation_does_not_outlive_bivit(tiny_verilog: str, tmp_path: Path
 def test_verilog_that_does_not_compile(tiny_verilog: str, tmp_path: Path) -> None:
     broken = {**sources(tiny_verilog), "tiny.v": tiny_verilog + "\nmodule unfinished"}
     with pytest.raises(
-        BivitError, match=r"cannot be built: \w+ returned \d+; its last output:\n.*tiny.v:\d+:.* syntax"
+        BivitError, match=r"cannot be built: \w+ returned \d+; its last output:\n(?:.|\n)*tiny.v:\d+:.* syntax"
     ):
         build(broken, BENCH_TOP, simulator=FASTEST_BUILD, cache_dir=tmp_path)
     assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]

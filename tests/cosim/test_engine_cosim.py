@@ -11,7 +11,7 @@ from engines import stream_of, tiny_build, tiny_case, tiny_verilog
 from shapes import TINY, TOKENS, random_images
 from simulators import FASTEST_BUILD
 
-from bivit.cosim.scenario import Load, Outcome, Run, Step, play
+from bivit.cosim.scenario import Load, Outcome, Run, Start, Step, Wait, play
 from bivit.cosim.session import CosimResult
 from bivit.sim.engine.loadstream import LoadError, build_stream
 from bivit.sim.engine.registers import ErrorCode
@@ -100,8 +100,8 @@ def logits_of(outcome: Outcome, network: IntNetwork) -> list[list[int]]:
     return [values[at : at + classes] for at in range(0, len(values), classes)]
 
 
-def test_a_refused_load_leaves_the_network_that_runs(tmp_path):
-    """Wrong checksum, cut short, another engine: each is reported, and the old network still gives its logits."""
+def test_a_refused_load_leaves_no_network_unless_its_header_was_wrong(tmp_path):
+    """Wrong checksum, cut short, another engine: each is reported; the last one leaves the network that is there."""
     network, other = random_network(TOKENS, seed=5), random_network(TOKENS, seed=6)
     stream = stream_of(other)
     flipped = bytearray(stream)
@@ -111,14 +111,18 @@ def test_a_refused_load_leaves_the_network_that_runs(tmp_path):
         LoadError.LENGTH: stream[: len(stream) // 16 * 8],
         LoadError.ENGINE: stream[:16] + bytes(8) + stream[24:],
     }
-    steps: list[Step] = [Load(stream_of(network)), run_of(network)]
+    steps: list[Step] = []
     for data in broken.values():
-        steps += [Load(data), run_of(network)]
+        steps += [Load(stream_of(network)), run_of(network), Load(data), Start(1), Wait(20_000)]
+    steps[-2:] = [run_of(network)]
     outcomes = play(tiny_build(), [*steps, Load(stream), run_of(other)], tmp_path, stall=0.2, seed=4)
     expected = run_reference(network, images_for(TOKENS)).logits.tolist()
-    assert [outcome.registers["ERROR"] for outcome in outcomes[2:-2:2]] == list(broken)
-    for outcome in outcomes[1:-2:2]:
-        assert logits_of(outcome, network) == expected
+    assert [outcomes[at].registers["ERROR"] for at in (2, 7, 12)] == list(broken)
+    for at in (1, 6, 11, 13):
+        assert logits_of(outcomes[at], network) == expected
+    for at in (4, 9):
+        assert outcomes[at].registers["ERROR"] == ErrorCode.START_WITHOUT_PROGRAM
+        assert outcomes[at].registers["NETWORK"] == 0
     assert outcomes[-1].registers["LOADS_BAD"] == len(broken)
     assert logits_of(outcomes[-1], other) == run_reference(other, images_for(TOKENS)).logits.tolist() != expected
 

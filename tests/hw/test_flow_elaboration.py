@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from random import Random
 
@@ -18,8 +19,16 @@ SEEDS = (184, 373, 267)
 ABSTRACT = "raise NotImplementedError"
 
 
-def test_three_engines_elaborate_every_line_of_the_generators() -> None:
-    engines = [partial(Engine, random_engine(Random(seed))) for seed in SEEDS]
+def test_a_few_engines_elaborate_every_line_of_the_generators() -> None:
+    """Those, one with two banks and many pairs, and one whose products do not fit a multiplier block."""
+    flows = [random_engine(Random(seed)) for seed in SEEDS]
+    narrow = flows[0].in_fabric("lut4")
+    wide = replace(narrow.engine.formats, scale_bits=20)
+    flows += [
+        replace(flows[2], load_banks=2, dense_patches=3),
+        replace(narrow, engine=replace(narrow.engine, formats=wide)),
+    ]
+    engines = [partial(Engine, flow) for flow in flows]
     left = lines_not_run(("array", "flow", "slots", "edge"), engines)
     assert [line for line in left if not line.endswith(ABSTRACT)] == []
 

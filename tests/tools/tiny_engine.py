@@ -6,6 +6,7 @@ memory `x`, one word an image, which is what the bench observes.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import IntEnum
 
 import numpy as np
@@ -22,7 +23,8 @@ from bivit.sim.engine.target import Target
 from bivit.sim.flow.machine import FlowMachine
 from bivit.sim.flow.presets import FLOW_ENGINES
 
-ENGINE = FlowMachine(FLOW_ENGINES["sim"])
+#: Two banks: co-simulations of whole engines have one.
+ENGINE = FlowMachine(replace(FLOW_ENGINES["sim"], load_banks=2))
 IMAGE_BEATS = 4
 CLASSES = 3
 MAX_IMAGES = 128
@@ -104,8 +106,10 @@ class TinyEngine(wiring.Component):
         return m
 
     def load(self, m: Module) -> None:
+        bank = Signal()
+        m.d.sync += bank.eq(bank ^ self.loader.commit)
         m.d.comb += [
-            self.tables.load.eq(self.loader.load),
+            *(self.tables.load.eq(self.loader.load), self.tables.bank.eq(bank)),
             self.loader.idle.eq((self.state == State.IDLE) & ~self.registers.start),
             self.loader.abort_load.eq(self.registers.abort_load),
         ]

@@ -54,7 +54,7 @@ def test_the_page_and_the_clocks_are_those_of_the_figures() -> None:
     assert render_clocks(CLOCKS, module) == module
 
 
-def test_the_units_of_the_suited_engine_reach_the_clock() -> None:
+def test_the_units_of_the_smallest_engine_reach_the_clock() -> None:
     found = load()[0]["smallest"]
     assert set(found) == set(UNIT_COMPONENTS)
     assert slower(found, LEAST_MHZ) == {}
@@ -84,7 +84,7 @@ def test_the_figures_are_of_the_hardware_as_it_is(section: str) -> None:
     )
 
 
-def test_the_suited_engine_runs_the_digits_and_a_smaller_one_does_not() -> None:
+def test_the_smallest_engine_runs_the_digits_and_a_smaller_one_does_not() -> None:
     check_fits(vit_preset("digits"), Formats(), SMALLEST)
     smaller = replace(SMALLEST.engine, max_tokens=SMALLEST.engine.max_tokens - 1)
     with pytest.raises(BivitError):

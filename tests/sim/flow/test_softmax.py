@@ -29,7 +29,7 @@ def test_a_pass_takes_a_cycle_a_chunk_and_rows_side_by_side_a_cycle_each() -> No
     ]
 
 
-def test_the_stages_of_the_suited_engine() -> None:
+def test_the_stages_of_the_smallest_engine() -> None:
     one = unit(16)
     assert (one.top_stage, one.sum_stage, one.limit_stage, one.count_stage) == (5, 8, 15, 32)
     assert unit(64, drain_rows=8).count_stage == 32  # rows side by side change nothing but what follows the first
