@@ -13,7 +13,6 @@ from .connect import connect, connect_address
 from .contents import first_words
 from .stream import LOAD_BUS
 
-
 #: Bits that one enable may have.
 _WIDE = 2048
 
