@@ -57,7 +57,10 @@ def violator(lines: dict[int, str]) -> str:
     declared = "\n".join(f"  reg [{bits - 1}:0] {name} = {start[name]};" for name, bits in WIDTHS.items())
     connected = ", ".join(f".{name}({name})" for name in PORTS)
     cases = "\n".join(f"      {at - 1}: begin {line} end" for at, line in lines.items())
-    return f"""module violator (input wire clk, input wire rst);
+    return f"""module violator (
+  input wire [0:0] clk,
+  input wire [0:0] rst
+);
 {declared}
   reg [63:0] cycle = 0;
   {MODULE} rules ({connected}, .cycle(cycle));

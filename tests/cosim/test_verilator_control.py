@@ -58,6 +58,7 @@ def test_only_verilator_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         folder.mkdir()
 
     monkeypatch.setattr(runner, "_build_into", note)
+    monkeypatch.setattr(runner._Icarus, "_simulator_in_path", lambda self: None)  # it need not be installed
     monkeypatch.setattr(runner, "control_file", lambda texts, top: "`verilator_config\n")
     found = {name: runner.Simulator(name, "1", Path("/bin/true")) for name in ("verilator", "icarus")}
     monkeypatch.setattr(runner, "find_simulator", found.__getitem__)
