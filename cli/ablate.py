@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from multiprocessing import active_children, get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: Engine and device that the savings of a mode are stated for.
 #: k leaves row by row in mode `threshold`, as v does, for which one row a cycle would be too few.
 _ENGINE = {"rows": 8, "columns": 16, "lanes": 16, "dense_lanes": 16, "program_words": 512}
-_WIDTHS = {
+_WIDTHS: dict[str, Any] = {
     "drain_rows": 4,
     "norm_lanes": 32,
     "head_norm_lanes": 32,

@@ -175,14 +175,17 @@ def _network(name: str, net: str, target: Device) -> NetworkRow:
 
 
 def _print(rows: list[EngineRow], *, details: bool) -> None:
+    from ..sim.estimate.resources import QUANTITIES
+
     out = output()
+    shown = [what for what in QUANTITIES if any(what in row.utilisation_percent for row in rows)]
     table = [
         {
             "engine": row.name,
             "shape": row.shape,
             "images": row.images,
             "made for": row.part,
-            **{f"{what[:-1].upper()} %": share for what, share in row.utilisation_percent.items()},
+            **{f"{what[:-1].upper()} %": row.utilisation_percent.get(what, "") for what in shown},
             "fits": row.fits,
             "images/s": ", ".join(
                 f"{one.network} {one.images_per_s:,.0f}" for one in row.networks if one.images_per_s is not None

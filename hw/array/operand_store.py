@@ -212,7 +212,13 @@ class OperandStore(Component):
         """Return a memory of the row operand; no whole tile goes to that of the norms."""
         part = self.unit.row_parts[memory]
         lanes = part if memory == RowMemory.NORM else self.engine.columns
-        return RowStore(rows=self.engine.rows, part_bits=part, lane_bits=lanes, depth=self.operands.row_depths[memory])
+        return RowStore(
+            rows=self.engine.rows,
+            part_bits=part,
+            lane_bits=lanes,
+            depth=self.operands.row_depths[memory],
+            style=self.unit.flow.style_of(memory.name.lower()),
+        )
 
     def _token_memory(self, memory: ColumnMemory) -> TokenMemory:
         """Return the memory of keys, a column a token; or that of values, a token a slot of all columns."""
@@ -226,6 +232,7 @@ class OperandStore(Component):
             part_bits=self.unit.row_parts[RowMemory.QUERY] if keys else columns,
             token_bits=self.token_bits,
             depth=operands.key_depth if keys else operands.value_depth,
+            style=self.unit.flow.style_of("keys" if keys else "values"),
         )
 
     def _write_values(self, m: Module) -> None:

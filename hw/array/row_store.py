@@ -7,9 +7,10 @@ from amaranth.lib import memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from ...sim.engine.words import WORD
+from ...sim.engine.words import WORD, MemoryStyle
 from ..parts.component import Component
 from ..parts.connect import connect, connect_address
+from ..parts.memory import style_attribute
 
 
 class RowStore(Component):
@@ -23,6 +24,8 @@ class RowStore(Component):
     ----------
     rows, part_bits, lane_bits, depth : int
         Rows; bits of a part; of what is given for a row, which is repeated to fill its 64; words.
+    style : {"auto", "block", "distributed"}
+        What it is asked to be made of.
 
     Members
     -------
@@ -32,7 +35,8 @@ class RowStore(Component):
         Read port: row 0 is least significant.
     """
 
-    def __init__(self, *, rows: int, part_bits: int, lane_bits: int, depth: int):
+    def __init__(self, *, rows: int, part_bits: int, lane_bits: int, depth: int, style: MemoryStyle = "auto"):
+        self.style = style
         self.rows, self.part_bits, self.lane_bits, self.depth = rows, part_bits, lane_bits, depth
         addr_bits = max(1, ceil_log2(depth))
         super().__init__(
@@ -50,7 +54,8 @@ class RowStore(Component):
     def elaborate(self, platform: object) -> Module:
         """Build the memory."""
         m = Module()
-        m.submodules.store = store = memory.Memory(shape=self.rows * WORD, depth=self.depth, init=[])
+        attributes = style_attribute(self.style)
+        m.submodules.store = store = memory.Memory(shape=self.rows * WORD, depth=self.depth, init=[], attrs=attributes)
         write, read = store.write_port(granularity=self.part_bits), store.read_port()
         lanes = [self.w_data.word_select(row, self.lane_bits) for row in range(self.rows)]
         m.d.comb += [

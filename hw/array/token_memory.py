@@ -7,8 +7,10 @@ from amaranth.lib import memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
+from ...sim.engine.words import MemoryStyle
 from ..parts.component import Component
 from ..parts.connect import connect, connect_address
+from ..parts.memory import style_attribute
 
 
 class TokenMemory(Component):
@@ -30,6 +32,8 @@ class TokenMemory(Component):
         Bits of a slot; of what is given for it, which is repeated to fill it; that are written together.
     token_bits, depth : int
         Width of a token's number, and words.
+    style : {"auto", "block", "distributed"}
+        What it is asked to be made of.
 
     Members
     -------
@@ -46,8 +50,18 @@ class TokenMemory(Component):
     """
 
     def __init__(
-        self, *, tokens: int, banks: int, slot_bits: int, lane_bits: int, part_bits: int, token_bits: int, depth: int
+        self,
+        *,
+        tokens: int,
+        banks: int,
+        slot_bits: int,
+        lane_bits: int,
+        part_bits: int,
+        token_bits: int,
+        depth: int,
+        style: MemoryStyle = "auto",
     ):
+        self.style = style
         self.tokens, self.banks, self.depth = tokens, banks, depth
         self.slot_bits, self.lane_bits, self.part_bits = slot_bits, lane_bits, part_bits
         addr_bits = max(1, ceil_log2(depth))
@@ -77,7 +91,9 @@ class TokenMemory(Component):
         words = []
         for bank in range(self.banks):
             here, line, lane = self._turned(m, bank)
-            store = memory.Memory(shape=slots * self.slot_bits, depth=self.depth, init=[])
+            store = memory.Memory(
+                shape=slots * self.slot_bits, depth=self.depth, init=[], attrs=style_attribute(self.style)
+            )
             m.submodules[f"bank_{bank}"] = store
             write, read = store.write_port(granularity=self.part_bits), store.read_port()
             slot = line[: exact_log2(slots)]

@@ -9,10 +9,12 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, memory
 from amaranth.lib.wiring import In, Out
 
+from ...sim.engine.words import MemoryStyle
 from ...sim.flow.edge import EdgeUnit
 from ...sim.flow.edge_settings import EDGE_SETTINGS
 from ..parts.component import Component, reset_by
 from ..parts.connect import connect, connect_address
+from ..parts.memory import style_attribute
 from .piece_place import RING_SETTINGS, PiecePlace
 
 
@@ -115,8 +117,9 @@ class PatchRing(Component):
             *(connect(bank, place.bank), addr.eq(place.base + (place.offset >> bits))),
             *(read.eq(place.read_base + (self.addr >> bits)), byte.eq(self.addr[:bits])),
         ]
+        style = self.unit.flow.style_of("ring")
         for number in range(self.unit.patches):
-            m.submodules[f"bank{number}"] = store = PatchBank(self.beat_bytes, self.unit.ring_words)
+            m.submodules[f"bank{number}"] = store = PatchBank(self.beat_bytes, self.unit.ring_words, style)
             m.d.comb += [
                 store.w_en.eq(Mux(bank == number, en, 0)),
                 *(connect_address(store.w_addr, addr), connect(store.w_data, word)),
@@ -136,6 +139,8 @@ class PatchBank(Component):
     ----------
     width, depth : int
         Bytes of a word, words.
+    style : {"auto", "block", "distributed"}
+        What it is asked to be made of.
 
     Members
     -------
@@ -145,8 +150,8 @@ class PatchBank(Component):
         Read.
     """
 
-    def __init__(self, width: int, depth: int):
-        self.width, self.depth = width, depth
+    def __init__(self, width: int, depth: int, style: MemoryStyle = "auto"):
+        self.width, self.depth, self.style = width, depth, style
         addr_bits = max(1, (depth - 1).bit_length())
         super().__init__(
             {
@@ -162,7 +167,9 @@ class PatchBank(Component):
     def elaborate(self, platform: object) -> Module:
         """Build the memory and the choice of a byte."""
         m = Module()
-        m.submodules.store = store = memory.Memory(shape=8 * self.width, depth=self.depth, init=[])
+        m.submodules.store = store = memory.Memory(
+            shape=8 * self.width, depth=self.depth, init=[], attrs=style_attribute(self.style)
+        )
         write, read = store.write_port(granularity=8 if self.width > 1 else None), store.read_port()
         byte, chosen = Signal(8, reset_less=True), Signal.like(self.r_byte, reset_less=True)
         m.d.sync += [connect(chosen, self.r_byte), byte.eq(read.data.word_select(chosen, 8))]

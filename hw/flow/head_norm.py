@@ -178,7 +178,7 @@ class HeadNorm(Component):
         """S1 and R of each row of the row group that is compared, a cycle after x."""
         u = self.unit
         memory = u.memories["head_rows"]
-        store = SlotMemory(slots=u.side, slot_bits=memory.width // u.side, depth=memory.depth, group=1, clear="block")
+        store = SlotMemory(slots=u.side, slot_bits=memory.width // u.side, depth=memory.depth)
         m.submodules.rows = store
         place = Signal(len(store.r_addr), reset_less=True)
         m.d.sync += place.eq(scaled(reader.slot, self.flow.head_slots, u.most_groups) + reader.group)

@@ -194,7 +194,7 @@ class SignNorm(Component):
         """S1 and R of each row of the row group, a cycle after x."""
         u = self.unit
         memory = u.memories["norm_rows"]
-        store = SlotMemory(slots=u.side, slot_bits=memory.width // u.side, depth=memory.depth, group=1, clear="block")
+        store = SlotMemory(slots=u.side, slot_bits=memory.width // u.side, depth=memory.depth)
         m.submodules.rows = store
         place = Signal(len(store.r_addr), reset_less=True)
         m.d.sync += place.eq(scaled(held.slot, u.flow.staged_tiles, u.most_groups) + walk.group)

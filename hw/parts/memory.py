@@ -7,7 +7,7 @@ from amaranth.lib import memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from ...sim.engine.words import BEAT_BITS, LoadMemory, Memory, SlottedMemory
+from ...sim.engine.words import BEAT_BITS, LoadMemory, Memory, MemoryStyle
 from .component import Component
 from .connect import connect, connect_address
 from .contents import first_words
@@ -15,6 +15,16 @@ from .stream import LOAD_BUS
 
 #: Bits that one enable may have.
 _WIDE = 2048
+
+
+def style_attribute(style: MemoryStyle) -> dict[str, str]:
+    """Return the attribute by which Yosys and Vivado are asked what to make a memory of; none where they choose.
+
+    Parameters
+    ----------
+    style : {"auto", "block", "distributed"}
+    """
+    return {} if style == "auto" else {"ram_style": style}
 
 
 class WordMemory(Component):
@@ -112,7 +122,9 @@ class LoadableMemory(Component):
         for number, depth in enumerate(self.spec.depths):
             # No bypass is built for FPGAs whose memories cannot return the old word: of two banks synthesis proves that
             # reads and writes never meet, which takes the register outside of the port, and one bank says so.
-            attributes = {"no_rw_check": 1} if self.spec.banks == 1 else {}
+            attributes: dict[str, int | str] = {"no_rw_check": 1} if self.spec.banks == 1 else {}
+            if number == 0:
+                attributes |= style_attribute(self.spec.style)
             store = memory.Memory(
                 shape=self.spec.width, depth=depth, init=init[first : first + depth], attrs=attributes
             )
@@ -158,46 +170,27 @@ class LoadableMemory(Component):
 
 
 class SlotMemory(Component):
-    """Memory whose words are written one slot of `slot_bits` at a time, and can be cleared around it.
+    """Memory whose words are written one slot of `slot_bits` at a time.
 
-    Bit memories of the array's operands: a word feeds all rows (or columns) of the array, a slot is one chunk of one
-    row. A write with `w_clear` also sets to 0 the other slots of the same group: those with the same
-    ``slot // group`` (`clear` "block"), or the same ``slot % group`` (`clear` "stride").
+    Timing: data one cycle after the address; a read in the cycle of a write to the same word returns the old word.
 
-    Timing: data one cycle after the address.
+    Numerics: none.
 
     Parameters
     ----------
     slots, slot_bits, depth : int
         Slots in a word, bits of a slot, words.
-    group : int
-        Slots of one group ("block") or distance of its slots ("stride").
-    clear : str
-        "block" or "stride".
 
     Members
     -------
-    w_en, w_addr, w_slot, w_data, w_clear : In
-        Write a slot of a word when `w_en`, and clear the rest of its group when `w_clear` as well.
+    w_en, w_addr, w_slot, w_data : In
+        Write a slot of a word when `w_en`.
     r_addr, r_data : In, Out
         Read port, of whole words.
     """
 
-    @classmethod
-    def of(cls, memory: SlottedMemory) -> SlotMemory:
-        """Return the memory that a unit's description has."""
-        return cls(
-            slots=memory.slots,
-            slot_bits=memory.write_bits,
-            depth=memory.depth,
-            group=memory.group,
-            clear=memory.clear,
-        )
-
-    def __init__(self, *, slots: int, slot_bits: int, depth: int, group: int, clear: str):
-        if clear not in ("block", "stride") or slots % group:
-            raise ValueError(f"clear must be block or stride and group divide slots, got {clear!r}, {group}, {slots}")
-        self.slots, self.slot_bits, self.depth, self.group, self.clear = slots, slot_bits, depth, group, clear
+    def __init__(self, *, slots: int, slot_bits: int, depth: int):
+        self.slots, self.slot_bits, self.depth = slots, slot_bits, depth
         addr_bits = max(1, ceil_log2(depth))
         super().__init__(
             {
@@ -205,38 +198,19 @@ class SlotMemory(Component):
                 "w_addr": In(addr_bits),
                 "w_slot": In(max(1, ceil_log2(slots))),
                 "w_data": In(slot_bits),
-                "w_clear": In(1),
                 "r_addr": In(addr_bits),
                 "r_data": Out(slots * slot_bits),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Build the memory and the masks of its write port."""
+        """Build the memory, with an enable a slot."""
         m = Module()
-        width = self.slots * self.slot_bits
-        m.submodules.store = store = memory.Memory(shape=width, depth=self.depth, init=[])
-        write = store.write_port(granularity=self.slot_bits)
-        read = store.read_port()
+        m.submodules.store = store = memory.Memory(shape=self.slots * self.slot_bits, depth=self.depth, init=[])
+        write, read = store.write_port(granularity=self.slot_bits), store.read_port()
         m.d.comb += [
-            connect_address(write.addr, self.w_addr),
-            connect_address(read.addr, self.r_addr),
-            connect(self.r_data, read.data),
+            *(connect_address(write.addr, self.w_addr), connect_address(read.addr, self.r_addr)),
+            *(connect(self.r_data, read.data), write.data.eq(self.w_data.replicate(self.slots))),
+            *(write.en[slot].eq(self.w_en & (self.w_slot == slot)) for slot in range(self.slots)),
         ]
-        for slot in range(self.slots):
-            here = Signal(name=f"here_{slot}")
-            m.d.comb += [
-                here.eq(self.w_slot == slot),
-                write.en[slot].eq(self.w_en & (here | (self.w_clear & self._same_group(slot)))),
-                write.data[slot * self.slot_bits : (slot + 1) * self.slot_bits].eq(
-                    self.w_data & here.replicate(self.slot_bits)
-                ),
-            ]
         return m
-
-    def _same_group(self, slot: int) -> object:
-        """Whether `w_slot` lies in the group of `slot`; `group` is a power of two, so this compares bits."""
-        bits = ceil_log2(self.group)
-        if self.clear == "block":
-            return self.w_slot[bits:] == slot >> bits
-        return self.w_slot[:bits] == slot % self.group

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from ...sim.flow.residual_add import ResidualAddUnit
 from ..parts.component import Component
 from ..parts.connect import connect, connect_address
+from ..parts.memory import style_attribute
 from ..parts.stream import read_port, write_port
 
 
@@ -57,7 +58,8 @@ class XBanks(Component):
         words: list[Value] = []
         self.stores = []
         for bank in range(self.unit.banks):
-            m.submodules[f"bank_{bank}"] = store = memory.Memory(shape=spec.width, depth=spec.depth, init=[])
+            store = memory.Memory(shape=spec.width, depth=spec.depth, init=[], attrs=style_attribute(spec.style))
+            m.submodules[f"bank_{bank}"] = store
             self.stores.append(store)
             write = store.write_port(granularity=spec.width // self.chunks)
             read = store.read_port()

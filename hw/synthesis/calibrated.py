@@ -57,7 +57,8 @@ def _flow(
         queue_logits=front[2],
         **limits,
     )
-    return FlowConfig(engine=engine, **dict(zip(_LANES, lanes, strict=True)), **others)
+    widths: dict[str, Any] = dict(zip(_LANES, lanes, strict=True))
+    return FlowConfig(engine=engine, **widths, **others)
 
 
 #: Named engine whose units are fitted as well.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ..bits import WORD_BITS
 
@@ -12,6 +13,8 @@ BEAT_BITS = 64
 BLOCK_WORDS, SHORT_WORDS = 512, 64
 #: Bits of a dot product that the array takes in one cycle: a packed word, as the network file has them.
 WORD = WORD_BITS
+#: What a memory is asked to be made of: what synthesis finds best, block memories, or look-up tables.
+MemoryStyle = Literal["auto", "block", "distributed"]
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,15 @@ class LoadMemory:
         Bits of a word, words of a bank.
     banks : int
         1, which a stream overwrites, or 2, of which one is read and the other one written.
+    style : {"auto", "block", "distributed"}
+        What it is asked to be made of.
     """
 
     id: int
     width: int
     depth: int
     banks: int = 1
+    style: MemoryStyle = "auto"
 
     @property
     def beats(self) -> int:
@@ -63,36 +69,15 @@ class Memory:
         Read ports.
     write_bits : int, optional
         Bits that are written together; all of a word by default.
+    style : {"auto", "block", "distributed"}
+        What it is asked to be made of.
     """
 
     width: int
     depth: int
     readers: int = 1
     write_bits: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class SlottedMemory(Memory):
-    """A memory whose words are written a slot of `write_bits` at a time: `hw.parts.memory.SlotMemory`.
-
-    Parameters
-    ----------
-    width, depth, readers, write_bits
-        As of `Memory`.
-    group : int
-        Slots of one group ("block") or distance of its slots ("stride").
-    clear : {"block", "stride"}
-        Which slots belong to a group, that is cleared as a whole.
-    """
-
-    write_bits: int
-    group: int
-    clear: str
-
-    @property
-    def slots(self) -> int:
-        """Slots of a word."""
-        return self.width // self.write_bits
+    style: MemoryStyle = "auto"
 
 
 def ceil_div(a: int, b: int) -> int:

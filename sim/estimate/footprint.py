@@ -39,7 +39,9 @@ def rams_of(memories: Iterable[Memory]) -> tuple[Ram, ...]:
     ----------
     memories : iterable of Memory
     """
-    return tuple(Ram(one.width, one.depth, write_bits=one.write_bits, readers=one.readers) for one in memories)
+    return tuple(
+        Ram(one.width, one.depth, write_bits=one.write_bits, readers=one.readers, style=one.style) for one in memories
+    )
 
 
 def weighted_sum(sizes: Mapping[str, float], weights: Mapping[str, float] | None) -> float | None:

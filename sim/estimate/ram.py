@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..engine.words import LoadMemory, ceil_div
+from ..engine.words import LoadMemory, MemoryStyle, ceil_div
 from .cost import Cost
 from .devices import Family
 
@@ -51,6 +51,8 @@ class Ram:
         Whether words come a cycle after their addresses; else in the same cycle, for which blocks are no use.
     beside : int
         Further memories whose words are chosen among, together with this one's rows.
+    style : {"auto", "block", "distributed"}
+        What it is asked to be made of.
     """
 
     width: int
@@ -61,6 +63,7 @@ class Ram:
     collides: bool = True
     registered: bool = True
     beside: int = 0
+    style: MemoryStyle = "auto"
 
     @property
     def granule(self) -> int:
@@ -88,6 +91,11 @@ class _Primitive:
     luts: float = 0.0
     brams: float = 0.0
     urams: float = 0.0
+
+    def suits(self, ram: Ram) -> bool:
+        """Whether it can be taken for a memory, and is what that is asked to be made of."""
+        asked = {"auto": True, "block": self.brams > 0, "distributed": self.in_luts}[ram.style]
+        return asked and (ram.registered or self.in_luts)
 
     @property
     def in_luts(self) -> bool:
@@ -121,7 +129,7 @@ _ULTRA_BYTES = (8, 9)
 def loadable(memory: LoadMemory) -> tuple[Ram, ...]:
     """Return the memories of an `hw.parts.memory.LoadableMemory`."""
     first, *others = memory.depths
-    main = Ram(memory.width, first, collides=False, beside=len(others))
+    main = Ram(memory.width, first, collides=False, beside=len(others), style=memory.style)
     return main, *(Ram(memory.width, depth, collides=False) for depth in others)
 
 
@@ -136,7 +144,7 @@ def ram_cost(ram: Ram, family: Family, *, urams: bool = False) -> Cost:
         Whether the device has UltraRAM.
     """
     there = (*_PRIMITIVES[family], *((_ULTRA,) if urams else ()))
-    usable = (primitive for primitive in there if ram.registered or primitive.in_luts)
+    usable = (primitive for primitive in there if primitive.suits(ram))
     layouts = ((primitive, ceil_div(ram.depth, primitive.words)) for primitive in usable)
     primitive, rows = min(layouts, key=lambda layout: _points(ram, family, *layout))
     primitives = ram.readers * _primitives(ram, primitive)

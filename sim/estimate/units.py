@@ -37,7 +37,7 @@ def _settings(flow: FlowConfig) -> Footprint:
 
 def _ring(flow: FlowConfig) -> Footprint:
     edge, width = EdgeUnit(flow), flow.engine.pixel_bytes
-    bank = Ram(8 * width, edge.ring_words, write_bits=8)
+    bank = Ram(8 * width, edge.ring_words, write_bits=8, style=flow.style_of("ring"))
     return Footprint({"unit": 1, "byte": width, "bank": edge.patches * width}, (bank,) * edge.patches)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from ..engine.config import EngineConfig, Fabric
 from ..engine.pipeline import BLOCK_BITS, SHARED_PRODUCT
-from ..engine.words import ceil_div
+from ..engine.words import MemoryStyle, ceil_div
 from ..errors import check
 
 #: Slots of each ring and queue: field, least, and most.
@@ -20,6 +20,8 @@ _DEPTHS = {
     "hidden_slots": (1, 16),
     "staging_slots": (2, 16),
 }
+#: Memories that can be asked to be block memories or memories in look-up tables: the large ones.
+STYLED = ("weights", "preload", "dense_weights", "positions", "x", "ring", "query", "keys", "values")
 #: Images in flight, at most.
 _MOST_IMAGES = 8
 #: Patches, and channels of each, that are summed together, at most.
@@ -66,6 +68,9 @@ class FlowConfig:
     load_banks : int
         1: a load stream overwrites the network that is there; or 2: it fills a second bank of every loadable memory, so
         that the network before it stays in use until all of the stream is known to be right.
+    block_memories, lut_memories : tuple of str
+        Memories that are asked to be block memories where synthesis would take UltraRAM, and memories in look-up tables
+        where it would take blocks: names of `STYLED`.
 
     Raises
     ------
@@ -93,6 +98,8 @@ class FlowConfig:
     staging_slots: int = 4
     edge_banks: int = 2
     load_banks: int = 1
+    block_memories: tuple[str, ...] = ()
+    lut_memories: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         rows = self.engine.rows
@@ -109,6 +116,7 @@ class FlowConfig:
         check(self.load_banks in (1, 2), f"load_banks must be 1 or 2, got {self.load_banks}")
         self._check_dense()
         self._check_products()
+        self._check_styles()
         for name, (least, most) in _DEPTHS.items():
             value = getattr(self, name)
             check(least <= value <= most, f"{name} must be {least} to {most}, got {value}")
@@ -137,6 +145,14 @@ class FlowConfig:
             f"{block[0]} x {block[1]}",
         )
 
+    def _check_styles(self) -> None:
+        """Check that memories are asked for by their names, and for one thing each."""
+        for field in ("block_memories", "lut_memories"):
+            for name in getattr(self, field):
+                check(name in STYLED, f"{field} may have {', '.join(STYLED)}, got {name!r}")
+        twice = sorted({*self.block_memories} & {*self.lut_memories})
+        check(not twice, f"a memory is in block_memories or in lut_memories, got {', '.join(twice)} in both")
+
     def _check_lanes(self, name: str) -> None:
         """Check that lanes are even parts of a row of sums, or whole rows that the drain delivers together."""
         lanes, columns = getattr(self, name), self.engine.columns
@@ -159,6 +175,18 @@ class FlowConfig:
         pairs = all(bits <= most for bits, most in zip(SHARED_PRODUCT, block, strict=True))
         products = self.products_per_dsp if pairs else 1
         return replace(self, engine=replace(self.engine, fabric=fabric), products_per_dsp=products)
+
+    def style_of(self, memory: str) -> MemoryStyle:
+        """Return what a memory is asked to be made of.
+
+        Parameters
+        ----------
+        memory : str
+            Its name; one that is not in `STYLED` is left to synthesis.
+        """
+        if memory in self.block_memories:
+            return "block"
+        return "distributed" if memory in self.lut_memories else "auto"
 
     def rows_of(self, lanes: int) -> int:
         """Return how many rows a unit of so many lanes takes side by side.

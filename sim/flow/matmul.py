@@ -167,14 +167,20 @@ class MatmulUnit:
         operands, engine = self.operands, self.flow.engine
         key_part = self.row_parts[RowMemory.QUERY]
         rows = {
-            memory.name.lower(): Memory(
-                engine.rows * WORD, operands.row_depths[memory], write_bits=self.row_parts[memory]
+            (name := memory.name.lower()): Memory(
+                engine.rows * WORD,
+                operands.row_depths[memory],
+                write_bits=self.row_parts[memory],
+                style=self.flow.style_of(name),
             )
             for memory in RowMemory
         }
         word = engine.columns * WORD
-        keys = Memory(word // self.key_banks, operands.key_depth, write_bits=key_part)
-        values = Memory(word // self.value_banks, operands.value_depth, write_bits=engine.columns)
+        styles = {name: self.flow.style_of(name) for name in ("keys", "values")}
+        keys = Memory(word // self.key_banks, operands.key_depth, write_bits=key_part, style=styles["keys"])
+        values = Memory(
+            word // self.value_banks, operands.value_depth, write_bits=engine.columns, style=styles["values"]
+        )
         return {
             **rows,
             **{f"{ColumnMemory.KEYS.name.lower()}_{bank}": keys for bank in range(self.key_banks)},

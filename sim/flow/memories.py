@@ -42,7 +42,7 @@ def loaded(flow: FlowConfig, name: str, width: int, depth: int) -> LoadMemory:
     width, depth : int
         Bits of a word, words.
     """
-    return LoadMemory(LOADED.index(name), width, depth, flow.load_banks)
+    return LoadMemory(LOADED.index(name), width, depth, flow.load_banks, flow.style_of(name))
 
 
 def core_memories(flow: FlowConfig) -> dict[str, LoadMemory]:

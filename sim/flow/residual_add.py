@@ -93,7 +93,7 @@ class ResidualAddUnit(LaneUnit):
     def x_memory(self) -> Memory:
         """Memory of a bank of x, which others use as well."""
         depth = self.flow.engine.max_tiles * self.tile_words
-        return Memory(self.lanes * self.flow.engine.formats.residual_bits, depth)
+        return Memory(self.lanes * self.flow.engine.formats.residual_bits, depth, style=self.flow.style_of("x"))
 
     @property
     def bank_words(self) -> int:

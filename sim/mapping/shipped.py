@@ -55,7 +55,8 @@ def key_of(config: ViTConfig, flow: FlowConfig) -> dict[str, Any]:
     flow : FlowConfig
     """
     names = ("num_tokens", "embed_dim", "hidden_dim", "num_heads", "norm_mode", "qk_mode", "attn_mode")
-    beside = ("engine", "dense_patches", "dense_channels", "products_per_dsp")
+    dense = ("dense_patches", "dense_channels", "products_per_dsp")
+    beside = ("engine", *dense, "load_banks", "block_memories", "lut_memories")
     widths = {field.name: getattr(flow, field.name) for field in fields(flow) if field.name not in beside}
     return {name: getattr(config, name) for name in names} | {
         "rows": flow.engine.rows,

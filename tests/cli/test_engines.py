@@ -50,6 +50,7 @@ def test_the_table_says_what_is_unknown(tmp_path: Path, monkeypatch: pytest.Monk
     lines = {line.split()[0]: line for line in done.stdout.splitlines() if line}
     assert set(FLOW_ENGINES) <= set(lines)
     assert "unknown" in lines["ulx3s"]
+    assert "URAM %" in done.stdout  # of those whose device has any
     one = invoke("engines", "arty", cwd=tmp_path, monkeypatch=monkeypatch).stdout
     assert ABOUT["arty"].why in one.replace("\n", " ")
 

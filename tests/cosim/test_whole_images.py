@@ -30,6 +30,7 @@ LONG = [
     ("sim", "fashion", 2),
     ("sim", "deit_tiny", 3),
     ("zcu102", "deit_tiny", 4),
+    ("kv260", "deit_tiny", 2),
     ("vck190", "deit_small", 2),
     ("zcu102", "digits", 2),
     ("zcu102", "fashion", 2),

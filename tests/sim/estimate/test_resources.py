@@ -98,11 +98,13 @@ WITH_ULTRA_RAM = {
     "two rows": (LoadableMemory(LoadMemory(5, 144, 5000)), 0, 4),
     "two banks": (LoadableMemory(LoadMemory(5, 72, 2300, banks=2)), 0, 2),
     "two readers": (WordMemory(64, 3000, 2), 0, 2),
-    "bytes of eight": (SlotMemory(slots=4, slot_bits=160, depth=3000, group=2, clear="block"), 0, 9),
-    "bytes of nine": (SlotMemory(slots=8, slot_bits=18, depth=4000, group=2, clear="block"), 0, 2),
-    "parts of bytes": (SlotMemory(slots=32, slot_bits=4, depth=4000, group=2, clear="block"), 0, 4),
-    "33x32, operands": (SlotMemory(slots=4, slot_bits=160, depth=1188, group=2, clear="block"), 27, 0),
+    "bytes of eight": (SlotMemory(slots=4, slot_bits=160, depth=3000), 0, 9),
+    "bytes of nine": (SlotMemory(slots=8, slot_bits=18, depth=4000), 0, 2),
+    "parts of bytes": (SlotMemory(slots=32, slot_bits=4, depth=4000), 0, 4),
+    "33x32, operands": (SlotMemory(slots=4, slot_bits=160, depth=1188), 27, 0),
     "33x32, narrow": (LoadableMemory(LoadMemory(5, 320, 2376)), 0, 5),
+    "asked to be blocks": (LoadableMemory(LoadMemory(5, 320, 2376, style="block")), 22.5, 0),
+    "asked to be look-up tables": (LoadableMemory(LoadMemory(5, 72, 600, style="distributed")), 0, 0),
     "33x32, short": (LoadableMemory(LoadMemory(5, 352, 972)), 10, 0),
     "33x32, wide": (LoadableMemory(LoadMemory(5, 1536, 3072)), 0, 22),
     "33x32, rest in LUTs": (LoadableMemory(LoadMemory(5, 2048, 2592)), 0, 29),
@@ -342,3 +344,19 @@ def test_stored_measurements_are_those_of_the_hardware_as_it_is() -> None:
     stored = {(m.unit, m.engine, m.family): m.cost for m in MEASUREMENTS}
     for unit, family in (("value_sums", "xcup"), ("row_writer", "xcup"), ("settings", "xcup"), ("slots", "xcup")):
         assert synthesise(unit, in_fabric("2x8", family), family) == stored[unit, "2x8", family]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("unit", "names"), [("x", ("x",)), ("ring", ("ring",)), ("operands", ("query", "values"))])
+def test_memories_are_made_of_what_they_are_asked_to_be(unit: str, names: tuple[str, ...]) -> None:
+    # 192 channels: each of these memories is a block memory where nothing is asked for.
+    engine = replace(FITTED_ENGINES["3x16"].engine, rows=2, columns=8, max_strip_bytes=4096)
+    left = replace(FITTED_ENGINES["3x16"], engine=engine, norm_lanes=8, head_norm_lanes=8)
+    asked = replace(left, lut_memories=names)
+    found = {flow: unit_cost(unit, flow, "xcup", BLOCKS["xcup"]) for flow in (left, asked)}
+    made = {flow: synthesise(unit, flow, "xcup") for flow in found}
+    assert {flow: cells.brams for flow, cells in made.items()} == {flow: rule.brams for flow, rule in found.items()}
+    assert made[asked].brams < made[left].brams
+    grown = made[asked].luts - made[left].luts
+    assert found[asked].luts - found[left].luts == pytest.approx(grown, rel=BAND)
+    assert unit_cost(unit, replace(left, block_memories=names), "xcup", BLOCKS["xcup"]) == found[left]

@@ -37,6 +37,15 @@ def test_lanes_are_whole_rows_or_even_parts_of_one() -> None:
         ({"images": 9}, "images must be 1 to 8, got 9"),
         ({"staging_slots": 1}, "staging_slots must be 2 to 16, got 1"),
         ({"load_banks": 0}, "load_banks must be 1 or 2, got 0"),
+        (
+            {"lut_memories": ("value",)},
+            "lut_memories may have weights, preload, dense_weights, positions, x, ring, query, keys, values, "
+            "got 'value'",
+        ),
+        (
+            {"block_memories": ("x", "ring"), "lut_memories": ("keys", "x")},
+            "a memory is in block_memories or in lut_memories, got x in both",
+        ),
         ({"edge_banks": 3}, "edge_banks must be 1 or 2, got 3"),
     ],
 )
