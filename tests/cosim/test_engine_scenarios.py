@@ -11,7 +11,7 @@ from random import Random
 
 import pytest
 from engines import tiny_build, tiny_flow
-from scenarios import BUSY, EVENTS, IRQ_ENABLE, STOP, Story, random_story
+from scenarios import BUSY, EVENTS, IRQ_ENABLE, STOP, Story, full_queue_story, random_story
 from shapes import TOKENS
 
 from bivit.cosim.scenario import Cycles, Outcome, Reset, Start, Wait, Write, play
@@ -106,6 +106,11 @@ def test_a_broken_frame_costs_itself(kind: str, tmp_path: Path) -> None:
     happened = told(story, tmp_path)
     assert [event for event in happened if event != "dropping"] == ["broken frame"] * 4 + ["run"]
     assert kind != "endless" or "dropping" in happened  # a run may start while the frame before is dropped
+
+
+def test_a_full_queue_of_logits_holds_the_engine_and_is_counted(tmp_path: Path) -> None:
+    story = full_queue_story(NETWORKS, tiny_flow().engine.queue_logits, PIXEL_BYTES)
+    assert told(story, tmp_path, stall=0.0) == ["run", "run"]
 
 
 def test_networks_follow_one_another_without_a_reset(tmp_path: Path) -> None:

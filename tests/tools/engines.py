@@ -41,8 +41,10 @@ class Apart:
 
 
 def tiny_flow(**more: Any) -> FlowConfig:
-    """An engine that runs all of `shapes.MODES`."""
-    array = engine_for(LARGEST, rows=3, columns=8, lanes=8, dense_lanes=8, program_words=64, pixel_bytes=1)
+    """An engine that runs all of `shapes.MODES`, whose queue of logits is soon full."""
+    array = engine_for(
+        LARGEST, rows=3, columns=8, lanes=8, dense_lanes=8, program_words=64, pixel_bytes=1, queue_logits=128
+    )
     widths = {"drain_rows": 2, "norm_lanes": 16, "head_norm_lanes": 8, "softmax_lanes": 16, "dense_patches": 2}
     return FlowConfig(engine=array, **{**widths, **more})
 

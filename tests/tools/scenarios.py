@@ -43,6 +43,7 @@ class Expected:
     network: int | None = None  # the one that runs from here on
     run: int | None = None  # images of a run that ends here
     stopped: bool = False
+    held: bool = False  # the run waited for room in the queue of logits
     loading: bool = False  # a load stream is on its way
     error: ErrorCode | None = None  # of a load, or of a start without a network
 
@@ -119,8 +120,8 @@ class Story:
         self.step(Start(images))
         self.end(images)
 
-    def end(self, images: int, *, stopped: bool = False, loading: bool = False) -> None:
-        self.step(Wait(PATIENCE), Expected(run=images, stopped=stopped, loading=loading))
+    def end(self, images: int, **expected: bool) -> None:
+        self.step(Wait(PATIENCE), Expected(run=images, **expected))
         self.free -= images
 
     # Telling.
@@ -199,6 +200,7 @@ class _Teller:
             if registers["STATUS"] & DROPPING:
                 self.happened.append("dropping")
             self.happened.append("broken frame" if fault else "run")
+        assert (registers["STALL_LOGITS"] > 0) == expected.held
         for number, frame in enumerate(frames[:whole]):
             assert frame.image is not None
             row = self.reference[self.network][frame.image]
@@ -210,6 +212,29 @@ class _Teller:
         """Nothing is missing, and the stream stands at the next run's first beat."""
         assert self.got == self.logits
         assert self.beats == self.ends[self.position]
+
+
+def full_queue_story(
+    networks: Sequence[IntNetwork], room: int, pixel_bytes: int, stream: Callable[[IntNetwork], bytes] = stream_of
+) -> Story:
+    """More images than the queue of logits holds, while nobody reads; then a run that a reader keeps up with.
+
+    `room` is the number of logits in the queue.
+    """
+    story = Story(networks, pixel_bytes, Random(1), stream)
+    story.step(Reset())
+    story.load(0)
+    images = room // networks[0].config.num_classes + 1
+    story.queue(["good"] * (images + 2))
+    story.step(Reader(reads=False))
+    story.step(Start(images))
+    story.step(Cycles(PATIENCE // 2))
+    story.step(Reader(reads=True))
+    story.end(images, held=True)
+    story.run(2)
+    story.step(Cycles(300))
+    story.step(Wait(1), Expected())
+    return story
 
 
 def random_story(

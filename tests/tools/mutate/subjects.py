@@ -18,7 +18,7 @@ from flow_campaign import Bench, bench_of, compare_tensors, run_trials
 from flow_random import Trial, of_network, random_config, random_engine, random_table, spread_table, trials
 from flow_resets import play_cuts, random_cuts
 from load_streams import play_loads
-from scenarios import random_story
+from scenarios import Story, full_queue_story, random_story
 from shapes import MODES, TOKENS, bright_images
 
 from bivit.cosim.scenario import play
@@ -113,6 +113,7 @@ class _Checks:
         found += [self._tensors(one, 0.3, _PAUSES) for one in some[1:3]]
         found += [Check("load streams", lambda: play_loads(self.bench, some[:2], seed=1, count=20))]
         found += [self._story(seed) for seed in (1, 2, 3, 4)] if told else []
+        found += [Check("a full queue", self._full)] if told else []
         return [*found, Check("resets and stops", self._cuts)]
 
     def _tensors(self, one: Trial, stall: float, within: str = "") -> Check:
@@ -126,12 +127,21 @@ class _Checks:
     def _told(self, seed: int) -> Findings:
         flow = self.subject.flow
         story = random_story(self.subject.told, flow.engine.pixel_bytes, seed, lambda one: stream_of(flow, one))
+        return self._played(story, f"story {seed}", seed)
+
+    def _full(self) -> Findings:
+        engine = self.subject.flow.engine
+        told, room = self.subject.told, engine.queue_logits
+        story = full_queue_story(told, room, engine.pixel_bytes, lambda one: stream_of(self.subject.flow, one))
+        return self._played(story, "a full queue", 2)
+
+    def _played(self, story: Story, name: str, seed: int) -> Findings:
         with tempfile.TemporaryDirectory() as folder:
             outcomes = play(self.bench.build, story.steps, Path(folder), stall=0.2 * (seed % 2), seed=seed)
         try:
             story.check(outcomes)
         except AssertionError as error:
-            return [f"story {seed}: {error}"]
+            return [f"{name}: {error}"]
         return []
 
     def _cuts(self) -> Findings:
@@ -184,7 +194,8 @@ def _tiny() -> Subject:
 
 
 def _wide() -> Subject:
-    array = engine_for(WIDE, rows=2, columns=16, lanes=8, dense_lanes=16, program_words=4096, pixel_bytes=1)
+    front = {"program_words": 4096, "pixel_bytes": 1, "queue_logits": 128}
+    array = engine_for(WIDE, rows=2, columns=16, lanes=8, dense_lanes=16, **front)
     widths = {"norm_lanes": 8, "head_norm_lanes": 16, "softmax_lanes": 32, "dense_patches": 3}
     flow = FlowConfig(engine=array, drain_rows=2, value_rows=2, products_per_dsp=2, **widths)
     configs = [
