@@ -101,6 +101,7 @@ def engines(
 
 
 def _row(name: str, target: Device | None) -> EngineRow:
+    from ..sim.engine.words import WORD
     from ..sim.estimate.devices import device
     from ..sim.estimate.resources import estimate_resources
     from ..sim.flow.named import fabric_for
@@ -114,7 +115,7 @@ def _row(name: str, target: Device | None) -> EngineRow:
     return EngineRow(
         name=name,
         text=about.text,
-        shape=f"{engine.rows}x{engine.columns}x64",
+        shape=f"{engine.rows}x{engine.columns}x{WORD}",
         images=flow.images,
         fabric=engine.fabric,
         target=found.name,
@@ -135,9 +136,8 @@ ANY_TARGET = "zu9eg"
 
 def _holds(name: str) -> list[str]:
     """Presets that an engine runs."""
-    from ..sim.errors import BivitError
+    from ..sim.estimate.choice import too_small
     from ..sim.flow.presets import FLOW_ENGINES
-    from ..sim.mapping.layout import check_fits
     from ..sim.network.config import ViTConfig
     from ..sim.network.formats import Formats
     from ..sim.network.presets import PRESETS, preset
@@ -146,11 +146,7 @@ def _holds(name: str) -> list[str]:
     for net in PRESETS:
         config = preset(net)
         if isinstance(config, ViTConfig):
-            try:
-                check_fits(config, Formats(), FLOW_ENGINES[name])
-            except BivitError:
-                continue
-            held.append(net)
+            held += [] if too_small(config, Formats(), FLOW_ENGINES[name]) else [net]
     return held
 
 

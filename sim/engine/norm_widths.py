@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..network.formats import EPS_BITS
 from .config import EngineConfig
-from .pipeline import SUM_BITS, Product, isqrt_cycles, multiply_cycles
+from .pipeline import SUM_BITS, Product, fits, isqrt_cycles, multiply_cycles
 from .words import WORD
 
 
@@ -156,8 +156,9 @@ class NormWidths:
     @property
     def fused(self) -> bool:
         """Whether both products of the comparison fit a multiplier block, whose adder then subtracts and compares."""
-        fits = all(a <= self.engine.block_bits[0] and b <= self.engine.block_bits[1] for a, b in self.compared)
-        return fits and self.compare_bits <= SUM_BITS and self.multiply_cycles == multiply_cycles((1, 1), (1, 1))
+        alone = self.multiply_cycles == multiply_cycles((1, 1), (1, 1))
+        block = self.engine.block_bits
+        return alone and self.compare_bits <= SUM_BITS and all(fits(product, block) for product in self.compared)
 
     @property
     def row_operands(self) -> list[Product]:

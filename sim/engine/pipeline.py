@@ -52,6 +52,15 @@ SHARED_BITS = 17
 SHARED_PRODUCT: Product = (SHARED_BITS + 8, 9)
 
 
+def fits(product: Product, block: Product) -> bool:
+    """Whether one multiplier block takes operands of these signed widths, the wider one first in both.
+
+    >>> fits((26, 16), (27, 18)), fits((26, 16), (18, 18))
+    (True, False)
+    """
+    return all(bits <= most for bits, most in zip(product, block, strict=True))
+
+
 def limbs(bits: int, limit: int) -> list[int]:
     """Signed widths of the limbs of a signed operand, as `hw.parts.arithmetic.Multiply` cuts it.
 

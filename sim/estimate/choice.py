@@ -38,6 +38,22 @@ class Choice:
     warning: str = ""
 
 
+def too_small(config: ViTConfig, formats: Formats, flow: FlowConfig) -> str:
+    """Return which limits of an engine a network exceeds; nothing where it runs on the engine.
+
+    Parameters
+    ----------
+    config : ViTConfig
+    formats : Formats
+    flow : FlowConfig
+    """
+    try:
+        check_fits(config, formats, flow)
+    except BivitError as error:
+        return str(error)
+    return ""
+
+
 def engines_for(config: ModelConfig, formats: Formats) -> dict[str, FlowConfig]:
     """Return the named engines that hold a network, those with fewer products a cycle first.
 
@@ -56,10 +72,9 @@ def engines_for(config: ModelConfig, formats: Formats) -> dict[str, FlowConfig]:
     found: dict[str, FlowConfig] = {}
     by_size = sorted(FLOW_ENGINES.items(), key=lambda item: item[1].engine.rows * item[1].engine.columns)
     for name, flow in by_size:
-        try:
-            check_fits(shape, formats, flow)
-        except BivitError as error:
-            reason = str(error)
+        lacking = too_small(shape, formats, flow)
+        if lacking:
+            reason = lacking
         else:
             found[name] = flow
     if found:

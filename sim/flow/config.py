@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..engine.config import EngineConfig, Fabric
-from ..engine.pipeline import BLOCK_BITS, SHARED_PRODUCT
+from ..engine.pipeline import BLOCK_BITS, SHARED_PRODUCT, fits
 from ..engine.words import MemoryStyle, ceil_div
 from ..errors import check
 
@@ -139,7 +139,7 @@ class FlowConfig:
         check(self.products_per_dsp in (1, 2), f"products_per_dsp must be 1 or 2, got {self.products_per_dsp}")
         block, needed = self.engine.block_bits, SHARED_PRODUCT
         check(
-            self.products_per_dsp == 1 or (block[0] >= needed[0] and block[1] >= needed[1]),
+            self.products_per_dsp == 1 or fits(needed, block),
             f"products_per_dsp must be 1 in fabric {self.engine.fabric}, got {self.products_per_dsp}: two products "
             f"share a multiplier block of {needed[0]} x {needed[1]} bits or more, those of {self.engine.fabric} have "
             f"{block[0]} x {block[1]}",
@@ -171,9 +171,7 @@ class FlowConfig:
         ----------
         fabric : {"lut6", "lut4"}
         """
-        block = BLOCK_BITS[fabric]
-        pairs = all(bits <= most for bits, most in zip(SHARED_PRODUCT, block, strict=True))
-        products = self.products_per_dsp if pairs else 1
+        products = self.products_per_dsp if fits(SHARED_PRODUCT, BLOCK_BITS[fabric]) else 1
         return replace(self, engine=replace(self.engine, fabric=fabric), products_per_dsp=products)
 
     def style_of(self, memory: str) -> MemoryStyle:

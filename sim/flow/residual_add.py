@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..engine.norm_widths import SignNormWidths
-from ..engine.pipeline import Product, multiply_cycles, tree_cycles
+from ..engine.pipeline import Product, fits, multiply_cycles, tree_cycles
 from ..engine.words import LoadMemory, Memory, ceil_div
 from .lane_unit import ARRIVAL_CYCLES, LaneUnit
 
@@ -165,7 +165,7 @@ class ResidualAddUnit(LaneUnit):
     @property
     def fused(self) -> bool:
         """Whether that product fits a multiplier block, whose adder then adds x with Bias to it."""
-        return all(bits <= most for bits, most in zip(self.scaled, self.flow.engine.block_bits, strict=True))
+        return fits(self.scaled, self.flow.engine.block_bits)
 
     @property
     def add_stage(self) -> int:
