@@ -5,6 +5,7 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from ...sim.engine.words import WORD
 from ...sim.flow.head_norm import HeadNormUnit
@@ -17,7 +18,7 @@ from ..flow.jobs import scaled
 from ..flow.sign_norm import sign_bits
 from ..parts.component import Component
 from ..parts.connect import connect, connect_address
-from .lane_writer import LaneWriter
+from .lane_writer import LaneWriter, collect
 from .row_store import RowStore
 from .token_memory import TokenMemory
 
@@ -154,19 +155,23 @@ class OperandStore(Component):
         attention_base = scaled(attention.slot, self.flow.attention_slots, self.operands.token_words)
         tag = data.View(data.StructLayout(self.operands.tag), head.tag)
         sources = {
-            RowMemory.NORM: (self.norm.side, norm_base, norm.en, norm.group, norm.word, norm.data),
-            RowMemory.QUERY: (self.head.side, tag.addr, head.en & ~tag.key, head.group, head.word, head.data),
+            RowMemory.NORM: (self.norm.side, self.norm.columns, norm_base, norm.en, norm.group, norm.word, norm.data),
+            RowMemory.QUERY: (
+                *(self.head.side, self.head.columns, tag.addr, head.en & ~tag.key),
+                *(head.group, head.word, head.data),
+            ),
             RowMemory.ATTENTION: (
-                *(self.softmax.rows, attention_base, attention.en),
+                *(self.softmax.rows, self.softmax.columns, attention_base, attention.en),
                 *(attention.group, attention.word, attention.data),
             ),
         }
         writers = {}
-        for memory, (side, base, en, group, word, bits) in sources.items():
+        for memory, (side, columns, base, en, group, word, bits) in sources.items():
             writers[memory] = writer = LaneWriter(
                 rows=self.engine.rows,
                 side=side,
-                columns=self.unit.row_parts[memory],
+                columns=columns,
+                part=self.engine.columns,
                 addr_bits=max(1, (self.operands.row_depths[memory] - 1).bit_length()),
                 word_bits=len(word),
             )
@@ -180,42 +185,31 @@ class OperandStore(Component):
 
     def _rows(self, m: Module, tile: tuple[Signal, Signal, Signal], units: dict[RowMemory, LaneWriter]) -> None:
         """Write what a whole tile and the unit of a memory give; never both at a time."""
-        columns, rows = self.engine.columns, self.engine.rows
         tile_en, tile_addr, chunks = tile
         for memory, store in self.row_stores.items():
-            part, whole = store.part_bits, store.lane_bits
             m.submodules[memory.name.lower()] = store
-            parts = Cat(chunk.replicate(columns // part) for chunk in chunks)
             if memory == RowMemory.BITS:
                 m.d.comb += [
                     connect(store.w_en, tile_en[memory]),
                     connect_address(store.w_addr, tile_addr),
-                    *(store.w_rows.eq(-1), connect(store.w_parts, parts), connect(store.w_data, self.tile)),
+                    *(store.w_rows.eq(-1), connect(store.w_parts, chunks), connect(store.w_data, self.tile)),
                 ]
                 continue
             unit = units[memory]
             en = Const(0, 1) if memory == RowMemory.NORM else tile_en[memory]
-            lanes = Cat(
-                unit.w_data.word_select(row, part).replicate(whole // part)
-                | (self.tile.word_select(row, columns)[:whole] & en.replicate(whole))
-                for row in range(rows)
-            )
             m.d.comb += [
                 store.w_en.eq(unit.w_en | en),
                 connect_address(store.w_addr, Mux(en, tile_addr, unit.w_addr)),
-                store.w_rows.eq(unit.w_rows | en.replicate(rows)),
-                store.w_parts.eq(Mux(en, parts, unit.w_parts)),
-                connect(store.w_data, lanes),
+                store.w_rows.eq(unit.w_rows | en.replicate(len(store.w_rows))),
+                store.w_parts.eq(Mux(en, chunks, unit.w_parts)),
+                store.w_data.eq(unit.w_data | (self.tile & en.replicate(len(self.tile)))),
             ]
 
     def _row_store(self, memory: RowMemory) -> RowStore:
-        """Return a memory of the row operand; no whole tile goes to that of the norms."""
-        part = self.unit.row_parts[memory]
-        lanes = part if memory == RowMemory.NORM else self.engine.columns
+        """Return a memory of the row operand."""
         return RowStore(
             rows=self.engine.rows,
-            part_bits=part,
-            lane_bits=lanes,
+            part_bits=self.engine.columns,
             depth=self.operands.row_depths[memory],
             style=self.unit.flow.style_of(memory.name.lower()),
         )
@@ -228,8 +222,7 @@ class OperandStore(Component):
             tokens=columns if keys else WORD,
             banks=self.unit.key_banks if keys else self.unit.value_banks,
             slot_bits=WORD if keys else columns,
-            lane_bits=columns,
-            part_bits=self.unit.row_parts[RowMemory.QUERY] if keys else columns,
+            part_bits=columns,
             token_bits=self.token_bits,
             depth=operands.key_depth if keys else operands.value_depth,
             style=self.unit.flow.style_of("keys" if keys else "values"),
@@ -251,17 +244,17 @@ class OperandStore(Component):
         rows, bits, keys, columns = self.rows, self.head_bits, self.keys, self.engine.columns
         tag = data.View(data.StructLayout(self.operands.tag), bits.tag)
         head = self.head
+        en_next = bits.en & tag.key
         en, here = Signal(name="key_en"), Signal.like(bits.here, name="key_here", reset_less=True)
         addr, token = Signal.like(tag.addr, name="key_addr"), Signal(self.token_bits, name="key_token")
-        parts, lanes = Signal.like(keys.w_parts, name="key_parts"), Signal.like(bits.data, name="key_lanes")
+        parts, pieces = Signal.like(keys.w_parts, name="key_parts"), columns // head.columns
+        found = collect(m, en_next, bits.word, bits.data, side=head.side, columns=head.columns, part=columns)
         m.d.sync += [
-            *(en.eq(bits.en & tag.key), connect(here, bits.here), connect(addr, tag.addr), connect(lanes, bits.data)),
+            *(en.eq(en_next), connect(here, bits.here), connect(addr, tag.addr)),
             token.eq(tag.token + scaled(bits.group, head.most_groups, head.side)),
-            parts.eq(Cat(bits.word == number for number in range(len(parts)))),
+            parts.eq(Cat(bits.word[exact_log2(pieces) :] == number for number in range(len(parts)))),
         ]
-        part = head.columns
-        found = Cat(lanes.word_select(row, part).replicate(columns // part) for row in range(head.side))
-        chunks = Cat((rows.chunk == k // (columns // part)) for k in range(len(parts)))
+        chunks = Cat(rows.chunk == number for number in range(len(parts)))
         m.d.comb += [
             keys.w_en.eq(en | (rows.en & (rows.mem == ColumnMemory.KEYS))),
             keys.w_here.eq(Mux(en, here, rows.here)),

@@ -22,8 +22,8 @@ class RowStore(Component):
 
     Parameters
     ----------
-    rows, part_bits, lane_bits, depth : int
-        Rows; bits of a part; of what is given for a row, which is repeated to fill its 64; words.
+    rows, part_bits, depth : int
+        Rows; bits of a part, which are given for a row, and repeated to fill its 64; words.
     style : {"auto", "block", "distributed"}
         What it is asked to be made of.
 
@@ -35,9 +35,9 @@ class RowStore(Component):
         Read port: row 0 is least significant.
     """
 
-    def __init__(self, *, rows: int, part_bits: int, lane_bits: int, depth: int, style: MemoryStyle = "auto"):
+    def __init__(self, *, rows: int, part_bits: int, depth: int, style: MemoryStyle = "auto"):
         self.style = style
-        self.rows, self.part_bits, self.lane_bits, self.depth = rows, part_bits, lane_bits, depth
+        self.rows, self.part_bits, self.depth = rows, part_bits, depth
         addr_bits = max(1, ceil_log2(depth))
         super().__init__(
             {
@@ -45,7 +45,7 @@ class RowStore(Component):
                 "w_addr": In(addr_bits),
                 "w_rows": In(rows),
                 "w_parts": In(WORD // part_bits),
-                "w_data": In(rows * lane_bits),
+                "w_data": In(rows * part_bits),
                 "r_addr": In(addr_bits),
                 "r_data": Out(rows * WORD),
             }
@@ -57,10 +57,10 @@ class RowStore(Component):
         attributes = style_attribute(self.style)
         m.submodules.store = store = memory.Memory(shape=self.rows * WORD, depth=self.depth, init=[], attrs=attributes)
         write, read = store.write_port(granularity=self.part_bits), store.read_port()
-        lanes = [self.w_data.word_select(row, self.lane_bits) for row in range(self.rows)]
+        lanes = [self.w_data.word_select(row, self.part_bits) for row in range(self.rows)]
         m.d.comb += [
             connect_address(write.addr, self.w_addr),
-            connect(write.data, Cat(lane.replicate(WORD // self.lane_bits) for lane in lanes)),
+            connect(write.data, Cat(lane.replicate(WORD // self.part_bits) for lane in lanes)),
             write.en.eq(Cat(self.w_parts & (self.w_en & here).replicate(len(self.w_parts)) for here in self.w_rows)),
             connect_address(read.addr, self.r_addr),
             connect(self.r_data, read.data),

@@ -28,8 +28,8 @@ class TokenMemory(Component):
     ----------
     tokens, banks : int
         Slots of a word, and banks: powers of two.
-    slot_bits, lane_bits, part_bits : int
-        Bits of a slot; of what is given for it, which is repeated to fill it; that are written together.
+    slot_bits, part_bits : int
+        Bits of a slot; of a part of it, that are given, repeated to fill it, and written together.
     token_bits, depth : int
         Width of a token's number, and words.
     style : {"auto", "block", "distributed"}
@@ -55,7 +55,6 @@ class TokenMemory(Component):
         tokens: int,
         banks: int,
         slot_bits: int,
-        lane_bits: int,
         part_bits: int,
         token_bits: int,
         depth: int,
@@ -63,7 +62,7 @@ class TokenMemory(Component):
     ):
         self.style = style
         self.tokens, self.banks, self.depth = tokens, banks, depth
-        self.slot_bits, self.lane_bits, self.part_bits = slot_bits, lane_bits, part_bits
+        self.slot_bits, self.part_bits = slot_bits, part_bits
         addr_bits = max(1, ceil_log2(depth))
         super().__init__(
             {
@@ -72,7 +71,7 @@ class TokenMemory(Component):
                 "w_addr": In(addr_bits),
                 "w_token": In(token_bits),
                 "w_parts": In(slot_bits // part_bits),
-                "w_data": In(banks * lane_bits),
+                "w_data": In(banks * part_bits),
                 "clear": In(1),
                 "clear_addr": In(addr_bits),
                 "r_addr": In(addr_bits),
@@ -114,7 +113,7 @@ class TokenMemory(Component):
         """Return, registered, whether a bank is written, its word and slot side by side, and what is written."""
         turn = self.w_token[: exact_log2(self.banks)]
         in_word = exact_log2(self.tokens // self.banks)
-        here, lane = Signal(name=f"here_{bank}"), Signal(self.lane_bits, name=f"lane_{bank}", reset_less=True)
+        here, lane = Signal(name=f"here_{bank}"), Signal(self.part_bits, name=f"lane_{bank}", reset_less=True)
         line = Signal(len(self.w_addr) + in_word, name=f"line_{bank}", reset_less=True)
         # Banks before that of the first token have those that follow.
         m.d.sync += line.eq(Cat(Const(0, in_word), self.w_addr) + self.w_token[len(turn) :] + (turn > bank))
@@ -124,7 +123,7 @@ class TokenMemory(Component):
                     number = (bank - first) % self.banks
                     m.d.sync += [
                         here.eq(self.w_en & self.w_here[number]),
-                        lane.eq(self.w_data.word_select(number, self.lane_bits)),
+                        lane.eq(self.w_data.word_select(number, self.part_bits)),
                     ]
         with m.If(self.clear):
             m.d.sync += [here.eq(1), lane.eq(0), line.eq(self.clear_addr << in_word)]

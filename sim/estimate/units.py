@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..engine.memories import TAG_BITS
-from ..engine.words import Memory, ceil_div
+from ..engine.words import WORD, Memory, ceil_div
 from ..flow.config import FlowConfig
 from ..flow.edge import EdgeUnit
 from ..flow.head_norm import head_unit
@@ -100,7 +100,7 @@ def _preload(flow: FlowConfig) -> Footprint:
 def _operands(flow: FlowConfig) -> Footprint:
     unit, rows, columns = MatmulUnit(flow), flow.engine.rows, flow.engine.columns
     memories = {name: memory for name, memory in unit.memories.items() if name != "value_sums"}
-    parts = sum(64 // unit.row_parts[memory] for memory in RowMemory)
+    parts = len(RowMemory) * WORD // columns
     sizes = {
         "unit": 1,
         "row": rows,

@@ -138,17 +138,6 @@ class MatmulUnit:
         return self.flow.drain_rows * self.flow.engine.columns * self.flow.engine.acc_bits
 
     @property
-    def row_parts(self) -> Mapping[RowMemory, int]:
-        """Bits that are written together in a row of each row memory."""
-        flow = self.flow
-        return {
-            RowMemory.NORM: flow.columns_of(flow.norm_lanes),
-            RowMemory.QUERY: flow.columns_of(flow.head_norm_lanes),
-            RowMemory.ATTENTION: flow.columns_of(flow.softmax_lanes),
-            RowMemory.BITS: flow.engine.columns,
-        }
-
-    @property
     def key_banks(self) -> int:
         """Banks of the keys, by token: as many as rows side by side of any writer, or more."""
         widest = max(self.flow.value_rows, self.flow.rows_of(self.flow.head_norm_lanes))
@@ -165,19 +154,18 @@ class MatmulUnit:
     def memories(self) -> Mapping[str, Memory]:
         """Operand bits, banks of those that are written row by row, and the values' sums."""
         operands, engine = self.operands, self.flow.engine
-        key_part = self.row_parts[RowMemory.QUERY]
         rows = {
             (name := memory.name.lower()): Memory(
                 engine.rows * WORD,
                 operands.row_depths[memory],
-                write_bits=self.row_parts[memory],
+                write_bits=engine.columns,
                 style=self.flow.style_of(name),
             )
             for memory in RowMemory
         }
         word = engine.columns * WORD
         styles = {name: self.flow.style_of(name) for name in ("keys", "values")}
-        keys = Memory(word // self.key_banks, operands.key_depth, write_bits=key_part, style=styles["keys"])
+        keys = Memory(word // self.key_banks, operands.key_depth, write_bits=engine.columns, style=styles["keys"])
         values = Memory(
             word // self.value_banks, operands.value_depth, write_bits=engine.columns, style=styles["values"]
         )

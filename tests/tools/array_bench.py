@@ -30,6 +30,7 @@ class Bench:
     gaps: float = 0.3
     seen: dict[str, list[Any]] = field(default_factory=lambda: {"sums": [], "done": [], "writes": []})
     expected: dict[str, list[Any]] = field(default_factory=lambda: {"sums": [], "done": [], "writes": []})
+    held: dict[str, np.ndarray] = field(default_factory=dict)  # bits of the parts that units write last
 
     def __post_init__(self) -> None:
         self.flow, self.engine, self.operands = self.unit.flow, self.unit.flow.engine, self.unit.operands
@@ -216,13 +217,24 @@ class Bench:
             found["attention_bits"] = self._attention_bits()
         return found
 
-    def _lanes(self, memory: RowMemory, cycle: int, addr: int, side: int, group: int, word: int) -> int:
+    def _collected(self, name: str, side: int, columns: int, word: int) -> tuple[int, int, np.ndarray]:
+        """Random bits in a word of a row; first column of the part that they are of, and all that is in it so far."""
+        part = self.engine.columns
+        bits = np.array([[self.rng.randrange(2) for _ in range(columns)] for _ in range(side)])
+        first, place = divmod(word * columns, part)
+        held = self.held.setdefault(name, np.zeros((side, part), int))
+        if place == 0:
+            held[:] = 0
+        held[:, place : place + columns] = bits
+        return to_int(bits), first * part, held.copy()
+
+    def _lanes(self, memory: RowMemory, cycle: int, addr: int, side: int, columns: int, group: int, word: int) -> int:
         """Random bits of a row group in a word of 64 columns, and what they write."""
-        part, rows = self.unit.row_parts[memory], self.engine.rows
-        bits = np.array([[self.rng.randrange(2) for _ in range(part)] for _ in range(side)])
-        place = (slice(group * side, min((group + 1) * side, rows)), slice(word * part, (word + 1) * part))
-        self.write_rows(memory, cycle, addr, place, bits[: rows - group * side])
-        return to_int(bits)
+        rows = self.engine.rows
+        bits, first, held = self._collected(memory.name, side, columns, word)
+        place = (slice(group * side, min((group + 1) * side, rows)), slice(first, first + self.engine.columns))
+        self.write_rows(memory, cycle, addr, place, held[: rows - group * side])
+        return bits
 
     def _norm_bits(self) -> dict[str, int]:
         rng, operands, norm = self.rng, self.operands, self.dut.store.norm
@@ -231,7 +243,7 @@ class Bench:
         word = rng.randrange(operands.embed_words * in_word)
         addr = (ring * self.flow.norm_slots + slot) * operands.embed_words + word // in_word
         cycle = self.cycle + self.unit.write_cycles
-        bits = self._lanes(RowMemory.NORM, cycle, addr, norm.side, group, word % in_word)
+        bits = self._lanes(RowMemory.NORM, cycle, addr, norm.side, norm.columns, group, word % in_word)
         return {"en": 1, "ring": ring, "slot": slot, "group": group, "word": word, "data": bits}
 
     def _attention_bits(self) -> dict[str, int]:
@@ -241,7 +253,7 @@ class Bench:
         word = rng.randrange(softmax.max_groups * softmax.pieces)
         addr = slot * operands.token_words + word // in_word
         cycle = self.cycle + self.unit.write_cycles
-        bits = self._lanes(RowMemory.ATTENTION, cycle, addr, softmax.rows, group, word % in_word)
+        bits = self._lanes(RowMemory.ATTENTION, cycle, addr, softmax.rows, softmax.columns, group, word % in_word)
         return {"en": 1, "slot": slot, "group": group, "word": word, "data": bits}
 
     def _head_bits(self) -> dict[str, int]:
@@ -255,13 +267,11 @@ class Bench:
             first = group * head.side
             token, here = rng.randrange(self.engine.max_tokens - first - rows + 1), (1 << rows) - 1
             addr = rng.randrange(operands.key_depth - (token + first + rows - 1) // self.engine.columns)
-            bits = np.array([[rng.randrange(2) for _ in range(head.columns)] for _ in range(head.side)])
-            place = (addr, token + first, word * head.columns)
-            self.write_tokens(ColumnMemory.KEYS, self.cycle + wait, *place, bits[:rows])
-            lanes = to_int(bits)
+            lanes, column, held = self._collected("KEYS", head.side, head.columns, word)
+            self.write_tokens(ColumnMemory.KEYS, self.cycle + wait, addr, token + first, column, held[:rows])
         else:
             addr = rng.randrange(operands.row_depths[RowMemory.QUERY])
-            lanes = self._lanes(RowMemory.QUERY, self.cycle + wait, addr, head.side, group, word)
+            lanes = self._lanes(RowMemory.QUERY, self.cycle + wait, addr, head.side, head.columns, group, word)
         if done and last:
             self.expected["done"].append((self.cycle + wait, 1 << (Done.KEYS if key else Done.QUERY)))
         tag = join((key, addr, token, done), tuple(operands.tag.values()))
@@ -296,6 +306,7 @@ class Bench:
             cycles += 1
         assert cycles == self.operands.clear_cycles
         self.memories.clear()
+        self.held = {name: bits for name, bits in self.held.items() if name == "KEYS"}  # whose first piece clears the rest
         await ctx.tick()
 
     async def _give(self, ctx: Any, program: dict[int, dict[str, int]]) -> None:
@@ -350,8 +361,8 @@ class Bench:
             parts = to_int(np.repeat(_bits(ctx.get(rows.w_parts), WORD // rows.part_bits), rows.part_bits))
             here, given = ctx.get(rows.w_rows), ctx.get(rows.w_data)
             mask = sum(parts << row * WORD for row in range(engine.rows) if here >> row & 1)
-            lanes = [given >> row * rows.lane_bits & (1 << rows.lane_bits) - 1 for row in range(engine.rows)]
-            repeat = sum(1 << k for k in range(0, WORD, rows.lane_bits))
+            lanes = [given >> row * rows.part_bits & (1 << rows.part_bits) - 1 for row in range(engine.rows)]
+            repeat = sum(1 << k for k in range(0, WORD, rows.part_bits))
             word = sum(lane * repeat << row * WORD for row, lane in enumerate(lanes))
             self.seen["writes"].append((self.cycle, memory.name, ctx.get(rows.w_addr), mask, word & mask))
         for memory, tokens in ((ColumnMemory.KEYS, store.keys), (ColumnMemory.VALUES, store.values)):
@@ -365,7 +376,7 @@ class Bench:
             for lane in range(tokens.banks):
                 if here >> lane & 1:
                     word, slot = divmod(ctx.get(tokens.w_token) + lane, tokens.tokens)
-                    data = given >> lane * tokens.lane_bits & (1 << width) - 1
+                    data = given >> lane * tokens.part_bits & (1 << width) - 1
                     found.append((ctx.get(tokens.w_addr) + word, slot, begin * tokens.part_bits, data))
             self.seen["writes"].append((self.cycle + 1, memory.name, width, tuple(found)))
 
