@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module
-from amaranth.lib import memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from ...sim.engine.words import WORD, MemoryStyle
 from ..parts.component import Component
 from ..parts.connect import connect, connect_address
-from ..parts.memory import style_attribute
+from ..parts.memory import registered_read, unmet
 
 
 class RowStore(Component):
     """Words of 64 bits a row, in parts that are written together.
 
-    Timing: data one cycle after the address. A read in the cycle of a write to the same word returns the old word.
+    Timing: data one cycle after the address. What is read in the cycle of a write to the same word is
+    undefined.
 
     Numerics: none.
 
@@ -54,15 +54,13 @@ class RowStore(Component):
     def elaborate(self, platform: object) -> Module:
         """Build the memory."""
         m = Module()
-        attributes = style_attribute(self.style)
-        m.submodules.store = store = memory.Memory(shape=self.rows * WORD, depth=self.depth, init=[], attrs=attributes)
-        write, read = store.write_port(granularity=self.part_bits), store.read_port()
+        m.submodules.store = store = unmet(self.rows * WORD, self.depth, self.style)
+        write = store.write_port(granularity=self.part_bits)
         lanes = [self.w_data.word_select(row, self.part_bits) for row in range(self.rows)]
         m.d.comb += [
             connect_address(write.addr, self.w_addr),
             connect(write.data, Cat(lane.replicate(WORD // self.part_bits) for lane in lanes)),
             write.en.eq(Cat(self.w_parts & (self.w_en & here).replicate(len(self.w_parts)) for here in self.w_rows)),
-            connect_address(read.addr, self.r_addr),
-            connect(self.r_data, read.data),
+            connect(self.r_data, registered_read(m, store, self.r_addr)),
         ]
         return m

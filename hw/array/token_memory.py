@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Const, Module, Signal
-from amaranth.lib import memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
 from ...sim.engine.words import MemoryStyle
 from ..parts.component import Component
 from ..parts.connect import connect, connect_address
-from ..parts.memory import style_attribute
+from ..parts.memory import registered_read, unmet
 
 
 class TokenMemory(Component):
@@ -20,7 +19,7 @@ class TokenMemory(Component):
     them may lie in the word that follows. Of each slot the parts are written that are asked for.
 
     Timing: a write takes place one cycle after `w_en`, and can be read in the next cycle; data one cycle after the
-    address. A read in the cycle of a write to the same word returns the old word.
+    address. What is read in the cycle of a write to the same word is undefined.
 
     Numerics: none.
 
@@ -90,11 +89,9 @@ class TokenMemory(Component):
         words = []
         for bank in range(self.banks):
             here, line, lane = self._turned(m, bank)
-            store = memory.Memory(
-                shape=slots * self.slot_bits, depth=self.depth, init=[], attrs=style_attribute(self.style)
-            )
+            store = unmet(slots * self.slot_bits, self.depth, self.style)
             m.submodules[f"bank_{bank}"] = store
-            write, read = store.write_port(granularity=self.part_bits), store.read_port()
+            write = store.write_port(granularity=self.part_bits)
             slot = line[: exact_log2(slots)]
             m.d.comb += [
                 connect_address(write.addr, line[exact_log2(slots) :]),
@@ -102,9 +99,8 @@ class TokenMemory(Component):
                 write.en.eq(
                     Cat(parts & (here & (sweep | (slot == number))).replicate(len(parts)) for number in range(slots))
                 ),
-                connect_address(read.addr, self.r_addr),
             ]
-            words.append(read.data)
+            words.append(registered_read(m, store, self.r_addr, f"word_{bank}"))
         places = [divmod(token, self.banks) for token in range(self.tokens)]
         m.d.comb += self.r_data.eq(Cat(words[bank].word_select(slot, self.slot_bits) for slot, bank in places))
         return m

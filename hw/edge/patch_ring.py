@@ -6,7 +6,7 @@ from functools import reduce
 from operator import or_
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import data, memory
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.words import MemoryStyle
@@ -14,7 +14,7 @@ from ...sim.flow.edge import EdgeUnit
 from ...sim.flow.edge_settings import EDGE_SETTINGS
 from ..parts.component import Component, reset_by
 from ..parts.connect import connect, connect_address
-from ..parts.memory import style_attribute
+from ..parts.memory import registered_read, unmet
 from .piece_place import RING_SETTINGS, PiecePlace
 
 
@@ -167,15 +167,14 @@ class PatchBank(Component):
     def elaborate(self, platform: object) -> Module:
         """Build the memory and the choice of a byte."""
         m = Module()
-        m.submodules.store = store = memory.Memory(
-            shape=8 * self.width, depth=self.depth, init=[], attrs=style_attribute(self.style)
-        )
-        write, read = store.write_port(granularity=8 if self.width > 1 else None), store.read_port()
+        m.submodules.store = store = unmet(8 * self.width, self.depth, self.style)
+        write = store.write_port(granularity=8 if self.width > 1 else None)
+        word = registered_read(m, store, self.r_addr)
         byte, chosen = Signal(8, reset_less=True), Signal.like(self.r_byte, reset_less=True)
-        m.d.sync += [connect(chosen, self.r_byte), byte.eq(read.data.word_select(chosen, 8))]
+        m.d.sync += [connect(chosen, self.r_byte), byte.eq(word.word_select(chosen, 8))]
         m.d.comb += [
             connect(write.en, self.w_en),
             *(connect_address(write.addr, self.w_addr), connect(write.data, self.w_data)),
-            *(connect_address(read.addr, self.r_addr), connect(self.r_data, byte)),
+            connect(self.r_data, byte),
         ]
         return m

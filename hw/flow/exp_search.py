@@ -13,8 +13,9 @@ from ...sim.network.formats import EXP_BITS
 from ..parts.arithmetic import delay_flag, delayed, product
 from ..parts.component import Component
 from ..parts.connect import connect
+from ..parts.memory import registered_read, unmet
 from ..parts.stream import write_port
-from .exp_tables import EXP_ZERO, registered_read, table_addr, unmet
+from .exp_tables import EXP_ZERO, table_addr
 
 #: Bits that are not in the product's integer part.
 _FRACTION = 16

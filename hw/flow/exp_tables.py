@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Signal, Value
-from amaranth.lib import data, memory
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.memories import TABLE_BITS
@@ -12,6 +12,7 @@ from ...sim.flow.softmax import SoftmaxUnit
 from ...sim.network.formats import EXP_BITS
 from ..parts.component import Component
 from ..parts.connect import connect
+from ..parts.memory import registered_read, unmet
 from ..parts.stream import write_port
 
 #: Exp[0], the same for every head, so it is not stored.
@@ -21,39 +22,6 @@ EXP_ZERO = 1 << 15
 def table_addr(unit: SoftmaxUnit) -> int:
     """Return the address bits of a write to the tables: the word, 0 for Tau and k for Exp[k], then the table."""
     return WORD.bit_length() + (unit.tables - 1).bit_length()
-
-
-def registered_read(m: Module, store: memory.Memory, addr: Value, name: str) -> Signal:
-    """Return the word at `addr` a cycle later; nobody may need it in the cycle of its write.
-
-    The register is outside of the port, so that the memory's attribute tells synthesis of that.
-
-    Parameters
-    ----------
-    m : Module
-        Where the register is built.
-    store : memory.Memory
-        Memory with the attribute of `unmet`.
-    addr : Value
-        Its address.
-    name : str
-        Of the register.
-    """
-    read, word = store.read_port(domain="comb"), Signal(store.data.shape, name=name, reset_less=True)
-    m.d.comb += connect(read.addr, addr)
-    m.d.sync += connect(word, read.data)
-    return word
-
-
-def unmet(width: int, depth: int) -> memory.Memory:
-    """Return a memory of which no word is read in the cycle in which it is written.
-
-    Parameters
-    ----------
-    width, depth : int
-        Bits of a word, words.
-    """
-    return memory.Memory(shape=width, depth=depth, init=[], attrs={"no_rw_check": 1})
 
 
 class ExpTables(Component):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from ..parts.component import Component
 from ..parts.connect import connect, connect_address
+from ..parts.memory import registered_read, unmet
 
 
 class PartMemory(Component):
@@ -16,8 +16,8 @@ class PartMemory(Component):
 
     The sums of `drain_rows` rows of a tile make a word; a part is what a unit takes in a cycle.
 
-    Timing: a part is there `READ_CYCLES` cycles after its address; one a cycle. A read in the cycle of a write to the
-    same word, or before, returns the old word.
+    Timing: a part is there `READ_CYCLES` cycles after its address; one a cycle. What is read in the cycle of a write
+    to the same word is undefined.
 
     Numerics: none.
 
@@ -57,7 +57,7 @@ class PartMemory(Component):
     def elaborate(self, platform: object) -> Module:
         """Build the memory and a register behind the choice of the part."""
         m = Module()
-        m.submodules.store = store = memory.Memory(shape=self.parts * self.part_bits, depth=self.depth, init=[])
+        m.submodules.store = store = unmet(self.parts * self.part_bits, self.depth)
         write = store.write_port()
         m.d.comb += [
             connect(write.en, self.w_en),
@@ -65,9 +65,9 @@ class PartMemory(Component):
             connect(write.data, self.w_data),
         ]
         for number, (addr, part, data) in enumerate(zip(self.r_addr, self.r_part, self.r_data, strict=True)):
-            read = store.read_port()
+            whole = registered_read(m, store, addr, f"whole_{number}")
             chosen = Signal.like(part, name=f"part_{number}", reset_less=True)
             word = Signal(self.part_bits, name=f"word_{number}", reset_less=True)
-            m.d.sync += [connect(chosen, part), word.eq(read.data.word_select(chosen, self.part_bits))]
-            m.d.comb += [connect_address(read.addr, addr), connect(data, word)]
+            m.d.sync += [connect(chosen, part), word.eq(whole.word_select(chosen, self.part_bits))]
+            m.d.comb += connect(data, word)
         return m

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import memory
 from amaranth.lib.wiring import In, Out
@@ -17,20 +19,49 @@ from .stream import LOAD_BUS
 _WIDE = 2048
 
 
-def style_attribute(style: MemoryStyle) -> dict[str, str]:
-    """Return the attribute by which Yosys and Vivado are asked what to make a memory of; none where they choose.
+def unmet(width: int, depth: int, style: MemoryStyle = "auto", init: Sequence[int] = ()) -> memory.Memory:
+    """Return a memory of which no word that counts is read in the cycle in which it is written.
+
+    It says so by an attribute, for FPGAs whose block memories cannot return the old word then, and for which synthesis
+    would build that beside them; the register of what is read must be outside for that, see `registered_read`.
 
     Parameters
     ----------
+    width, depth : int
+        Bits of a word, words.
     style : {"auto", "block", "distributed"}
+        What Yosys and Vivado are asked to make of it, by another attribute; none where they choose.
+    init : sequence of int
+        Its first words, 0 beyond them.
     """
-    return {} if style == "auto" else {"ram_style": style}
+    asked: dict[str, int | str] = {} if style == "auto" else {"ram_style": style}
+    return memory.Memory(shape=width, depth=depth, init=init, attrs={"no_rw_check": 1} | asked)
+
+
+def registered_read(m: Module, store: memory.Memory, addr: Value, name: str = "word") -> Signal:
+    """Return the word at an address, in the cycle after it.
+
+    Parameters
+    ----------
+    m : Module
+        Where the register is built.
+    store : memory.Memory
+        One of `unmet`.
+    addr : Value
+        Its address; too few bits mean the first words.
+    name : str
+        Of the register.
+    """
+    read, word = store.read_port(domain="comb"), Signal(store.data.shape, name=name, reset_less=True)
+    m.d.comb += connect_address(read.addr, addr)
+    m.d.sync += connect(word, read.data)
+    return word
 
 
 class WordMemory(Component):
     """Memory of `depth` words of `width` bits, one write port, `readers` read ports.
 
-    Timing: data one cycle after the address; a read in the cycle of a write to the same word returns the old word.
+    Timing: data one cycle after the address; what is read in the cycle of a write to the same word is undefined.
 
     Parameters
     ----------
@@ -68,16 +99,15 @@ class WordMemory(Component):
     def elaborate(self, platform: object) -> Module:
         """Build the memory."""
         m = Module()
-        m.submodules.store = store = memory.Memory(shape=self.width, depth=self.depth, init=[])
+        m.submodules.store = store = unmet(self.width, self.depth)
         write = store.write_port()
         m.d.comb += [
             connect(write.en, self.w_en),
             connect_address(write.addr, self.w_addr),
             connect(write.data, self.w_data),
         ]
-        for addr, word in zip(self.r_addr, self.r_data, strict=True):
-            read = store.read_port()
-            m.d.comb += [connect_address(read.addr, addr), connect(word, read.data)]
+        for number, (addr, word) in enumerate(zip(self.r_addr, self.r_data, strict=True)):
+            m.d.comb += connect(word, registered_read(m, store, addr, f"word_{number}"))
         return m
 
 
@@ -120,27 +150,22 @@ class LoadableMemory(Component):
         found: list[Signal] = []
         first, init = 0, self._init(platform)
         for number, depth in enumerate(self.spec.depths):
-            # No bypass is built for FPGAs whose memories cannot return the old word: of two banks synthesis proves that
-            # reads and writes never meet, which takes the register outside of the port, and one bank says so.
-            attributes: dict[str, int | str] = {"no_rw_check": 1} if self.spec.banks == 1 else {}
-            if number == 0:
-                attributes |= style_attribute(self.spec.style)
-            store = memory.Memory(
-                shape=self.spec.width, depth=depth, init=init[first : first + depth], attrs=attributes
-            )
+            style = "auto" if number else self.spec.style
+            store = unmet(self.spec.width, depth, style, init[first : first + depth])
             m.submodules[f"store_{number}" if number else "store"] = store
             # Amaranth's simulator cannot repeat one enable for thousands of bits.
             beats = BEAT_BITS if self.spec.width > _WIDE and self.spec.width % BEAT_BITS == 0 else None
-            write, read = store.write_port(granularity=beats), store.read_port(domain="comb")
+            write = store.write_port(granularity=beats)
             mine = (addr >= first) if number else (addr < depth) if len(self.spec.depths) > 1 else Const(1, 1)
-            data = Signal(self.spec.width, name=f"word_{number}" if number else "word", reset_less=True)
             m.d.comb += [
                 write.en.eq((en & mine).replicate(len(write.en))),
                 *(connect_address(write.addr, addr - first if number else addr), connect(write.data, word)),
-                connect_address(read.addr, read_addr - first if number else read_addr),
             ]
-            m.d.sync += connect(data, read.data)
-            found.append(data)
+            found.append(
+                registered_read(
+                    m, store, read_addr - first if number else read_addr, f"word_{number}" if number else "word"
+                )
+            )
             first += depth
         m.d.comb += connect(self.r_data, found[0])
         if len(found) == 2:
@@ -172,7 +197,7 @@ class LoadableMemory(Component):
 class SlotMemory(Component):
     """Memory whose words are written one slot of `slot_bits` at a time.
 
-    Timing: data one cycle after the address; a read in the cycle of a write to the same word returns the old word.
+    Timing: data one cycle after the address; what is read in the cycle of a write to the same word is undefined.
 
     Numerics: none.
 
@@ -206,11 +231,12 @@ class SlotMemory(Component):
     def elaborate(self, platform: object) -> Module:
         """Build the memory, with an enable a slot."""
         m = Module()
-        m.submodules.store = store = memory.Memory(shape=self.slots * self.slot_bits, depth=self.depth, init=[])
-        write, read = store.write_port(granularity=self.slot_bits), store.read_port()
+        m.submodules.store = store = unmet(self.slots * self.slot_bits, self.depth)
+        write = store.write_port(granularity=self.slot_bits)
         m.d.comb += [
-            *(connect_address(write.addr, self.w_addr), connect_address(read.addr, self.r_addr)),
-            *(connect(self.r_data, read.data), write.data.eq(self.w_data.replicate(self.slots))),
+            connect_address(write.addr, self.w_addr),
+            connect(self.r_data, registered_read(m, store, self.r_addr)),
+            write.data.eq(self.w_data.replicate(self.slots)),
             *(write.en[slot].eq(self.w_en & (self.w_slot == slot)) for slot in range(self.slots)),
         ]
         return m

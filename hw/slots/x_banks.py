@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal, Value
-from amaranth.lib import memory, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.residual_add import ResidualAddUnit
 from ..parts.component import Component
 from ..parts.connect import connect, connect_address
-from ..parts.memory import style_attribute
+from ..parts.memory import registered_read, unmet
 from ..parts.stream import read_port, write_port
 
 
@@ -58,20 +58,19 @@ class XBanks(Component):
         words: list[Value] = []
         self.stores = []
         for bank in range(self.unit.banks):
-            store = memory.Memory(shape=spec.width, depth=spec.depth, init=[], attrs=style_attribute(spec.style))
+            store = unmet(spec.width, spec.depth, spec.style)
             m.submodules[f"bank_{bank}"] = store
             self.stores.append(store)
             write = store.write_port(granularity=spec.width // self.chunks)
-            read = store.read_port()
             reads, writes, edge_writes = (port.addr[bits:] == bank for port in (self.read, self.write, self.edge_write))
             mine, edges = self.write.en & writes, self.edge_write.en & edge_writes.replicate(self.chunks)
             m.d.comb += [
                 write.en.eq(mine.replicate(self.chunks) | edges),
                 connect_address(write.addr, Mux(mine, self.write.addr, self.edge_write.addr)),
                 write.data.eq(Mux(mine, self.write.data, self.edge_write.data.replicate(self.chunks))),
-                connect_address(read.addr, Mux(self.read.en & reads, self.read.addr, self.edge_read.addr)),
             ]
-            words.append(read.data)
+            address = Mux(self.read.en & reads, self.read.addr, self.edge_read.addr)
+            words.append(registered_read(m, store, address, f"word_{bank}"))
         for name, port in (("read", self.read), ("edge_read", self.edge_read)):
             chosen = Signal(len(port.addr) - bits, name=f"{name}_bank", reset_less=True)
             m.d.sync += connect(chosen, port.addr[bits:])

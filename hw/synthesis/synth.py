@@ -52,11 +52,13 @@ from ..slots.table_loader import TableLoader
 from ..slots.x_banks import XBanks
 from .flows import FLOWS, check_family, count_cells
 from .netlist import Netlist
-from .tools import find_tool
+from .tools import ToolFailed, find_tool
 from .wrapper import PinWrapper
 
 #: Name of what is synthesised.
 _TOP = "unit"
+#: What puts a netlist into another order without a change of what it does, before synthesis.
+_OTHER_ORDER = "proc; flatten; opt_clean"
 #: Multiplier blocks by what a script says of the family.
 _BLOCKS = {"-family xcup": "DSP48E2", "-family xc7": "DSP48E1"}
 #: Netlists that are kept: those of all units of an engine for two families, with and without pins.
@@ -206,7 +208,14 @@ def netlist_of(text: str, script: str, timeout_s: float) -> dict[str, Any]:
             (folder / "unit.il").write_text(text, encoding="utf-8")
             (folder / "blocks.v").write_text(blocks, encoding="utf-8")
             read = "read_rtlil unit.il; read_verilog -overwrite blocks.v"
-            tool.run(["-q", "-p", f"{read}; {script} -top {_TOP}; write_json unit.json"], folder, timeout_s)
+            try:
+                tool.run(["-q", "-p", f"{read}; {script} -top {_TOP}; write_json unit.json"], folder, timeout_s)
+            except ToolFailed as error:
+                # On some netlists its mapper breaks down; the same one in another order is mapped.
+                if error.written.strip():
+                    raise
+                read += f"; hierarchy -top {_TOP}; {_OTHER_ORDER}"
+                tool.run(["-q", "-p", f"{read}; {script} -top {_TOP}; write_json unit.json"], folder, timeout_s)
             return _packed(read_text(folder / "unit.json", "the netlist that Yosys wrote"))
 
     key = content_key(text, blocks, script, str(tool))

@@ -74,13 +74,23 @@ def limbs(bits: int, limit: int) -> list[int]:
     return [*widths, bits]
 
 
-def partial_products(product: Product, block: Product) -> list[Product]:
+def partial_products(product: Product, block: Product, bits: int | None = None) -> list[Product]:
     """Partial products of an `hw.parts.arithmetic.Multiply` with operands of these signed widths.
+
+    Those that only bits beyond the first `bits` of the product depend on are left out, as by synthesis.
 
     >>> partial_products((26, 16), (27, 18)), partial_products((26, 16), (18, 18))
     ([(26, 16)], [(18, 16), (9, 16)])
+    >>> partial_products((26, 36), (18, 18), 30)
+    [(18, 18), (18, 18), (9, 18)]
     """
-    return [(a, b) for a in limbs(product[0], block[0]) for b in limbs(product[1], block[1])]
+    first, second = (list(enumerate(limbs(*one))) for one in zip(product, block, strict=True))
+    return [
+        (a, b)
+        for at_a, a in first
+        for at_b, b in second
+        if bits is None or at_a * (block[0] - 1) + at_b * (block[1] - 1) < bits
+    ]
 
 
 def multiply_cycles(product: Product, block: Product) -> int:

@@ -46,13 +46,15 @@ class Ram:
     read_bits : int, optional
         Bits of a word that are read; all by default.
     collides : bool
-        Whether a word may be read in the cycle in which it is written.
+        Whether a word that counts may be read in the cycle in which it is written.
     registered : bool
         Whether words come a cycle after their addresses; else in the same cycle, for which blocks are no use.
     beside : int
         Further memories whose words are chosen among, together with this one's rows.
     style : {"auto", "block", "distributed"}
         What it is asked to be made of.
+    rewritten : bool
+        Whether one of the readers has the address of the writer, so that both can share a port.
     """
 
     width: int
@@ -60,10 +62,11 @@ class Ram:
     write_bits: int | None = None
     readers: int = 1
     read_bits: int | None = None
-    collides: bool = True
+    collides: bool = False
     registered: bool = True
     beside: int = 0
     style: MemoryStyle = "auto"
+    rewritten: bool = False
 
     @property
     def granule(self) -> int:
@@ -83,7 +86,7 @@ class Ram:
 
 @dataclass(frozen=True)
 class _Primitive:
-    """One organisation of a memory primitive: bits, words, points, and what it takes."""
+    """One organisation of a memory primitive: bits, words, points, what it takes; whether a port reads and writes."""
 
     bits: int
     words: int
@@ -91,11 +94,12 @@ class _Primitive:
     luts: float = 0.0
     brams: float = 0.0
     urams: float = 0.0
+    shared: bool = False
 
     def suits(self, ram: Ram) -> bool:
         """Whether it can be taken for a memory, and is what that is asked to be made of."""
         asked = {"auto": True, "block": self.brams > 0, "distributed": self.in_luts}[ram.style]
-        return asked and (ram.registered or self.in_luts)
+        return asked and (ram.registered or self.in_luts) and (ram.rewritten or not self.shared)
 
     @property
     def in_luts(self) -> bool:
@@ -119,7 +123,11 @@ _AMD_BLOCKS = (*_blocks(32, 72, 257, 1.0), *_blocks(16, 36, 129, 0.5))
 _PRIMITIVES: dict[Family, tuple[_Primitive, ...]] = {
     "xcup": (_Primitive(14, 32, 16, luts=8), _Primitive(7, 64, 16, luts=8), *_AMD_BLOCKS),
     "xc7": (_Primitive(6, 32, 8, luts=4), _Primitive(3, 64, 8, luts=4), *_AMD_BLOCKS),
-    "ecp5": (_Primitive(4, 16, 4, luts=6), *_blocks(16, 36, 128, 1.0)),
+    "ecp5": (
+        _Primitive(4, 16, 4, luts=6),
+        *_blocks(16, 36, 128, 1.0),
+        *(replace(one, shared=True) for one in _blocks(16, 18, 128, 1.0)),
+    ),
 }
 _ULTRA = _Primitive(72, 4096, 1024, urams=1.0)
 #: Bits that UltraRAM writes together: nine bytes of eight bits or eight of nine.
@@ -129,8 +137,8 @@ _ULTRA_BYTES = (8, 9)
 def loadable(memory: LoadMemory) -> tuple[Ram, ...]:
     """Return the memories of an `hw.parts.memory.LoadableMemory`."""
     first, *others = memory.depths
-    main = Ram(memory.width, first, collides=False, beside=len(others), style=memory.style)
-    return main, *(Ram(memory.width, depth, collides=False) for depth in others)
+    main = Ram(memory.width, first, beside=len(others), style=memory.style)
+    return main, *(Ram(memory.width, depth) for depth in others)
 
 
 def ram_cost(ram: Ram, family: Family, *, urams: bool = False) -> Cost:
@@ -147,7 +155,8 @@ def ram_cost(ram: Ram, family: Family, *, urams: bool = False) -> Cost:
     usable = (primitive for primitive in there if primitive.suits(ram))
     layouts = ((primitive, ceil_div(ram.depth, primitive.words)) for primitive in usable)
     primitive, rows = min(layouts, key=lambda layout: _points(ram, family, *layout))
-    primitives = ram.readers * _primitives(ram, primitive)
+    copies = ram.readers - primitive.shared
+    primitives = copies * _primitives(ram, primitive)
     luts = ram.readers * (ram.used_bits * _mux_luts(family, rows + ram.beside) + (rows if rows > 1 else 0))
     if primitive.in_luts:
         # The reader's register is made of flip-flops.
@@ -208,4 +217,4 @@ def _points(ram: Ram, family: Family, primitive: _Primitive, rows: int) -> float
     number = rows * ram.width / primitive.bits if scaled else _primitives(replace(ram, read_bits=None), primitive)
     emulated = _EMULATION_POINTS if family == "ecp5" and primitive.brams and ram.collides else 0
     multiplexed = _MUX_POINTS * (ram.width * (rows - 1) + ram.granules * rows) if rows > 1 else 0
-    return ram.readers * (number * primitive.points + multiplexed + emulated)
+    return (ram.readers - primitive.shared) * (number * primitive.points + multiplexed + emulated)

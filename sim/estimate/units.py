@@ -115,7 +115,7 @@ def _operands(flow: FlowConfig) -> Footprint:
 def _value_sums(flow: FlowConfig) -> Footprint:
     columns, ones = flow.engine.columns, flow.engine.rows.bit_length()
     sizes = {"unit": 1, "column_bit": _column_bits(flow), "ones_bit": columns * ones * flow.value_rows}
-    return Footprint(sizes, rams_of([MatmulUnit(flow).memories["value_sums"]]))
+    return Footprint(sizes, (replace(*rams_of([MatmulUnit(flow).memories["value_sums"]]), rewritten=True),))
 
 
 def _row_writer(flow: FlowConfig) -> Footprint:
@@ -185,8 +185,7 @@ def _softmax(flow: FlowConfig) -> Footprint:
     count = Ram(flow.engine.score_bits, memories["counts"].depth)
     jobs = Ram(memories["jobs"].width, memories["jobs"].depth, readers=2, registered=False)
     tables = [memories[name] for name in memories if name in ("exp", "tau") or name.startswith("step_")]
-    unmet = tuple(replace(ram, collides=False) for ram in rams_of(tables))
-    own = (*rams_of([scores, memories["tops"]]), *(count,) * unit.rows, jobs, *unmet)
+    own = (*rams_of([scores, memories["tops"]]), *(count,) * unit.rows, jobs, *rams_of(tables))
     return Footprint(sizes, own, tuple(unit.products()))
 
 
@@ -203,8 +202,8 @@ def _x(flow: FlowConfig) -> Footprint:
 
 def _logits_queue(flow: FlowConfig) -> Footprint:
     # One word is in the register of the reader.
-    queue = Memory(_LOGIT_BITS, flow.engine.queue_logits - 1)
-    return Footprint({"unit": 1, "level_bit": flow.engine.queue_logits.bit_length()}, rams_of([queue]))
+    queue = Ram(_LOGIT_BITS, flow.engine.queue_logits - 1, collides=True)
+    return Footprint({"unit": 1, "level_bit": flow.engine.queue_logits.bit_length()}, (queue,))
 
 
 def _rest(flow: FlowConfig) -> Footprint:

@@ -377,7 +377,10 @@ class EdgeUnit:
     def norm_products(self) -> list[Product]:
         """Multiplications of the last norm."""
         square = (self.widths.x_bits, self.widths.x_bits)
-        return self._cut([square, *self.widths.row_operands, self._scaled_operands, self._normalised_operands])
+        formats = self.flow.engine.formats
+        counted = self.y_bits + formats.head_m - formats.head_frac_bits
+        normalised = partial_products(self._normalised_operands, self.flow.engine.block_bits, counted)
+        return self._cut([square, *self.widths.row_operands, self._scaled_operands]) + normalised
 
     def _cut(self, operands: list[Product]) -> list[Product]:
         """Return the blocks that these multiplications are made of."""

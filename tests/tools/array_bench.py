@@ -306,7 +306,9 @@ class Bench:
             cycles += 1
         assert cycles == self.operands.clear_cycles
         self.memories.clear()
-        self.held = {name: bits for name, bits in self.held.items() if name == "KEYS"}  # whose first piece clears the rest
+        self.held = {
+            name: bits for name, bits in self.held.items() if name == "KEYS"
+        }  # whose first piece clears the rest
         await ctx.tick()
 
     async def _give(self, ctx: Any, program: dict[int, dict[str, int]]) -> None:
