@@ -26,7 +26,14 @@ from ...sim.estimate.ram import ram_cost
 from ...sim.estimate.units import FOOTPRINTS, REST
 from ...sim.flow.config import FlowConfig
 from ...sim.system.files import read_json, write_text
-from .calibrated import FITTED_ENGINES, HELD_OUT_ENGINES, NAMED, PAIRED, PAIRED_UNIT
+from .calibrated import (
+    FITTED_ENGINES,
+    HELD_OUT_ENGINES,
+    LARGE_ENGINES,
+    PAIRED,
+    PAIRED_UNIT,
+    WHOLE_ENGINES,
+)
 from .flows import FLOWS
 from .least_squares import least_squares
 from .side_by_side import side_by_side
@@ -127,8 +134,10 @@ def measure(path: Path, units: list[str], engines: list[str], families: list[Fam
 
 def _says_something(unit: str, engine: str, family: Family) -> bool:
     """Whether a unit of an engine is there, is not that of another engine (see `PAIRED`), and takes no hours."""
-    if engine == NAMED:
-        return family == "xcup" and unit not in ("grid", WHOLE)
+    if engine in WHOLE_ENGINES:
+        return family == WHOLE_ENGINES[engine] and unit == WHOLE
+    if engine in LARGE_ENGINES:
+        return family == LARGE_ENGINES[engine] and unit not in ("grid", WHOLE)
     return not engine.endswith(PAIRED) or (unit == PAIRED_UNIT and FLOWS[family].fabric == "lut6")
 
 
@@ -260,6 +269,7 @@ def render_report(measurements: list[Measurement], constants: Constants) -> str:
             if values:
                 median_error, worst_error = f"{median(values):.1%}", f"{max(values):.1%}"
                 lines.append(f"| {family} | {quantity} | {len(values)} | {median_error} | {worst_error} |")
+    lines += ["", *_named_engines(measurements, constants)]
     lines += [
         "",
         "| unit | engine | family | quantity | synthesised | error |",
@@ -269,6 +279,27 @@ def render_report(measurements: list[Measurement], constants: Constants) -> str:
         actual = f"{getattr(m.cost, quantity):g}"
         lines.append(f"| {m.unit} | {m.engine} | {m.family} | {quantity} | {actual} | {error:+.1%} |")
     return "\n".join(lines) + "\n"
+
+
+def _named_engines(measurements: list[Measurement], constants: Constants) -> list[str]:
+    """Return the table of what was synthesised of the named engines, each with the error of the estimate."""
+    lines = [
+        "What synthesis says of the named engines, and how far the estimate is off; multipliers and memories are as "
+        "estimated. Of the large ones it is the sum of all units but the array, which would take hours.\n",
+        "| engine | family | synthesised | LUT | error | FF | error | multipliers | block memories |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for engine, family in (WHOLE_ENGINES | LARGE_ENGINES).items():
+        of = [m for m in measurements if (m.engine, m.family) == (engine, family) and m.unit != REST]
+        if not of:
+            continue
+        row = [engine, family, "whole" if of[0].unit == WHOLE else f"{len(of)} units"]
+        for quantity in FITTED:
+            actual = sum(getattr(m.cost, quantity) for m in of)
+            row += [f"{actual:,.0f}", f"{sum(predicted(m, constants, quantity) for m in of) / actual - 1:+.1%}"]
+        row += [f"{sum(getattr(m.cost, quantity) for m in of):,g}" for quantity in ("dsps", "brams")]
+        lines.append(f"| {' | '.join(row)} |")
+    return lines
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...sim.engine.config import EngineConfig
+from ...sim.estimate.devices import Family
 from ...sim.flow.config import FlowConfig
 from ...sim.flow.presets import FLOW_ENGINES
 
@@ -63,6 +64,10 @@ def _flow(
 
 #: Named engine whose units are fitted as well.
 NAMED = "zcu102"
+#: Family of each named engine that is synthesised whole, which takes minutes; of larger ones the units are, but for the
+#: array itself, which takes hours.
+WHOLE_ENGINES: dict[str, Family] = {"sim": "xcup", "digits": "ecp5", "ecp5_45": "ecp5", "ulx3s": "ecp5", "arty": "xc7"}
+LARGE_ENGINES: dict[str, Family] = {NAMED: "xcup", "kv260": "xcup", "latency": "xcup"}
 #: Engines that the weights are fitted to, by rows x columns.
 FITTED_ENGINES = {
     "2x8": _flow((2, 8, 8), (17, 32, 64, 2, 1, 10, 16, 64), (64, 8, 64), (1, 8, 8, 8, 1), images=1),
@@ -103,8 +108,8 @@ HELD_OUT_ENGINES = {
     ),
 }
 
-#: Of a named engine, the units that a small one says too little of; the array itself takes hours.
 FITTED_ENGINES |= {NAMED: FLOW_ENGINES[NAMED]}
+HELD_OUT_ENGINES |= {name: FLOW_ENGINES[name] for name in (*WHOLE_ENGINES, *LARGE_ENGINES) if name != NAMED}
 
 #: What an engine's name ends with where two channels share a multiplier block.
 PAIRED = "-paired"
