@@ -72,6 +72,10 @@ def synth(
     place: Annotated[
         bool, typer.Option("--place", help="Find the highest clock too: placed and routed, or modelled (xcup, xc7).")
     ] = False,
+    part: Annotated[
+        str | None,
+        typer.Option(help="Part of ECP5: lfe5u-25f, lfe5u-45f or lfe5u-85f; the engine's own when left out."),
+    ] = None,
     seeds: Annotated[int, typer.Option(help="Placements of each unit; the best counts.")] = 3,
     jobs: Annotated[int | None, typer.Option(help="Runs of tools at a time; one a processor when left out.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds that one run of a tool may take.")] = 3600,
@@ -80,10 +84,13 @@ def synth(
 ) -> None:
     """Synthesise an engine's units with Yosys, count their cells and, with --place, find out how fast they are.
 
-    Each unit is looked at by itself, with registers at its ports. What was done before is not done again. ECP5 is
-    placed and routed on an LFE5U-85F-6, Nexus on a LIFCL-40-9, Gowin on a GW2A-18; what the tools refuse is said in
-    their words, as most carry chains on Nexus. UltraScale+ and 7-series, which no open tool places, are modelled.
-    Packed look-up tables are estimated.
+    Each unit is counted by itself. What was done before is not done again. On ECP5, Nexus (LIFCL-40-9) and Gowin
+    (GW2A-18) the whole engine is placed and routed, which takes minutes for each seed, or, where --unit is given, these
+    units by themselves, with registers at their ports. What the tools refuse is said in their words, as most carry
+    chains on Nexus. UltraScale+ and 7-series, which no open tool places, are modelled, unit by unit. Packed look-up
+    tables are estimated.
+
+    Example: bivit synth --engine ulx3s --family ecp5 --place --seeds 1
 
     Example: bivit synth --engine sim --family ecp5 --unit slots --place
 
@@ -94,11 +101,13 @@ def synth(
     check(1 <= seeds <= _MOST_SEEDS, f"seeds must be 1 to {_MOST_SEEDS}, got {seeds}")
     check(jobs is None or 1 <= jobs <= _MOST_JOBS, f"jobs must be 1 to {_MOST_JOBS}, got {jobs}")
     check(timeout > 0, f"timeout must be above 0 seconds, got {timeout:g}")
+    from ..hw.synthesis.parts import PARTS
     from ..hw.synthesis.survey import survey
     from ..hw.synthesis.synth import UNIT_COMPONENTS, WHOLE
 
     name, flow = _engine_for(engine, family)
-    units = tuple(dict.fromkeys([*(unit or UNIT_COMPONENTS), *([WHOLE] if whole else [])]))
+    in_one = place and not unit and family in PARTS
+    units = tuple(dict.fromkeys([*(unit or UNIT_COMPONENTS), *([WHOLE] if whole or in_one else [])]))
     what = units[0] if len(units) == 1 else f"{len(units)} units"
     with step(f"synthesise {what} of engine {name} for {family}") as one:
         found = survey(
@@ -106,6 +115,8 @@ def synth(
             family,
             units,
             seeds=range(1, seeds + 1) if place else None,
+            placed=[WHOLE] if in_one else None,
+            part=_part_for(engine, family, part) if place else None,
             jobs=jobs or os.cpu_count() or 1,
             timeout_s=timeout,
             told=lambda done, total, what: one.at(done, total, what),
@@ -134,9 +145,18 @@ def _engine_for(name: str, family: str) -> tuple[str, FlowConfig]:
     return name, flow
 
 
+def _part_for(engine: str, family: str, part: str | None) -> str | None:
+    """Return the name of the part to place on: the one that is asked for, or that a named engine is made for."""
+    from ..hw.synthesis.parts import ECP5_PARTS
+    from ..sim.flow.presets import ABOUT
+
+    target = ABOUT[engine].target if engine in ABOUT else None
+    return part or (target if family == "ecp5" and target in ECP5_PARTS else None)
+
+
 def _report(name: str, found: Survey, *, placed: bool) -> Synthesis:
     """Return what is printed."""
-    from ..hw.synthesis.place import PARTS
+    from ..hw.synthesis.parts import PARTS
     from ..hw.synthesis.survey import part_name
     from ..hw.synthesis.tools import find_tool
 
@@ -147,7 +167,7 @@ def _report(name: str, found: Survey, *, placed: bool) -> Synthesis:
         engine=name,
         family=found.family,
         fabric=found.flow.engine.fabric,
-        part=part_name(found.family) if placed else None,
+        part=part_name(found.family, found.part) if placed else None,
         tools=", ".join(str(find_tool(tool)) for tool in tools),
         totals=found.totals,
         luts_per_mac_array=found.luts_per_mac_array,

@@ -18,7 +18,7 @@ from .loader import Loader
 from .parts.component import Component, reset_by
 from .parts.connect import connect
 from .parts.contents import contents_of
-from .parts.stream import axis_signals
+from .parts.stream import LOAD_BUS, axis_signals
 from .ports import engine_ports
 from .registers import AXI_LITE, Registers
 from .run import Run
@@ -73,7 +73,9 @@ class Engine(Component):
         m.submodules.run = self._run
         m.submodules.edge = self._edge
         # What a run leaves behind is dropped; a cut drops what is computed, but nothing that a bus has seen.
-        m.submodules.core = reset_by(self._registers.start | self._run.cut, self._core)
+        forget = Signal()  # one register for both, since thousands of others are reset by it
+        m.d.sync += forget.eq(self._registers.starting | self._run.cutting)
+        m.submodules.core = reset_by(forget, self._core)
         m.submodules.logits_queue = self._queue
         self._ports(m)
         self._load(m, embedded=contents_of(platform) is not None)
@@ -115,11 +117,14 @@ class Engine(Component):
                 m.d.sync += intact.eq(0)
         m.d.comb += registers.loaded.eq(loader.loaded | intact if embedded else loader.loaded)
         m.d.comb += [
-            loader.idle.eq(~self._run.busy & ~registers.start),
+            loader.idle.eq(~(self._run.busy | registers.start | registers.starting)),
             connect(loader.abort_load, registers.abort_load),
         ]
+        # The bus goes everywhere; a stream is committed some cycles behind its last word.
+        bus, en = Signal(LOAD_BUS, name="load_bus", reset_less=True), Signal(name="load_en")
+        m.d.sync += [connect(bus.as_value(), loader.load.as_value()), connect(en, loader.load.en)]
         for unit in (self._settings, self._edge, self._core):
-            m.d.comb += [connect(unit.load, loader.load), connect(unit.bank, bank)]
+            m.d.comb += [connect(unit.load, bus), connect(unit.load.en, en), connect(unit.bank, bank)]
         settings = self._settings.settings
         m.d.comb += [self._core.settings[name].eq(settings[name]) for name in setting_bits(self.flow)]
         m.d.comb += [self._edge.settings[name].eq(settings[name]) for name, _ in EDGE_SETTINGS]

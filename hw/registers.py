@@ -79,9 +79,12 @@ class Registers(Component):
         32-bit values of the registers of these names.
     cycles, array_busy, stall_pixels, stall_logits : In
         64-bit counters; the low half's read holds the high half.
+    starting : Out(1)
+        A start is accepted: `start` follows in the next cycle.
     start, stop, give_up, abort_load : Out
-        Commands. Stop is `stop` while a run goes on, else `give_up`: but not while the error of a broken frame is
-        uncleared, since who wrote it may have meant the run that ended just before.
+        Commands. Start is a register, since it resets most of an engine. Stop is `stop` while a run goes on, else
+        `give_up`: but not while the error of a broken frame is uncleared, since who wrote it may have meant the run
+        that ended just before.
     images : Out
         Images to work on, valid with `start`.
     irq : Out
@@ -97,6 +100,7 @@ class Registers(Component):
                 "load_error": In(4),
                 **{name.lower(): In(32) for name in _SHOWN},
                 **{name.lower(): In(64) for name in COUNTERS},
+                "starting": Out(1),
                 "start": Out(1),
                 "stop": Out(1),
                 "give_up": Out(1),
@@ -172,13 +176,14 @@ class Registers(Component):
             m.d.comb += new.eq(ErrorCode.START_WITHOUT_IMAGES)
         with m.Else():
             m.d.comb += connect(new, self.load_error)
-        m.d.comb += self.start.eq(request & self.loaded & ~self.busy & (self.images != 0))
+        m.d.comb += self.starting.eq(request & self.loaded & ~self.busy & (self.images != 0))
+        m.d.sync += connect(self.start, self.starting)
         with m.If(request | stored["STATUS", "error"] | (error == ErrorCode.NONE)):
             m.d.sync += error.eq(new)
         broken = Signal()  # a frame was, and nobody has cleared that
         with m.If(self.frame_error):
             m.d.sync += broken.eq(1)
-        with m.Elif(self.start | stored["STATUS", "error"]):
+        with m.Elif(self.starting | stored["STATUS", "error"]):
             m.d.sync += broken.eq(0)
         m.d.comb += self.give_up.eq(stored["CONTROL", "stop"] & ~self.busy & ~broken)
         with m.If(self.finish | (new != ErrorCode.NONE)):
@@ -191,8 +196,8 @@ class Registers(Component):
         self, m: Module, stored: dict[tuple[str, str], Signal], error: Signal, pending: Signal
     ) -> dict[str, Value]:
         """Return what a read of each register gives; a counter's high half is held by the read of its low half."""
-        status = {"busy": self.busy, "loaded": self.loaded, "error": error != ErrorCode.NONE, "irq": pending}
-        status["dropping"] = self.dropping
+        status = {"busy": self.busy | self.start, "loaded": self.loaded, "dropping": self.dropping}
+        status |= {"error": error != ErrorCode.NONE, "irq": pending}
         values: dict[str, Value] = {name: Const(value, 32) for name, value in constants(self.engine).items()}
         values |= {name: getattr(self, name.lower()) for name in _SHOWN}
         values["CONTROL"] = stored["CONTROL", "irq_enable"] << BY_NAME["CONTROL"].field("irq_enable").lsb

@@ -6,6 +6,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib.wiring import In, Out
 
 from .parts.component import Component
+from .parts.connect import connect
 
 
 class Run(Component):
@@ -15,7 +16,7 @@ class Run(Component):
     so the run is cut there. After `stop` it is cut as well where an image would have to wait for room.
 
     Timing: the last `image_done`, or `cut`, clears `busy` in the next cycle; `cut` follows the change of the limit by
-        one cycle, or two after an `image_done`.
+        two cycles, or three after an `image_done`.
 
     Numerics: none; images are counted modulo 2^32, which `limit` does not leave.
 
@@ -33,6 +34,8 @@ class Run(Component):
         Running; number of the image at hand, from 0.
     done, cut : Out(1)
         Strobes: the run ends; it ends within an image, whose operations must be forgotten.
+    cutting : Out(1)
+        In the next cycle there is a `cut`.
     """
 
     def __init__(self) -> None:
@@ -47,6 +50,7 @@ class Run(Component):
                 "image": Out(32),
                 "done": Out(1),
                 "cut": Out(1),
+                "cutting": Out(1),
             }
         )
 
@@ -54,10 +58,9 @@ class Run(Component):
         """Build the count and what ends it."""
         m = Module()
         last, beyond, stopping = Signal(), Signal(), Signal()  # as the image at hand stood one cycle ago
-        m.d.comb += [
-            self.cut.eq(self.busy & (beyond | (stopping & self.hold))),
-            self.done.eq((self.image_done & last) | self.cut),
-        ]
+        m.d.comb += self.done.eq((self.image_done & last) | self.cut)
+        m.d.comb += self.cutting.eq(self.busy & ~self.done & (beyond | (stopping & self.hold)))
+        m.d.sync += connect(self.cut, self.cutting)
         m.d.sync += [last.eq(self.image + 1 == self.limit), beyond.eq(self.image == self.limit)]
         with m.If(self.image_done):
             m.d.sync += self.image.eq(self.image + 1)

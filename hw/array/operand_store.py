@@ -267,8 +267,9 @@ class OperandStore(Component):
     def _read(self, m: Module) -> None:
         """Give every memory the address, and choose the word by the memory asked for a cycle ago."""
         stores, keys, values, columns = self.row_stores, self.keys, self.values, self.engine.columns
-        a_mem, w_mem = Signal.like(self.a_mem, name="a_mem_read"), Signal.like(self.w_mem, name="w_mem_read")
-        m.d.sync += [connect(a_mem, self.a_mem), connect(w_mem, self.w_mem)]
+        a_mem, late = Signal.like(self.a_mem, name="a_mem_read"), Signal(3, name="w_mem_read")
+        asked = [self.w_mem == memory for memory in (ColumnMemory.KEYS, ColumnMemory.VALUES)]
+        m.d.sync += [connect(a_mem, self.a_mem), late.eq(Cat(*asked, ~(asked[0] | asked[1])))]
         for store in stores.values():
             m.d.comb += connect_address(store.r_addr, self.a_addr)
         for tokens in (keys, values):
@@ -280,10 +281,7 @@ class OperandStore(Component):
             for memory in RowMemory:
                 with m.Case(memory):
                     m.d.comb += connect(self.a, stores[memory].r_data)
-        with m.Switch(w_mem):
-            with m.Case(ColumnMemory.KEYS):
-                m.d.comb += connect(self.w, keys.r_data)
-            with m.Case(ColumnMemory.VALUES):
-                m.d.comb += connect(self.w, Cat(turned))
-            with m.Default():
-                m.d.comb += connect(self.w, self.weights)
+        # Each with a bit of its own, so that a word of the weights, which comes late, passes one look-up table.
+        words = (keys.r_data, Cat(turned), self.weights)
+        chosen = [Mux(one, word, 0) for word, one in zip(words, late, strict=True)]
+        m.d.comb += self.w.eq(chosen[0] | chosen[1] | chosen[2])

@@ -45,9 +45,10 @@ class SettingsBank(Component):
     def elaborate(self, platform: object) -> Module:
         """Build the registers, and one behind a choice of the bank, from which thousands of gates follow."""
         m = Module()
+        addr = self.load.addr[: (len(self.bits) - 1).bit_length()]  # no section is longer
         first = first_words(platform, self.memory) or [0] * len(self.bits)
         for word, (name, bits) in enumerate(self.bits.items()):
-            here = self.load.en & (self.load.memory == self.memory.id) & (self.load.addr == word)
+            here = self.load.en & (self.load.memory == self.memory.id) & (addr == word)
             inits = [first[word], 0][: self.memory.banks]
             banks = [Signal(bits, name=f"{name}_{bank}", init=init) for bank, init in enumerate(inits)]
             for bank, register in enumerate(banks):

@@ -79,7 +79,7 @@ class XBanks(Component):
 
 
 def _choice(words: list[Value], number: Value) -> Value:
-    found = words[0]
-    for at, word in enumerate(words[1:], 1):
-        found = Mux(number == at, word, found)
-    return found
+    """The word of a number: halves by its bits, the lowest one first."""
+    if len(words) == 1:
+        return words[0]
+    return Mux(number[0], *(_choice(words[odd::2], number[1:]) for odd in (1, 0)))

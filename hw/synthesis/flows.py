@@ -37,11 +37,51 @@ class Flow:
     urams: bool = False
 
 
+#: File of Yosys' commands for ECP5, with block memories as in its own but for their cost: with a port of 36 bits one
+#: holds more, but words beyond 512 then need multiplexers behind memories that are slow already.
+ECP5_MEMORIES = "memories.txt"
+_ONE_PORT = "clock anyedge; clken;"
+MEMORY_FILES = {
+    ECP5_MEMORIES: f"""
+ram distributed $__TRELLIS_DPR16X4_ {{
+  abits 4; width 4; cost 4; init any; prune_rom;
+  port sw "W" {{ clock anyedge; }}
+  port ar "R" {{ }}
+}}
+ram block $__DP16KD_ {{
+  abits 14; widths 1 2 4 9 18 per_port; byte 9; cost 96; init no_undef;
+  port srsw "A" "B" {{
+    {_ONE_PORT} wrbe_separate; rdinit zero;
+    portoption "WRITEMODE" "NORMAL" {{ rdwr no_change; }}
+    portoption "WRITEMODE" "WRITETHROUGH" {{ rdwr new; }}
+    portoption "WRITEMODE" "READBEFOREWRITE" {{ rdwr old; }}
+    option "RESETMODE" "SYNC" {{ rdsrst zero ungated block_wr; }}
+    option "RESETMODE" "ASYNC" {{ rdarst zero; }}
+  }}
+}}
+ram block $__PDPW16KD_ {{
+  abits 14; widths 1 2 4 9 18 36 per_port; byte 9; cost 128; init no_undef;
+  port sr "R" {{
+    {_ONE_PORT} rdinit zero;
+    option "RESETMODE" "SYNC" {{ rdsrst zero ungated; }}
+    option "RESETMODE" "ASYNC" {{ rdarst zero; }}
+  }}
+  port sw "W" {{ width 36; {_ONE_PORT} }}
+}}
+"""
+}
+_SYNTH_ECP5 = "synth_ecp5 -abc9 -nowidelut -top unit -run"
+_PLACED_ECP5 = (
+    f"{_SYNTH_ECP5} begin:map_ram; memory_libmap -lib {ECP5_MEMORIES}; "
+    "techmap -map +/lattice/lutrams_map_trellis.v -map +/lattice/brams_map_16kd.v; "
+    f"{_SYNTH_ECP5} map_ffram:"
+)
+
 #: Flows by family.
 FLOWS: dict[SynthesisFamily, Flow] = {
     "xcup": Flow("synth_xilinx -family xcup -flatten -noiopad -noclkbuf", "lut6", ""),
     "xc7": Flow("synth_xilinx -family xc7 -flatten -noiopad -noclkbuf", "lut6", ""),
-    "ecp5": Flow("synth_ecp5 -abc9 -nowidelut", "lut4", "synth_ecp5 -abc9 -nowidelut"),
+    "ecp5": Flow("synth_ecp5 -abc9 -nowidelut", "lut4", _PLACED_ECP5),
     "nexus": Flow("synth_nexus -family lifcl -noiopad", "lut4", "synth_nexus -family lifcl"),
     "gowin": Flow("synth_gowin -family gw2a -noiopads", "lut4", "synth_gowin -family gw2a"),
     "xcup-uram": Flow("synth_xilinx -family xcup -uram -flatten -noiopad -noclkbuf", "lut6", "", urams=True),

@@ -5,80 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ...sim.errors import BivitError, check
 from ...sim.system.files import read_json, scratch_folder
+from .floorplan import floorplan
 from .netlist import Netlist
+from .parts import LARGE, Part
 from .path import CriticalPath, Step
 from .tools import ToolFailed, ToolTimeout, find_tool
-from .wrapper import PINS
-
-
-@dataclass(frozen=True)
-class Part:
-    """What a place and route tool is to make a design fit.
-
-    Parameters
-    ----------
-    name : str
-        The vendor's name, with the speed grade.
-    tool : str
-        The program.
-    arguments : tuple of str
-        What tells it the part.
-    target_mhz : float
-        Clock that it is to try for: more than can be reached, so that it tries hard.
-    files : mapping of str to str
-        Files of constraints that the arguments name, and what is in them: where the four pins are.
-    large : tuple of str
-        Further arguments for designs of more than `LARGE` cells.
-    """
-
-    name: str
-    tool: str
-    arguments: tuple[str, ...]
-    target_mhz: float = 150.0
-    files: Mapping[str, str] = field(default_factory=dict)
-    large: tuple[str, ...] = ()
-
-
-#: Cells of a netlist above which a design is large.
-LARGE = 20_000
-
-#: Part that a family is placed on. The packages are those with most pins; four are used.
-PARTS: dict[str, Part] = {
-    "ecp5": Part(
-        "LFE5U-85F-6",
-        "nextpnr-ecp5",
-        ("--85k", "--speed", "6", "--package", "CABGA756", "--lpf-allow-unconstrained"),
-        # The other router takes up one net at a time, and of 170,000 some 4,000 were done in 20 minutes.
-        large=("--router", "router2"),
-    ),
-    "nexus": Part(
-        "LIFCL-40-9BG400C",
-        "nextpnr-nexus",
-        ("--device", "LIFCL-40-9BG400C", "--pdc", "pins.pdc"),
-        files={
-            "pins.pdc": "".join(
-                f"ldc_set_location -site {{{site}}} [get_ports {{{pin}}}]\n"
-                for pin, site in zip(PINS, ("L13", "G19", "E17", "F13"), strict=True)
-            )
-        },
-    ),
-    "gowin": Part(
-        "GW2A-LV18PG256C8/I7",
-        "nextpnr-himbaechel-gowin",
-        ("--device", "GW2A-LV18PG256C8/I7", "--vopt", "family=GW2A-18", "--vopt", "cst=pins.cst"),
-        files={
-            "pins.cst": "".join(
-                f'IO_LOC "{pin}" {site};\n' for pin, site in zip(PINS, ("H11", "T3", "T2", "L14"), strict=True)
-            )
-        },
-    ),
-}
 
 _USED = re.compile(r"^Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%", re.M)
 _ESTIMATED = re.compile(r"Max frequency for clock\s+'[^']*':\s+([\d.]+) MHz")
@@ -109,12 +45,15 @@ def place(
         is too large for the part: what it needs, and what there is.
     """
     tool = find_tool(part.tool)
+    large = sum(Netlist(netlist).cells.values()) > LARGE
+    if large and part.sites is not None:
+        netlist = with_places(netlist, floorplan(netlist, part.sites, seed))
     with scratch_folder("bivit-place") as folder:
         for name, text in {"design.json": json.dumps(netlist), **part.files}.items():
             (folder / name).write_text(text, encoding="utf-8")
         arguments = [*part.arguments, "--json", "design.json", "--report", "report.json", "--seed", str(seed)]
         arguments += ["--freq", f"{part.target_mhz:g}", "--timing-allow-fail"]
-        arguments += part.large if sum(Netlist(netlist).cells.values()) > LARGE else ()
+        arguments += part.large if large else ()
         try:
             tool.run(arguments, folder, timeout_s)
         except ToolFailed as error:
@@ -125,6 +64,24 @@ def place(
             raise BivitError(f"{error}{_reached(error.written)}") from error
         report = read_report(folder / "report.json")
     return critical_path(report, Netlist(netlist, default_unit))
+
+
+def with_places(netlist: Mapping[str, Any], places: Mapping[str, str]) -> dict[str, Any]:
+    """Return a netlist that says where some cells of its top module lie.
+
+    Parameters
+    ----------
+    netlist : mapping
+    places : mapping of str to str
+        Places, as nextpnr names them, by cell.
+    """
+    module = Netlist(netlist).module
+    cells = {
+        name: {**cell, "attributes": {**cell.get("attributes", {}), "BEL": places[name]}} if name in places else cell
+        for name, cell in module["cells"].items()
+    }
+    modules = {name: {**one, "cells": cells} if one is module else one for name, one in netlist["modules"].items()}
+    return {**netlist, "modules": modules}
 
 
 def read_report(path: Path) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from ...sim.system.typed import build
 from .flows import CARRIES, FLOWS, SynthesisFamily, check_family, count_cells
 from .netlist import Netlist
 from .packing import pairs_sharing_a_lut
+from .parts import PARTS, Part, find_part
 from .path import CriticalPath
-from .place import PARTS, Part, place
+from .place import place
 from .side_by_side import side_by_side
 from .static_timing import delay_table, modelled_timing
 from .synth import SYNTHESISED, WHOLE, component, netlist_of, rtlil_text
@@ -105,12 +106,15 @@ class Job:
     family : str
     timeout_s : float
         For each run of a tool.
+    part : str, optional
+        What it is placed on, where not on the family's own.
     """
 
     unit: str
     flow: FlowConfig
     family: SynthesisFamily
     timeout_s: float
+    part: str | None = None
 
     def text(self, *, placed: bool) -> str:
         """Return the unit as Yosys reads it, with or without pins."""
@@ -135,7 +139,7 @@ class Job:
 
     def placed(self, seed: int) -> CriticalPath:
         """Place and route, or return what that gave before."""
-        part, script = PARTS[self.family], FLOWS[self.family].placed_script
+        part, script = find_part(self.family, self.part), FLOWS[self.family].placed_script
         text = self.text(placed=True)
         tools = [str(find_tool(name)) for name in ("yosys", part.tool)]
         key = content_key(text, script, *tools, *_told_to(part), str(seed), self._default_unit)
@@ -210,11 +214,14 @@ class Survey:
     flow : FlowConfig
     family : str
     rows : tuple of UnitRow
+    part : str, optional
+        What was placed, was placed on it; the family's own without it.
     """
 
     flow: FlowConfig
     family: SynthesisFamily
     rows: tuple[UnitRow, ...]
+    part: str | None = None
 
     @property
     def whole(self) -> UnitRow | None:
@@ -265,6 +272,8 @@ def survey(
     units: Sequence[str],
     *,
     seeds: Sequence[int] | None = None,
+    placed: Sequence[str] | None = None,
+    part: str | None = None,
     jobs: int = 1,
     timeout_s: float = 3600,
     told: Told = lambda done, total, what: None,
@@ -281,6 +290,10 @@ def survey(
         Names in `synth.SYNTHESISED`; "engine" is all of it.
     seeds : sequence of int, optional
         Where placements begin; none are made when left out. A model takes no seed: any will do.
+    placed : sequence of str, optional
+        Those of the units whose clock is sought; all of them when left out.
+    part : str, optional
+        What to place on, as of `find_part`.
     jobs : int
         Runs of tools at a time.
     timeout_s : float
@@ -299,15 +312,15 @@ def survey(
     for unit in units:
         check(unit in SYNTHESISED, f"there is no unit {unit!r}; there are {', '.join(SYNTHESISED)}")
     find_tool("yosys")
-    if seeds and known in PARTS:
-        find_tool(PARTS[known].tool)
+    if part is not None or (seeds and known in PARTS):
+        find_tool(find_part(known, part).tool)
     if seeds and known in _AMD:
         delay_table(known)  # or there are none
     tasks: dict[tuple[str, int], Callable[[], Any]] = {}
     for unit in units:
-        job = Job(unit, flow, known, timeout_s)
+        job = Job(unit, flow, known, timeout_s, part)
         tasks[unit, 0] = job.cells
-        for seed in (seeds or ())[: 1 if known in _AMD else None]:
+        for seed in (seeds if seeds and (placed is None or unit in placed) else ())[: 1 if known in _AMD else None]:
             tasks[unit, seed] = job.modelled if known in _AMD else partial(job.placed, seed)
     ended: list[str] = []
 
@@ -321,17 +334,19 @@ def survey(
     )
     come_through = any(row.best if seeds else row.cells != Cells() for row in rows)
     check(come_through or not strict, "\n".join(f"{row.unit}: {row.problem}" for row in rows))
-    return Survey(flow, known, rows)
+    return Survey(flow, known, rows, part)
 
 
-def part_name(family: str) -> str:
+def part_name(family: str, part: str | None = None) -> str:
     """Return what a clock of a family is of: the part that it is placed on, or that the delays are of.
 
     Parameters
     ----------
     family : str
+    part : str, optional
+        As of `find_part`.
     """
-    return PARTS[family].name if family in PARTS else delay_table(family).part
+    return find_part(family, part).name if family in PARTS else delay_table(family).part
 
 
 @lru_cache(maxsize=64)
@@ -354,4 +369,4 @@ def _row(unit: str, results: dict[int, Any]) -> UnitRow:
 
 
 def _told_to(part: Part) -> tuple[str, ...]:
-    return (*part.arguments, *part.files.values(), f"{part.target_mhz:g}")
+    return (*part.arguments, *part.large, *part.files.values(), f"{part.target_mhz:g}", str(part.sites))

@@ -50,7 +50,7 @@ from ..slots.settings_bank import SettingsBank
 from ..slots.slots import Slots
 from ..slots.table_loader import TableLoader
 from ..slots.x_banks import XBanks
-from .flows import FLOWS, check_family, count_cells
+from .flows import FLOWS, MEMORY_FILES, check_family, count_cells
 from .netlist import Netlist
 from .tools import ToolFailed, find_tool
 from .wrapper import PinWrapper
@@ -202,11 +202,14 @@ def netlist_of(text: str, script: str, timeout_s: float) -> dict[str, Any]:
     tool = find_tool("yosys")
     cell = next((cell for family, cell in _BLOCKS.items() if family in script), None)
     blocks = multiplier_blocks(text, cell) if cell else ""
+    files = {name: lines for name, lines in MEMORY_FILES.items() if name in script}
 
     def make() -> str:
         with scratch_folder("bivit-synth") as folder:
             (folder / "unit.il").write_text(text, encoding="utf-8")
             (folder / "blocks.v").write_text(blocks, encoding="utf-8")
+            for name, lines in files.items():
+                (folder / name).write_text(lines, encoding="utf-8")
             read = "read_rtlil unit.il; read_verilog -overwrite blocks.v"
             try:
                 tool.run(["-q", "-p", f"{read}; {script} -top {_TOP}; write_json unit.json"], folder, timeout_s)
@@ -218,7 +221,7 @@ def netlist_of(text: str, script: str, timeout_s: float) -> dict[str, Any]:
                 tool.run(["-q", "-p", f"{read}; {script} -top {_TOP}; write_json unit.json"], folder, timeout_s)
             return _packed(read_text(folder / "unit.json", "the netlist that Yosys wrote"))
 
-    key = content_key(text, blocks, script, str(tool))
+    key = content_key(text, blocks, script, *files.values(), str(tool))
     netlist: dict[str, Any] = json.loads(_unpacked(cached_text("netlists", key, make, keep=_KEPT)))
     return netlist
 

@@ -23,8 +23,8 @@ from ...sim.system.files import read_json, write_text
 from ...sim.system.result import Result
 from ..delays.table import ASSUMED, DelayTable, NetDelays
 from .netlist import Netlist
+from .parts import PARTS
 from .path import CriticalPath
-from .place import PARTS
 from .static_timing import MODELLED, critical_path, delay_table
 from .survey import Job
 from .synth import UNIT_COMPONENTS, unit_netlist

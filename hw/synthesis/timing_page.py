@@ -20,14 +20,14 @@ from ...sim.engine.presets import engine_for
 from ...sim.errors import BivitError
 from ...sim.estimate.clocks import Clock
 from ...sim.flow.config import FlowConfig
-from ...sim.flow.presets import FLOW_ENGINES
+from ...sim.flow.presets import ABOUT, FLOW_ENGINES
 from ...sim.network.presets import vit_preset
 from ...sim.system.files import read_json, write_text
 from ...sim.system.kept_text import content_key
 from ...sim.system.typed import build
 from .calibrated import FITTED_ENGINES
 from .flows import FLOWS, SynthesisFamily
-from .place import PARTS
+from .parts import PARTS
 from .static_timing import delay_table
 from .survey import Cells, Job, Speed, UnitRow, part_name, survey
 from .synth import UNIT_COMPONENTS, WHOLE
@@ -65,6 +65,8 @@ class Section:
         Units, the whole engine among them where it is placed.
     placed : bool
         Whether the units are placed and routed; modelled else.
+    device : str, optional
+        Part that they are placed on, where not on the family's own.
     """
 
     family: SynthesisFamily
@@ -72,11 +74,12 @@ class Section:
     title: str
     units: tuple[str, ...]
     placed: bool = False
+    device: str | None = None
 
     @property
     def part(self) -> str:
         """What the clocks are of."""
-        return part_name(self.family) if self.placed else delay_table(self.family).part
+        return part_name(self.family, self.device) if self.placed else delay_table(self.family).part
 
     @property
     def how(self) -> str:
@@ -93,8 +96,16 @@ class Section:
         return content_key(Job(unit, self.flow, self.family, 0).text(placed=self.placed))
 
 
+def _routed(name: str) -> Section:
+    """A named engine on the ECP5 that it is made for, in one piece."""
+    flow, title = FLOW_ENGINES[name].in_fabric(FLOWS["ecp5"].fabric), f"the engine `{name}`"
+    return Section("ecp5", flow, title, (WHOLE,), placed=True, device=ABOUT[name].target)
+
+
 #: Sections by name.
 SECTIONS: dict[str, Section] = {
+    "ulx3s": _routed("ulx3s"),
+    "ecp5_45": _routed("ecp5_45"),
     "smallest": Section("ecp5", SMALLEST, "the smallest engine that runs zoo/digits", (*UNIT_COMPONENTS, WHOLE)),
     "2x8": Section("xcup", FITTED_ENGINES["2x8"], "the smallest engine of the estimates", tuple(UNIT_COMPONENTS)),
     "4x8": Section("xcup", FITTED_ENGINES["4x8"], "another engine of the estimates", tuple(UNIT_COMPONENTS)),
@@ -146,7 +157,7 @@ def _found(section: Section, unit: str, *, seeds: int, jobs: int, timeout_s: flo
     """Place a unit, or model it."""
     if section.placed:
         numbers = range(1, seeds + 1)
-        options = {"jobs": jobs, "timeout_s": timeout_s, "strict": False}
+        options = {"part": section.device, "jobs": jobs, "timeout_s": timeout_s, "strict": False}
         return survey(section.flow, section.family, [unit], seeds=numbers, **options).rows[0]  # type: ignore[arg-type]
     try:
         return UnitRow(unit, Cells(), (Job(unit, section.flow, section.family, timeout_s).modelled(),))

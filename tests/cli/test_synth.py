@@ -77,6 +77,28 @@ def test_with_place_the_clock_and_its_path_are_told(
         assert text in table.stdout
 
 
+def test_without_units_the_whole_engine_is_placed_on_the_part_that_is_asked_for(
+    engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = play(monkeypatch, tmp_path)
+    asked = ("synth", "--engine", engine, "--place", "--seeds", "1", "--json")
+    found = json.loads(invoke(*asked, "--part", "LFE5U-25F", cwd=tmp_path, monkeypatch=monkeypatch).stdout)
+    assert (found["fmax_of"], found["fmax_kind"], found["part"]) == ("engine", "placed", "LFE5U-25F-6")
+    assert [row["unit"] for row in found["units"] if "fmax_mhz" in row] == ["engine"]
+    assert [row["unit"] for row in found["units"]] == [*UNIT_COMPONENTS, "engine"]
+    assert runs() == len(UNIT_COMPONENTS) + 1 + 2  # each once, the whole once more with pins, and placed
+    assert json.loads(invoke(*asked, cwd=tmp_path, monkeypatch=monkeypatch).stdout)["part"] == "LFE5U-85F-6"
+    assert runs() == len(UNIT_COMPONENTS) + 1 + 2 + 1  # another part is another placement
+
+
+def test_a_named_engine_is_placed_on_the_part_that_it_is_made_for(
+    engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, tmp_path)
+    asked = ("synth", "--engine", "ecp5_45", "--unit", "run", "--place", "--seeds", "1", "--json")
+    assert json.loads(invoke(*asked, cwd=tmp_path, monkeypatch=monkeypatch).stdout)["part"] == "LFE5U-45F-6"
+
+
 def test_what_a_tool_refuses_is_said_and_the_rest_is_shown(
     engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +129,7 @@ def test_a_fabric_that_the_file_names_is_kept_and_a_line_says_which_suits(
         (("--family", "ecp4"), "family must be one of xcup, xc7, ecp5, nexus, gowin, xcup-uram, got 'ecp4'"),
         (("--unit", "logits"), "there is no unit 'logits'; there are registers"),
         (("--engine", "simm"), "there is no engine 'simm'"),
+        (("--place", "--part", "lfe5u-12f"), "part must be one of lfe5u-25f, lfe5u-45f, lfe5u-85f, got 'lfe5u-12f'"),
         (("--seeds", "0"), "seeds must be 1 to 64, got 0"),
         (("--jobs", "0"), "jobs must be 1 to 256, got 0"),
         (("--timeout", "0"), "timeout must be above 0 seconds, got 0"),

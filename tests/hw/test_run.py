@@ -38,11 +38,11 @@ def ends(limits, *, stops=(), holds=(), images_done=(FIRST, FIRST + IMAGE), cycl
 @pytest.mark.parametrize(
     ("lower_at", "limit", "end"),
     [
-        (20, 0, (21, 1)),  # the image at hand will not come
+        (20, 0, (22, 1)),  # the image at hand will not come
         (20, 1, (45, 0)),  # the image at hand is the last one
-        (45, 1, (47, 1)),  # in the cycle of its end
+        (45, 1, (48, 1)),  # in the cycle of its end
         (44, 1, (45, 0)),
-        (60, 1, (61, 1)),
+        (60, 1, (62, 1)),
         (60, 2, (91, 0)),
         (90, 2, (91, 0)),
     ],
@@ -58,5 +58,5 @@ def test_a_run_ends_after_its_images():
 
 def test_a_stop_does_not_wait_for_room():
     assert ends({0: 2}, stops=(20,)) == [(FIRST + IMAGE, 0)]
-    assert ends({0: 2}, stops=(20,), holds=range(30, 200), images_done=()) == [(30, 1)]
-    assert ends({0: 2}, stops=(60,), holds=range(30, 200), images_done=()) == [(61, 1)]
+    assert ends({0: 2}, stops=(20,), holds=range(30, 200), images_done=()) == [(31, 1)]
+    assert ends({0: 2}, stops=(60,), holds=range(30, 200), images_done=()) == [(62, 1)]

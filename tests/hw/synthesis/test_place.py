@@ -8,7 +8,8 @@ import pytest
 from played import netlist, report
 
 from bivit.hw.synthesis.netlist import Netlist, unit_of
-from bivit.hw.synthesis.place import PARTS, Part, critical_path, place
+from bivit.hw.synthesis.parts import PARTS, Part
+from bivit.hw.synthesis.place import critical_path, place
 from bivit.hw.synthesis.tools import Tool, find_tool
 from bivit.sim.errors import BivitError
 
