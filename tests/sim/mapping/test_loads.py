@@ -1,0 +1,60 @@
+"""Loads of an engine's parts: no order of the work gets below the largest, and shipped tables come near it."""
+
+from dataclasses import replace
+
+import pytest
+
+from bivit.sim.flow.presets import FLOW_ENGINES
+from bivit.sim.mapping.loads import Loads, loads_of
+from bivit.sim.mapping.shipped import shipped_cycles
+from bivit.sim.network.presets import vit_preset
+
+TINY = vit_preset("deit_tiny")
+#: Of engines that are made for a network, what the bound is of the cycles, at least.
+NEAR = 0.94
+
+
+@pytest.mark.parametrize("engine", FLOW_ENGINES)
+@pytest.mark.parametrize("network", ["deit_tiny", "deit_small", "digits", "fashion", "cifar"])
+def test_no_shipped_table_is_faster_than_the_loads_allow(engine: str, network: str) -> None:
+    config, flow = vit_preset(network), FLOW_ENGINES[engine]
+    found = shipped_cycles(config, flow)
+    if found is not None:  # not every engine holds every network, nor has a table for it
+        assert loads_of(config, flow).bound <= found[1]
+
+
+@pytest.mark.parametrize(
+    ("engine", "network"),
+    [
+        ("sim", "deit_tiny"),
+        ("zcu102", "deit_tiny"),
+        ("kv260", "deit_tiny"),
+        ("vck190", "deit_small"),
+        ("ulx3s", "fashion"),
+    ],
+)
+def test_the_bound_is_near_where_an_engine_is_made_for_a_network(engine: str, network: str) -> None:
+    config, flow = vit_preset(network), FLOW_ENGINES[engine]
+    found = shipped_cycles(config, flow)
+    assert found is not None
+    assert NEAR * found[1] <= loads_of(config, flow).bound
+
+
+def test_what_binds_is_what_is_made_smaller() -> None:
+    flow = FLOW_ENGINES["zcu102"]
+    assert loads_of(TINY, flow).binds == "dense"
+    assert loads_of(TINY, replace(flow, softmax_lanes=32)).binds == "softmax"
+    assert loads_of(TINY, replace(flow, norm_lanes=32)).binds == "residual_add"
+    assert loads_of(TINY, replace(flow, head_norm_lanes=16)).binds == "head_norm"
+    assert (
+        loads_of(TINY, replace(flow, drain_rows=6, norm_lanes=64, softmax_lanes=96)).cycles["drain"]
+        == 2 * (loads_of(TINY, flow).cycles["drain"])
+    )
+    slow = replace(flow, engine=replace(flow.engine, pixel_bytes=1))
+    assert loads_of(TINY, slow).binds == "pixels"
+
+
+def test_shares_are_of_what_binds() -> None:
+    loads = Loads({"array": 50, "softmax": 100, "dense": 25})
+    assert (loads.bound, loads.binds) == (100, "softmax")
+    assert list(loads.shares.items()) == [("softmax", 1.0), ("array", 0.5), ("dense", 0.25)]
