@@ -225,6 +225,11 @@ def render_constants(constants: Constants) -> str:
     for family, units in constants.items():
         lines.append(f'    "{family}": {{')
         for unit, quantities in units.items():
+            values = ", ".join(f'"{quantity}": {json.dumps(weights)}' for quantity, weights in quantities.items())
+            short = f'        "{unit}": {{{values}}},'
+            if len(short) <= LINE_LENGTH:
+                lines.append(short)
+                continue
             lines.append(f'        "{unit}": {{')
             for quantity, weights in quantities.items():
                 items = [f'"{name}": {weight!r}' for name, weight in weights.items()]

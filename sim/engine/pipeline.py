@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 
 def tree_cycles(count: int) -> int:
     """Latency of `hw.parts.arithmetic.Tree` over `count` values: a register after every second level.
@@ -77,20 +79,20 @@ def limbs(bits: int, limit: int) -> list[int]:
 def partial_products(product: Product, block: Product, bits: int | None = None) -> list[Product]:
     """Partial products of an `hw.parts.arithmetic.Multiply` with operands of these signed widths.
 
-    Those that only bits beyond the first `bits` of the product depend on are left out, as by synthesis.
+    Of the product only the first `bits` count, where that is given: what others depend on alone is left out, as by
+    synthesis.
 
     >>> partial_products((26, 16), (27, 18)), partial_products((26, 16), (18, 18))
     ([(26, 16)], [(18, 16), (9, 16)])
     >>> partial_products((26, 36), (18, 18), 30)
-    [(18, 18), (18, 18), (9, 18)]
+    [(18, 18), (13, 13), (9, 13)]
     """
     first, second = (list(enumerate(limbs(*one))) for one in zip(product, block, strict=True))
-    return [
-        (a, b)
-        for at_a, a in first
-        for at_b, b in second
-        if bits is None or at_a * (block[0] - 1) + at_b * (block[1] - 1) < bits
-    ]
+    found = []
+    for (at_a, a), (at_b, b) in itertools.product(first, second):
+        counted = a + b if bits is None else bits - at_a * (block[0] - 1) - at_b * (block[1] - 1)
+        found += [(min(a, counted), min(b, counted))] if counted > 0 else []
+    return found
 
 
 def multiply_cycles(product: Product, block: Product) -> int:

@@ -14,26 +14,11 @@ TOOLS: dict[Family, str] = {
 #: By family, unit, quantity and size.
 CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
     "xcup": {
-        "registers": {
-            "luts": {"unit": 420.0},
-            "ffs": {"unit": 248.0},
-        },
-        "loader": {
-            "luts": {"unit": 808.4},
-            "ffs": {"unit": 367.0},
-        },
-        "settings": {
-            "luts": {"bit": 0.0, "unit": 162.0},
-            "ffs": {"bit": 1.0, "unit": 0.0},
-        },
-        "run": {
-            "luts": {"unit": 52.0},
-            "ffs": {"unit": 37.0},
-        },
-        "frame": {
-            "luts": {"unit": 251.0},
-            "ffs": {"unit": 124.0},
-        },
+        "registers": {"luts": {"unit": 420.0}, "ffs": {"unit": 248.0}},
+        "loader": {"luts": {"unit": 808.4}, "ffs": {"unit": 367.0}},
+        "settings": {"luts": {"bit": 0.0, "unit": 162.0}, "ffs": {"bit": 1.0, "unit": 0.0}},
+        "run": {"luts": {"unit": 52.0}, "ffs": {"unit": 37.0}},
+        "frame": {"luts": {"unit": 251.0}, "ffs": {"unit": 124.0}},
         "ring": {
             "luts": {"address_bit": 5.248, "bank": 4.414, "byte": 30.58, "unit": 205.1},
             "ffs": {"address_bit": 5.957, "bank": 0.6807, "byte": 13.18, "unit": 171.3},
@@ -66,10 +51,7 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"pooled_bit": 0.2672, "root_bit_squared": 0.6055, "unit": 0.0002461, "word_bit": 1.355},
             "ffs": {"pooled_bit": 1.358, "root_bit_squared": 0.7777, "unit": 0.0002325, "word_bit": 0.2142},
         },
-        "x": {
-            "luts": {"choice": 1.48, "unit": 130.7},
-            "ffs": {"choice": 0.0, "unit": 4.0},
-        },
+        "x": {"luts": {"choice": 1.48, "unit": 130.7}, "ffs": {"choice": 0.0, "unit": 4.0}},
         "slots": {
             "luts": {"field_bit": 12.56, "image": 0.0, "job_bit": 7.772, "unit": 0.0},
             "ffs": {"field_bit": 18.36, "image": 95.61, "job_bit": 0.0, "unit": 0.0},
@@ -82,14 +64,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"column": 33.3, "dot": 70.58, "dot_bit": 1.324, "row": 38.91},
             "ffs": {"column": 248.0, "dot": 74.67, "dot_bit": 0.0, "row": 230.7},
         },
-        "weights": {
-            "luts": {"beat": 1.208, "unit": 8.333},
-            "ffs": {"beat": 64.77, "unit": 1.458},
-        },
-        "preload": {
-            "luts": {"beat": 2.0, "unit": 2.0},
-            "ffs": {"beat": 48.16, "unit": 0.0},
-        },
+        "weights": {"luts": {"beat": 1.208, "unit": 8.333}, "ffs": {"beat": 64.77, "unit": 1.458}},
+        "preload": {"luts": {"beat": 2.0, "unit": 2.0}, "ffs": {"beat": 48.16, "unit": 0.0}},
         "operands": {
             "luts": {"column": 84.0, "key_lane": 1.659, "part": 0.4904, "row": 117.0, "unit": 0.0, "value_lane": 1.659},
             "ffs": {"column": 0.0, "key_lane": 2.135, "part": 0.8869, "row": 0.0, "unit": 73.11, "value_lane": 2.135},
@@ -98,10 +74,7 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"choice": 0.0, "chosen_bit": 1.012, "sum_bit": 0.0, "unit": 4.094, "word_bit": 0.0},
             "ffs": {"choice": 0.0, "chosen_bit": 0.003152, "sum_bit": 1.004, "unit": 5.687, "word_bit": 0.9945},
         },
-        "row_writer": {
-            "luts": {"bit": 0.9505, "unit": 3.705},
-            "ffs": {"bit": 1.019, "unit": 11.54},
-        },
+        "row_writer": {"luts": {"bit": 0.9505, "unit": 3.705}, "ffs": {"bit": 1.019, "unit": 11.54}},
         "value_sums": {
             "luts": {"column_bit": 0.234, "ones_bit": 0.6915, "unit": 38.09},
             "ffs": {"column_bit": 1.249, "ones_bit": 0.2903, "unit": 0.0},
@@ -150,40 +123,16 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"choice": 0.0, "input": 14.2, "lane": 51.48, "row": 7.599, "unit": 394.0},
             "ffs": {"choice": 0.0, "input": 12.36, "lane": 70.8, "row": 10.68, "unit": 464.0},
         },
-        "tables": {
-            "luts": {"unit": 81.37},
-            "ffs": {"unit": 119.3},
-        },
-        "logits_queue": {
-            "luts": {"level_bit": 4.457, "unit": 0.0},
-            "ffs": {"level_bit": 2.819, "unit": 0.0},
-        },
-        "rest": {
-            "luts": {"bit": 0.0, "unit": -73.0},
-            "ffs": {"bit": 0.6768, "unit": 0.001032},
-        },
+        "tables": {"luts": {"unit": 81.37}, "ffs": {"unit": 119.3}},
+        "logits_queue": {"luts": {"level_bit": 4.457, "unit": 0.0}, "ffs": {"level_bit": 2.819, "unit": 0.0}},
+        "rest": {"luts": {"bit": 0.0, "unit": -73.0}, "ffs": {"bit": 0.6768, "unit": 0.001032}},
     },
     "xc7": {
-        "registers": {
-            "luts": {"unit": 420.0},
-            "ffs": {"unit": 248.0},
-        },
-        "loader": {
-            "luts": {"unit": 808.4},
-            "ffs": {"unit": 367.0},
-        },
-        "settings": {
-            "luts": {"bit": 0.0, "unit": 162.0},
-            "ffs": {"bit": 1.0, "unit": 0.0},
-        },
-        "run": {
-            "luts": {"unit": 52.0},
-            "ffs": {"unit": 37.0},
-        },
-        "frame": {
-            "luts": {"unit": 251.0},
-            "ffs": {"unit": 124.0},
-        },
+        "registers": {"luts": {"unit": 420.0}, "ffs": {"unit": 248.0}},
+        "loader": {"luts": {"unit": 808.4}, "ffs": {"unit": 367.0}},
+        "settings": {"luts": {"bit": 0.0, "unit": 162.0}, "ffs": {"bit": 1.0, "unit": 0.0}},
+        "run": {"luts": {"unit": 52.0}, "ffs": {"unit": 37.0}},
+        "frame": {"luts": {"unit": 251.0}, "ffs": {"unit": 124.0}},
         "ring": {
             "luts": {"address_bit": 12.0, "bank": 0.0, "byte": 28.0, "unit": 201.0},
             "ffs": {"address_bit": 6.0, "bank": 2.75, "byte": 14.25, "unit": 146.0},
@@ -200,10 +149,7 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"pooled_bit": 0.1792, "root_bit_squared": 0.5843, "unit": 0.0002434, "word_bit": 1.345},
             "ffs": {"pooled_bit": 0.08079, "root_bit_squared": 0.7223, "unit": 0.0003008, "word_bit": 0.2544},
         },
-        "x": {
-            "luts": {"choice": 1.444, "unit": 152.0},
-            "ffs": {"choice": 0.0, "unit": 4.0},
-        },
+        "x": {"luts": {"choice": 1.444, "unit": 152.0}, "ffs": {"choice": 0.0, "unit": 4.0}},
         "slots": {
             "luts": {"field_bit": 10.32, "image": 0.508, "job_bit": 9.341, "unit": 0.03909},
             "ffs": {"field_bit": 18.81, "image": 57.16, "job_bit": 0.0, "unit": 0.0},
@@ -216,14 +162,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"column": 53.35, "dot": 19.98, "dot_bit": 6.337, "row": 2.497},
             "ffs": {"column": 251.8, "dot": 91.65, "dot_bit": 0.9475, "row": 11.46},
         },
-        "weights": {
-            "luts": {"beat": 1.969, "unit": 0.2462},
-            "ffs": {"beat": 63.95, "unit": 7.994},
-        },
-        "preload": {
-            "luts": {"beat": 1.0, "unit": 5.0},
-            "ffs": {"beat": 48.59, "unit": 0.0},
-        },
+        "weights": {"luts": {"beat": 1.969, "unit": 0.2462}, "ffs": {"beat": 63.95, "unit": 7.994}},
+        "preload": {"luts": {"beat": 1.0, "unit": 5.0}, "ffs": {"beat": 48.59, "unit": 0.0}},
         "operands": {
             "luts": {"column": 70.23, "key_lane": 4.156, "part": 3.523, "row": 0.0, "unit": 110.1, "value_lane": 4.156},
             "ffs": {"column": 0.0, "key_lane": 2.055, "part": 0.6184, "row": 0.0, "unit": 96.99, "value_lane": 2.055},
@@ -232,10 +172,7 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"choice": 0.00392, "chosen_bit": 1.009, "sum_bit": 0.0, "unit": 4.011, "word_bit": 0.0},
             "ffs": {"choice": 0.003214, "chosen_bit": 0.007059, "sum_bit": 1.001, "unit": 5.182, "word_bit": 0.9982},
         },
-        "row_writer": {
-            "luts": {"bit": 0.6875, "unit": 10.0},
-            "ffs": {"bit": 1.25, "unit": 6.0},
-        },
+        "row_writer": {"luts": {"bit": 0.6875, "unit": 10.0}, "ffs": {"bit": 1.25, "unit": 6.0}},
         "value_sums": {
             "luts": {"column_bit": 0.0, "ones_bit": 0.5775, "unit": 48.94},
             "ffs": {"column_bit": 1.049, "ones_bit": 0.1197, "unit": 21.64},
@@ -284,40 +221,16 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"choice": 0.0, "input": 34.29, "lane": 34.29, "row": 4.287, "unit": 360.0},
             "ffs": {"choice": 0.0, "input": 41.92, "lane": 41.92, "row": 5.24, "unit": 464.0},
         },
-        "tables": {
-            "luts": {"unit": 81.35},
-            "ffs": {"unit": 116.3},
-        },
-        "logits_queue": {
-            "luts": {"level_bit": 4.298, "unit": 0.0},
-            "ffs": {"level_bit": 2.782, "unit": 0.0},
-        },
-        "rest": {
-            "luts": {"bit": 0.0, "unit": -126.0},
-            "ffs": {"bit": 0.6448, "unit": 0.000983},
-        },
+        "tables": {"luts": {"unit": 81.35}, "ffs": {"unit": 116.3}},
+        "logits_queue": {"luts": {"level_bit": 4.298, "unit": 0.0}, "ffs": {"level_bit": 2.782, "unit": 0.0}},
+        "rest": {"luts": {"bit": 0.0, "unit": -126.0}, "ffs": {"bit": 0.6448, "unit": 0.000983}},
     },
     "ecp5": {
-        "registers": {
-            "luts": {"unit": 501.6},
-            "ffs": {"unit": 248.0},
-        },
-        "loader": {
-            "luts": {"unit": 1236.0},
-            "ffs": {"unit": 367.0},
-        },
-        "settings": {
-            "luts": {"bit": 0.0, "unit": 101.0},
-            "ffs": {"bit": 1.0, "unit": 0.0},
-        },
-        "run": {
-            "luts": {"unit": 113.0},
-            "ffs": {"unit": 37.0},
-        },
-        "frame": {
-            "luts": {"unit": 295.0},
-            "ffs": {"unit": 124.0},
-        },
+        "registers": {"luts": {"unit": 501.6}, "ffs": {"unit": 248.0}},
+        "loader": {"luts": {"unit": 1236.0}, "ffs": {"unit": 367.0}},
+        "settings": {"luts": {"bit": 0.0, "unit": 101.0}, "ffs": {"bit": 1.0, "unit": 0.0}},
+        "run": {"luts": {"unit": 113.0}, "ffs": {"unit": 37.0}},
+        "frame": {"luts": {"unit": 295.0}, "ffs": {"unit": 124.0}},
         "ring": {
             "luts": {"address_bit": 11.5, "bank": 23.0, "byte": 56.75, "unit": 46.0},
             "ffs": {"address_bit": 6.0, "bank": 2.75, "byte": 14.25, "unit": 146.0},
@@ -334,10 +247,7 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"pooled_bit": 0.2222, "root_bit_squared": 0.9217, "unit": 0.0003839, "word_bit": 1.515},
             "ffs": {"pooled_bit": 0.1321, "root_bit_squared": 1.244, "unit": 0.0005181, "word_bit": 0.368},
         },
-        "x": {
-            "luts": {"choice": 2.501, "unit": 0.0},
-            "ffs": {"choice": 0.0, "unit": 4.0},
-        },
+        "x": {"luts": {"choice": 2.501, "unit": 0.0}, "ffs": {"choice": 0.0, "unit": 4.0}},
         "slots": {
             "luts": {"field_bit": 28.14, "image": 309.6, "job_bit": 0.0, "unit": 0.0},
             "ffs": {"field_bit": 18.44, "image": 71.49, "job_bit": 0.0, "unit": 0.0},
@@ -350,14 +260,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"column": 150.6, "dot": 55.63, "dot_bit": 9.585, "row": 6.954},
             "ffs": {"column": 252.4, "dot": 91.89, "dot_bit": 1.107, "row": 11.49},
         },
-        "weights": {
-            "luts": {"beat": 2.707, "unit": 0.3384},
-            "ffs": {"beat": 63.95, "unit": 7.994},
-        },
-        "preload": {
-            "luts": {"beat": 3.0, "unit": 2.0},
-            "ffs": {"beat": 46.27, "unit": 0.0},
-        },
+        "weights": {"luts": {"beat": 2.707, "unit": 0.3384}, "ffs": {"beat": 63.95, "unit": 7.994}},
+        "preload": {"luts": {"beat": 3.0, "unit": 2.0}, "ffs": {"beat": 46.27, "unit": 0.0}},
         "operands": {
             "luts": {"column": 148.5, "key_lane": 6.781, "part": 3.932, "row": 112.4, "unit": 0.0, "value_lane": 6.781},
             "ffs": {"column": 0.0, "key_lane": 2.039, "part": 0.6299, "row": 0.0, "unit": 99.11, "value_lane": 2.039},
@@ -366,10 +270,7 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"choice": 1.01, "chosen_bit": 0.00346, "sum_bit": 0.0, "unit": 4.011, "word_bit": 0.0},
             "ffs": {"choice": 0.003214, "chosen_bit": 0.007059, "sum_bit": 1.001, "unit": 5.182, "word_bit": 0.9982},
         },
-        "row_writer": {
-            "luts": {"bit": 0.8125, "unit": 15.0},
-            "ffs": {"bit": 1.25, "unit": 6.0},
-        },
+        "row_writer": {"luts": {"bit": 0.8125, "unit": 15.0}, "ffs": {"bit": 1.25, "unit": 6.0}},
         "value_sums": {
             "luts": {"column_bit": 2.244, "ones_bit": 0.7911, "unit": 0.0},
             "ffs": {"column_bit": 1.123, "ones_bit": 0.0, "unit": 21.36},
@@ -418,17 +319,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"choice": 0.0, "input": 43.47, "lane": 43.47, "row": 5.434, "unit": 423.0},
             "ffs": {"choice": 0.0, "input": 43.41, "lane": 43.41, "row": 5.426, "unit": 952.0},
         },
-        "tables": {
-            "luts": {"unit": 119.6},
-            "ffs": {"unit": 116.3},
-        },
-        "logits_queue": {
-            "luts": {"level_bit": 9.087, "unit": 0.0},
-            "ffs": {"level_bit": 3.0, "unit": 0.0},
-        },
-        "rest": {
-            "luts": {"bit": 0.471, "unit": 0.000718},
-            "ffs": {"bit": 0.7469, "unit": 0.001139},
-        },
+        "tables": {"luts": {"unit": 119.6}, "ffs": {"unit": 116.3}},
+        "logits_queue": {"luts": {"level_bit": 9.087, "unit": 0.0}, "ffs": {"level_bit": 3.0, "unit": 0.0}},
+        "rest": {"luts": {"bit": 0.471, "unit": 0.000718}, "ffs": {"bit": 0.7469, "unit": 0.001139}},
     },
 }
