@@ -54,9 +54,10 @@ def axi_lite() -> Harness:
         claim(m, "one_read_in_two_cycles", ~(reads & before(m, reads, 1, "read", reset_less=False)))
         writes = ~dut.awready & ~dut.wready & ~dut.bvalid
         claim(m, "one_write_in_two_cycles", ~(writes & before(m, writes, 1, "write", reset_less=False)))
-        for command in (dut.start, dut.stop, dut.give_up, dut.abort_load):
+        for command in (dut.starting, dut.stop, dut.give_up, dut.abort_load):
             claim(m, f"{command.name}_is_written", ~command | writes)
-        claim(m, "start_is_allowed", ~dut.start | (h.loaded & ~h.busy & dut.images.any()))
+        claim(m, "start_is_allowed", ~dut.starting | (h.loaded & ~h.busy & dut.images.any()))
+        claim(m, "start_follows", dut.start == before(m, dut.starting, 1, "starting", reset_less=False))
         claim(m, "stop_or_give_up", ~(dut.stop & dut.give_up) & ~(dut.stop & ~h.busy) & ~(dut.give_up & h.busy))
         claim(m, "interrupt_falls_by_a_write", dut.irq | ~before(m, dut.irq & ~writes, 1, "irq", reset_less=False))
 
