@@ -211,14 +211,17 @@ def netlist_of(text: str, script: str, timeout_s: float) -> dict[str, Any]:
             for name, lines in files.items():
                 (folder / name).write_text(lines, encoding="utf-8")
             read = "read_rtlil unit.il; read_verilog -overwrite blocks.v"
+
+            def run(order: str = "") -> None:
+                tool.run(["-q", "-p", f"{read}; {order}{script} -top {_TOP}; write_json unit.json"], folder, timeout_s)
+
             try:
-                tool.run(["-q", "-p", f"{read}; {script} -top {_TOP}; write_json unit.json"], folder, timeout_s)
+                run()
             except ToolFailed as error:
                 # On some netlists its mapper breaks down; the same one in another order is mapped.
                 if error.written.strip():
                     raise
-                read += f"; hierarchy -top {_TOP}; {_OTHER_ORDER}"
-                tool.run(["-q", "-p", f"{read}; {script} -top {_TOP}; write_json unit.json"], folder, timeout_s)
+                run(f"hierarchy -top {_TOP}; {_OTHER_ORDER}; ")
             return _packed(read_text(folder / "unit.json", "the netlist that Yosys wrote"))
 
     key = content_key(text, blocks, script, *files.values(), str(tool))
