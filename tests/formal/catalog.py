@@ -5,6 +5,8 @@ import dot_proofs
 import edge_proofs
 import queue_proofs
 import root_proofs
+import score_proofs
+import score_top_proofs
 import search_proofs
 import stream_proofs
 import walk_proofs
@@ -17,6 +19,8 @@ FAMILIES = (
     search_proofs,
     edge_proofs,
     queue_proofs,
+    score_proofs,
+    score_top_proofs,
     stream_proofs,
     walk_proofs,
 )
