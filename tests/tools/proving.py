@@ -45,7 +45,7 @@ class Harness(Component):
     inner : mapping of str to (ShapeLike, str)
         Registers within the component, by a name here: shape, and path in the flattened harness, as ``dut.count``.
         Of ``a, b = Signal(), Signal()`` Amaranth names a only under some versions of Python: ``dut.a|dut.$signal``.
-        Where a port has the register's name it gets a number: ``dut.a$#``.
+        Where a port has the register's name it gets a number: ``dut.a$#``, and ``dut.a$#2`` is the second such one.
     cut : sequence of str
         Paths of registers that have any value: what drives them is proved elsewhere.
     """
@@ -229,15 +229,24 @@ def _named(paths: str, text: str) -> str:
     """The one of these paths at which there is a wire."""
     for path in paths.split("|"):
         *units, name = path.split(".")
-        module = TOP
+        module, found = TOP, []
         for unit in units:
-            cell = re.search(rf"^  cell \\(\S+) \\{unit}\n", _module(module, text), re.M)
+            cell = _numbered(r"^  cell \\(\S+) \\({})$", unit, _module(module, text))
             module = cell[1] if cell else ""
-        pattern = re.escape(name).replace(re.escape("#"), r"\d+")
-        wire = re.search(rf"^  wire .*\\({pattern})$", _module(module, text), re.M)
+            found.append(cell[2] if cell else "")
+        wire = _numbered(r"^  (wire) .*\\({})$", name, _module(module, text))
         if wire:
-            return ".".join([*units, wire[1]])
+            return ".".join([*found, wire[2]])
     return paths
+
+
+def _numbered(line: str, name: str, text: str) -> re.Match[str] | None:
+    """The line of a name, or of the first of its numbers, or of that one of them."""
+    stem, mark, which = name.partition("#")
+    pattern = re.escape(stem) + (r"\d+" if mark else "")
+    lines = list(re.finditer(line.format(pattern), text, re.M))
+    number = int(which or 1) - 1
+    return lines[number] if number < len(lines) else None
 
 
 def _module(name: str, text: str) -> str:
