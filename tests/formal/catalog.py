@@ -4,6 +4,7 @@ import arithmetic_proofs
 import dot_proofs
 import edge_proofs
 import queue_proofs
+import ring_proofs
 import root_proofs
 import score_proofs
 import score_top_proofs
@@ -21,6 +22,7 @@ FAMILIES = (
     queue_proofs,
     score_proofs,
     score_top_proofs,
+    ring_proofs,
     stream_proofs,
     walk_proofs,
 )
