@@ -3,6 +3,7 @@
 import arithmetic_proofs
 import dot_proofs
 import edge_proofs
+import loader_proofs
 import queue_proofs
 import ring_proofs
 import root_proofs
@@ -23,6 +24,7 @@ FAMILIES = (
     score_proofs,
     score_top_proofs,
     ring_proofs,
+    loader_proofs,
     stream_proofs,
     walk_proofs,
 )
