@@ -110,7 +110,7 @@ class Loader(Component):
         """Build the state machine, one state for each kind of beat."""
         m = Module()
         m.submodules.checksum = checksum = CRC32_ETHERNET(data_width=64).create()
-        m.d.comb += self._beat.eq(self.beats.valid & self.beats.ready)
+        m.d.comb += [self._beat.eq(self.beats.valid & self.beats.ready), self.replaces.eq(0)]
         m.d.sync += [
             self._none_left.eq(self._remaining == Mux(self._beat, 1, 0)),
             self._one_left.eq(self._remaining == Mux(self._beat, 2, 1)),
@@ -185,7 +185,8 @@ class Loader(Component):
                 self._go(m, self._after)
             with m.If(self._fault != LoadError.NONE):
                 m.d.comb += connect(self._reason, self._fault)
-                self._go(m, Mux(self._fault == LoadError.CRC, State.MAGIC, State.DISCARD))
+                over = self.abort_load | (self._fault == LoadError.CRC)
+                self._go(m, Mux(over, State.MAGIC, State.DISCARD))
             # A complete stream is not given up any more, and its last beat may be the last.
             self._cut_short(m, when=(self.abort_load | self._short) & (self._after != State.COMMIT))
 

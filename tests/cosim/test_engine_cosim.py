@@ -127,6 +127,20 @@ def test_a_refused_load_leaves_no_network_unless_its_header_was_wrong(tmp_path):
     assert logits_of(outcomes[-1], other) == run_reference(other, images_for(TOKENS)).logits.tolist() != expected
 
 
+def test_with_two_banks_a_refused_load_leaves_the_network_that_is_there(tmp_path):
+    """The next one takes its place, and so does the one behind that: each bank is written, and read."""
+    networks = [random_network(TOKENS, seed=seed) for seed in (5, 6, 7)]
+    broken = bytearray(stream_of(networks[1], 2))
+    broken[len(broken) // 2] ^= 1
+    steps: list[Step] = [Load(stream_of(networks[0], 2)), Load(bytes(broken)), run_of(networks[0])]
+    for network in networks[1:]:
+        steps += [Load(stream_of(network, 2)), run_of(network)]
+    outcomes = play(tiny_build(2), steps, tmp_path, stall=0.2, seed=4)
+    assert outcomes[1].registers["ERROR"] == LoadError.CRC
+    for at, network in zip((2, 4, 6), networks, strict=True):
+        assert logits_of(outcomes[at], network) == run_reference(network, images_for(TOKENS)).logits.tolist()
+
+
 @pytest.mark.parametrize("cycles", [40, 700, 2000])
 def test_a_reset_in_mid_image_leaves_no_trace(cycles, tmp_path):
     network = random_network(TOKENS, seed=5)

@@ -42,9 +42,8 @@ class Reading:
         self.state, self.left = Signal(State, init=State.MAGIC), Signal(32)
         self.memory, self.addr, self.words = Signal(8), Signal(24), Signal(32)
         self.beat, self.beats, self.depth = Signal(6), Signal(7), Signal(5)
-        self._m, self._word, self._late = m, h.data, Signal()
+        self._m, self._word = m, h.data
         in_crc = self.state == State.CRC
-        m.d.sync += self._late.eq(taken & in_crc & ~h.last)
         with m.If(taken):
             m.d.sync += self.left.eq(self.left - 1)
             self._headers()
@@ -55,9 +54,9 @@ class Reading:
                 self._go(Mux(h.last, right, State.DISCARD))
             with m.If(h.last & ~in_crc):
                 self._go(State.MAGIC)
-        # A stream is given up, but not in the cycle of its last beat, or of one that should be, or in the one behind.
+        # A stream is given up, but not in the cycle of its last beat, or of one that should be.
         given_up = h.abort & (self.state != State.MAGIC) & (self.state != State.COMMIT) & ~(in_crc & taken)
-        with m.If((given_up & ~self._late) | commit):
+        with m.If(given_up | commit):
             self._go(State.MAGIC)
 
     def _go(self, state: Any) -> None:

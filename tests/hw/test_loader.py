@@ -11,6 +11,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from bus import watched_simulator
 
+from bivit.hw.convert import rtlil_text
 from bivit.hw.loader import Loader
 from bivit.hw.parts.memory import LoadableMemory
 from bivit.sim.engine.loadstream import LoadError, LoadRefused, build_stream, parse_stream
@@ -234,6 +235,20 @@ def test_abort_between_streams_and_while_discarding(banks: int) -> None:
     record = simulate(["abort", *beats, "abort", (0, 0), (0, 0), "abort", *beats], banks)
     assert record.errors == [LoadError.MAGIC]
     assert record.counts == (2, 1, 1)
+
+
+@both
+def test_abort_behind_a_crc_that_is_not_the_last_beat(banks: int) -> None:
+    beats = beats_of(build_stream(ENGINES[banks], {"settings": {0: [1]}}))
+    record = simulate([*beats[:-1], (beats[-1][0], 0), "abort", *beats], banks)
+    assert record.errors == [LoadError.LENGTH]
+    assert record.counts == (1, 1, 1)
+
+
+@both
+def test_it_becomes_verilog(banks: int) -> None:
+    text = rtlil_text(Loader(ENGINES[banks]), "loader")
+    assert text.count("replaces") > 0
 
 
 class LoadedMemory(wiring.Component):

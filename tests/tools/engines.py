@@ -57,14 +57,14 @@ def tiny_table(config: ViTConfig) -> SlotTable:
 
 
 @functools.cache
-def tiny_verilog() -> str:
-    """Its Verilog."""
-    return engine_verilog(tiny_flow())
+def tiny_verilog(banks: int = 1) -> str:
+    """Its Verilog, with so many banks of loadable memories."""
+    return engine_verilog(tiny_flow(load_banks=banks))
 
 
-def tiny_build() -> Build:
+def tiny_build(banks: int = 1) -> Build:
     """Its simulation under Verilator, as co-simulation builds it."""
-    text, flow = tiny_verilog(), tiny_flow()
+    text, flow = tiny_verilog(banks), tiny_flow(load_banks=banks)
     top = bench_top(ENGINE_TOP, ports_of(text, ENGINE_TOP), [*probes(flow), TURN_PROBE, STALLS])
     return build({f"{BENCH_TOP}.sv": top, f"{ENGINE_TOP}.v": text}, BENCH_TOP, simulator="verilator")
 
@@ -80,6 +80,6 @@ def tiny_program(network: IntNetwork) -> FlowProgram:
     return compile_network(network, tiny_flow(), tiny_table(network.config))
 
 
-def stream_of(network: IntNetwork) -> bytes:
+def stream_of(network: IntNetwork, banks: int = 1) -> bytes:
     """The load stream of a network."""
-    return build_stream(FlowMachine(tiny_flow()), tiny_program(network).words)
+    return build_stream(FlowMachine(tiny_flow(load_banks=banks)), tiny_program(network).words)
