@@ -6,12 +6,12 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-from ...sim.engine.pipeline import REQUANTIZE_CYCLES, REQUANTIZE_PRODUCT_CYCLES, Product
+from ...sim.engine.pipeline import POSITION_READ_CYCLES, REQUANTIZE_CYCLES, REQUANTIZE_PRODUCT_CYCLES, Product
 from ...sim.network.formats import PATCH_BIAS_BITS, PATCH_SCALE_BITS
 from ..parts.arithmetic import delay_stages, delayed, product
 from ..parts.component import Component
 from ..parts.connect import connect
-from ..parts.fixed import saturate_signed
+from ..parts.fixed import limit_signed, saturate_signed
 
 #: Distance of the steps of the first of the two stages that shift.
 COARSE_BITS = 3
@@ -32,11 +32,12 @@ class Requantizer(Component):
     """Multiply, shift with rounding, add the position and saturate: ``X = saturate(((acc*S + B + half) >> n) + P)``.
 
     Timing: one chunk a cycle. A chunk that comes in cycle t wants its word of P in cycle t + `POSITION_STAGE`
-        (`position_en` is high one cycle before, when a memory needs the address) and leaves in cycle
+        (`position_en` is high `POSITION_READ_CYCLES` before, when a memory needs the address) and leaves in cycle
         t + `REQUANTIZE_CYCLES`; its saturations are counted one cycle after it left.
     Numerics: exact. ``(z + half) >> n`` is computed as ``((z >> (n - 1)) + 1) >> 1``, which is the same floor and
         needs no constant half; P joins in the same addition as ``2*P + 1``. |acc*S| < 2^(acc_bits - 1 + 15) and
-        |B| <= 2^47, so z has one bit more than the wider of the two, and the last sum one more.
+        |B| <= 2^47, so z has one bit more than the wider of the two. Shifted, it is added only where it fits two bits
+        more than X: what does not is beyond twice any P, which cannot bring it back into the range of X.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ class Requantizer(Component):
     bypass : In(1)
         X = P, whatever the sums; constant while chunks are in flight.
     position_en : Out(1)
-        The word of P is due in the next cycle.
+        The word of P is due `POSITION_READ_CYCLES` later.
     position : In
         Word of P.
     x_en, x : Out
@@ -91,7 +92,10 @@ class Requantizer(Component):
         m = Module()
         stages = Signal(REQUANTIZE_CYCLES)  # bit k: a chunk is in the registers of stage k + 1
         m.d.sync += stages.eq(Cat(self.en, stages[:-1]))
-        m.d.comb += [connect(self.position_en, stages[POSITION_STAGE - 2]), connect(self.x_en, stages[-1])]
+        m.d.comb += [
+            connect(self.position_en, stages[POSITION_STAGE - POSITION_READ_CYCLES - 1]),
+            connect(self.x_en, stages[-1]),
+        ]
         shifts = delay_stages(m, self.shift_less_one, SHIFT_COPIES, "shift_less_one", reset_less=True)
         clamped = Signal(self.lanes)
         for lane in range(self.lanes):
@@ -109,7 +113,9 @@ class Requantizer(Component):
         bias_1, position_6 = register("bias_1", PATCH_BIAS_BITS), register("position_6", x_bits)
         sum_4 = register("sum_4", self.sum_bits)
         coarse_5, fine_6 = register("coarse_5", self.sum_bits), register("fine_6", self.sum_bits)
-        sum_7 = register("sum_7", self.sum_bits + 1)
+        near_bits = x_bits + 2
+        sum_7, below_7 = register("sum_7", near_bits + 1), Signal(name=f"below_7_{lane}", reset_less=True)
+        far_7 = Signal(name=f"far_7_{lane}", reset_less=True)
         x_8 = register("x_8", x_bits)
         clamped_8 = Signal(name=f"clamped_8_{lane}", reset_less=True)
         cycles = REQUANTIZE_PRODUCT_CYCLES
@@ -122,12 +128,16 @@ class Requantizer(Component):
             coarse_5.eq(sum_4 >> coarse),
             fine_6.eq(coarse_5 >> shift_less_one[:COARSE_BITS]),
             connect(position_6, self.position[lane]),
-            sum_7.eq(fine_6 + Cat(Const(1, 1), position_6).as_signed()),
+            sum_7.eq(fine_6[:near_bits].as_signed() + Cat(Const(1, 1), position_6).as_signed()),
+            far_7.eq(saturate_signed(fine_6, near_bits)[1]),
+            below_7.eq(fine_6[-1]),
         ]
         with m.If(self.bypass):
             # The position's sum is then (0 + 2*P + 1) >> 1 = P.
             m.d.sync += fine_6.eq(0)
         value, clamped = saturate_signed(sum_7[1:], x_bits)
-        m.d.sync += [x_8.eq(value), clamped_8.eq(clamped)]
+        m.d.sync += [x_8.eq(value), clamped_8.eq(clamped | far_7)]
+        with m.If(far_7):
+            m.d.sync += x_8.eq(limit_signed(below_7, x_bits))
         m.d.comb += connect(self.x[lane], x_8)
         return clamped_8

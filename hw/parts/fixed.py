@@ -10,5 +10,9 @@ def saturate_signed(value: Value, bits: int) -> tuple[Value, Value]:
     sign = value[-1]
     upper = value[bits - 1 :]
     overflow = upper != sign.replicate(len(upper))
-    limit = Mux(sign, Const(1 << bits - 1, bits), Const((1 << bits - 1) - 1, bits))
-    return Mux(overflow, limit, value[:bits]), overflow
+    return Mux(overflow, limit_signed(sign, bits), value[:bits]), overflow
+
+
+def limit_signed(sign: Value, bits: int) -> Value:
+    """Return the least number of two's complement of `bits` where `sign` is set, else the largest one."""
+    return Mux(sign, Const(1 << bits - 1, bits), Const((1 << bits - 1) - 1, bits))

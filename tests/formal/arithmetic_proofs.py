@@ -11,7 +11,7 @@ from proving import Fault, Harness, Proof, assume, before, claim
 from bivit.hw.edge import requantize
 from bivit.hw.parts import arithmetic, fixed
 from bivit.hw.parts import multiply_add as multiply_add_unit
-from bivit.sim.engine.pipeline import BLOCK_BITS, REQUANTIZE_CYCLES
+from bivit.sim.engine.pipeline import BLOCK_BITS, POSITION_READ_CYCLES, REQUANTIZE_CYCLES
 
 #: Multiplier blocks of the proofs: those of FPGAs, and smaller ones that cut operands that a solver can multiply.
 BLOCKS = {**BLOCK_BITS, "small": (4, 3)}
@@ -129,19 +129,19 @@ def requantizer(acc_bits: int, residual_bits: int) -> Harness:
             still = still & (before(m, h.shift, ago, f"shift_{ago}") == shift)
         shifted = Mux(before(m, h.bypass, 1, "bypass"), 0, before(m, h.sum_4, 2, "sum_4") >> shift)
         claim(m, "shifted", ~filled | ~still | (h.fine_6 == shifted))
-        position = before(m, h.position, 2, "position")
-        claim(m, "added", ~filled | (h.sum_7 == before(m, h.fine_6, 1, "fine_6") + (position << 1) + 1))
-        total, low, high = before(m, h.sum_7, 1, "sum_7") >> 1, -(1 << residual_bits - 1), (1 << residual_bits - 1) - 1
+        added = before(m, h.fine_6, 1, "fine_6") + (before(m, h.position, 2, "position") << 1) + 1
+        claim(m, "added", ~filled | h.far_7 | (h.sum_7 == added))
+        total, low, high = before(m, added, 1, "added") >> 1, -(1 << residual_bits - 1), (1 << residual_bits - 1) - 1
         claim(m, "x", ~filled | (dut.x[0] == Mux(total < low, low, Mux(total > high, high, total))))
         claim(m, "follows", dut.x_en == before(m, h.en, REQUANTIZE_CYCLES, "en", reset_less=False))
-        early = requantize.POSITION_STAGE - 1
+        early = requantize.POSITION_STAGE - POSITION_READ_CYCLES
         claim(m, "asks", dut.position_en == before(m, h.en, early, "en_early", reset_less=False))
         clamped = dut.x_en & ((total < low) | (total > high))
         claim(m, "saturations", ~filled | (dut.saturations == before(m, clamped, 1, "clamped", reset_less=False)))
 
     sum_bits = max(acc_bits + requantize.PATCH_SCALE_BITS - 1, requantize.PATCH_BIAS_BITS) + 1
     inner = {"sum_4": (signed(sum_bits), "dut.sum_4_0"), "fine_6": (signed(sum_bits), "dut.fine_6_0")}
-    inner["sum_7"] = (signed(sum_bits + 1), "dut.sum_7_0")
+    inner |= {"sum_7": (signed(residual_bits + 3), "dut.sum_7_0"), "far_7": (1, "dut.far_7_0")}
     free = {"en": 1, "shift": 6, "bypass": 1, "acc": signed(acc_bits), "position": signed(residual_bits)}
     free |= {"bias": signed(requantize.PATCH_BIAS_BITS), "scale": signed(requantize.PATCH_SCALE_BITS)}
     return Harness(free, body, inner)
@@ -232,4 +232,5 @@ FAULTS: dict[str, Fault] = {
     "half of a step": Fault(
         "requantizer", requantize, "Cat(Const(1, 1), position_6)", "Cat(Const(0, 1), position_6)", "added"
     ),
+    "how far is too far": Fault("requantizer", requantize, "(fine_6, near_bits)", "(fine_6, near_bits + 1)", "added"),
 }
