@@ -24,10 +24,8 @@ Ints = NDArray[np.int64]
 _MOST_CELLS = 600
 #: Nets of more cells are a star, whose middle is one more cell.
 _STAR = 3
-#: How much more nets count that come from a block memory, whose data are late, and so many look-up tables behind them.
-_LATE, _LATE_LEVELS = 4.0, 3
 #: Where the solver stops: residual of what it began with, steps, and blocks solved for at a time.
-_CLOSE, _STEPS, _SIDE = 1e-2, 400, 32
+_CLOSE, _STEPS, _SIDE = 1e-3, 400, 32
 #: Tie of every cell to nowhere, so that one without a block has a place.
 _NOWHERE = 1e-6
 #: Changes of places tried for each block; how hot that begins, in a block's ties times columns; how far it cools.
@@ -121,7 +119,7 @@ def block_ties(cells: Mapping[str, Any], blocks: list[str]) -> Floats:
     -------
     ndarray of float, shape (blocks, blocks)
         Symmetric, nothing on its diagonal: the conductance between two blocks, where every net of n cells is one of
-        1 / (n - 1) between any two of them, more where it is late, and all other cells are free.
+        1 / (n - 1) between any two of them, and all other cells are free.
     """
     order = {name: number for number, name in enumerate(dict.fromkeys([*blocks, *cells]))}
     heads, tails, weights, nodes = _springs(cells, order)
@@ -149,36 +147,19 @@ def _springs(cells: Mapping[str, Any], order: Mapping[str, int]) -> tuple[Ints, 
             for bit in bits:
                 if isinstance(bit, int):
                     nets[bit].add(order[name])
-    nodes, late = len(order), _late(cells)
+    nodes = len(order)
     found: list[tuple[int, int, float]] = []
-    for net, ends in nets.items():
-        k, much = len(ends), _LATE if net in late else 1.0
+    for ends in nets.values():
+        k = len(ends)
         if not 2 <= k <= _MOST_CELLS:
             continue
         if k > _STAR:
-            found += [(end, nodes, much * k / (k - 1)) for end in ends]
+            found += [(end, nodes, k / (k - 1)) for end in ends]
             nodes += 1
         else:
-            found += [(a, b, much / (k - 1)) for a in ends for b in ends if a < b]
+            found += [(a, b, 1 / (k - 1)) for a in ends for b in ends if a < b]
     one, other, weights = (np.array(column) for column in zip(*found, strict=True))
     return np.concatenate([one, other]), np.concatenate([other, one]), np.concatenate([weights, weights]), nodes
-
-
-def _late(cells: Mapping[str, Any]) -> set[int]:
-    """Nets that come from block memories, and from look-up tables behind these."""
-    tables = [_ends(cell) for cell in cells.values() if cell["type"] == "LUT4"]
-    late = {bit for cell in cells.values() if _KINDS.get(cell["type"]) == "EBR" for bit in _ends(cell)[1]}
-    for _ in range(_LATE_LEVELS):
-        late = late.union(*(outputs for inputs, outputs in tables if inputs & late))
-    return late
-
-
-def _ends(cell: Mapping[str, Any]) -> tuple[set[int], set[int]]:
-    """Nets that go into a cell, and that come from it."""
-    found: dict[str, set[int]] = {"input": set(), "output": set()}
-    for port, bits in cell["connections"].items():
-        found[cell["port_directions"].get(port, "input")].update(bit for bit in bits if isinstance(bit, int))
-    return found["input"], found["output"]
 
 
 class _Springs:

@@ -23,7 +23,7 @@ class Part:
     arguments : tuple of str
         What tells it the part.
     target_mhz : float
-        Clock that it is to try for: more than can be reached, so that it tries hard.
+        Clock that it is to try for: more than a whole engine reaches, so that it tries hard, and not far from that.
     files : mapping of str to str
         Files of constraints that the arguments name, and what is in them: where the four pins are.
     large : tuple of str
@@ -47,7 +47,7 @@ LARGE = 20_000
 
 def _ecp5(name: str, size: str, package: str, sites: Sites) -> Part:
     arguments = (f"--{size}", "--speed", "6", "--package", package, "--lpf-allow-unconstrained")
-    return Part(f"{name}-6", "nextpnr-ecp5", arguments, large=_CRITICAL, sites=sites)
+    return Part(f"{name}-6", "nextpnr-ecp5", arguments, 125.0, large=_CRITICAL, sites=sites)
 
 
 #: What is critical counts for more: without it ways of a whole engine are short on the average, and a few are long.
