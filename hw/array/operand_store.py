@@ -16,6 +16,7 @@ from ...sim.flow.softmax import SoftmaxUnit
 from ..flow.head_norm import head_bits
 from ..flow.jobs import scaled
 from ..flow.sign_norm import sign_bits
+from ..parts.arithmetic import delayed
 from ..parts.component import Component
 from ..parts.connect import connect, connect_address
 from .lane_writer import LaneWriter, collect
@@ -54,8 +55,8 @@ class OperandStore(Component):
     """Four memories of the row operand, keys and values; weights are read outside.
 
     Timing: bits of a tile are written in the cycle of `tile`, those of rows a cycle after they come, those of units
-    `MatmulUnit.write_cycles` after, or `key_write_cycles`; operands come one cycle after their addresses. After `clear`
-    all words are swept, one of each memory a cycle, `Operands.clear_cycles`.
+    `MatmulUnit.write_cycles` after, or `key_write_cycles`; operands come `MatmulUnit.operand_stage` after their
+    addresses. After `clear` all words are swept, one of each memory a cycle, `Operands.clear_cycles`.
 
     Numerics: bit 1 is +1 (attention: 1).
 
@@ -74,7 +75,7 @@ class OperandStore(Component):
     a_mem, a_addr, a : In, In, Out
         Reader of the row operand.
     w_mem, w_addr, w, weights : In, In, Out, In
-        Reader of the column operand; the word of the weights at the same address, one cycle after it as well.
+        Reader of the column operand; the word of the weights at the same address, as late as all others.
     clear, clearing : In(1), Out(1)
         Pulse: write 0 everywhere; from the next cycle on, while that lasts.
     """
@@ -212,6 +213,7 @@ class OperandStore(Component):
             part_bits=self.engine.columns,
             depth=self.operands.row_depths[memory],
             style=self.unit.flow.style_of(memory.name.lower()),
+            read_cycles=self.unit.operand_stage,
         )
 
     def _token_memory(self, memory: ColumnMemory) -> TokenMemory:
@@ -226,6 +228,7 @@ class OperandStore(Component):
             token_bits=self.token_bits,
             depth=operands.key_depth if keys else operands.value_depth,
             style=self.unit.flow.style_of("keys" if keys else "values"),
+            read_cycles=self.unit.operand_stage,
         )
 
     def _write_values(self, m: Module) -> None:
@@ -265,11 +268,12 @@ class OperandStore(Component):
         ]
 
     def _read(self, m: Module) -> None:
-        """Give every memory the address, and choose the word by the memory asked for a cycle ago."""
+        """Give every memory the address, and choose the word by the memory that was asked for."""
         stores, keys, values, columns = self.row_stores, self.keys, self.values, self.engine.columns
-        a_mem, late = Signal.like(self.a_mem, name="a_mem_read"), Signal(3, name="w_mem_read")
+        cycles = self.unit.operand_stage
         asked = [self.w_mem == memory for memory in (ColumnMemory.KEYS, ColumnMemory.VALUES)]
-        m.d.sync += [connect(a_mem, self.a_mem), late.eq(Cat(*asked, ~(asked[0] | asked[1])))]
+        a_mem = delayed(m, self.a_mem, cycles, "a_mem_read")
+        late = delayed(m, Cat(*asked, ~(asked[0] | asked[1])), cycles, "w_mem_read")
         for store in stores.values():
             m.d.comb += connect_address(store.r_addr, self.a_addr)
         for tokens in (keys, values):

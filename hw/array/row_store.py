@@ -15,7 +15,7 @@ from ..parts.memory import registered_read, unmet
 class RowStore(Component):
     """Words of 64 bits a row, in parts that are written together.
 
-    Timing: data one cycle after the address. What is read in the cycle of a write to the same word is
+    Timing: data `read_cycles` after the address. What is read in the cycle of a write to the same word is
     undefined.
 
     Numerics: none.
@@ -26,6 +26,8 @@ class RowStore(Component):
         Rows; bits of a part, which are given for a row, and repeated to fill its 64; words.
     style : {"auto", "block", "distributed"}
         What it is asked to be made of.
+    read_cycles : int
+        From an address to its word.
 
     Members
     -------
@@ -35,8 +37,8 @@ class RowStore(Component):
         Read port: row 0 is least significant.
     """
 
-    def __init__(self, *, rows: int, part_bits: int, depth: int, style: MemoryStyle = "auto"):
-        self.style = style
+    def __init__(self, *, rows: int, part_bits: int, depth: int, style: MemoryStyle = "auto", read_cycles: int = 1):
+        self.style, self.read_cycles = style, read_cycles
         self.rows, self.part_bits, self.depth = rows, part_bits, depth
         addr_bits = max(1, ceil_log2(depth))
         super().__init__(
@@ -61,6 +63,6 @@ class RowStore(Component):
             connect_address(write.addr, self.w_addr),
             connect(write.data, Cat(lane.replicate(WORD // self.part_bits) for lane in lanes)),
             write.en.eq(Cat(self.w_parts & (self.w_en & here).replicate(len(self.w_parts)) for here in self.w_rows)),
-            connect(self.r_data, registered_read(m, store, self.r_addr)),
+            connect(self.r_data, registered_read(m, store, self.r_addr, cycles=self.read_cycles)),
         ]
         return m

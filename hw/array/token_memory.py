@@ -18,8 +18,8 @@ class TokenMemory(Component):
     A write is of as many tokens, one after the other, as there are banks: where they begin does not matter, and some of
     them may lie in the word that follows. Of each slot the parts are written that are asked for.
 
-    Timing: a write takes place one cycle after `w_en`, and can be read in the next cycle; data one cycle after the
-    address. What is read in the cycle of a write to the same word is undefined.
+    Timing: a write takes place one cycle after `w_en`, and can be read in the next cycle; data `read_cycles` after
+    the address. What is read in the cycle of a write to the same word is undefined.
 
     Numerics: none.
 
@@ -33,6 +33,8 @@ class TokenMemory(Component):
         Width of a token's number, and words.
     style : {"auto", "block", "distributed"}
         What it is asked to be made of.
+    read_cycles : int
+        From an address to its word.
 
     Members
     -------
@@ -58,8 +60,9 @@ class TokenMemory(Component):
         token_bits: int,
         depth: int,
         style: MemoryStyle = "auto",
+        read_cycles: int = 1,
     ):
-        self.style = style
+        self.style, self.read_cycles = style, read_cycles
         self.tokens, self.banks, self.depth = tokens, banks, depth
         self.slot_bits, self.part_bits = slot_bits, part_bits
         addr_bits = max(1, ceil_log2(depth))
@@ -100,7 +103,7 @@ class TokenMemory(Component):
                     Cat(parts & (here & (sweep | (slot == number))).replicate(len(parts)) for number in range(slots))
                 ),
             ]
-            words.append(registered_read(m, store, self.r_addr, f"word_{bank}"))
+            words.append(registered_read(m, store, self.r_addr, f"word_{bank}", cycles=self.read_cycles))
         places = [divmod(token, self.banks) for token in range(self.tokens)]
         m.d.comb += self.r_data.eq(Cat(words[bank].word_select(slot, self.slot_bits) for slot, bank in places))
         return m

@@ -111,13 +111,11 @@ class DenseOut(Component):
             connect_address(self.chunk, Mux(classifies, walk.row, walk.chunk)),
             self.shift.eq(walk.active & (~classifies | walk.row_end)),
         ]
-        self._residual(m, walk, prefix, classifies, bypass, memories)
+        self._residual(m, walk, classifies, bypass, memories)
         self._logits(m, walk, classifies, memories["head_bias"])
         return m
 
-    def _group(
-        self, m: Module, walk: RowWalk, prefix: Value, classifies: Value
-    ) -> tuple[Signal, Value, Signal, Signal]:
+    def _group(self, m: Module, walk: RowWalk, classifies: Value) -> tuple[Signal, Value, Signal, Signal]:
         """Let a group leave; return a chunk's number in its token, whether it has one, and if a pass or an image ends.
 
         Of a token's last group those chunks leave as well that are beyond the token.
@@ -129,11 +127,11 @@ class DenseOut(Component):
         here = Signal(len(walk.chunk), reset_less=True)  # chunks of the group that the token has
         ends, final = Signal(), Signal()
         m.d.comb += [ends.eq(rest <= u.group_chunks), final.eq(left <= u.patches)]
-        with m.If(prefix):
-            m.d.comb += [walk.rows.eq(settings.prefix), walk.chunks.eq(settings.channel_chunks)]
-        with m.Elif(classifies):
+        # What begins with an image is known late: the sizes do not wait for that.
+        m.d.comb += [walk.rows.eq(settings.prefix), walk.chunks.eq(settings.channel_chunks)]
+        with m.If(self.captured & classifies):
             m.d.comb += [walk.rows.eq(u.group_chunks), walk.chunks.eq(u.chunk)]
-        with m.Else():
+        with m.Elif(self.captured):
             m.d.comb += walk.rows.eq(Mux(final, left, u.patches)[: len(walk.rows)])
             m.d.comb += walk.chunks.eq(u.group_chunks)
         with m.If(self.captured & ~classifies):
@@ -159,14 +157,13 @@ class DenseOut(Component):
         self,
         m: Module,
         walk: RowWalk,
-        prefix: Value,
         classifies: Value,
         bypass: Value,
         memories: dict[str, LoadableMemory],
     ) -> None:
         """Requantize chunks; count through the positions, and find each token's place."""
         u, engine = self.unit, self.unit.flow.engine
-        chunk, has_place, pass_end, image_end = self._group(m, walk, prefix, classifies)
+        chunk, has_place, pass_end, image_end = self._group(m, walk, classifies)
         m.submodules.tokens = tokens = TokenWalk(u)
         m.submodules.requantizer = requantizer = Requantizer(
             lanes=u.chunk, acc_bits=u.acc_bits, residual_bits=engine.formats.residual_bits, block=engine.block_bits

@@ -10,6 +10,7 @@ from ...sim.engine.memories import TAG_BITS
 from ...sim.flow.edge import EdgeUnit
 from ...sim.flow.edge_settings import EDGE_SETTINGS
 from ..flow.jobs import Credits, following
+from ..parts.arithmetic import delay_stages
 from ..parts.component import Component
 from ..parts.connect import connect
 from ..parts.stream import LOAD_BUS, read_port, write_port
@@ -126,16 +127,19 @@ class EdgeCore(Component):
         m.d.sync += room.eq(self.queue.level + settings.classes <= u.flow.engine.queue_logits)
         m.d.comb += [
             *(wanted.eq(norm.ready & room), self.hold.eq(norm.ready & ~room & ~answering)),
-            quiet.eq(self._quiet(m, products.active | out.active)),
+            quiet.eq(self._quiet(m, products.active | out.active | (out.begin & settings.prefix.any()))),
             classify.eq(wanted & quiet),
             patches.eq(next_pass & begun & (chained | quiet)),
             begin.eq(next_pass & ~begun & quiet & banks.some),
             self.starved.eq(~products.active & ~self.available & Mux(begun, 1, banks.some)),
             *(banks.take.eq(begin), connect(banks.give, norm.pooled)),
-            *(connect(out.begin, begin), connect(out.patches, patches), connect(out.classify, classify)),
-            *(connect(products.patches, patches), connect(products.classify, classify)),
-            *(connect(out.base, bank), connect(out.tag, tag)),
+            *(
+                connect(products.patches, patches),
+                connect(products.classify, classify),
+                connect(products.classes, wanted),
+            ),
         ]
+        self._tell(m, out, {"begin": begin, "patches": patches, "classify": classify, "base": bank, "tag": tag})
         with m.If(begin):
             m.d.sync += [*(begun.eq(1), chained.eq(0), connect(left, settings.passes))]
             m.d.sync += bank.eq(following(bank, u.banks * u.bank_words, u.bank_words))
@@ -145,6 +149,12 @@ class EdgeCore(Component):
             m.d.sync += [chained.eq(0), answering.eq(1), tag.eq(tag + 1)]
         with m.Elif(quiet):
             m.d.sync += answering.eq(0)
+
+    def _tell(self, m: Module, out: DenseOut, decided: dict[str, Value]) -> None:
+        """Tell the unit that chunks leave by what was decided, `told_cycles` later."""
+        for name, value in decided.items():
+            told = delay_stages(m, value, self.unit.told_cycles, f"{name}_told", reset_less=name in ("base", "tag"))[-1]
+            m.d.comb += connect(getattr(out, name), told)
 
     def _quiet(self, m: Module, active: Value) -> Value:
         """Whether there was no step and no chunk for so long that nothing is on its way."""

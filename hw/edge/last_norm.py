@@ -48,7 +48,7 @@ class LastNorm(Component):
     finished : In(1)
         Pulse: x of the next image is complete.
     x_read : Out(read_port)
-        Reader of x, data one cycle after the address.
+        Reader of x, data `ResidualAddUnit.x_cycles` after the address.
     pooled : Out(1)
         Pulse: x of the image has been read.
     ready : Out(1)
@@ -126,14 +126,14 @@ class LastNorm(Component):
             connect(self.x_read.addr, addr),
             self.pooled.eq(walk.end & last_row),
         ]
-        bits, chosen = u.flow.engine.formats.residual_bits, delayed(m, tokens.row, 2, "row_delay")
+        bits, chosen = u.flow.engine.formats.residual_bits, delayed(m, tokens.row, 3, "row_delay")
         first = delay_flag(m, walk.active & (walk.chunk == 0), 3, "first_line")
         sums = []
         for column in range(u.columns):
             rows = [self.x_read.data.word_select(row * u.columns + column, bits) for row in range(u.side)]
-            x_3 = Signal(signed(bits), name=f"x_3_{column}", reset_less=True)
+            x_3 = (Array(rows)[chosen] if u.side > 1 else rows[0]).as_signed()
             sum_4 = Signal(signed(u.pool_bits), name=f"sum_4_{column}", reset_less=True)
-            m.d.sync += [x_3.eq(Array(rows)[chosen] if u.side > 1 else rows[0]), sum_4.eq(Mux(first, 0, sum_4) + x_3)]
+            m.d.sync += sum_4.eq(Mux(first, 0, sum_4) + x_3)
             sums.append(sum_4)
         m.d.comb += [
             memory.w_en.eq(delay_flag(m, walk.row_end, u.pool_stage, "write_line")),

@@ -44,6 +44,8 @@ class Products(Component):
     -------
     patches, classify : In(1)
         Begin a pass, or the classes of an image; where not `active`.
+    classes : In(1)
+        It is classes that would begin in this cycle; known before it is known whether anything begins.
     settings : In
         `EDGE_SETTINGS`.
     active : Out(1)
@@ -70,6 +72,7 @@ class Products(Component):
             {
                 "patches": In(1),
                 "classify": In(1),
+                "classes": In(1),
                 "settings": In(data.StructLayout(_BITS)),
                 **{name: Out(1) for name in ("active", "patches_read", "y_read", "captured")},
                 "pixel": Out(_BITS["patch_steps"]),
@@ -91,14 +94,14 @@ class Products(Component):
         m.submodules.walk = walk = StepWalk()
         classifies = Signal()  # what was begun last
         with m.If(self.patches | self.classify):
-            m.d.sync += connect(classifies, self.classify)
+            m.d.sync += connect(classifies, self.classes)
         m.d.comb += [
             walk.start.eq(self.patches | self.classify),
             *(
-                getattr(walk, name).eq(Mux(self.classify, settings[f"class_{name}"], settings[f"patch_{name}"]))
+                getattr(walk, name).eq(Mux(self.classes, settings[f"class_{name}"], settings[f"patch_{name}"]))
                 for name in ("groups", "steps", "cycles")
             ),
-            walk.weight_start.eq(Mux(self.classify, settings.class_weights, 0)),
+            walk.weight_start.eq(Mux(self.classes, settings.class_weights, 0)),
             connect(self.active, walk.active),
             *(connect_address(self.pixel, walk.input), connect_address(self.y.addr, walk.input)),
             self.patches_read.eq(walk.final & ~classifies),

@@ -46,7 +46,7 @@ class ResidualAdd(Component):
     sums_en, sums_last, sums : In
         Sums of `drain_rows` rows, row after row, and whether they are the last ones of their job.
     x_read : Out(read_port)
-        Reader of x, data one cycle after the address; `en` tells the addresses that count.
+        Reader of x, data `ResidualAddUnit.x_cycles` after the address; `en` tells the addresses that count.
     x_write : Out(write_port)
         The new word of x.
     staged : Out(write_port)
@@ -256,8 +256,6 @@ class ResidualAdd(Component):
         u, engine = self.unit, self.engine
         width, acc_bits = engine.formats.residual_bits, engine.acc_bits
         biases = delayed(m, Cat(bias for _, bias in parameters), u.x_read_stage, "bias_delay")
-        old = Signal(len(self.x_read.data), reset_less=True)
-        m.d.sync += connect(old, self.x_read.data)
         new: list[Value] = []
         overflow: list[Value] = []
         for lane in range(u.lanes):
@@ -265,7 +263,7 @@ class ResidualAdd(Component):
             acc = Cat(Const(0, 1), half.word_select(lane, acc_bits)).as_signed()
             base = Signal(signed(width + 1), name=f"base_{lane}", reset_less=True)
             bias = biases.word_select(column, width).as_signed()
-            m.d.sync += base.eq(old.word_select(lane, width).as_signed() + bias)
+            m.d.sync += base.eq(self.x_read.data.word_select(lane, width).as_signed() + bias)
             result = Signal(width, name=f"new_{lane}", reset_less=True)
             saturated = Signal(name=f"saturated_{lane}", reset_less=True)
             limited, over = saturate_signed(self._sum(m, lane, base, parameters[column][0], acc), width)

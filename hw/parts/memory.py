@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from ...sim.engine.words import BEAT_BITS, LoadMemory, Memory, MemoryStyle
+from .arithmetic import delay_stages, delayed
 from .component import Component
 from .connect import connect, connect_address
 from .contents import first_words
@@ -38,8 +39,8 @@ def unmet(width: int, depth: int, style: MemoryStyle = "auto", init: Sequence[in
     return memory.Memory(shape=width, depth=depth, init=init, attrs={"no_rw_check": 1} | asked)
 
 
-def registered_read(m: Module, store: memory.Memory, addr: Value, name: str = "word") -> Signal:
-    """Return the word at an address, in the cycle after it.
+def registered_read(m: Module, store: memory.Memory, addr: Value, name: str = "word", cycles: int = 1) -> Signal:
+    """Return the word at an address, in the cycle after it or later.
 
     Parameters
     ----------
@@ -51,11 +52,13 @@ def registered_read(m: Module, store: memory.Memory, addr: Value, name: str = "w
         Its address; too few bits mean the first words.
     name : str
         Of the register.
+    cycles : int
+        From the address to the word: more than 1 mean as many more registers.
     """
     read, word = store.read_port(domain="comb"), Signal(store.data.shape, name=name, reset_less=True)
     m.d.comb += connect_address(read.addr, addr)
     m.d.sync += connect(word, read.data)
-    return word
+    return delay_stages(m, word, cycles - 1, name, reset_less=True)[-1]
 
 
 class WordMemory(Component):
@@ -118,8 +121,8 @@ class LoadableMemory(Component):
 
     The beats of a word are collected, and written together with the last one.
 
-    Timing: data one cycle after the address; a word can be read two cycles after its last beat, and is undefined while
-        it is written.
+    Timing: data `spec.read_cycles` after the address; a word can be read two cycles after its last beat, and is
+        undefined while it is written.
 
     Parameters
     ----------
@@ -163,15 +166,17 @@ class LoadableMemory(Component):
             ]
             found.append(
                 registered_read(
-                    m, store, read_addr - first if number else read_addr, f"word_{number}" if number else "word"
+                    m,
+                    store,
+                    read_addr - first if number else read_addr,
+                    f"word_{number}" if number else "word",
+                    cycles=self.spec.read_cycles,
                 )
             )
             first += depth
         m.d.comb += connect(self.r_data, found[0])
         if len(found) == 2:
-            apart = Signal(reset_less=True)
-            m.d.sync += apart.eq(read_addr >= self.spec.depths[0])
-            with m.If(apart):
+            with m.If(delayed(m, read_addr >= self.spec.depths[0], self.spec.read_cycles, "apart")):
                 m.d.comb += connect(self.r_data, found[1])
         return m
 

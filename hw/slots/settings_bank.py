@@ -7,6 +7,7 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.words import LoadMemory
+from ..parts.arithmetic import delay_stages
 from ..parts.component import Component
 from ..parts.connect import connect
 from ..parts.contents import first_words
@@ -19,7 +20,7 @@ class SettingsBank(Component):
     A setting's word has 64 bits; those above the setting are 0 in every stream. Bank 0 begins with the words of
     `parts.contents.Contents`, where that is the platform.
 
-    Timing: outputs follow the load bus one cycle later, and of two banks `bank`.
+    Timing: outputs follow the load bus three cycles later; of two banks, `bank` one cycle later.
 
     Numerics: none.
 
@@ -46,14 +47,20 @@ class SettingsBank(Component):
         """Build the registers, and one behind a choice of the bank, from which thousands of gates follow."""
         m = Module()
         addr = self.load.addr[: (len(self.bits) - 1).bit_length()]  # no section is longer
+        mine = self.load.en & (self.load.memory == self.memory.id)
+        # What is loaded comes from far, and goes far: it is registered on its way, and a setting has a flag of its own.
+        word_1, mine_1 = Signal.like(addr, name="word_1", reset_less=True), Signal(name="mine_1")
+        loaded = delay_stages(m, self.load.data, 2, "loaded", reset_less=True)[-1]
+        m.d.sync += [connect(word_1, addr), mine_1.eq(mine)]
         first = first_words(platform, self.memory) or [0] * len(self.bits)
         for word, (name, bits) in enumerate(self.bits.items()):
-            here = self.load.en & (self.load.memory == self.memory.id) & (addr == word)
+            here = Signal(name=f"{name}_here")
+            m.d.sync += here.eq(mine_1 & (word_1 == word))
             inits = [first[word], 0][: self.memory.banks]
             banks = [Signal(bits, name=f"{name}_{bank}", init=init) for bank, init in enumerate(inits)]
             for bank, register in enumerate(banks):
                 with m.If(here & ((self.bank != bank) if len(banks) == 2 else 1)):
-                    m.d.sync += register.eq(self.load.data[:bits])
+                    m.d.sync += register.eq(loaded[:bits])
             shown = banks[0]
             if len(banks) == 2:
                 shown = Signal(bits, name=f"{name}_shown", reset_less=True)

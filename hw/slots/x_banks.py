@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Module, Mux, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.residual_add import ResidualAddUnit
+from ..parts.arithmetic import delayed
 from ..parts.component import Component
-from ..parts.connect import connect, connect_address
+from ..parts.connect import connect_address
 from ..parts.memory import registered_read, unmet
 from ..parts.stream import read_port, write_port
 
@@ -18,7 +19,8 @@ class XBanks(Component):
 
     An image's bank belongs to the edge, then to the blocks, then to the edge, so that two never want the same one.
 
-    Timing: data one cycle after the address.
+    Timing: data `ResidualAddUnit.x_cycles` after the address: each bank's word is registered where it is read, which
+        block memories can do by themselves or take long for, and then one is chosen.
 
     Numerics: none.
 
@@ -70,11 +72,9 @@ class XBanks(Component):
                 write.data.eq(Mux(mine, self.write.data, self.edge_write.data.replicate(self.chunks))),
             ]
             address = Mux(self.read.en & reads, self.read.addr, self.edge_read.addr)
-            words.append(registered_read(m, store, address, f"word_{bank}"))
+            words.append(registered_read(m, store, address, f"word_{bank}", cycles=self.unit.x_cycles))
         for name, port in (("read", self.read), ("edge_read", self.edge_read)):
-            chosen = Signal(len(port.addr) - bits, name=f"{name}_bank", reset_less=True)
-            m.d.sync += connect(chosen, port.addr[bits:])
-            m.d.comb += port.data.eq(_choice(words, chosen))
+            m.d.comb += port.data.eq(_choice(words, delayed(m, port.addr[bits:], self.unit.x_cycles, f"{name}_bank")))
         return m
 
 

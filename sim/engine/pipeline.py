@@ -39,12 +39,17 @@ XNOR_ARRAY_CYCLES = 3 + XNOR_DOT_CYCLES
 #: `hw.edge.requantize.Requantizer`: from a chunk of sums to its product with S, and to the chunk of X.
 REQUANTIZE_PRODUCT_CYCLES = 3
 REQUANTIZE_CYCLES = REQUANTIZE_PRODUCT_CYCLES + 5
+#: From the address of a word of P to the word, which goes to the adders of many lanes.
+POSITION_READ_CYCLES = 2
 
 #: Operands of a multiplication, as signed widths, the wider one first.
 Product = tuple[int, int]
 #: Largest signed operands of one multiplier block, by fabric: what is wider would be cut by synthesis, which puts an
 #: adder behind the blocks in the same cycle.
 BLOCK_BITS: dict[str, Product] = {"lut6": (27, 18), "lut4": (18, 18)}
+#: From the address of an operand's word to the word, by fabric: block memories of parts with LUT4 take most of a cycle
+#: by themselves, so what they read is registered once more before anything is chosen.
+OPERAND_CYCLES: dict[str, int] = {"lut6": 1, "lut4": 2}
 #: Bits of the adder in a multiplier block of AMD's.
 SUM_BITS = 48
 #: Distance of two int8 weights in one operand: products of a uint8 with a uint8, and a bit by which their sum is seen

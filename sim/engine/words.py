@@ -31,6 +31,8 @@ class LoadMemory:
         1, which a stream overwrites, or 2, of which one is read and the other one written.
     style : {"auto", "block", "distributed"}
         What it is asked to be made of.
+    read_cycles : int
+        From an address to its word.
     """
 
     id: int
@@ -38,6 +40,7 @@ class LoadMemory:
     depth: int
     banks: int = 1
     style: MemoryStyle = "auto"
+    read_cycles: int = 1
 
     @property
     def beats(self) -> int:

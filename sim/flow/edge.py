@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..engine.norm_widths import SignNormWidths
 from ..engine.pipeline import (
+    POSITION_READ_CYCLES,
     REQUANTIZE_CYCLES,
     SHARED_BITS,
     SHARED_PRODUCT,
@@ -230,6 +231,8 @@ class EdgeUnit:
 
     # Stages of the multipliers, from a step on.
 
+    #: From a decision what begins to the unit that chunks leave by: it is far from what decides.
+    told_cycles = 1
     #: A step's pixels, y and weights are there.
     input_stage = 3
     #: A step is added to the sums.
@@ -266,7 +269,7 @@ class EdgeUnit:
 
     # Stages of the last norm.
 
-    #: From the address of a token's word to the write of the sum of tokens: register, word, row, sum.
+    #: From a token's word in a row to the write of the sum of tokens: its address, the word in two cycles, the sum.
     pool_stage = 4
     #: From a channel of the pooled row to x: word and choice of the channel, and the shift.
     norm_x_stage = 3
@@ -358,7 +361,10 @@ class EdgeUnit:
             "head_bias": (HEAD_BIAS_BITS, engine.max_classes),
             "last_eps": (EPS_BITS, 1),
         }
-        return {name: loaded(self.flow, name, width, depth) for name, (width, depth) in shapes.items()}
+        cycles = {"positions": POSITION_READ_CYCLES}
+        return {
+            name: loaded(self.flow, name, width, depth, cycles.get(name, 1)) for name, (width, depth) in shapes.items()
+        }
 
     @property
     def lane_products(self) -> list[Product]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..engine.pipeline import XNOR_ARRAY_CYCLES
+from ..engine.pipeline import OPERAND_CYCLES, XNOR_ARRAY_CYCLES
 from ..engine.words import WORD, LoadMemory, Memory, ceil_div
 from .config import FlowConfig
 from .memories import core_memories
@@ -55,25 +55,48 @@ class MatmulUnit:
     flow: FlowConfig
 
     name: ClassVar[str] = "matmul"
-    #: Stage of the operands, at the array's inputs.
-    operand_stage: ClassVar[int] = 1
-    #: Stage in which the start of the sums meets the first step in the accumulator.
-    first_stage: ClassVar[int] = operand_stage + XNOR_ARRAY_CYCLES - 1
-    #: Stage of the address of preload and values' sums: their words come, are registered, and added.
-    preload_stage: ClassVar[int] = first_stage - 3
-    #: Stage in which the sums are complete, after the last step.
-    sum_stage: ClassVar[int] = operand_stage + XNOR_ARRAY_CYCLES
-    #: Stage of the captured sign bits, at the memories: those of a whole tile are written.
-    sign_stage: ClassVar[int] = sum_stage + 1
-    #: Stage of the first word of sums, at the port: captured, then chosen.
-    sums_stage: ClassVar[int] = sum_stage + 2
-    #: Stage of the write of the first row of bits: captured, in the row writer, with its bank's address.
-    row_stage: ClassVar[int] = sum_stage + 3
     #: From the last write of bits to that of the values' sums.
     value_sum_cycles: ClassVar[int] = 1
     #: From bits of SignNorm, HeadNorm or the softmax at a port to their write; of keys, which have a token's number.
     write_cycles: ClassVar[int] = 1
     key_write_cycles: ClassVar[int] = 2
+
+    # Stages.
+
+    @property
+    def operand_stage(self) -> int:
+        """Stage of the operands, at the array's inputs."""
+        return OPERAND_CYCLES[self.flow.engine.fabric]
+
+    @property
+    def first_stage(self) -> int:
+        """Stage in which the start of the sums meets the first step in the accumulator."""
+        return self.operand_stage + XNOR_ARRAY_CYCLES - 1
+
+    @property
+    def preload_stage(self) -> int:
+        """Stage of the address of preload and values' sums: their words come, are registered, and added."""
+        return self.first_stage - 3
+
+    @property
+    def sum_stage(self) -> int:
+        """Stage in which the sums are complete, after the last step."""
+        return self.operand_stage + XNOR_ARRAY_CYCLES
+
+    @property
+    def sign_stage(self) -> int:
+        """Stage of the captured sign bits, at the memories: those of a whole tile are written."""
+        return self.sum_stage + 1
+
+    @property
+    def sums_stage(self) -> int:
+        """Stage of the first word of sums, at the port: captured, then chosen."""
+        return self.sum_stage + 2
+
+    @property
+    def row_stage(self) -> int:
+        """Stage of the write of the first row of bits: captured, in the row writer, with its bank's address."""
+        return self.sum_stage + 3
 
     @property
     def operands(self) -> Operands:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..engine.memories import TABLE_BITS, TABLE_WORDS
+from ..engine.pipeline import OPERAND_CYCLES
 from ..engine.words import WORD, LoadMemory
 from ..network.formats import EPS_BITS
 from .config import FlowConfig
@@ -30,7 +31,7 @@ LOADED = (
 SLOTS_PER_WORD, SLOT_BITS = 2, 3
 
 
-def loaded(flow: FlowConfig, name: str, width: int, depth: int) -> LoadMemory:
+def loaded(flow: FlowConfig, name: str, width: int, depth: int, read_cycles: int = 1) -> LoadMemory:
     """Return a loadable memory of an engine by its name.
 
     Parameters
@@ -41,8 +42,10 @@ def loaded(flow: FlowConfig, name: str, width: int, depth: int) -> LoadMemory:
         One of `LOADED`.
     width, depth : int
         Bits of a word, words.
+    read_cycles : int
+        From an address to its word.
     """
-    return LoadMemory(LOADED.index(name), width, depth, flow.load_banks, flow.style_of(name))
+    return LoadMemory(LOADED.index(name), width, depth, flow.load_banks, flow.style_of(name), read_cycles)
 
 
 def core_memories(flow: FlowConfig) -> dict[str, LoadMemory]:
@@ -58,10 +61,11 @@ def core_memories(flow: FlowConfig) -> dict[str, LoadMemory]:
     """
     engine, operands = flow.engine, Operands(flow)
     depth, columns, heads = engine.max_depth, engine.columns, engine.max_heads
+    cycles = OPERAND_CYCLES[engine.fabric]
     return {
         "settings": loaded(flow, "settings", 64, 128),
         "slots": loaded(flow, "slots", SLOTS_PER_WORD * SLOT_BITS, engine.program_words),
-        "weights": loaded(flow, "weights", columns * WORD, operands.weight_depth),
+        "weights": loaded(flow, "weights", columns * WORD, operands.weight_depth, cycles),
         "preload": loaded(flow, "preload", columns * engine.acc_bits, operands.preload_depth),
         "tables": loaded(flow, "tables", TABLE_BITS, depth * heads * TABLE_WORDS),
         "norm_eps": loaded(flow, "norm_eps", EPS_BITS, head_eps(flow) + 2 * depth * heads),

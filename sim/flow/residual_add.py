@@ -61,6 +61,8 @@ class ResidualAddUnit(LaneUnit):
     name = "residual_add"
     #: Cycles from one job to the next, at least: a row's S1 and S2 are read, registered, added and written.
     least_cycles = 3
+    #: From an address of x to the word: each bank's is registered, then one is chosen.
+    x_cycles = 2
 
     @property
     def lanes(self) -> int:
@@ -174,8 +176,8 @@ class ResidualAddUnit(LaneUnit):
 
     @property
     def x_read_stage(self) -> int:
-        """Stage of the address of x: its word comes, is registered, and has Bias added where it goes to the product."""
-        return self.add_stage - 3 - self.fused
+        """Stage of the address of x: its word comes, and has Bias added where it goes to the product."""
+        return self.add_stage - 1 - self.x_cycles - self.fused
 
     @property
     def write_stage(self) -> int:

@@ -117,7 +117,8 @@ class _EdgeTimes:
     def _opened(self, image: int) -> _Work:
         """An image begins with its prefix tokens, if there are any."""
         begun, chunks = self.began.opened[image], self.settings["prefix"] * self.settings["channel_chunks"]
-        return _Work(begun, "opened", image, [], begun + (chunks + self.unit.x_stage if chunks else 0))
+        last = self.unit.told_cycles + chunks + self.unit.x_stage if chunks else 0
+        return _Work(begun, "opened", image, [], begun + last)
 
     def _pooled(self, image: int) -> int:
         """Last read of x by the last norm."""

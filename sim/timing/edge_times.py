@@ -38,7 +38,7 @@ class EdgePlan(NamedTuple):
     pieces, passes, slots, banks : int
         Pieces and passes of an image, slots of the ring, banks of x.
     prefix : int
-        Cycles in which the prefix tokens leave.
+        Cycles from an image's beginning until its prefix tokens have left, 0 without any.
     pass_cycles, pass_read : int
         From the decision on a pass to the next decision, and to its last step.
     leave, leave_last : int
@@ -120,6 +120,7 @@ def edge_plan(config: ViTConfig, flow: FlowConfig) -> EdgePlan:
     flow : FlowConfig
     """
     unit, values = EdgeUnit(flow), edge_settings(config, flow, 1)
+    prefix = values["prefix"] * values["channel_chunks"]
     last_patches = values["patches"] - (values["passes"] - 1) * unit.patches
     pass_read = (values["patch_groups"] - 1) * values["patch_cycles"] + values["patch_steps"]
     class_read = (values["class_groups"] - 1) * values["class_cycles"] + values["class_steps"]
@@ -132,7 +133,7 @@ def edge_plan(config: ViTConfig, flow: FlowConfig) -> EdgePlan:
         passes=values["passes"],
         slots=values["pass_slots"],
         banks=unit.banks,
-        prefix=values["prefix"] * values["channel_chunks"],
+        prefix=prefix and unit.told_cycles + prefix,
         pass_cycles=values["patch_groups"] * values["patch_cycles"] + 1,
         pass_read=pass_read,
         leave=min(unit.patches, values["patches"]) * unit.group_chunks,

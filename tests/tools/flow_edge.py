@@ -13,6 +13,7 @@ from bivit.sim.engine.presets import engine_for
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.edge import EdgeUnit
 from bivit.sim.flow.edge_settings import EDGE_SETTINGS
+from bivit.sim.flow.residual_add import ResidualAddUnit
 from bivit.sim.mapping.edge_words import edge_words, network_settings
 from bivit.sim.network.config import ViTConfig
 from bivit.sim.network.network import IntNetwork
@@ -176,6 +177,7 @@ class Bench:
             await self.abandon(ctx, dut)
         ctx.set(dut.start, 1)
         beats, waiting = deque(self.beats()), deque[tuple[int, int]]()
+        words = deque([0] * (ResidualAddUnit.x_cycles - 1))
         address, queue = 0, 0
         while len(self.done) < self.images:
             assert self.cycle < self.most, "the edge stands still"
@@ -191,7 +193,8 @@ class Bench:
                 self.held += 1
                 # A run that is stopped ends where an image waits for room: no packet may be cut there.
                 assert len(self.logits) % self.config.num_classes == 0, "an image waits for what its own logits take"
-            ctx.set(dut.x_read.data, self.x.get(address, 0))
+            words.append(self.x.get(address, 0))
+            ctx.set(dut.x_read.data, words.popleft())
             if finishes:
                 self.write_image(waiting.popleft()[1])
                 self.finished.append(self.cycle)

@@ -255,11 +255,12 @@ class Bench:
         self.owed: list[tuple[int, int]] = []  # when a slot of a ring is given back
         driver = self._drive()
         next(driver)
-        address = 0
+        address, words = 0, deque([0] * (ResidualAddUnit.x_cycles - 1))
         pending = sum(tile.norm for tile in self.case.tiles)
         quiet = 0
         for cycle in range(self.deadline):
-            ctx.set(self.add.x_read.data, self.written.get(address, 0))
+            words.append(self.written.get(address, 0))
+            ctx.set(self.add.x_read.data, words.popleft())
             self._inputs(ctx, cycle, driver)
             address = ctx.get(self.add.x_read.addr)
             self._note(ctx, cycle)
