@@ -57,8 +57,8 @@ from .wrapper import PinWrapper
 
 #: Name of what is synthesised.
 _TOP = "unit"
-#: What puts a netlist into another order without a change of what it does, before synthesis.
-_OTHER_ORDER = "proc; flatten; opt_clean"
+#: What puts a netlist into other orders without a change of what it does, before synthesis.
+_OTHER_ORDERS = ("proc; flatten; opt_clean", "proc; flatten; opt -full")
 #: Multiplier blocks by what a script says of the family.
 _BLOCKS = {"-family xcup": "DSP48E2", "-family xc7": "DSP48E1"}
 #: Netlists that are kept: those of all units of an engine for two families, with and without pins.
@@ -215,13 +215,14 @@ def netlist_of(text: str, script: str, timeout_s: float) -> dict[str, Any]:
             def run(order: str = "") -> None:
                 tool.run(["-q", "-p", f"{read}; {order}{script} -top {_TOP}; write_json unit.json"], folder, timeout_s)
 
-            try:
-                run()
-            except ToolFailed as error:
-                # On some netlists its mapper breaks down; the same one in another order is mapped.
-                if error.written.strip():
-                    raise
-                run(f"hierarchy -top {_TOP}; {_OTHER_ORDER}; ")
+            # On some netlists its mapper breaks down without a word; the same one in another order is mapped.
+            for order in ("", *(f"hierarchy -top {_TOP}; {one}; " for one in _OTHER_ORDERS)):
+                try:
+                    run(order)
+                    break
+                except ToolFailed as error:
+                    if error.written.strip() or _OTHER_ORDERS[-1] in order:
+                        raise
             return _packed(read_text(folder / "unit.json", "the netlist that Yosys wrote"))
 
     key = content_key(text, blocks, script, *files.values(), str(tool))

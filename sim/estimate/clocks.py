@@ -29,8 +29,8 @@ class Clock:
 #: Clocks that were measured, by family.
 CLOCKS: dict[str, Clock] = {
     "ecp5": Clock(
-        76.9,
+        88.5,
         "placed",
-        "the engine `ulx3s` on LFE5U-85F-6, all of it in one piece (docs/timing.md)",
+        "the engine `ecp5_45` on LFE5U-45F-6, all of it in one piece (docs/timing.md)",
     ),
 }

@@ -15,8 +15,8 @@ TOOLS: dict[Family, str] = {
 CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
     "xcup": {
         "registers": {"luts": {"unit": 420.0}, "ffs": {"unit": 248.0}},
-        "loader": {"luts": {"unit": 808.4}, "ffs": {"unit": 367.0}},
-        "settings": {"luts": {"bit": 0.0, "unit": 162.0}, "ffs": {"bit": 1.0, "unit": 0.0}},
+        "loader": {"luts": {"unit": 806.0}, "ffs": {"unit": 367.0}},
+        "settings": {"luts": {"bit": 0.0, "unit": 87.0}, "ffs": {"bit": 1.0, "unit": 149.0}},
         "run": {"luts": {"unit": 52.0}, "ffs": {"unit": 37.0}},
         "frame": {"luts": {"unit": 251.0}, "ffs": {"unit": 124.0}},
         "ring": {
@@ -25,12 +25,12 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
         },
         "dense": {
             "luts": {
-                "block": 121.1,
-                "count_bit": 0.5589,
+                "block": 119.1,
+                "count_bit": 0.5637,
                 "loaded_bit": 0.0,
-                "parted_bit": 1.442,
+                "parted_bit": 1.447,
                 "product": 0.0,
-                "unit": 102.9,
+                "unit": 106.9,
                 "word_bit": 0.0,
             },
             "ffs": {
@@ -44,14 +44,14 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             },
         },
         "dense_out": {
-            "luts": {"lane_bit": 4.0, "loaded_bit": 3.591, "unit": 345.1},
-            "ffs": {"lane_bit": 4.5, "loaded_bit": 1.814, "unit": 498.0},
+            "luts": {"lane_bit": 4.75, "loaded_bit": 3.033, "unit": 400.0},
+            "ffs": {"lane_bit": 9.381, "loaded_bit": 0.0, "unit": 890.2},
         },
         "last_norm": {
-            "luts": {"pooled_bit": 0.2672, "root_bit_squared": 0.6055, "unit": 0.0002461, "word_bit": 1.355},
-            "ffs": {"pooled_bit": 1.358, "root_bit_squared": 0.7777, "unit": 0.0002325, "word_bit": 0.2142},
+            "luts": {"pooled_bit": 0.2428, "root_bit_squared": 0.6082, "unit": 0.000249, "word_bit": 1.357},
+            "ffs": {"pooled_bit": 0.5573, "root_bit_squared": 0.7732, "unit": 0.0002884, "word_bit": 0.2818},
         },
-        "x": {"luts": {"choice": 1.48, "unit": 130.7}, "ffs": {"choice": 0.0, "unit": 4.0}},
+        "x": {"luts": {"choice": 1.48, "unit": 130.7}, "ffs": {"choice": 1.0, "unit": 8.0}},
         "slots": {
             "luts": {"field_bit": 12.56, "image": 0.0, "job_bit": 7.772, "unit": 0.0},
             "ffs": {"field_bit": 18.36, "image": 95.61, "job_bit": 0.0, "unit": 0.0},
@@ -81,20 +81,20 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
         },
         "residual_add": {
             "luts": {
-                "choice": 0.05787,
+                "choice": 0.05841,
                 "lane": 1.019,
                 "lane_bit": 11.2,
-                "loaded_bit": 0.07612,
+                "loaded_bit": 0.07625,
                 "root_bit_squared": 0.5178,
                 "unit": 0.000215,
             },
             "ffs": {
-                "choice": 0.2465,
-                "lane": 1.1,
-                "lane_bit": 12.09,
-                "loaded_bit": 0.1841,
-                "root_bit_squared": 1.037,
-                "unit": 0.0004291,
+                "choice": 0.2549,
+                "lane": 0.936,
+                "lane_bit": 10.29,
+                "loaded_bit": 0.1847,
+                "root_bit_squared": 1.025,
+                "unit": 0.000424,
             },
         },
         "sign_norm": {
@@ -125,12 +125,12 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
         },
         "tables": {"luts": {"unit": 81.37}, "ffs": {"unit": 119.3}},
         "logits_queue": {"luts": {"level_bit": 4.457, "unit": 0.0}, "ffs": {"level_bit": 2.819, "unit": 0.0}},
-        "rest": {"luts": {"bit": 0.0, "unit": -73.0}, "ffs": {"bit": 0.6768, "unit": 0.001032}},
+        "rest": {"luts": {"bit": 0.0, "unit": -18.0}, "ffs": {"bit": 0.6905, "unit": 0.001053}},
     },
     "xc7": {
         "registers": {"luts": {"unit": 420.0}, "ffs": {"unit": 248.0}},
-        "loader": {"luts": {"unit": 808.4}, "ffs": {"unit": 367.0}},
-        "settings": {"luts": {"bit": 0.0, "unit": 162.0}, "ffs": {"bit": 1.0, "unit": 0.0}},
+        "loader": {"luts": {"unit": 806.0}, "ffs": {"unit": 367.0}},
+        "settings": {"luts": {"bit": 0.0, "unit": 87.0}, "ffs": {"bit": 1.0, "unit": 149.0}},
         "run": {"luts": {"unit": 52.0}, "ffs": {"unit": 37.0}},
         "frame": {"luts": {"unit": 251.0}, "ffs": {"unit": 124.0}},
         "ring": {
@@ -138,18 +138,18 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"address_bit": 6.0, "bank": 2.75, "byte": 14.25, "unit": 146.0},
         },
         "dense": {
-            "luts": {"block": 119.4, "loaded_bit": 0.0, "product": 0.0, "unit": 0.0, "word_bit": 0.5507},
+            "luts": {"block": 117.2, "loaded_bit": 0.0, "product": 0.0, "unit": 0.0, "word_bit": 0.5728},
             "ffs": {"block": 107.5, "loaded_bit": 0.7983, "product": 0.0, "unit": 0.0, "word_bit": 2.554},
         },
         "dense_out": {
-            "luts": {"lane_bit": 6.0, "loaded_bit": 3.524, "unit": 0.005006},
-            "ffs": {"lane_bit": 4.5, "loaded_bit": 2.521, "unit": 0.003581},
+            "luts": {"lane_bit": 3.375, "loaded_bit": 3.952, "unit": 0.005613},
+            "ffs": {"lane_bit": 14.14, "loaded_bit": 0.0, "unit": 0.0},
         },
         "last_norm": {
-            "luts": {"pooled_bit": 0.1792, "root_bit_squared": 0.5843, "unit": 0.0002434, "word_bit": 1.345},
-            "ffs": {"pooled_bit": 0.08079, "root_bit_squared": 0.7223, "unit": 0.0003008, "word_bit": 0.2544},
+            "luts": {"pooled_bit": 0.1781, "root_bit_squared": 0.5857, "unit": 0.0002439, "word_bit": 1.332},
+            "ffs": {"pooled_bit": 0.0746, "root_bit_squared": 0.6569, "unit": 0.0002736, "word_bit": 0.2425},
         },
-        "x": {"luts": {"choice": 1.444, "unit": 152.0}, "ffs": {"choice": 0.0, "unit": 4.0}},
+        "x": {"luts": {"choice": 1.444, "unit": 152.0}, "ffs": {"choice": 1.0, "unit": 8.0}},
         "slots": {
             "luts": {"field_bit": 10.32, "image": 0.508, "job_bit": 9.341, "unit": 0.03909},
             "ffs": {"field_bit": 18.81, "image": 57.16, "job_bit": 0.0, "unit": 0.0},
@@ -188,11 +188,11 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             },
             "ffs": {
                 "choice": 0.0,
-                "lane": 0.9175,
-                "lane_bit": 10.09,
-                "loaded_bit": 0.1057,
-                "root_bit_squared": 0.8813,
-                "unit": 0.000367,
+                "lane": 0.7536,
+                "lane_bit": 8.284,
+                "loaded_bit": 0.1043,
+                "root_bit_squared": 0.8694,
+                "unit": 0.0003621,
             },
         },
         "sign_norm": {
@@ -223,12 +223,12 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
         },
         "tables": {"luts": {"unit": 81.35}, "ffs": {"unit": 116.3}},
         "logits_queue": {"luts": {"level_bit": 4.298, "unit": 0.0}, "ffs": {"level_bit": 2.782, "unit": 0.0}},
-        "rest": {"luts": {"bit": 0.0, "unit": -126.0}, "ffs": {"bit": 0.6448, "unit": 0.000983}},
+        "rest": {"luts": {"bit": 0.0, "unit": -90.0}, "ffs": {"bit": 0.6585, "unit": 0.001004}},
     },
     "ecp5": {
         "registers": {"luts": {"unit": 501.6}, "ffs": {"unit": 248.0}},
-        "loader": {"luts": {"unit": 1236.0}, "ffs": {"unit": 367.0}},
-        "settings": {"luts": {"bit": 0.0, "unit": 101.0}, "ffs": {"bit": 1.0, "unit": 0.0}},
+        "loader": {"luts": {"unit": 1232.0}, "ffs": {"unit": 367.0}},
+        "settings": {"luts": {"bit": 0.0, "unit": 89.0}, "ffs": {"bit": 1.0, "unit": 149.0}},
         "run": {"luts": {"unit": 113.0}, "ffs": {"unit": 37.0}},
         "frame": {"luts": {"unit": 295.0}, "ffs": {"unit": 124.0}},
         "ring": {
@@ -236,18 +236,18 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"address_bit": 6.0, "bank": 2.75, "byte": 14.25, "unit": 146.0},
         },
         "dense": {
-            "luts": {"block": 41.6, "loaded_bit": 2.481, "product": 58.47, "unit": 0.0, "word_bit": 0.0},
+            "luts": {"block": 41.91, "loaded_bit": 2.481, "product": 58.44, "unit": 0.0, "word_bit": 0.0},
             "ffs": {"block": 304.7, "loaded_bit": 5.025, "product": 28.0, "unit": 0.0, "word_bit": 1.275},
         },
         "dense_out": {
-            "luts": {"lane_bit": 7.75, "loaded_bit": 3.936, "unit": 0.005591},
-            "ffs": {"lane_bit": 8.25, "loaded_bit": 5.216, "unit": 0.007409},
+            "luts": {"lane_bit": 6.875, "loaded_bit": 3.899, "unit": 0.005539},
+            "ffs": {"lane_bit": 28.0, "loaded_bit": 0.0, "unit": 0.0},
         },
         "last_norm": {
-            "luts": {"pooled_bit": 0.2222, "root_bit_squared": 0.9217, "unit": 0.0003839, "word_bit": 1.515},
-            "ffs": {"pooled_bit": 0.1321, "root_bit_squared": 1.244, "unit": 0.0005181, "word_bit": 0.368},
+            "luts": {"pooled_bit": 0.2244, "root_bit_squared": 0.9182, "unit": 0.0003824, "word_bit": 1.54},
+            "ffs": {"pooled_bit": 0.1277, "root_bit_squared": 1.177, "unit": 0.0004903, "word_bit": 0.3747},
         },
-        "x": {"luts": {"choice": 2.501, "unit": 0.0}, "ffs": {"choice": 0.0, "unit": 4.0}},
+        "x": {"luts": {"choice": 2.501, "unit": 0.0}, "ffs": {"choice": 1.0, "unit": 8.0}},
         "slots": {
             "luts": {"field_bit": 28.14, "image": 309.6, "job_bit": 0.0, "unit": 0.0},
             "ffs": {"field_bit": 18.44, "image": 71.49, "job_bit": 0.0, "unit": 0.0},
@@ -260,11 +260,11 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"column": 150.6, "dot": 55.63, "dot_bit": 9.585, "row": 6.954},
             "ffs": {"column": 252.4, "dot": 91.89, "dot_bit": 1.107, "row": 11.49},
         },
-        "weights": {"luts": {"beat": 2.707, "unit": 0.3384}, "ffs": {"beat": 63.95, "unit": 7.994}},
+        "weights": {"luts": {"beat": 1.369, "unit": 0.08559}, "ffs": {"beat": 64.21, "unit": 4.013}},
         "preload": {"luts": {"beat": 3.0, "unit": 2.0}, "ffs": {"beat": 46.27, "unit": 0.0}},
         "operands": {
-            "luts": {"column": 148.5, "key_lane": 6.781, "part": 3.932, "row": 112.4, "unit": 0.0, "value_lane": 6.781},
-            "ffs": {"column": 0.0, "key_lane": 2.039, "part": 0.6299, "row": 0.0, "unit": 99.11, "value_lane": 2.039},
+            "luts": {"column": 148.4, "key_lane": 6.812, "part": 3.948, "row": 112.2, "unit": 0.0, "value_lane": 6.812},
+            "ffs": {"column": 137.8, "key_lane": 3.219, "part": 4.859, "row": 120.2, "unit": 0.0, "value_lane": 3.219},
         },
         "shadow": {
             "luts": {"choice": 1.01, "chosen_bit": 0.00346, "sum_bit": 0.0, "unit": 4.011, "word_bit": 0.0},
@@ -278,19 +278,19 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
         "residual_add": {
             "luts": {
                 "choice": 0.0,
-                "lane": 1.594,
-                "lane_bit": 17.53,
-                "loaded_bit": 0.07976,
-                "root_bit_squared": 0.6649,
-                "unit": 0.0002769,
+                "lane": 1.592,
+                "lane_bit": 17.5,
+                "loaded_bit": 0.07984,
+                "root_bit_squared": 0.6656,
+                "unit": 0.0002772,
             },
             "ffs": {
                 "choice": 0.0,
-                "lane": 2.456,
-                "lane_bit": 27.0,
-                "loaded_bit": 0.1752,
-                "root_bit_squared": 1.461,
-                "unit": 0.0006085,
+                "lane": 2.292,
+                "lane_bit": 25.2,
+                "loaded_bit": 0.1738,
+                "root_bit_squared": 1.449,
+                "unit": 0.0006035,
             },
         },
         "sign_norm": {
@@ -321,6 +321,6 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
         },
         "tables": {"luts": {"unit": 119.6}, "ffs": {"unit": 116.3}},
         "logits_queue": {"luts": {"level_bit": 9.087, "unit": 0.0}, "ffs": {"level_bit": 3.0, "unit": 0.0}},
-        "rest": {"luts": {"bit": 0.471, "unit": 0.000718}, "ffs": {"bit": 0.7469, "unit": 0.001139}},
+        "rest": {"luts": {"bit": 0.4573, "unit": 0.0006971}, "ffs": {"bit": 0.7805, "unit": 0.00119}},
     },
 }

@@ -255,7 +255,9 @@ def _loaded(flow: FlowConfig, *names: str) -> tuple[Ram, ...]:
 
 
 def _beats(flow: FlowConfig, name: str) -> int:
-    return FlowMachine(flow).load_memories[name].beats
+    """Beats of a word as it is loaded, and those of its registers behind each memory that it lies in."""
+    memory = FlowMachine(flow).load_memories[name]
+    return memory.beats * (1 + (memory.read_cycles - 1) * len(memory.depths))
 
 
 def _column_bits(flow: FlowConfig) -> int:
