@@ -32,6 +32,7 @@ ROOMS = {
     "sim.timing": ENGINE | {"sim.flow"},
     "sim.mapping": ENGINE | {"sim.flow", "sim.timing"},
     "sim.estimate": FLOW - {"sim.timing"},
+    "sim.explore": FLOW - {"sim.timing"} | {"sim.estimate"},
     "sim.counts": NETWORK,
     "sim.qonnx": NETWORK,
     "model.vit": NETWORK,
@@ -57,7 +58,7 @@ ROOMS = {
     "cli.pages": SIM | MODEL | {"cosim", "cli.shared", "cli.runs"},
     "cli": SIM
     | MODEL
-    | {"hw", "hw.folder", "hw.synthesis", "cosim", "cli.shared", "cli.runs", "cli.benches", "cli.pages"},
+    | {"sim.explore", "hw", "hw.folder", "hw.synthesis", "cosim", "cli.shared", "cli.runs", "cli.benches", "cli.pages"},
 }
 #: Packages whose `__init__` states what is public (tests/test_faces.py). That is for users: inside the project a name
 #: is imported from its module, so that the arrow is seen.
