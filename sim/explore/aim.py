@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..estimate.devices import Device
 from ..estimate.resources import images_per_s
+from ..flow.config import FlowConfig
 from ..network.config import ViTConfig
 from ..network.formats import Formats
 from .points import Point
@@ -96,6 +97,8 @@ class Exploration:
         The other engines whose cycles were found exactly, the best first.
     front : tuple of Point
         Points that fit, of which none beats another (`points.front`).
+    names : mapping of FlowConfig to str
+        Of the named engines.
     sized : int
         Engines that were sized, the named ones that hold the networks included.
     """
@@ -104,4 +107,5 @@ class Exploration:
     best: Found
     others: tuple[Found, ...]
     front: tuple[Point, ...]
+    names: Mapping[FlowConfig, str | None]
     sized: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from ..engine.words import WORD
 from ..estimate.devices import Device
 from ..estimate.resources import ResourceReport, estimate_resources, images_per_s
 from ..flow.config import FlowConfig
@@ -42,6 +43,11 @@ class Point:
     loads: Loads
     report: ResourceReport
     clock_mhz: float
+
+    @property
+    def shape(self) -> str:
+        """Rows x columns x bits of a dot product that the array makes, each cycle."""
+        return f"{self.flow.engine.rows}x{self.flow.engine.columns}x{WORD}"
 
     @property
     def most_images_per_s(self) -> float:

@@ -45,20 +45,19 @@ def explore(target: Device, aim: Aim, *, tell: Progress = _quiet) -> Exploration
     check_estimated(target)
     flows = candidates(target, aim, tell)
     points = _points(flows, target, aim, tell)
-    names = {point.flow: flows.get(point.flow) for point in points}
     fit = sorted([*(point for point in points if point.fits), *_spread_out(points, aim)], key=aim.order)
     if not fit:
         raise BivitError(_none_fits(points, target))
     shown = tuple(front(fit))
     if aim.fps is not None:
-        best = cheapest(fit, names, aim.fps, aim, tell)
+        best = cheapest(fit, flows, aim.fps, aim, tell)
         if best is not None:
-            return Exploration(target, best, (), shown, len(flows))
-    found = fastest(sorted(fit, key=_speed) if aim.fps is not None else fit, names, aim, tell)
+            return Exploration(target, best, (), shown, flows, len(flows))
+    found = fastest(sorted(fit, key=_speed) if aim.fps is not None else fit, flows, aim, tell)
     check(bool(found), f"every slot table that was tried locks up on {target.part}; take another device")
     if aim.fps is not None and found[0].images_per_s < aim.fps:
         raise BivitError(_too_slow(found[0].images_per_s, aim.fps, target, fit[0].clock_mhz))
-    return Exploration(target, found[0], tuple(found[1:]), shown, len(flows))
+    return Exploration(target, found[0], tuple(found[1:]), shown, flows, len(flows))
 
 
 def explore_all(aim: Aim, *, tell: Progress = _quiet) -> Exploration:
