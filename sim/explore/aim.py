@@ -12,7 +12,7 @@ from ..network.config import ViTConfig
 from ..network.formats import Formats
 from .points import Point
 
-#: Told while it works: what is being done, how much of it is done, and how much there is.
+#: Told while it works: what is being done, how much of it is done, and how much there is; 0 where nobody knows.
 Progress = Callable[[str, int, int], None]
 
 

@@ -11,12 +11,17 @@ from ..mapping.program import flow_cycles
 from ..mapping.shipped import shipped_cycles, table_of
 from ..network.config import ViTConfig
 from .aim import Aim, Found, Progress
-from .points import Point
+from .points import Point, with_images
 
 #: Engines that are not named whose slot tables are sought, at most.
 FINALISTS = 3
 #: Those of an exploration that asks for a speed, at most: each that is too slow says how far bounds are from the truth.
-_ATTEMPTS = 5
+_ATTEMPTS = 4
+#: Bounds over images a second of the engines that are tried first: none is quite as fast as its loads allow.
+_OVER = 1.04
+#: Cycles over those that the loads allow beyond which more images in flight are tried, and how many more.
+_FAR, _MORE_IMAGES = 1.1, 2
+_SEEKING = "finding a slot table"
 
 #: Names of engines; None of one that was sized.
 Names = Mapping[FlowConfig, str | None]
@@ -44,13 +49,18 @@ def fastest(points: Sequence[Point], names: Names, aim: Aim, tell: Progress) -> 
         if not _can_win(point, found, aim):
             continue
         sought += number >= len(named)
-        tell("finding slot tables", sought, FINALISTS)
+        tell(_SEEKING, number, 0)
         found += _tried(aim.configs, point, names.get(point.flow))
+    if found and not aim.latency:
+        found += _more_in_flight(min(found, key=lambda one: one.interval_cycles), aim, tell)
     return sorted(found, key=lambda one: one.cycles if aim.latency else one.interval_cycles)
 
 
 def cheapest(points: Sequence[Point], names: Names, fps: float, aim: Aim, tell: Progress) -> Found | None:
     """Return the first engine that is as fast as asked for, or None where none of the first few is.
+
+    One whose loads allow hardly more than that is passed over, unless it is named: its slot table takes seconds, and
+    would most likely not reach it.
 
     Parameters
     ----------
@@ -61,19 +71,34 @@ def cheapest(points: Sequence[Point], names: Names, fps: float, aim: Aim, tell: 
     fps : float
         Images a second.
     """
-    over, attempts = 1.0, 0
+    over, attempts = _OVER, 0
     for point in points:
         name = names.get(point.flow)
         if attempts == _ATTEMPTS or point.most_images_per_s < fps * (1 if name else over):
             continue
         attempts += name is None
-        tell("finding slot tables", attempts, _ATTEMPTS)
+        tell(_SEEKING, attempts, 0)
         for one in _tried(aim.configs, point, name):
             if one.images_per_s >= fps:
                 return one
             # Others that are as far from their bounds would be too slow as well.
             over = max(over, point.most_images_per_s / one.images_per_s) if name is None else over
     return None
+
+
+def _more_in_flight(best: Found, aim: Aim, tell: Progress) -> list[Found]:
+    """The best engine with more images in flight, while that fits and brings it nearer to what its loads allow."""
+    found = [best]
+    while found[-1].interval_cycles > _FAR * best.point.loads.bound and len(found) <= _MORE_IMAGES:
+        point = with_images(found[-1].point, found[-1].point.flow.images + 1)
+        if not point.fits:
+            break
+        tell(_SEEKING, 0, 0)
+        more = _tried(aim.configs, point, None)
+        if not more or more[0].interval_cycles >= found[-1].interval_cycles:
+            break
+        found += more
+    return found[1:]
 
 
 def _can_win(point: Point, found: Sequence[Found], aim: Aim) -> bool:

@@ -61,8 +61,8 @@ class Point:
 
     @property
     def fits(self) -> bool:
-        """Whether nothing that is known exceeds the device."""
-        return self.report.fits is not False
+        """Whether all that it takes is known, and nothing exceeds the device."""
+        return self.report.fits is True
 
     @property
     def fullest(self) -> float:
@@ -85,8 +85,20 @@ def point_of(configs: Sequence[ViTConfig], flow: FlowConfig, target: Device, clo
     return Point(flow, loads, estimate_resources(flow, target), clock_mhz)
 
 
+def with_images(point: Point, images: int) -> Point:
+    """Return the point with another number of images in flight, on which no load depends.
+
+    Parameters
+    ----------
+    point : Point
+    images : int
+    """
+    flow = replace(point.flow, images=images)
+    return replace(point, flow=flow, report=estimate_resources(flow, point.report.device))
+
+
 def could_spread(point: Point) -> bool:
-    """Whether only memories of a point are too many, and not by far.
+    """Return whether only memories of a point are too many, and not by far.
 
     Parameters
     ----------
