@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,119 +9,18 @@ import typer
 
 from ..sim.errors import check
 from ..sim.system.files import write_json
-from ..sim.system.result import OPTIONAL, Result
+from .runs.explored import Alternative, Explored, FrontRow, explored
 from .shared.common import JsonFlag, output, print_json, rows_table
 from .shared.net import Net, find_net
 from .shared.progress import Step, step
 
 if TYPE_CHECKING:
-    from ..sim.explore.aim import Aim, Exploration, Found
-    from ..sim.explore.points import Point
+    from ..sim.explore.aim import Aim
 
 #: In place of a target: the smallest device that is enough.
 AUTO = "auto"
 #: Clocks in MHz that an engine may be asked about, and images a second, at most.
 _CLOCKS, _MOST_FPS = (0.001, 10_000.0), 1e9
-
-
-@dataclass(frozen=True, kw_only=True)
-class FrontRow(Result):
-    """An engine that fits and that no other one beats: images a second are bounded by loads, resources estimated."""
-
-    shape: str
-    images: int
-    name: str | None
-    most_images_per_s: float
-    binds: str
-    utilisation_percent: dict[str, float | None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Alternative(Result):
-    """Another engine whose cycles were found exactly, with its file's content."""
-
-    shape: str
-    images: int
-    name: str | None
-    images_per_s: float
-    latency_us: float
-    interval_cycles: float
-    binds: str
-    utilisation_percent: dict[str, float | None]
-    engine: dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Explored(Result):
-    """What `bivit explore` prints; of several networks, times are of the one that is slowest.
-
-    Parameters
-    ----------
-    networks : tuple of str
-    target, part : str
-    name : str, optional
-        Of a named engine; left out of one that was sized.
-    shape : str
-        Rows x columns x bits of a dot product, each cycle.
-    images : int
-        In flight.
-    images_per_s, latency_us : float
-        At `clock_mhz`: in a long run, and of a single image.
-    cycles : int
-        Of a single image.
-    interval_cycles : float
-        From image to image in a long run.
-    cycles_kind : str
-        ``exact``: what the cycle model counts from the slot table.
-    clock_mhz : float
-    clock_kind : str
-        ``placed``, ``modelled``, ``assumed``, or ``given``.
-    binds : str
-        Part with the largest load.
-    loads : dict of str to float
-        How long each part is busy with an image beside that, 0 to 1, the largest first.
-    utilisation_percent : dict
-        Of the device.
-    resources_kind : str
-        ``estimated``, or ``assumed`` where the constants were fitted to another family.
-    fits : bool or None
-        None where some of it is unknown, and nothing that is known exceeds the device.
-    engine : dict
-        Content of an engine's file.
-    engine_file : Path, optional
-        Where it was written.
-    front : tuple of FrontRow
-    alternatives : tuple of Alternative
-    sized : int
-        Engines that were compared.
-    seconds : float
-        That it took.
-    """
-
-    networks: tuple[str, ...]
-    target: str
-    part: str
-    name: str | None = field(metadata=OPTIONAL)
-    shape: str
-    images: int
-    images_per_s: float
-    latency_us: float
-    cycles: int
-    interval_cycles: float
-    cycles_kind: str
-    clock_mhz: float
-    clock_kind: str
-    binds: str
-    loads: dict[str, float]
-    utilisation_percent: dict[str, float | None]
-    resources_kind: str
-    fits: bool | None
-    engine: dict[str, Any]
-    engine_file: Path | None = field(metadata=OPTIONAL)
-    front: tuple[FrontRow, ...]
-    alternatives: tuple[Alternative, ...]
-    sized: int
-    seconds: float
 
 
 def explore(
@@ -170,7 +68,7 @@ def explore(
         tell = _teller(one)
         found = explore_all(aim, tell=tell) if named is None else search(named, aim, tell=tell)
     path = None if out is None else out / "engine.json"
-    report = _report(nets, found, given=clock_mhz is not None, path=path, seconds=one.seconds)
+    report = explored(nets, found, given=clock_mhz is not None, path=path, seconds=one.seconds)
     if path is not None:
         write_json(path, report.engine)
     if as_json:
@@ -229,90 +127,20 @@ class _teller:
         self.one.at(done, count)
 
 
-def _report(nets: list[str], found: Exploration, *, given: bool, path: Path | None, seconds: float) -> Explored:
-    best, target = found.best, found.target
-    point = best.point
-    kinds = {row.kind for row in point.report.rows}
-    return Explored(
-        networks=tuple(nets),
-        target=target.name,
-        part=target.part,
-        name=best.name,
-        shape=point.shape,
-        images=point.flow.images,
-        images_per_s=best.images_per_s,
-        latency_us=best.latency_us,
-        cycles=best.cycles,
-        interval_cycles=best.interval_cycles,
-        cycles_kind="exact",
-        clock_mhz=point.clock_mhz,
-        clock_kind="given" if given else target.clock_kind,
-        binds=point.loads.binds,
-        loads=point.loads.shares,
-        utilisation_percent=point.report.utilisation,
-        resources_kind="assumed" if "assumed" in kinds else "estimated",
-        fits=point.report.fits,
-        engine=asdict(point.flow),
-        engine_file=path,
-        front=tuple(_front_row(one, found.names.get(one.flow)) for one in found.front),
-        alternatives=tuple(_alternative(one) for one in found.others),
-        sized=found.sized,
-        seconds=round(seconds, 3),
-    )
-
-
-def _front_row(point: Point, name: str | None) -> FrontRow:
-    return FrontRow(
-        shape=point.shape,
-        images=point.flow.images,
-        name=name,
-        most_images_per_s=point.most_images_per_s,
-        binds=point.loads.binds,
-        utilisation_percent=point.report.utilisation,
-    )
-
-
-def _alternative(found: Found) -> Alternative:
-    point = found.point
-    return Alternative(
-        shape=point.shape,
-        images=point.flow.images,
-        name=found.name,
-        images_per_s=found.images_per_s,
-        latency_us=found.latency_us,
-        interval_cycles=found.interval_cycles,
-        binds=point.loads.binds,
-        utilisation_percent=point.report.utilisation,
-        engine=asdict(point.flow),
-    )
-
-
 def _print(report: Explored) -> None:
     out = output()
     name = f"engine {report.name}, {report.shape}" if report.name else f"an engine of {report.shape}"
-    out.print(f"{', '.join(report.networks)} on {report.part}: {name}", style="bold", soft_wrap=True)
+    out.print(f"{', '.join(report.networks)} on {report.part}: {name}", style="bold", soft_wrap=True, markup=False)
     out.print(
         f"{report.images_per_s:,.0f} images/s, {report.latency_us:,.1f} us for a single image: cycles are exact, at "
-        f"{report.clock_mhz:g} MHz, {report.clock_kind}. {report.binds} binds; "
-        f"resources are {report.resources_kind}.",
+        f"{report.clock_mhz:g} MHz, {report.clock_kind}. {report.binds} binds; resources are {report.resources_kind}.",
         soft_wrap=True,
     )
-    chosen = {"shape": report.shape, "images": report.images, "engine": report.name or "sized"}
-    chosen |= {"images/s": report.images_per_s, "us": report.latency_us} | _percents(report.utilisation_percent)
-    rows = [chosen] + [
-        {"shape": one.shape, "images": one.images, "engine": one.name or "sized"}
-        | {"images/s": one.images_per_s, "us": one.latency_us}
-        | _percents(one.utilisation_percent)
-        for one in report.alternatives
-    ]
-    out.print(rows_table(rows, "the chosen engine, and others with exact cycles"))
-    front = [
-        {"shape": one.shape, "images": one.images, "engine": one.name or "sized"}
-        | {"images/s, at most": one.most_images_per_s, "binds": one.binds}
-        | _percents(one.utilisation_percent)
-        for one in report.front
-    ]
-    out.print(rows_table(front, f"what else fits, the best of {report.sized} engines; speeds are bounds by loads"))
+    finalists: list[Explored | Alternative] = [report, *report.alternatives]
+    exact = [_row(one, {"images/s": one.images_per_s, "us": one.latency_us}) for one in finalists]
+    out.print(rows_table(exact, "the chosen engine, and others with exact cycles"))
+    front = [_row(one, {"images/s, at most": one.most_images_per_s, "binds": one.binds}) for one in report.front]
+    out.print(rows_table(front, f"what fits of {report.sized} engines, and none beats; speeds are bounds by loads"))
     if report.engine_file:
         out.print(
             f"{report.engine_file} is written; `bivit generate --engine {report.engine_file}` writes its Verilog.",
@@ -321,5 +149,7 @@ def _print(report: Explored) -> None:
         )
 
 
-def _percents(utilisation: dict[str, float | None]) -> dict[str, float | str]:
-    return {f"{what[:-1].upper()} %": "unknown" if share is None else share for what, share in utilisation.items()}
+def _row(one: Explored | Alternative | FrontRow, speed: dict[str, Any]) -> dict[str, Any]:
+    """A row of a table: shape, speed, percent of the device."""
+    shares = {f"{what[:-1].upper()} %": share for what, share in one.utilisation_percent.items()}
+    return {"shape": one.shape, "images": one.images, "engine": one.name or "sized"} | speed | shares

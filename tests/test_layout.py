@@ -19,7 +19,7 @@ FOLDERS = ("sim", "model", "hw", "cosim", "cli")
 NETWORK = {"sim", "sim.system", "sim.network"}
 ENGINE = NETWORK | {"sim.engine"}
 FLOW = ENGINE | {"sim.flow", "sim.timing", "sim.mapping"}
-SIM = FLOW | {"sim.reference", "sim.estimate", "sim.counts", "sim.qonnx"}
+SIM = FLOW | {"sim.reference", "sim.estimate", "sim.explore", "sim.counts", "sim.qonnx"}
 MODEL = {"model", "model.data", "model.files", "model.importing", "model.integer", "model.train", "model.vit"}
 HW_ROOMS = {"hw.parts", "hw.flow", "hw.array", "hw.edge", "hw.slots", "hw.delays"}
 ROOMS = {
@@ -58,7 +58,7 @@ ROOMS = {
     "cli.pages": SIM | MODEL | {"cosim", "cli.shared", "cli.runs"},
     "cli": SIM
     | MODEL
-    | {"sim.explore", "hw", "hw.folder", "hw.synthesis", "cosim", "cli.shared", "cli.runs", "cli.benches", "cli.pages"},
+    | {"hw", "hw.folder", "hw.synthesis", "cosim", "cli.shared", "cli.runs", "cli.benches", "cli.pages"},
 }
 #: Packages whose `__init__` states what is public (tests/test_faces.py). That is for users: inside the project a name
 #: is imported from its module, so that the arrow is seen.

@@ -66,10 +66,12 @@ def cheapest(points: Sequence[Point], names: Names, fps: float, aim: Aim, tell: 
     ----------
     points : sequence of Point
         That fit, those that take least of the device first.
-    names, aim, tell
+    names
         As of `fastest`.
     fps : float
         Images a second.
+    aim, tell
+        As of `fastest`.
     """
     over, attempts = _OVER, 0
     for point in points:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import gcd, lcm
+from typing import Any
 
 from ..engine.config import Fabric
 from ..engine.pipeline import BLOCK_BITS, SHARED_PRODUCT, fits
@@ -26,9 +27,9 @@ _LANES, _PATCHES, _PIXEL_BYTES = (8, 16, 32), (1, 2, 3, 4, 6, 8, 10, 12, 16, 24,
 #: Widths of a unit, in columns, beyond one column.
 _WIDE = (1, 2, 3, 4, 6, 8, 12, 16)
 #: Slots of rings with which images in flight wait for nothing, and those of one image, whose chain is all there is.
-_MANY = {"residual_slots": 5, "head_slots": 5, "score_slots": 3, "context_slots": 2, "hidden_slots": 2}
+_MANY: dict[str, Any] = {"residual_slots": 5, "head_slots": 5, "score_slots": 3, "context_slots": 2, "hidden_slots": 2}
 _MANY |= {"staging_slots": 2}
-_ALONE = {"residual_slots": 8, "head_slots": 8, "score_slots": 8, "attention_slots": 8, "norm_slots": 8}
+_ALONE: dict[str, Any] = {"residual_slots": 8, "head_slots": 8, "score_slots": 8, "attention_slots": 8, "norm_slots": 8}
 _ALONE |= {"context_slots": 4, "staging_slots": 8}
 #: Products that the dense unit has at most.
 _MOST_PRODUCTS = 4096
@@ -81,17 +82,11 @@ def sized(configs: Sequence[ViTConfig], formats: Formats, wish: Wish, fabric: Fa
     wish : Wish
     fabric : {"lut6", "lut4"}
     """
-    base = _smallest(configs, formats, wish, fabric)
-    if base is None:
-        return None
-    flow = base
-    for part, field, values in _choices(wish):
-        found = _least(configs, flow, part, field, values, wish.slack)
-        if found is None:
-            return None
-        flow = found
-    flow = _drained(flow)
-    return _embedding(configs, flow, wish) if flow else None
+    flow = _smallest(configs, formats, wish, fabric)
+    for parts, field, values in _choices(wish):
+        flow = flow and _least(configs, flow, parts, field, values, wish.slack)
+    flow = flow and _drained(flow)
+    return flow and _embedding(configs, flow)
 
 
 def _smallest(configs: Sequence[ViTConfig], formats: Formats, wish: Wish, fabric: Fabric) -> FlowConfig | None:
@@ -151,7 +146,8 @@ def _least(
     """The engine with the first value of a field whose parts are idle enough with all networks."""
     for value in values:
         try:
-            changed = replace(flow, **{"drain_rows": max(1, _side(flow, field, value)), field: value})
+            changes: dict[str, Any] = {"drain_rows": _side(flow, {field: value}), field: value}
+            changed = replace(flow, **changes)
         except BivitError:
             continue
         if all(_idle(loads_of(config, changed), parts, slack) for config in configs):
@@ -159,11 +155,10 @@ def _least(
     return None
 
 
-def _side(flow: FlowConfig, field: str, value: int) -> int:
-    """Rows that the drain has to deliver together: those of all units, this one's included."""
-    lanes = {name: getattr(flow, name) for name in ("norm_lanes", "head_norm_lanes", "softmax_lanes")} | {field: value}
-    sides = [flow.rows_of(lanes[name]) for name in ("norm_lanes", "head_norm_lanes", "softmax_lanes")]
-    return lcm(*sides)
+def _side(flow: FlowConfig, changes: dict[str, int]) -> int:
+    """Rows that the drain has to deliver together: a multiple of those of each unit, with lanes that change."""
+    lanes = {name: getattr(flow, name) for name in ("norm_lanes", "head_norm_lanes", "softmax_lanes")}
+    return lcm(*(flow.rows_of(changes.get(name, lanes[name])) for name in lanes))
 
 
 def _idle(loads: Loads, parts: tuple[str, ...], slack: float) -> bool:
@@ -173,14 +168,14 @@ def _idle(loads: Loads, parts: tuple[str, ...], slack: float) -> bool:
 
 def _drained(flow: FlowConfig) -> FlowConfig | None:
     """Deliver so many rows that sums leave in four cycles or fewer, or in steps of the units' rows."""
-    side, rows = _side(flow, "", 0), flow.engine.rows
+    side, rows = _side(flow, {}), flow.engine.rows
     if side > rows:
         return None
     drain = min(rows // side, max(1, ceil_div(ceil_div(rows, 4), side))) * side
     return replace(flow, drain_rows=drain)
 
 
-def _embedding(configs: Sequence[ViTConfig], flow: FlowConfig, wish: Wish) -> FlowConfig | None:
+def _embedding(configs: Sequence[ViTConfig], flow: FlowConfig) -> FlowConfig | None:
     """The engine with the fewest products of the dense unit that keep up with the array."""
     lanes = flow.engine.lanes
     widest = max(config.embed_dim for config in configs)

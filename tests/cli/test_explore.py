@@ -13,10 +13,9 @@ from bivit.sim.engine.words import WORD
 from bivit.sim.estimate.devices import device
 from bivit.sim.flow.named import load_engine
 
-KEYS = (
-    "networks target part shape images images_per_s latency_us cycles interval_cycles cycles_kind clock_mhz clock_kind "
-    "binds loads utilisation_percent resources_kind fits engine front alternatives sized seconds"
-).split()
+KEYS = ["networks", "target", "part", "shape", "images", "images_per_s", "latency_us", "cycles", "interval_cycles"]
+KEYS += ["cycles_kind", "clock_mhz", "clock_kind", "binds", "loads", "utilisation_percent", "resources_kind", "fits"]
+KEYS += ["engine", "front", "alternatives", "sized", "seconds"]
 
 
 def explored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> dict[str, Any]:
@@ -74,7 +73,7 @@ def test_text_says_how_everything_is_known(tmp_path: Path, monkeypatch: pytest.M
         ("digits --target ulx3s --fps 100 --latency", "give one of the two"),
         ("digits --target ulx3s --clock-mhz 0", "--clock-mhz must be 0.001 to 10,000 MHz, got 0"),
         ("digits --target ulx3s --clock-mhz 1e9", "--clock-mhz must be 0.001 to 10,000 MHz"),
-        ("swin_fashion --target zu9eg", "Swin"),
+        ("swin_fashion --target zu9eg", "the accelerator runs networks of the family vit, got swin"),
         ("deit_tiny --target lfe5u-25f", "no engine for this fits LFE5U-25F"),
     ],
 )
@@ -88,6 +87,4 @@ def test_a_speed_that_is_impossible_is_refused_with_the_fastest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = invoke("explore", "digits", "--target", "ulx3s", "--fps", "1e7", cwd=tmp_path, monkeypatch=monkeypatch)
-    assert_refused(done, "the fastest gives ") if not done.stderr.startswith("bivit: explore") else None
-    assert done.returncode == 2
-    assert "the fastest gives" in done.stderr
+    assert_refused(done, "the fastest gives ")
