@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..engine.words import WORD
@@ -116,12 +116,26 @@ def spread(point: Point) -> Point | None:
     point : Point
         One that `could_spread`.
     """
+    return next((found for found in _restyled(point) if found.fits), None)
+
+
+def leaner(point: Point) -> Point:
+    """Return a point with memories made of what leaves most of the device; itself where logic is what is fullest.
+
+    Parameters
+    ----------
+    point : Point
+        One that fits.
+    """
+    share = {name: percent or 0 for name, percent in point.report.utilisation.items()}
+    memory = max(share["brams"], share.get("urams", 0))
+    return min((point, *_restyled(point)), key=lambda one: one.fullest) if memory == point.fullest else point
+
+
+def _restyled(point: Point) -> Iterator[Point]:
     for block, lut in _STYLES:
         flow = replace(point.flow, block_memories=block, lut_memories=lut)
-        found = replace(point, flow=flow, report=estimate_resources(flow, point.report.device))
-        if found.fits:
-            return found
-    return None
+        yield replace(point, flow=flow, report=estimate_resources(flow, point.report.device))
 
 
 def front(points: Iterable[Point]) -> list[Point]:

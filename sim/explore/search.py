@@ -13,12 +13,13 @@ from ..flow.config import FlowConfig
 from ..flow.presets import FLOW_ENGINES
 from .aim import Aim, Exploration, Progress
 from .finalists import Names, cheapest, fastest
-from .points import Point, could_spread, front, point_of, spread
+from .points import Point, could_spread, front, leaner, point_of, spread
 from .sizing import sized, wishes
 
 #: Shares of the array's load that other parts may have.
 _SLACKS = (0.7, 0.95, 1.25)
-#: Engines too large in memory alone, the best first, whose memories it is tried to make of something else.
+#: Engines, the best first, whose memories it is tried to make of something else: those too large in memory alone, and
+#: those that are to leave most of the device.
 _SPREAD = 40
 
 
@@ -48,6 +49,8 @@ def explore(target: Device, aim: Aim, *, tell: Progress = _quiet) -> Exploration
     fit = sorted([*(point for point in points if point.fits), *_spread_out(points, aim)], key=aim.order)
     if not fit:
         raise BivitError(_none_fits(points, target))
+    if aim.fps is not None:
+        fit = sorted(_leaner(fit, flows, aim.fps), key=aim.order)
     shown = tuple(front(fit))
     if aim.fps is not None:
         best = cheapest(fit, flows, aim.fps, aim, tell)
@@ -153,6 +156,17 @@ def _spread_out(points: Iterable[Point], aim: Aim) -> list[Point]:
     """Points whose memories alone are too many, made of something else so that they fit."""
     over = sorted(filter(could_spread, points), key=aim.order)
     return [found for point in islice(over, _SPREAD) if (found := spread(point))]
+
+
+def _leaner(points: Sequence[Point], flows: Names, fps: float) -> list[Point]:
+    """Points in their order, the first that are fast enough and not named with the memories that leave most room."""
+    found: list[Point] = []
+    tried = 0
+    for point in points:
+        wanted = point.most_images_per_s >= fps and not flows.get(point.flow) and tried < _SPREAD
+        tried += wanted
+        found.append(leaner(point) if wanted else point)
+    return found
 
 
 def _array_fits(flow: FlowConfig, target: Device) -> bool:

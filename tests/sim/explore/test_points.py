@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from bivit.sim.estimate.devices import device
 from bivit.sim.explore.aim import Aim
-from bivit.sim.explore.points import Point, could_spread, front, point_of, spread, with_images
+from bivit.sim.explore.points import Point, could_spread, front, leaner, point_of, spread, with_images
 from bivit.sim.explore.search import candidates
 from bivit.sim.flow.presets import FLOW_ENGINES
 from bivit.sim.mapping.loads import loads_of
@@ -55,6 +55,17 @@ def test_memories_are_made_of_something_else_where_that_helps() -> None:
     assert found.fits
     assert found.loads == point.loads
     assert found.flow == replace(plain, block_memories=found.flow.block_memories, lut_memories=found.flow.lut_memories)
+
+
+def test_memories_leave_more_of_the_device_where_they_fill_it_most() -> None:
+    points = [point for point in points_on("lfe5u-85f") if point.fits]
+    for point in points:
+        less = leaner(point)
+        assert less.fullest <= point.fullest
+        assert less.loads == point.loads
+        full = max(point.report.utilisation, key=lambda name: point.report.utilisation[name] or 0)
+        assert (less == point) or full == "brams"
+    assert any(leaner(point).fullest < point.fullest for point in points)
 
 
 def test_what_lacks_logic_is_not_helped_by_other_memories() -> None:
