@@ -16,6 +16,7 @@ from .doctor import doctor
 from .engines import engines
 from .estimate import estimate
 from .evaluate import evaluate
+from .explore import explore
 from .export import export
 from .generate import generate
 from .heads import heads
@@ -69,6 +70,7 @@ for command in (
     generate,
     cosim,
     engines,
+    explore,
     estimate,
     synth,
     ops,

@@ -1,0 +1,155 @@
+"""`bivit explore`: which engine to build for a network on an FPGA, how fast it is there, and what binds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..sim.errors import check
+from ..sim.system.files import write_json
+from .runs.explored import Alternative, Explored, FrontRow, explored
+from .shared.common import JsonFlag, output, print_json, rows_table
+from .shared.net import Net, find_net
+from .shared.progress import Step, step
+
+if TYPE_CHECKING:
+    from ..sim.explore.aim import Aim
+
+#: In place of a target: the smallest device that is enough.
+AUTO = "auto"
+#: Clocks in MHz that an engine may be asked about, and images a second, at most.
+_CLOCKS, _MOST_FPS = (0.001, 10_000.0), 1e9
+
+
+def explore(
+    nets: Annotated[
+        list[str],
+        typer.Argument(metavar="NET...", help="Networks that one engine is to hold: files or presets, as everywhere."),
+    ],
+    target: Annotated[
+        str,
+        typer.Option(help="FPGA or board, such as k26 or ULX3S; auto, with --fps: the smallest device that suffices."),
+    ],
+    fps: Annotated[
+        float | None,
+        typer.Option(help="Images a second that are enough: then the engine that takes least of the device is sought."),
+    ] = None,
+    latency: Annotated[bool, typer.Option("--latency", help="Seek the shortest time of a single image.")] = False,
+    clock_mhz: Annotated[float | None, typer.Option(help="By default what the device's family reaches.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for engine.json, which --engine takes.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Seek the engine to build for a network on an FPGA: the fastest that fits, or the smallest that is fast enough.
+
+    Engines of many shapes are sized for the network, each width as small as keeps up with the array; named engines
+    are compared too. Loads bound the speed of all of them; cycles of the best few are exact, as `bivit estimate` gives
+    them. Resources are estimated before any synthesis; `bivit synth --engine DIR/engine.json` counts them.
+
+    Example: bivit explore deit_tiny --target k26
+
+    Example: bivit explore deit_tiny --target auto --fps 1000
+
+    Example: bivit explore digits fashion --target ulx3s --fps 500 --out out/engine
+
+    Example: bivit explore digits --target lfe5u-45f --latency --json
+    """
+    _check_options(target, fps, latency, clock_mhz)
+    from ..sim.estimate.devices import device
+    from ..sim.explore.search import check_estimated, explore_all
+    from ..sim.explore.search import explore as search
+
+    named = None if target.lower() == AUTO else device(target)
+    if named is not None:
+        check_estimated(named)
+    aim = _aim([find_net(net) for net in nets], fps, latency, clock_mhz)
+    with step(f"explore engines for {', '.join(nets)}") as one:
+        tell = _teller(one)
+        found = explore_all(aim, tell=tell) if named is None else search(named, aim, tell=tell)
+    path = None if out is None else out / "engine.json"
+    report = explored(nets, found, given=clock_mhz is not None, path=path, seconds=one.seconds)
+    if path is not None:
+        write_json(path, report.engine)
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        _print(report)
+
+
+def _check_options(target: str, fps: float | None, latency: bool, clock_mhz: float | None) -> None:
+    least, most = _CLOCKS
+    check(fps is None or 0 < fps <= _MOST_FPS, f"--fps must be above 0 and at most {_MOST_FPS:,.0f}, got {fps}")
+    check(
+        fps is None or not latency,
+        "--fps seeks the smallest engine that is fast enough, --latency the one that is through with an image first; "
+        "give one of the two",
+    )
+    check(
+        clock_mhz is None or least <= clock_mhz <= most,
+        f"--clock-mhz must be {least} to {most:,.0f} MHz, got {clock_mhz}; leave it out for the device's own",
+    )
+    check(
+        target.lower() != AUTO or fps is not None,
+        "--target auto seeks the smallest device that is fast enough; say how fast with --fps, or name a target",
+    )
+
+
+def _aim(nets: list[Net], fps: float | None, latency: bool, clock_mhz: float | None) -> Aim:
+    """Return what is asked for; all networks run on one engine, so they have one set of number formats."""
+    from ..sim.explore.aim import Aim
+    from ..sim.network.config import vit_only
+
+    configs = tuple(vit_only(net.config) for net in nets)
+    other = next((net.name for net in nets if net.formats != nets[0].formats), None)
+    check(
+        other is None,
+        f"{nets[0].name} and {other} have different number formats, which one engine cannot have; explore them apart",
+    )
+    return Aim(configs, nets[0].formats, fps=fps, latency=latency, clock_mhz=clock_mhz)
+
+
+class _teller:
+    """Shows how far a search is: its parts by name, and how much of each is done.
+
+    Parameters
+    ----------
+    one : Step
+    """
+
+    def __init__(self, one: Step):
+        self.one, self.what = one, ""
+
+    def __call__(self, what: str, done: int, count: int) -> None:
+        if what != self.what:
+            self.one(what)
+            self.what = what
+        self.one.at(done, count)
+
+
+def _print(report: Explored) -> None:
+    out = output()
+    name = f"engine {report.name}, {report.shape}" if report.name else f"an engine of {report.shape}"
+    out.print(f"{', '.join(report.networks)} on {report.part}: {name}", style="bold", soft_wrap=True, markup=False)
+    out.print(
+        f"{report.images_per_s:,.0f} images/s, {report.latency_us:,.1f} us for a single image: cycles are exact, at "
+        f"{report.clock_mhz:g} MHz, {report.clock_kind}. {report.binds} binds; resources are {report.resources_kind}.",
+        soft_wrap=True,
+    )
+    finalists: list[Explored | Alternative] = [report, *report.alternatives]
+    exact = [_row(one, {"images/s": one.images_per_s, "us": one.latency_us}) for one in finalists]
+    out.print(rows_table(exact, "the chosen engine, and others with exact cycles"))
+    front = [_row(one, {"images/s, at most": one.most_images_per_s, "binds": one.binds}) for one in report.front]
+    out.print(rows_table(front, f"what fits of {report.sized} engines, and none beats; speeds are bounds by loads"))
+    if report.engine_file:
+        out.print(
+            f"{report.engine_file} is written; `bivit generate --engine {report.engine_file}` writes its Verilog.",
+            soft_wrap=True,
+            markup=False,
+        )
+
+
+def _row(one: Explored | Alternative | FrontRow, speed: dict[str, Any]) -> dict[str, Any]:
+    """A row of a table: shape, speed, percent of the device."""
+    shares = {f"{what[:-1].upper()} %": share for what, share in one.utilisation_percent.items()}
+    return {"shape": one.shape, "images": one.images, "engine": one.name or "sized"} | speed | shares

@@ -1,0 +1,126 @@
+"""Exact cycles of the few engines that can win: their slot tables are what takes time, so bounds keep them few."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..errors import BivitError
+from ..flow.config import FlowConfig
+from ..mapping.cycles import long_run_cycles
+from ..mapping.program import flow_cycles
+from ..mapping.shipped import shipped_cycles, table_of
+from ..network.config import ViTConfig
+from .aim import Aim, Found, Progress
+from .points import Point, with_images
+
+#: Engines that are not named whose slot tables are sought, at most.
+FINALISTS = 3
+#: Those of an exploration that asks for a speed, at most: each that is too slow says how far bounds are from the truth.
+_ATTEMPTS = 4
+#: Bounds over images a second of the engines that are tried first: none is quite as fast as its loads allow.
+_OVER = 1.04
+#: Cycles over those that the loads allow beyond which more images in flight are tried, and how many more.
+_FAR, _MORE_IMAGES = 1.1, 2
+_SEEKING = "finding a slot table"
+
+#: Names of engines; None of one that was sized.
+Names = Mapping[FlowConfig, str | None]
+
+
+def fastest(points: Sequence[Point], names: Names, aim: Aim, tell: Progress) -> list[Found]:
+    """Return the finalists with their exact cycles, the best first: named engines that can win, and a few others.
+
+    Parameters
+    ----------
+    points : sequence of Point
+        That fit, in the order of the aim.
+    names : mapping
+        Of the engines.
+    aim : Aim
+    tell : callable
+    """
+    named = [point for point in points if names.get(point.flow)]
+    others = [point for point in points if not names.get(point.flow)]
+    found: list[Found] = []
+    sought = 0
+    for number, point in enumerate([*named, *others]):
+        if sought == FINALISTS:
+            break
+        if not _can_win(point, found, aim):
+            continue
+        sought += number >= len(named)
+        tell(_SEEKING, number, 0)
+        found += _tried(aim.configs, point, names.get(point.flow))
+    if found and not aim.latency:
+        found += _more_in_flight(min(found, key=lambda one: one.interval_cycles), aim, tell)
+    return sorted(found, key=lambda one: one.cycles if aim.latency else one.interval_cycles)
+
+
+def cheapest(points: Sequence[Point], names: Names, fps: float, aim: Aim, tell: Progress) -> Found | None:
+    """Return the first engine that is as fast as asked for, or None where none of the first few is.
+
+    One whose loads allow hardly more than that is passed over, unless it is named: its slot table takes seconds, and
+    would most likely not reach it.
+
+    Parameters
+    ----------
+    points : sequence of Point
+        That fit, those that take least of the device first.
+    names
+        As of `fastest`.
+    fps : float
+        Images a second.
+    aim, tell
+        As of `fastest`.
+    """
+    over, attempts = _OVER, 0
+    for point in points:
+        name = names.get(point.flow)
+        if attempts == _ATTEMPTS or point.most_images_per_s < fps * (1 if name else over):
+            continue
+        attempts += name is None
+        tell(_SEEKING, attempts, 0)
+        for one in _tried(aim.configs, point, name):
+            if one.images_per_s >= fps:
+                return one
+            # Others that are as far from their bounds would be too slow as well.
+            over = max(over, point.most_images_per_s / one.images_per_s) if name is None else over
+    return None
+
+
+def _more_in_flight(best: Found, aim: Aim, tell: Progress) -> list[Found]:
+    """The best engine with more images in flight, while that fits and brings it nearer to what its loads allow."""
+    found = [best]
+    while found[-1].interval_cycles > _FAR * best.point.loads.bound and len(found) <= _MORE_IMAGES:
+        point = with_images(found[-1].point, found[-1].point.flow.images + 1)
+        if not point.fits:
+            break
+        tell(_SEEKING, 0, 0)
+        more = _tried(aim.configs, point, None)
+        if not more or more[0].interval_cycles >= found[-1].interval_cycles:
+            break
+        found += more
+    return found[1:]
+
+
+def _can_win(point: Point, found: Sequence[Found], aim: Aim) -> bool:
+    """Whether the loads, which nothing gets below, leave room for better cycles than there are."""
+    return all(point.loads.bound < (one.cycles if aim.latency else one.interval_cycles) for one in found)
+
+
+def _tried(configs: Sequence[ViTConfig], point: Point, name: str | None) -> list[Found]:
+    """The engine with its exact cycles; nothing where every table locks up, or is too long."""
+    try:
+        each = [_cycles(config, point.flow) for config in configs]
+    except BivitError:
+        return []
+    return [Found(point, name, max(single for single, _ in each), max(interval for _, interval in each))]
+
+
+def _cycles(config: ViTConfig, flow: FlowConfig) -> tuple[int, float]:
+    """Cycles of one image, and from image to image, as `bivit estimate` gives them."""
+    shipped = shipped_cycles(config, flow)
+    if shipped is not None:
+        return shipped
+    table = table_of(config, flow)
+    return flow_cycles(config, flow, table, 1).total, long_run_cycles(config, flow, table)

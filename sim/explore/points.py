@@ -1,0 +1,153 @@
+"""Engines that were sized, on a device: how fast at most, what they take, which of them nothing else beats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ..engine.words import WORD
+from ..estimate.devices import Device
+from ..estimate.resources import ResourceReport, estimate_resources, images_per_s
+from ..flow.config import FlowConfig
+from ..mapping.loads import Loads, loads_of
+from ..network.config import ViTConfig
+
+#: What large memories are asked to be made of, block memories and look-up tables, one after the other until all fits.
+_STYLES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    ((), ("values",)),
+    ((), ("query", "values")),
+    (("x",), ()),
+    (("x",), ("values",)),
+    (("x",), ("query", "values")),
+    (("ring", "x"), ("query", "values")),
+)
+#: Percent of a device's memories beyond which it is not tried to make them of something else.
+_MOST_OVER = 200
+
+
+@dataclass(frozen=True)
+class Point:
+    """An engine on a device, with the network that is slowest on it.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    loads : Loads
+        Of that network.
+    report : ResourceReport
+        What it takes of the device.
+    clock_mhz : float
+    """
+
+    flow: FlowConfig
+    loads: Loads
+    report: ResourceReport
+    clock_mhz: float
+
+    @property
+    def shape(self) -> str:
+        """Rows x columns x bits of a dot product that the array makes, each cycle."""
+        return f"{self.flow.engine.rows}x{self.flow.engine.columns}x{WORD}"
+
+    @property
+    def most_images_per_s(self) -> float:
+        """Images a second that the loads allow."""
+        return images_per_s(self.loads.bound, self.clock_mhz)
+
+    @property
+    def likely_cycles(self) -> int:
+        """Of a single image, in which nothing hides the patch embedding: a measure to compare engines by."""
+        return self.loads.cycles["dense"] + max(n for part, n in self.loads.cycles.items() if part != "dense")
+
+    @property
+    def fits(self) -> bool:
+        """Whether all that it takes is known, and nothing exceeds the device."""
+        return self.report.fits is True
+
+    @property
+    def fullest(self) -> float:
+        """Percent of what is used most of the device, of what is known."""
+        return max(percent for percent in self.report.utilisation.values() if percent is not None)
+
+
+def point_of(configs: Sequence[ViTConfig], flow: FlowConfig, target: Device, clock_mhz: float) -> Point:
+    """Return the point of an engine.
+
+    Parameters
+    ----------
+    configs : sequence of ViTConfig
+        Networks that it holds.
+    flow : FlowConfig
+    target : Device
+    clock_mhz : float
+    """
+    loads = max((loads_of(config, flow) for config in configs), key=lambda one: one.bound)
+    return Point(flow, loads, estimate_resources(flow, target), clock_mhz)
+
+
+def with_images(point: Point, images: int) -> Point:
+    """Return the point with another number of images in flight, on which no load depends.
+
+    Parameters
+    ----------
+    point : Point
+    images : int
+    """
+    flow = replace(point.flow, images=images)
+    return replace(point, flow=flow, report=estimate_resources(flow, point.report.device))
+
+
+def could_spread(point: Point) -> bool:
+    """Return whether only memories of a point are too many, and not by far.
+
+    Parameters
+    ----------
+    point : Point
+    """
+    over = {name: share for name, share in point.report.utilisation.items() if share is not None and share > 100}
+    return bool(over) and all(name in ("brams", "urams") and share <= _MOST_OVER for name, share in over.items())
+
+
+def spread(point: Point) -> Point | None:
+    """Return a point with some memories made of something else, so that it fits; None where that does not help.
+
+    Parameters
+    ----------
+    point : Point
+        One that `could_spread`.
+    """
+    return next((found for found in _restyled(point) if found.fits), None)
+
+
+def leaner(point: Point) -> Point:
+    """Return a point with memories made of what leaves most of the device; itself where logic is what is fullest.
+
+    Parameters
+    ----------
+    point : Point
+        One that fits.
+    """
+    share = {name: percent or 0 for name, percent in point.report.utilisation.items()}
+    memory = max(share["brams"], share.get("urams", 0))
+    return min((point, *_restyled(point)), key=lambda one: one.fullest) if memory == point.fullest else point
+
+
+def _restyled(point: Point) -> Iterator[Point]:
+    for block, lut in _STYLES:
+        flow = replace(point.flow, block_memories=block, lut_memories=lut)
+        yield replace(point, flow=flow, report=estimate_resources(flow, point.report.device))
+
+
+def front(points: Iterable[Point]) -> list[Point]:
+    """Return the points that no other one beats both in images a second and in what it fills, the fastest first.
+
+    Parameters
+    ----------
+    points : iterable of Point
+        On one device.
+    """
+    found: list[Point] = []
+    for point in sorted(points, key=lambda one: (-one.most_images_per_s, one.fullest)):
+        if not found or point.fullest < found[-1].fullest:
+            found.append(point)
+    return found

@@ -1,0 +1,217 @@
+"""The search for an engine: bounds of hundreds, resources of those that can fit, exact cycles of a few."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+from ..errors import BivitError, check
+from ..estimate.choice import too_small
+from ..estimate.devices import DEVICES, Device
+from ..estimate.resources import unit_cost
+from ..flow.config import FlowConfig
+from ..flow.presets import FLOW_ENGINES
+from .aim import Aim, Exploration, Progress
+from .finalists import Names, cheapest, fastest
+from .points import Point, could_spread, front, leaner, point_of, spread
+from .sizing import sized, wishes
+
+#: Shares of the array's load that other parts may have.
+_SLACKS = (0.7, 0.95, 1.25)
+#: Engines, the best first, whose memories it is tried to make of something else: those too large in memory alone, and
+#: those that are to leave most of the device.
+_SPREAD = 40
+
+
+def _quiet(what: str, done: int, count: int) -> None:
+    """Tell nobody."""
+
+
+def explore(target: Device, aim: Aim, *, tell: Progress = _quiet) -> Exploration:
+    """Return the best engine for some networks on a device, with what else there is.
+
+    Parameters
+    ----------
+    target : Device
+    aim : Aim
+    tell : callable
+        Told how far it is.
+
+    Raises
+    ------
+    BivitError
+        When nothing is known of the device's architecture; when no engine fits, or none that does is so fast: the
+        nearest there is.
+    """
+    check_estimated(target)
+    flows = candidates(target, aim, tell)
+    points = _points(flows, target, aim, tell)
+    fit = sorted([*(point for point in points if point.fits), *_spread_out(points, aim)], key=aim.order)
+    if not fit:
+        raise BivitError(_none_fits(points, target))
+    if aim.fps is not None:
+        fit = sorted(_leaner(fit, flows, aim.fps), key=aim.order)
+    shown = tuple(front(fit))
+    if aim.fps is not None:
+        best = cheapest(fit, flows, aim.fps, aim, tell)
+        if best is not None:
+            return Exploration(target, best, (), shown, flows, len(flows))
+    found = fastest(sorted(fit, key=_speed) if aim.fps is not None else fit, flows, aim, tell)
+    check(bool(found), f"every slot table that was tried locks up on {target.part}; take another device")
+    if aim.fps is not None and found[0].images_per_s < aim.fps:
+        raise BivitError(_too_slow(found[0].images_per_s, aim.fps, target, fit[0].clock_mhz))
+    return Exploration(target, found[0], tuple(found[1:]), shown, flows, len(flows))
+
+
+def explore_all(aim: Aim, *, tell: Progress = _quiet) -> Exploration:
+    """Return the best engine on the smallest device that is enough: the one with the fewest look-up tables.
+
+    Parameters
+    ----------
+    aim : Aim
+        With a speed.
+    tell : callable
+        As of `explore`.
+
+    Raises
+    ------
+    BivitError
+        When no speed is given, or no device is enough: what the largest one lacks.
+    """
+    check(
+        aim.fps is not None,
+        "--target auto takes the smallest device that is fast enough: say how fast with --fps, or name a target",
+    )
+    known = sorted((one for one in DEVICES.values() if one.family), key=lambda one: one.luts or 0)
+    for number, target in enumerate(known[:-1]):
+        tell(f"trying {target.part}", number, len(known))
+        if _may_suffice(target, aim):
+            try:
+                return explore(target, aim, tell=tell)
+            except BivitError:  # bounds allowed more than slot tables reach
+                continue
+    try:
+        return explore(known[-1], aim, tell=tell)
+    except BivitError as error:
+        raise BivitError(f"no device is enough; of the largest: {error}") from error
+
+
+def check_estimated(target: Device) -> None:
+    """Refuse a device of which nothing is estimated.
+
+    Parameters
+    ----------
+    target : Device
+
+    Raises
+    ------
+    BivitError
+        With the devices of which something is.
+    """
+    known = ", ".join(name for name, one in DEVICES.items() if one.family)
+    check(
+        target.family is not None,
+        f"there are no estimates for {target.architecture}, so nothing says which engine fits {target.part}; targets "
+        f"with estimates are {known}",
+    )
+
+
+def candidates(target: Device, aim: Aim, tell: Progress = _quiet) -> dict[FlowConfig, str | None]:
+    """Return named engines that hold the networks with their names, and engines that are sized for them.
+
+    Parameters
+    ----------
+    target : Device
+        In whose logic they are written.
+    aim : Aim
+    tell : callable
+    """
+    found: dict[FlowConfig, str | None] = {
+        flow.in_fabric(target.fabric): name for name, flow in FLOW_ENGINES.items() if _holds(flow, aim)
+    }
+    wanted = list(wishes(aim.configs, (1,) if aim.latency else (2,), _SLACKS))
+    for number, wish in enumerate(wanted):
+        tell("sizing engines", number, len(wanted))
+        flow = sized(aim.configs, aim.formats, wish, target.fabric)
+        if flow is not None and _holds(flow, aim):
+            found.setdefault(flow, None)
+    return found
+
+
+def _holds(flow: FlowConfig, aim: Aim) -> bool:
+    return not any(too_small(config, aim.formats, flow) for config in aim.configs)
+
+
+def _points(flows: Names, target: Device, aim: Aim, tell: Progress) -> list[Point]:
+    """Points of the engines whose array alone is not too large."""
+    found: list[Point] = []
+    for number, flow in enumerate(flows):
+        tell("estimating resources", number, len(flows))
+        if _array_fits(flow, target):
+            found.append(point_of(aim.configs, flow, target, aim.clock_mhz or target.clock_mhz))
+    return found
+
+
+def _spread_out(points: Iterable[Point], aim: Aim) -> list[Point]:
+    """Points whose memories alone are too many, made of something else so that they fit."""
+    over = sorted(filter(could_spread, points), key=aim.order)
+    return [found for point in islice(over, _SPREAD) if (found := spread(point))]
+
+
+def _leaner(points: Sequence[Point], flows: Names, fps: float) -> list[Point]:
+    """Points in their order, the first that are fast enough and not named with the memories that leave most room."""
+    found: list[Point] = []
+    tried = 0
+    for point in points:
+        wanted = point.most_images_per_s >= fps and not flows.get(point.flow) and tried < _SPREAD
+        tried += wanted
+        found.append(leaner(point) if wanted else point)
+    return found
+
+
+def _array_fits(flow: FlowConfig, target: Device) -> bool:
+    assert target.family is not None
+    luts = unit_cost("grid", flow, target.family, target.dsp_bits).luts
+    return luts is None or target.luts is None or luts <= target.luts
+
+
+def _may_suffice(target: Device, aim: Aim) -> bool:
+    """Whether an engine fits a device whose loads allow the speed."""
+    assert aim.fps is not None
+    for flow in sorted(candidates(target, aim), key=lambda one: one.engine.rows * one.engine.columns):
+        if not _array_fits(flow, target):
+            continue
+        point = point_of(aim.configs, flow, target, aim.clock_mhz or target.clock_mhz)
+        if point.most_images_per_s >= aim.fps and (point.fits or (could_spread(point) and spread(point))):
+            return True
+    return False
+
+
+def _speed(point: Point) -> tuple[float, float]:
+    return -point.most_images_per_s, point.fullest
+
+
+def _none_fits(points: Sequence[Point], target: Device) -> str:
+    """Say what the engine lacks that comes nearest."""
+    if not points:
+        return (
+            f"no engine for this fits {target.part}: the array of even the smallest one is too large, or no legal "
+            "engine holds these networks; take a larger device, or smaller networks"
+        )
+    nearest = min(points, key=lambda point: point.fullest)
+    over = ", ".join(
+        f"{name[:-1].upper()} {share:.0f} %"
+        for name, share in nearest.report.utilisation.items()
+        if share is not None and share > 100
+    )
+    return (
+        f"no engine for this fits {target.part}; the nearest, an array of {nearest.flow.engine.rows} x "
+        f"{nearest.flow.engine.columns}, takes {over} of it; take a larger device, or --target auto with --fps"
+    )
+
+
+def _too_slow(most: float, fps: float, target: Device, clock_mhz: float) -> str:
+    return (
+        f"no engine that was found for {target.part} gives {fps:,.10g} images/s at {clock_mhz:g} MHz; the fastest "
+        f"gives {most:,.0f}; ask for less, or take a larger device"
+    )

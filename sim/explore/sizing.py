@@ -1,0 +1,193 @@
+"""An engine from the shape of its array: every width as small as keeps its part less busy than the array."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import gcd, lcm
+from typing import Any
+
+from ..engine.config import Fabric
+from ..engine.pipeline import BLOCK_BITS, SHARED_PRODUCT, fits
+from ..engine.presets import engine_for
+from ..engine.words import WORD, ceil_div
+from ..errors import BivitError
+from ..flow.config import FlowConfig
+from ..flow.streams import TileShape
+from ..mapping.loads import Loads, loads_of
+from ..network.config import ViTConfig
+from ..network.formats import Formats
+
+#: Columns that an array can have.
+COLUMNS = (8, 16, 32, 64)
+#: Rows beyond which no engine is sought.
+MOST_ROWS = 66
+#: Lanes of the edge, patches of a pass, and bytes of a beat that are tried.
+_LANES, _PATCHES, _PIXEL_BYTES = (8, 16, 32), (1, 2, 3, 4, 6, 8, 10, 12, 16, 24, 32), (1, 2, 4, 8, 16)
+#: Widths of a unit, in columns, beyond one column.
+_WIDE = (1, 2, 3, 4, 6, 8, 12, 16)
+#: Slots of rings with which images in flight wait for nothing, and those of one image, whose chain is all there is.
+_MANY: dict[str, Any] = {"residual_slots": 5, "head_slots": 5, "score_slots": 3, "context_slots": 2, "hidden_slots": 2}
+_MANY |= {"staging_slots": 2}
+_ALONE: dict[str, Any] = {"residual_slots": 8, "head_slots": 8, "score_slots": 8, "attention_slots": 8, "norm_slots": 8}
+_ALONE |= {"context_slots": 4, "staging_slots": 8}
+#: Products that the dense unit has at most.
+_MOST_PRODUCTS = 4096
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What an engine is to be like.
+
+    Parameters
+    ----------
+    rows, columns : int
+        Of the array.
+    images : int
+        In flight.
+    slack : float
+        Part of the array's load, 0 to 1, that no other part's is to exceed: the smaller, the less waits for it.
+    """
+
+    rows: int
+    columns: int
+    images: int
+    slack: float
+
+
+def wishes(configs: Sequence[ViTConfig], images: Iterable[int], slacks: Iterable[float]) -> Iterator[Wish]:
+    """Yield the wishes that are worth a try: rows with which the tiles of some network are evenly filled.
+
+    Parameters
+    ----------
+    configs : sequence of ViTConfig
+    images : iterable of int
+    slacks : iterable of float
+    """
+    tokens = {config.num_tokens for config in configs}
+    rows = {ceil_div(count, tiles) for count in tokens for tiles in range(1, count + 1)}
+    for count in sorted(row for row in rows if row <= MOST_ROWS):
+        for columns in COLUMNS:
+            yield from (Wish(count, columns, one, slack) for one in images for slack in slacks)
+
+
+def sized(configs: Sequence[ViTConfig], formats: Formats, wish: Wish, fabric: Fabric) -> FlowConfig | None:
+    """Return the smallest engine for some networks that fulfils a wish, or None where no legal widths do.
+
+    Parameters
+    ----------
+    configs : sequence of ViTConfig
+    formats : Formats
+        Theirs.
+    wish : Wish
+    fabric : {"lut6", "lut4"}
+    """
+    flow = _smallest(configs, formats, wish, fabric)
+    for parts, field, values in _choices(wish):
+        flow = flow and _least(configs, flow, parts, field, values, wish.slack)
+    flow = flow and _drained(flow)
+    return flow and _embedding(configs, flow)
+
+
+def _smallest(configs: Sequence[ViTConfig], formats: Formats, wish: Wish, fabric: Fabric) -> FlowConfig | None:
+    """The engine with the array, and one lane of everything."""
+    strips = gcd(*(config.img_size * config.patch_size * config.in_chans for config in configs))
+    embed = gcd(*(config.embed_dim for config in configs))
+    lanes = max((one for one in _LANES if embed % one == 0 and one <= wish.columns), default=0)
+    words = max(_table_words(TileShape(config, wish.rows, wish.columns), wish.images) for config in configs)
+    try:
+        engine = engine_for(
+            *configs,
+            rows=wish.rows,
+            columns=wish.columns,
+            lanes=lanes,
+            dense_lanes=lanes,
+            program_words=1 << (words - 1).bit_length(),
+            pixel_bytes=max(one for one in _PIXEL_BYTES if strips % one == 0),
+            fabric=fabric,
+            formats=formats,
+        )
+        products = 2 if fits(SHARED_PRODUCT, BLOCK_BITS[fabric]) else 1
+        return FlowConfig(
+            engine=engine,
+            drain_rows=1,
+            norm_lanes=1,
+            head_norm_lanes=1,
+            softmax_lanes=1,
+            images=wish.images,
+            products_per_dsp=products,
+            edge_banks=1 if wish.images > 1 else 2,
+            **(_MANY if wish.images > 1 else _ALONE),
+        )
+    except BivitError:
+        return None
+
+
+def _table_words(shape: TileShape, images: int) -> int:
+    """Words of a slot table: two operations each, of a tile, or of a block where one image is in flight."""
+    slots = sum(shape.operations.values()) * (1 if images > 1 else shape.tiles)
+    return slots if slots % 2 else slots // 2  # one with an odd number is written twice
+
+
+def _choices(wish: Wish) -> Iterator[tuple[tuple[str, ...], str, list[int]]]:
+    """Parts, the field on which their load depends, and its values, the smallest first."""
+    columns = wish.columns
+    narrow = [1 << k for k in range(columns.bit_length() - 1)]
+    lanes = [*narrow, *(columns * many for many in _WIDE if many <= wish.rows)]
+    yield ("residual_add", "sign_norm"), "norm_lanes", lanes
+    yield ("head_norm",), "head_norm_lanes", [one for one in lanes if one <= WORD]
+    yield ("softmax",), "softmax_lanes", lanes
+    yield ("row_writer",), "value_rows", [1 << k for k in range(columns.bit_length())]
+
+
+def _least(
+    configs: Sequence[ViTConfig], flow: FlowConfig, parts: tuple[str, ...], field: str, values: list[int], slack: float
+) -> FlowConfig | None:
+    """The engine with the first value of a field whose parts are idle enough with all networks."""
+    for value in values:
+        try:
+            changes: dict[str, Any] = {"drain_rows": _side(flow, {field: value}), field: value}
+            changed = replace(flow, **changes)
+        except BivitError:
+            continue
+        if all(_idle(loads_of(config, changed), parts, slack) for config in configs):
+            return changed
+    return None
+
+
+def _side(flow: FlowConfig, changes: dict[str, int]) -> int:
+    """Rows that the drain has to deliver together: a multiple of those of each unit, with lanes that change."""
+    lanes = {name: getattr(flow, name) for name in ("norm_lanes", "head_norm_lanes", "softmax_lanes")}
+    return lcm(*(flow.rows_of(changes.get(name, lanes[name])) for name in lanes))
+
+
+def _idle(loads: Loads, parts: tuple[str, ...], slack: float) -> bool:
+    """Whether parts are less busy than a share of the array's time."""
+    return all(loads.cycles[part] <= slack * loads.cycles["array"] for part in parts)
+
+
+def _drained(flow: FlowConfig) -> FlowConfig | None:
+    """Deliver so many rows that sums leave in four cycles or fewer, or in steps of the units' rows."""
+    side, rows = _side(flow, {}), flow.engine.rows
+    if side > rows:
+        return None
+    drain = min(rows // side, max(1, ceil_div(ceil_div(rows, 4), side))) * side
+    return replace(flow, drain_rows=drain)
+
+
+def _embedding(configs: Sequence[ViTConfig], flow: FlowConfig) -> FlowConfig | None:
+    """The engine with the fewest products of the dense unit that keep up with the array."""
+    lanes = flow.engine.lanes
+    widest = max(config.embed_dim for config in configs)
+    channels = sorted({min(512, widest // parts // lanes * lanes) for parts in (1, 2, 3, 4, 6, 8, 12)} - {0})
+    pairs = sorted((patches * width, patches, width) for patches in _PATCHES for width in channels)
+    for products, patches, width in pairs:
+        if products > _MOST_PRODUCTS:
+            return None
+        try:
+            changed = replace(flow, dense_patches=patches, dense_channels=width)
+            if all(_idle(loads_of(config, changed), ("dense",), 1.0) for config in configs):
+                return changed
+        except BivitError:
+            continue
+    return None

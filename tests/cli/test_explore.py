@@ -1,0 +1,90 @@
+"""`bivit explore`: what it prints, the file that other commands take, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from program import assert_refused, invoke
+
+from bivit.sim.engine.words import WORD
+from bivit.sim.estimate.devices import device
+from bivit.sim.flow.named import load_engine
+
+KEYS = ["networks", "target", "part", "shape", "images", "images_per_s", "latency_us", "cycles", "interval_cycles"]
+KEYS += ["cycles_kind", "clock_mhz", "clock_kind", "binds", "loads", "utilisation_percent", "resources_kind", "fits"]
+KEYS += ["engine", "front", "alternatives", "sized", "seconds"]
+
+
+def explored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> dict[str, Any]:
+    done = invoke("explore", *arguments, "--json", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_what_is_printed_and_the_file_that_estimate_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = explored(tmp_path, monkeypatch, "digits", "--target", "ULX3S", "--out", "out/engine")
+    file = tmp_path / "out/engine/engine.json"
+    assert [key for key in found if key not in ("name", "engine_file")] == KEYS
+    assert (found["target"], found["clock_mhz"], found["fits"]) == ("lfe5u-85f", device("ulx3s").clock_mhz, True)
+    assert (found["cycles_kind"], found["clock_kind"], found["resources_kind"]) == ("exact", "placed", "estimated")
+    assert (found["engine_file"], json.loads(file.read_text())) == ("out/engine/engine.json", found["engine"])
+    assert [path.name for path in file.parent.iterdir()] == ["engine.json"]
+    assert next(iter(found["loads"])) == found["binds"]
+    flow = load_engine(str(file))
+    assert found["shape"] == f"{flow.engine.rows}x{flow.engine.columns}x{WORD}"
+    arguments = ("estimate", "digits", "--engine", file, "--target", "ulx3s", "--json")
+    again = json.loads(invoke(*arguments, cwd=tmp_path, monkeypatch=monkeypatch).stdout)
+    assert again["cycles"] == found["cycles"]
+    assert again["interval_cycles"] == round(found["interval_cycles"])
+    assert (again["fits"], again["binds"], again["loads"]) == (True, found["binds"], found["loads"])
+    for row in (*found["front"], *found["alternatives"]):
+        assert set(row["utilisation_percent"]) == set(found["utilisation_percent"])
+
+
+def test_a_named_engine_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = explored(tmp_path, monkeypatch, "deit_tiny", "--target", "kv260")
+    assert (found["name"], found["target"], found["shape"]) == ("kv260", "k26", "11x32x64")
+    assert found["engine"] == json.loads(json.dumps(found["engine"]))
+    assert "engine_file" not in found
+
+
+def test_text_says_how_everything_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("explore", "digits", "--target", "auto", "--fps", "100", "--clock-mhz", "50")
+    done = invoke(*arguments, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert done.returncode == 0, done.stderr
+    for part in ("cycles are exact, at 50 MHz, given", "binds;", "bounds by loads", "images/s"):
+        assert part in done.stdout
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("digits --target zcu1", "there is no device 'zcu1'"),
+        ("digit --target ulx3s", "did you mean digits"),
+        ("digits --target gatemate", "there are no estimates for GateMate"),
+        ("digits --target auto", "say how fast with --fps"),
+        ("digits --target ulx3s --fps 0", "--fps must be above 0"),
+        ("digits --target ulx3s --fps -3", "--fps must be above 0"),
+        ("digits --target ulx3s --fps nan", "--fps must be a finite number"),
+        ("digits --target ulx3s --fps 100 --latency", "give one of the two"),
+        ("digits --target ulx3s --clock-mhz 0", "--clock-mhz must be 0.001 to 10,000 MHz, got 0"),
+        ("digits --target ulx3s --clock-mhz 1e9", "--clock-mhz must be 0.001 to 10,000 MHz"),
+        ("swin_fashion --target zu9eg", "the accelerator runs networks of the family vit, got swin"),
+        ("deit_tiny --target lfe5u-25f", "no engine for this fits LFE5U-25F"),
+    ],
+)
+def test_what_cannot_be_is_refused(arguments: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = invoke("explore", *arguments.split(), "--out", "out", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert_refused(done, says)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_speed_that_is_impossible_is_refused_with_the_fastest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = invoke("explore", "digits", "--target", "ulx3s", "--fps", "1e7", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert_refused(done, "the fastest gives ")
