@@ -65,7 +65,7 @@ def explore(
         check_estimated(named)
     aim = _aim([find_net(net) for net in nets], fps, latency, clock_mhz)
     with step(f"explore engines for {', '.join(nets)}") as one:
-        tell = _teller(one)
+        tell = _Teller(one)
         found = explore_all(aim, tell=tell) if named is None else search(named, aim, tell=tell)
     path = None if out is None else out / "engine.json"
     report = explored(nets, found, given=clock_mhz is not None, path=path, seconds=one.seconds)
@@ -109,7 +109,7 @@ def _aim(nets: list[Net], fps: float | None, latency: bool, clock_mhz: float | N
     return Aim(configs, nets[0].formats, fps=fps, latency=latency, clock_mhz=clock_mhz)
 
 
-class _teller:
+class _Teller:
     """Shows how far a search is: its parts by name, and how much of each is done.
 
     Parameters
