@@ -52,7 +52,7 @@ class Edge(Component):
     x_write : Out(write_port)
         Writer of x: `en` has a bit for each chunk of each row of the word, `data` is one chunk.
     x_read : Out(read_port)
-        Reader of x, data one cycle after the address.
+        Reader of x, data `ResidualAddUnit.x_cycles` after the address.
     saturations : Out
         Elements that saturated; only the total matters.
     limit, error, dropping : Out

@@ -31,16 +31,21 @@ def largest(unit: SoftmaxUnit, word: Value, keep: Value) -> list[Value]:
     return scores
 
 
+def placed(m: Module, h: Any, unit: SoftmaxUnit) -> tuple[score_queue.ScoreQueue, Place]:
+    """The queue, never reset, and the place of the word that comes."""
+    assume(m, ~ResetSignal())
+    dut, place = build_queue(m, h, unit), Place(m, h, unit)
+    claim_place(m, h, unit, place)
+    return dut, place
+
+
 def top_values(unit: SoftmaxUnit) -> Harness:
     """What is written of each row."""
     words, columns, bits = unit.flow.drain_cycles, unit.flow.engine.columns, unit.flow.engine.score_bits
     late = unit.top_stage - 1
 
     def body(m: Module, h: Any) -> None:
-        assume(m, ~ResetSignal())
-        dut = build_queue(m, h, unit)
-        place = Place(m, h, unit)
-        claim_place(m, h, unit, place)
+        dut, place = placed(m, h, unit)
         keep = Cat(place.group * columns + column < place.keys for column in range(columns))
         # The maxima so far, by their place, and those with the word that came a cycle ago.
         best = Array(Signal(unit.flow.drain_rows * bits, name=f"best_{k}") for k in range(words))
@@ -67,10 +72,7 @@ def top_kept(unit: SoftmaxUnit) -> Harness:
     late = unit.top_stage - 1
 
     def body(m: Module, h: Any) -> None:
-        assume(m, ~ResetSignal())
-        dut = build_queue(m, h, unit)
-        place = Place(m, h, unit)
-        claim_place(m, h, unit, place)
+        dut, place = placed(m, h, unit)
         ends = [place.end, *(before(m, place.end, k, f"end_{k}") for k in range(1, late + 1))]
         slot, whole = before(m, place.slot, late, "slot"), Signal.like(place.whole)
         assume(m, ~place.free | (whole != 0))
