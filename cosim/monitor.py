@@ -13,14 +13,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..hw.ports import WEIGHTS_PORT
 from ..sim.engine.probe import Probe
-from ..sim.errors import BivitError
+from ..sim.errors import BivitError, check
+from .memory import MEMORY_MODULE, memory_module
 from .protocol import MODULE as RULES_MODULE
 from .protocol import rules_module
 
 #: Name of the generated top module, and of the engine's instance in it.
 BENCH_TOP = "bench_top"
 INSTANCE = "engine"
+#: Signals of a memory's port that always say the same.
+_UNREAD = ("arsize", "arburst", "arcache", "arprot")
 
 #: Direction and width of a port, by name.
 Ports = Mapping[str, tuple[str, int]]
@@ -43,7 +47,7 @@ def ports_of(verilog: str, module: str) -> dict[str, tuple[str, int]]:
     return {name: (direction, int(top or 0) + 1) for direction, top, name in declared}
 
 
-def bench_top(engine: str, ports: Ports, probes: Sequence[Probe]) -> str:
+def bench_top(engine: str, ports: Ports, probes: Sequence[Probe], *, memory_words: int = 0) -> str:
     """Return Verilog of a top level with the engine's ports and its instance, which observes `probes`.
 
     The module takes ``+trace_file=PATH`` and writes a line there for each write. Built with BIVIT_WAVES defined, it
@@ -59,15 +63,19 @@ def bench_top(engine: str, ports: Ports, probes: Sequence[Probe]) -> str:
         As `ports_of`.
     probes : sequence of Probe
         What to observe.
+    memory_words : int
+        Words of the memory that the engine reads its weights from, which is part of the bench; 0 without one.
     """
-    declared = ",\n".join(f"  {direction} wire [{bits - 1}:0] {name}" for name, (direction, bits) in ports.items())
+    inner = {name: bits for name, (_, bits) in ports.items() if name.startswith(WEIGHTS_PORT)}
+    outer = {name: port for name, port in ports.items() if name not in inner}
+    declared = ",\n".join(f"  {direction} wire [{bits - 1}:0] {name}" for name, (direction, bits) in outer.items())
     driven = {name: name for name in ports} | {"rst": "reset"}
     connected = ", ".join(f".{name}({driver})" for name, driver in driven.items())
     writes = "\n".join(_write(number, probe) for number, probe in enumerate(probes))
     return f"""module {BENCH_TOP} (
 {declared}
 );
-  reg reset;
+{_memory(inner, memory_words)}  reg reset;
   always @(posedge clk) reset <= rst;
   {engine} {INSTANCE} ({connected});
   {RULES_MODULE} rules ({connected}, .cycle(cycle));
@@ -84,7 +92,18 @@ def bench_top(engine: str, ports: Ports, probes: Sequence[Probe]) -> str:
   end
 {_WAVES}endmodule
 
-{rules_module(ports)}"""
+{rules_module(ports)}{memory_module(inner[f"{WEIGHTS_PORT}_rdata"], memory_words) if inner else ""}"""
+
+
+def _memory(wires: Mapping[str, int], words: int) -> str:
+    """Return the instance of the memory of streamed weights, with its wires; nothing without any."""
+    if not wires:
+        return ""
+    check(words > 0, "the engine reads its weights from a memory, and the bench has none; give it the memory image")
+    declared = "".join(f"  wire [{bits - 1}:0] {name};\n" for name, bits in wires.items())
+    names = [name.removeprefix(f"{WEIGHTS_PORT}_") for name in wires]
+    connected = ", ".join(f".{name}({WEIGHTS_PORT}_{name})" for name in names if name not in _UNREAD)
+    return f"{declared}  {MEMORY_MODULE} memory (.clk(clk), .rst(reset), {connected});\n"
 
 
 def _write(number: int, probe: Probe) -> str:

@@ -27,6 +27,7 @@ RULES = {
     "RESPONSE": "AXI4-Lite has the responses OKAY, SLVERR and DECERR",
     "LAST": "TLAST must be at the last beat of a packet and nowhere else",
     "TAG": "TUSER must be the same for all beats of a packet",
+    "BOUNDARY": "a burst must not cross a multiple of 4096 bytes",
     "LEVEL": "the interrupt must stay high until a write to a register clears it",
 }
 
@@ -45,6 +46,8 @@ def _channel(name: str, prefix: str, *payload: str) -> Channel:
     return Channel(name, f"{prefix}valid", f"{prefix}ready", payload)
 
 
+#: The port that streamed weights are read by.
+_READ = "m_axi_weights"
 #: Every handshake of an engine.
 CHANNELS = (
     _channel("s_axil_aw", "s_axil_aw", "s_axil_awaddr"),
@@ -60,6 +63,10 @@ CHANNELS = (
             ("m_axis_logits", ("m_axis_logits_tuser",)),
         )
     ),
+    _channel(
+        f"{_READ}_ar", f"{_READ}_ar", *(f"{_READ}_ar{name}" for name in ("id", "addr", "len", "size", "burst", "cache"))
+    ),
+    _channel(f"{_READ}_r", f"{_READ}_r", *(f"{_READ}_r{name}" for name in ("id", "data", "resp", "last"))),
 )
 
 
@@ -137,6 +144,8 @@ def _checks(ports: Mapping[str, tuple[str, int]]) -> Iterator[str]:
         yield _responses("s_axil_r", "s_axil_rvalid", "s_axil_rready", "s_axil_rresp", ("s_axil_ar",))
     if "m_axis_logits_tvalid" in ports:
         yield _packets()
+    if f"{_READ}_arvalid" in ports:
+        yield _bursts()
     if "irq" in ports:
         yield _interrupt()
 
@@ -207,6 +216,15 @@ def _packets() -> str:
       if (classes != 0 && {name}_tlast != ({name}_beat == classes - 1)) {_report(name, "LAST")}
       if ({name}_beat != 0 && {name}_tuser != {name}_tag) {_report(name, "TAG")}
     end"""
+
+
+def _bursts() -> str:
+    """Bursts of reads end before the next multiple of 4096 bytes."""
+    name = f"{_READ}_ar"
+    return f"""
+  wire [31:0] {name}_end = {name}addr[11:0] + (({name}len + 1) << {name}size);
+  always @(posedge clk)
+    if (rst === 1'b0 && seen && {name}valid && {name}_end > 4096) {_report(name, "BOUNDARY")}"""
 
 
 def _interrupt() -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..hw.emit import engine_verilog
-from ..hw.probes import STALLS, TURN_PROBE, probes
+from ..hw.probes import TURN_PROBE, probes, stalls_probe
 from ..hw.verilog_top import ENGINE_TOP
 from ..sim.engine.loadstream import build_stream
 from ..sim.engine.probe import Probe
@@ -22,16 +23,19 @@ from ..sim.flow.table import SlotTable
 from ..sim.mapping import expected as made_by
 from ..sim.mapping.cycles import CycleEstimate, estimate_cycles
 from ..sim.mapping.program import compile_network
+from ..sim.mapping.weight_image import weight_image
 from ..sim.network.network import IntNetwork
 from ..sim.network.run_result import check_images
 from ..sim.network.taps import taps_of
 from ..sim.reference.run import run_reference
+from ..sim.timing.replay_state import causes_of
 from .bench import MAX_STALL_CYCLES
 from .compare import Writes
+from .memory import BenchMemory
 from .monitor import BENCH_TOP, bench_top, ports_of
 from .order import order
 from .register_check import expected_registers
-from .scenario import Load, Run, Step
+from .scenario import Load, Run, weights_at
 from .session import CosimResult, Expected, Session, Traces
 from .stalls import counted_stalls
 from .writes import FlowWrites
@@ -63,6 +67,8 @@ class Case:
         In place of the one that is shipped, or sought.
     verilog, stream : str, bytes, optional
         Verilog and load stream in place of those of the engine and `network`, for tests that plant faults.
+    memory_latency : (int, int)
+        Of streamed weights: cycles from a request to its first beat, least and most; see `BenchMemory`.
     progress : callable
         Told in a few words what is being done.
 
@@ -92,6 +98,7 @@ class Case:
         table: SlotTable | None = None,
         verilog: str | None = None,
         stream: bytes | None = None,
+        memory_latency: tuple[int, int] = (1, 1),
         progress: Callable[[str], None] = _quiet,
     ):
         check(len(images) > 0, "co-simulation needs at least one image, got 0; choose a positive number of images")
@@ -101,12 +108,19 @@ class Case:
         progress("compiling the network")
         self.program = compile_network(network, engine, table)
         self.stream = stream or build_stream(self.machine, self.program.words)
+        self.memory = self._memory(memory_latency)
         progress("converting the engine to Verilog; the first time takes a while")
         begun = time.perf_counter()
         self.verilog = verilog or engine_verilog(engine)
         self.generate_seconds = time.perf_counter() - begun
         progress("running the reference; the first time its kernels are compiled")
         self.reference = run_reference(network, images, taps="all")
+
+    def _memory(self, latency: tuple[int, int]) -> BenchMemory | None:
+        """Return the memory of the weights, where these are streamed."""
+        if not self.engine.streamed:
+            return None
+        return BenchMemory(weight_image(self.program), self.engine.memory_bits, *latency)
 
     @property
     def in_flight(self) -> int:
@@ -148,10 +162,19 @@ class Case:
             When the simulator is missing, or the engine refuses to load or to start.
         """
         expected, ports = self._expected(stalls=stall > 0), ports_of(self.verilog, ENGINE_TOP)
-        top = bench_top(ENGINE_TOP, ports, [*self.probes, *expected.guides])
+        words = self.memory.words if self.memory else 0
+        top = bench_top(ENGINE_TOP, ports, [*self.probes, *expected.guides], memory_words=words)
         sources = {f"{BENCH_TOP}.sv": top, f"{ENGINE_TOP}.v": self.verilog}
-        steps: list[Step] = [Load(self.stream), Run([image.tobytes() for image in self.images], self._patience())]
-        session = Session(sources, self.probes, steps, simulator=simulator, stall=stall, seed=seed, cache_dir=cache_dir)
+        base = weights_at() if self.memory else []
+        run = Run([image.tobytes() for image in self.images], self._patience())
+        session = Session(
+            *(sources, self.probes, [Load(self.stream), *base, run]),
+            simulator=simulator,
+            stall=stall,
+            seed=seed,
+            cache_dir=cache_dir,
+            memory=replace(self.memory, seed=seed) if self.memory else None,
+        )
         return session.verify(expected, out_dir=out_dir, progress=progress)
 
     def _expected(self, *, stalls: bool) -> Expected:
@@ -162,14 +185,15 @@ class Case:
             taken = [bool(follows) for follows in traces[TURN_PROBE.name].keys[:, 0]]
             return FlowWrites(made).all(order(self.program, len(self.images), taken))
 
+        guide = stalls_probe(self.engine)
         registers = expected_registers(self.machine, self.network, len(self.images), self.reference.saturations)
         return Expected(
             writes,
             self.reference.logits,
             {**registers, "ARRAY_BUSY": self.estimate.array_busy},
             {tap.name: tap.axes for tap in taps_of(self.network.config)},
-            guides=(TURN_PROBE, STALLS),
-            counters=counted_stalls,
+            guides=(TURN_PROBE, guide),
+            counters=partial(counted_stalls, guide, causes_of(self.engine.streamed)),
             counted={} if stalls else self.estimate.stalls,
         )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..sim.errors import BivitError, check
 from ..sim.system.files import read_json, write_json
+from .memory import BASE, BenchMemory
 from .protocol import Violation, read_violations
 from .runner import Build, log_tail, simulate
 
@@ -146,6 +147,18 @@ class Run:
     count: int | None = None
 
 
+def weights_at(place: int = 0) -> list[Step]:
+    """Return the steps that tell an engine where in the bench's memory its weights are.
+
+    Parameters
+    ----------
+    place : int
+        Byte of the memory's image.
+    """
+    address = BASE + place
+    return [Write("WEIGHTS_HI", address >> 32), Write("WEIGHTS_LO", address & 0xFFFFFFFF)]
+
+
 Step = Load | Queue | Start | Write | Cycles | Reader | Wait | Reset | Run
 
 
@@ -187,6 +200,7 @@ def simulate_steps(
     stall: float,
     seed: int,
     classes: int = 0,
+    memory: BenchMemory | None = None,
     plusargs: Sequence[str] = (),
 ) -> Path:
     """Simulate the steps one after the other, after a reset; return where the results are, if it came to its end.
@@ -205,6 +219,8 @@ def simulate_steps(
         Seed of the pauses.
     classes : int
         Beats of every packet of logits; 0 where packets differ.
+    memory : BenchMemory, optional
+        Of an engine whose weights are streamed.
     plusargs : sequence of str
         More arguments for the simulation.
 
@@ -219,19 +235,30 @@ def simulate_steps(
     (folder / "steps.bin").write_bytes(data)
     write_json(
         folder / "scenario.json",
-        {"seed": seed, "stall": stall, "steps": written, "data": str(folder / "steps.bin")},
+        {
+            **{"seed": seed, "stall": stall, "steps": written, "data": str(folder / "steps.bin")},
+            "streamed": memory is not None,
+        },
     )
     results = folder / "results.json"
     results.unlink(missing_ok=True)
     files = {"scenario": folder / "scenario.json", "results": results}
     files |= {"trace_file": folder / "trace.txt", "violations_file": folder / "violations.txt"}
     arguments = [*(f"+{name}={path}" for name, path in files.items()), f"+classes={classes}", *plusargs]
+    arguments += memory.plusargs(folder) if memory else []
     simulate(build, _TEST_MODULE, arguments, folder)
     return results
 
 
 def observe(
-    build: Build, steps: Sequence[Step], folder: Path, *, stall: float = 0.0, seed: int = 0, classes: int = 0
+    build: Build,
+    steps: Sequence[Step],
+    folder: Path,
+    *,
+    stall: float = 0.0,
+    seed: int = 0,
+    classes: int = 0,
+    memory: BenchMemory | None = None,
 ) -> tuple[list[Outcome], list[Violation]]:
     """Simulate the steps; return the outcome of each, and every broken bus rule; arguments as `simulate_steps`.
 
@@ -240,7 +267,7 @@ def observe(
     BivitError
         When an argument is out of range, or the simulation ends without results: its last output.
     """
-    results = simulate_steps(build, steps, folder, stall=stall, seed=seed, classes=classes)
+    results = simulate_steps(build, steps, folder, stall=stall, seed=seed, classes=classes, memory=memory)
     violations = read_violations(folder / "violations.txt")
     if not results.is_file():
         reasons = [str(violation) for violation in violations[:1]]
@@ -250,7 +277,14 @@ def observe(
 
 
 def play(
-    build: Build, steps: Sequence[Step], folder: Path, *, stall: float = 0.0, seed: int = 0, classes: int = 0
+    build: Build,
+    steps: Sequence[Step],
+    folder: Path,
+    *,
+    stall: float = 0.0,
+    seed: int = 0,
+    classes: int = 0,
+    memory: BenchMemory | None = None,
 ) -> list[Outcome]:
     """Simulate the steps and return the outcome of each; arguments as `simulate_steps`.
 
@@ -260,7 +294,7 @@ def play(
         When an argument is out of range, the simulation ends without results, or a bus rule is broken: the first one
         and how many.
     """
-    outcomes, violations = observe(build, steps, folder, stall=stall, seed=seed, classes=classes)
+    outcomes, violations = observe(build, steps, folder, stall=stall, seed=seed, classes=classes, memory=memory)
     check(not violations, f"{violations[0] if violations else ''}; {len(violations)} such reports in all")
     return outcomes
 

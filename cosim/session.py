@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from ..sim.engine.registers import ERROR_TEXTS, ErrorCode
 from ..sim.errors import check
 from ..sim.system.files import scratch_folder, whole_file
 from .compare import Comparison, Mismatch, Writes
+from .memory import BenchMemory
 from .monitor import BENCH_TOP, ProbeTrace, read_trace
 from .protocol import Violation
 from .register_check import RegisterDifference, compare_counters, compare_registers
@@ -157,6 +159,8 @@ class Session:
         The last one is the run that is verified.
     simulator, stall, seed, cache_dir
         As `run_cosim`.
+    memory : BenchMemory, optional
+        Of an engine whose weights are streamed.
     """
 
     def __init__(
@@ -169,9 +173,11 @@ class Session:
         stall: float,
         seed: int,
         cache_dir: Path | None,
+        memory: BenchMemory | None = None,
     ):
         self.sources, self.probes, self.steps = sources, probes, steps
         self.simulator, self.stall, self.seed, self.cache_dir = simulator, stall, seed, cache_dir
+        self.memory = memory
 
     def verify(
         self, expected: Expected, *, out_dir: Path | None = None, progress: Callable[[str], None] = lambda what: None
@@ -190,9 +196,8 @@ class Session:
         with scratch_folder("bivit-cosim") as folder:
             progress("simulating")
             with _followed(folder / "trace.txt", progress):
-                outcomes, violations = observe(
-                    built, self.steps, folder, stall=self.stall, seed=self.seed, classes=expected.logits.shape[1]
-                )
+                classes = expected.logits.shape[1]
+                outcomes, violations = observe(built, self.steps, folder, **self._how, classes=classes)
             for outcome in outcomes:
                 _check_accepted(outcome)
             progress("comparing")
@@ -200,6 +205,8 @@ class Session:
             comparison = Comparison(self.probes, traces, expected.axes)
             mismatches = _mismatches(comparison, expected, outcome, traces)
             counters = dict(expected.counters(traces))
+            # Where weights were late, what else the array would have waited for is not known.
+            counted = {} if counters.get("memory") else expected.counted
             cycles = [mismatch.cycle for mismatch in mismatches[:1]] + [violation.cycle for violation in violations[:1]]
             waveform = None
             if cycles and out_dir is not None:
@@ -222,11 +229,16 @@ class Session:
             build_seconds=built.seconds,
             run_seconds=outcome.seconds,
             waveform=waveform,
-            registers=(*compare_registers(expected.registers, outcome), *compare_counters(expected.counted, counters)),
+            registers=(*compare_registers(expected.registers, outcome), *compare_counters(counted, counters)),
             violations=tuple(violations),
             logits=_received(outcome, expected.logits.shape),
             counters=counters,
         )
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        """Pauses of the ports, and what is beside the engine."""
+        return {"stall": self.stall, "seed": self.seed, "memory": self.memory}
 
     def _build(self, *, waves: bool) -> Build:
         return build(self.sources, BENCH_TOP, simulator=self.simulator, waves=waves, cache_dir=self.cache_dir)
@@ -238,7 +250,7 @@ class Session:
         window = {"wave_file": wave, "wave_from": max(cycle - WAVE_BEFORE, 1)}
         window["wave_to"] = cycle + WAVE_AFTER
         plusargs = [f"+{name}={value}" for name, value in window.items()]
-        simulate_steps(built, self.steps, folder, stall=self.stall, seed=self.seed, plusargs=plusargs)
+        simulate_steps(built, self.steps, folder, **self._how, plusargs=plusargs)
         check(wave.is_file(), f"the simulation wrote no waveform; {built.folder} may be damaged, remove it")
         with whole_file(out_dir / wave.name) as partial:
             shutil.copyfile(wave, partial)

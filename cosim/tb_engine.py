@@ -16,7 +16,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, First, RisingEdge, Timer, with_timeout
 from cocotb.utils import get_sim_time
 
-from ..sim.engine.registers import BY_NAME, COUNTERS, REGISTERS
+from ..sim.engine.registers import BY_NAME, COUNTERS, REGISTERS, STREAM_REGISTERS
 from ..sim.system.files import read_json, write_json
 from .bench import MAX_STALL_CYCLES, LogitsSink, RegisterMaster, Stalls, StreamSource
 
@@ -42,11 +42,13 @@ class EngineBench:
     dut : handle
         Top level.
     scenario : dict
-        `seed`, `stall` (probability on every port), `steps`, `data` (file with the bytes of all steps).
+        `seed`, `stall` (probability on every port), `steps`, `data` (file with the bytes of all steps), `streamed`
+        (whether weights are).
     """
 
     def __init__(self, dut: Any, scenario: dict[str, Any]):
         self.dut, self.data = dut, Path(scenario["data"]).read_bytes()
+        self.map = (*REGISTERS, *STREAM_REGISTERS) if scenario["streamed"] else REGISTERS
 
         def stalls(port: str) -> Stalls:
             return Stalls(dut, port, scenario["stall"], scenario["seed"])
@@ -168,7 +170,7 @@ class EngineBench:
         """Return the fields of `scenario.Outcome`, every register among them, when all logits have come out."""
         if self.sink.reads:
             await self._within(_DRAIN_CYCLES, self.sink.quiet())
-        registers = {register.name: await self.read(register.name) for register in REGISTERS}
+        registers = {register.name: await self.read(register.name) for register in self.map}
         for name in COUNTERS:
             registers[name] = registers.pop(f"{name}_HI") << 32 | registers.pop(f"{name}_LO")
         logits = list(self.sink.beats)

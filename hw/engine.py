@@ -6,20 +6,23 @@ from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
+from ..sim.engine.registers import ErrorCode
 from ..sim.flow.config import FlowConfig
 from ..sim.flow.edge import EdgeUnit
 from ..sim.flow.edge_settings import EDGE_SETTINGS
 from ..sim.flow.machine import FlowMachine, all_settings
 from ..sim.flow.settings import setting_bits
-from ..sim.timing.replay_state import Cause
+from ..sim.timing.replay_state import Cause, causes_of
 from .edge.edge import Edge
 from .edge.logits_queue import LogitsQueue
+from .fetch.axi import read_master
+from .fetch.fetch import Fetch
 from .loader import Loader
 from .parts.component import Component, reset_by
 from .parts.connect import connect
 from .parts.contents import contents_of
 from .parts.stream import LOAD_BUS, axis_signals
-from .ports import engine_ports
+from .ports import WEIGHTS_PORT, engine_ports
 from .registers import AXI_LITE, Registers
 from .run import Run
 from .slots.core import Core
@@ -51,6 +54,8 @@ class Engine(Component):
         Pixels and load stream.
     m_axis_logits_* : In, Out
         Logits; tuser is the number of the image, modulo 2^16.
+    m_axi_weights_* : Out, In
+        Master of AXI4 reads, where weights are streamed.
     irq : Out(1)
         Level; see STATUS.irq.
     """
@@ -60,7 +65,8 @@ class Engine(Component):
         edge = EdgeUnit(flow)
         self._registers, self._loader = Registers(self.machine), Loader(self.machine)
         self._settings = SettingsBank(self.machine.load_memories["settings"], all_settings(flow))
-        self._run, self._edge, self._core = Run(), Edge(edge), Core(flow, edge.chunk)
+        self._run, self._edge, self._core = Run(fails=flow.streamed), Edge(edge), Core(flow, edge.chunk)
+        self._fetch = Fetch(flow) if flow.streamed else None
         self._queue = LogitsQueue(flow.engine)
         super().__init__(engine_ports(self.machine))
 
@@ -78,6 +84,9 @@ class Engine(Component):
         m.submodules.core = reset_by(forget, self._core)
         m.submodules.logits_queue = self._queue
         self._ports(m)
+        if self._fetch is not None:
+            m.submodules.fetch = self._fetch
+            self._weights(m, self._fetch)
         self._load(m, embedded=contents_of(platform) is not None)
         self._start_and_stop(m)
         self._blocks(m)
@@ -96,6 +105,10 @@ class Engine(Component):
         for prefix, stream in streams.items():
             inner |= {f"{prefix}_{name}": signal for name, signal in axis_signals(stream).items()}
         inner["irq"] = self._registers.irq
+        if self._fetch is not None:
+            inner |= {
+                f"{WEIGHTS_PORT}_{name}": getattr(self._fetch, name) for name in read_master(self.flow.memory_bits)
+            }
         for name, port in self.signature.members.items():
             outer = getattr(self, name)
             m.d.comb += connect(inner[name], outer) if port.flow is In else connect(outer, inner[name])
@@ -136,9 +149,30 @@ class Engine(Component):
             *(connect(run.start, registers.start), connect(run.stop, registers.stop), connect(run.limit, edge.limit)),
             *(connect(run.hold, edge.hold), connect(run.image_done, edge.done)),
             *(connect(edge.start, registers.start), connect(edge.images, registers.images)),
-            *(connect(edge.stop, registers.stop), connect(edge.give_up, registers.give_up)),
+            *(edge.stop.eq(registers.stop | run.fail) if run.fails else connect(edge.stop, registers.stop),),
+            connect(edge.give_up, registers.give_up),
             connect(edge.cut, run.cut),
         ]
+
+    def _weights(self, m: Module, fetch: Fetch) -> None:
+        """Weights to the blocks; a run fails where the array waits for some that are wrong."""
+        core, run, registers, loader = self._core, self._run, self._registers, self._loader
+        placed = Signal()  # the host has said where they are
+        with m.If(registers.weights_placed):
+            m.d.sync += placed.eq(1)
+        told = registers.weights_placed & registers.loaded & ~run.busy
+        begin = told | (placed & (loader.commit | run.done)) | (registers.starting & ~fetch.active)
+        wiring.connect(m, fetch.write, core.weights_write)
+        settings = self._settings.settings
+        m.d.comb += [
+            *(fetch.settings[name].eq(settings[name]) for name in setting_bits(self.flow)),
+            *(connect(fetch.network, settings.network), connect(fetch.base, registers.weights)),
+            *(fetch.begin.eq(begin), fetch.end.eq(loader.replaces)),
+            *(connect(fetch.opened, core.weights_opened), connect(fetch.waits, core.weights_wait)),
+            connect(core.weights_there, fetch.there),
+            run.fail.eq(run.busy & core.weights_wait & (fetch.fault != ErrorCode.NONE)),
+        ]
+        m.d.sync += registers.memory_error.eq(Mux(run.cutting & run.fail, fetch.fault, ErrorCode.NONE))
 
     def _blocks(self, m: Module) -> None:
         """Images from the edge to the blocks and back, in banks of x; logits to the queue."""
@@ -181,9 +215,11 @@ class Engine(Component):
 
     def _stalls(self, m: Module) -> None:
         """Count the cycles in which the array stands still, by cause, while a run goes on."""
-        for cause in Cause:
+        for at, cause in enumerate(causes_of(self.flow.streamed)):
             count = Signal(_STALL_BITS, name=f"stalls_{cause.name.lower()}")
-            with m.If(self._run.busy & self._core.stalls[cause]):
+            with m.If(self._run.busy & self._core.stalls[at]):
                 m.d.sync += count.eq(count + 1)
             with m.If(self._registers.start):
                 m.d.sync += count.eq(0)
+            if cause is Cause.MEMORY:
+                m.d.comb += connect(self._registers.stall_memory, count)

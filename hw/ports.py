@@ -11,10 +11,13 @@ from amaranth.lib.wiring import In, Out
 
 from ..sim.engine.target import Target
 from .edge.logits_queue import LOGIT_BEAT
+from .fetch.axi import read_master
 from .parts.stream import LOAD_BEAT, axis_ports, beat_layout
 from .registers import AXI_LITE
 
-Role = Literal["sink", "slave", "source"]
+Role = Literal["sink", "slave", "source", "master"]
+#: What the names of the ports begin with by which streamed weights are read.
+WEIGHTS_PORT = "m_axi_weights"
 
 
 def engine_ports(engine: Target) -> dict[str, wiring.Member]:
@@ -29,6 +32,11 @@ def engine_ports(engine: Target) -> dict[str, wiring.Member]:
         **axis_ports("s_axis_pixels", In, beat_layout(8 * engine.pixel_bytes)),
         **axis_ports("s_axis_load", In, LOAD_BEAT),
         **axis_ports("m_axis_logits", Out, LOGIT_BEAT),
+        **{
+            f"{WEIGHTS_PORT}_{name}": port
+            for name, port in read_master(engine.memory_bits).items()
+            if engine.memory_bits
+        },
         "irq": Out(1),
     }
 
@@ -63,8 +71,8 @@ class Interface:
         What the names of its ports begin with.
     protocol : str
         ``clock``, ``reset``, ``interrupt``, or the name of the bus.
-    role : {"sink", "slave", "source"}
-        Of the engine: a sink takes, a source gives, a slave answers.
+    role : {"sink", "slave", "source", "master"}
+        Of the engine: a sink takes, a source gives, a slave answers, a master asks.
     text : str
         What goes over it.
     ports : tuple[Port, ...]
@@ -91,6 +99,7 @@ _BUSES: tuple[tuple[str, str, Role, str], ...] = (
         "source",
         "int32; TUSER is the image's number in its run, TLAST at its last class",
     ),
+    (WEIGHTS_PORT, "AXI4", "master", "reads the memory image of the weights, in bursts of up to 64 beats"),
 )
 
 
@@ -112,6 +121,7 @@ def interfaces(engine: Target, *, aresetn: bool = False) -> list[Interface]:
     buses = [
         Interface(name, protocol, role, text, tuple(port for port in flat if port.name.startswith(f"{name}_")))
         for name, protocol, role, text in _BUSES
+        if engine.memory_bits or name != WEIGHTS_PORT
     ]
     return [
         _single(clock, "clock", "sink", "the one clock; all other ports belong to it", "input", "rising edge"),

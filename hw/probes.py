@@ -9,22 +9,25 @@ from ..sim.flow.head_norm import HeadNormUnit
 from ..sim.flow.residual_add import ResidualAddUnit
 from ..sim.flow.sign_norm import SignNormUnit
 from ..sim.flow.softmax import SoftmaxUnit
-from ..sim.timing.replay_state import Cause
+from ..sim.timing.replay_state import causes_of
 
 #: What is decided for a lane, as each turn of fc2 begins: whether it works on something in its next turn.
 TURN_PROBE = Probe(
     "turns", "core.slots.turns.began", ("core.slots.turns.follows",), "core.slots.turns.goes_on", 1, 1, False
 )
-#: Cycles without a step so far, by `Cause`, and all cycles of the run so far, as ResidualAdd is given a job.
-STALLS = Probe(
-    "stalls",
-    "core.residual_add.put",
-    (*(f"stalls_{cause.name.lower()}" for cause in Cause), "cycles_count"),
-    "core.residual_add.put",
-    1,
-    1,
-    False,
-)
+
+
+def stalls_probe(flow: FlowConfig) -> Probe:
+    """Return a probe of cycles without a step so far, by `causes_of`, and of all cycles of the run so far.
+
+    They are taken as ResidualAdd is given a job.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    """
+    counts = (*(f"stalls_{cause.name.lower()}" for cause in causes_of(flow.streamed)), "cycles_count")
+    return Probe("stalls", "core.residual_add.put", counts, "core.residual_add.put", 1, 1, False)
 
 
 def probes(flow: FlowConfig) -> list[Probe]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib.wiring import In, Out
 
-from ..sim.engine.registers import ADDR_BITS, BY_NAME, COUNTERS, REGISTERS, ErrorCode, Register, constants
+from ..sim.engine.registers import ADDR_BITS, BY_NAME, COUNTERS, ErrorCode, Register, constants, registers_of
 from ..sim.engine.target import Target
 from .parts.component import Component
 from .parts.connect import connect
@@ -75,6 +75,10 @@ class Registers(Component):
         `LoadError` code for one cycle when a stream is refused, else 0.
     frame_error : In
         High for one cycle when a run ends because the pixel stream had TLAST in the wrong place.
+    memory_error : In
+        With streamed weights: code of what was wrong with the memory, for the cycle in which a run ends for it, else 0.
+    stall_memory : In
+        With streamed weights: value of the register of this name.
     done, saturations, loads_ok, loads_bad, network, queue : In
         32-bit values of the registers of these names.
     cycles, array_busy, stall_pixels, stall_logits : In
@@ -87,12 +91,17 @@ class Registers(Component):
         that ended just before.
     images : Out
         Images to work on, valid with `start`.
+    weights : Out
+        With streamed weights: address of their memory image.
+    weights_placed : Out(1)
+        Pulse: its low half was written; the address is that from the next cycle on.
     irq : Out
         Level: STATUS.irq and CONTROL.irq_enable.
     """
 
     def __init__(self, engine: Target):
-        self.engine = engine
+        self.engine, self._registers = engine, registers_of(engine)
+        memory = {"memory_error": In(ErrorCode), "stall_memory": In(32), "weights": Out(64), "weights_placed": Out(1)}
         super().__init__(
             {
                 **AXI_LITE,
@@ -107,6 +116,7 @@ class Registers(Component):
                 "abort_load": Out(1),
                 "images": Out(32),
                 "irq": Out(1),
+                **(memory if engine.memory_bits else {}),
             }
         )
 
@@ -115,7 +125,7 @@ class Registers(Component):
         m = Module()
         stored = {
             (register.name, field.name): Signal(field.width, name=f"{register.name}_{field.name}".lower())
-            for register in REGISTERS
+            for register in self._registers
             for field in register.fields
             if field.access != "ro"
         }
@@ -128,6 +138,8 @@ class Registers(Component):
             self.stop.eq(stored["CONTROL", "stop"] & self.busy),
             self.irq.eq(pending & stored["CONTROL", "irq_enable"]),
         ]
+        if self.engine.memory_bits:
+            m.d.comb += self.weights.eq(Cat(stored[f"WEIGHTS_{half}", "value"] for half in ("LO", "HI")))
         return m
 
     def _write_channel(self, m: Module, stored: dict[tuple[str, str], Signal]) -> None:
@@ -148,9 +160,11 @@ class Registers(Component):
             m.d.sync += self.bvalid.eq(0)
         with m.If(write):
             m.d.sync += [have_addr.eq(0), have_data.eq(0), self.bvalid.eq(1), self.bresp.eq(SLVERR)]
-        for register in REGISTERS:
+        for register in self._registers:
             if register.writable:
                 hit = write & (addr[2:] == register.offset >> 2)
+                if register.name == "WEIGHTS_LO":
+                    m.d.sync += self.weights_placed.eq(hit)
                 with m.If(hit):
                     m.d.sync += self.bresp.eq(OKAY)
                 for field in register.fields:
@@ -168,6 +182,9 @@ class Registers(Component):
         request = stored["CONTROL", "start"]
         with m.If(self.frame_error):  # first: no start that is refused may hide it
             m.d.comb += new.eq(ErrorCode.PIXEL_FRAME)
+        if self.engine.memory_bits:
+            with m.Elif(self.memory_error != ErrorCode.NONE):
+                m.d.comb += connect(new, self.memory_error)
         with m.Elif(request & ~self.loaded):
             m.d.comb += new.eq(ErrorCode.START_WITHOUT_PROGRAM)
         with m.Elif(request & self.busy):
@@ -204,6 +221,9 @@ class Registers(Component):
         values["STATUS"] = Cat(status[field.name] for field in BY_NAME["STATUS"].fields)
         values["ERROR"] = error
         values["IMAGES"] = self.images
+        if self.engine.memory_bits:
+            values |= {"WEIGHTS_LO": self.weights[:32], "WEIGHTS_HI": self.weights[32:]}
+            values["STALL_MEMORY"] = self.stall_memory
         for name in COUNTERS:
             counter, held = getattr(self, name.lower()), Signal(32, name=f"{name.lower()}_held")
             with m.If(self._reads(BY_NAME[f"{name}_LO"])):
@@ -222,6 +242,6 @@ class Registers(Component):
             m.d.sync += [self.rvalid.eq(1), self.rdata.eq(0), self.rresp.eq(SLVERR)]
         with m.Elif(self.rready):
             m.d.sync += self.rvalid.eq(0)
-        for register in REGISTERS:
+        for register in self._registers:
             with m.If(self._reads(register)):
                 m.d.sync += [self.rdata.eq(values[register.name]), self.rresp.eq(OKAY)]

@@ -14,16 +14,24 @@ class Run(Component):
 
     The limit may become lower during a run, down to the number of the image at hand: that image will never be whole,
     so the run is cut there. After `stop` it is cut as well where an image would have to wait for room.
+    What images of a run that cannot go on had done is forgotten: `fail` cuts it at once.
 
     Timing: the last `image_done`, or `cut`, clears `busy` in the next cycle; `cut` follows the change of the limit by
         two cycles, or three after an `image_done`.
 
     Numerics: none; images are counted modulo 2^32, which `limit` does not leave.
 
+    Parameters
+    ----------
+    fails : bool
+        Whether a run can fail.
+
     Members
     -------
     start, stop : In(1)
         Begin; do not wait for room any more.
+    fail : In(1)
+        The run cannot go on; only if it can fail.
     limit : In(32)
         Images to run, valid in the cycle after `start`, 1 or more there.
     image_done : In(1)
@@ -38,7 +46,8 @@ class Run(Component):
         In the next cycle there is a `cut`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, fails: bool = False) -> None:
+        self.fails = fails
         super().__init__(
             {
                 "start": In(1),
@@ -51,6 +60,7 @@ class Run(Component):
                 "done": Out(1),
                 "cut": Out(1),
                 "cutting": Out(1),
+                **({"fail": In(1)} if fails else {}),
             }
         )
 
@@ -59,7 +69,8 @@ class Run(Component):
         m = Module()
         last, beyond, stopping = Signal(), Signal(), Signal()  # as the image at hand stood one cycle ago
         m.d.comb += self.done.eq((self.image_done & last) | self.cut)
-        m.d.comb += self.cutting.eq(self.busy & ~self.done & (beyond | (stopping & self.hold)))
+        cut = beyond | (stopping & self.hold)
+        m.d.comb += self.cutting.eq(self.busy & ~self.done & (cut | self.fail if self.fails else cut))
         m.d.sync += connect(self.cut, self.cutting)
         m.d.sync += [last.eq(self.image + 1 == self.limit), beyond.eq(self.image == self.limit)]
         with m.If(self.image_done):

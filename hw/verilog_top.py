@@ -23,6 +23,7 @@ _AMD = {
     "interrupt": ("signal:interrupt:1.0", "INTERRUPT"),
     "AXI4-Lite": ("interface:aximm:1.0", None),
     "AXI4-Stream": ("interface:axis:1.0", None),
+    "AXI4": ("interface:aximm:1.0", None),
 }
 #: What Amaranth's writer does everywhere, each without harm: operands of `+` and `==` of different widths, signals
 #: that only give something a name, several modules in one file; comparisons that have one outcome, of the last lane or
@@ -122,6 +123,7 @@ def _parameter(bus: Interface, buses: Sequence[Interface]) -> str:
         "reset": f"POLARITY {str(bus.polarity).replace(' ', '_').upper()}",
         "interrupt": "SENSITIVITY LEVEL_HIGH",
         "AXI4-Lite": "PROTOCOL AXI4LITE",
+        "AXI4": "PROTOCOL AXI4, READ_WRITE_MODE READ_ONLY",
     }.get(bus.protocol, "")
 
 

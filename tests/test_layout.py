@@ -21,7 +21,7 @@ ENGINE = NETWORK | {"sim.engine"}
 FLOW = ENGINE | {"sim.flow", "sim.timing", "sim.mapping"}
 SIM = FLOW | {"sim.reference", "sim.estimate", "sim.explore", "sim.counts", "sim.qonnx"}
 MODEL = {"model", "model.data", "model.files", "model.importing", "model.integer", "model.train", "model.vit"}
-HW_ROOMS = {"hw.parts", "hw.flow", "hw.array", "hw.edge", "hw.slots", "hw.delays"}
+HW_ROOMS = {"hw.parts", "hw.flow", "hw.array", "hw.edge", "hw.slots", "hw.fetch", "hw.delays"}
 ROOMS = {
     "sim": set(),
     "sim.system": {"sim"},
@@ -47,7 +47,8 @@ ROOMS = {
     "hw.array": FLOW | {"hw.parts", "hw.flow"},
     "hw.edge": FLOW | {"hw.parts", "hw.flow"},
     "hw.slots": FLOW | {"hw.parts", "hw.flow", "hw.array"},
-    "hw": FLOW - {"sim.network", "sim.mapping"} | {"hw.parts", "hw.edge", "hw.slots"},
+    "hw.fetch": FLOW | {"hw.parts", "hw.flow"},
+    "hw": FLOW - {"sim.network", "sim.mapping"} | {"hw.parts", "hw.edge", "hw.fetch", "hw.slots"},
     "hw.folder": FLOW | {"sim.reference", "hw"},
     "hw.delays": {"sim"},
     "hw.synthesis": FLOW | {"sim.estimate", "hw", *HW_ROOMS},

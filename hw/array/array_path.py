@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import data
+from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from ...sim.engine.words import Memory
 from ...sim.flow.matmul import MatmulUnit
 from ...sim.flow.operation import ColumnMemory, Done, Way
 from ..parts.component import Component
 from ..parts.connect import connect, connect_address
-from ..parts.memory import LoadableMemory
-from ..parts.stream import LOAD_BUS
+from ..parts.memory import LoadableMemory, WordMemory
+from ..parts.stream import LOAD_BUS, write_port
 from .matmul import Matmul, operation, way_out
 from .operand_store import OperandStore
 from .row_writer import RowWriter
@@ -59,6 +60,8 @@ class ArrayPath(Component):
         Pulse: write 0 to all memories of bits; from the next cycle on, while that lasts.
     load, bank : In
         Load bus, and the bank in use.
+    weights_write : In(write_port)
+        Weights that are streamed; only then.
     """
 
     def __init__(self, unit: MatmulUnit):
@@ -67,6 +70,8 @@ class ArrayPath(Component):
         fields, engine = unit.operands.fields, unit.flow.engine
         of_store = self.store.signature.members
         rows = unit.flow.drain_rows * engine.columns
+        weights = unit.memories.get("weights")
+        streamed = {"weights_write": In(weights_port(weights))} if weights else {}
         super().__init__(
             {
                 "op": In(operation(unit)),
@@ -88,6 +93,7 @@ class ArrayPath(Component):
                 "clearing": Out(1),
                 "load": In(LOAD_BUS),
                 "bank": In(1),
+                **streamed,
             }
         )
 
@@ -131,24 +137,36 @@ class ArrayPath(Component):
     def _operands(self, m: Module, control: Matmul, array: SumArray) -> None:
         """Operation, memories, array."""
         store = self.store
-        loaded = self.unit.load_memories
-        m.submodules.weights = weights = LoadableMemory(loaded["weights"])
-        m.submodules.preload = preload = LoadableMemory(loaded["preload"])
-        for memory in (weights, preload):
+        loaded = {name: LoadableMemory(spec) for name, spec in self.unit.load_memories.items()}
+        m.submodules.weights, address, word = self._weights(m, loaded)
+        m.submodules.preload = preload = loaded["preload"]
+        for memory in loaded.values():
             m.d.comb += [connect(memory.load, self.load), connect(memory.bank, self.bank)]
         m.d.comb += [
             connect(control.op.as_value(), self.op.as_value()),
             connect(self.active, control.active),
-            connect_address(weights.r_addr, control.w_addr),
+            connect_address(address, control.w_addr),
             connect_address(preload.r_addr, control.preload.addr),
             connect(control.preload.data, preload.r_data),
             *(connect(getattr(store, name), getattr(control, name)) for name in ("a_mem", "a_addr", "w_mem", "w_addr")),
-            connect(store.weights, weights.r_data),
+            connect(store.weights, word),
             *(connect(array.a, store.a), connect(array.w, store.w)),
             *(connect(array.first, control.first), connect(array.start, control.start)),
             *(connect(store.clear, self.clear), connect(self.clearing, store.clearing)),
             *(connect(getattr(store, name).as_value(), getattr(self, name).as_value()) for name in _UNIT_BITS),
         ]
+
+    def _weights(self, m: Module, loaded: dict[str, LoadableMemory]) -> tuple[Component, Value, Value]:
+        """Return the memory of the weights, loaded or streamed, and its read port."""
+        if "weights" in loaded:
+            memory = loaded["weights"]
+            return memory, memory.r_addr, memory.r_data
+        spec, write = self.unit.memories["weights"], self.weights_write
+        ring = WordMemory(spec.width, spec.depth, read_cycles=self.unit.operand_stage, style=spec.style)
+        m.d.comb += [
+            *(connect(ring.w_en, write.en), connect(ring.w_addr, write.addr), connect(ring.w_data, write.data)),
+        ]
+        return ring, ring.r_addr[0], ring.r_data[0]
 
     def _rows(self, m: Module, control: Matmul, way: data.View, signs: Signal, value_sums: ValueSums) -> Signal:
         """Signs go row by row to keys or values; return what is done with the last ones."""
@@ -209,6 +227,17 @@ class ArrayPath(Component):
             *(connect(self.score_rows, held.rows), connect(self.score_keys, self.keys)),
             *(connect(self.score_set, held.set), connect(self.score_head, held.head)),
         ]
+
+
+def weights_port(weights: Memory) -> wiring.Signature:
+    """Return the port that streamed weights are written by.
+
+    Parameters
+    ----------
+    weights : Memory
+        The memory that they lie in.
+    """
+    return write_port(max(1, (weights.depth - 1).bit_length()), weights.width)
 
 
 #: Bits of units, which the memories take.

@@ -61,10 +61,15 @@ def registered_read(m: Module, store: memory.Memory, addr: Value, name: str = "w
     return delay_stages(m, word, cycles - 1, name, reset_less=True)[-1]
 
 
+def _granularity(width: int) -> int | None:
+    """Bits that an enable of a word has; Amaranth's simulator cannot repeat one enable for thousands of bits."""
+    return BEAT_BITS if width > _WIDE and width % BEAT_BITS == 0 else None
+
+
 class WordMemory(Component):
     """Memory of `depth` words of `width` bits, one write port, `readers` read ports.
 
-    Timing: data one cycle after the address; what is read in the cycle of a write to the same word is undefined.
+    Timing: data `read_cycles` after the address; what is read in the cycle of a write to the same word is undefined.
 
     Parameters
     ----------
@@ -72,6 +77,10 @@ class WordMemory(Component):
         Bits of a word, words.
     readers : int
         Read ports; each beyond the first costs a copy of the memory.
+    read_cycles : int
+        From an address to its word.
+    style : {"auto", "block", "distributed"}
+        What it is asked to be made of.
 
     Members
     -------
@@ -86,8 +95,9 @@ class WordMemory(Component):
         """Return the memory that a unit's description has."""
         return cls(memory.width, memory.depth, memory.readers)
 
-    def __init__(self, width: int, depth: int, readers: int = 1):
+    def __init__(self, width: int, depth: int, readers: int = 1, *, read_cycles: int = 1, style: MemoryStyle = "auto"):
         self.width, self.depth, self.readers = width, depth, readers
+        self.read_cycles, self.style = read_cycles, style
         addr_bits = max(1, ceil_log2(depth))
         super().__init__(
             {
@@ -102,15 +112,15 @@ class WordMemory(Component):
     def elaborate(self, platform: object) -> Module:
         """Build the memory."""
         m = Module()
-        m.submodules.store = store = unmet(self.width, self.depth)
-        write = store.write_port()
+        m.submodules.store = store = unmet(self.width, self.depth, self.style)
+        write = store.write_port(granularity=_granularity(self.width))
         m.d.comb += [
-            connect(write.en, self.w_en),
+            write.en.eq(self.w_en.replicate(len(write.en))),
             connect_address(write.addr, self.w_addr),
             connect(write.data, self.w_data),
         ]
         for number, (addr, word) in enumerate(zip(self.r_addr, self.r_data, strict=True)):
-            m.d.comb += connect(word, registered_read(m, store, addr, f"word_{number}"))
+            m.d.comb += connect(word, registered_read(m, store, addr, f"word_{number}", self.read_cycles))
         return m
 
 
@@ -156,9 +166,7 @@ class LoadableMemory(Component):
             style = "auto" if number else self.spec.style
             store = unmet(self.spec.width, depth, style, init[first : first + depth])
             m.submodules[f"store_{number}" if number else "store"] = store
-            # Amaranth's simulator cannot repeat one enable for thousands of bits.
-            beats = BEAT_BITS if self.spec.width > _WIDE and self.spec.width % BEAT_BITS == 0 else None
-            write = store.write_port(granularity=beats)
+            write = store.write_port(granularity=_granularity(self.spec.width))
             mine = (addr >= first) if number else (addr < depth) if len(self.spec.depths) > 1 else Const(1, 1)
             m.d.comb += [
                 write.en.eq((en & mine).replicate(len(write.en))),

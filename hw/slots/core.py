@@ -16,7 +16,7 @@ from ...sim.flow.residual_add import ResidualAddUnit
 from ...sim.flow.settings import setting_bits
 from ...sim.flow.sign_norm import SignNormUnit
 from ...sim.flow.softmax import SoftmaxUnit
-from ...sim.timing.replay_state import Cause
+from ...sim.timing.replay_state import causes_of
 from ..array.array_path import SUMS, ArrayPath
 from ..flow.head_norm import HeadNorm
 from ..flow.residual_add import ResidualAdd
@@ -25,7 +25,7 @@ from ..flow.softmax import Softmax
 from ..parts.component import Component
 from ..parts.connect import connect
 from ..parts.stream import LOAD_BUS
-from .slots import Slots
+from .slots import WEIGHTS_PORTS, Slots
 from .table_loader import TableLoader
 from .x_banks import XBanks
 
@@ -59,6 +59,10 @@ class Core(Component):
         Elements of x that saturated; only the total matters.
     load, bank : In
         Load bus, and the bank in use.
+    weights_there, weights_opened, weights_wait : In, Out, Out
+        Of `Slots`; only where weights are streamed.
+    weights_write : In(write_port)
+        Of `ArrayPath`; likewise.
     """
 
     def __init__(self, flow: FlowConfig, chunk: int):
@@ -81,10 +85,11 @@ class Core(Component):
                 "finished": Out(1),
                 **{name: members[name] for name in ("edge_read", "edge_write")},
                 "active": Out(1),
-                "stalls": Out(len(Cause)),
+                "stalls": Out(len(causes_of(flow.streamed))),
                 "saturations": Out(range(flow.norm_lanes + 1)),
                 "load": In(LOAD_BUS),
                 "bank": In(1),
+                **self._streamed(),
             }
         )
 
@@ -107,10 +112,22 @@ class Core(Component):
         ]
         for name in ("edge_read", "edge_write"):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(x, name))
+        for name, member in self._streamed().items():
+            if member.is_signature:
+                wiring.connect(m, wiring.flipped(self.weights_write), array.weights_write)
+            else:
+                inner, outer = getattr(slots, name), getattr(self, name)
+                m.d.comb += connect(inner, outer) if member.flow is In else connect(outer, inner)
         self._residual(m)
         self._heads(m)
         self._attention(m)
         return m
+
+    def _streamed(self) -> dict[str, wiring.Member]:
+        """Return the ports of streamed weights."""
+        if not self.flow.streamed:
+            return {}
+        return {**WEIGHTS_PORTS, "weights_write": self.units["array"].signature.members["weights_write"]}
 
     def _residual(self, m: Module) -> None:
         """proj and fc2 to x; what is staged to the norms."""

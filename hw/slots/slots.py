@@ -14,7 +14,8 @@ from ...sim.flow.operation import Done, Operands
 from ...sim.flow.residual_add import ResidualAddUnit
 from ...sim.flow.settings import setting_bits
 from ...sim.flow.streams import Stream
-from ...sim.timing.replay_state import Cause
+from ...sim.flow.weight_stream import WEIGHT_PARTS
+from ...sim.timing.replay_state import Cause, causes_of
 from ..parts.component import Component
 from ..parts.connect import connect
 from ..parts.stream import LOAD_BUS
@@ -26,10 +27,17 @@ from .slot_fields import head_job, residual_job
 from .stream_unit import StreamUnit
 from .table_walk import TableWalk
 from .turns import Turns
+from .turns_together import TurnsTogether
 from .unit_jobs import UnitJobs
 
 #: Pulses of other units, see `Slots`.
 PULSES = ("embedded", "staging_free", "score_free", "sums_read", "head_read", "tables_full", "bits_full")
+#: Ports of streamed weights, see `Slots`.
+WEIGHTS_PORTS = {
+    "weights_there": In(len(WEIGHT_PARTS)),
+    "weights_opened": Out(len(WEIGHT_PARTS)),
+    "weights_wait": Out(1),
+}
 #: What a slot waits for, by cause: flags that are high where it is missing.
 Missing = dict[Cause, Signal]
 
@@ -81,11 +89,16 @@ class Slots(Component):
         By `Cause`, whether the array stood still for it; only the total matters.
     load, bank : In
         Load bus, and the bank in use.
+    weights_there, weights_opened, weights_wait : In, Out, Out
+        Of streamed weights, by `WEIGHT_PARTS`: the next block's are there; pulse: a stream has begun with them. The
+        slot at hand waits for some.
     """
 
     def __init__(self, flow: FlowConfig):
         self.flow, self.operands = flow, Operands(flow)
-        self.turns, self.issue, self.ledger, self.jobs = Turns(flow), Issue(flow), Ledger(flow), UnitJobs(flow)
+        self.turns = TurnsTogether(flow) if flow.streamed else Turns(flow)
+        self.issue, self.ledger, self.jobs = Issue(flow), Ledger(flow), UnitJobs(flow)
+        self.causes = causes_of(flow.streamed)
         self.table = TableWalk(core_memories(flow)["slots"])
         kinds = (ScoresStream, ContextStream, ProjStream, Fc1Stream, Fc2Stream, QkvStream)
         self.streams: list[Any] = [kind(flow) for kind in kinds]
@@ -105,9 +118,10 @@ class Slots(Component):
                 **{name: members[name] for name in ("add_put", "add_job", "head_put", "head_job")},
                 "table_put": Out(1),
                 "table_first": Out(len(self.turns.table)),
-                "stalls": Out(len(Cause)),
+                "stalls": Out(len(self.causes)),
                 "load": In(LOAD_BUS),
                 "bank": In(1),
+                **(WEIGHTS_PORTS if flow.streamed else {}),
             }
         )
 
@@ -128,6 +142,8 @@ class Slots(Component):
                 works[number].eq(take[number] & unit.works),
             ]
         missing = [self._missing(m, unit) for unit in self.streams]
+        if self.flow.streamed:
+            self._weights(m, take, missing)
         hand, asks, passes = self.table.hand, Signal(len(Stream)), take.any()
         # What has nothing to do passes while the array works.
         busy = Cat(unit.works for unit in self.streams) & (~self.issue.free).replicate(len(Stream))
@@ -298,9 +314,24 @@ class Slots(Component):
                 Cause.ROOM: rings | (unit.coming.drains & heads & no["head_room"]),
                 Cause.VALUE_WRITER: unit.coming.rows & ~issue.writer_free_next,
             }
+        if self.flow.streamed and unit.stream in WEIGHT_PARTS:
+            # Whoever begins with a block's weights comes back a round later: a register more makes no difference.
+            found[Cause.MEMORY] = opens & self._leads(unit) & ~self.weights_there[WEIGHT_PARTS.index(unit.stream)]
         missing = {cause: Signal(name=f"{unit.stream.name.lower()}_{cause.name.lower()}") for cause in found}
         m.d.sync += [missing[cause].eq(flag) for cause, flag in found.items()]
         return missing
+
+    def _leads(self, unit: StreamUnit) -> Value:
+        """Whether a stream is in a turn of the first lane, whose first slot begins with a block's weights."""
+        return (unit.turn == 0) | (unit.turn == self.flow.images)
+
+    def _weights(self, m: Module, take: Value, missing: list[Missing]) -> None:
+        """Streamed weights: tell who begins with a block's, and that some are missing."""
+        for place, part in enumerate(WEIGHT_PARTS):
+            unit = self.streams[part]
+            m.d.sync += self.weights_opened[place].eq(take[part] & unit.opens & self._leads(unit))
+        waits = (self.table.hand[part] & missing[part][Cause.MEMORY] for part in WEIGHT_PARTS)
+        m.d.sync += self.weights_wait.eq(Cat(*waits).any())
 
     def _jobs(self, m: Module, take: Value, works: Value) -> None:
         """Jobs of ResidualAdd and HeadNorm."""
@@ -321,14 +352,14 @@ class Slots(Component):
 
     def _stalls(self, m: Module, missing: list[Missing], ghost: Value) -> None:
         """Why the slot at hand did not pass: the first of its causes counts, each in the order of `Cause`."""
-        hand, waits = self.table.hand, Signal(len(Cause))
-        for cause in Cause:
+        hand, waits = self.table.hand, Signal(len(self.causes))
+        for cause in self.causes:
             flags = [hand[number] & of[cause] for number, of in enumerate(missing) if cause in of]
             idle = [self.turns.idle] if cause is Cause.IDLE else []
             ghosts = [ghost] if cause is Cause.GHOST else []
             m.d.sync += waits[cause].eq(Cat(*flags, *idle, *ghosts).any() & self.issue.free)
         # Waiting for an image is part of waiting for what the turn works on.
         before: list[Value] = []
-        for cause in (Cause.IDLE, *(one for one in Cause if one is not Cause.IDLE)):
+        for cause in (Cause.IDLE, *(one for one in self.causes if one is not Cause.IDLE)):
             m.d.sync += self.stalls[cause].eq(waits[cause] & ~Cat(*before).any() if before else waits[cause])
             before.append(waits[cause])

@@ -90,11 +90,10 @@ class Turns(Component):
             ]
             held.append(of)
         turn, record = self.turn[Stream.FC2], held[Stream.FC2]
-        others = Signal()  # whether other lanes work on something, in this turn or later ones
-        m.d.sync += others.eq(Array(self._others(records, at) for at in range(self.turns))[turn])
+        beside = self._beside(m, records, turn)
         new = Signal(self.layout)
         decided = Signal()
-        decide, goes_on = self._decide(m, record, others, decided, new)
+        decide, goes_on = self._decide(m, record, beside, decided, new)
         m.d.comb += [
             self.decided_next.eq((decide | decided) & ~self.began),
             self.follows_next.eq(Mux(decide, new.valid, self.follows)),
@@ -117,6 +116,12 @@ class Turns(Component):
             connect(self.known_next, known.some_next),
         ]
         return m
+
+    def _beside(self, m: Module, records: list[Signal], turn: Signal) -> Signal:
+        """Whether other lanes work on something, in a turn or later ones."""
+        others = Signal()
+        m.d.sync += others.eq(Array(self._others(records, at) for at in range(self.turns))[turn])
+        return others
 
     def _others(self, records: list[Signal], turn: int) -> object:
         """Whether any lane but that of a turn works on something."""

@@ -33,6 +33,9 @@ class ErrorCode(IntEnum):
     START_WHILE_BUSY = 9
     START_WITHOUT_IMAGES = 10
     PIXEL_FRAME = 11
+    MEMORY_READ = 12
+    MEMORY_CRC = 13
+    MEMORY_TIMEOUT = 14
 
 
 #: What each code of the ERROR register means.
@@ -48,6 +51,9 @@ ERROR_TEXTS: dict[ErrorCode, str] = {
     ErrorCode.START_WHILE_BUSY: "start refused: the engine still works on the images before",
     ErrorCode.START_WITHOUT_IMAGES: "start refused: IMAGES is 0",
     ErrorCode.PIXEL_FRAME: "pixel stream: TLAST not at the last beat of an image; the run ended with the images before",
+    ErrorCode.MEMORY_READ: "memory of the weights: an error was answered, or a burst of another length; the run ended",
+    ErrorCode.MEMORY_CRC: "memory of the weights: not what the loaded network has there; the run ended",
+    ErrorCode.MEMORY_TIMEOUT: "memory of the weights: no answer while the array waited for it; the run ended",
 }
 
 
@@ -170,8 +176,30 @@ REGISTERS: tuple[Register, ...] = (
     _value("QUEUE_SIZE", 0x5C, "logits that the queue can hold"),
 )
 
+#: Those of engines whose weights are streamed, behind the others.
+STREAM_REGISTERS: tuple[Register, ...] = (
+    _value(
+        "WEIGHTS_LO",
+        0x60,
+        "memory image of the weights, address bits 31:0, a multiple of 4096; a write begins to read",
+        "rw",
+    ),
+    _value("WEIGHTS_HI", 0x64, "memory image of the weights, address bits 63:32; to be written first", "rw"),
+    _value("STALL_MEMORY", 0x68, "cycles in which the array waited for weights since the last start"),
+)
+
 #: Register by name.
-BY_NAME = {register.name: register for register in REGISTERS}
+BY_NAME = {register.name: register for register in (*REGISTERS, *STREAM_REGISTERS)}
+
+
+def registers_of(engine: Target) -> tuple[Register, ...]:
+    """Return the registers that an engine has, in the order of the addresses.
+
+    Parameters
+    ----------
+    engine : Target
+    """
+    return (*REGISTERS, *STREAM_REGISTERS) if engine.memory_bits else REGISTERS
 
 
 def constants(engine: Target) -> dict[str, int]:
@@ -196,7 +224,7 @@ def constants(engine: Target) -> dict[str, int]:
 def render_markdown() -> str:
     """Return the register map and the error codes as two Markdown tables."""
     lines = ["| offset | register | bits | field | access | meaning |", "|---|---|---|---|---|---|"]
-    for register in REGISTERS:
+    for register in (*REGISTERS, *STREAM_REGISTERS):
         for i, field in enumerate(register.fields):
             top = field.lsb + field.width - 1
             bits = f"{top}:{field.lsb}" if field.width > 1 else f"{top}"
@@ -218,7 +246,7 @@ def render_c_header() -> str:
         f"#define BIVIT_ID_VALUE 0x{ID:08x}u",
         f"#define BIVIT_MAP_VERSION {MAP_VERSION}u",
     ]
-    for register in REGISTERS:
+    for register in (*REGISTERS, *STREAM_REGISTERS):
         lines += ["", f"/* {register.text} */", f"#define BIVIT_{register.name} 0x{register.offset:02x}u"]
         if len(register.fields) > 1:
             for field in register.fields:

@@ -38,6 +38,10 @@ class Target(Protocol):
         """Bytes a beat of the pixel stream."""
 
     @property
+    def memory_bits(self) -> int:
+        """Bits of the port that weights are read by, 0 where there is none."""
+
+    @property
     def fabric(self) -> Fabric:
         """Logic that it is written in."""
 

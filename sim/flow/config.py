@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from ..engine.config import EngineConfig, Fabric
 from ..engine.pipeline import BLOCK_BITS, SHARED_PRODUCT, fits
@@ -22,6 +23,10 @@ _DEPTHS = {
 }
 #: Memories that can be asked to be block memories or memories in look-up tables: the large ones.
 STYLED = ("weights", "preload", "dense_weights", "positions", "x", "ring", "query", "keys", "values")
+#: Where the weights of the blocks are: on the chip, or in a memory beside it, from which each block's come in time.
+Weights = Literal["resident", "streamed"]
+#: Widths in bits that the port to that memory can have.
+MEMORY_BITS = (64, 128, 256, 512)
 #: Images in flight, at most.
 _MOST_IMAGES = 8
 #: Patches, and channels of each, that are summed together, at most.
@@ -64,10 +69,16 @@ class FlowConfig:
         Tiles of x between ResidualAdd and SignNorm, for each of the two norms.
     edge_banks : int
         Images of x beside those in flight: 2, one that is embedded and one that leaves, or 1: then an image is embedded
-        when the last norm has read the one that left.
+        when the last norm has read the one that left. With streamed weights up to `images`: those in flight begin
+        together, so that as many are embedded before.
     load_banks : int
         1: a load stream overwrites the network that is there; or 2: it fills a second bank of every loadable memory, so
         that the network before it stays in use until all of the stream is known to be right.
+    weights : {"resident", "streamed"}
+        The weights of all blocks lie in the engine; or those of two, and a memory port reads the others while the
+        blocks before them are computed: images in flight go through the blocks side by side then, and share them.
+    memory_bits : int
+        Width of that port, one of `MEMORY_BITS`; of no effect where weights are resident.
     block_memories, lut_memories : tuple of str
         Memories that are asked to be block memories where synthesis would take UltraRAM, and memories in look-up tables
         where it would take blocks: names of `STYLED`.
@@ -98,6 +109,8 @@ class FlowConfig:
     staging_slots: int = 4
     edge_banks: int = 2
     load_banks: int = 1
+    weights: Weights = "resident"
+    memory_bits: int = 128
     block_memories: tuple[str, ...] = ()
     lut_memories: tuple[str, ...] = ()
 
@@ -112,14 +125,25 @@ class FlowConfig:
             f"value_rows must be a power of two, at most columns ({self.engine.columns}), got {self.value_rows}",
         )
         check(1 <= self.images <= _MOST_IMAGES, f"images must be 1 to {_MOST_IMAGES}, got {self.images}")
-        check(self.edge_banks in (1, 2), f"edge_banks must be 1 or 2, got {self.edge_banks}")
+        most = max(2, self.images) if self.streamed else 2
+        check(
+            1 <= self.edge_banks <= most,
+            f"edge_banks must be {'1 or 2' if most == 2 else f'1 to {most}'}, got {self.edge_banks}",
+        )
         check(self.load_banks in (1, 2), f"load_banks must be 1 or 2, got {self.load_banks}")
+        self._check_weights()
         self._check_dense()
         self._check_products()
         self._check_styles()
         for name, (least, most) in _DEPTHS.items():
             value = getattr(self, name)
             check(least <= value <= most, f"{name} must be {least} to {most}, got {value}")
+
+    def _check_weights(self) -> None:
+        """Check where weights are, and the port that they come by."""
+        check(self.weights in ("resident", "streamed"), f"weights must be resident or streamed, got {self.weights!r}")
+        allowed = ", ".join(str(bits) for bits in MEMORY_BITS)
+        check(self.memory_bits in MEMORY_BITS, f"memory_bits must be one of {allowed}, got {self.memory_bits}")
 
     def _check_dense(self) -> None:
         """Set `dense_channels` where it is left out; a word of the weights has at most 64 beats of 64 bits."""
@@ -203,6 +227,16 @@ class FlowConfig:
         lanes : int
         """
         return min(lanes, self.engine.columns)
+
+    @property
+    def streamed(self) -> bool:
+        """Whether weights come from a memory beside the engine."""
+        return self.weights == "streamed"
+
+    @property
+    def weight_blocks(self) -> int:
+        """Blocks whose weights the engine holds."""
+        return 2 if self.streamed else self.engine.max_depth
 
     @property
     def staged_tiles(self) -> int:

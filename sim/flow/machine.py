@@ -19,7 +19,7 @@ from .settings import setting_bits
 from .sign_norm import SignNormUnit
 
 #: Fields that came later, and what they are where nobody says otherwise.
-_LATER = {"products_per_dsp": 1}
+_LATER = {"products_per_dsp": 1, "weights": "resident", "memory_bits": 128}
 
 
 def load_memories(flow: FlowConfig) -> dict[str, LoadMemory]:
@@ -31,7 +31,7 @@ def load_memories(flow: FlowConfig) -> dict[str, LoadMemory]:
     """
     units = ResidualAddUnit(flow), SignNormUnit(flow), HeadNormUnit(flow), EdgeUnit(flow)
     found = core_memories(flow) | {name: memory for unit in units for name, memory in unit.load_memories.items()}
-    return {name: found[name] for name in LOADED}
+    return {name: found[name] for name in LOADED if name in found}
 
 
 def all_settings(flow: FlowConfig) -> dict[str, int]:
@@ -92,6 +92,11 @@ class FlowMachine:
     def pixel_bytes(self) -> int:
         """Bytes a beat of the pixel stream."""
         return self.flow.engine.pixel_bytes
+
+    @property
+    def memory_bits(self) -> int:
+        """Bits of the port that weights are read by, 0 where they are resident."""
+        return self.flow.memory_bits if self.flow.streamed else 0
 
     @property
     def fabric(self) -> Fabric:

@@ -175,7 +175,7 @@ class MatmulUnit:
 
     @property
     def memories(self) -> Mapping[str, Memory]:
-        """Operand bits, banks of those that are written row by row, and the values' sums."""
+        """Operand bits, banks of those that are written row by row, the values' sums, and weights that are streamed."""
         operands, engine = self.operands, self.flow.engine
         rows = {
             (name := memory.name.lower()): Memory(
@@ -187,6 +187,7 @@ class MatmulUnit:
             for memory in RowMemory
         }
         word = engine.columns * WORD
+        weights = Memory(word, operands.weight_depth, style=self.flow.style_of("weights"))
         styles = {name: self.flow.style_of(name) for name in ("keys", "values")}
         keys = Memory(word // self.key_banks, operands.key_depth, write_bits=engine.columns, style=styles["keys"])
         values = Memory(
@@ -197,10 +198,11 @@ class MatmulUnit:
             **{f"{ColumnMemory.KEYS.name.lower()}_{bank}": keys for bank in range(self.key_banks)},
             **{f"{ColumnMemory.VALUES.name.lower()}_{bank}": values for bank in range(self.value_banks)},
             "value_sums": Memory(engine.columns * engine.acc_bits, operands.sums_depth, readers=2),
+            **({"weights": weights} if self.flow.streamed else {}),
         }
 
     @property
     def load_memories(self) -> Mapping[str, LoadMemory]:
-        """Weights, 64 bits a column, and where the sums of each operation begin."""
+        """Weights, 64 bits a column, unless they are streamed; and where the sums of each operation begin."""
         memories = core_memories(self.flow)
-        return {name: memories[name] for name in ("weights", "preload")}
+        return {name: memories[name] for name in ("weights", "preload") if name in memories}

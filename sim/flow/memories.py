@@ -49,7 +49,7 @@ def loaded(flow: FlowConfig, name: str, width: int, depth: int, read_cycles: int
 
 
 def core_memories(flow: FlowConfig) -> dict[str, LoadMemory]:
-    """Return the loadable memories of the array and of the slots, by name.
+    """Return the loadable memories of the array and of the slots, by name; without `weights` where these are streamed.
 
     settings: one 64-bit word a setting; slots: two slots of the table, the first one least significant;
     weights: 64 bits a column; preload: start of a column's sums; tables: 65 words a head, Tau and then Exp[1] to
@@ -62,10 +62,11 @@ def core_memories(flow: FlowConfig) -> dict[str, LoadMemory]:
     engine, operands = flow.engine, Operands(flow)
     depth, columns, heads = engine.max_depth, engine.columns, engine.max_heads
     cycles = OPERAND_CYCLES[engine.fabric]
+    weights = loaded(flow, "weights", columns * WORD, operands.weight_depth, cycles)
     return {
         "settings": loaded(flow, "settings", 64, 128),
         "slots": loaded(flow, "slots", SLOTS_PER_WORD * SLOT_BITS, engine.program_words),
-        "weights": loaded(flow, "weights", columns * WORD, operands.weight_depth, cycles),
+        **({} if flow.streamed else {"weights": weights}),
         "preload": loaded(flow, "preload", columns * engine.acc_bits, operands.preload_depth),
         "tables": loaded(flow, "tables", TABLE_BITS, depth * heads * TABLE_WORDS),
         "norm_eps": loaded(flow, "norm_eps", EPS_BITS, head_eps(flow) + 2 * depth * heads),

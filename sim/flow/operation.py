@@ -144,10 +144,10 @@ class Operands:
 
     @property
     def weight_depth(self) -> int:
-        """Words of the weights of all blocks."""
+        """Words of the weights of all blocks that the engine holds at a time."""
         embed, hidden = self._groups
         layers = (3 * self.value_groups + hidden) * self.embed_words
-        return self.flow.engine.max_depth * (layers + embed * (self.context_words + self.hidden_words))
+        return self.flow.weight_blocks * (layers + embed * (self.context_words + self.hidden_words))
 
     @property
     def preload_depth(self) -> int:

@@ -13,9 +13,12 @@ from .operation import Operands
 from .residual_add import ResidualAddUnit
 from .streams import Stream, TileShape
 from .table import SlotTable
+from .weight_stream import WEIGHT_PARTS, WeightStreamUnit
 
 #: Streams whose column operand is weights.
 WEIGHTED = (Stream.PROJ, Stream.FC1, Stream.FC2, Stream.QKV)
+#: Settings of streamed weights: beats of each part.
+BEATS = {part: f"{part.name.lower()}_beats" for part in WEIGHT_PARTS}
 #: Most slots that a stream may begin late.
 _LAG_BITS = 16
 
@@ -26,7 +29,8 @@ def setting_bits(flow: FlowConfig) -> dict[str, int]:
     `skips`: tiles may be left out in which no stream has anything to do. Of a stream: `last` its last operation of a
     tile, `steps` of each, `lag` slots that it begins late, `preload` and `weights` the first word of a block. Steps
     from one block to the next: `weight_step`, `preload_step`, `head_step` (parameters of HeadNorm), `head_eps_step`,
-    `table_step`; `layer_step` from one norm, or layer, to the next one.
+    `table_step`; `layer_step` from one norm, or layer, to the next one. With streamed weights `weight_step` leads to
+    the other place of a block, and each part has its `beats`.
 
     Parameters
     ----------
@@ -69,6 +73,7 @@ def setting_bits(flow: FlowConfig) -> dict[str, int]:
         "softmax": 1,
         "head_norm": 1,
         "mean": 1,
+        **({name: bits(WeightStreamUnit(flow).most_beats()) for name in BEATS.values()} if flow.streamed else {}),
     }
 
 
@@ -88,7 +93,7 @@ def settings_of(config: ViTConfig, flow: FlowConfig, table: SlotTable) -> dict[s
     """
     shape = TileShape(config, flow.engine.rows, flow.engine.columns)
     weights, preload = weight_bases(shape), preload_bases(shape)
-    residual, head = ResidualAddUnit(flow), HeadNormUnit(flow)
+    residual, head, operands = ResidualAddUnit(flow), HeadNormUnit(flow), Operands(flow)
     head_words = head.words(config.head_dim)
     found = {"table_last": len(table_words(table)) - 1, "skips": int(table.of_a_tile(shape))}
     for stream in Stream:
@@ -119,6 +124,13 @@ def settings_of(config: ViTConfig, flow: FlowConfig, table: SlotTable) -> dict[s
         "head_norm": int(config.qk_mode == "layernorm"),
         "mean": int(config.norm_mode == "mean"),
     }
+    if flow.streamed:
+        found |= {BEATS[part]: beats for part, beats in WeightStreamUnit(flow).beats(shape).items()}
+        check(
+            2 * found["weight_step"] <= operands.weight_depth,
+            f"the engine is too small: its memory weights holds {operands.weight_depth} words, two blocks of the "
+            f"network have {2 * found['weight_step']}",
+        )
     for name, bits in setting_bits(flow).items():
         check(
             0 <= found[name] < 1 << bits,

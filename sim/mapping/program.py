@@ -19,7 +19,7 @@ from ..network.config import ViTConfig, vit_only
 from ..network.file import network_hash
 from ..network.network import IntNetwork
 from ..timing.plan import plan_of
-from ..timing.replay_state import ANSWERED, EMBEDDED, FINISHED, OPERATIONS, STEPS, Cause, new_state
+from ..timing.replay_state import ANSWERED, EMBEDDED, FINISHED, OPERATIONS, STEPS, causes_of, new_state
 from ..timing.walk import UNTRACED, replay
 from .edge_words import edge_words, network_settings
 from .layout import FlowLayout, check_fits
@@ -162,7 +162,7 @@ def flow_cycles(config: ViTConfig, flow: FlowConfig, table: SlotTable, images: i
         embedded=_row(state.images, EMBEDDED),
         finished=_row(state.images, FINISHED),
         answered=_row(state.images, ANSWERED),
-        stalls={cause.name.lower(): int(state.stalls[cause]) for cause in Cause},
+        stalls={cause.name.lower(): int(state.stalls[cause]) for cause in causes_of(flow.streamed)},
         steps=images * steps,
     )
 

@@ -49,6 +49,8 @@ _PRIORITIES = ("sqhpcf", "csphqf", "qscphf", "cspqhf", "scpqhf", "sqphcf", "pcsh
 def key_of(config: ViTConfig, flow: FlowConfig) -> dict[str, Any]:
     """Return what a table is for: sizes of a block and modes, array, widths and depths.
 
+    Where weights come from is no part of it: lanes take turns in the same way.
+
     Parameters
     ----------
     config : ViTConfig
@@ -56,7 +58,7 @@ def key_of(config: ViTConfig, flow: FlowConfig) -> dict[str, Any]:
     """
     names = ("num_tokens", "embed_dim", "hidden_dim", "num_heads", "norm_mode", "qk_mode", "attn_mode")
     dense = ("dense_patches", "dense_channels", "products_per_dsp")
-    beside = ("engine", *dense, "load_banks", "block_memories", "lut_memories")
+    beside = ("engine", *dense, "load_banks", "weights", "memory_bits", "block_memories", "lut_memories")
     widths = {field.name: getattr(flow, field.name) for field in fields(flow) if field.name not in beside}
     return {name: getattr(config, name) for name in names} | {
         "rows": flow.engine.rows,

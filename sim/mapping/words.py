@@ -68,6 +68,8 @@ def flow_words(network: IntNetwork, flow: FlowConfig, table: SlotTable) -> Words
     values = settings_of(config, flow, table)
     settings = [pack_fields([values[name]], bits, f"settings.{name}") for name, bits in setting_bits(flow).items()]
     words = {"settings": {0: settings}, "slots": {0: table_words(table)}} | blocks
+    if flow.streamed:
+        del words["weights"]  # they are no part of what is loaded, see `weight_image`
     _check_room(words, load_memories(flow))
     return words
 

@@ -127,6 +127,16 @@ def decide_block(state: State, plan: Plan, turn: int) -> None:
 
 
 @kernel()
+def _may_begin(state: State, plan: Plan, turn: int) -> bool:
+    """Whether the lane of a turn may take an image; of lanes that go together the first one begins, others with it."""
+    lane = turn % plan.lanes
+    if not plan.together or lane == 0:
+        return True
+    first = (turn - lane + plan.lanes) % state.turns.shape[0]
+    return state.turns[first, IMAGE] != UNKNOWN and state.turns[first, BLOCK] == 0
+
+
+@kernel()
 def _next_image(state: State, plan: Plan, turn: int) -> None:
     """Decide whether a lane that does not go on takes a new image, now that fc2 has come to its turn."""
     depth = state.turns.shape[0]
@@ -135,7 +145,7 @@ def _next_image(state: State, plan: Plan, turn: int) -> None:
     now = state.clock[NOW]
     new = state.clock[TAKEN]
     taken = UNKNOWN
-    if new < plan.images:
+    if new < plan.images and _may_begin(state, plan, turn):
         edge(state, plan, now)
         idle = image == UNKNOWN
         for other in range(1, plan.lanes):

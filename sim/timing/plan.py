@@ -169,6 +169,7 @@ def plan_of(
         table_words=config.num_heads * TABLE_WORDS,
         softmax=config.attn_mode == "softmax",
         head_norm=config.qk_mode == "layernorm",
+        together=flow.streamed,
         skips=table.of_a_tile(shape),
         begin=0 if edge else first_slot(flow),
         edge=edge.plan() if edge else edge_plan(config, flow),

@@ -67,7 +67,7 @@ class Cause(IntEnum):
 
     TURN: what its lane works on is being looked up; IDLE: no image is there; OPERAND: its row operand; TABLES: Exp;
     KEYS, VALUES, ATTENTION: operands; ROOM: a slot for what it makes; DRAIN, VALUE_WRITER: the way out is taken;
-    GHOST: the slot has nothing to do.
+    GHOST: the slot has nothing to do; MEMORY: weights that are streamed have not come, which no model predicts.
     """
 
     TURN = 0
@@ -81,6 +81,17 @@ class Cause(IntEnum):
     DRAIN = 8
     VALUE_WRITER = 9
     GHOST = 10
+    MEMORY = 11
+
+
+def causes_of(streamed: bool) -> tuple[Cause, ...]:
+    """Return what the array of an engine can wait for: for weights only where these are streamed.
+
+    Parameters
+    ----------
+    streamed : bool
+    """
+    return tuple(cause for cause in Cause if streamed or cause is not Cause.MEMORY)
 
 
 #: Not known yet.
@@ -182,6 +193,8 @@ class Plan(NamedTuple):
         Words of the tables of Exp of a turn.
     softmax, head_norm : bool
         Whether scores and queries leave as sums.
+    together : bool
+        Whether lanes go through the blocks side by side, and begin images only together.
     skips : bool
         Whether a tile may be left out in which no stream has anything to do: where the table is that of a tile.
     begin : int
@@ -206,6 +219,7 @@ class Plan(NamedTuple):
     table_words: int
     softmax: bool
     head_norm: bool
+    together: bool
     skips: bool
     begin: int
     edge: EdgePlan
@@ -227,7 +241,7 @@ class State(NamedTuple):
         for each `Part` how many were written, and when the last. Queries are counted by tile and not by turn.
     streams : [6]
         When a stream's registers have what its turn works on.
-    needs : [11]
+    needs : [12]
         When what an operation waits for is there, by `Cause`.
     jobs : [8, depth, 6]
         Queues of the units: kind or head, tile, group, time, whether it is the last; when it began.
@@ -236,10 +250,10 @@ class State(NamedTuple):
     images : [3, images]
         When an image's x is complete, its patches are embedded, its logits are there.
     edge : EdgeState
-    clock : [5 + 11]
+    clock : [5 + 12]
         When the next slot can pass; end of the array's steps, of the last sums, and of the last written bits; images
         taken; then cycles without a step by `Cause`.
-    stalls : [11]
+    stalls : [12]
         Those cycles by `Cause`, as they were when the last operation passed.
     """
 

@@ -9,7 +9,7 @@ import pytest
 from amaranth.hdl import Fragment
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from engines import tiny_flow
+from engines import streamed_flow, tiny_flow
 
 import bivit.hw
 from bivit.hw.engine import Engine
@@ -38,7 +38,8 @@ def made() -> dict[type, dict[str, wiring.Member]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wiring.Component, "__init__", note)
-        Fragment.get(PinWrapper(Engine(tiny_flow(products_per_dsp=2)), "engine"), None)
+        for flow in (tiny_flow(products_per_dsp=2), streamed_flow()):
+            Fragment.get(PinWrapper(Engine(flow), "engine"), None)
     for base in components() - set(found):
         # A base that is never made itself has what all that are made of it have.
         below = [dict(members) for kind, members in found.items() if issubclass(kind, base)]

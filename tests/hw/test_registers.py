@@ -18,6 +18,7 @@ from bivit.sim.engine.registers import (
     COUNTERS,
     ERROR_TEXTS,
     REGISTERS,
+    STREAM_REGISTERS,
     ErrorCode,
     constants,
     render_c_header,
@@ -28,6 +29,8 @@ from bivit.sim.flow.presets import FLOW_ENGINES
 from helpers import ROOT
 
 ENGINE = FlowMachine(FLOW_ENGINES["sim"])
+#: Those of engines with streamed weights as well.
+ALL = (*REGISTERS, *STREAM_REGISTERS)
 START, ABORT, IRQ_ENABLE, STOP = (BY_NAME["CONTROL"].field(n).mask for n in ("start", "abort", "irq_enable", "stop"))
 BUSY, LOADED, ERROR, IRQ, DROPPING = (
     BY_NAME["STATUS"].field(name).mask for name in ("busy", "loaded", "error", "irq", "dropping")
@@ -35,9 +38,9 @@ BUSY, LOADED, ERROR, IRQ, DROPPING = (
 
 
 def test_offsets_and_fields_do_not_overlap() -> None:
-    assert [register.offset for register in REGISTERS] == [4 * i for i in range(len(REGISTERS))]
-    assert len(BY_NAME) == len(REGISTERS)
-    for register in REGISTERS:
+    assert [register.offset for register in ALL] == [4 * i for i in range(len(ALL))]
+    assert len(BY_NAME) == len(ALL)
+    for register in ALL:
         ends = [0, *(field.lsb + field.width for field in register.fields)]
         assert all(field.lsb >= end for field, end in zip(register.fields, ends, strict=False))
         assert ends[-1] <= 32
@@ -60,15 +63,15 @@ def test_markdown_has_every_field_once() -> None:
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in render_markdown().splitlines() if line]
     fields = [row for row in rows if len(row) == 6][2:]
     assert [(row[2], row[3]) for row in fields] == [
-        (f"{f.lsb + f.width - 1}:{f.lsb}" if f.width > 1 else str(f.lsb), f.name) for r in REGISTERS for f in r.fields
+        (f"{f.lsb + f.width - 1}:{f.lsb}" if f.width > 1 else str(f.lsb), f.name) for r in ALL for f in r.fields
     ]
-    assert [row[:2] for row in fields if row[0]] == [[f"0x{r.offset:02x}", r.name] for r in REGISTERS]
+    assert [row[:2] for row in fields if row[0]] == [[f"0x{r.offset:02x}", r.name] for r in ALL]
     assert [row[:2] for row in rows if len(row) == 3][2:] == [[str(code.value), code.name] for code in ErrorCode]
 
 
 def test_c_header_defines_offsets_and_masks() -> None:
     defined = dict(re.findall(r"#define BIVIT_(\w+) (0x[0-9a-f]+|\d+)u", render_c_header()))
-    assert {name: int(defined[name], 0) for name in BY_NAME} == {r.name: r.offset for r in REGISTERS}
+    assert {name: int(defined[name], 0) for name in BY_NAME} == {r.name: r.offset for r in ALL}
     assert int(defined["STATUS_IRQ_MASK"], 0) == 8
     assert int(defined["SHAPE_LANES_SHIFT"], 0) == 16
     codes = re.findall(r"BIVIT_ERROR_(\w+) = (\d+)", render_c_header())

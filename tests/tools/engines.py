@@ -14,7 +14,7 @@ from bivit.cosim.monitor import BENCH_TOP, bench_top, ports_of
 from bivit.cosim.run import Case
 from bivit.cosim.runner import Build, build
 from bivit.hw.emit import engine_verilog
-from bivit.hw.probes import STALLS, TURN_PROBE, probes
+from bivit.hw.probes import TURN_PROBE, probes, stalls_probe
 from bivit.hw.verilog_top import ENGINE_TOP
 from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.engine.presets import engine_for
@@ -62,10 +62,29 @@ def tiny_verilog(banks: int = 1) -> str:
     return engine_verilog(tiny_flow(load_banks=banks))
 
 
+def streamed_flow(**more: Any) -> FlowConfig:
+    """It with weights that are streamed."""
+    return tiny_flow(weights="streamed", **{"memory_bits": 128, **more})
+
+
+@functools.cache
+def streamed_verilog() -> str:
+    """Verilog of that."""
+    return engine_verilog(streamed_flow())
+
+
+def streamed_build(words: int) -> Build:
+    """Simulation of that, beside a memory of so many words."""
+    text, flow = streamed_verilog(), streamed_flow()
+    seen = [*probes(flow), TURN_PROBE, stalls_probe(flow)]
+    top = bench_top(ENGINE_TOP, ports_of(text, ENGINE_TOP), seen, memory_words=words)
+    return build({f"{BENCH_TOP}.sv": top, f"{ENGINE_TOP}.v": text}, BENCH_TOP, simulator="verilator")
+
+
 def tiny_build(banks: int = 1) -> Build:
     """Its simulation under Verilator, as co-simulation builds it."""
     text, flow = tiny_verilog(banks), tiny_flow(load_banks=banks)
-    top = bench_top(ENGINE_TOP, ports_of(text, ENGINE_TOP), [*probes(flow), TURN_PROBE, STALLS])
+    top = bench_top(ENGINE_TOP, ports_of(text, ENGINE_TOP), [*probes(flow), TURN_PROBE, stalls_probe(flow)])
     return build({f"{BENCH_TOP}.sv": top, f"{ENGINE_TOP}.v": text}, BENCH_TOP, simulator="verilator")
 
 

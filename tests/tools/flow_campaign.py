@@ -2,7 +2,8 @@
 
 ``python tests/tools/flow_campaign.py --engines 25 --networks 80 --seed 1`` prints a line an engine, and the seed of
 whatever is wrong: of an engine for `flow_random.random_engine`, of a network for `flow_random.trial`. Two networks
-of every other engine are compared tensor by tensor as well, with their stalls by cause.
+of every other engine are compared tensor by tensor as well, with their stalls by cause. With ``--streamed`` the
+engines are the same, but for their weights.
 """
 
 from __future__ import annotations
@@ -19,25 +20,31 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from flow_random import Trial, random_engine, trials
+from flow_random import Trial, random_engine, trials, with_streamed_weights
 
 from bivit.cosim import runner
+from bivit.cosim.memory import BenchMemory
 from bivit.cosim.monitor import BENCH_TOP, bench_top, ports_of, read_trace
 from bivit.cosim.run import Case
 from bivit.cosim.runner import Build, build
-from bivit.cosim.scenario import Load, Outcome, Run, Step, play
+from bivit.cosim.scenario import Load, Outcome, Run, Step, play, weights_at
 from bivit.cosim.session import Expected
 from bivit.hw.emit import engine_verilog
-from bivit.hw.probes import STALLS, TURN_PROBE, probes
+from bivit.hw.probes import TURN_PROBE, probes, stalls_probe
 from bivit.hw.verilog_top import ENGINE_TOP
 from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.engine.probe import Probe
 from bivit.sim.errors import BivitError
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.machine import FlowMachine
+from bivit.sim.flow.weight_stream import IMAGE_ALIGNMENT
+from bivit.sim.mapping.weight_image import weight_image
 
 #: Networks of one simulation, and the pauses of the ports in one simulation after the other.
 TOGETHER, PAUSES = 20, (0.0, 0.2, 0.0, 0.6)
+#: Words of the memory of streamed weights, for all networks of a simulation; cycles that it is late, in one simulation
+#: after the other.
+MEMORY_WORDS, LATE = 1 << 18, ((1, 1), (1, 20), (20, 60), (100, 900))
 #: When the last logit of each image goes into the queue.
 ANSWERS = Probe("answers", "edge.done", (), "edge.done", 1, 1, False)
 
@@ -53,8 +60,9 @@ class Bench:
 
 def bench_of(flow: FlowConfig, verilog: str, *, tensors: bool = False, cache_dir: Path | None = None) -> Bench:
     """The simulation of an engine; with `tensors` that of `_TracedCase`."""
-    seen = [*probes(flow), TURN_PROBE, STALLS, ANSWERS] if tensors else [ANSWERS]
-    sources = {f"{BENCH_TOP}.sv": bench_top(ENGINE_TOP, ports_of(verilog, ENGINE_TOP), seen)}
+    seen = [*probes(flow), TURN_PROBE, stalls_probe(flow), ANSWERS] if tensors else [ANSWERS]
+    words = MEMORY_WORDS if flow.streamed else 0
+    sources = {f"{BENCH_TOP}.sv": bench_top(ENGINE_TOP, ports_of(verilog, ENGINE_TOP), seen, memory_words=words)}
     return Bench(flow, seen, build(sources | {f"{ENGINE_TOP}.v": verilog}, BENCH_TOP, cache_dir=cache_dir))
 
 
@@ -71,28 +79,54 @@ def quick_builds() -> Iterator[None]:
 
 def steps_of(flow: FlowConfig, trials: Sequence[Trial]) -> list[Step]:
     """Load and run networks one after the other."""
-    machine, steps = FlowMachine(flow), list[Step]()
+    machine, steps, place = FlowMachine(flow), list[Step](), 0
     for one in trials:
         patience = 30 * one.cycles.total + 50_000
         steps += [Load(build_stream(machine, one.program.words))]
+        if flow.streamed:
+            steps += weights_at(place)
+            # Whatever the memory does, a pass takes no longer than this.
+            patience += 200 * len(weight_image(one.program)) * len(one.images)
+            place += _aligned(weight_image(one.program))
         steps += [Run([image.tobytes() for image in one.images], patience)]
     return steps
 
 
-def run_trials(bench: Bench, trials: Sequence[Trial], *, stall: float) -> list[str]:
+def _aligned(image: bytes) -> int:
+    """Bytes from one memory image to the next."""
+    return -(-len(image) // IMAGE_ALIGNMENT) * IMAGE_ALIGNMENT
+
+
+def memory_of(flow: FlowConfig, trials: Sequence[Trial], late: tuple[int, int], seed: int) -> BenchMemory | None:
+    """The memory images of all networks, one behind the other."""
+    if not flow.streamed:
+        return None
+    images = (weight_image(one.program) for one in trials)
+    return BenchMemory(b"".join(image.ljust(_aligned(image), b"\0") for image in images), flow.memory_bits, *late, seed)
+
+
+def run_trials(bench: Bench, trials: Sequence[Trial], *, stall: float, late: tuple[int, int] = (1, 1)) -> list[str]:
     """Run networks one after the other; return what is wrong, with the seed of each."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        outcomes = play(bench.build, steps_of(bench.flow, trials), folder, stall=stall, seed=trials[0].seed)
+        memory = memory_of(bench.flow, trials, late, trials[0].seed)
+        steps, seed = steps_of(bench.flow, trials), trials[0].seed
+        outcomes = play(bench.build, steps, folder, stall=stall, seed=seed, memory=memory)
         answers = read_trace(folder / "trace.txt", bench.probes)[ANSWERS.name].cycles.tolist()
     wrong, at = [], 0
-    for one, outcome in zip(trials, outcomes[1::2], strict=True):
+    each = len(outcomes) // len(trials)
+    for one, outcome in zip(trials, outcomes[each - 1 :: each], strict=True):
         found = differences(one, outcome, stall)
         cycles, at = answers[at : at + len(one.images)], at + len(one.images)
-        if not stall and not outcome.registers["STALL_LOGITS"] and distances(cycles) != distances(one.cycles.answered):
+        if not stall and not late_by(outcome) and distances(cycles) != distances(one.cycles.answered):
             found.append(f"answers {cycles}, at distances of {one.cycles.answered}")
         wrong += [f"seed {one.seed}, stall {stall}: {what}" for what in found]
     return wrong
+
+
+def late_by(outcome: Outcome) -> int:
+    """Cycles that a run waited for its reader, or for weights."""
+    return outcome.registers["STALL_LOGITS"] + outcome.registers.get("STALL_MEMORY", 0)
 
 
 def distances(cycles: Sequence[int]) -> list[int]:
@@ -110,7 +144,7 @@ def differences(one: Trial, outcome: Outcome, stall: float = 0.0) -> list[str]:
         "NETWORK": one.program.settings["network"],
         "ERROR": 0,
     }
-    if not stall and not registers["STALL_LOGITS"]:
+    if not stall and not late_by(outcome):
         expected["CYCLES"] = one.cycles.total
     found = [f"{name} {registers[name]} != {value}" for name, value in expected.items() if registers[name] != value]
     logits = list(outcome.logits)
@@ -155,7 +189,7 @@ def campaign(
     for number, at in enumerate(range(0, len(found), TOGETHER)):
         some = found[at : at + TOGETHER]
         try:
-            wrong += run_trials(bench, some, stall=PAUSES[number % len(PAUSES)])
+            wrong += run_trials(bench, some, stall=PAUSES[number % len(PAUSES)], late=LATE[number % len(LATE)])
         except BivitError as error:
             wrong.append(f"seeds {some[0].seed} to {some[-1].seed}: {error}")
     for one, stall in zip(found[-2:] if tensors else [], (0.0, 0.4), strict=False):
@@ -170,10 +204,13 @@ def main() -> int:
     parser.add_argument("--networks", type=int, default=80, help="of each engine")
     parser.add_argument("--seed", type=int, default=1, help="engines have the seeds 1000 * SEED and on")
     parser.add_argument("--cache", type=Path)
+    parser.add_argument("--streamed", action="store_true", help="weights come from a memory that is late at random")
     asked = parser.parse_args()
     totals = [0, 0, 0]
     for seed in range(1000 * asked.seed, 1000 * asked.seed + asked.engines):
         flow, began = random_engine(Random(seed)), time.perf_counter()
+        if asked.streamed:
+            flow = with_streamed_weights(flow, Random(-seed))
         with quick_builds():
             *counts, wrong = campaign(
                 flow, 1_000_000 * seed, asked.networks, tensors=seed % 2 == 0, cache_dir=asked.cache

@@ -14,7 +14,7 @@ from shapes import TINY, random_images
 
 from bivit.sim.engine.config import EngineConfig
 from bivit.sim.errors import BivitError
-from bivit.sim.flow.config import FlowConfig
+from bivit.sim.flow.config import MEMORY_BITS, FlowConfig
 from bivit.sim.flow.streams import Stream, TileShape
 from bivit.sim.flow.table import GRAIN, Places, SlotTable, slot_table
 from bivit.sim.mapping.greedy import block_table
@@ -93,6 +93,12 @@ def random_engine(chance: Random) -> FlowConfig:
         products_per_dsp=chance.choice((1, 2, 2)) if array.fabric == "lut6" else 1,
         **slots,
     )
+
+
+def with_streamed_weights(flow: FlowConfig, chance: Random) -> FlowConfig:
+    """The engine with weights that are streamed, by a port of any width."""
+    bits, banks = chance.choice(MEMORY_BITS), chance.randint(1, max(2, flow.images))
+    return replace(flow, weights="streamed", memory_bits=bits, edge_banks=banks)
 
 
 def _slots(least: int, chance: Random) -> int:

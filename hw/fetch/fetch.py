@@ -1,0 +1,133 @@
+"""Streamed weights: reads the memory, gives the words to the engine, and finds what is wrong with them."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from ...sim.engine.registers import ErrorCode
+from ...sim.flow.config import FlowConfig
+from ...sim.flow.settings import setting_bits
+from ...sim.flow.weight_stream import (
+    ADDRESS_BITS,
+    IMAGE_ALIGNMENT,
+    RUN_BITS,
+    SILENCE_CYCLES,
+    WEIGHT_PARTS,
+    WeightStreamUnit,
+)
+from ..flow.jobs import Credits
+from ..parts.component import Component, reset_by
+from ..parts.connect import connect
+from .axi import INCREMENTING, MODIFIABLE, NORMAL_DATA, read_master
+from .receive import Receive
+from .requests import Requests
+
+
+class Fetch(Component):
+    """Master of AXI4 reads that brings the weights of block after block (`sim.flow.weight_stream.WeightStreamUnit`).
+
+    It reads from the first block on as soon as it is told to, so that two blocks are there when a run starts. Reads
+    have a number that is another one then: what was asked for before and has not come is dropped when it comes.
+
+    Timing: as of `Requests` and `Receive`; a fault of the memory that is silent shows `SILENCE_CYCLES` after the last
+    beat.
+
+    Numerics: as of `Receive`.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+        With streamed weights.
+
+    Members
+    -------
+    settings, network : In
+        Of the network; its number.
+    begin, end : In(1)
+        Begin with the first block, whatever was read before; ask for nothing more.
+    active : Out(1)
+        It was begun, and not ended.
+    base : In
+        Address of the memory image; its bits below `IMAGE_ALIGNMENT` do not count. Copied by `begin`.
+    opened : In
+        By `WEIGHT_PARTS`, pulses: a stream has begun with a block's weights.
+    waits : In(1)
+        The array waits for weights.
+    there : Out
+        By `WEIGHT_PARTS`: weights of a stream's next block are there.
+    write : Out(write_port)
+        To the memory of the weights.
+    fault : Out(ErrorCode)
+        What was wrong first since `begin`: MEMORY_READ, MEMORY_CRC or MEMORY_TIMEOUT.
+    arid, araddr, arlen, arsize, arburst, arcache, arprot, arvalid, arready : Out, In
+        Requests, as in AXI4.
+    rid, rdata, rresp, rlast, rvalid, rready : In, Out
+        Answers, as in AXI4.
+    """
+
+    def __init__(self, flow: FlowConfig):
+        self.flow, self.unit = flow, WeightStreamUnit(flow)
+        self._requests, self._receive = Requests(flow), Receive(flow)
+        super().__init__(
+            {
+                "settings": In(data.StructLayout(setting_bits(flow))),
+                "network": In(32),
+                "begin": In(1),
+                "end": In(1),
+                "active": Out(1),
+                "base": In(ADDRESS_BITS),
+                "opened": In(len(WEIGHT_PARTS)),
+                "waits": In(1),
+                "there": Out(len(WEIGHT_PARTS)),
+                "write": self._receive.signature.members["write"],
+                "fault": Out(ErrorCode),
+                **read_master(flow.memory_bits),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Connect both channels, number the runs, and lose patience."""
+        m = Module()
+        m.submodules.requests, m.submodules.receive = requests, receive = self._requests, self._receive
+        base, run, start = Signal(ADDRESS_BITS), Signal(RUN_BITS), Signal()
+        aligned = exact_log2(IMAGE_ALIGNMENT)
+        m.d.sync += connect(start, self.begin)
+        with m.If(self.begin):
+            m.d.sync += [base.eq(self.base[aligned:] << aligned), run.eq(run + 1), self.active.eq(1)]
+        with m.If(self.end):
+            m.d.sync += self.active.eq(0)
+        channels: tuple[Requests | Receive, ...] = (requests, receive)
+        for unit in channels:
+            m.d.comb += [
+                *(unit.settings.eq(self.settings), connect(unit.start, start)),
+                *(connect(unit.active, self.active), connect(unit.run, run)),
+            ]
+            for name, member in read_master(self.flow.memory_bits).items():
+                if name in unit.signature.members:
+                    inner, outer = getattr(unit, name), getattr(self, name)
+                    m.d.comb += connect(outer, inner) if member.flow is Out else connect(inner, outer)
+        m.d.comb += [
+            *(connect(requests.base, base), connect(requests.opened, self.opened)),
+            *(connect(requests.arrived, receive.arrived), connect(receive.network, self.network)),
+            *(self.arsize.eq(exact_log2(self.unit.beat_bytes)), self.arburst.eq(INCREMENTING)),
+            *(self.arcache.eq(MODIFIABLE), self.arprot.eq(NORMAL_DATA)),
+        ]
+        wiring.connect(m, wiring.flipped(self.write), receive.write)
+        for number, part in enumerate(WEIGHT_PARTS):
+            m.submodules[f"full_{part.name.lower()}"] = reset_by(start, full := Credits(2))
+            m.d.comb += [
+                *(connect(full.give, receive.full[number]), connect(full.take, self.opened[number])),
+                connect(self.there[number], full.some),
+            ]
+        silent = Signal(range(SILENCE_CYCLES + 1))
+        with m.If(self.waits & ~receive.beat):
+            m.d.sync += silent.eq(silent + (silent != SILENCE_CYCLES))
+        with m.If(receive.beat | start):
+            m.d.sync += silent.eq(0)
+        m.d.comb += connect(self.fault, receive.fault)
+        with m.If((silent == SILENCE_CYCLES) & (receive.fault == ErrorCode.NONE)):
+            m.d.comb += self.fault.eq(ErrorCode.MEMORY_TIMEOUT)
+        return m

@@ -1,0 +1,175 @@
+"""Takes what the memory sends: words of weights into the engine, and whether each part was right."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib import data
+from amaranth.lib.crc.catalog import CRC32_ETHERNET
+from amaranth.lib.wiring import In, Out
+
+from ...sim.engine.registers import ErrorCode
+from ...sim.engine.words import WORD
+from ...sim.flow.config import FlowConfig
+from ...sim.flow.operation import Operands
+from ...sim.flow.settings import setting_bits
+from ...sim.flow.weight_stream import BURST_BEATS, WEIGHT_PARTS, WeightStreamUnit
+from ..parts.component import Component
+from ..parts.connect import connect, connect_address
+from ..parts.stream import write_port
+from .axi import OKAY, read_master
+from .part_walk import PartWalk
+
+
+class Receive(Component):
+    """The data channel of a master of AXI4 reads: always ready, since only what has room is asked for.
+
+    Beats of other reads are dropped. The first thing that is wrong stays in `fault`; from then on no part counts as
+    `full`.
+
+    Timing: a beat a cycle; a word is written three cycles after its last beat, and a part is `full` three cycles
+    after the beat that checks it.
+
+    Numerics: CRC-32 as zlib.crc32, of each 64 bits of the beats by themselves.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+
+    Members
+    -------
+    settings, network : In
+        Of the network; its number.
+    start, active, run : In
+        As of `Requests`.
+    rid, rdata, rresp, rlast, rvalid, rready : In, Out
+        Of AXI4.
+    write : Out(write_port)
+        To the memory of the weights.
+    full : Out
+        By `WEIGHT_PARTS`, pulses: a part is there, and right.
+    arrived, beat : Out(1)
+        Pulses: the last beat of a burst of these reads came; any beat of them.
+    fault : Out(ErrorCode)
+        MEMORY_READ: an error was answered, or a burst had another length; MEMORY_CRC: a part was not what it must be.
+    """
+
+    def __init__(self, flow: FlowConfig):
+        self.flow, self.unit = flow, WeightStreamUnit(flow)
+        ports, operands = read_master(flow.memory_bits), Operands(flow)
+        address = max(1, (operands.weight_depth - 1).bit_length())
+        super().__init__(
+            {
+                "settings": In(data.StructLayout(setting_bits(flow))),
+                "network": In(32),
+                "start": In(1),
+                "active": In(1),
+                "run": In(ports["rid"].shape),
+                **{name: ports[name] for name in ("rid", "rdata", "rresp", "rlast", "rvalid", "rready")},
+                "write": Out(write_port(address, flow.engine.columns * WORD)),
+                "full": Out(len(WEIGHT_PARTS)),
+                "arrived": Out(1),
+                "beat": Out(1),
+                "fault": Out(ErrorCode),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Beat (stage 0), words and sums of it (1), what the last beat says (2), and together (3)."""
+        m = Module()
+        m.submodules.walk = walk = PartWalk(self.flow)
+        beat, value = Signal(), Signal(self.flow.memory_bits, name="value", reset_less=True)
+        response, burst_end = Signal.like(self.rresp, reset_less=True), Signal(reset_less=True)
+        m.d.comb += [self.rready.eq(1), connect(self.beat, beat), self.arrived.eq(beat & burst_end)]
+        m.d.sync += [
+            beat.eq(self.rvalid & self.active & (self.rid == self.run) & ~self.start),
+            *(connect(value, self.rdata), connect(response, self.rresp), connect(burst_end, self.rlast)),
+        ]
+        checks = self._count(m, walk, beat)
+        wrong = self._bursts(m, beat, checks, burst_end) | (beat & (response != OKAY))
+        self._words(m, walk, beat & ~checks, value)
+        part, tag = Signal.like(walk.part), Signal(32)
+        with m.If(walk.step):
+            m.d.sync += [connect(part, walk.part), tag.eq(self.network ^ walk.number)]
+        good, bad = self._check(m, beat, checks, value, tag)
+        with m.If(wrong & (self.fault == ErrorCode.NONE)):
+            m.d.sync += self.fault.eq(ErrorCode.MEMORY_READ)
+        with m.Elif(bad & (self.fault == ErrorCode.NONE)):
+            m.d.sync += self.fault.eq(ErrorCode.MEMORY_CRC)
+        with m.If(self.start):
+            m.d.sync += self.fault.eq(ErrorCode.NONE)
+        checked = Signal.like(part, reset_less=True)
+        with m.If(beat & checks):
+            m.d.sync += connect(checked, part)
+        m.d.comb += self.full.eq(Mux(good & (self.fault == ErrorCode.NONE), 1 << checked, 0))
+        return m
+
+    def _count(self, m: Module, walk: PartWalk, beat: Signal) -> Signal:
+        """Whether the beat at hand is the one that checks its part."""
+        left, checks, begun = Signal.like(walk.beats), Signal(), Signal(3)
+        m.d.comb += [
+            *(walk.settings.eq(self.settings), connect(walk.start, self.start)),
+            # The walk is one part ahead.
+            walk.step.eq((beat & checks) | begun[0]),
+        ]
+        m.d.sync += begun.eq(Mux(self.start, 0b100, begun >> 1))
+        with m.If(beat):
+            m.d.sync += [left.eq(left - 1), checks.eq(left == 2)]
+        with m.If((beat & checks) | begun[0]):
+            m.d.sync += [connect(left, walk.beats), checks.eq(0)]
+        return checks
+
+    def _bursts(self, m: Module, beat: Signal, checks: Signal, burst_end: Signal) -> Value:
+        """Whether a burst ends where it must not, or does not where it must."""
+        place, full = Signal(range(BURST_BEATS)), Signal()
+        ends = full | checks
+        with m.If(beat):
+            m.d.sync += [place.eq(Mux(ends, 0, place + 1)), full.eq(~ends & (place == BURST_BEATS - 2))]
+        with m.If(self.start):
+            m.d.sync += [place.eq(0), full.eq(0)]
+        return beat & (burst_end != ends)
+
+    def _words(self, m: Module, walk: PartWalk, beat: Value, value: Signal) -> None:
+        """Collect words, and write them one behind the other."""
+        beats, bits = self.unit.word_beats, self.flow.memory_bits
+        word, chunk = Signal(len(self.write.data), name="collected", reset_less=True), Signal(range(max(2, beats)))
+        address = Signal.like(walk.word)
+        whole = beat & (chunk == beats - 1)
+        m.d.sync += connect(self.write.en, whole)
+        m.d.sync += connect_address(self.write.addr, address)
+        m.d.comb += connect(self.write.data, word)
+        with m.If(beat):
+            m.d.sync += chunk.eq(Mux(chunk == beats - 1, 0, chunk + 1))
+            for number in range(beats):
+                with m.If(chunk == number):
+                    m.d.sync += word.word_select(number, bits).eq(value)
+        with m.If(whole):
+            m.d.sync += address.eq(address + 1)
+        with m.If(walk.step):
+            m.d.sync += connect(address, walk.word)
+        with m.If(self.start):
+            m.d.sync += chunk.eq(0)
+
+    def _check(self, m: Module, beat: Signal, checks: Signal, value: Signal, tag: Signal) -> tuple[Signal, Signal]:
+        """Return, two cycles after the beat that checks a part, whether the part was right, and whether not."""
+        first = Signal(init=1)
+        with m.If(beat):
+            m.d.sync += connect(first, checks)
+        with m.If(self.start):
+            m.d.sync += first.eq(1)
+        same = Signal(2 * self.unit.lanes)
+        for lane in range(self.unit.lanes):
+            bits = value.word_select(lane, WORD)
+            m.submodules[f"checksum_{lane}"] = checksum = CRC32_ETHERNET(data_width=WORD).create()
+            m.d.comb += [
+                *(connect(checksum.data, bits), checksum.valid.eq(beat & ~checks), checksum.start.eq(beat & first)),
+            ]
+            m.d.sync += [
+                same[2 * lane].eq(bits[: WORD // 2] == checksum.crc),
+                same[2 * lane + 1].eq(bits[WORD // 2 :] == tag),
+            ]
+        over, good, bad = Signal(), Signal(), Signal()
+        m.d.sync += [
+            over.eq(beat & checks & ~self.start),
+            *(good.eq(over & same.all() & ~self.start), bad.eq(over & ~same.all() & ~self.start)),
+        ]
+        return good, bad

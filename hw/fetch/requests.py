@@ -1,0 +1,146 @@
+"""Asks the memory for weights: burst after burst, as far ahead as there is room for them."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data
+from amaranth.lib.wiring import In
+from amaranth.utils import exact_log2
+
+from ...sim.flow.config import FlowConfig
+from ...sim.flow.settings import setting_bits
+from ...sim.flow.weight_stream import ADDRESS_BITS, BURST_BEATS, OPEN_BURSTS, WEIGHT_PARTS, WeightStreamUnit
+from ..flow.jobs import Credits
+from ..parts.component import Component, reset_by
+from ..parts.connect import connect
+from .axi import read_master
+from .part_walk import PartWalk
+
+#: Bits of an address that a burst's place is added in; the others are those of the image's address.
+_COUNTED = 32
+
+
+class Requests(Component):
+    """The address channel of a master of AXI4 reads.
+
+    A part is asked for when there is room for it, which is at first for two blocks; a stream that begins with a block's
+    part gives back the room of the one before. A request that was made stays until it is taken, whatever comes.
+
+    Timing: a burst a cycle at most, two cycles between parts; at most `OPEN_BURSTS` are open.
+
+    Numerics: addresses are added in 32 bits, so the image must not cross a multiple of 4 GiB.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+
+    Members
+    -------
+    settings : In
+        Of the network.
+    start, active : In(1)
+        Begin with the first block; whether anything may be asked for.
+    base, run : In
+        Address of the image, and number of the reads; constant from `start` on.
+    opened : In
+        By `WEIGHT_PARTS`: a stream has begun with a block's weights.
+    arrived : In(1)
+        Pulse: the last beat of a burst of these reads came.
+    arid, araddr, arlen, arvalid, arready : Out, In
+        Of AXI4.
+    """
+
+    def __init__(self, flow: FlowConfig):
+        self.flow, self.unit = flow, WeightStreamUnit(flow)
+        ports = read_master(flow.memory_bits)
+        super().__init__(
+            {
+                "settings": In(data.StructLayout(setting_bits(flow))),
+                "start": In(1),
+                "active": In(1),
+                "base": In(ADDRESS_BITS),
+                "run": In(ports["arid"].shape),
+                "opened": In(len(WEIGHT_PARTS)),
+                "arrived": In(1),
+                **{name: ports[name] for name in ("arid", "araddr", "arlen", "arvalid", "arready")},
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Take a part, then ask for its bursts."""
+        m = Module()
+        m.submodules.walk = walk = PartWalk(self.flow)
+        take, asks, goes = Signal(), Signal(), Signal()
+        m.d.comb += [walk.settings.eq(self.settings), connect(walk.start, self.start), connect(walk.step, take)]
+        room = self._room(m, walk, take)
+        asked = Signal()  # a part has bursts that are not asked for
+        left, last, final = Signal.like(walk.beats), Signal(), Signal()
+        free = self._open(m, asks)
+        m.d.comb += [
+            goes.eq(self.active & ~self.start),
+            take.eq(room & ~asked & goes),
+            asks.eq(asked & free & goes & (~self.arvalid | self.arready)),
+        ]
+        with m.If(take):
+            m.d.sync += [
+                *(asked.eq(1), connect(left, walk.beats), last.eq(walk.beats <= BURST_BEATS)),
+                connect(final, walk.final),
+            ]
+        with m.If(asks):
+            m.d.sync += [left.eq(left - BURST_BEATS), last.eq(left <= 2 * BURST_BEATS), asked.eq(~last)]
+        with m.If(self.start):
+            m.d.sync += asked.eq(0)
+        self._address(m, asks, last, final)
+        with m.If(self.arready):
+            m.d.sync += self.arvalid.eq(0)
+        with m.If(asks):
+            m.d.sync += [
+                *(self.arvalid.eq(1), connect(self.arid, self.run)),
+                self.arlen.eq(Mux(last, left - 1, BURST_BEATS - 1)),
+            ]
+        return m
+
+    def _room(self, m: Module, walk: PartWalk, take: Signal) -> Signal:
+        """Whether there is room for the next part, which has been looked up."""
+        some, settling = Signal(len(WEIGHT_PARTS)), Signal(2)
+        for number, part in enumerate(WEIGHT_PARTS):
+            name = f"room_{part.name.lower()}"
+            m.submodules[name] = reset_by(self.start, credits := Credits(2, 2))
+            used = Signal(name=f"used_{part.name.lower()}")  # a block before is given back
+            with m.If(self.opened[number]):
+                m.d.sync += used.eq(1)
+            with m.If(self.start):
+                m.d.sync += used.eq(0)
+            m.d.comb += [
+                credits.take.eq(take & (walk.part == number)),
+                credits.give.eq(self.opened[number] & used),
+                connect(some[number], credits.some),
+            ]
+        m.d.sync += settling.eq(Mux(take | self.start, -1, settling >> 1))
+        room = Signal()
+        m.d.comb += room.eq(some.bit_select(walk.part, 1) & ~settling[0])
+        return room
+
+    def _open(self, m: Module, asks: Signal) -> Signal:
+        """Count the bursts that are open; return whether there may be another one."""
+        count, free = Signal(range(OPEN_BURSTS + 1)), Signal(init=1)
+        with m.If(asks & ~self.arrived):
+            m.d.sync += [count.eq(count + 1), free.eq(count != OPEN_BURSTS - 1)]
+        with m.If(self.arrived & ~asks):
+            m.d.sync += [count.eq(count - 1), free.eq(1)]
+        with m.If(self.start):
+            m.d.sync += [count.eq(0), free.eq(1)]
+        return free
+
+    def _address(self, m: Module, asks: Signal, last: Signal, final: Signal) -> None:
+        """The next burst's address: one burst behind the other, and from the last one back to the first."""
+        burst = exact_log2(BURST_BEATS * self.unit.beat_bytes)
+        place = Signal(_COUNTED - burst, name="burst")
+        first = self.base[burst:_COUNTED]
+        with m.If(asks):
+            m.d.sync += [
+                self.araddr.eq(Cat(self.base[:burst], place, self.base[_COUNTED:])),
+                place.eq(Mux(last & final, first, place + 1)),
+            ]
+        with m.If(self.start):
+            m.d.sync += connect(place, first)
