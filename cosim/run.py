@@ -20,8 +20,9 @@ from ..sim.errors import check
 from ..sim.flow.config import FlowConfig
 from ..sim.flow.machine import FlowMachine
 from ..sim.flow.table import SlotTable
+from ..sim.flow.weight_stream import WeightStreamUnit
 from ..sim.mapping import expected as made_by
-from ..sim.mapping.cycles import CycleEstimate, estimate_cycles
+from ..sim.mapping.cycles import CycleEstimate, estimate_cycles, long_run_cycles
 from ..sim.mapping.program import compile_network
 from ..sim.mapping.weight_image import weight_image
 from ..sim.network.network import IntNetwork
@@ -121,6 +122,16 @@ class Case:
         if not self.engine.streamed:
             return None
         return BenchMemory(weight_image(self.program), self.engine.memory_bits, *latency)
+
+    @property
+    def memory_bytes(self) -> float | None:
+        """Bytes a cycle that streamed weights take of the memory in a long run; None where they are resident."""
+        if self.memory is None:
+            return None
+        config = self.program.layout.config
+        interval = long_run_cycles(config, self.engine, self.program.table)
+        unit = WeightStreamUnit(self.engine)
+        return unit.pass_bytes(self.program.layout.shape) / (self.in_flight * interval)
 
     @property
     def in_flight(self) -> int:

@@ -45,6 +45,8 @@ class Timing(Result):
         Part of the engine that is busy longest with an image (`sim.mapping.loads`).
     loads : dict of str to float
         How long the others are busy beside it, 0 to 1, the largest first: what would bind next.
+    memory_gb_s : float, optional
+        What streamed weights take of the memory at this speed, in 10^9 bytes a second; None where they are resident.
     """
 
     cycles: int
@@ -56,6 +58,7 @@ class Timing(Result):
     images_per_s: float
     binds: str
     loads: dict[str, float]
+    memory_gb_s: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +132,7 @@ def flow_timing(config: ModelConfig, formats: Formats, flow: FlowConfig, clock_m
     from ...sim.flow.streams import TileShape
     from ...sim.mapping.cycles import long_run_cycles, peak_macs, useful_macs
     from ...sim.mapping.layout import check_fits
-    from ...sim.mapping.loads import loads_of
+    from ...sim.mapping.loads import loads_of, memory_gb_s
     from ...sim.mapping.program import flow_cycles
     from ...sim.mapping.shipped import shipped_cycles, table_of
     from ...sim.network.config import vit_only
@@ -143,6 +146,9 @@ def flow_timing(config: ModelConfig, formats: Formats, flow: FlowConfig, clock_m
     else:
         single, interval = found
     loads = loads_of(shape, flow)
+    # A port that is too narrow slows everything down.
+    interval = max(interval, loads.cycles.get("memory", 0))
+    speed = images_per_s(round(interval), clock_mhz)
     return Timing(
         cycles=single,
         interval_cycles=round(interval),
@@ -150,9 +156,10 @@ def flow_timing(config: ModelConfig, formats: Formats, flow: FlowConfig, clock_m
         packing=TileShape(shape, flow.engine.rows, flow.engine.columns).packing,
         clock_mhz=clock_mhz,
         latency_us=latency_us(single, clock_mhz),
-        images_per_s=images_per_s(round(interval), clock_mhz),
+        images_per_s=speed,
         binds=loads.binds,
         loads=loads.shares,
+        memory_gb_s=memory_gb_s(shape, flow, speed) if flow.streamed else None,
     )
 
 

@@ -27,6 +27,7 @@ def simulate_runs(
     simulator: str,
     out_dir: Path,
     verilog: str | None = None,
+    memory_latency: tuple[int, int] | None = None,
 ) -> CosimSummary:
     """Simulate the images twice: with streams that never stall, and with random stalls.
 
@@ -45,13 +46,16 @@ def simulate_runs(
         Where a waveform around the first difference goes.
     verilog : str, optional
         The engine's Verilog where it was generated already.
+    memory_latency : (int, int), optional
+        Cycles that the memory of streamed weights takes, least and most; 1 without it.
     """
     with step("prepare the co-simulation") as say:
         say("loading Amaranth and cocotb")
         from ...cosim.run import Case
         from ...cosim.summary import summarise
 
-        case = Case(network, engine, images, verilog=verilog, progress=say)
+        latency = memory_latency or (1, 1)
+        case = Case(network, engine, images, verilog=verilog, memory_latency=latency, progress=say)
     names = {"streams never stall": 0.0, f"random stalls, {stall:.0%} of beats": stall}
     results: dict[str, CosimResult] = {}
     for name, probability in names.items():
@@ -60,4 +64,9 @@ def simulate_runs(
                 results[name] = case.run(
                     simulator=simulator, stall=probability, seed=seed, out_dir=out_dir, progress=say
                 )
-    return summarise(results, case.estimate, generate_s=case.generate_seconds, in_flight=case.in_flight)
+    return summarise(
+        *(results, case.estimate),
+        generate_s=case.generate_seconds,
+        in_flight=case.in_flight,
+        memory_bytes=case.memory_bytes,
+    )

@@ -16,6 +16,7 @@ from ...sim.errors import check
 from ...sim.flow.config import FlowConfig
 from ...sim.flow.machine import FlowMachine
 from ...sim.mapping.program import FlowProgram, compile_network
+from ...sim.mapping.weight_image import weight_image
 from ...sim.network.network import IntNetwork
 from ...sim.system.files import whole_folder, write_json, write_text
 from ..emit import engine_verilog
@@ -117,6 +118,8 @@ def generate(
         write_text(folder / "bivit_registers.h", render_c_header())
         if words is not None:
             (folder / "network.bin").write_bytes(build_stream(machine, words))
+        if program is not None and engine.streamed:
+            (folder / "weights.bin").write_bytes(weight_image(program))
         if vectors is not None:
             write_golden(vectors, folder / "golden")
         write_pages(facts, folder)

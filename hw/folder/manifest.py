@@ -50,6 +50,7 @@ def manifest(facts: Facts, folder: Path) -> dict[str, Any]:
             "slots": len(facts.program.table.slots),
             "image_cycles": facts.image_cycles,
             "latency_cycles": facts.latency_cycles,
+            **({"weights": facts.weights} if facts.weights else {}),
         }
     if facts.golden:
         found["golden"] = {"data": facts.golden.data, **facts.golden.numbers}

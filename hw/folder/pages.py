@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import __version__
-from ...sim.engine.registers import BY_NAME, ERROR_TEXTS, ID, MAP_VERSION, REGISTERS
+from ...sim.engine.registers import BY_NAME, ERROR_TEXTS, ID, MAP_VERSION, registers_of
 from ...sim.flow.machine import FlowMachine
 from ...sim.mapping.cycles import long_run_cycles
 from ...sim.mapping.program import FlowProgram
+from ...sim.mapping.weight_image import weight_map
 from ...sim.network.config import vit_only
 from ...sim.network.file import network_hash
 from ...sim.network.network import IntNetwork
@@ -32,6 +33,7 @@ TEXTS = {
     f"{ARESETN_TOP}.v": "the same behind `aclk` and an active-low `aresetn`",
     **{path: f"multipliers of the engine as blocks {cell}, for AMD's tools" for path, cell in _BLOCK_FILES.items()},
     "network.bin": "the network as its load stream: 64-bit beats, little-endian",
+    "weights.bin": "weights of the blocks: what the engine reads from memory while it works",
     "golden/pixels.bin": "images for a first run, as the pixel stream carries them",
     "golden/logits.bin": "what the engine must answer: int32, little-endian, class by class, image by image",
     "golden/expected.txt": "how many of both, and what the counters must be after the run",
@@ -145,14 +147,22 @@ class Facts:
         """Cycles of an image by itself, from the start of its run to its last logit; None without a network."""
         return None if self.program is None else self.program.cycles(1).total
 
+    @cached_property
+    def weights(self) -> dict[str, Any] | None:
+        """The memory image of streamed weights, and what is read of it; None where there is none."""
+        if self.program is None or self.image_cycles is None or not self.engine.memory_bits:
+            return None
+        found = weight_map(self.program)
+        return found | {"bytes_a_cycle": found["pass_bytes"] / (found["images_a_pass"] * self.image_cycles)}
+
     @property
     def sha256(self) -> str:
         """Of the network; empty without one."""
         return network_hash(self.network) if self.network else ""
 
 
-def templates() -> Environment:
-    """Return the templates of this folder; what is missing in one is an error."""
+def templates(facts: Facts) -> Environment:
+    """Return the templates of this folder for some facts; what is missing in one is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     made = Environment(
@@ -167,7 +177,7 @@ def templates() -> Environment:
         "licence": LICENCE,
         "block_macro": MACRO,
         "texts": TEXTS,
-        "registers": REGISTERS,
+        "registers": registers_of(facts.engine),
         "register": BY_NAME,
         "id_value": ID,
         "register_version": MAP_VERSION,
@@ -187,7 +197,7 @@ def write_pages(facts: Facts, folder: Path) -> None:
     folder : Path
         Where; `README.md` lists what is in it by then, besides what is written here.
     """
-    made = templates()
+    made = templates(facts)
     pages = [*_ALWAYS, *(_BENCHES if facts.golden else ())]
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     files = [path for path in TEXTS if path in there | {*pages, "manifest.json"}]

@@ -14,7 +14,7 @@ from .cost import NOTHING, Cost, total
 from .devices import Device, Family, device
 from .footprint import weighted_sum
 from .ram import ram_cost
-from .units import FOOTPRINTS
+from .units import FOOTPRINTS, STREAMED_FOOTPRINTS, footprints
 
 Kind = Literal["estimated", "synthesised", "assumed"]
 
@@ -153,12 +153,14 @@ def estimate_resources(flow: FlowConfig, target: Device | str) -> ResourceReport
     family, quantities = found.family, quantities_of(found)
     if family is None:
         nothing = f"there are no constants for {found.architecture}"
-        unknown = (ResourceRow(unit, name, None, "assumed", nothing) for unit in FOOTPRINTS for name in quantities)
+        unknown = (
+            ResourceRow(unit, name, None, "assumed", nothing) for unit in footprints(flow) for name in quantities
+        )
         return ResourceReport(found, tuple(unknown))
     engine = flow.engine
     fitted = found.architecture in CALIBRATED and engine.formats == Formats() and engine.fabric == found.fabric
     rows = []
-    for unit in FOOTPRINTS:
+    for unit in footprints(flow):
         cost = unit_cost(unit, flow, family, found.dsp_bits, urams="urams" in quantities)
         for name in quantities:
             rule = _RULES.get(name)
@@ -189,8 +191,9 @@ def unit_cost(unit: str, flow: FlowConfig, family: Family, dsp_bits: tuple[int, 
     BivitError
         When the unit is unknown.
     """
-    check(unit in FOOTPRINTS, f"there is no unit {unit!r}; there are {', '.join(FOOTPRINTS)}")
-    found = FOOTPRINTS[unit](flow)
+    units = FOOTPRINTS | STREAMED_FOOTPRINTS
+    check(unit in units, f"there is no unit {unit!r}; there are {', '.join(units)}")
+    found = units[unit](flow)
     memories = NOTHING
     for ram in found.rams:
         memories += ram_cost(ram, family, urams=urams)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..engine.memories import TAG_BITS
-from ..engine.words import WORD, Memory, ceil_div
+from ..engine.pipeline import OPERAND_CYCLES
+from ..engine.words import BEAT_BITS, WORD, Memory, ceil_div
 from ..flow.config import FlowConfig
 from ..flow.edge import EdgeUnit
 from ..flow.head_norm import head_unit
@@ -16,6 +17,7 @@ from ..flow.operation import Operands, RowMemory
 from ..flow.residual_add import ResidualAddUnit
 from ..flow.sign_norm import SignNormUnit
 from ..flow.softmax import SoftmaxUnit
+from ..flow.weight_stream import WeightStreamUnit
 from ..network.formats import HEAD_BIAS_BITS
 from .footprint import Footprint, rams_of
 from .ram import Ram, loadable
@@ -93,7 +95,17 @@ def _grid(flow: FlowConfig) -> Footprint:
 
 
 def _weights(flow: FlowConfig) -> Footprint:
-    return Footprint({"unit": 1, "beat": _beats(flow, "weights")}, _loaded(flow, "weights"))
+    if not flow.streamed:
+        return Footprint({"unit": 1, "beat": _beats(flow, "weights")}, _loaded(flow, "weights"))
+    memory = MatmulUnit(flow).memories["weights"]
+    # Of a word's registers all but the first, which is the memory's own.
+    late = (OPERAND_CYCLES[flow.engine.fabric] - 1) * ceil_div(memory.width, BEAT_BITS)
+    return Footprint({"unit": 1, "beat": late}, rams_of((memory,)))
+
+
+def _fetch(flow: FlowConfig) -> Footprint:
+    word, unit = flow.engine.columns * WORD, WeightStreamUnit(flow)
+    return Footprint({"unit": 1, "lane": unit.lanes, "word_bit": word})
 
 
 def _preload(flow: FlowConfig) -> Footprint:
@@ -102,7 +114,7 @@ def _preload(flow: FlowConfig) -> Footprint:
 
 def _operands(flow: FlowConfig) -> Footprint:
     unit, rows, columns = MatmulUnit(flow), flow.engine.rows, flow.engine.columns
-    memories = {name: memory for name, memory in unit.memories.items() if name != "value_sums"}
+    memories = {name: memory for name, memory in unit.memories.items() if name not in ("value_sums", "weights")}
     parts = len(RowMemory) * WORD // columns
     sizes = {
         "unit": 1,
@@ -246,6 +258,18 @@ FOOTPRINTS: dict[str, Callable[[FlowConfig], Footprint]] = {
     "logits_queue": _logits_queue,
     REST: _rest,
 }
+#: Those that only engines with streamed weights have.
+STREAMED_FOOTPRINTS: dict[str, Callable[[FlowConfig], Footprint]] = {"fetch": _fetch}
+
+
+def footprints(flow: FlowConfig) -> dict[str, Callable[[FlowConfig], Footprint]]:
+    """Return the units of an engine by name, in the order of reports.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    """
+    return FOOTPRINTS | (STREAMED_FOOTPRINTS if flow.streamed else {})
 
 
 def _loaded(flow: FlowConfig, *names: str) -> tuple[Ram, ...]:

@@ -15,6 +15,7 @@ from ..flow.residual_add import ResidualAddUnit
 from ..flow.sign_norm import SignNormUnit
 from ..flow.softmax import SoftmaxUnit
 from ..flow.streams import Stream, TileShape
+from ..flow.weight_stream import WeightStreamUnit
 from ..network.config import ViTConfig
 
 
@@ -26,7 +27,8 @@ class Loads:
     ----------
     cycles : mapping of str to int
         By part: array, residual_add, sign_norm, head_norm, softmax, row_writer, drain, tables, dense (patches and
-        classifier), pixels (beats of the stream), logits.
+        classifier), pixels (beats of the stream), logits; where weights are streamed, memory (beats of an image's share
+        of a pass).
     """
 
     cycles: Mapping[str, int]
@@ -81,7 +83,33 @@ def loads_of(config: ViTConfig, flow: FlowConfig) -> Loads:
         "drain": depth * tiles * drained * flow.drain_cycles,
         "tables": depth * config.num_heads * TABLE_WORDS if softmax else 0,
     }
-    return Loads(found | _edge(config, flow))
+    memory = {"memory": memory_beats(config, flow)} if flow.streamed else {}
+    return Loads(found | _edge(config, flow) | memory)
+
+
+def memory_beats(config: ViTConfig, flow: FlowConfig) -> int:
+    """Return the beats of streamed weights for one image, of which those in flight share a pass.
+
+    Parameters
+    ----------
+    config : ViTConfig
+    flow : FlowConfig
+    """
+    unit, shape = WeightStreamUnit(flow), TileShape(config, flow.engine.rows, flow.engine.columns)
+    return ceil_div(unit.pass_bytes(shape), unit.beat_bytes * flow.images)
+
+
+def memory_gb_s(config: ViTConfig, flow: FlowConfig, images_per_s: float) -> float:
+    """Return what streamed weights take of the memory, in 10^9 bytes a second.
+
+    Parameters
+    ----------
+    config : ViTConfig
+    flow : FlowConfig
+    images_per_s : float
+    """
+    shape = TileShape(config, flow.engine.rows, flow.engine.columns)
+    return WeightStreamUnit(flow).pass_bytes(shape) * images_per_s / flow.images / 1e9
 
 
 def _residual(config: ViTConfig, flow: FlowConfig, shape: TileShape) -> int:

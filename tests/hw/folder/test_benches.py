@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from benches import alone, flip, run_bench
 from block_proofs import CELLS, model_text
-from engines import tiny_flow
+from engines import streamed_flow, tiny_flow
 from shapes import TINY
 from simulators import FASTEST_BUILD, NEEDS_ICARUS
 
@@ -48,6 +48,21 @@ def test_a_bench_passes_and_finds_every_wrong_bit(simulator: str, tmp_path: Path
     code, verdict = run_bench(folder, simulator)
     assert code
     assert verdict.startswith("FAIL: cannot read ../../network.bin")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("simulator", "bits"), [("verilator", 64), ("verilator", 128), pytest.param("icarus", 64, marks=NEEDS_ICARUS)]
+)
+def test_a_bench_has_a_memory_for_streamed_weights(simulator: str, bits: int, tmp_path: Path) -> None:
+    """It answers as the engine's own would, and a wrong bit in it is refused."""
+    generate(streamed_flow(memory_bits=bits), NETWORK, tmp_path / "made", images=IMAGES)
+    folder = alone(tmp_path / "made", tmp_path / "alone")
+    assert run_bench(folder, simulator) == (0, PASSED)
+    flip(folder / "weights.bin", 9)
+    code, verdict = run_bench(folder, simulator)
+    assert code
+    assert verdict.startswith("FAIL: ERROR is 13")
 
 
 @pytest.mark.slow

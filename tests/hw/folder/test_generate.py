@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from engines import tiny_flow
+from engines import streamed_flow, tiny_flow
 from shapes import TOKENS
 
 from bivit import __version__
@@ -94,8 +94,27 @@ def test_every_file_is_described_and_hashed(
 
 @pytest.mark.usefixtures("quick")
 def test_every_kind_of_file_is_written_by_some_folder(tmp_path: Path) -> None:
-    generate(tiny_flow(), NETWORK, tmp_path / "out", images=IMAGES, aresetn=True)
+    generate(streamed_flow(), NETWORK, tmp_path / "out", images=IMAGES, aresetn=True)
     assert files_of(tmp_path / "out") == sorted(TEXTS)
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_manifest_says_where_streamed_weights_lie(tmp_path: Path) -> None:
+    """Every layer of every block, one behind the other, and what a pass reads of them."""
+    flow = streamed_flow()
+    made = generate(flow, NETWORK, tmp_path / "out")
+    weights = json.loads(made.manifest.read_text())["network"]["weights"]
+    assert made.program is not None
+    image = (tmp_path / "out" / "weights.bin").read_bytes()
+    assert weights["bytes"] == len(image)
+    assert [part["layer"] for part in weights["parts"][:4]] == [
+        f"blocks.0.{name}" for name in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+    ]
+    assert len(weights["parts"]) == 4 * TOKENS.depth
+    ends = [part["byte"] + part["beats"] * weights["beat_bytes"] for part in weights["parts"]]
+    assert all(end <= part["byte"] for end, part in zip(ends, weights["parts"][1:], strict=False))
+    assert ends[-1] <= len(image)
+    assert weights["pass_bytes"] == sum(part["beats"] for part in weights["parts"]) * weights["beat_bytes"]
 
 
 @pytest.mark.usefixtures("quick")
