@@ -16,7 +16,7 @@ SINGLE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 OLD_PROCESSOR := OPENBLAS_CORETYPE=Nehalem NPY_DISABLE_CPU_FEATURES="X86_V3 X86_V4 AVX512_ICL AVX512_SPR" \
 	ATEN_CPU_CAPABILITY=default NUMBA_CPU_NAME=nehalem NUMBA_CPU_FEATURES=
 
-.PHONY: demo test test-old-processor lint types pytest timing bench clean
+.PHONY: demo test test-old-processor lint types pytest timing refit bench clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -44,6 +44,12 @@ test-old-processor: $(STAMP)
 # Hours: the clocks of all units, into docs/timing.json, docs/timing.md and the device table.
 timing: $(STAMP)
 	$(SINGLE_THREAD) $(BIN)/python -m bivit.hw.synthesis.timing_page measure --jobs $(TEST_JOBS)
+
+# Weights of the estimates from docs/synthesis.json, and every page and test file that shows estimates.
+refit: $(STAMP)
+	$(BIN)/python -m bivit.hw.synthesis.calibrate fit
+	$(BIN)/python -m bivit.hw.accuracy.page
+	$(BIN)/python tests/tools/frozen.py
 
 bench: $(STAMP)
 	$(BIN)/bivit bench --out out/bench

@@ -7,11 +7,18 @@ from typing import Annotated
 
 import typer
 
+from ..sim.errors import check
 from ..sim.system.result import INLINE, Result
+from .runs.checked import checked, show_checked
 from .runs.estimates import ResourceRow, Timing, UnitRow, flow_timing, resource_rows, unit_rows
-from .shared.common import JsonFlag, show
-from .shared.net import EngineOption, NetArgument, NetFacts, SeedOption, find_engine, find_net
+from .shared.common import JsonFlag, messages, show
+from .shared.net import NetFacts, find_engine, find_net
 from .shared.progress import say
+
+#: Device that is estimated for where none is named.
+_TARGET = "ZCU102"
+#: Exit code when a synthesis that is run now gives something else than what is kept, by the same tools.
+EXIT_MISMATCH = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +41,26 @@ class Estimate(Result):
 
 
 def estimate(
-    net: NetArgument,
-    engine: EngineOption = None,
-    target: Annotated[str, typer.Option(help="FPGA or board, such as zu9eg or ZCU102, in any case.")] = "ZCU102",
+    net: Annotated[
+        str | None,
+        typer.Argument(metavar="NET", help="Integer network, as written by `bivit export`; or a preset, as deit_tiny."),
+    ] = None,
+    engine: Annotated[
+        list[str],
+        typer.Option("--engine", help="Name of an engine (sim, zcu102), or a JSON file; with --check any number."),
+    ] = [],  # noqa: B006
+    target: Annotated[
+        str | None, typer.Option(help=f"FPGA or board, such as zu9eg, in any case. [default: {_TARGET}]")
+    ] = None,
     clock: Annotated[float | None, typer.Option(help="MHz; by default what the device's family reaches.")] = None,
-    seed: SeedOption = 0,
+    seed: Annotated[int, typer.Option(help="Of the random weights of a preset, or of what --fresh draws.")] = 0,
+    against: Annotated[
+        bool, typer.Option("--check", help="How far are estimates off, on engines that the fit has not seen?")
+    ] = False,
+    family: Annotated[str | None, typer.Option(help="With --check, only this: xcup, xc7 or ecp5.")] = None,
+    fresh: Annotated[
+        int, typer.Option(metavar="N", help="With --check, synthesise so many of its units now, and compare.")
+    ] = 0,
     as_json: JsonFlag = False,
 ) -> None:
     """Print cycles (exact, from the slot table), latency at a clock, and resources with their sources.
@@ -46,12 +68,40 @@ def estimate(
     Neither cycles nor resources depend on the weights. Without --engine, the largest named engine that is
     made for the target, holds the network and fits is taken, else the smallest that does.
 
+    With --check, compare estimates with synthesis and placement that are kept (docs/accuracy.md), and with --fresh with
+    Yosys as it is here: exit code 1 when that gives other cells than are kept, by the same tools.
+
     Example: bivit estimate deit_tiny --target zcu102
 
     Example: bivit estimate zoo/digits/network.safetensors --engine sim --target ZCU102
 
-    Example: bivit estimate deit_tiny --engine zcu102
+    Example: bivit estimate --check --family ecp5
+
+    Example: bivit estimate --check --engine 5x8 --fresh 2 --json
     """
+    if against:
+        check(net is None, f"--check is about no network, got {net}; give it --family and --engine only")
+        check(target is None and clock is None, "--check is about families, not about a --target or a --clock")
+        _check(family, engine, fresh, seed, as_json)
+        return
+    check(net is not None, "give a network: a preset, as deit_tiny, or a file; `bivit estimate --help` has examples")
+    check(family is None and not fresh, "--family and --fresh go with --check")
+    check(len(engine) <= 1, f"give one --engine, got {', '.join(engine)}; several go with --check")
+    assert net is not None
+    _estimate(net, engine[0] if engine else None, target or _TARGET, clock, seed, as_json)
+
+
+def _check(family: str | None, engines: list[str], fresh: int, seed: int, as_json: bool) -> None:
+    """Print how far estimates are off."""
+    report = checked(family, engines, fresh, seed)
+    show_checked(report, as_json, details=bool(engines))
+    if report.fresh_agrees is False and not report.tools_differ:
+        messages.print("what was synthesised now is not what is kept: the hardware has changed since", soft_wrap=True)
+        raise typer.Exit(EXIT_MISMATCH)
+
+
+def _estimate(net: str, engine: str | None, target: str, clock: float | None, seed: int, as_json: bool) -> None:
+    """Print cycles, latency and resources."""
     from ..sim.estimate.devices import device
     from ..sim.estimate.resources import estimate_resources
 

@@ -52,9 +52,10 @@ ROOMS = {
     "hw.folder": FLOW | {"sim.reference", "hw"},
     "hw.delays": {"sim"},
     "hw.synthesis": FLOW | {"sim.estimate", "hw", *HW_ROOMS},
+    "hw.accuracy": {"sim", "sim.system", "sim.flow", "sim.estimate", "hw.synthesis"},
     "cosim": FLOW | {"sim.reference", "hw"},
     "cli.shared": SIM | MODEL,
-    "cli.runs": SIM | MODEL | {"cosim", "cli.shared"},
+    "cli.runs": SIM | MODEL | {"hw.accuracy", "hw.synthesis", "cosim", "cli.shared"},
     "cli.benches": SIM | MODEL | {"cli.shared"},
     "cli.pages": SIM | MODEL | {"cosim", "cli.shared", "cli.runs"},
     "cli": SIM

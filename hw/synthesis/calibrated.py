@@ -1,4 +1,4 @@
-"""The engines that `calibrate` synthesises: all small, and each width and limit differs between them."""
+"""The engines that `calibrate` synthesises: small ones that differ in each width and limit, and the named ones."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any
 
 from ...sim.engine.config import EngineConfig
 from ...sim.estimate.devices import Family
+from ...sim.estimate.units import FOOTPRINTS, REST
 from ...sim.flow.config import FlowConfig
 from ...sim.flow.presets import FLOW_ENGINES
+from .drawn import drawn_engines, sampled_units
 
 #: Limits of a model, in the order of `_flow`.
 _LIMITS = (
@@ -67,7 +69,7 @@ NAMED = "zcu102"
 #: Family of each named engine that is synthesised whole, which takes minutes; of larger ones the units are, but for the
 #: array itself, which takes hours.
 WHOLE_ENGINES: dict[str, Family] = {"sim": "xcup", "digits": "ecp5", "ecp5_45": "ecp5", "ulx3s": "ecp5", "arty": "xc7"}
-LARGE_ENGINES: dict[str, Family] = {NAMED: "xcup", "kv260": "xcup", "latency": "xcup"}
+LARGE_ENGINES: dict[str, Family] = {NAMED: "xcup", "kv260": "xcup", "vck190": "xcup", "latency": "xcup"}
 #: Engines that the weights are fitted to, by rows x columns.
 FITTED_ENGINES = {
     "2x8": _flow((2, 8, 8), (17, 32, 64, 2, 1, 10, 16, 64), (64, 8, 64), (1, 8, 8, 8, 1), images=1),
@@ -110,6 +112,23 @@ HELD_OUT_ENGINES = {
 
 FITTED_ENGINES |= {NAMED: FLOW_ENGINES[NAMED]}
 HELD_OUT_ENGINES |= {name: FLOW_ENGINES[name] for name in (*WHOLE_ENGINES, *LARGE_ENGINES) if name != NAMED}
+
+#: Seeds of the engines that are drawn, and how many of them are fitted and held out.
+_FITTED_SEED, _HELD_OUT_SEED, _FITTED_DRAWN, _HELD_OUT_DRAWN = 2, 1, 10, 20
+#: Units of each drawn engine that is held out.
+_SAMPLE = 5
+_FITTED_DRAWN_ENGINES = drawn_engines(_FITTED_SEED, _FITTED_DRAWN)
+_HELD_OUT_DRAWN_ENGINES = drawn_engines(_HELD_OUT_SEED, _HELD_OUT_DRAWN)
+FITTED_ENGINES |= _FITTED_DRAWN_ENGINES
+HELD_OUT_ENGINES |= _HELD_OUT_DRAWN_ENGINES
+#: Units of drawn engines that are synthesised, by engine: those whose shapes differ most, and a sample of all.
+SAMPLED_UNITS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(_FITTED_DRAWN_ENGINES, ("ring", "dense", "shadow")),
+    **{
+        name: sampled_units(number, [unit for unit in FOOTPRINTS if unit != REST], _SAMPLE)
+        for number, name in enumerate(_HELD_OUT_DRAWN_ENGINES)
+    },
+}
 
 #: What an engine's name ends with where two channels share a multiplier block.
 PAIRED = "-paired"

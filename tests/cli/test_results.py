@@ -36,10 +36,17 @@ COSIM += f" bus_violations waveform runs[{RUN}]"
 UNIT = "unit luts ffs dsps brams kind"
 #: From the largest on.
 LOADS = "array residual_add drain sign_norm head_norm dense row_writer tables softmax pixels logits"
+#: Tools that synthesis depends on, and what names a comparison with it.
+TOOLS, COMPARED = "yosys amaranth", "engine unit family quantity"
 RESULTS = {
     "estimate digits --engine sim": f"{PRESET} engine target part cycles interval_cycles array_utilisation packing"
     f" clock_mhz latency_us images_per_s binds loads{LOADS} clock_kind clock_source fits"
     f" resources[resource used available share kind] units[{UNIT}]",
+    "estimate --check --engine ulx3s": f"kept tools_kept{TOOLS} tools_here{TOOLS} tools_differ clocks_kept clock_tools"
+    "2x8 4x8 zcu102 smallest ulx3s ecp5_45"
+    " summary[family quantity of engines rows exact median_error worst_error worst]"
+    f" clock_summary[family kind rows median_error worst_error] rows[{COMPARED} estimated synthesised error]"
+    " clocks[engine unit family part estimated_mhz kind placed_mhz error held_out]",
     "generate --net net --engine engine.json": f"{FILE} engine verilog verilog_lines manifest engine_file load_stream"
     " image_cycles latency_cycles readme images data",
     "generate --engine engine.json": "engine verilog verilog_lines manifest engine_file load_stream image_cycles"

@@ -7,11 +7,24 @@ from pathlib import Path
 import pytest
 
 from bivit.hw.synthesis import calibrate
-from bivit.hw.synthesis.calibrate import fit, load_measurements, measure, render_constants
+from bivit.hw.synthesis.calibrate import (
+    ROOT,
+    fit,
+    load_measurements,
+    load_tools,
+    measure,
+    render_constants,
+    render_report,
+    tools_here,
+)
+from bivit.hw.synthesis.calibrated import LARGE_ENGINES, SAMPLED_UNITS, WHOLE_ENGINES
+from bivit.hw.synthesis.drawn import drawn_engines
+from bivit.hw.synthesis.synth import SYNTHESISED
 from bivit.sim.errors import BivitError
 from bivit.sim.estimate.constants import CONSTANTS
 from bivit.sim.estimate.cost import Cost
 from bivit.sim.flow.config import FlowConfig
+from bivit.sim.flow.presets import FLOW_ENGINES
 
 
 @pytest.fixture
@@ -34,6 +47,7 @@ def test_what_is_not_there_is_measured_and_kept(synthesised: list[str], tmp_path
     path = tmp_path / "synthesis.json"
     measure(path, ["run", "frame", "grid"], ["2x8", "4x8"], ["xc7", "ecp5"], jobs=3)
     kept = json.loads(path.read_text(encoding="utf-8"))
+    assert kept.pop("tools") == tools_here() == load_tools(path)
     assert set(kept) == {
         f"{unit}/{engine}/{family}"
         for unit in ("run", "grid")
@@ -63,4 +77,32 @@ def test_a_family_has_constants_as_soon_as_it_is_measured() -> None:
     ]
     found = fit([*measurements, *as_series_7])
     assert found["xc7"]["run"] == CONSTANTS["xcup"]["run"]
-    assert '    "xc7": "' in render_constants(found)
+    assert '    "xc7": "' in render_constants(found, load_tools())
+
+
+def test_figures_of_other_tools_are_not_mixed(synthesised: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "synthesis.json"
+    path.write_text(json.dumps({"tools": {"yosys": "0.1"}, "run/2x8/xc7": [1, 2, 3, 4]}))
+    with pytest.raises(BivitError, match=r"was measured with yosys 0\.1, here is yosys .* delete the file"):
+        measure(path, ["grid"], ["2x8"], ["xc7"], jobs=1)
+    assert synthesised == []
+
+
+def test_the_page_is_that_of_the_measurements_and_has_every_named_engine() -> None:
+    text = (ROOT / "docs" / "resources.md").read_text(encoding="utf-8")
+    assert text == render_report(load_measurements(), CONSTANTS, load_tools())
+    assert set(WHOLE_ENGINES | LARGE_ENGINES) == set(FLOW_ENGINES)
+    assert [name for name in FLOW_ENGINES if f"\n| {name} | " not in text] == []
+
+
+def test_drawn_engines_stay_as_they_are_when_more_are_drawn() -> None:
+    few, many = drawn_engines(1, 3), drawn_engines(1, 30)
+    assert few.items() <= many.items()
+    assert len(set(many.values())) == 30
+    assert not set(few.values()) & set(drawn_engines(2, 30).values())
+
+
+def test_of_drawn_engines_a_sample_is_measured(synthesised: list[str], tmp_path: Path) -> None:
+    path, engine = tmp_path / "synthesis.json", "drawn-1-0"
+    measure(path, list(SYNTHESISED), [engine], ["xcup"], jobs=1)
+    assert {m.unit for m in load_measurements(path)} | {"frame"} == {*SAMPLED_UNITS[engine], "frame"}
