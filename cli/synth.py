@@ -103,11 +103,12 @@ def synth(
     check(timeout > 0, f"timeout must be above 0 seconds, got {timeout:g}")
     from ..hw.synthesis.parts import PARTS
     from ..hw.synthesis.survey import survey
-    from ..hw.synthesis.synth import UNIT_COMPONENTS, WHOLE
+    from ..hw.synthesis.synth import WHOLE, synthesised
 
     name, flow = _engine_for(engine, family)
     in_one = place and not unit and family in PARTS
-    units = tuple(dict.fromkeys([*(unit or UNIT_COMPONENTS), *([WHOLE] if whole or in_one else [])]))
+    parts = [one for one in synthesised(flow) if one != WHOLE]
+    units = tuple(dict.fromkeys([*(unit or parts), *([WHOLE] if whole or in_one else [])]))
     what = units[0] if len(units) == 1 else f"{len(units)} units"
     with step(f"synthesise {what} of engine {name} for {family}") as one:
         found = survey(

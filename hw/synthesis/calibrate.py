@@ -24,7 +24,7 @@ from ...sim.estimate.cost import Cost
 from ...sim.estimate.devices import Family
 from ...sim.estimate.footprint import Footprint, weighted_sum
 from ...sim.estimate.ram import ram_cost
-from ...sim.estimate.units import FOOTPRINTS, REST
+from ...sim.estimate.units import FOOTPRINTS, REST, STREAMED_FOOTPRINTS, footprints
 from ...sim.flow.config import FlowConfig
 from ...sim.system.files import read_json, write_text
 from .calibrated import (
@@ -34,6 +34,8 @@ from .calibrated import (
     PAIRED,
     PAIRED_UNIT,
     SAMPLED_UNITS,
+    STREAMED,
+    STREAMED_UNIT,
     WHOLE_ENGINES,
 )
 from .flows import FLOWS
@@ -52,6 +54,8 @@ FITTED = ("luts", "ffs")
 _GROUPS = (FITTED_ENGINES, HELD_OUT_ENGINES)
 #: Key of the measurements' file under which its tools are.
 _TOOLS = "tools"
+#: What can be measured.
+_UNITS = (*SYNTHESISED, STREAMED_UNIT)
 #: Longest line of generated code, that of the project's formatter.
 LINE_LENGTH = 120
 
@@ -76,7 +80,7 @@ class Measurement:
     @property
     def footprint(self) -> Footprint:
         """What the unit, which is not "engine", follows from."""
-        return FOOTPRINTS[self.unit](self.flow)
+        return footprints(self.flow)[self.unit](self.flow)
 
     @property
     def held_out(self) -> bool:
@@ -180,6 +184,8 @@ def _says_something(unit: str, engine: str, family: Family) -> bool:
         return family == WHOLE_ENGINES[engine] and unit == WHOLE
     if engine in LARGE_ENGINES:
         return family == LARGE_ENGINES[engine] and unit not in ("grid", WHOLE)
+    if engine.endswith(STREAMED) or unit == STREAMED_UNIT:
+        return engine.endswith(STREAMED) and unit == STREAMED_UNIT
     if engine in SAMPLED_UNITS:
         return unit in SAMPLED_UNITS[engine]
     return not engine.endswith(PAIRED) or (unit == PAIRED_UNIT and FLOWS[family].fabric == "lut6")
@@ -194,7 +200,7 @@ def fit(measurements: list[Measurement]) -> Constants:
     """Fit the weights of every unit's sizes to the engines of `FITTED_ENGINES`."""
     constants: Constants = {family: {} for family in FAMILIES if any(m.family == family for m in measurements)}
     for family in constants:
-        for unit in FOOTPRINTS:
+        for unit in FOOTPRINTS | STREAMED_FOOTPRINTS:
             seen = [m for m in measurements if (m.unit, m.family) == (unit, family) and not m.held_out]
             if seen:
                 constants[family][unit] = {quantity: _weights(seen, quantity) for quantity in FITTED}
@@ -365,7 +371,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("action", choices=("measure", "fit"))
-    parser.add_argument("--units", nargs="*", default=list(SYNTHESISED), choices=SYNTHESISED)
+    parser.add_argument("--units", nargs="*", default=list(_UNITS), choices=_UNITS)
     parser.add_argument("--engines", nargs="*", default=[*FITTED_ENGINES, *HELD_OUT_ENGINES])
     parser.add_argument("--families", nargs="*", default=list(FAMILIES), choices=FAMILIES)
     parser.add_argument("--jobs", type=int, default=1, help="syntheses at a time")

@@ -23,7 +23,7 @@ from .path import CriticalPath
 from .place import place
 from .side_by_side import side_by_side
 from .static_timing import delay_table, modelled_timing
-from .synth import SYNTHESISED, WHOLE, component, netlist_of, rtlil_text
+from .synth import WHOLE, component, netlist_of, rtlil_text, synthesised
 from .tools import find_tool
 from .wrapper import PinWrapper
 
@@ -101,7 +101,7 @@ class Job:
     Parameters
     ----------
     unit : str
-        Name in `synth.SYNTHESISED`, or "engine".
+        Name in `synth.synthesised` of the engine.
     flow : FlowConfig
     family : str
     timeout_s : float
@@ -257,7 +257,7 @@ class Survey:
     @property
     def luts_per_mac_engine(self) -> float | None:
         """As `luts_per_mac_array`, of all the engine; None where not all of it was synthesised."""
-        complete = bool(self.whole) or set(SYNTHESISED) - {WHOLE} <= {row.unit for row in self.rows}
+        complete = bool(self.whole) or set(synthesised(self.flow)) - {WHOLE} <= {row.unit for row in self.rows}
         luts = self.total("luts_raw")
         return luts / self._macs if complete and luts is not None else None
 
@@ -287,7 +287,7 @@ def survey(
     family : str
         ECP5, Nexus and Gowin are placed and routed, UltraScale+ and 7-series modelled.
     units : sequence of str
-        Names in `synth.SYNTHESISED`; "engine" is all of it.
+        Names in `synth.synthesised` of it; "engine" is all of it.
     seeds : sequence of int, optional
         Where placements begin; none are made when left out. A model takes no seed: any will do.
     placed : sequence of str, optional
@@ -309,8 +309,9 @@ def survey(
         When the family or a unit is unknown, a tool is not installed, or no unit came through: what the tools said.
     """
     known = check_family(family)
+    there = synthesised(flow)
     for unit in units:
-        check(unit in SYNTHESISED, f"there is no unit {unit!r}; there are {', '.join(SYNTHESISED)}")
+        check(unit in there, f"there is no unit {unit!r}; there are {', '.join(there)}")
     find_tool("yosys")
     if part is not None or (seeds and known in PARTS):
         find_tool(find_part(known, part).tool)

@@ -12,7 +12,7 @@ from amaranth.lib import wiring
 
 from ...sim.errors import check
 from ...sim.estimate.cost import Cost
-from ...sim.estimate.units import FOOTPRINTS, REST
+from ...sim.estimate.units import FOOTPRINTS, REST, STREAMED_FOOTPRINTS
 from ...sim.flow.config import FlowConfig
 from ...sim.flow.edge import EdgeUnit
 from ...sim.flow.head_norm import head_unit
@@ -37,13 +37,14 @@ from ..edge.patch_ring import PatchRing
 from ..edge.pixel_frame import PixelFrame
 from ..edge.products import Products
 from ..engine import Engine
+from ..fetch.fetch import Fetch
 from ..flow.head_norm import HeadNorm
 from ..flow.residual_add import ResidualAdd
 from ..flow.sign_norm import SignNorm
 from ..flow.softmax import Softmax
 from ..loader import Loader
 from ..multiplier_blocks import multiplier_blocks
-from ..parts.memory import LoadableMemory
+from ..parts.memory import LoadableMemory, WordMemory
 from ..registers import Registers
 from ..run import Run
 from ..slots.settings_bank import SettingsBank
@@ -73,6 +74,13 @@ def _loadable(name: str) -> Callable[[FlowConfig], wiring.Component]:
     return lambda flow: LoadableMemory(FlowMachine(flow).load_memories[name])
 
 
+def _ring(flow: FlowConfig) -> wiring.Component:
+    """Return the memory of streamed weights."""
+    unit = MatmulUnit(flow)
+    spec = unit.memories["weights"]
+    return WordMemory(spec.width, spec.depth, read_cycles=unit.operand_stage, style=spec.style)
+
+
 def _row_writer(flow: FlowConfig) -> wiring.Component:
     bits = MatmulUnit(flow).operands.fields["token"]
     return RowWriter(rows=flow.engine.rows, columns=flow.engine.columns, side=flow.value_rows, token_bits=bits)
@@ -87,7 +95,7 @@ UNIT_COMPONENTS: dict[str, Callable[[FlowConfig], wiring.Component]] = {
     "registers": lambda flow: Registers(FlowMachine(flow)),
     "loader": lambda flow: Loader(FlowMachine(flow)),
     "settings": _settings,
-    "run": lambda flow: Run(),
+    "run": lambda flow: Run(fails=flow.streamed),
     "frame": lambda flow: PixelFrame(flow.engine),
     "ring": lambda flow: PatchRing(EdgeUnit(flow)),
     "dense": lambda flow: Products(EdgeUnit(flow)),
@@ -97,7 +105,8 @@ UNIT_COMPONENTS: dict[str, Callable[[FlowConfig], wiring.Component]] = {
     "slots": Slots,
     "matmul": lambda flow: Matmul(MatmulUnit(flow)),
     "grid": lambda flow: SumArray(flow.engine),
-    "weights": _loadable("weights"),
+    "weights": lambda flow: _ring(flow) if flow.streamed else _loadable("weights")(flow),
+    "fetch": Fetch,
     "preload": _loadable("preload"),
     "operands": lambda flow: OperandStore(MatmulUnit(flow)),
     "shadow": _shadow,
@@ -114,6 +123,16 @@ UNIT_COMPONENTS: dict[str, Callable[[FlowConfig], wiring.Component]] = {
 WHOLE = "engine"
 #: What can be synthesised: the units of an engine that are components, and the engine.
 SYNTHESISED = (*(unit for unit in FOOTPRINTS if unit != REST), WHOLE)
+
+
+def synthesised(flow: FlowConfig) -> tuple[str, ...]:
+    """Return what can be synthesised of an engine: `SYNTHESISED`, and what those with streamed weights have beside it.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    """
+    return (*SYNTHESISED, *(STREAMED_FOOTPRINTS if flow.streamed else ()))
 
 
 def component(unit: str, flow: FlowConfig) -> wiring.Component:
@@ -178,7 +197,8 @@ def unit_netlist(
     anew : bool
         Run Yosys even where the netlist is kept.
     """
-    check(unit in SYNTHESISED, f"there is no unit {unit!r}; there are {', '.join(SYNTHESISED)}")
+    units = synthesised(flow)
+    check(unit in units, f"there is no unit {unit!r}; there are {', '.join(units)}")
     scripts = FLOWS[check_family(family)]
     find_tool("yosys")
     inner = component(unit, flow)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import islice
 
 from ..errors import BivitError, check
 from ..estimate.choice import too_small
 from ..estimate.devices import DEVICES, Device
 from ..estimate.resources import unit_cost
-from ..flow.config import FlowConfig
+from ..flow.config import MEMORY_BITS, FlowConfig
 from ..flow.presets import FLOW_ENGINES
+from ..mapping.loads import loads_of
 from .aim import Aim, Exploration, Progress
 from .finalists import Names, cheapest, fastest
 from .points import Point, could_spread, front, leaner, point_of, spread
@@ -18,6 +20,8 @@ from .sizing import sized, wishes
 
 #: Shares of the array's load that other parts may have.
 _SLACKS = (0.7, 0.95, 1.25)
+#: Share of its time that the port of streamed weights may be busy.
+_MEMORY_SLACK = 0.8
 #: Engines, the best first, whose memories it is tried to make of something else: those too large in memory alone, and
 #: those that are to leave most of the device.
 _SPREAD = 40
@@ -46,7 +50,11 @@ def explore(target: Device, aim: Aim, *, tell: Progress = _quiet) -> Exploration
     check_estimated(target)
     flows = candidates(target, aim, tell)
     points = _points(flows, target, aim, tell)
-    fit = sorted([*(point for point in points if point.fits), *_spread_out(points, aim)], key=aim.order)
+    fit = _fitting(points, aim)
+    if not fit:  # where weights do not fit they may come from a memory beside the device
+        flows = with_streamed_weights(flows, aim)
+        points += (streamed := _points(flows, target, aim, tell))
+        fit = _fitting(streamed, aim)
     if not fit:
         raise BivitError(_none_fits(points, target))
     if aim.fps is not None:
@@ -136,6 +144,34 @@ def candidates(target: Device, aim: Aim, tell: Progress = _quiet) -> dict[FlowCo
         if flow is not None and _holds(flow, aim):
             found.setdefault(flow, None)
     return found
+
+
+def with_streamed_weights(flows: Names, aim: Aim) -> dict[FlowConfig, str | None]:
+    """Return engines that were sized with weights that are streamed, by the narrowest port that is enough for them.
+
+    One image and two in flight are tried, which share what is read, and of which more have to be in x.
+
+    Parameters
+    ----------
+    flows : mapping
+        Those with resident weights, and the names of some, which are left out.
+    aim : Aim
+    """
+    found: dict[FlowConfig, str | None] = {}
+    for flow in (flow for flow, name in flows.items() if name is None):
+        for images in sorted({1, flow.images}):
+            for bits in MEMORY_BITS:
+                changed = replace(flow, images=images, edge_banks=images, weights="streamed", memory_bits=bits)
+                loads = [loads_of(config, changed) for config in aim.configs]
+                if all(one.cycles["memory"] <= _MEMORY_SLACK * one.bound for one in loads) or bits == MEMORY_BITS[-1]:
+                    found.setdefault(changed, None)
+                    break
+    return found
+
+
+def _fitting(points: Sequence[Point], aim: Aim) -> list[Point]:
+    """Points that fit, the best for the aim first."""
+    return sorted([*(point for point in points if point.fits), *_spread_out(points, aim)], key=aim.order)
 
 
 def _holds(flow: FlowConfig, aim: Aim) -> bool:

@@ -105,6 +105,8 @@ def test_cosim_agrees_with_the_estimate(folder: Path, tmp_path: Path) -> None:
         (["--images", "0"], "can give 1 to 6 images, got 0"),
         (["--simulator", "other"], "simulator must be one of verilator, icarus"),
         (["--stall", "1.5"], "stall must be a probability"),
+        (["--memory-latency", "soon"], "--memory-latency must be MIN:MAX in cycles, such as 20:60, got 'soon'"),
+        (["--memory-latency", "60:20"], "the latency of the memory must be 1 to 5000 cycles, the least one first"),
         (["--data", "digits"], "images must have shape"),
     ],
 )

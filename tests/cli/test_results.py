@@ -21,13 +21,13 @@ from bivit.sim.mapping.cycles import estimate_cycles
 from bivit.sim.mapping.program import compile_network
 from bivit.sim.network.file import save_network
 from bivit.sim.network.random import random_network
-from bivit.sim.timing.replay_state import Cause
+from bivit.sim.timing.replay_state import causes_of
 
 NETWORK = random_network(TINY, seed=5)
 #: What every command on a preset, and on a file, says of its network.
 PRESET, FILE = "network weights seed", "network weights"
 #: Why the array takes no step.
-STALLS = " ".join(cause.name.lower() for cause in Cause)
+STALLS = " ".join(cause.name.lower() for cause in causes_of(streamed=False))
 RUN = "run images values mismatches cycles_estimated cycles_stalled cycles_simulated cycles_accounted"
 RUN += f" stall_pixels stall_logits stalls{STALLS} array_utilisation kcycles_per_s"
 COSIM = "cosim_images cosim_mismatches cycles_estimated cycles_simulated cycles_explained array_utilisation"
@@ -40,7 +40,7 @@ LOADS = "array residual_add drain sign_norm head_norm dense row_writer tables so
 TOOLS, COMPARED = "yosys amaranth", "engine unit family quantity"
 RESULTS = {
     "estimate digits --engine sim": f"{PRESET} engine target part cycles interval_cycles array_utilisation packing"
-    f" clock_mhz latency_us images_per_s binds loads{LOADS} clock_kind clock_source fits"
+    f" clock_mhz latency_us images_per_s binds loads{LOADS} memory_gb_s clock_kind clock_source fits"
     f" resources[resource used available share kind] units[{UNIT}]",
     "estimate --check --engine ulx3s": f"kept tools_kept{TOOLS} tools_here{TOOLS} tools_differ clocks_kept clock_tools"
     "2x8 4x8 zcu102 smallest ulx3s ecp5_45"

@@ -20,16 +20,17 @@ ABSTRACT = "raise NotImplementedError"
 
 
 def test_a_few_engines_elaborate_every_line_of_the_generators() -> None:
-    """Those, one with two banks and many pairs, and one whose products do not fit a multiplier block."""
+    """Those, one with two banks and many pairs, one whose products do not fit a multiplier block, streamed weights."""
     flows = [random_engine(Random(seed)) for seed in SEEDS]
     narrow = flows[0].in_fabric("lut4")
     wide = replace(narrow.engine.formats, scale_bits=20)
     flows += [
         replace(flows[2], load_banks=2, dense_patches=3),
         replace(narrow, engine=replace(narrow.engine, formats=wide)),
+        replace(flows[1], weights="streamed"),
     ]
     engines = [partial(Engine, flow) for flow in flows]
-    left = lines_not_run(("array", "flow", "slots", "edge"), engines)
+    left = lines_not_run(("array", "flow", "slots", "edge", "fetch"), engines)
     assert [line for line in left if not line.endswith(ABSTRACT)] == []
 
 

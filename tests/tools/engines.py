@@ -64,7 +64,7 @@ def tiny_verilog(banks: int = 1) -> str:
 
 def streamed_flow(**more: Any) -> FlowConfig:
     """It with weights that are streamed."""
-    return tiny_flow(weights="streamed", **{"memory_bits": 128, **more})
+    return tiny_flow(**{"weights": "streamed", "memory_bits": 128, **more})
 
 
 @functools.cache

@@ -1,0 +1,88 @@
+"""The memory image of streamed weights: every word where it must be, and what checks each part."""
+
+from __future__ import annotations
+
+import zlib
+
+import pytest
+from engines import streamed_flow, tiny_flow, tiny_table
+from shapes import TOKENS
+
+from bivit.sim.errors import BivitError
+from bivit.sim.flow.config import MEMORY_BITS
+from bivit.sim.flow.settings import BEATS
+from bivit.sim.flow.weight_stream import BURST_BEATS, WEIGHT_PARTS, WeightStreamUnit
+from bivit.sim.mapping.cycles import long_run_cycles
+from bivit.sim.mapping.loads import loads_of, memory_gb_s
+from bivit.sim.mapping.program import FlowProgram, compile_network
+from bivit.sim.mapping.weight_image import part_places, weight_image, weight_map
+from bivit.sim.mapping.words import block_words
+from bivit.sim.network.random import random_network
+
+NETWORK = random_network(TOKENS, seed=3)
+
+
+def program(**more: object) -> FlowProgram:
+    return compile_network(NETWORK, streamed_flow(**more), tiny_table(TOKENS))
+
+
+@pytest.mark.parametrize("bits", MEMORY_BITS)
+def test_every_word_lies_in_its_part(bits: int) -> None:
+    """Read as the engine reads it: beats of a part, low bits first, into words; then the checks."""
+    made = program(memory_bits=bits)
+    image, layout, unit = weight_image(made), made.layout, WeightStreamUnit(made.flow)
+    words, word_bytes = block_words(NETWORK, made.flow)["weights"][0], layout.columns * 8
+    beats = unit.beats(layout.shape)
+    for number, place in enumerate(part_places(layout)):
+        block, part = divmod(number, len(WEIGHT_PARTS))
+        stream = WEIGHT_PARTS[part]
+        assert place % (BURST_BEATS * unit.beat_bytes) == 0
+        size = (beats[stream] - 1) * unit.beat_bytes
+        data, check = image[place : place + size], image[place + size : place + size + unit.beat_bytes]
+        first = layout.weights_addr(block, stream, 0)
+        found = [int.from_bytes(data[at : at + word_bytes], "little") for at in range(0, size, word_bytes)]
+        assert found == words[first : first + len(found)]
+        assert len(found) == layout.shape.operations[stream] * layout.shape.steps[stream]
+        for lane in range(bits // 64):
+            column = b"".join(data[at + 8 * lane : at + 8 * lane + 8] for at in range(0, size, unit.beat_bytes))
+            tag = made.settings["network"] ^ number
+            assert check[8 * lane : 8 * lane + 8] == zlib.crc32(column).to_bytes(4, "little") + tag.to_bytes(
+                4, "little"
+            )
+
+
+def test_the_settings_and_the_map_say_how_long_parts_are() -> None:
+    made = program()
+    unit = WeightStreamUnit(made.flow)
+    beats = unit.beats(made.layout.shape)
+    assert {name: made.settings[name] for name in BEATS.values()} == {BEATS[part]: beats[part] for part in WEIGHT_PARTS}
+    assert max(beats.values()) <= unit.most_beats()
+    found = weight_map(made)
+    assert found["bytes"] == len(weight_image(made)) == unit.image_bytes(made.layout.shape)
+    assert [part["beats"] for part in found["parts"][:4]] == [beats[part] for part in WEIGHT_PARTS]
+    assert "weights" not in made.words
+
+
+def test_an_image_more_takes_what_it_takes_with_resident_weights() -> None:
+    """Of two that share a pass each; the port's load is that of the beats, and more bits make it less."""
+    table = tiny_table(TOKENS)
+    interval = long_run_cycles(TOKENS, tiny_flow(), table)
+    assert long_run_cycles(TOKENS, streamed_flow(), table) == interval
+    loads = {bits: loads_of(TOKENS, streamed_flow(memory_bits=bits)).cycles["memory"] for bits in MEMORY_BITS}
+    assert sorted(loads.values(), reverse=True) == list(loads.values())
+    assert loads[64] > 3 * loads[256]
+    unit, shape = WeightStreamUnit(streamed_flow()), program().layout.shape
+    assert memory_gb_s(TOKENS, streamed_flow(), 2e6) == pytest.approx(unit.pass_bytes(shape) / 1e3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"weights": "elsewhere"}, "weights must be resident or streamed, got 'elsewhere'"),
+        ({"memory_bits": 96}, "memory_bits must be one of 64, 128, 256, 512, got 96"),
+        ({"edge_banks": 4, "images": 3}, "edge_banks must be 1 to 3, got 4"),
+    ],
+)
+def test_engines_out_of_range_are_refused(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(BivitError, match=message):
+        streamed_flow(**fields)
