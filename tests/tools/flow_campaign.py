@@ -85,24 +85,25 @@ def steps_of(flow: FlowConfig, trials: Sequence[Trial]) -> list[Step]:
         steps += [Load(build_stream(machine, one.program.words))]
         if flow.streamed:
             steps += weights_at(place)
+            (image,) = weights_of([one])
             # Whatever the memory does, a pass takes no longer than this.
-            patience += 200 * len(weight_image(one.program)) * len(one.images)
-            place += _aligned(weight_image(one.program))
+            patience += 200 * len(image) * len(one.images)
+            place += len(image)
         steps += [Run([image.tobytes() for image in one.images], patience)]
     return steps
 
 
-def _aligned(image: bytes) -> int:
-    """Bytes from one memory image to the next."""
-    return -(-len(image) // IMAGE_ALIGNMENT) * IMAGE_ALIGNMENT
+def weights_of(trials: Sequence[Trial]) -> list[bytes]:
+    """The memory image of each network, as long as to where the next one may begin."""
+    images = [weight_image(one.program) for one in trials]
+    return [image.ljust(-(-len(image) // IMAGE_ALIGNMENT) * IMAGE_ALIGNMENT, b"\0") for image in images]
 
 
 def memory_of(flow: FlowConfig, trials: Sequence[Trial], late: tuple[int, int], seed: int) -> BenchMemory | None:
     """The memory images of all networks, one behind the other."""
     if not flow.streamed:
         return None
-    images = (weight_image(one.program) for one in trials)
-    return BenchMemory(b"".join(image.ljust(_aligned(image), b"\0") for image in images), flow.memory_bits, *late, seed)
+    return BenchMemory(b"".join(weights_of(trials)), flow.memory_bits, *late, seed)
 
 
 def run_trials(bench: Bench, trials: Sequence[Trial], *, stall: float, late: tuple[int, int] = (1, 1)) -> list[str]:

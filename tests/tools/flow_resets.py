@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
-from flow_campaign import Bench, bench_of, differences, quick_builds
-from flow_random import Trial, random_engine, trials
+from flow_campaign import Bench, bench_of, differences, memory_of, quick_builds, weights_of
+from flow_random import Trial, random_engine, trials, with_streamed_weights
 
-from bivit.cosim.scenario import Cycles, Load, Outcome, Queue, Reset, Run, Start, Step, Wait, Write, play
+from bivit.cosim.memory import BenchMemory
+from bivit.cosim.scenario import Cycles, Load, Outcome, Queue, Reset, Run, Start, Step, Wait, Write, play, weights_at
 from bivit.hw.emit import engine_verilog
 from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.engine.registers import BY_NAME
@@ -32,28 +33,31 @@ KINDS = ("load", "run", "stop")
 
 @dataclass(frozen=True)
 class Cut:
-    """One trial that is cut off at a cycle: the steps of it, then of the image behind it."""
+    """One trial that is cut off at a cycle: the steps of it, then of the image behind it; `place` of its weights."""
 
     kind: str
     trial: Trial
     stream: bytes
     cycle: int
+    place: int = 0
 
     @property
     def steps(self) -> list[Step]:
         """Steps; those that answer are the last one and, of a stop, the one before."""
         images = [image.tobytes() for image in self.trial.images]
         patience = 30 * self.trial.cycles.total + 50_000
-        load, last = Load(self.stream), Run([images[0]], patience)
+        load: list[Step] = [Load(self.stream)]
+        load += weights_at(self.place) if self.trial.program.flow.streamed else []
+        last = Run([images[0]], patience)
         if self.kind == "load":
-            return [Load(self.stream, wait=False), Cycles(self.cycle), Reset(), load, last]
+            return [Load(self.stream, wait=False), Cycles(self.cycle), Reset(), *load, last]
         if self.kind == "run":
-            return [load, Run(images, patience, reset_after=self.cycle), load, last]
+            return [*load, Run(images, patience, reset_after=self.cycle), *load, last]
         stop = Write("CONTROL", _STOP | _IRQ_ENABLE)
         wait = Wait(patience)
         return [
             Reset(),
-            load,
+            *load,
             Queue(images),
             Start(len(images) + 1),  # so that nothing but the stop ends it
             Cycles(self.cycle),
@@ -91,16 +95,17 @@ def random_cuts(flow: FlowConfig, some: Sequence[Trial], chance: Random, count: 
     for number in range(count):
         one, kind = chance.choice(some), KINDS[number % len(KINDS)]
         stream = build_stream(machine, one.program.words)
+        place = sum(len(one) for one in weights_of(some)[: some.index(one)]) if flow.streamed else 0
         most = len(stream) // 8 if kind == "load" else one.cycles.total
-        cuts.append(Cut(kind, one, stream, chance.randint(1, most)))
+        cuts.append(Cut(kind, one, stream, chance.randint(1, most), place))
     return cuts
 
 
-def play_cuts(bench: Bench, cuts: Sequence[Cut], *, seed: int) -> list[str]:
+def play_cuts(bench: Bench, cuts: Sequence[Cut], *, seed: int, memory: BenchMemory | None = None) -> list[str]:
     """Play cuts one after the other; return what is wrong."""
     with tempfile.TemporaryDirectory() as folder:
         steps = [step for cut in cuts for step in cut.steps]
-        outcomes = iter(play(bench.build, steps, Path(folder), seed=seed))
+        outcomes = iter(play(bench.build, steps, Path(folder), seed=seed, memory=memory))
     wrong = []
     for number, cut in enumerate(cuts):
         found = cut.wrong([next(outcomes) for _ in cut.steps])
@@ -114,13 +119,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the engine and of all cuts")
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--cache", type=Path)
+    parser.add_argument("--streamed", action="store_true", help="weights come from a memory that is late at random")
     asked = parser.parse_args()
     flow = random_engine(Random(asked.seed))
+    if asked.streamed:
+        flow = with_streamed_weights(flow, Random(-asked.seed))
     some = trials(flow, 1_000_000 * asked.seed, 10)
     cuts = random_cuts(flow, some, Random(asked.seed), asked.count)
     with quick_builds():
         bench = bench_of(flow, engine_verilog(flow), cache_dir=asked.cache)
-    wrong = play_cuts(bench, cuts, seed=asked.seed)
+    memory = memory_of(flow, some, (20, 200), asked.seed)
+    wrong = play_cuts(bench, cuts, seed=asked.seed, memory=memory)
     print(f"engine of seed {asked.seed}: {dict(Counter(cut.kind for cut in cuts))}, {len(wrong)} differences", *wrong)
     return int(bool(wrong))
 
