@@ -13,7 +13,7 @@ from ..synthesis.survey import Speed, part_name
 from ..synthesis.synth import WHOLE
 
 #: Engine of the units that were both modelled and placed.
-SMALLEST = "smallest"
+MODELLED_ENGINE = "smallest"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ def _units() -> Iterator[ClockRow]:
     """Units of the smallest engine that the static model and nextpnr were both asked about."""
     for one in timing_error.load():
         yield ClockRow(
-            engine=SMALLEST,
+            engine=MODELLED_ENGINE,
             unit=one.unit,
             family="ecp5",
             part=part_name("ecp5", None),

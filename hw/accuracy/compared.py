@@ -17,7 +17,7 @@ from ..synthesis.calibrate import FAMILIES, Measurement
 from ..synthesis.synth import WHOLE
 
 #: Quantities of a `Cost` that synthesis counts for every family.
-QUANTITIES = ("luts", "ffs", "dsps", "brams")
+COUNTED = ("luts", "ffs", "dsps", "brams")
 #: Those of them that follow rules, which are to be exact.
 EXACT = ("dsps", "brams")
 
@@ -128,7 +128,7 @@ def compare(one: Measurement) -> Iterator[Compared]:
     one : Measurement
     """
     estimate = estimated_cost(one.unit, one.flow, one.family)
-    for name in QUANTITIES:
+    for name in COUNTED:
         estimated, synthesised = getattr(estimate, name), getattr(one.cost, name)
         yield Compared(
             engine=one.engine,
@@ -164,7 +164,7 @@ def summaries(rows: Iterable[Compared]) -> Iterator[Summary]:
         groups.setdefault((row.family, row.unit == WHOLE, row.quantity), []).append(row)
     for family in FAMILIES:
         for whole in (False, True):
-            for quantity in QUANTITIES:
+            for quantity in COUNTED:
                 of = groups.get((family, whole, quantity))
                 if of:
                     yield _summary(of, "engines" if whole else "units")

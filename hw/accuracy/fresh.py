@@ -22,6 +22,11 @@ class Fresh(Compared):
 
     Parameters
     ----------
+    engine, unit, family, quantity : str
+    estimated, synthesised : float
+        The second was found now.
+    error : float or None
+        As of `Compared`.
     kept : float
         What docs/synthesis.json has.
     agrees : bool

@@ -16,7 +16,7 @@ from .compared import Compared, Summary, compare, kept_pairs, summaries
 
 ROOT = Path(__file__).resolve().parents[2]
 #: The page, in the repository.
-PAGE = ROOT / "docs" / "accuracy.md"
+ACCURACY_PAGE = ROOT / "docs" / "accuracy.md"
 _TITLES = {"luts": "LUT", "ffs": "FF", "dsps": "DSP", "brams": "BRAM"}
 _HEAD = """# How far numbers are off
 
@@ -51,7 +51,10 @@ def _resources(found: Sequence[Summary]) -> Iterator[str]:
     yield (
         "Cells before packing, as Yosys emits them, on engines that the fit has not seen; unit by unit in "
         "[resources](resources.md). An error is that of the estimate, relative to synthesis; small units weigh as "
-        "much as large ones here. Placement packs look-up tables more densely than these counts say.\n"
+        "much as large ones here. No weight is fitted to these engines; which sizes a unit grows with was in part "
+        "found where their errors were seen. The largest errors are those of memories with many rows of blocks, whose "
+        "multiplexers Yosys maps better in some places than in others. Placement packs look-up tables more densely "
+        "than these counts say.\n"
     )
     yield "| family | quantity | of | engines | comparisons | exact | median error | worst error | worst |"
     yield "|---|---|---|---|---|---|---|---|---|"
@@ -135,4 +138,4 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-    write_text(PAGE, page())
+    write_text(ACCURACY_PAGE, page())

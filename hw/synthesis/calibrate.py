@@ -11,6 +11,7 @@ import argparse
 import importlib.metadata
 import json
 import logging
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -274,24 +275,20 @@ def render_constants(constants: Constants, tools: Mapping[str, str]) -> str:
     for family, units in constants.items():
         lines.append(f'    "{family}": {{')
         for unit, quantities in units.items():
-            values = ", ".join(f'"{quantity}": {json.dumps(weights)}' for quantity, weights in quantities.items())
-            short = f'        "{unit}": {{{values}}},'
-            if len(short) <= LINE_LENGTH:
-                lines.append(short)
-                continue
             lines.append(f'        "{unit}": {{')
             for quantity, weights in quantities.items():
-                items = [f'"{name}": {weight!r}' for name, weight in weights.items()]
-                line = f'            "{quantity}": {{{", ".join(items)}}},'
-                split = [
-                    f'            "{quantity}": {{',
-                    *(f"                {item}," for item in items),
-                    "            },",
-                ]
-                lines += [line] if len(line) <= LINE_LENGTH else split
+                lines += _wrapped(f'"{quantity}": {json.dumps(weights)},')
             lines.append("        },")
         lines.append("    },")
-    return "\n".join([*lines, "}"]) + "\n"
+    return "\n".join([*lines, "}  # fmt: skip"]) + "\n"
+
+
+def _wrapped(weights: str) -> list[str]:
+    """Lines of the weights of a quantity; a name and its weight stay together."""
+    lines = textwrap.wrap(
+        weights.replace(": ", ":\N{NO-BREAK SPACE}"), LINE_LENGTH, initial_indent=12 * " ", subsequent_indent=16 * " "
+    )
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
 def render_report(measurements: list[Measurement], constants: Constants, tools: Mapping[str, str]) -> str:

@@ -117,17 +117,13 @@ HELD_OUT_ENGINES |= {name: FLOW_ENGINES[name] for name in (*WHOLE_ENGINES, *LARG
 _FITTED_SEED, _HELD_OUT_SEED, _FITTED_DRAWN, _HELD_OUT_DRAWN = 2, 1, 10, 20
 #: Units of each drawn engine that is held out.
 _SAMPLE = 5
-_FITTED_DRAWN_ENGINES = drawn_engines(_FITTED_SEED, _FITTED_DRAWN)
 _HELD_OUT_DRAWN_ENGINES = drawn_engines(_HELD_OUT_SEED, _HELD_OUT_DRAWN)
-FITTED_ENGINES |= _FITTED_DRAWN_ENGINES
+FITTED_ENGINES |= drawn_engines(_FITTED_SEED, _FITTED_DRAWN)
 HELD_OUT_ENGINES |= _HELD_OUT_DRAWN_ENGINES
-#: Units of drawn engines that are synthesised, by engine: those whose shapes differ most, and a sample of all.
+#: Units that are synthesised of the drawn engines that are held out, by engine.
 SAMPLED_UNITS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(_FITTED_DRAWN_ENGINES, ("ring", "dense", "shadow")),
-    **{
-        name: sampled_units(number, [unit for unit in FOOTPRINTS if unit != REST], _SAMPLE)
-        for number, name in enumerate(_HELD_OUT_DRAWN_ENGINES)
-    },
+    name: sampled_units(number, [unit for unit in FOOTPRINTS if unit != REST], _SAMPLE)
+    for number, name in enumerate(_HELD_OUT_DRAWN_ENGINES)
 }
 
 #: What an engine's name ends with where two channels share a multiplier block.

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 from ..network.formats import EPS_BITS
 from .config import EngineConfig
-from .pipeline import SUM_BITS, Product, fits, isqrt_cycles, multiply_cycles
+from .pipeline import SUM_BITS, Product, fits, isqrt_cycles, multiply_cycles, partial_products
 from .words import WORD
+
+#: Signed width of a single bit.
+_ONE_BIT = 2
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,12 @@ class NormWidths:
     def row_operands(self) -> list[Product]:
         """N*S2 and the square of S1."""
         return [(self.s2_bits + 1, self.channels_bits + 1), (self.s1_bits, self.s1_bits)]
+
+    @property
+    def row_products(self) -> list[Product]:
+        """Partial products of these; S2 has no sign, so a highest limb of one bit and a sign is no multiplication."""
+        counted, square = (partial_products(product, self.engine.block_bits) for product in self.row_operands)
+        return [product for product in counted if product[0] > _ONE_BIT] + square
 
 
 class SignNormWidths(NormWidths):

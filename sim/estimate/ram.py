@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ..engine.config import Fabric
 from ..engine.words import LoadMemory, MemoryStyle, ceil_div
 from .cost import Cost
 from .devices import Family
@@ -118,15 +119,23 @@ def _blocks(kbits: int, widest: int, points: float, brams: float) -> tuple[_Prim
     return tuple(_Primitive(width, kbits * 1024 // _data_bits(width), points, brams=brams) for width in widths)
 
 
-#: Of two organisations with as many points Yosys takes whole blocks.
-_AMD_BLOCKS = (*_blocks(32, 72, 257, 1.0), *_blocks(16, 36, 129, 0.5))
+def _shared(blocks: tuple[_Primitive, ...]) -> tuple[_Primitive, ...]:
+    """The same with a port that reads and writes."""
+    return tuple(replace(one, shared=True) for one in blocks)
+
+
+#: Of two organisations with as many points Yosys takes whole blocks; a port that reads and writes is half as wide.
+_AMD_BLOCKS = (
+    *(*_blocks(32, 72, 257, 1.0), *_blocks(16, 36, 129, 0.5)),
+    *(*_shared(_blocks(32, 36, 257, 1.0)), *_shared(_blocks(16, 18, 129, 0.5))),
+)
 _PRIMITIVES: dict[Family, tuple[_Primitive, ...]] = {
     "xcup": (_Primitive(14, 32, 16, luts=8), _Primitive(7, 64, 16, luts=8), *_AMD_BLOCKS),
     "xc7": (_Primitive(6, 32, 8, luts=4), _Primitive(3, 64, 8, luts=4), *_AMD_BLOCKS),
     "ecp5": (
         _Primitive(4, 16, 4, luts=6),
         *_blocks(16, 36, 128, 1.0),
-        *(replace(one, shared=True) for one in _blocks(16, 18, 128, 1.0)),
+        *_shared(_blocks(16, 18, 128, 1.0)),
     ),
 }
 _ULTRA = _Primitive(72, 4096, 1024, urams=1.0)
@@ -157,7 +166,7 @@ def ram_cost(ram: Ram, family: Family, *, urams: bool = False) -> Cost:
     primitive, rows = min(layouts, key=lambda layout: _points(ram, family, *layout))
     copies = ram.readers - primitive.shared
     primitives = copies * _primitives(ram, primitive)
-    luts = ram.readers * (ram.used_bits * _mux_luts(family, rows + ram.beside) + (rows if rows > 1 else 0))
+    luts = ram.readers * (ram.used_bits * _chosen_luts(family, rows, ram.beside) + (rows if rows > 1 else 0))
     if primitive.in_luts:
         # The reader's register is made of flip-flops.
         ffs = ram.readers * ram.used_bits if ram.registered else 0
@@ -169,6 +178,16 @@ def ram_cost(ram: Ram, family: Family, *, urams: bool = False) -> Cost:
         enables = ram.granules if ram.granules > 1 else 0
         ffs += ram.readers * (2 * (ram.used_bits + enables) + ram.depth.bit_length())
     return Cost(luts=luts, ffs=ffs, dsps=0, brams=primitives * primitive.brams, urams=primitives * primitive.urams)
+
+
+def in_blocks(ram: Ram, fabric: Fabric) -> bool:
+    """Whether a memory lies in block memories, in an engine of so many inputs a look-up table."""
+    return bool(ram_cost(ram, "xcup" if fabric == "lut6" else "ecp5").brams)
+
+
+def _chosen_luts(family: Family, rows: int, beside: int) -> float:
+    """LUTs that choose one bit from the rows of a memory and further memories: of all at once, or one after another."""
+    return min(_mux_luts(family, rows + beside), _mux_luts(family, rows) + beside)
 
 
 def _mux_luts(family: Family, rows: int) -> float:

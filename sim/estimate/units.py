@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from ..engine.config import Fabric
 from ..engine.memories import TAG_BITS
 from ..engine.pipeline import OPERAND_CYCLES
-from ..engine.words import BEAT_BITS, WORD, Memory, ceil_div
+from ..engine.words import BEAT_BITS, WORD, LoadMemory, Memory, ceil_div
 from ..flow.config import FlowConfig
 from ..flow.edge import EdgeUnit
 from ..flow.head_norm import head_unit
@@ -20,7 +21,7 @@ from ..flow.softmax import SoftmaxUnit
 from ..flow.weight_stream import WeightStreamUnit
 from ..network.formats import HEAD_BIAS_BITS
 from .footprint import Footprint, rams_of
-from .ram import Ram, loadable
+from .ram import Ram, in_blocks, loadable
 
 #: Bits of a logit in the queue: with its tag, and whether it is an image's last.
 _LOGIT_BITS = HEAD_BIAS_BITS + TAG_BITS + 1
@@ -42,6 +43,11 @@ def _ring(flow: FlowConfig) -> Footprint:
     bank = Ram(8 * width, edge.ring_words, write_bits=8, style=flow.style_of("ring"))
     address = (edge.ring_words * width - 1).bit_length()
     sizes = {"unit": 1, "byte": width, "bank": edge.patches * width, "address_bit": address}
+    # A beat is shifted by any power of two, and a piece of any such size goes anywhere; then a byte is chosen.
+    sizes |= {
+        "byte_step": width * width.bit_length(),
+        "read_lut": edge.patches * 8 * choice_luts(width, flow.engine.fabric),
+    }
     return Footprint(sizes, (bank,) * edge.patches)
 
 
@@ -49,7 +55,8 @@ def _dense(flow: FlowConfig) -> Footprint:
     edge = EdgeUnit(flow)
     blocks, word = edge.patches * edge.patch_blocks, edge.chunk * edge.acc_bits
     sizes = {"unit": 1, "block": blocks, "word_bit": word, "loaded_bit": edge.load_memories["dense_weights"].width}
-    sizes |= {"product": edge.patches * edge.channels}
+    # What leaves is that of the first patch or of the others.
+    sizes |= {"product": edge.patches * edge.channels, "chosen_bit": word if edge.patches > 1 else 0}
     # Beside each pair's multiplier is a counter; what parts a chunk's sums is there once.
     pairs = edge.channels * (edge.patches - 1) // 2
     sizes |= {"count_bit": pairs * edge.overflow_bits, "parted_bit": word} if edge.paired else {}
@@ -95,12 +102,13 @@ def _grid(flow: FlowConfig) -> Footprint:
 
 
 def _weights(flow: FlowConfig) -> Footprint:
-    if not flow.streamed:
-        return Footprint({"unit": 1, "beat": _beats(flow, "weights")}, _loaded(flow, "weights"))
-    memory = MatmulUnit(flow).memories["weights"]
-    # Of a word's registers all but the first, which is the memory's own.
-    late = (OPERAND_CYCLES[flow.engine.fabric] - 1) * ceil_div(memory.width, BEAT_BITS)
-    return Footprint({"unit": 1, "beat": late}, rams_of((memory,)))
+    if flow.streamed:
+        memory = MatmulUnit(flow).memories["weights"]
+        # Of a word's registers all but the first, which is the memory's own.
+        late = (OPERAND_CYCLES[flow.engine.fabric] - 1) * ceil_div(memory.width, BEAT_BITS)
+        return Footprint({"unit": 1, "beat": late}, rams_of((memory,)))
+    loaded = FlowMachine(flow).load_memories["weights"]
+    return Footprint({"unit": 1, "beat": loaded.beats * _registers(loaded)}, _loaded(flow, "weights"))
 
 
 def _fetch(flow: FlowConfig) -> Footprint:
@@ -109,7 +117,10 @@ def _fetch(flow: FlowConfig) -> Footprint:
 
 
 def _preload(flow: FlowConfig) -> Footprint:
-    return Footprint({"unit": 1, "beat": _beats(flow, "preload")}, _loaded(flow, "preload"))
+    memory = FlowMachine(flow).load_memories["preload"]
+    bits = memory.width * _registers(memory)
+    sizes = {"unit": 1, "beat": memory.beats, "bit": bits, "address_bit": _address_bits(memory)}
+    return Footprint(sizes, _loaded(flow, "preload"))
 
 
 def _operands(flow: FlowConfig) -> Footprint:
@@ -139,9 +150,11 @@ def _row_writer(flow: FlowConfig) -> Footprint:
 
 def _shadow(flow: FlowConfig) -> Footprint:
     word = MatmulUnit(flow).word_bits
-    choices = {"sum_bit": flow.engine.rows * _column_bits(flow), "word_bit": word}
-    chosen = word if flow.drain_cycles > 1 else 0
-    return Footprint({"unit": 1, **choices, "choice": word * (flow.drain_cycles - 1), "chosen_bit": chosen})
+    rows, side, row_bits = flow.engine.rows, flow.drain_rows, _column_bits(flow)
+    sums = rows * row_bits
+    # Each row of a word is chosen among those that there are; the last word may have fewer.
+    choice = sum(row_bits * choice_luts(ceil_div(rows - row, side), flow.engine.fabric) for row in range(side))
+    return Footprint({"unit": 1, "sum_bit": sums, "word_bit": word, "choice_lut": choice})
 
 
 def _residual_add(flow: FlowConfig) -> Footprint:
@@ -150,7 +163,7 @@ def _residual_add(flow: FlowConfig) -> Footprint:
         "unit": 1,
         "lane": unit.lanes,
         "lane_bit": unit.lanes * flow.engine.acc_bits,
-        "choice": _choice(word, unit.drain_parts),
+        "choice_lut": _part_luts(word, unit.drain_parts, flow.engine.fabric),
         "root_bit_squared": unit.widths.v_bits**2,
         "loaded_bit": unit.load_memories["residual"].width,
     }
@@ -168,7 +181,10 @@ def _tile_bits(unit: ResidualAddUnit) -> int:
 
 def _sign_norm(flow: FlowConfig) -> Footprint:
     unit = SignNormUnit(flow)
-    sizes = {"unit": 1, "lane": unit.lanes, "loaded_bit": unit.load_memories["sign_norm"].width}
+    theta = unit.load_memories["sign_norm"]
+    # Registers of a memory in look-up tables are those of the multipliers behind it.
+    deep = in_blocks(loadable(theta)[0], flow.engine.fabric)
+    sizes = {"lane": unit.lanes, "shallow": not deep, "deep": deep, "deep_bit": deep * theta.width}
     own = rams_of([unit.memories["staging"], unit.memories["norm_rows"], unit.memories["norm_tiles"]])
     return Footprint(sizes, own + _loaded(flow, "sign_norm"), tuple(unit.products()))
 
@@ -179,7 +195,7 @@ def _head_norm(flow: FlowConfig) -> Footprint:
         "unit": 1,
         "lane": unit.lanes,
         "lane_sum_bit": unit.lanes * unit.widths.s1_bits,
-        "choice": _choice(MatmulUnit(flow).word_bits, unit.drain_parts),
+        "choice_lut": _part_luts(MatmulUnit(flow).word_bits, unit.drain_parts, flow.engine.fabric),
         "root_bit_squared": unit.widths.v_bits**2,
         "loaded_bit": sum(memory.width for memory in unit.load_memories.values()),
     }
@@ -196,7 +212,6 @@ def _softmax(flow: FlowConfig) -> Footprint:
         "lane": unit.lanes,
         "input": flow.drain_rows * flow.engine.columns,
         "row": unit.rows,
-        "choice": _choice(scores.width, unit.word_rows * unit.pieces),
     }
     count = Ram(flow.engine.score_bits, memories["counts"].depth)
     jobs = Ram(memories["jobs"].width, memories["jobs"].depth, readers=2, registered=False)
@@ -206,14 +221,19 @@ def _softmax(flow: FlowConfig) -> Footprint:
 
 
 def _tables(flow: FlowConfig) -> Footprint:
-    return Footprint({"unit": 1}, _loaded(flow, "tables"))
+    memory = FlowMachine(flow).load_memories["tables"]
+    sizes = {"unit": 1, "address_bit": _address_bits(memory), "table_bit": (2 * flow.engine.max_heads - 1).bit_length()}
+    return Footprint(sizes, _loaded(flow, "tables"))
 
 
 def _x(flow: FlowConfig) -> Footprint:
     unit = ResidualAddUnit(flow)
     word = unit.x_memory.width
     bank = replace(unit.x_memory, write_bits=word // (unit.lanes // EdgeUnit(flow).chunk))
-    return Footprint({"unit": 1, "choice": unit.banks * word}, rams_of([bank] * unit.banks))
+    # What is written goes to each bank from two places; each of two readers chooses a bank.
+    chosen = 2 * word * choice_luts(unit.banks, flow.engine.fabric)
+    sizes = {"bank": unit.banks, "address_bit": unit.banks * unit.x_addr_bits}
+    return Footprint(sizes | {"bit": unit.banks * word, "choice_lut": chosen}, rams_of([bank] * unit.banks))
 
 
 def _logits_queue(flow: FlowConfig) -> Footprint:
@@ -278,10 +298,13 @@ def _loaded(flow: FlowConfig, *names: str) -> tuple[Ram, ...]:
     return tuple(ram for name in names for ram in loadable(memories[name]))
 
 
-def _beats(flow: FlowConfig, name: str) -> int:
-    """Beats of a word as it is loaded, and those of its registers behind each memory that it lies in."""
-    memory = FlowMachine(flow).load_memories[name]
-    return memory.beats * (1 + (memory.read_cycles - 1) * len(memory.depths))
+def _registers(memory: LoadMemory) -> int:
+    """Registers of a word that is loaded: as it is collected, and behind each memory that it lies in."""
+    return 1 + (memory.read_cycles - 1) * len(memory.depths)
+
+
+def _address_bits(memory: LoadMemory) -> int:
+    return (sum(memory.depths) - 1).bit_length()
 
 
 def _column_bits(flow: FlowConfig) -> int:
@@ -289,6 +312,17 @@ def _column_bits(flow: FlowConfig) -> int:
     return flow.engine.columns * flow.engine.acc_bits
 
 
-def _choice(bits: int, parts: int) -> int:
-    """Bits of a word of so many parts, beyond those of the part that is chosen."""
-    return bits - ceil_div(bits, parts)
+def choice_luts(count: int, fabric: Fabric) -> int:
+    """Look-up tables that choose one bit of so many by a number.
+
+    One of six inputs takes four bits; of those with four, five stand for four multiplexers of two, on the whole.
+
+    >>> [[choice_luts(n, fabric) for n in (1, 2, 3, 4, 6)] for fabric in ("lut6", "lut4")]
+    [[0, 1, 1, 1, 2], [0, 1, 2, 3, 4]]
+    """
+    return ceil_div(count - 1, 3) if fabric == "lut6" else ceil_div(4 * (count - 1), 5)
+
+
+def _part_luts(bits: int, parts: int, fabric: Fabric) -> int:
+    """Look-up tables that choose one of so many parts of a word."""
+    return ceil_div(bits, parts) * choice_luts(parts, fabric)

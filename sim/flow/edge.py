@@ -386,7 +386,7 @@ class EdgeUnit:
         formats = self.flow.engine.formats
         counted = self.y_bits + formats.head_m - formats.head_frac_bits
         normalised = partial_products(self._normalised_operands, self.flow.engine.block_bits, counted)
-        return self._cut([square, *self.widths.row_operands, self._scaled_operands]) + normalised
+        return self._cut([square, self._scaled_operands]) + self.widths.row_products + normalised
 
     def _cut(self, operands: list[Product]) -> list[Product]:
         """Return the blocks that these multiplications are made of."""

@@ -194,7 +194,7 @@ class HeadNormUnit(LaneUnit):
         scale = (widths.value_bits, widths.scale_bits + 1)
         square, scaled = (widths.x_bits, widths.x_bits), (widths.x_bits, widths.channels_bits + 1)
         lane = [scale, scale, square, scaled, (widths.r_bits + 1, widths.theta_bits)]
-        return self._cut(lane * self.lanes + widths.row_operands)
+        return self._cut(lane * self.lanes) + widths.row_products
 
 
 def head_unit(flow: FlowConfig) -> HeadNormUnit:

@@ -283,4 +283,4 @@ class ResidualAddUnit(LaneUnit):
         """Scale and square of each lane, and those of a row."""
         widths = self.widths
         lane = [self.scaled, (widths.x_bits, widths.x_bits)]
-        return self._cut(lane * self.lanes + widths.row_operands)
+        return self._cut(lane * self.lanes) + widths.row_products

@@ -10,7 +10,7 @@ from bivit.hw.accuracy import fresh
 from bivit.hw.accuracy.clocks import ClockRow, clock_rows, clock_summaries
 from bivit.hw.accuracy.compared import EXACT, Compared, compare, estimated_cost, kept_pairs, summaries
 from bivit.hw.accuracy.fresh import drawn_pairs, synthesise_pairs
-from bivit.hw.accuracy.page import PAGE, page, render
+from bivit.hw.accuracy.page import ACCURACY_PAGE, page, render
 from bivit.hw.synthesis.calibrate import FAMILIES, Measurement, in_fabric, load_measurements, predicted
 from bivit.hw.synthesis.calibrated import LARGE_ENGINES
 from bivit.hw.synthesis.flows import FLOWS
@@ -42,14 +42,14 @@ def row(error: float | None, quantity: str = "luts", unit: str = "run", engine: 
 
 
 def test_the_page_is_that_of_what_is_kept() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page()
+    assert ACCURACY_PAGE.read_text(encoding="utf-8") == page()
 
 
 def test_another_error_would_be_another_page() -> None:
     rows = [found for one in kept_pairs(MEASUREMENTS) for found in compare(one)]
     first = next(k for k, found in enumerate(rows) if found.error)
     rows[first] = replace(rows[first], error=9.0)
-    assert render(rows, clock_rows()) != PAGE.read_text(encoding="utf-8")
+    assert render(rows, clock_rows()) != ACCURACY_PAGE.read_text(encoding="utf-8")
 
 
 def test_only_what_the_fit_has_not_seen_is_compared() -> None:

@@ -28,14 +28,15 @@ SMALL = FITTED_ENGINES["2x8"]
 MEASUREMENTS = load_measurements()
 #: Families of which engines were synthesised that the fit has not seen.
 MEASURED = sorted({m.family for m in MEASUREMENTS if m.held_out})
-#: Largest relative error of a unit's estimate on engines that the fit has not seen.
-BAND = 0.14
+#: Relative error that nearly all estimates of units stay below, on engines that the fit has not seen; part of them that
+#: may not; and what none exceeds.
+BAND, OUTSIDE, WORST = 0.15, 0.05, 0.25
 #: Cells of a unit that an estimate may be off as well: a small one is off by more of itself.
 FEW = 130
 #: Largest relative error of a whole engine's estimate.
 WHOLE_BAND = 0.07
 #: Largest median of these errors in a family.
-MEDIAN = 0.05
+MEDIAN = 0.03
 #: Multiplier blocks of the measured families.
 BLOCKS = {"xcup": (27, 18), "xc7": (25, 18), "ecp5": (18, 18)}
 
@@ -71,6 +72,8 @@ def test_a_total_refuses_the_unknown_and_names_the_unit() -> None:
         (Ram(72, 600), "xcup", 0, 2),
         (Ram(16, 3000), "xcup", 16 + 3, 1.5),
         (Ram(72, 512, readers=2), "xcup", 0, 2),
+        (Ram(88, 120, readers=2, rewritten=True), "xcup", 0, 2.5),
+        (Ram(88, 62, readers=2, rewritten=True), "xcup", 2 * 13 * 8, 0),
         (loadable(LoadMemory(0, 17, 600))[0], "xcup", 0, 0.5),
         (loadable(LoadMemory(0, 256, 300))[0], "xcup", 0, 4),
         (loadable(LoadMemory(0, 72, 540))[0], "xcup", 72, 1),
@@ -160,7 +163,14 @@ def test_errors_on_engines_that_the_fit_has_not_seen(family: str, quantity: str)
     }
     assert len({unit for unit, _ in found}) >= 5
     assert median(error for error, _ in found.values()) <= MEDIAN
-    assert {key: error for key, (error, cells) in found.items() if error > BAND and error * cells > FEW} == {}
+    outside = {key: error for key, (error, cells) in found.items() if error > BAND and error * cells > FEW}
+    assert len(outside) <= OUTSIDE * len(found), outside
+    assert max(outside.values(), default=0) <= WORST
+
+
+@pytest.mark.parametrize("family", MEASURED)
+def test_twenty_drawn_engines_are_held_out(family: str) -> None:
+    assert len({m.engine for m in MEASUREMENTS if m.held_out and m.family == family and "drawn-" in m.engine}) == 20
 
 
 def test_the_units_add_up_to_whole_engines() -> None:
