@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 from program import assert_refused, invoke
 
-from bivit.cli.pages.boards import BOARDS_PAGE, render
+from bivit.cli.pages.devices import DEVICES_PAGE, render
 from bivit.sim.errors import BivitError
 from bivit.sim.estimate.boards import BOARDS, ExternalMemory, PriceClass
 from bivit.sim.estimate.devices import DEVICES, device
@@ -50,7 +50,7 @@ def test_bandwidth_is_width_times_rate_and_unknown_without_a_rate() -> None:
 
 
 def test_the_page_is_that_of_the_data() -> None:
-    assert BOARDS_PAGE.read_text(encoding="utf-8") == render(DEVICES, BOARDS)
+    assert DEVICES_PAGE.read_text(encoding="utf-8") == render(DEVICES, BOARDS)
 
 
 def test_a_name_that_is_nearly_one_is_answered_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

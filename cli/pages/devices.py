@@ -1,4 +1,4 @@
-"""docs/boards.md, the devices and boards that are known: `python -m bivit.cli.pages.boards` writes it."""
+"""docs/devices.md, the devices and boards that are known: `python -m bivit.cli.pages.devices` writes it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ...sim.estimate.devices import DEVICES, Device
 from ...sim.system.files import write_text
 
 #: The page, in the repository.
-BOARDS_PAGE = Path(__file__).resolve().parents[2] / "docs" / "boards.md"
+DEVICES_PAGE = Path(__file__).resolve().parents[2] / "docs" / "devices.md"
 _HEAD = """# Devices and boards
 
-Written by `python -m bivit.cli.pages.boards`: do not edit. Every name stands for its device with `--target`, in any case, with or without dashes. Numbers of devices are the makers'; of those without a family nothing is estimated.
+Written by `python -m bivit.cli.pages.devices`: do not edit. Every name stands for its device with `--target`, in any case, with or without dashes. Numbers of devices are the makers'; of those without a family nothing is estimated.
 """  # noqa: E501
 _BOARDS = """## Boards
 
@@ -66,4 +66,4 @@ def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 if __name__ == "__main__":
-    write_text(BOARDS_PAGE, render(DEVICES, BOARDS))
+    write_text(DEVICES_PAGE, render(DEVICES, BOARDS))
