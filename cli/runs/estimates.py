@@ -146,8 +146,9 @@ def flow_timing(config: ModelConfig, formats: Formats, flow: FlowConfig, clock_m
     else:
         single, interval = found
     loads = loads_of(shape, flow)
-    # A port that is too narrow slows everything down.
-    interval = max(interval, loads.cycles.get("memory", 0))
+    # A port that is too narrow slows everything down; an image by itself reads for itself alone.
+    memory = loads.cycles.get("memory", 0)
+    single, interval = max(single, memory * flow.images), max(interval, memory)
     speed = images_per_s(round(interval), clock_mhz)
     return Timing(
         cycles=single,

@@ -126,6 +126,10 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"bit": 0.0, "unit": -18.0},
             "ffs": {"bit": 0.6905, "unit": 0.001053},
         },
+        "fetch": {
+            "luts": {"lane": 456.7, "unit": 203.1, "word_bit": 0.0299},
+            "ffs": {"lane": 98.22, "unit": 320.1, "word_bit": 1.016},
+        },
     },
     "xc7": {
         "registers": {
@@ -240,6 +244,10 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"bit": 0.0, "unit": -90.0},
             "ffs": {"bit": 0.6585, "unit": 0.001004},
         },
+        "fetch": {
+            "luts": {"lane": 456.7, "unit": 203.1, "word_bit": 0.0299},
+            "ffs": {"lane": 98.22, "unit": 320.1, "word_bit": 1.016},
+        },
     },
     "ecp5": {
         "registers": {
@@ -353,6 +361,10 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
         "rest": {
             "luts": {"bit": 0.4573, "unit": 0.0006971},
             "ffs": {"bit": 0.7805, "unit": 0.00119},
+        },
+        "fetch": {
+            "luts": {"lane": 619.8, "unit": 305.9, "word_bit": 0.05907},
+            "ffs": {"lane": 98.31, "unit": 318.2, "word_bit": 1.017},
         },
     },
 }  # fmt: skip

@@ -18,7 +18,7 @@ from bivit.sim.estimate.cost import NOTHING, Cost, total
 from bivit.sim.estimate.devices import DEVICES, device
 from bivit.sim.estimate.ram import Ram, loadable, ram_cost
 from bivit.sim.estimate.resources import QUANTITIES, dsp_blocks, estimate_resources, images_per_s, latency_us, unit_cost
-from bivit.sim.estimate.units import FOOTPRINTS, REST
+from bivit.sim.estimate.units import FOOTPRINTS, REST, STREAMED_FOOTPRINTS
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.presets import FLOW_ENGINES
 from bivit.sim.network.formats import Formats
@@ -149,7 +149,7 @@ def test_constants_are_those_that_the_measurements_give() -> None:
 def test_every_unit_has_constants_and_every_feature_a_weight() -> None:
     assert set(CONSTANTS) <= set(BLOCKS) == set(FAMILIES)
     for family in CONSTANTS:
-        assert set(CONSTANTS[family]) == set(FOOTPRINTS)
+        assert set(CONSTANTS[family]) == set(FOOTPRINTS | STREAMED_FOOTPRINTS)
     assert set(FOOTPRINTS) - {REST} == set(SYNTHESISED) - {WHOLE}
 
 
