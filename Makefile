@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PACKAGES := sim hw cosim model cli
+PACKAGES := sim hw cosim host model cli
 # Two test processes fill the smallest machine this is meant for; numba and torch must not add threads of their own.
 TEST_JOBS ?= 2
 SINGLE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1

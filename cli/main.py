@@ -10,6 +10,8 @@ import typer
 from .. import __version__
 from .ablate import ablate
 from .bench import bench
+from .boards.build import build
+from .boards.host import host
 from .cosim import cosim
 from .demo import demo
 from .doctor import doctor
@@ -73,6 +75,7 @@ for command in (
     explore,
     estimate,
     synth,
+    build,
     ops,
     bench,
     report,
@@ -81,6 +84,7 @@ for command in (
     app.command(cls=Command)(command)
 app.command("eval", cls=Command)(evaluate)
 app.command("import", cls=Command)(import_file)
+app.add_typer(host, name="host")
 
 
 def main() -> None:

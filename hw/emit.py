@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
+from collections.abc import Callable, Sequence
 from functools import cache
 from types import FunctionType
 from typing import Any
@@ -47,13 +48,27 @@ def engine_modules(flow: FlowConfig, contents: Sections | None = None) -> str:
     flow, contents
         As of `engine_verilog`.
     """
+    return kept_modules(flow, contents, (), lambda: convert_engine(flow, contents))
+
+
+def kept_modules(flow: FlowConfig, contents: Sections | None, more: Sequence[Any], make: Callable[[], str]) -> str:
+    """Return the Verilog of something around an engine, made now or by an earlier call.
+
+    Parameters
+    ----------
+    flow, contents
+        As of `engine_verilog`.
+    more : sequence
+        What else it depends on, beside the sources.
+    make : callable
+        Converts it.
+    """
     if _units_are_replaced():
-        return convert_engine(flow, contents)
-    depends: list[Any] = [FlowMachine(flow).to_dict(), _sources_hash()]
+        return make()
+    depends: list[Any] = [FlowMachine(flow).to_dict(), _sources_hash(), *more]
     depends += [importlib.metadata.version(tool) for tool in _CONVERTERS]
     depends += [] if contents is None else [contents]
-    key = content_key(*depends)
-    return cached_text("verilog", key, lambda: convert_engine(flow, contents))
+    return cached_text("verilog", content_key(*depends), make)
 
 
 def convert_engine(flow: FlowConfig, contents: Sections | None = None) -> str:

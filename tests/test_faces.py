@@ -12,7 +12,7 @@ import pytest
 from bivit.sim.lazy import public_homes
 from helpers import ROOT
 
-FACES = ("sim", "hw", "cosim", "model")
+FACES = ("sim", "hw", "cosim", "model", "host")
 #: Examples that look inside: a unit's test bench, and the walk through the files.
 INSIDE = {"bench_cycles.py", "bench_generation.py", "dot.py", "weight_bit.py"}
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

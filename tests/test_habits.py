@@ -8,7 +8,7 @@ import pytest
 
 from helpers import ROOT
 
-FOLDERS = ("sim", "hw", "model", "cosim", "cli")
+FOLDERS = ("sim", "hw", "model", "cosim", "host", "cli")
 
 
 def sources(folders: tuple[str, ...]) -> Iterator[tuple[str, ast.Module]]:

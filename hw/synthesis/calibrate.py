@@ -24,6 +24,7 @@ from ...sim.errors import BivitError, check
 from ...sim.estimate.cost import Cost
 from ...sim.estimate.devices import Family
 from ...sim.estimate.footprint import Footprint, weighted_sum
+from ...sim.estimate.least_squares import least_squares
 from ...sim.estimate.ram import ram_cost
 from ...sim.estimate.units import FOOTPRINTS, REST, STREAMED_FOOTPRINTS, footprints
 from ...sim.flow.config import FlowConfig
@@ -40,7 +41,6 @@ from .calibrated import (
     WHOLE_ENGINES,
 )
 from .flows import FLOWS
-from .least_squares import least_squares
 from .side_by_side import side_by_side
 from .synth import SYNTHESISED, WHOLE, synthesise
 from .tools import find_tool

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...sim.errors import BivitError, check
-from ...sim.system.files import read_json, scratch_folder
+from ...sim.system.files import read_json, read_text, scratch_folder
 from .floorplan import floorplan
 from .netlist import Netlist
 from .parts import LARGE, Part
@@ -44,6 +44,27 @@ def place(
         When the tool is not installed, fails (its words) or takes too long (what it had reached), or when the design
         is too large for the part: what it needs, and what there is.
     """
+    report, _ = routed(netlist, part, seed=seed, timeout_s=timeout_s)
+    return critical_path(report, Netlist(netlist, default_unit))
+
+
+def routed(
+    netlist: Mapping[str, Any], part: Part, *, seed: int = 1, timeout_s: float = 1800, wanted: str | None = None
+) -> tuple[dict[str, Any], str]:
+    """Place and route a netlist once, and return nextpnr's report and a file that it wrote.
+
+    Parameters
+    ----------
+    netlist, part, seed, timeout_s
+        As of `place`.
+    wanted : str, optional
+        Name of the file, which the arguments of the part name; its text is empty without it.
+
+    Raises
+    ------
+    BivitError
+        As of `place`.
+    """
     tool = find_tool(part.tool)
     large = sum(Netlist(netlist).cells.values()) > LARGE
     if large and part.sites is not None:
@@ -62,8 +83,8 @@ def place(
         except ToolTimeout as error:
             _check_room(error.written, part)
             raise BivitError(f"{error}{_reached(error.written)}") from error
-        report = read_report(folder / "report.json")
-    return critical_path(report, Netlist(netlist, default_unit))
+        made = "" if wanted is None else read_text(folder / wanted, "what nextpnr made")
+        return read_report(folder / "report.json"), made
 
 
 def with_places(netlist: Mapping[str, Any], places: Mapping[str, str]) -> dict[str, Any]:

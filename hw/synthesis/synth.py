@@ -226,14 +226,11 @@ def netlist_of(text: str, script: str, timeout_s: float, *, anew: bool = False) 
         Run Yosys even where the netlist is kept.
     """
     tool = find_tool("yosys")
-    cell = next((cell for family, cell in _BLOCKS.items() if family in script), None)
-    blocks = multiplier_blocks(text, cell) if cell else ""
-    files = {ECP5_MEMORIES: ecp5_memories()} if ECP5_MEMORIES in script else {}
+    files = _files(text, script)
 
     def make() -> str:
         with scratch_folder("bivit-synth") as folder:
             (folder / "unit.il").write_text(text, encoding="utf-8")
-            (folder / "blocks.v").write_text(blocks, encoding="utf-8")
             for name, lines in files.items():
                 (folder / name).write_text(lines, encoding="utf-8")
             read = "read_rtlil unit.il; read_verilog -overwrite blocks.v"
@@ -251,9 +248,27 @@ def netlist_of(text: str, script: str, timeout_s: float, *, anew: bool = False) 
                         raise
             return _packed(read_text(folder / "unit.json", "the netlist that Yosys wrote"))
 
-    key = content_key(text, blocks, script, *files.values(), str(tool))
+    key = netlist_key(text, script)
     netlist: dict[str, Any] = json.loads(_unpacked(make() if anew else cached_text("netlists", key, make, keep=_KEPT)))
     return netlist
+
+
+def netlist_key(text: str, script: str) -> str:
+    """Return a key for all that the netlist of a design depends on.
+
+    Parameters
+    ----------
+    text, script
+        As of `netlist_of`.
+    """
+    return content_key(text, *_files(text, script).values(), script, str(find_tool("yosys")))
+
+
+def _files(text: str, script: str) -> dict[str, str]:
+    """What Yosys reads beside a design, by file: multiplier blocks, and ECP5's memories."""
+    cell = next((cell for family, cell in _BLOCKS.items() if family in script), None)
+    blocks = {"blocks.v": multiplier_blocks(text, cell) if cell else ""}
+    return blocks | ({ECP5_MEMORIES: ecp5_memories()} if ECP5_MEMORIES in script else {})
 
 
 def _packed(text: str) -> str:

@@ -21,6 +21,8 @@ from ...sim.system.children import run_program
 _ASKING_S = 20
 #: Characters of what a failed tool wrote that a message quotes.
 _QUOTED = 500
+#: Programs that are in the package of another one.
+_HOMES = {"ecppack": "nextpnr-ecp5"}
 _NUMBER = re.compile(r"\d+(?:\.\d+)+")
 
 
@@ -102,7 +104,8 @@ def find_tool(name: str) -> Tool:
     Parameters
     ----------
     name : str
-        Of the native program: ``"yosys"``, ``"nextpnr-ecp5"``. The package on PyPI has ``yowasp-`` in front.
+        Of the native program: ``"yosys"``, ``"nextpnr-ecp5"``. The package on PyPI has ``yowasp-`` in front,
+        or is that of `_HOMES`.
 
     Raises
     ------
@@ -111,18 +114,22 @@ def find_tool(name: str) -> Tool:
     """
     packaged, native = _packaged(name), _native(name)
     found = native if native and (packaged is None or _newer(native.version, packaged.version)) else packaged
-    check(found is not None, f"this needs {name}: install it with `pip install yowasp-{name}`, or a native one")
+    check(
+        found is not None,
+        f"this needs {name}: install it with `pip install yowasp-{_HOMES.get(name, name)}`, or a native one",
+    )
     assert found is not None
     return found
 
 
 def _packaged(name: str) -> Tool | None:
     """The tool from PyPI."""
-    package = f"yowasp_{name.replace('-', '_')}"
+    home = _HOMES.get(name, name)
+    package = f"yowasp_{home.replace('-', '_')}"
     if importlib.util.find_spec(package) is None:
         return None
     runner = f"import sys, {package} as tool; sys.exit(tool.run_{name.replace('-', '_')}(sys.argv[1:]))"
-    version = importlib.metadata.version(f"yowasp-{name}")
+    version = importlib.metadata.version(f"yowasp-{home}")
     return Tool(name, (sys.executable, "-c", runner), version)
 
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-PACKAGES = ("sim", "hw", "model", "cosim", "cli")
+PACKAGES = ("sim", "hw", "model", "cosim", "host", "cli")
 
 
 class Named:

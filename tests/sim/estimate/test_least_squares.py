@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from bivit.hw.synthesis.least_squares import least_squares
+from bivit.sim.estimate.least_squares import least_squares
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3, 4])

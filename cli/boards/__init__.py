@@ -1,0 +1,1 @@
+"""Commands for boards: their bitstreams, and the host of one."""

@@ -1,0 +1,174 @@
+"""`bivit build`: what a board is configured with, from a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...sim.errors import check
+from ...sim.system.files import whole_folder, write_json, write_text
+from ...sim.system.result import Result
+from ..shared.common import JsonFlag, show
+from ..shared.net import EngineOption, NetArgument, SeedOption, find_engine, find_net
+from ..shared.progress import Step, step
+
+if TYPE_CHECKING:
+    from ...hw.board.boards import Board
+    from ...hw.synthesis.bitstream import Bitstream
+    from ...sim.flow.config import FlowConfig
+    from ...sim.network.network import IntNetwork
+
+#: Placements that a command may be asked for.
+_MOST_SEEDS = 64
+#: Files of the folder; beside them `hw.folder` writes its own into `engine`.
+_BITSTREAM, _REPORT, _PINS, _ENGINE = "board.bit", "board.json", "pins.lpf", "engine"
+_UNVERIFIED = "not verified: no board was asked"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built(Result):
+    """What `bivit build` wrote.
+
+    `fmax_mhz` is placed and routed, `clock_mhz` the clock that the bitstream makes of the board's; cells are those that
+    were placed, and shares are of the part. `images_per_s_engine` follows from the clock and the cycles of a long run,
+    which are known before; `images_per_s_link` is modelled: what the serial line lets through at most.
+    """
+
+    board: str
+    part: str
+    engine: str
+    network: str
+    weights: str
+    embedded: bool
+    bitstream: Path
+    fits: bool
+    fmax_mhz: float
+    fmax_kind: str
+    clock_mhz: float
+    seed: int
+    luts: int
+    ffs: int
+    block_memories: int
+    multipliers: int
+    luts_share: float
+    ffs_share: float
+    block_memories_share: float
+    multipliers_share: float
+    image_cycles: int
+    images_per_s_engine: float
+    baud: int
+    images_per_s_link: float
+    on_silicon: str
+    seconds: float
+
+
+def build(
+    net: NetArgument,
+    board: Annotated[str, typer.Option("--board", help="ulx3s or colorlight-i9.")] = "ulx3s",
+    engine: EngineOption = None,
+    clock_mhz: Annotated[
+        float | None, typer.Option(help="Clock of the engine at most; the board's default when left out.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Placements to try, until one meets the clock.")] = 4,
+    first_seed: Annotated[int, typer.Option(help="Where the first of them begins.")] = 1,
+    baud: Annotated[int | None, typer.Option(help="Bits a second of the serial line; a million when left out.")] = None,
+    embed: Annotated[
+        bool, typer.Option("--embed/--no-embed", help="Put the network into the bitstream; else `bivit host` loads it.")
+    ] = True,
+    seed: SeedOption = 0,
+    timeout: Annotated[float, typer.Option(help="Seconds that one run of a tool may take.")] = 3600,
+    out: Annotated[Path, typer.Option(help="Folder to write; one written before is replaced.")] = Path("out/board"),
+    as_json: JsonFlag = False,
+) -> None:
+    """Write the bitstream of a board that runs a network: synthesis, placements until the clock is met, packing.
+
+    All tools are from PyPI: Yosys, nextpnr and ecppack. Minutes for each placement; what was done before is not done
+    again, so a run that was stopped goes on where it was. The folder holds the bitstream, its constraints and a report,
+    and in `engine` what `bivit generate` writes (docs/boards.md). `bivit host classify` then classifies.
+
+    Example: bivit build zoo/digits/network.safetensors --board ulx3s --out out/board --json
+
+    Example: bivit build digits --board colorlight-i9 --clock-mhz 60 --seeds 8
+    """
+    from ...hw.board.boards import find_board
+    from ...sim.engine.link import BAUD
+    from ...sim.estimate.devices import device
+
+    check(1 <= seeds <= _MOST_SEEDS, f"seeds must be 1 to {_MOST_SEEDS}, got {seeds}")
+    check(first_seed >= 0, f"the first seed must be 0 or more, got {first_seed}")
+    check(timeout > 0, f"timeout must be above 0 seconds, got {timeout:g}")
+    target = find_board(board)
+    check(
+        not out.exists() or (out / _REPORT).is_file() or (out.is_dir() and not any(out.iterdir())),
+        f"{out} exists and is no folder of `bivit build`; choose another folder or remove it",
+    )
+    chosen = find_net(net, seed)
+    name, flow = find_engine(engine, chosen, device(target.part))
+    with step(f"build {chosen.name} on engine {name} for {board}") as one:
+        job = _Job(chosen.network, flow, target, clock_mhz or target.default_mhz, baud or BAUD, embed)
+        made = job.bitstream(range(first_seed, first_seed + seeds), timeout, one)
+        with whole_folder(out) as folder:
+            image_cycles, link = job.write(folder, made, one)
+            report = Built(
+                board=board,
+                part=target.part,
+                engine=name,
+                network=chosen.facts.network,
+                weights=chosen.facts.weights,
+                embedded=embed,
+                bitstream=out / _BITSTREAM,
+                fits=True,
+                fmax_kind="placed",
+                clock_mhz=round(job.top.clock_mhz, 3),
+                image_cycles=image_cycles,
+                images_per_s_engine=round(job.top.clock_mhz * 1e6 / image_cycles, 1),
+                images_per_s_link=round(link, 1),
+                baud=job.baud,
+                on_silicon=_UNVERIFIED,
+                seconds=round(one.seconds, 1),
+                **made.figures,
+            )
+            write_json(folder / _REPORT, report.to_dict())
+    show(report, as_json, f"{board} in {out}")
+
+
+class _Job:
+    """One network on one board."""
+
+    def __init__(
+        self, network: IntNetwork, flow: FlowConfig, board: Board, clock_mhz: float, baud: int, embed: bool
+    ) -> None:
+        from ...hw.board.top import BoardTop
+
+        self.network, self.flow, self.board, self.baud, self.embed = network, flow, board, baud, embed
+        self.top = BoardTop(board, flow, clock_mhz, baud)
+
+    def bitstream(self, seeds: range, timeout_s: float, told: Step) -> Bitstream:
+        """Make the bitstream, or find what was made before."""
+        from ...hw.synthesis.bitstream import build_bitstream
+        from ...sim.mapping.program import compile_network
+
+        program = compile_network(self.network, self.flow)
+        program.verify()
+        words = program.words if self.embed else None
+        return build_bitstream(self.top, words, seeds=seeds, timeout_s=timeout_s, told=told)
+
+    def write(self, folder: Path, made: Bitstream, told: Step) -> tuple[int, float]:
+        """Write the folder; return cycles an image, and images a second of the link."""
+        from ...host.run import link_images_per_s
+        from ...hw.folder.generate import generate
+
+        told("writing the engine's folder")
+        written = generate(
+            self.flow, self.network, folder / _ENGINE, embed=self.embed, clock_mhz=round(self.top.clock_mhz, 3)
+        )
+        (folder / _BITSTREAM).write_bytes(made.data)
+        write_text(folder / _PINS, self.board.constraints)
+        config = self.network.config
+        pixels = config.img_size * config.img_size * config.in_chans
+        link = link_images_per_s(pixels, config.num_classes, self.flow.engine.queue_logits, self.baud)
+        assert written.image_cycles is not None
+        return written.image_cycles, link

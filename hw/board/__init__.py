@@ -1,0 +1,1 @@
+"""The engine on a board: its serial link, pins, clock and constraints."""

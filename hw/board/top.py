@@ -1,0 +1,133 @@
+"""The engine behind a serial line, and the same with a board's pins and clock."""
+
+from __future__ import annotations
+
+from amaranth.hdl import ClockDomain, Module, Signal
+from amaranth.lib.cdc import ResetSynchronizer
+from amaranth.lib.wiring import In, Out
+
+from ...sim.errors import check
+from ...sim.flow.config import FlowConfig
+from ..engine import Engine
+from ..parts.component import Component, reset_by
+from ..parts.connect import connect
+from ..parts.stream import axis_signals
+from ..registers import AXI_LITE
+from .boards import Board
+from .link import Link
+from .pll import find_pll
+
+#: Cycles after which an engine that does not go on counts as stalled: 0.7 s at 100 MHz.
+PATIENCE = 1 << 26
+#: How far a line may be off from what its host expects: half a bit in ten is where a byte is read wrong.
+_OFF = 0.03
+
+
+class SerialEngine(Component):
+    """An engine that a host works with over a serial line (docs/boards.md).
+
+    Timing: as of `Link` and `Engine`.
+    Numerics: as of `Engine`.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+        The engine.
+    divisor : int
+        Clock cycles of a bit on the line.
+    patience : int
+        As of `Operations`.
+
+    Members
+    -------
+    rx, tx : In, Out
+        The line.
+    led : Out(1)
+        A host has begun to speak with it.
+    """
+
+    def __init__(self, flow: FlowConfig, divisor: int, patience: int = PATIENCE):
+        self._engine, self._link = Engine(flow), Link(divisor, flow.engine.pixel_bytes, patience)
+        super().__init__({"rx": In(1), "tx": Out(1, init=1), "led": Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        """Connect the link with the engine's flat ports."""
+        m = Module()
+        engine, link = self._engine, self._link
+        m.submodules.link = link
+        m.submodules.engine = reset_by(link.reset, engine)
+        inner = {f"s_axil_{name}": getattr(link.bus, name) for name in AXI_LITE}
+        streams = {"s_axis_load": link.load, "s_axis_pixels": link.pixels, "m_axis_logits": link.logits}
+        for prefix, stream in streams.items():
+            inner |= {f"{prefix}_{name}": signal for name, signal in axis_signals(stream).items()}
+        for name, signal in inner.items():
+            outer = getattr(engine, name)
+            into_engine = engine.signature.members[name].flow is In
+            m.d.comb += connect(outer, signal) if into_engine else connect(signal, outer)
+        m.d.comb += [connect(link.rx, self.rx), connect(self.tx, link.tx), connect(self.led, link.open)]
+        return m
+
+
+class BoardTop(Component):
+    """What is configured into a board's FPGA: clock, reset, pins and a `SerialEngine`.
+
+    Timing: it starts when the clock is stable, and again when the button is let go.
+    Numerics: none.
+
+    Parameters
+    ----------
+    board : Board
+    flow : FlowConfig
+        The engine.
+    clock_mhz : float
+        Its clock at most: it is made by a PLL, unless it is the board's.
+    baud : int
+        Bits a second on the line.
+
+    Raises
+    ------
+    BivitError
+        When no PLL makes the clock, or it does not give the baud rate.
+
+    Members
+    -------
+    clk, rx, button : In
+    tx, led, high_* : Out
+        Pins of `Board`.
+    """
+
+    def __init__(self, board: Board, flow: FlowConfig, clock_mhz: float, baud: int):
+        self.board, self.flow = board, flow
+        self.pll = None if clock_mhz == board.clock_mhz else find_pll(board.clock_mhz, clock_mhz)
+        divisor = round(self.clock_mhz * 1e6 / baud)
+        check(
+            divisor > 0 and abs(self.clock_mhz * 1e6 / divisor / baud - 1) <= _OFF,
+            f"{self.clock_mhz:g} MHz give no {baud:,} bits a second to {_OFF:.0%}; take fewer, or a faster clock",
+        )
+        self._serial = SerialEngine(flow, divisor)
+        high = {f"high_{number}": Out(1, init=1) for number in range(len(board.high))}
+        super().__init__({"clk": In(1), "rx": In(1), "button": In(1), "tx": Out(1), "led": Out(1)} | high)
+
+    @property
+    def clock_mhz(self) -> float:
+        """The engine's clock."""
+        return self.pll.out_mhz if self.pll else self.board.clock_mhz
+
+    def elaborate(self, platform: object) -> Module:
+        """Make the clock and its reset; turn levels of pins into those of signals."""
+        m = Module()
+        m.domains.sync = inside = ClockDomain("sync")
+        clock, ready = Signal(name="clock"), Signal(name="ready")
+        if self.pll:
+            m.submodules.pll = self.pll.cell(self.clk, clock, ready)
+        else:
+            m.d.comb += [connect(clock, self.clk), ready.eq(1)]
+        board, serial = self.board, self._serial
+        m.submodules.serial = serial
+        m.submodules.reset = ResetSynchronizer(~ready | (self.button ^ board.button.low))
+        m.d.comb += [
+            *(connect(inside.clk, clock), connect(serial.rx, self.rx), connect(self.tx, serial.tx)),
+            self.led.eq(serial.led ^ board.led.low),
+            *(getattr(self, name).eq(1) for name in self.signature.members if name.startswith("high_")),
+        ]
+        return m
