@@ -50,8 +50,10 @@ class Link(Component):
         Of the engine.
     open : Out(1)
         A host has begun to speak with the board.
-    bus, load, pixels, logits
-        Of the engine.
+    bus, logits : In
+        Of the engine: its registers, as their slave has them, and what it answers.
+    load, pixels : Out
+        Streams to the engine.
     """
 
     def __init__(self, divisor: int, pixel_bytes: int, patience: int):

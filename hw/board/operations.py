@@ -73,10 +73,12 @@ class Operations(Component):
         What became of it, bytes of answers.
     reset : Out(1)
         Of the engine.
-    bus : Out(AXI_LITE)
-        Registers.
-    load, pixels, logits
-        Streams of the engine.
+    bus : In(AXI_LITE)
+        Registers, as their slave has them.
+    load, pixels : Out(stream)
+        To the engine.
+    logits : In(stream)
+        From it.
     """
 
     def __init__(self, pixel_bytes: int, patience: int):

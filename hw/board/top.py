@@ -47,6 +47,10 @@ class SerialEngine(Component):
     """
 
     def __init__(self, flow: FlowConfig, divisor: int, patience: int = PATIENCE):
+        check(
+            not flow.streamed,
+            "a board behind a serial line has no memory for streamed weights; take an engine that holds its weights",
+        )
         self._engine, self._link = Engine(flow), Link(divisor, flow.engine.pixel_bytes, patience)
         super().__init__({"rx": In(1), "tx": Out(1, init=1), "led": Out(1)})
 
