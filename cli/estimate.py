@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..sim.errors import check
-from ..sim.system.result import INLINE, Result
+from ..sim.system.result import INLINE, OPTIONAL, Result
 from .runs.checked import checked, show_checked
 from .runs.estimates import ResourceRow, Timing, UnitRow, flow_timing, resource_rows, unit_rows
 from .shared.common import JsonFlag, messages, show
@@ -25,7 +25,8 @@ EXIT_MISMATCH = 1
 class Estimate(Result):
     """What `bivit estimate` prints; `clock_kind` says how the clock is known, `clock_source` where it is from.
 
-    `fits` is None where resources of the device's family are unknown.
+    `fits` is None where resources of the device's family are unknown; `board_memory_gb_s` is what the memory of a board
+    gives at most, from which weights are streamed, where that is known.
     """
 
     facts: NetFacts = field(metadata=INLINE)
@@ -33,6 +34,7 @@ class Estimate(Result):
     target: str
     part: str
     timing: Timing = field(metadata=INLINE)
+    board_memory_gb_s: float | None = field(default=None, metadata=OPTIONAL)
     clock_kind: str
     clock_source: str
     fits: bool | None
@@ -102,13 +104,15 @@ def _check(family: str | None, engines: list[str], fresh: int, seed: int, as_jso
 
 def _estimate(net: str, engine: str | None, target: str, clock: float | None, seed: int, as_json: bool) -> None:
     """Print cycles, latency and resources."""
-    from ..sim.estimate.devices import device
+    from ..sim.estimate.devices import board, device
     from ..sim.estimate.resources import estimate_resources
 
     found, chosen = device(target), find_net(net, seed)
     name, flow = find_engine(engine, chosen, found)
     clock_mhz = found.clock_mhz if clock is None else clock
-    timing = flow_timing(chosen.config, chosen.formats, flow, clock_mhz)
+    beside = board(target)
+    most = beside.memory.gb_s if beside and beside.memory and flow.streamed else None
+    timing = flow_timing(chosen.config, chosen.formats, flow, clock_mhz, most_gb_s=most)
     resources = estimate_resources(flow, found)
     if found.family is None:
         say(f"there are no estimates for {found.architecture}; `bivit synth` counts cells on Nexus and Gowin")
@@ -120,6 +124,7 @@ def _estimate(net: str, engine: str | None, target: str, clock: float | None, se
         target=found.name,
         part=found.part,
         timing=timing,
+        board_memory_gb_s=most,
         clock_kind=found.clock_kind if clock is None else "given",
         clock_source=found.clock.source if clock is None else "--clock",
         fits=resources.fits,

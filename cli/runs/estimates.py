@@ -110,7 +110,9 @@ class EstimateTables(Result):
     device_columns: Columns
 
 
-def flow_timing(config: ModelConfig, formats: Formats, flow: FlowConfig, clock_mhz: float) -> Timing:
+def flow_timing(
+    config: ModelConfig, formats: Formats, flow: FlowConfig, clock_mhz: float, *, most_gb_s: float | None = None
+) -> Timing:
     """Estimate the times of one image and of many on a dataflow engine.
 
     The array is used as in the steady state, with images before and behind.
@@ -122,6 +124,8 @@ def flow_timing(config: ModelConfig, formats: Formats, flow: FlowConfig, clock_m
     flow : FlowConfig
     clock_mhz : float
         Above 0.
+    most_gb_s : float, optional
+        What the memory of streamed weights gives at most; no bound where it is left out.
 
     Raises
     ------
@@ -132,7 +136,7 @@ def flow_timing(config: ModelConfig, formats: Formats, flow: FlowConfig, clock_m
     from ...sim.flow.streams import TileShape
     from ...sim.mapping.cycles import long_run_cycles, peak_macs, useful_macs
     from ...sim.mapping.layout import check_fits
-    from ...sim.mapping.loads import loads_of, memory_gb_s
+    from ...sim.mapping.loads import loads_of, memory_gb_s, with_memory
     from ...sim.mapping.program import flow_cycles
     from ...sim.mapping.shipped import shipped_cycles, table_of
     from ...sim.network.config import vit_only
@@ -145,8 +149,8 @@ def flow_timing(config: ModelConfig, formats: Formats, flow: FlowConfig, clock_m
         single, interval = flow_cycles(shape, flow, table, 1).total, long_run_cycles(shape, flow, table)
     else:
         single, interval = found
-    loads = loads_of(shape, flow)
-    # A port that is too narrow slows everything down; an image by itself reads for itself alone.
+    loads = with_memory(loads_of(shape, flow), shape, flow, most_gb_s, clock_mhz)
+    # A port or a memory that is too slow slows everything down; an image by itself reads for itself alone.
     memory = loads.cycles.get("memory", 0)
     single, interval = max(single, memory * flow.images), max(interval, memory)
     speed = images_per_s(round(interval), clock_mhz)

@@ -13,7 +13,7 @@ PriceClass = Literal["below 100", "100 to 300", "300 to 1,000", "1,000 to 5,000"
 
 @dataclass(frozen=True, kw_only=True)
 class ExternalMemory:
-    """The memory beside the FPGA that an engine could reach; none of the engines here uses any.
+    """The memory beside the FPGA, from which an engine may read its weights.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ..engine.config import Fabric
 from ..errors import BivitError, near
-from .boards import BOARDS
+from .boards import BOARDS, Board
 from .clocks import CLOCKS, Clock, ClockKind
 
 #: What Yosys synthesises for: UltraScale+, 7-series, ECP5. Of other families nothing is estimated.
@@ -293,6 +293,16 @@ def device(name: str) -> Device:
             f"{near(name, [*DEVICES, *ALIASES])}"
         )
     return DEVICES[found]
+
+
+def board(name: str) -> Board | None:
+    """Return a board by its name, spelled as `device` takes it; None where the name is none of a board.
+
+    >>> board("Arty A7-100").memory.what, board("zu9eg")
+    ('256 MB DDR3L', None)
+    """
+    spelled = {_plain(own): one for one in BOARDS.values() for own in (one.name, *one.also)}
+    return spelled.get(_plain(name))
 
 
 def _plain(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 
 from ..engine.memories import TABLE_WORDS
 from ..engine.words import ceil_div
@@ -97,6 +98,25 @@ def memory_beats(config: ViTConfig, flow: FlowConfig) -> int:
     """
     unit, shape = WeightStreamUnit(flow), TileShape(config, flow.engine.rows, flow.engine.columns)
     return ceil_div(unit.pass_bytes(shape), unit.beat_bytes * flow.images)
+
+
+def with_memory(loads: Loads, config: ViTConfig, flow: FlowConfig, most_gb_s: float | None, clock_mhz: float) -> Loads:
+    """Return loads of which `memory` is that of the memory behind the port, where that is the slower one.
+
+    Parameters
+    ----------
+    loads : Loads
+        Of the engine.
+    config : ViTConfig
+    flow : FlowConfig
+    most_gb_s : float, optional
+        What the memory gives, in 10^9 bytes a second; None where nobody knows: then nothing changes.
+    clock_mhz : float
+    """
+    if most_gb_s is None or not flow.streamed:
+        return loads
+    cycles = ceil(memory_gb_s(config, flow, 1.0) / most_gb_s * clock_mhz * 1e6)
+    return Loads({**loads.cycles, "memory": max(loads.cycles["memory"], cycles)})
 
 
 def memory_gb_s(config: ViTConfig, flow: FlowConfig, images_per_s: float) -> float:

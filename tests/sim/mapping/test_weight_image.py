@@ -13,7 +13,7 @@ from bivit.sim.flow.config import MEMORY_BITS
 from bivit.sim.flow.settings import BEATS
 from bivit.sim.flow.weight_stream import BURST_BEATS, WEIGHT_PARTS, WeightStreamUnit
 from bivit.sim.mapping.cycles import long_run_cycles
-from bivit.sim.mapping.loads import loads_of, memory_gb_s
+from bivit.sim.mapping.loads import loads_of, memory_gb_s, with_memory
 from bivit.sim.mapping.program import FlowProgram, compile_network
 from bivit.sim.mapping.weight_image import part_places, weight_image, weight_map
 from bivit.sim.mapping.words import block_words
@@ -73,6 +73,19 @@ def test_an_image_more_takes_what_it_takes_with_resident_weights() -> None:
     assert loads[64] > 3 * loads[256]
     unit, shape = WeightStreamUnit(streamed_flow()), program().layout.shape
     assert memory_gb_s(TOKENS, streamed_flow(), 2e6) == pytest.approx(unit.pass_bytes(shape) / 1e3)
+
+
+def test_a_memory_that_is_slower_than_its_port_binds() -> None:
+    """Of a megabyte a second an image takes as long as its share of the bytes; where nobody knows, the port counts."""
+    flow = streamed_flow()
+    loads = loads_of(TOKENS, flow)
+    assert with_memory(loads, TOKENS, flow, None, 100.0) == loads
+    assert with_memory(loads, TOKENS, flow, 1000.0, 100.0) == loads
+    slow = with_memory(loads, TOKENS, flow, 1e-3, 100.0)
+    share = WeightStreamUnit(flow).pass_bytes(program().layout.shape) / flow.images
+    assert slow.binds == "memory"
+    assert slow.bound == pytest.approx(share / 1e6 * 100e6, abs=1)
+    assert with_memory(loads_of(TOKENS, tiny_flow()), TOKENS, tiny_flow(), 1e-3, 100.0).binds != "memory"
 
 
 @pytest.mark.parametrize(
