@@ -149,7 +149,7 @@ def candidates(target: Device, aim: Aim, tell: Progress = _quiet) -> dict[FlowCo
 def with_streamed_weights(flows: Names, aim: Aim) -> dict[FlowConfig, str | None]:
     """Return engines that were sized with weights that are streamed, by the narrowest port that is enough for them.
 
-    One image and two in flight are tried, which share what is read, and of which more have to be in x.
+    Images in flight begin together then, so that as many are embedded before.
 
     Parameters
     ----------
@@ -159,13 +159,12 @@ def with_streamed_weights(flows: Names, aim: Aim) -> dict[FlowConfig, str | None
     """
     found: dict[FlowConfig, str | None] = {}
     for flow in (flow for flow, name in flows.items() if name is None):
-        for images in sorted({1, flow.images}):
-            for bits in MEMORY_BITS:
-                changed = replace(flow, images=images, edge_banks=images, weights="streamed", memory_bits=bits)
-                loads = [loads_of(config, changed) for config in aim.configs]
-                if all(one.cycles["memory"] <= _MEMORY_SLACK * one.bound for one in loads) or bits == MEMORY_BITS[-1]:
-                    found.setdefault(changed, None)
-                    break
+        for bits in MEMORY_BITS:
+            changed = replace(flow, edge_banks=flow.images, weights="streamed", memory_bits=bits)
+            loads = [loads_of(config, changed) for config in aim.configs]
+            if all(one.cycles["memory"] <= _MEMORY_SLACK * one.bound for one in loads) or bits == MEMORY_BITS[-1]:
+                found[changed] = None
+                break
     return found
 
 

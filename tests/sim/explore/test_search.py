@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -11,7 +12,7 @@ from bivit.sim.estimate.choice import too_small
 from bivit.sim.estimate.devices import DEVICES, device
 from bivit.sim.estimate.resources import estimate_resources, images_per_s
 from bivit.sim.explore.aim import Aim, Exploration
-from bivit.sim.explore.search import explore, explore_all
+from bivit.sim.explore.search import candidates, explore, explore_all, with_streamed_weights
 from bivit.sim.flow.presets import FLOW_ENGINES
 from bivit.sim.mapping.cycles import long_run_cycles
 from bivit.sim.mapping.loads import loads_of
@@ -70,6 +71,31 @@ def test_a_single_image_is_no_slower_than_on_what_is_fastest() -> None:
     named = [one for one in quick.others if one.name]
     assert all(quick.best.cycles <= one.cycles for one in quick.others)
     assert named, "named engines are compared"
+
+
+def test_weights_are_streamed_where_they_do_not_fit() -> None:
+    """By a port with time to spare; all of them fit then, and the engine is a legal one with as many banks of x."""
+    asked = aim("digits")
+    resident = candidates(device("lfe5u-85f"), asked)
+    streamed = with_streamed_weights(resident, asked)
+    assert len(streamed) == sum(name is None for name in resident.values())
+    for flow in streamed:
+        loads = loads_of(vit_preset("digits"), flow)
+        assert flow.streamed
+        assert flow.edge_banks == flow.images
+        assert flow.memory_bits == 512 or loads.cycles["memory"] <= 0.8 * loads.bound
+    assert {flow.memory_bits for flow in streamed} > {64}
+
+
+@pytest.mark.slow
+def test_a_network_whose_weights_do_not_fit_is_answered() -> None:
+    """DeiT-Small on a ZCU102: faster than from any engine that holds them, which there is none that fits."""
+    found = explore(device("zcu102"), aim("deit_small"))
+    flow = found.best.point.flow
+    assert flow.streamed
+    assert found.best.point.fits
+    assert not estimate_resources(replace(flow, weights="resident"), "zcu102").fits
+    assert found.best.images_per_s > 3000
 
 
 def test_the_clock_counts() -> None:
