@@ -116,4 +116,4 @@ def _wait(address: Path, thread: threading.Thread, failed: list[BaseException]) 
             raise BivitError(f"the simulated board did not start: {failed[0]}") from failed[0]
         check(thread.is_alive() and time.monotonic() < end, "the simulated board did not start; try again")
         time.sleep(_LOOK_S)
-    return int(address.read_text())
+    return int(address.read_text(encoding="ascii"))

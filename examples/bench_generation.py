@@ -18,7 +18,7 @@ from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from bivit.cosim.monitor import BENCH_TOP, bench_top, ports_of
 from bivit.cosim.runner import build
 from bivit.hw.emit import convert_engine
-from bivit.hw.probes import STALLS, TURN_PROBE, probes
+from bivit.hw.probes import TURN_PROBE, probes, stalls_probe
 from bivit.hw.synthesis.calibrated import FITTED_ENGINES
 from bivit.hw.verilog_top import ENGINE_TOP
 from bivit.sim import FLOW_ENGINES, load_engine
@@ -43,7 +43,7 @@ def measure(name: str, engine, *, simulation: bool) -> None:
     print(f"{name}: Verilog {len(text) / 1e6:.1f} MB in {wall:.0f} s ({used:.0f} s of processors), "
           f"{mib(RUSAGE_SELF) + mib(RUSAGE_CHILDREN):.0f} MiB, {before:.0f} before", end="", flush=True)  # fmt: skip
     if simulation:
-        top = bench_top(ENGINE_TOP, ports_of(text, ENGINE_TOP), [*probes(engine), TURN_PROBE, STALLS])
+        top = bench_top(ENGINE_TOP, ports_of(text, ENGINE_TOP), [*probes(engine), TURN_PROBE, stalls_probe(engine)])
         used = processor_seconds()
         with tempfile.TemporaryDirectory() as folder:
             built = build({f"{BENCH_TOP}.sv": top, f"{ENGINE_TOP}.v": text}, BENCH_TOP, cache_dir=Path(folder))

@@ -5,7 +5,16 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib.wiring import In, Out
 
-from ..sim.engine.registers import ADDR_BITS, BY_NAME, COUNTERS, ErrorCode, Register, constants, registers_of
+from ..sim.engine.registers import (
+    ADDR_BITS,
+    BY_NAME,
+    COUNTERS,
+    ErrorCode,
+    Register,
+    constants,
+    error_codes,
+    registers_of,
+)
 from ..sim.engine.target import Target
 from .parts.component import Component
 from .parts.connect import connect
@@ -178,7 +187,8 @@ class Registers(Component):
 
     def _events(self, m: Module, stored: dict[tuple[str, str], Signal]) -> tuple[Signal, Signal]:
         """Return ERROR and the pending interrupt, and pass a start on or refuse it."""
-        error, pending, new = Signal(ErrorCode), Signal(), Signal(ErrorCode)
+        codes = error_codes(self.engine)
+        error, pending, new = Signal(codes), Signal(), Signal(codes)
         request = stored["CONTROL", "start"]
         with m.If(self.frame_error):  # first: no start that is refused may hide it
             m.d.comb += new.eq(ErrorCode.PIXEL_FRAME)

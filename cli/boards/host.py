@@ -40,7 +40,8 @@ _FOLDER = Path("out/board")
 
 host = typer.Typer(
     cls=Group,
-    help="Load networks and classify images on a board, over its serial port (docs/boards.md).",
+    help="Load networks and classify images on a board, over its serial port (docs/boards.md); each with --json.\n\n"
+    "Example: bivit host classify image.png --port /dev/ttyUSB0 --json",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )

@@ -106,7 +106,6 @@ UNIT_COMPONENTS: dict[str, Callable[[FlowConfig], wiring.Component]] = {
     "matmul": lambda flow: Matmul(MatmulUnit(flow)),
     "grid": lambda flow: SumArray(flow.engine),
     "weights": lambda flow: _ring(flow) if flow.streamed else _loadable("weights")(flow),
-    "fetch": Fetch,
     "preload": _loadable("preload"),
     "operands": lambda flow: OperandStore(MatmulUnit(flow)),
     "shadow": _shadow,
@@ -119,6 +118,8 @@ UNIT_COMPONENTS: dict[str, Callable[[FlowConfig], wiring.Component]] = {
     "tables": TableLoader,
     "logits_queue": lambda flow: LogitsQueue(flow.engine),
 }
+#: Those of `STREAMED_FOOTPRINTS`.
+STREAMED_COMPONENTS: dict[str, Callable[[FlowConfig], wiring.Component]] = {"fetch": Fetch}
 #: Name of the whole engine.
 WHOLE = "engine"
 #: What can be synthesised: the units of an engine that are components, and the engine.
@@ -143,7 +144,7 @@ def component(unit: str, flow: FlowConfig) -> wiring.Component:
     unit : str
     flow : FlowConfig
     """
-    return Engine(flow) if unit == WHOLE else UNIT_COMPONENTS[unit](flow)
+    return Engine(flow) if unit == WHOLE else (UNIT_COMPONENTS | STREAMED_COMPONENTS)[unit](flow)
 
 
 def synthesise(unit: str, flow: FlowConfig, family: str, *, timeout_s: float = 3600, anew: bool = False) -> Cost:

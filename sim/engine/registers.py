@@ -202,6 +202,18 @@ def registers_of(engine: Target) -> tuple[Register, ...]:
     return (*REGISTERS, *STREAM_REGISTERS) if engine.memory_bits else REGISTERS
 
 
+def error_codes(engine: Target) -> type[IntEnum]:
+    """Return the codes that an engine's ERROR can have: those of a memory only where weights are streamed.
+
+    Parameters
+    ----------
+    engine : Target
+    """
+    if engine.memory_bits:
+        return ErrorCode
+    return IntEnum("ErrorCode", {code.name: code.value for code in ErrorCode if not code.name.startswith("MEMORY_")})
+
+
 def constants(engine: Target) -> dict[str, int]:
     """Return the registers whose value the engine configuration fixes, by name.
 

@@ -15,10 +15,14 @@ from bivit.cosim.protocol import CHANNELS, MODULE, PATIENCE_CYCLES, RULES, Viola
 from bivit.cosim.runner import build, simulate
 from bivit.cosim.scenario import Load, Run, play
 from bivit.cosim.session import Expected, Session
+from bivit.hw.fetch.axi import read_master
+from bivit.hw.ports import WEIGHTS_PORT
 from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.errors import BivitError
 
+#: Ports of an engine, and those by which streamed weights are read.
 WIDTHS = {name: member.shape for name, member in ENGINE_PORTS.items()}
+WIDTHS |= {f"{WEIGHTS_PORT}_{name}": member.shape for name, member in read_master(64).items()}
 PORTS = {"clk": ("input", 1), "rst": ("input", 1), **{name: ("output", bits) for name, bits in WIDTHS.items()}}
 #: Cycles between two faults.
 STEP = 12
@@ -43,6 +47,11 @@ def script() -> tuple[dict[int, str], list[Violation]]:
         if channel.name == "s_axil_b":  # whose payload is the response, of which 1 is none
             expected.append(Violation(channel.name, "RESPONSE", at + 7))
         at += STEP
+    burst = {"arvalid": 1, "arready": 1, "araddr": 4000, "arlen": 15, "arsize": 3}  # 128 bytes, 96 below the boundary
+    lines[at] = " ".join(f"{WEIGHTS_PORT}_{name} <= {value};" for name, value in burst.items())
+    lines[at + 1] = f"{WEIGHTS_PORT}_arvalid <= 0;"
+    expected.append(Violation(f"{WEIGHTS_PORT}_ar", "BOUNDARY", at))
+    at += STEP
     logits = "m_axis_logits_tvalid <= 1; m_axis_logits_tready <= 1;"
     # The loop took the first beat of a packet; these are the second and third of four.
     lines |= {at: logits, at + 1: "m_axis_logits_tlast <= 1; m_axis_logits_tuser <= 1;"}
