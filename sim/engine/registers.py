@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal
+from typing import Literal, cast
 
 from .loadstream import LoadError
 from .target import Target
@@ -211,7 +211,8 @@ def error_codes(engine: Target) -> type[IntEnum]:
     """
     if engine.memory_bits:
         return ErrorCode
-    return IntEnum("ErrorCode", {code.name: code.value for code in ErrorCode if not code.name.startswith("MEMORY_")})
+    codes = {code.name: code.value for code in ErrorCode if not code.name.startswith("MEMORY_")}
+    return cast(type[IntEnum], IntEnum("ErrorCode", codes))  # a class, which mypy takes for a member
 
 
 def constants(engine: Target) -> dict[str, int]:
