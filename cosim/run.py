@@ -20,9 +20,9 @@ from ..sim.errors import check
 from ..sim.flow.config import FlowConfig
 from ..sim.flow.machine import FlowMachine
 from ..sim.flow.table import SlotTable
-from ..sim.flow.weight_stream import WeightStreamUnit
 from ..sim.mapping import expected as made_by
 from ..sim.mapping.cycles import CycleEstimate, estimate_cycles, long_run_cycles
+from ..sim.mapping.loads import memory_bytes
 from ..sim.mapping.program import compile_network
 from ..sim.mapping.weight_image import weight_image
 from ..sim.network.network import IntNetwork
@@ -130,8 +130,7 @@ class Case:
             return None
         config = self.program.layout.config
         interval = long_run_cycles(config, self.engine, self.program.table)
-        unit = WeightStreamUnit(self.engine)
-        return unit.pass_bytes(self.program.layout.shape) / (self.in_flight * interval)
+        return memory_bytes(config, self.engine) / interval
 
     @property
     def in_flight(self) -> int:

@@ -161,8 +161,7 @@ class ArrayPath(Component):
         if "weights" in loaded:
             memory = loaded["weights"]
             return memory, memory.r_addr, memory.r_data
-        spec, write = self.unit.memories["weights"], self.weights_write
-        ring = WordMemory(spec.width, spec.depth, read_cycles=self.unit.operand_stage, style=spec.style)
+        ring, write = weight_ring(self.unit), self.weights_write
         m.d.comb += [
             *(connect(ring.w_en, write.en), connect(ring.w_addr, write.addr), connect(ring.w_data, write.data)),
         ]
@@ -227,6 +226,18 @@ class ArrayPath(Component):
             *(connect(self.score_rows, held.rows), connect(self.score_keys, self.keys)),
             *(connect(self.score_set, held.set), connect(self.score_head, held.head)),
         ]
+
+
+def weight_ring(unit: MatmulUnit) -> WordMemory:
+    """Return the memory of streamed weights.
+
+    Parameters
+    ----------
+    unit : MatmulUnit
+        Of an engine with such.
+    """
+    spec = unit.memories["weights"]
+    return WordMemory(spec.width, spec.depth, read_cycles=unit.operand_stage, style=spec.style)
 
 
 def weights_port(weights: Memory) -> wiring.Signature:

@@ -11,6 +11,7 @@ from ... import __version__
 from ...sim.engine.registers import BY_NAME, ERROR_TEXTS, ID, MAP_VERSION, registers_of
 from ...sim.flow.machine import FlowMachine
 from ...sim.mapping.cycles import long_run_cycles
+from ...sim.mapping.loads import memory_bytes
 from ...sim.mapping.program import FlowProgram
 from ...sim.mapping.weight_image import weight_map
 from ...sim.network.config import vit_only
@@ -152,8 +153,8 @@ class Facts:
         """The memory image of streamed weights, and what is read of it; None where there is none."""
         if self.program is None or self.image_cycles is None or not self.engine.memory_bits:
             return None
-        found = weight_map(self.program)
-        return found | {"bytes_a_cycle": found["pass_bytes"] / (found["images_a_pass"] * self.image_cycles)}
+        bytes_a_cycle = memory_bytes(self.program.layout.config, self.program.flow) / self.image_cycles
+        return weight_map(self.program) | {"bytes_a_cycle": bytes_a_cycle}
 
     @property
     def sha256(self) -> str:

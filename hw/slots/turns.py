@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
@@ -129,6 +131,15 @@ class Turns(Component):
         found = [records[(turn + other) % self.turns].valid for other in range(1, lanes)]
         return sum(found[1:], found[0]) != 0 if found else 0
 
+    def _next_block(self, m: Module, record: Signal, new: Signal, steps: Mapping[str, str]) -> None:
+        """The image's next block, with addresses that move on by these settings."""
+        settings, block = self.settings, record.block + 1
+        m.d.comb += [new.block.eq(block), new.last.eq(block == settings.depth_last)]
+        for name, step in steps.items():
+            # A block has two norms, and two layers that add to x.
+            by = settings[step] << 1 if name == "layer" else settings[step]
+            m.d.comb += new[name].eq(record[name] + by)
+
     def _decide(self, m: Module, record: Signal, others: Signal, decided: Signal, new: Signal) -> tuple[Signal, Signal]:
         """Whether it is decided in this cycle, and whether for the image's next block; `new` is the record then."""
         banks = ResidualAddUnit(self.flow).banks
@@ -144,15 +155,8 @@ class Turns(Component):
         ]
         settings = self.settings
         with m.If(goes_on):
-            block = record.block + 1
-            m.d.comb += [
-                *(new.valid.eq(1), new.bank.eq(record.bank), new.block.eq(block)),
-                new.last.eq(block == settings.depth_last),
-            ]
-            for name, step in BLOCK_STEPS.items():
-                # A block has two norms, and two layers that add to x.
-                by = settings[step] << 1 if name == "layer" else settings[step]
-                m.d.comb += new[name].eq(record[name] + by)
+            m.d.comb += [new.valid.eq(1), new.bank.eq(record.bank)]
+            self._next_block(m, record, new, BLOCK_STEPS)
         with m.Else():
             m.d.comb += [
                 *(connect(new.valid, waiting.some), connect(new.bank, bank), new.last.eq(settings.depth_last == 0)),

@@ -79,13 +79,8 @@ class TurnsTogether(Turns):
         settings = self.settings
         other = Mux(record.weights == 0, settings.weight_step, 0)  # the place of the next block's weights
         with m.If(goes_on):
-            block = record.block + 1
-            m.d.comb += [new.block.eq(block), new.last.eq(block == settings.depth_last), connect(new.weights, other)]
-            for name, step in BLOCK_STEPS.items():
-                if name != "weights":
-                    # A block has two norms, and two layers that add to x.
-                    by = settings[step] << 1 if name == "layer" else settings[step]
-                    m.d.comb += new[name].eq(record[name] + by)
+            self._next_block(m, record, new, {name: step for name, step in BLOCK_STEPS.items() if name != "weights"})
+            m.d.comb += connect(new.weights, other)
         with m.Else():
             m.d.comb += [
                 *(new.last.eq(settings.depth_last == 0), new.head_eps.eq(head_eps(self.flow))),

@@ -24,6 +24,7 @@ from ...sim.flow.softmax import SoftmaxUnit
 from ...sim.system.files import read_text, scratch_folder
 from ...sim.system.kept_text import cached_text, content_key
 from .. import convert
+from ..array.array_path import weight_ring
 from ..array.matmul import Matmul
 from ..array.operand_store import OperandStore
 from ..array.row_writer import RowWriter
@@ -44,7 +45,7 @@ from ..flow.sign_norm import SignNorm
 from ..flow.softmax import Softmax
 from ..loader import Loader
 from ..multiplier_blocks import multiplier_blocks
-from ..parts.memory import LoadableMemory, WordMemory
+from ..parts.memory import LoadableMemory
 from ..registers import Registers
 from ..run import Run
 from ..slots.settings_bank import SettingsBank
@@ -74,11 +75,8 @@ def _loadable(name: str) -> Callable[[FlowConfig], wiring.Component]:
     return lambda flow: LoadableMemory(FlowMachine(flow).load_memories[name])
 
 
-def _ring(flow: FlowConfig) -> wiring.Component:
-    """Return the memory of streamed weights."""
-    unit = MatmulUnit(flow)
-    spec = unit.memories["weights"]
-    return WordMemory(spec.width, spec.depth, read_cycles=unit.operand_stage, style=spec.style)
+def _weights(flow: FlowConfig) -> wiring.Component:
+    return weight_ring(MatmulUnit(flow)) if flow.streamed else _loadable("weights")(flow)
 
 
 def _row_writer(flow: FlowConfig) -> wiring.Component:
@@ -105,7 +103,7 @@ UNIT_COMPONENTS: dict[str, Callable[[FlowConfig], wiring.Component]] = {
     "slots": Slots,
     "matmul": lambda flow: Matmul(MatmulUnit(flow)),
     "grid": lambda flow: SumArray(flow.engine),
-    "weights": lambda flow: _ring(flow) if flow.streamed else _loadable("weights")(flow),
+    "weights": _weights,
     "preload": _loadable("preload"),
     "operands": lambda flow: OperandStore(MatmulUnit(flow)),
     "shadow": _shadow,

@@ -96,8 +96,19 @@ def memory_beats(config: ViTConfig, flow: FlowConfig) -> int:
     config : ViTConfig
     flow : FlowConfig
     """
-    unit, shape = WeightStreamUnit(flow), TileShape(config, flow.engine.rows, flow.engine.columns)
-    return ceil_div(unit.pass_bytes(shape), unit.beat_bytes * flow.images)
+    return ceil(memory_bytes(config, flow) / WeightStreamUnit(flow).beat_bytes)
+
+
+def memory_bytes(config: ViTConfig, flow: FlowConfig) -> float:
+    """Return the bytes of streamed weights for one image, of which those in flight share a pass.
+
+    Parameters
+    ----------
+    config : ViTConfig
+    flow : FlowConfig
+    """
+    shape = TileShape(config, flow.engine.rows, flow.engine.columns)
+    return WeightStreamUnit(flow).pass_bytes(shape) / flow.images
 
 
 def with_memory(loads: Loads, config: ViTConfig, flow: FlowConfig, most_gb_s: float | None, clock_mhz: float) -> Loads:
@@ -128,8 +139,7 @@ def memory_gb_s(config: ViTConfig, flow: FlowConfig, images_per_s: float) -> flo
     flow : FlowConfig
     images_per_s : float
     """
-    shape = TileShape(config, flow.engine.rows, flow.engine.columns)
-    return WeightStreamUnit(flow).pass_bytes(shape) * images_per_s / flow.images / 1e9
+    return memory_bytes(config, flow) * images_per_s / 1e9
 
 
 def _residual(config: ViTConfig, flow: FlowConfig, shape: TileShape) -> int:

@@ -11,6 +11,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from random import Random
 
@@ -92,10 +93,12 @@ def of_images(one: Trial, numbers: Sequence[int]) -> Trial:
 def random_cuts(flow: FlowConfig, some: Sequence[Trial], chance: Random, count: int) -> list[Cut]:
     """So many cuts of every kind, each at a cycle that is anywhere in what it cuts off."""
     cuts, machine = [], FlowMachine(flow)
+    sizes = [len(image) for image in weights_of(some)] if flow.streamed else []
+    places = dict(zip((one.seed for one in some), accumulate(sizes, initial=0), strict=False))
     for number in range(count):
         one, kind = chance.choice(some), KINDS[number % len(KINDS)]
         stream = build_stream(machine, one.program.words)
-        place = sum(len(one) for one in weights_of(some)[: some.index(one)]) if flow.streamed else 0
+        place = places[one.seed] if flow.streamed else 0
         most = len(stream) // 8 if kind == "load" else one.cycles.total
         cuts.append(Cut(kind, one, stream, chance.randint(1, most), place))
     return cuts
