@@ -132,7 +132,7 @@ _LIMITS = {
     "max_tokens": 4095,
     "max_embed_dim": 1024,
     "max_hidden_dim": 4096,
-    "max_heads": 16,
+    "max_heads": 32,
     "max_depth": 32,
     "max_classes": 4095,
     "max_patch_dim": 1023,

@@ -9,6 +9,7 @@ from ..engine.config import EngineConfig, Fabric
 from ..engine.pipeline import BLOCK_BITS, SHARED_PRODUCT, fits
 from ..engine.words import MemoryStyle, ceil_div
 from ..errors import check
+from .windows import WindowLimits
 
 #: Slots of each ring and queue: field, least, and most.
 _DEPTHS = {
@@ -79,6 +80,9 @@ class FlowConfig:
         blocks before them are computed: images in flight go through the blocks side by side then, and share them.
     memory_bits : int
         Width of that port, one of `MEMORY_BITS`; of no effect where weights are resident.
+    windows : WindowLimits, optional
+        Of an engine that runs networks with windows, stage after stage; it takes a row of x at a time, so that
+        `norm_lanes` is at most `columns`.
     block_memories, lut_memories : tuple of str
         Memories that are asked to be block memories where synthesis would take UltraRAM, and memories in look-up tables
         where it would take blocks: names of `STYLED`.
@@ -111,6 +115,7 @@ class FlowConfig:
     load_banks: int = 1
     weights: Weights = "resident"
     memory_bits: int = 128
+    windows: WindowLimits | None = None
     block_memories: tuple[str, ...] = ()
     lut_memories: tuple[str, ...] = ()
 
@@ -132,6 +137,7 @@ class FlowConfig:
         )
         check(self.load_banks in (1, 2), f"load_banks must be 1 or 2, got {self.load_banks}")
         self._check_weights()
+        self._check_windows()
         self._check_dense()
         self._check_products()
         self._check_styles()
@@ -144,6 +150,16 @@ class FlowConfig:
         check(self.weights in ("resident", "streamed"), f"weights must be resident or streamed, got {self.weights!r}")
         allowed = ", ".join(str(bits) for bits in MEMORY_BITS)
         check(self.memory_bits in MEMORY_BITS, f"memory_bits must be one of {allowed}, got {self.memory_bits}")
+
+    def _check_windows(self) -> None:
+        """Check that rows of x can be taken one by one, in any order."""
+        if self.windows is None:
+            return
+        check(
+            self.norm_lanes <= self.engine.columns,
+            f"an engine with windows has norm_lanes of at most columns ({self.engine.columns}), got {self.norm_lanes}",
+        )
+        check(not self.streamed, "an engine with windows holds its weights: weights must be resident, got streamed")
 
     def _check_dense(self) -> None:
         """Set `dense_channels` where it is left out; a word of the weights has at most 64 beats of 64 bits."""

@@ -19,7 +19,7 @@ from .settings import setting_bits
 from .sign_norm import SignNormUnit
 
 #: Fields that came later, and what they are where nobody says otherwise.
-_LATER = {"products_per_dsp": 1, "weights": "resident", "memory_bits": 128}
+_LATER = {"products_per_dsp": 1, "weights": "resident", "memory_bits": 128, "windows": None}
 
 
 def load_memories(flow: FlowConfig) -> dict[str, LoadMemory]:

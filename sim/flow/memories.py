@@ -25,6 +25,13 @@ LOADED = (
     "positions",
     "head_bias",
     "last_eps",
+    "passes",
+    "places",
+    "bias",
+    "masks",
+    "patch_places",
+    "patch_norm",
+    "patch_eps",
 )
 
 #: Slots of the table in a word, and bits of a slot.

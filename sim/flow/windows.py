@@ -1,0 +1,61 @@
+"""Limits of an engine that runs networks with windows: what grows with a network's stages, and not with its largest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from ..errors import check
+
+#: Largest value of any limit.
+_MOST = 1 << 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowLimits:
+    """What an engine for networks with windows (Swin) holds, beside the limits of `EngineConfig`.
+
+    There `max_tokens` is of a window, `max_embed_dim` and `max_hidden_dim` of the largest stage, `max_depth` of all
+    blocks. A *pass* is a stage's blocks, or a patch merging.
+
+    Parameters
+    ----------
+    image_tokens : int
+        Tokens of an image, in its first stage.
+    x_words : int
+        Words of x that an image takes: tokens times words of a token, in its largest stage.
+    merged_dim : int
+        Channels that a patch merging normalises together.
+    passes : int
+        Stages and patch mergings.
+    places : int
+        Words that say where tokens lie: tokens of each stage, twice where windows are shifted, and of each merging.
+    weight_words, preload_words, norm_words, head_norm_words, heads, norms : int
+        Of all blocks and mergings: words of weights and of starts; words of parameters of ResidualAdd, or of SignNorm;
+        words of parameters of HeadNorm; heads; norms and mergings.
+    bias_words, mask_words : int
+        Words of the relative position bias of all heads, and of masks of all stages.
+
+    Raises
+    ------
+    BivitError
+        When a value is out of range: what, allowed, got.
+    """
+
+    image_tokens: int
+    x_words: int
+    merged_dim: int
+    passes: int
+    places: int
+    weight_words: int
+    preload_words: int
+    norm_words: int
+    head_norm_words: int
+    heads: int
+    norms: int
+    bias_words: int
+    mask_words: int
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            check(1 <= value <= _MOST, f"windows.{field.name} must be 1 to {_MOST}, got {value}")
