@@ -25,7 +25,7 @@ def sign_bits(unit: SignNormUnit) -> data.StructLayout:
         "ring": 1,
         "slot": unit.address_bits(unit.flow.norm_slots),
         "group": unit.most_groups.bit_length(),
-        "word": unit.words(unit.flow.engine.max_embed_dim).bit_length(),
+        "word": unit.words(unit.flow.norm_dim).bit_length(),
         "data": unit.lanes,
     }
     return data.StructLayout(fields)
@@ -67,7 +67,7 @@ class SignNorm(Component):
         self.unit, self.widths = unit, unit.widths
         self.fields = data.StructLayout(unit.tile)
         staging = unit.memories["staging"]
-        self.most_words = unit.words(unit.flow.engine.max_embed_dim)
+        self.most_words = unit.words(unit.flow.norm_dim)
         super().__init__(
             {
                 "staged": In(write_port(unit.address_bits(staging.depth), staging.width)),

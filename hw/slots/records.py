@@ -43,7 +43,7 @@ def record_layout(flow: FlowConfig) -> data.StructLayout:
             "preload": Operands(flow).fields["preload_addr"],
             "layer": layer.theta_addr_bits + 1,
             "head": bits["head_step"],
-            "head_eps": (2 * flow.engine.max_depth * (1 + flow.engine.max_heads)).bit_length(),
+            "head_eps": (2 * (flow.layers + flow.all_heads)).bit_length(),
             "table": bits["table_step"],
         }
     )

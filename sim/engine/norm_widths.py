@@ -175,8 +175,23 @@ class NormWidths:
         return [product for product in counted if product[0] > _ONE_BIT] + square
 
 
+@dataclass(frozen=True)
 class SignNormWidths(NormWidths):
-    """SignNorm: the residual, shifted right by `norm_shift`."""
+    """SignNorm: the residual, shifted right by `norm_shift`.
+
+    Parameters
+    ----------
+    engine : EngineConfig
+    channels : int
+        Channels that are normalised together, where these are more than `max_embed_dim`.
+    """
+
+    channels: int = 0
+
+    @property
+    def max_channels(self) -> int:
+        """Channels normalised together, at most."""
+        return max(self.engine.max_embed_dim, self.channels)
 
     @property
     def word_bits(self) -> int:

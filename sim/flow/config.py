@@ -159,6 +159,11 @@ class FlowConfig:
             self.norm_lanes <= self.engine.columns,
             f"an engine with windows has norm_lanes of at most columns ({self.engine.columns}), got {self.norm_lanes}",
         )
+        most = self.engine.max_hidden_dim
+        check(
+            self.norm_dim <= most,
+            f"windows.merged_dim must be at most max_hidden_dim ({most}), got {self.windows.merged_dim}",
+        )
         check(not self.streamed, "an engine with windows holds its weights: weights must be resident, got streamed")
 
     def _check_dense(self) -> None:
@@ -248,6 +253,21 @@ class FlowConfig:
     def streamed(self) -> bool:
         """Whether weights come from a memory beside the engine."""
         return self.weights == "streamed"
+
+    @property
+    def norm_dim(self) -> int:
+        """Channels that are normalised together, at most: of a token, or of those that are merged."""
+        return max(self.engine.max_embed_dim, self.windows.merged_dim if self.windows else 0)
+
+    @property
+    def layers(self) -> int:
+        """Blocks, and with windows patch mergings."""
+        return self.windows.layers if self.windows else self.engine.max_depth
+
+    @property
+    def all_heads(self) -> int:
+        """Heads of all blocks."""
+        return self.windows.heads if self.windows else self.engine.max_depth * self.engine.max_heads
 
     @property
     def weight_blocks(self) -> int:

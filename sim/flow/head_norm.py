@@ -180,7 +180,11 @@ class HeadNormUnit(LaneUnit):
     def load_memories(self) -> Mapping[str, LoadMemory]:
         """Scale of each column, then Theta of each; and of the same words the bits that have Scale."""
         formats, engine = self.flow.engine.formats, self.flow.engine
-        depth = 2 * engine.max_depth * engine.max_heads * self.most_words
+        depth = (
+            self.flow.windows.head_norm_words
+            if self.flow.windows
+            else 2 * engine.max_depth * engine.max_heads * self.most_words
+        )
         scales = self.columns * formats.qk_scale_bits
         full = self._loadable("head_norm", scales + self.columns * formats.theta_bits, depth)
         return {

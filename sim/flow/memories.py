@@ -67,7 +67,7 @@ def core_memories(flow: FlowConfig) -> dict[str, LoadMemory]:
     flow : FlowConfig
     """
     engine, operands = flow.engine, Operands(flow)
-    depth, columns, heads = engine.max_depth, engine.columns, engine.max_heads
+    columns, heads = engine.columns, flow.all_heads
     cycles = OPERAND_CYCLES[engine.fabric]
     weights = loaded(flow, "weights", columns * WORD, operands.weight_depth, cycles)
     return {
@@ -75,8 +75,8 @@ def core_memories(flow: FlowConfig) -> dict[str, LoadMemory]:
         "slots": loaded(flow, "slots", SLOTS_PER_WORD * SLOT_BITS, engine.program_words),
         **({} if flow.streamed else {"weights": weights}),
         "preload": loaded(flow, "preload", columns * engine.acc_bits, operands.preload_depth),
-        "tables": loaded(flow, "tables", TABLE_BITS, depth * heads * TABLE_WORDS),
-        "norm_eps": loaded(flow, "norm_eps", EPS_BITS, head_eps(flow) + 2 * depth * heads),
+        "tables": loaded(flow, "tables", TABLE_BITS, heads * TABLE_WORDS),
+        "norm_eps": loaded(flow, "norm_eps", EPS_BITS, head_eps(flow) + 2 * heads),
     }
 
 
@@ -87,4 +87,4 @@ def head_eps(flow: FlowConfig) -> int:
     ----------
     flow : FlowConfig
     """
-    return 2 * flow.engine.max_depth
+    return 2 * flow.layers

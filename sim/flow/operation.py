@@ -65,7 +65,7 @@ class Operands:
     @property
     def embed_words(self) -> int:
         """Words of a slot of norm1 or norm2: channels of a token."""
-        return ceil_div(self.flow.engine.max_embed_dim, WORD)
+        return ceil_div(self.flow.norm_dim, WORD)
 
     @property
     def token_words(self) -> int:
@@ -145,6 +145,8 @@ class Operands:
     @property
     def weight_depth(self) -> int:
         """Words of the weights of all blocks that the engine holds at a time."""
+        if self.flow.windows:
+            return self.flow.windows.weight_words
         embed, hidden = self._groups
         layers = (3 * self.value_groups + hidden) * self.embed_words
         return self.flow.weight_blocks * (layers + embed * (self.context_words + self.hidden_words))
@@ -152,6 +154,8 @@ class Operands:
     @property
     def preload_depth(self) -> int:
         """Starts of the sums of all blocks: a word for each operation of a tile."""
+        if self.flow.windows:
+            return self.flow.windows.preload_words
         embed, hidden = self._groups
         scores = self.flow.engine.max_heads * ceil_div(self.flow.engine.max_tokens, self.flow.engine.columns)
         return self.flow.engine.max_depth * (scores + 4 * self.value_groups + 2 * embed + hidden)

@@ -72,14 +72,14 @@ class ResidualAddUnit(LaneUnit):
     @property
     def widths(self) -> SignNormWidths:
         """Widths of the norm."""
-        return SignNormWidths(self.flow.engine)
+        return SignNormWidths(self.flow.engine, self.flow.norm_dim)
 
     # Shapes.
 
     @property
     def row_words(self) -> int:
         """Words of a row group of the largest model: all parts of every column group."""
-        return ceil_div(self.flow.engine.max_embed_dim, self.flow.engine.columns) * self.parts
+        return ceil_div(self.widths.max_channels, self.flow.engine.columns) * self.parts
 
     @property
     def tile_words(self) -> int:
@@ -89,12 +89,14 @@ class ResidualAddUnit(LaneUnit):
     @property
     def banks(self) -> int:
         """Images of x: those in flight, one that is embedded, and maybe another one that leaves."""
-        return self.flow.images + self.flow.edge_banks
+        windows = self.flow.windows
+        return (windows.images if windows else self.flow.images) + self.flow.edge_banks
 
     @property
     def x_memory(self) -> Memory:
         """Memory of a bank of x, which others use as well."""
-        depth = self.flow.engine.max_tiles * self.tile_words
+        windows = self.flow.windows
+        depth = windows.x_words if windows else self.flow.engine.max_tiles * self.tile_words
         return Memory(self.lanes * self.flow.engine.formats.residual_bits, depth, style=self.flow.style_of("x"))
 
     @property
@@ -108,6 +110,22 @@ class ResidualAddUnit(LaneUnit):
         return self.address_bits(self.banks * self.bank_words)
 
     @property
+    def place_bits(self) -> int:
+        """Width of where a tile of x begins: its first word in the bank, or with windows that of its rows' places."""
+        windows = self.flow.windows
+        return self.address_bits(windows.places) if windows else self.address_bits(self.bank_words)
+
+    @property
+    def bank_bits(self) -> int:
+        """Width of the number of a bank of x."""
+        return max(1, (self.banks - 1).bit_length())
+
+    @property
+    def tile_addr_bits(self) -> int:
+        """Width of where a tile of an image is: its place, then the bank."""
+        return self.place_bits + self.bank_bits if self.flow.windows else self.x_addr_bits
+
+    @property
     def job(self) -> dict[str, int]:
         """Fields of a job and their widths.
 
@@ -118,6 +136,8 @@ class ResidualAddUnit(LaneUnit):
         final: of the last group of an image's last tile: its x is finished;
         slot: of the staged x; eps, mean: of the norm; ring, theta_addr: which of norm1 and norm2 it writes, and the
         first word of its parameters.
+        With windows x_addr and load_addr say where the places of the tile's rows begin, and the bank; fresh: x is not
+        what is added to, but 0.
         """
         widths = self.widths
         group_bits = self.address_bits(self.row_words // self.parts)
@@ -131,8 +151,8 @@ class ResidualAddUnit(LaneUnit):
             "rows": self.rows_bits,
             "group": group_bits,
             "groups": group_bits,
-            "x_addr": self.x_addr_bits,
-            "load_addr": self.x_addr_bits,
+            "x_addr": self.tile_addr_bits,
+            "load_addr": self.tile_addr_bits,
             "param_addr": self.address_bits(self.load_memories["residual"].depth),
             "channels": widths.channels_bits,
             "slot": self.slot_bits,
@@ -140,6 +160,7 @@ class ResidualAddUnit(LaneUnit):
             "mean": 1,
             "ring": 1,
             "theta_addr": self.theta_addr_bits,
+            **({"fresh": 1} if self.flow.windows else {}),
         }
 
     @property
@@ -155,6 +176,8 @@ class ResidualAddUnit(LaneUnit):
     @property
     def norm_words(self) -> int:
         """Words of parameters: of two layers, or norms, a block."""
+        if self.flow.windows:
+            return self.flow.windows.norm_words
         return 2 * self.flow.engine.max_depth * self.row_words
 
     # Stages.
@@ -170,9 +193,19 @@ class ResidualAddUnit(LaneUnit):
         return fits(self.scaled, self.flow.engine.block_bits)
 
     @property
+    def place_cycles(self) -> int:
+        """Cycles in which a row's place is looked up, where rows lie anywhere."""
+        return 2 if self.flow.windows else 0
+
+    @property
+    def operand_stage(self) -> int:
+        """Stage in which the part of the sums, and the parameters, are registered."""
+        return 2 + self.place_cycles
+
+    @property
     def add_stage(self) -> int:
-        """Stage of the product of Scale and acc; the part of the sums is registered in 2."""
-        return 2 + multiply_cycles(self.scaled, self.flow.engine.block_bits)
+        """Stage of the product of Scale and acc."""
+        return self.operand_stage + multiply_cycles(self.scaled, self.flow.engine.block_bits)
 
     @property
     def x_read_stage(self) -> int:
@@ -277,7 +310,10 @@ class ResidualAddUnit(LaneUnit):
         """Scale and Bias a column."""
         formats = self.flow.engine.formats
         width = self.columns * (formats.scale_bits + formats.residual_bits)
-        return {"residual": self._loadable("residual", width, self.norm_words)}
+        found = {"residual": self._loadable("residual", width, self.norm_words)}
+        if self.flow.windows:
+            found["places"] = self._loadable("places", self.address_bits(self.bank_words), self.flow.windows.places)
+        return found
 
     def products(self) -> list[Product]:
         """Scale and square of each lane, and those of a row."""

@@ -6,10 +6,12 @@ from ..engine.memories import TABLE_WORDS
 from ..engine.words import ceil_div
 from ..errors import check
 from ..network.config import ViTConfig
+from ..network.stage_view import StageView
 from .config import FlowConfig
 from .head_norm import HeadNormUnit
 from .memories import SLOT_BITS, core_memories
 from .operation import Operands
+from .pass_settings import PassBases, pass_bits, pass_settings
 from .residual_add import ResidualAddUnit
 from .streams import Stream, TileShape
 from .table import SlotTable
@@ -19,6 +21,11 @@ from .weight_stream import WEIGHT_PARTS, WeightStreamUnit
 WEIGHTED = (Stream.PROJ, Stream.FC1, Stream.FC2, Stream.QKV)
 #: Settings of streamed weights: beats of each part.
 BEATS = {part: f"{part.name.lower()}_beats" for part in WEIGHT_PARTS}
+#: Settings of heads, which a patch merging has not.
+_OF_HEADS = (
+    *("head_step", "head_eps_step", "table_step", "heads_last", "head_groups_last", "key_groups_last", "head_words"),
+    *("head_dim", "table_jobs_last"),
+)
 #: Most slots that a stream may begin late.
 _LAG_BITS = 16
 
@@ -50,8 +57,7 @@ def setting_bits(flow: FlowConfig) -> dict[str, int]:
         found |= {f"{name}_last": bits(operations - 1), f"{name}_steps": operands.fields["steps"]}
         found |= {f"{name}_lag": _LAG_BITS, f"{name}_preload": preload}
         found |= {f"{name}_weights": weight} if stream in WEIGHTED else {}
-    return {
-        **found,
+    found |= {
         "weight_step": weight,
         "preload_step": preload,
         "layer_step": bits(ResidualAddUnit(flow).row_words),
@@ -60,14 +66,14 @@ def setting_bits(flow: FlowConfig) -> dict[str, int]:
         "table_step": bits(memories["tables"].depth),
         "tiles_last": bits(engine.max_tiles - 1),
         "rows_last": engine.rows.bit_length(),
-        "depth_last": bits(engine.max_depth - 1),
-        "groups_last": bits(ceil_div(engine.max_embed_dim, engine.columns) - 1),
+        "depth_last": bits(flow.layers - 1),
+        "groups_last": bits(ceil_div(flow.norm_dim, engine.columns) - 1),
         "heads_last": bits(engine.max_heads - 1),
         "head_groups_last": bits(operands.value_groups - 1),
         "key_groups_last": bits(ceil_div(engine.max_tokens, engine.columns) - 1),
         "head_words": bits(HeadNormUnit(flow).most_words),
         "tokens": engine.max_tokens.bit_length(),
-        "embed_dim": engine.max_embed_dim.bit_length(),
+        "embed_dim": flow.norm_dim.bit_length(),
         "head_dim": HeadNormUnit(flow).widths.channels_bits,
         "table_jobs_last": bits(engine.max_tiles * engine.max_heads - 1),
         "softmax": 1,
@@ -75,16 +81,22 @@ def setting_bits(flow: FlowConfig) -> dict[str, int]:
         "mean": 1,
         **({name: bits(WeightStreamUnit(flow).most_beats()) for name in BEATS.values()} if flow.streamed else {}),
     }
+    return found | (pass_bits(flow, found) if flow.windows else {})
 
 
-def settings_of(config: ViTConfig, flow: FlowConfig, table: SlotTable) -> dict[str, int]:
+def settings_of(
+    config: ViTConfig, flow: FlowConfig, table: SlotTable, bases: PassBases | None = None
+) -> dict[str, int]:
     """Return the settings of a network and its slot table, by name.
 
     Parameters
     ----------
     config : ViTConfig
+        Of an engine with windows a pass, as a `StageView`.
     flow : FlowConfig
     table : SlotTable
+    bases : PassBases, optional
+        Of a pass.
 
     Raises
     ------
@@ -95,23 +107,24 @@ def settings_of(config: ViTConfig, flow: FlowConfig, table: SlotTable) -> dict[s
     weights, preload = weight_bases(shape), preload_bases(shape)
     residual, head, operands = ResidualAddUnit(flow), HeadNormUnit(flow), Operands(flow)
     head_words = head.words(config.head_dim)
-    found = {"table_last": len(table_words(table)) - 1, "skips": int(table.of_a_tile(shape))}
+    slots = bases.slots if bases else 0
+    found = {"table_last": slots + len(table_words(table)) - 1, "skips": int(table.of_a_tile(shape))}
     for stream in Stream:
         name = stream.name.lower()
         found |= {f"{name}_last": shape.operations[stream] - 1, f"{name}_steps": shape.steps[stream]}
         found |= {f"{name}_lag": table.lag[stream], f"{name}_preload": preload[stream]}
         found |= {f"{name}_weights": weights[stream]} if stream in WEIGHTED else {}
     found |= {
-        "weight_step": sum(shape.operations[stream] * shape.steps[stream] for stream in WEIGHTED),
-        "preload_step": sum(shape.operations.values()),
-        "layer_step": shape.operations[Stream.PROJ] * residual.parts,
+        "weight_step": weight_words(shape),
+        "preload_step": sum(shape.work.values()),
+        "layer_step": shape.norm_groups * residual.parts,
         "head_step": 2 * config.num_heads * head_words,
         "head_eps_step": 2 * config.num_heads,
         "table_step": config.num_heads * TABLE_WORDS,
         "tiles_last": shape.tiles - 1,
         "rows_last": shape.tile_rows[-1],
-        "depth_last": config.depth - 1,
-        "groups_last": shape.operations[Stream.PROJ] - 1,
+        "depth_last": (bases.block if bases else 0) + config.depth - 1,
+        "groups_last": shape.norm_groups - 1,
         "heads_last": config.num_heads - 1,
         "head_groups_last": shape.head_groups - 1,
         "key_groups_last": shape.key_groups - 1,
@@ -120,10 +133,15 @@ def settings_of(config: ViTConfig, flow: FlowConfig, table: SlotTable) -> dict[s
         "embed_dim": config.embed_dim,
         "head_dim": config.head_dim,
         "table_jobs_last": shape.tiles * config.num_heads - 1,
-        "softmax": int(config.attn_mode == "softmax"),
-        "head_norm": int(config.qk_mode == "layernorm"),
+        "softmax": int(shape.softmax),
+        "head_norm": int(shape.head_norm),
         "mean": int(config.norm_mode == "mean"),
     }
+    if shape.merges:
+        found |= dict.fromkeys(_OF_HEADS, 0)
+    if bases is not None:
+        assert isinstance(config, StageView)
+        found |= pass_settings(config, flow, bases)
     if flow.streamed:
         found |= {BEATS[part]: beats for part, beats in WeightStreamUnit(flow).beats(shape).items()}
         check(
@@ -146,7 +164,17 @@ def weight_bases(shape: TileShape) -> dict[Stream, int]:
     ----------
     shape : TileShape
     """
-    return _bases({stream: shape.operations[stream] * shape.steps[stream] for stream in WEIGHTED})
+    return _bases({stream: shape.work.get(stream, 0) * shape.steps[stream] for stream in WEIGHTED})
+
+
+def weight_words(shape: TileShape) -> int:
+    """Return the words of a block's weights.
+
+    Parameters
+    ----------
+    shape : TileShape
+    """
+    return sum(shape.work.get(stream, 0) * shape.steps[stream] for stream in WEIGHTED)
 
 
 def preload_bases(shape: TileShape) -> dict[Stream, int]:
@@ -156,7 +184,7 @@ def preload_bases(shape: TileShape) -> dict[Stream, int]:
     ----------
     shape : TileShape
     """
-    return _bases(shape.operations)
+    return _bases({stream: shape.work.get(stream, 0) for stream in Stream})
 
 
 def table_words(table: SlotTable) -> list[int]:

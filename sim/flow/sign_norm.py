@@ -44,7 +44,7 @@ class SignNormUnit(LaneUnit):
     @property
     def widths(self) -> SignNormWidths:
         """Widths of the norm."""
-        return SignNormWidths(self.flow.engine)
+        return SignNormWidths(self.flow.engine, self.flow.norm_dim)
 
     @property
     def source(self) -> ResidualAddUnit:

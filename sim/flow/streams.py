@@ -8,6 +8,7 @@ from functools import cached_property
 
 from ..engine.words import WORD, ceil_div
 from ..network.config import ViTConfig
+from ..network.stage_view import StageView
 
 
 class Stream(IntEnum):
@@ -31,7 +32,7 @@ class Part(IntEnum):
 
 @dataclass(frozen=True)
 class TileShape:
-    """A network's block in tiles of an array.
+    """A network's block in tiles of an array, or a patch merging, of which only `Stream.QKV` has work.
 
     An operation makes `rows` x `columns` sums in as many steps as its dot products have words of 64 bits.
 
@@ -66,10 +67,42 @@ class TileShape:
         """Column groups of all tokens."""
         return self._groups(self.config.num_tokens)
 
+    @property
+    def merges(self) -> bool:
+        """Whether it is a patch merging."""
+        return isinstance(self.config, StageView) and self.config.merge is not None
+
+    @cached_property
+    def biased(self) -> bool:
+        """Whether scores have a relative position bias, which is added where they come to the softmax."""
+        return isinstance(self.config, StageView) and bool(self.config.of) and self.config.of[0].window is not None
+
+    @property
+    def softmax(self) -> bool:
+        """Whether scores leave the array as sums."""
+        return not self.merges and (self.config.attn_mode == "softmax" or self.biased)
+
+    @property
+    def head_norm(self) -> bool:
+        """Whether q and k leave the array as sums for HeadNorm."""
+        return not self.merges and self.config.qk_mode == "layernorm"
+
+    @cached_property
+    def work(self) -> dict[Stream, int]:
+        """Operations of each stream for one tile, of those that have work."""
+        return {stream: count for stream, count in self.operations.items() if stream is Stream.QKV or not self.merges}
+
+    @cached_property
+    def norm_groups(self) -> int:
+        """Column groups of what is normalised in front of `Stream.QKV`."""
+        return self._groups(self.config.embed_dim)
+
     @cached_property
     def operations(self) -> dict[Stream, int]:
-        """Operations of each stream for one tile."""
+        """Operations of each stream for one tile; one, that has nothing to do, of those that a merging has not."""
         config = self.config
+        if isinstance(config, StageView) and config.merge is not None:
+            return dict.fromkeys(Stream, 1) | {Stream.QKV: self._groups(config.out_dim)}
         embed, hidden = self._groups(config.embed_dim), self._groups(config.hidden_dim)
         return {
             Stream.SCORES: config.num_heads * self.key_groups,
@@ -85,6 +118,8 @@ class TileShape:
         """Steps of an operation of each stream."""
         config = self.config
         embed = ceil_div(config.embed_dim, WORD)
+        if self.merges:
+            return dict.fromkeys(Stream, 1) | {Stream.QKV: embed}
         return {
             Stream.SCORES: ceil_div(config.head_dim, WORD),
             Stream.CONTEXT: ceil_div(config.num_tokens, WORD),
@@ -101,6 +136,8 @@ class TileShape:
 
         Keys first, since scores wait for all of them; values in between, since their bits need no drain.
         """
+        if self.merges:
+            return tuple((Part.KEY, group) for group in range(self.operations[Stream.QKV]))
         groups = range(self.config.num_heads * self.head_groups)
         sums = [(part, group) for part in (Part.KEY, Part.QUERY) for group in groups]
         return tuple(one for group in groups for one in (sums[2 * group], sums[2 * group + 1], (Part.VALUE, group)))
@@ -108,15 +145,21 @@ class TileShape:
     @cached_property
     def tile_steps(self) -> int:
         """Steps of a tile in one block: its cycles, if the array never waits."""
-        return sum(self.operations[stream] * self.steps[stream] for stream in Stream)
+        return sum(count * self.steps[stream] for stream, count in self.work.items())
 
     @cached_property
     def packing(self) -> float:
         """Useful products over those of an array that never waits, 0 to 1: what padding leaves."""
+        return self.useful / (self.tiles * self.tile_steps * self.rows * self.columns * WORD)
+
+    @cached_property
+    def useful(self) -> int:
+        """Products of the tokens in one block, without any padding."""
         config = self.config
         tokens, embed, hidden = config.num_tokens, config.embed_dim, config.hidden_dim
-        useful = tokens * embed * (4 * embed + 2 * hidden) + 2 * tokens * tokens * embed
-        return useful / (self.tiles * self.tile_steps * self.rows * self.columns * WORD)
+        if isinstance(config, StageView) and config.merge is not None:
+            return tokens * embed * config.out_dim
+        return tokens * embed * (4 * embed + 2 * hidden) + 2 * tokens * tokens * embed
 
     def _groups(self, channels: int) -> int:
         return ceil_div(channels, self.columns)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 
 from ..errors import check
 
-#: Largest value of any limit.
-_MOST = 1 << 24
+#: Largest value of any limit, and images that go together, at most.
+_MOST, _MOST_IMAGES = 1 << 24, 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,14 +24,16 @@ class WindowLimits:
     x_words : int
         Words of x that an image takes: tokens times words of a token, in its largest stage.
     merged_dim : int
-        Channels that a patch merging normalises together.
+        Channels that a patch merging normalises together, 0 without any.
+    images : int
+        Images that go through the stages together, 1 to 8; `FlowConfig.images` are windows in flight.
     passes : int
         Stages and patch mergings.
     places : int
         Words that say where tokens lie: tokens of each stage, twice where windows are shifted, and of each merging.
-    weight_words, preload_words, norm_words, head_norm_words, heads, norms : int
+    weight_words, preload_words, norm_words, head_norm_words, heads, layers : int
         Of all blocks and mergings: words of weights and of starts; words of parameters of ResidualAdd, or of SignNorm;
-        words of parameters of HeadNorm; heads; norms and mergings.
+        words of parameters of HeadNorm; heads; blocks and mergings.
     bias_words, mask_words : int
         Words of the relative position bias of all heads, and of masks of all stages.
 
@@ -44,6 +46,7 @@ class WindowLimits:
     image_tokens: int
     x_words: int
     merged_dim: int
+    images: int
     passes: int
     places: int
     weight_words: int
@@ -51,11 +54,13 @@ class WindowLimits:
     norm_words: int
     head_norm_words: int
     heads: int
-    norms: int
+    layers: int
     bias_words: int
     mask_words: int
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            check(1 <= value <= _MOST, f"windows.{field.name} must be 1 to {_MOST}, got {value}")
+            least = 0 if field.name == "merged_dim" else 1
+            check(least <= value <= _MOST, f"windows.{field.name} must be {least} to {_MOST}, got {value}")
+        check(self.images <= _MOST_IMAGES, f"windows.images must be 1 to {_MOST_IMAGES}, got {self.images}")

@@ -120,7 +120,7 @@ class Expected:
 
     def _scores(self, image: int, block: int, tile: int, made: Made) -> Sums:
         """Popcounts with keys; keys beyond the last one are all 0."""
-        name, softmax = "attn.scores", self.config.attn_mode == "softmax"
+        name, softmax = "attn.scores", self.shape.softmax
         ones = self._of_head(image, block, NORMS[Part.QUERY], tile, made.head).sum(axis=1)
         found = self._of_head(image, block, name, tile, made.head)[:, made.channels.start : made.channels.stop]
         if not softmax:

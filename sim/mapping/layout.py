@@ -15,10 +15,11 @@ from ..flow.head_norm import HeadNormUnit
 from ..flow.memories import head_eps
 from ..flow.operation import Operands
 from ..flow.residual_add import ResidualAddUnit
-from ..flow.settings import WEIGHTED, preload_bases, weight_bases
+from ..flow.settings import preload_bases, weight_bases, weight_words
 from ..flow.streams import Part, Stream, TileShape
 from ..network.config import ViTConfig
 from ..network.formats import Formats
+from ..network.stage_view import StageView
 
 #: What each part of `Stream.QKV` is of the tensor `attn.qkv`.
 QKV_ROWS = {Part.QUERY: 0, Part.KEY: 1, Part.VALUE: 2}
@@ -100,13 +101,12 @@ class FlowLayout:
     @cached_property
     def _weights(self) -> tuple[Mapping[Stream, int], int]:
         """First word of each stream's weights in a block, and their words in all."""
-        words = sum(self.shape.operations[stream] * self.shape.steps[stream] for stream in WEIGHTED)
-        return weight_bases(self.shape), words
+        return weight_bases(self.shape), weight_words(self.shape)
 
     @cached_property
     def _preloads(self) -> tuple[Mapping[Stream, int], int]:
         """First word of each stream's starts in a block, and their words in all."""
-        return preload_bases(self.shape), sum(self.shape.operations.values())
+        return preload_bases(self.shape), sum(self.shape.work.values())
 
     def weights_addr(self, block: int, stream: Stream, number: int) -> int:
         """Return the word of an operation's first step.
@@ -247,6 +247,12 @@ def check_fits(config: ViTConfig, formats: Formats, flow: FlowConfig) -> None:
         With every limit that the network exceeds.
     """
     engine = flow.engine
+    if isinstance(config, StageView) and config.merge is not None:
+        check(
+            config.embed_dim <= flow.norm_dim,
+            f"the engine is too small: windows.merged_dim is {flow.norm_dim}, the network has {config.embed_dim}",
+        )
+        return
     check_limits(config, formats, engine)
     groups, most = config.num_heads * ceil_div(config.head_dim, engine.columns), Operands(flow).value_groups
     check(

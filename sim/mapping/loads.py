@@ -67,7 +67,7 @@ def loads_of(config: ViTConfig, flow: FlowConfig) -> Loads:
         When the ring of patches is too small for a row of patches.
     """
     shape = TileShape(config, flow.engine.rows, flow.engine.columns)
-    softmax, norm = config.attn_mode == "softmax", config.qk_mode == "layernorm"
+    softmax, norm = shape.softmax, shape.head_norm
     operations, matmul = shape.operations, MatmulUnit(flow)
     made = config.num_heads * shape.head_groups
     drained = operations[Stream.PROJ] + operations[Stream.FC2]

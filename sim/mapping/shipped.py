@@ -19,6 +19,7 @@ from ..flow.streams import Stream, TileShape
 from ..flow.table import SlotTable
 from ..network.config import ViTConfig
 from ..network.presets import vit_preset
+from ..network.stage_view import StageView
 from ..system.files import read_json
 from ..system.kept_text import cached_text, content_key
 from ..system.sources import PACKAGE, sources_hash
@@ -58,12 +59,14 @@ def key_of(config: ViTConfig, flow: FlowConfig) -> dict[str, Any]:
     """
     names = ("num_tokens", "embed_dim", "hidden_dim", "num_heads", "norm_mode", "qk_mode", "attn_mode")
     dense = ("dense_patches", "dense_channels", "products_per_dsp")
-    beside = ("engine", *dense, "load_banks", "weights", "memory_bits", "block_memories", "lut_memories")
+    beside = ("engine", *dense, "load_banks", "weights", "memory_bits", "windows", "block_memories", "lut_memories")
     widths = {field.name: getattr(flow, field.name) for field in fields(flow) if field.name not in beside}
     return {name: getattr(config, name) for name in names} | {
         "rows": flow.engine.rows,
         "columns": flow.engine.columns,
         **widths,
+        # Rows are looked up, and biases are added, which takes some cycles.
+        **({"windows": True, "biased": isinstance(config, StageView) and not config.chained} if flow.windows else {}),
     }
 
 
@@ -135,7 +138,8 @@ def sought(config: ViTConfig, flow: FlowConfig, *, tries: int, seed: int = 1) ->
     BivitError
         When every table locks up.
     """
-    short = replace(config, depth=_SHORT)
+    alone = isinstance(config, StageView) and not config.chained
+    short = replace(config, depth=1 if alone else _SHORT)
     plan = _plan(short, flow)
 
     def rate(table: SlotTable) -> float | None:

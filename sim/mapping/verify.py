@@ -131,7 +131,7 @@ class _Times:
         self.config, self.flow, self.slots, self.latencies = config, flow, slots, latencies
         self.shape = TileShape(config, flow.engine.rows, flow.engine.columns)
         self.steps, self.operations = self.shape.steps, self.shape.operations
-        self.softmax, self.head_norm = config.attn_mode == "softmax", config.qk_mode == "layernorm"
+        self.softmax, self.head_norm = self.shape.softmax, self.shape.head_norm
         self.wrong: list[tuple[int, str]] = []
         self.work = [one for one in slots if one.of is not None]
         self.at = {(one.stream, one.of, one.number): one.cycle for one in self.work}

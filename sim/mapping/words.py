@@ -41,7 +41,7 @@ NORMS = {Part.QUERY: "attn.q_norm", Part.KEY: "attn.k_norm", Part.VALUE: "attn.v
 _HEAD_EPS = "head_eps"
 
 
-class _Field(NamedTuple):
+class Field(NamedTuple):
     """One field of the structs of a word, an element a column."""
 
     name: str
@@ -70,11 +70,11 @@ def flow_words(network: IntNetwork, flow: FlowConfig, table: SlotTable) -> Words
     words = {"settings": {0: settings}, "slots": {0: table_words(table)}} | blocks
     if flow.streamed:
         del words["weights"]  # they are no part of what is loaded, see `weight_image`
-    _check_room(words, load_memories(flow))
+    check_room(words, load_memories(flow))
     return words
 
 
-def _check_room(words: Words, memories: dict[str, LoadMemory]) -> None:
+def check_room(words: Words, memories: dict[str, LoadMemory]) -> None:
     """Check that every word has a place."""
     needs = {name: max(first + len(run) for first, run in runs.items()) for name, runs in words.items()}
     few = [(name, memories[name].depth, need) for name, need in needs.items() if need > memories[name].depth]
@@ -95,12 +95,28 @@ def block_words(network: IntNetwork, flow: FlowConfig) -> Words:
     BivitError
         When the network does not fit the engine, or a value not its field: which one, what is allowed, what was got.
     """
-    config = vit_only(network.config)
-    blocks = [_Block(network, FlowLayout(config, network.formats, flow), number) for number in range(config.depth)]
+    layout = FlowLayout(vit_only(network.config), network.formats, flow)
+    return words_of_blocks(network, layout)
+
+
+def words_of_blocks(network: IntNetwork, layout: FlowLayout) -> Words:
+    """Return the words of the blocks of a network, or of a pass of it.
+
+    Parameters
+    ----------
+    network : IntNetwork
+    layout : FlowLayout
+
+    Raises
+    ------
+    BivitError
+        When a value does not fit its field: which one, what is allowed, what was got.
+    """
+    blocks = [_Block(network, layout, number) for number in range(layout.config.depth)]
     by_block = [block.words() for block in blocks]
     found = {name: {0: [word for words in by_block for word in words[name]]} for name in by_block[0]}
     of_heads = found.pop(_HEAD_EPS)
-    found["norm_eps"][head_eps(flow)] = of_heads[0]
+    found["norm_eps"][head_eps(layout.flow)] = of_heads[0]
     return found
 
 
@@ -182,7 +198,7 @@ class _Block:
             return [-steps] * columns
         if stream is Stream.SCORES:
             start = config.head_dim - WORD
-            if config.attn_mode == "softmax":
+            if self.layout.shape.softmax:
                 return [start] * columns
             return self._beyond(
                 [start - int(self._tensor("attn.attn_sign.theta")[made.head])] * len(made.channels), low
@@ -218,7 +234,7 @@ class _Block:
         for stream in (Stream.PROJ, Stream.FC2):
             scale = self._field(f"{LAYERS[stream]}.scale", formats.scale_bits)
             bias = self._field(f"{LAYERS[stream]}.bias", formats.residual_bits)
-            words += _structs([scale, bias], unit.columns, self.layout.layer_words)
+            words += structs([scale, bias], unit.columns, self.layout.layer_words)
         return words
 
     def _sign_norm(self) -> list[int]:
@@ -226,7 +242,7 @@ class _Block:
         unit, words = SignNormUnit(self.layout.flow), []
         for norm in ("norm1", "norm2"):
             theta = self._field(f"{norm}.theta", self.formats.theta_bits)
-            words += _structs([theta], unit.columns, self.layout.layer_words)
+            words += structs([theta], unit.columns, self.layout.layer_words)
         return words
 
     def _head_norm(self) -> list[int]:
@@ -238,7 +254,7 @@ class _Block:
             scale = self._field(f"{NORMS[part]}.scale", self.formats.qk_scale_bits, signed=False)
             theta = self._field(f"{NORMS[part]}.theta", self.formats.theta_bits)
             for head in range(self.config.num_heads):
-                low, high = (_structs([one._replace(values=one.values[head])], columns) for one in (scale, theta))
+                low, high = (structs([one._replace(values=one.values[head])], columns) for one in (scale, theta))
                 shift = columns * scale.bits
                 words += [first | second << shift for first, second in zip(low, high, strict=True)]
         return words
@@ -253,10 +269,13 @@ class _Block:
         ]
 
     def _tables(self) -> list[int]:
-        """Words of a head: Tau, then Exp[1] to Exp[64], 0 beyond E; none in mode `score`."""
-        if self.config.attn_mode != "softmax":
-            return []
+        """Words of a head: Tau, then Exp[1] to Exp[64], 0 beyond E; in mode `score` none, or Theta where it has a bias."""
         name = "attn.attn_sign"
+        if self.config.attn_mode != "softmax":
+            if not self.layout.shape.biased:
+                return []
+            thetas = self._tensor(f"{name}.theta")
+            return [word for theta in thetas.tolist() for word in (theta, *[0] * (TABLE_WORDS - 1))]
         exp, tau, words = self._tensor(f"{name}.exp"), self._tensor(f"{name}.tau"), list[int]()
         for head in range(self.config.num_heads):
             found = [pack_fields([tau[head]], TABLE_BITS, f"{self.name}{name}.tau")]
@@ -264,11 +283,11 @@ class _Block:
             words += found + [0] * (TABLE_WORDS - len(found))
         return words
 
-    def _field(self, tensor: str, bits: int, *, signed: bool = True) -> _Field:
-        return _Field(self.name + tensor, self._tensor(tensor), bits, signed)
+    def _field(self, tensor: str, bits: int, *, signed: bool = True) -> Field:
+        return Field(self.name + tensor, self._tensor(tensor), bits, signed)
 
 
-def _structs(fields: list[_Field], columns: int, words: int | None = None) -> list[int]:
+def structs(fields: list[Field], columns: int, words: int | None = None) -> list[int]:
     """Pack fields side by side, `columns` elements a word, as an array of structs; columns beyond them are 0."""
     count = words or ceil_div(len(fields[0].values), columns)
     packed = [0] * count

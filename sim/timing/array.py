@@ -16,6 +16,7 @@ from .codes import (
     JOB_FC2,
     JOB_LAST,
     JOB_LOAD,
+    JOB_MERGE,
     JOB_PROJ,
     KEY,
     NORM1,
@@ -165,7 +166,9 @@ def _follows(state: State, plan: Plan, stream: int, tile: int, number: int, end:
     """Take and give slots, and hand over what an operation makes, whose steps end at `end`."""
     captured = end + plan.durations.capture
     at, last = tile % state.tiles.shape[0], number == plan.streams[OPERATIONS, stream] - 1
-    if stream == QKV:
+    if plan.merges:
+        _merge_follows(state, plan, tile, number, end)
+    elif stream == QKV:
         _qkv_follows(state, plan, tile, number, end)
     elif stream == SCORES:
         _scores_follow(state, plan, tile, number, end)
@@ -219,6 +222,17 @@ def _qkv_follows(state: State, plan: Plan, tile: int, number: int, end: int) -> 
     elif of_head == plan.head_groups - 1:
         _written(state, plan, part, tile, written if part == KEY else captured + d.bits)
     if number == plan.streams[OPERATIONS, QKV] - 1:
+        _give(state, R_NORM1, end)
+        state.tiles[tile % state.tiles.shape[0], NORM1] = UNKNOWN
+
+
+@kernel()
+def _merge_follows(state: State, plan: Plan, tile: int, number: int, end: int) -> None:
+    last = number == plan.streams[OPERATIONS, QKV] - 1
+    state.credits[R_RESIDUAL, 0] += 1
+    arrived = end + plan.durations.capture + plan.drain - 1 + plan.durations.arrive
+    _push(state, RESIDUAL, JOB_MERGE, tile + plan.lanes * plan.tiles, number, arrived, last)
+    if last:
         _give(state, R_NORM1, end)
         state.tiles[tile % state.tiles.shape[0], NORM1] = UNKNOWN
 

@@ -18,5 +18,5 @@ HEAD_NEXT, HEAD_ROOTED, APPLY_NEXT, APPLY_DONE, SUM_NEXT, SUM_COUNTED = (int(one
 COMPARE_NEXT, SCORE_FREE, ATTENTION_FULL, WRITTEN = (int(one) for one in list(Of)[14:])
 C_TURN, C_IDLE, C_OPERAND, C_TABLES, C_KEYS, C_VALUES, C_ATTENTION = (int(cause) for cause in list(Cause)[:7])
 C_ROOM, C_DRAIN, C_WRITER, C_GHOST = (int(cause) for cause in list(Cause)[7:11])
-JOB_PROJ, JOB_FC2, JOB_LAST, JOB_LOAD = (int(job) for job in Job)
+JOB_PROJ, JOB_FC2, JOB_LAST, JOB_LOAD, JOB_MERGE = (int(job) for job in Job)
 CAUSES = len(Cause)

@@ -91,7 +91,11 @@ def _needs(state: State, plan: Plan, stream: int, tile: int, number: int) -> Non
     """Add what an operation waits for as far as operands and slots are concerned."""
     turn, at = tile // plan.tiles, tile % state.tiles.shape[0]
     first = number == 0
-    if stream == QKV:
+    if plan.merges:
+        if first:
+            _operand(state, C_OPERAND, state.tiles[at, NORM1])
+        _space(state, plan, R_RESIDUAL)
+    elif stream == QKV:
         part, group = plan.qkv[0, number], plan.qkv[1, number]
         if first:
             _operand(state, C_OPERAND, state.tiles[at, NORM1])
@@ -142,6 +146,8 @@ def leaves(plan: Plan, stream: int, number: int) -> tuple[bool, bool]:
     stream, number : int
         Its stream, and which of a tile's it is.
     """
+    if plan.merges:
+        return stream == QKV, False
     if stream == QKV:
         part = plan.qkv[0, number]
         return part != VALUE and plan.head_norm, part == VALUE or (part == KEY and not plan.head_norm)
@@ -151,6 +157,8 @@ def leaves(plan: Plan, stream: int, number: int) -> tuple[bool, bool]:
 @kernel()
 def _works(state: State, plan: Plan, stream: int, tile: int) -> bool:
     """Whether a slot of a tile has something to do."""
+    if plan.merges and stream != QKV:
+        return False
     turn = tile // plan.tiles + (plan.lanes if stream == QKV else 0)
     return state.turns[turn % state.turns.shape[0], IMAGE] != UNKNOWN
 

@@ -20,6 +20,7 @@ from ..flow.softmax import SoftmaxUnit
 from ..flow.streams import Stream, TileShape
 from ..flow.table import SlotTable
 from ..network.config import ViTConfig
+from ..network.stage_view import StageView
 from .edge_times import EdgePlan, edge_plan
 from .replay_state import Durations, Of, Plan
 
@@ -161,19 +162,33 @@ def plan_of(
         images=images,
         tiles=shape.tiles,
         heads=config.num_heads,
-        depth=config.depth,
+        depth=blocks_in_turn(config),
         head_groups=shape.head_groups,
         key_groups=shape.key_groups,
+        norm_groups=shape.norm_groups,
         drain=flow.drain_cycles,
         writer_gap=MatmulUnit(flow).writer_gap,
         table_words=config.num_heads * TABLE_WORDS,
-        softmax=config.attn_mode == "softmax",
-        head_norm=config.qk_mode == "layernorm",
+        softmax=shape.softmax,
+        head_norm=shape.head_norm,
         together=flow.streamed,
         skips=table.of_a_tile(shape),
+        merges=shape.merges,
+        windows=0,
+        group=0,
         begin=0 if edge else first_slot(flow),
         edge=edge.plan() if edge else edge_plan(config, flow),
     )
+
+
+def blocks_in_turn(config: ViTConfig) -> int:
+    """Return the blocks that a lane goes through with an image, or a window, one after the other.
+
+    Parameters
+    ----------
+    config : ViTConfig
+    """
+    return 1 if isinstance(config, StageView) and not config.chained else config.depth
 
 
 def ring_slots(flow: FlowConfig) -> list[int]:

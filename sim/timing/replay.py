@@ -23,11 +23,11 @@ from .codes import (
     HEAD_ROOTED,
     JOB_LAST,
     JOB_LOAD,
+    JOB_MERGE,
     JOB_PROJ,
     KEY,
     NORM1,
     NORM2,
-    PROJ,
     QUERY,
     QUERY_BITS,
     R_ATTENTION,
@@ -62,11 +62,11 @@ from .replay_state import (
     FINISHED,
     FREE,
     IMAGE,
-    OPERATIONS,
     POPPED,
     PUSHED,
     START,
     TABLED,
+    TAKEN,
     UNKNOWN,
     Plan,
     Ready,
@@ -77,6 +77,8 @@ from .replay_state import (
 HEADS = len(Ready)
 #: A credit is seen in the cycle after it is given.
 VISIBLE = 1
+#: From the cycle in which an image's last window of a block is left to that in which the next block's count as there.
+RELEASE_CYCLES = 1
 #: A time beyond all others.
 _NEVER = 1 << 60
 #: The last cycle before it.
@@ -120,7 +122,7 @@ def _residual(state: State, plan: Plan) -> bool:
     kind, tile, _, when, last, _ = state.jobs[RESIDUAL, state.units[RESIDUAL, POPPED] % state.jobs.shape[1]]
     d, of = plan.durations, tile % plan.tiles
     state.units[RESIDUAL, POPPED] += 1
-    groups = plan.streams[OPERATIONS, PROJ] if kind == JOB_LOAD else 1
+    groups = plan.norm_groups if kind == JOB_LOAD else 1
     start = max(state.units[RESIDUAL, FREE], when)
     _began(state, RESIDUAL, start)
     start += (groups - 1) * d.tiles[ADD_NEXT, of]
@@ -129,7 +131,7 @@ def _residual(state: State, plan: Plan) -> bool:
         _give(state, R_RESIDUAL, start + d.tiles[ADD_READ, of])
     if not last:
         return True
-    if kind == JOB_LAST:
+    if kind == JOB_LAST or kind == JOB_MERGE:
         if of == plan.tiles - 1:
             image = state.turns[(tile // plan.tiles) % state.turns.shape[0], IMAGE]
             state.images[FINISHED, image] = start + d.tiles[ADD_WRITTEN, of]
@@ -270,14 +272,28 @@ def settle(state: State, plan: Plan) -> None:
 
 
 @kernel()
+def _release(state: State, plan: Plan) -> None:
+    """Note when the next window can be taken: once all windows of its image in the block before have been left."""
+    image = state.clock[TAKEN]
+    if image == plan.images:
+        return
+    before = (image // plan.windows - plan.group + 1) * plan.windows - 1
+    left = 0 if before < 0 else state.images[FINISHED, before]
+    state.images[EMBEDDED, image] = left if left == UNKNOWN or before < 0 else left + RELEASE_CYCLES
+
+
+@kernel()
 def edge(state: State, plan: Plan, now: int) -> None:
-    """Let the edge go on up to a cycle.
+    """Let the edge go on up to a cycle; in a pass over windows, see which of them can be taken.
 
     Parameters
     ----------
     state, plan
     now : int
     """
+    if plan.windows > 0:
+        _release(state, plan)
+        return
     edge_until(state.edge, plan.edge, state.images[FINISHED], state.images[EMBEDDED], state.images[ANSWERED], now)
 
 
@@ -290,5 +306,7 @@ def wait_for(state: State, plan: Plan, image: int) -> None:
     state, plan
     image : int
     """
+    if plan.windows > 0:
+        return
     images = state.images
     edge_embeds(state.edge, plan.edge, images[FINISHED], images[EMBEDDED], images[ANSWERED], image)

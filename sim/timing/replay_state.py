@@ -41,12 +41,16 @@ class Ready(IntEnum):
 
 
 class Job(IntEnum):
-    """What a job of ResidualAdd is: proj, fc2 with a norm behind it, fc2 of the last block, a tile of a new image."""
+    """What a job of ResidualAdd is: proj, fc2 with a norm behind it, fc2 of the last block, a tile of a new image.
+
+    MERGE: the sums of a patch merging, which are a new x.
+    """
 
     PROJ = 0
     FC2 = 1
     LAST = 2
     LOAD = 3
+    MERGE = 4
 
 
 class Unit(IntEnum):
@@ -185,8 +189,8 @@ class Plan(NamedTuple):
     durations : Durations
     lanes, images, tiles, heads, depth : int
         Images in flight, images of the run, tiles, heads and blocks.
-    head_groups, key_groups : int
-        Column groups of a head, and of all tokens.
+    head_groups, key_groups, norm_groups : int
+        Column groups of a head, of all tokens, and of a tile of a new image that is read.
     drain, writer_gap : int
         Least distance of two captures of sums, and of bits for the row writer.
     table_words : int
@@ -197,6 +201,11 @@ class Plan(NamedTuple):
         Whether lanes go through the blocks side by side, and begin images only together.
     skips : bool
         Whether a tile may be left out in which no stream has anything to do: where the table is that of a tile.
+    merges : bool
+        Whether it is a patch merging: only QKV has work, and its sums are a new x.
+    windows, group : int
+        Of a pass: images in flight, and windows of each. An image is a window then; those of a block wait until
+        all windows of the block before have been left. 0 where images come from the edge.
     begin : int
         Cycle of the first slot, from the start of a run.
     edge : EdgePlan
@@ -214,6 +223,7 @@ class Plan(NamedTuple):
     depth: int
     head_groups: int
     key_groups: int
+    norm_groups: int
     drain: int
     writer_gap: int
     table_words: int
@@ -221,6 +231,9 @@ class Plan(NamedTuple):
     head_norm: bool
     together: bool
     skips: bool
+    merges: bool
+    windows: int
+    group: int
     begin: int
     edge: EdgePlan
 

@@ -116,6 +116,8 @@ def replay(state: State, plan: Plan, traced: Any) -> int:
         settle(state, plan)
         edge(state, plan, state.clock[NOW])
         if state.images[FINISHED, plan.images - 1] != UNKNOWN:
+            if plan.windows > 0:
+                return slots
             edge(state, plan, FOREVER)
             if state.images[ANSWERED].min() != UNKNOWN:
                 return slots

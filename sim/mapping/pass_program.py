@@ -1,0 +1,138 @@
+"""A network on an engine with windows: words of all memories, and the cycles that images take, pass by pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..engine.fields import pack_field
+from ..errors import check
+from ..flow.config import FlowConfig
+from ..flow.machine import all_settings, load_memories
+from ..flow.settings import setting_bits
+from ..network.file import network_hash
+from ..network.network import IntNetwork
+from ..timing.edge_times import edge_plan
+from ..timing.passes import RunTimes, run_passes
+from ..timing.plan import plan_of
+from ..timing.replay_state import Plan
+from .edge_words import edge_words, network_settings
+from .pass_words import pass_words
+from .passes import Pass, check_windows, passes_of
+from .program import FlowCycles
+from .words import Words, check_room
+
+
+@dataclass(frozen=True)
+class PassProgram:
+    """What is loaded into an engine with windows.
+
+    Parameters
+    ----------
+    network : IntNetwork
+    flow : FlowConfig
+    passes : tuple of Pass
+    """
+
+    network: IntNetwork
+    flow: FlowConfig
+    passes: tuple[Pass, ...]
+
+    @cached_property
+    def words(self) -> Words:
+        """Words of every memory: name to words by the address of the first."""
+        words = pass_words(self.network, self.flow, self.passes)
+        edge = {name: {0: list(run)} for name, run in edge_words(self.network, self.flow).items()}
+        bits = all_settings(self.flow)
+        settings = [pack_field(value, bits[name], name) for name, value in self.settings.items()]
+        words |= edge | {"settings": {0: settings}}
+        check_room(words, load_memories(self.flow))
+        return words
+
+    @cached_property
+    def settings(self) -> dict[str, int]:
+        """All settings by name; those of the core as of the first pass."""
+        core, edge = self.passes[0].settings, network_settings(self.network, self.flow)
+        own = {name: core[name] for name in setting_bits(self.flow)}
+        rest = [name for name in all_settings(self.flow) if name not in own and name != "network"]
+        return {
+            **own,
+            **{name: edge[name] for name in rest},
+            "network": int(network_hash(self.network)[:8], 16),
+        }
+
+    def times(self, images: int) -> RunTimes:
+        """Return when the images of a run go through the passes.
+
+        Parameters
+        ----------
+        images : int
+            1 or more.
+
+        Raises
+        ------
+        BivitError
+            When the table of a pass locks up.
+        """
+        windows = self.flow.windows
+        assert windows is not None
+        found = run_passes(
+            self._plans,
+            [one.rounds for one in self.passes],
+            edge_plan(self.network.config, self.flow),
+            images,
+            windows.images,
+            len(setting_bits(self.flow)),
+        )
+        if isinstance(found, int):
+            check(False, f"the slot table of pass {-1 - found} locks up; give the rings more slots, or search again")
+        assert not isinstance(found, int)
+        return found
+
+    @cached_property
+    def _plans(self) -> list[Plan]:
+        return [
+            plan_of(one.view, self.flow, one.table, 1)._replace(windows=one.view.windows, group=1)
+            for one in self.passes
+        ]
+
+    def cycles(self, images: int) -> FlowCycles:
+        """Return when the images of a run are answered, if no stream ever stalls.
+
+        Parameters
+        ----------
+        images : int
+            1 or more.
+        """
+        found = self.times(images)
+        return FlowCycles(
+            embedded=_row(found.embedded),
+            finished=_row(found.finished),
+            answered=_row(found.answered),
+            stalls={},
+            steps=images * sum(one.steps for one in self.passes),
+        )
+
+
+def compile_passes(network: IntNetwork, flow: FlowConfig) -> PassProgram:
+    """Return what is loaded into an engine with windows.
+
+    Parameters
+    ----------
+    network : IntNetwork
+    flow : FlowConfig
+        With windows.
+
+    Raises
+    ------
+    BivitError
+        When the network does not fit the engine, or every table of a pass locks up.
+    """
+    check_windows(network.config, flow)
+    return PassProgram(network, flow, passes_of(network.config, network.formats, flow))
+
+
+def _row(values: np.ndarray[tuple[int], np.dtype[np.int64]]) -> tuple[int, ...]:
+    return tuple(values.tolist())

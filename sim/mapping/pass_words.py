@@ -1,0 +1,181 @@
+"""The words of a network's passes: blocks and patch mergings one behind the other, biases, masks, and places of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine.fields import pack_fields
+from ..engine.words import WORD
+from ..flow.config import FlowConfig
+from ..flow.memories import head_eps
+from ..flow.pass_settings import job_words
+from ..flow.residual_add import ResidualAddUnit
+from ..flow.settings import setting_bits, table_words
+from ..flow.sign_norm import SignNormUnit
+from ..flow.streams import Stream
+from ..network.blocks import BlockShape
+from ..network.config import ModelConfig
+from ..network.formats import EPS_BITS
+from ..network.network import IntNetwork
+from ..network.stage_view import token_places, window_places
+from ..network.windows import relative_positions
+from .passes import Pass
+from .words import Field, Words, structs, words_of_blocks
+
+#: Bits of a relative position bias, and of a mask: opposite edges of the image in the rows, and in the columns.
+BIAS_BITS, MASK_BITS = 6, 2
+
+
+def pass_words(network: IntNetwork, flow: FlowConfig, passes: Sequence[Pass]) -> Words:
+    """Return the words of the core's memories for a network on an engine with windows.
+
+    Parameters
+    ----------
+    network : IntNetwork
+    flow : FlowConfig
+    passes : sequence of Pass
+
+    Raises
+    ------
+    BivitError
+        When a value does not fit its field: which one, what is allowed, what was got.
+    """
+    found: dict[str, list[int]] = {}
+    of_heads: list[int] = []
+    for one in passes:
+        words = _merge_words(network, one) if one.view.merge else words_of_blocks(network, one.layout)
+        of_heads += words["norm_eps"].pop(head_eps(flow), [])
+        words |= {"slots": {0: table_words(one.table)}, "places": {0: _places(network.config, flow, one)}}
+        words["passes"] = {0: settings_words(flow, one.settings)}
+        if one.shape.biased:
+            words |= {"bias": {0: _biases(network, flow, one)}, "masks": {0: _masks(flow, one)}}
+        for name, runs in words.items():
+            found.setdefault(name, []).extend(runs[0])
+    settings = settings_words(flow, passes[0].settings)
+    result: Words = {"settings": {0: settings}} | {name: {0: run} for name, run in found.items()}
+    result["norm_eps"][head_eps(flow)] = of_heads
+    return result
+
+
+def settings_words(flow: FlowConfig, values: dict[str, int]) -> list[int]:
+    """Return the words of the core's settings, one a setting.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    values : dict of str to int
+    """
+    return [pack_fields([values[name]], bits, f"settings.{name}") for name, bits in setting_bits(flow).items()]
+
+
+def _merge_words(network: IntNetwork, one: Pass) -> Words:
+    """Words of a patch merging: those of a norm, and of a layer whose sums are a new x."""
+    merge, layout, formats = one.view.merge, one.layout, network.formats
+    assert merge is not None
+    unit, norm = ResidualAddUnit(layout.flow), SignNormUnit(layout.flow)
+    packed = network.tensors[f"{merge.name}.reduction.weight"]
+    weights, columns = [], layout.columns
+    for number in range(layout.shape.work[Stream.QKV]):
+        of = np.zeros((columns, packed.shape[1]), "<u8")
+        rows = packed[number * columns : (number + 1) * columns]
+        of[: len(rows)] = rows
+        weights += [int.from_bytes(step.tobytes(), "little") for step in of.T]
+    start = merge.in_dim - layout.shape.steps[Stream.QKV] * WORD - merge.in_dim // 2
+    starts = pack_fields([start] * columns, layout.flow.engine.acc_bits, f"the start of {merge.name}", signed=True)
+    layer = layout.shape.norm_groups * unit.parts
+
+    def field(name: str, bits: int) -> Field:
+        return Field(f"{merge.name}.{name}", network.tensors[f"{merge.name}.{name}"], bits)
+
+    added = [field("reduction.scale", formats.scale_bits), field("reduction.bias", formats.residual_bits)]
+    eps = network.tensors.get(f"{merge.name}.norm.eps", np.zeros(1, np.int64))
+    return {
+        "weights": {0: weights},
+        "preload": {0: [starts] * layout.shape.work[Stream.QKV]},
+        "residual": {0: structs(added, unit.columns, layer)},
+        "sign_norm": {0: structs([field("norm.theta", formats.theta_bits)], norm.columns, layer)},
+        "norm_eps": {0: [pack_fields(eps, EPS_BITS, f"{merge.name}.norm.eps"), 0]},
+    }
+
+
+def _places(config: ModelConfig, flow: FlowConfig, one: Pass) -> list[int]:
+    """First word of x of the tokens that a pass takes: window by window; then of shifted windows, or of what is made."""
+    unit = ResidualAddUnit(flow)
+    if one.view.merge is not None:
+        tokens = np.arange(one.view.windows * one.view.num_tokens)
+        made = -(-one.view.out_dim // flow.engine.columns) * unit.parts
+        read = one.shape.norm_groups * unit.parts
+        # A tile's new tokens lie where tokens were that it, or a tile before it, has read.
+        return [*(tokens * read).tolist(), *(tokens * made).tolist()]
+    words = one.shape.norm_groups * unit.parts
+    blocks = one.view.of
+    if blocks[0].window is None:
+        return (token_places(config, one.stage) * words).tolist()
+    kinds = [False, True] if any(block.shift for block in blocks) else [False]
+    return [place for shifted in kinds for place in (window_places(config, one.stage, shifted) * words).ravel().tolist()]
+
+
+def _biases(network: IntNetwork, flow: FlowConfig, one: Pass) -> list[int]:
+    """Relative position bias: of each block, tile and head the words of its scores."""
+    words = []
+    for block in one.view.of:
+        name = f"{block.name}.attn.relative_position_bias_table"
+        assert block.window is not None
+        pairs = network.tensors[name][relative_positions(block.window)]  # [n, n, heads]
+        for tile in range(one.shape.tiles):
+            for head in range(block.num_heads):
+                words += _score_words(pairs[:, :, head], tile, flow, one, BIAS_BITS, name)
+    return words
+
+
+def _masks(flow: FlowConfig, one: Pass) -> list[int]:
+    """Which pairs are of opposite edges of the image, in a window of the last row and in one of the last column."""
+    shape = next((block for block in one.view.of if block.shift), one.view.of[0])
+    pairs = edge_pairs(shape)
+    return [
+        word
+        for tile in range(one.shape.tiles)
+        for word in _score_words(pairs, tile, flow, one, MASK_BITS, "the mask of shifted windows")
+    ]
+
+
+def edge_pairs(block: BlockShape) -> NDArray[np.int64]:
+    """Return for each pair of a window's tokens whether they are on opposite sides of where the image is wrapped.
+
+    Parameters
+    ----------
+    block : BlockShape
+
+    Returns
+    -------
+    int64 [n, n]
+        1 for the rows, 2 for the columns, and their sum.
+    """
+    assert block.window is not None
+    wrapped = np.arange(block.window) >= block.window - block.shift
+    row, column = np.divmod(np.arange(block.window**2), block.window)
+    return sum(  # type: ignore[return-value]
+        weight * (wrapped[at][:, None] != wrapped[at]).astype(np.int64) for weight, at in ((1, row), (2, column))
+    )
+
+
+def _score_words(
+    pairs: NDArray[Any], tile: int, flow: FlowConfig, one: Pass, bits: int, name: str
+) -> list[int]:
+    """Pack a field a pair as a tile's scores come: column group after column group, some rows a word."""
+    rows, columns, side = flow.engine.rows, flow.engine.columns, flow.drain_rows
+    wide = np.zeros((flow.drain_cycles * side, one.shape.key_groups * columns), np.int64)
+    mine = pairs[tile * rows : (tile + 1) * rows]
+    wide[: len(mine), : mine.shape[1]] = mine
+    words = []
+    for group in range(one.shape.key_groups):
+        for first in range(0, len(wide), side):
+            part = wide[first : first + side, group * columns : (group + 1) * columns]
+            words.append(pack_fields(part.ravel().tolist(), bits, name))
+    assert len(words) == job_words(one.shape, flow)
+    return words
+
