@@ -22,6 +22,7 @@ from .parts.component import Component, reset_by
 from .parts.connect import connect
 from .parts.contents import contents_of
 from .parts.stream import LOAD_BUS, axis_signals
+from .passes.passes import Passes
 from .ports import WEIGHTS_PORT, engine_ports
 from .registers import AXI_LITE, Registers
 from .run import Run
@@ -67,6 +68,7 @@ class Engine(Component):
         self._settings = SettingsBank(self.machine.load_memories["settings"], all_settings(flow))
         self._run, self._edge, self._core = Run(fails=flow.streamed), Edge(edge), Core(flow, edge.chunk)
         self._fetch = Fetch(flow) if flow.streamed else None
+        self._passes = Passes(flow) if flow.windows else None
         self._queue = LogitsQueue(flow.engine)
         super().__init__(engine_ports(self.machine))
 
@@ -82,6 +84,9 @@ class Engine(Component):
         forget = Signal()  # one register for both, since thousands of others are reset by it
         m.d.sync += forget.eq(self._registers.starting | self._run.cutting)
         m.submodules.core = reset_by(forget, self._core)
+        if self._passes is not None:
+            m.submodules.passes = reset_by(forget, self._passes)
+            self._windows(m, self._passes)
         m.submodules.logits_queue = self._queue
         self._ports(m)
         if self._fetch is not None:
@@ -136,8 +141,12 @@ class Engine(Component):
         # The bus goes everywhere; a stream is committed some cycles behind its last word.
         bus, en = Signal(LOAD_BUS, name="load_bus", reset_less=True), Signal(name="load_en")
         m.d.sync += [connect(bus.as_value(), loader.load.as_value()), connect(en, loader.load.en)]
-        for unit in (self._settings, self._edge, self._core):
+        units = [self._settings, self._edge, self._core, *([] if self._passes is None else [self._passes])]
+        for unit in units:
             m.d.comb += [connect(unit.load, bus), connect(unit.load.en, en), connect(unit.bank, bank)]
+        if self._passes is not None:
+            with m.If(self._passes.settling):
+                m.d.comb += connect(self._settings.load.as_value(), self._passes.settle.as_value())
         settings = self._settings.settings
         m.d.comb += [self._core.settings[name].eq(settings[name]) for name in setting_bits(self.flow)]
         m.d.comb += [self._edge.settings[name].eq(settings[name]) for name, _ in EDGE_SETTINGS]
@@ -180,7 +189,22 @@ class Engine(Component):
         wiring.connect(m, edge.x_write, core.edge_write)
         wiring.connect(m, edge.x_read, core.edge_read)
         wiring.connect(m, edge.queue, self._queue.entry)
-        m.d.comb += [connect(core.embedded, edge.embedded), connect(edge.finished, core.finished)]
+        if self._passes is None:
+            m.d.comb += [connect(core.embedded, edge.embedded), connect(edge.finished, core.finished)]
+
+    def _windows(self, m: Module, passes: Passes) -> None:
+        """Groups of images through the passes; windows for the core."""
+        edge, core = self._edge, self._core
+        for name in ("norm_read", "norm_write"):
+            wiring.connect(m, getattr(edge, name), getattr(core, name))
+        settings = self._settings.settings
+        m.d.comb += [passes.settings[name].eq(settings[name]) for name in setting_bits(self.flow)]
+        m.d.comb += [
+            *(connect(passes.limit, edge.limit), connect(passes.embedded, edge.embedded)),
+            *(connect(edge.finished, passes.finished), connect(passes.left, core.finished)),
+            *(connect(core.restart, passes.restart), connect(core.window_there, passes.there)),
+            *(core.window.eq(passes.window), connect(passes.take, core.window_take)),
+        ]
 
     def _status(self, m: Module) -> None:
         """Build the counters and show everything in the registers."""

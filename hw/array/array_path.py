@@ -68,6 +68,8 @@ class ArrayPath(Component):
         self.unit, self.engine = unit, unit.flow.engine
         self.store = OperandStore(unit)
         fields, engine = unit.operands.fields, unit.flow.engine
+        #: Fields of a word of scores that only engines with windows have.
+        self._biased = ("bias", "mask", "kind") if unit.flow.windows else ()
         of_store = self.store.signature.members
         rows = unit.flow.drain_rows * engine.columns
         weights = unit.memories.get("weights")
@@ -87,6 +89,7 @@ class ArrayPath(Component):
                 "score_keys": Out(self.store.softmax.key_bits),
                 "score_set": Out(fields["set"]),
                 "score_head": Out(fields["head"]),
+                **{f"score_{name}": Out(fields[name]) for name in self._biased},
                 "done": Out(len(Done)),
                 "active": Out(1),
                 "clear": In(1),
@@ -225,6 +228,7 @@ class ArrayPath(Component):
             self.sums_end.eq(shadow.last & held.end),
             *(connect(self.score_rows, held.rows), connect(self.score_keys, self.keys)),
             *(connect(self.score_set, held.set), connect(self.score_head, held.head)),
+            *(connect(getattr(self, f"score_{name}"), held[name]) for name in self._biased),
         ]
 
 

@@ -110,9 +110,10 @@ class ResidualAdd(Component):
         columns = delayed(m, channel_mask(m, part, held.channels, u.columns, "mask"), u.write_stage - 1, "column_mask")
         mask = [columns & row_mask[row].replicate(u.columns) for row in range(u.side)]
 
-        half = self._sums(m, walk, held.load, take & ~head.load)
+        half = self._late(m, self._sums(m, walk, held.load, take & ~head.load), "sums_delay")
         adds = walk.active & ~held.load
-        new, overflow = self._add(m, half, self._parameters(m, walk, held))
+        fresh = held.fresh & ~held.load if self.flow.windows else Const(0, 1)
+        new, overflow = self._add(m, half, self._parameters(m, walk, held), fresh)
         self._addresses(m, walk, held, offset)
         m.d.comb += [
             self.x_write.en.eq(delay_flag(m, adds, u.write_stage, "x_write_en")),
@@ -124,6 +125,10 @@ class ResidualAdd(Component):
         self._saturations(m, counted & self.x_write.en.replicate(u.lanes))
         self._statistics(m, walk, held, new, mask)
         return m
+
+    def _late(self, m: Module, value: Value, name: str) -> Value:
+        """What is beside a row whose place is looked up first."""
+        return delayed(m, value, self.unit.place_cycles, name) if self.unit.place_cycles else value
 
     def _rows(self, lanes: list[Value]) -> list[list[Value]]:
         """Lanes by row of the row group."""
@@ -227,16 +232,16 @@ class ResidualAdd(Component):
         return store.r_data[0]
 
     def _parameters(self, m: Module, walk: GroupWalk, held: data.View) -> list[tuple[Signal, Signal]]:
-        """Scale and Bias of each column, registered in stage 2; 0 for a job that adds nothing."""
+        """Scale and Bias of each column, registered in `operand_stage`; 0 for a job that adds nothing."""
         u, f = self.unit, self.engine.formats
         m.submodules.residual = params = LoadableMemory(u.load_memories["residual"])
         m.d.comb += [
             connect(params.load, self.load),
             connect(params.bank, self.bank),
-            connect_address(params.r_addr, held.param_addr + walk.word),
+            connect_address(params.r_addr, self._late(m, held.param_addr + walk.word, "param_delay")),
         ]
         load = Signal()
-        m.d.sync += load.eq(held.load)
+        m.d.sync += load.eq(self._late(m, held.load, "load_delay"))
         found = []
         for column in range(u.columns):
             word = params.r_data.word_select(column, f.scale_bits + f.residual_bits)
@@ -248,14 +253,19 @@ class ResidualAdd(Component):
             found.append((scale, bias))
         return found
 
-    def _add(self, m: Module, half: Value, parameters: list[tuple[Signal, Signal]]) -> tuple[list[Value], list[Value]]:
+    def _add(
+        self, m: Module, half: Value, parameters: list[tuple[Signal, Signal]], fresh: Value
+    ) -> tuple[list[Value], list[Value]]:
         """Product and x with Bias, their sum in `write_stage`: the new x, and whether it saturated.
 
-        The multiplier's own adder takes x with Bias, or another one a cycle later.
+        The multiplier's own adder takes x with Bias, or another one a cycle later. Where sums are a new x, it takes
+        Bias alone.
         """
         u, engine = self.unit, self.engine
         width, acc_bits = engine.formats.residual_bits, engine.acc_bits
-        biases = delayed(m, Cat(bias for _, bias in parameters), u.x_read_stage, "bias_delay")
+        x_stage = u.x_read_stage + u.x_cycles
+        biases = delayed(m, Cat(bias for _, bias in parameters), x_stage - u.operand_stage, "bias_delay")
+        alone = delayed(m, fresh, x_stage, "fresh_delay") if self.flow.windows else None
         new: list[Value] = []
         overflow: list[Value] = []
         for lane in range(u.lanes):
@@ -264,6 +274,9 @@ class ResidualAdd(Component):
             base = Signal(signed(width + 1), name=f"base_{lane}", reset_less=True)
             bias = biases.word_select(column, width).as_signed()
             m.d.sync += base.eq(self.x_read.data.word_select(lane, width).as_signed() + bias)
+            if alone is not None:
+                with m.If(alone):
+                    m.d.sync += base.eq(bias)
             result = Signal(width, name=f"new_{lane}", reset_less=True)
             saturated = Signal(name=f"saturated_{lane}", reset_less=True)
             limited, over = saturate_signed(self._sum(m, lane, base, parameters[column][0], acc), width)
@@ -276,7 +289,7 @@ class ResidualAdd(Component):
         """Return the sum of a product and x with Bias, of which the later one is there in `add_stage`."""
         u = self.unit
         if not u.fused:
-            cycles = u.add_stage - 2
+            cycles = u.add_stage - u.operand_stage
             return base + product(m, scale, acc, f"product{lane}", block=self.engine.block_bits, cycles=cycles)
         added = MultiplyPlus(*u.scaled, max(len(base), sum(u.scaled)) + 1)
         m.submodules[f"product{lane}"] = added
@@ -291,8 +304,12 @@ class ResidualAdd(Component):
         base = Signal.like(self.staged.addr, reset_less=True)
         # The slot is known a cycle before it is needed; its place comes out of a table.
         m.d.comb += base.eq(scaled(held.slot, self.flow.staged_tiles, u.tile_words))
-        m.d.sync += [x_addr.eq(held.x_addr + offset), staged_addr.eq(base + offset)]
-        read = delayed(m, x_addr, u.x_read_stage - 1, "x_read_delay")
+        if self.flow.windows:
+            self._place(m, walk, held, x_addr)
+        else:
+            m.d.sync += x_addr.eq(held.x_addr + offset)
+        m.d.sync += staged_addr.eq(base + offset)
+        read = delayed(m, x_addr, u.x_read_stage - 1 - u.place_cycles, "x_read_delay")
         m.d.comb += [
             connect(self.x_read.addr, read),
             self.x_read.en.eq(delay_flag(m, walk.active, u.x_read_stage, "x_read_line")),
@@ -300,6 +317,24 @@ class ResidualAdd(Component):
             connect(self.staged.addr, delayed(m, staged_addr, u.write_stage - 1, "staged_delay")),
             self.staged.en.eq(delay_flag(m, walk.active & held.norm, u.write_stage, "staged_en")),
         ]
+
+    def _place(self, m: Module, walk: GroupWalk, held: data.View, x_addr: Signal) -> None:
+        """Address of x of a row that lies anywhere: its place is looked up, and the word counted from there."""
+        u = self.unit
+        m.submodules.places = places = LoadableMemory(u.load_memories["places"])
+        first, bank = held.x_addr[: u.place_bits], held.x_addr[u.place_bits :]
+        part = Cat(walk.word[: (u.parts - 1).bit_length()], held.group)
+        place = Signal(len(places.r_data), reset_less=True)
+        m.d.sync += connect(place, places.r_data)
+        m.d.comb += [
+            connect(places.load, self.load),
+            connect(places.bank, self.bank),
+            connect_address(places.r_addr, first + walk.group),
+        ]
+        of_row, of_image = (
+            delayed(m, value, u.place_cycles, f"{name}_delay") for name, value in (("part", part), ("x_bank", bank))
+        )
+        m.d.sync += x_addr.eq(Cat((place + of_row)[: len(place)], of_image))
 
     def _saturations(self, m: Module, counted: Value) -> None:
         """Count lanes, a register after every second level."""

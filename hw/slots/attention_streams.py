@@ -54,8 +54,23 @@ class ScoresStream(StreamUnit):
             op.dst_chunk.eq(group[:shift]),
             *(connect(op.set, tables), connect(op.head, head)),
         ]
+        if self.flow.windows:
+            self._bias(m, step, works, works & last)
         self.done[Done.ATTENTION] = last & ~softmax
         self.flags |= {"head_begins": of_head.first_next, "drains": softmax}
+
+
+    def _bias(self, m: Module, step: Value, works: Value, job_end: Value) -> None:
+        """First words of each job's bias, tile by tile and head by head, and of each tile's masks."""
+        settings, walk = self.settings, self.walk
+        bias, mask = Signal.like(self.op.bias, reset_less=True), Signal.like(self.op.mask, reset_less=True)
+        with m.If(job_end):
+            m.d.sync += bias.eq(bias + settings.job_words)
+        with m.If(works & walk.end):
+            m.d.sync += mask.eq(mask + settings.job_words)
+        with m.If(walk.fresh & ~step):
+            m.d.sync += [bias.eq(self.record.bias), mask.eq(settings.first_mask)]
+        m.d.comb += [connect(self.op.bias, bias), connect(self.op.mask, mask), connect(self.op.kind, self.record.kind)]
 
 
 class ContextStream(StreamUnit):
@@ -112,6 +127,10 @@ class QkvStream(StreamUnit):
             "tag": Out(data.StructLayout(self.operands.tag)),
         }
 
+    def _of_values(self, comes: Value) -> Value:
+        """Whether values are made next, where they would be in their turn."""
+        return comes
+
     def _stream(self, m: Module, step: Value, works: Value) -> None:
         """Two operations of sums, then one of values; each with places of its own."""
         walk, operands, flow, op = self.walk, self.operands, self.flow, self.op
@@ -120,7 +139,7 @@ class QkvStream(StreamUnit):
         is_value = Signal()
         with m.If(step):
             m.d.sync += place.eq(following(place, 3))
-        value_next = foreseen(m, is_value, Mux(step, place == 1, is_value))
+        value_next = foreseen(m, is_value, self._of_values(Mux(step, place == 1, is_value)))
         of_head = self._pair(m, step & ~is_value, self.settings.head_groups_last, "heads")
         group, last = of_head.number, of_head.last
         head_over = Signal()  # the slot is a head's last one

@@ -22,10 +22,10 @@ from ..flow.head_norm import HeadNorm
 from ..flow.residual_add import ResidualAdd
 from ..flow.sign_norm import SignNorm
 from ..flow.softmax import Softmax
-from ..parts.component import Component
+from ..parts.component import Component, reset_by
 from ..parts.connect import connect
 from ..parts.stream import LOAD_BUS
-from .slots import WEIGHTS_PORTS, Slots
+from .slots import WEIGHTS_PORTS, Slots, windows_ports
 from .table_loader import TableLoader
 from .x_banks import XBanks
 
@@ -63,6 +63,12 @@ class Core(Component):
         Of `Slots`; only where weights are streamed.
     weights_write : In(write_port)
         Of `ArrayPath`; likewise.
+    restart : In(1)
+        Forget everything but x, and begin: only with windows, where nothing goes on before.
+    window_there, window, window_take : In, In, Out
+        Of `Slots`; likewise.
+    norm_read, norm_write : In
+        Ports of x of the edge's norm of patches; likewise.
     """
 
     def __init__(self, flow: FlowConfig, chunk: int):
@@ -83,34 +89,40 @@ class Core(Component):
                 "settings": In(data.StructLayout(setting_bits(flow))),
                 "embedded": In(1),
                 "finished": Out(1),
-                **{name: members[name] for name in ("edge_read", "edge_write")},
+                **{name: members[name] for name in self._x_ports},
                 "active": Out(1),
                 "stalls": Out(len(causes_of(flow.streamed))),
                 "saturations": Out(range(flow.norm_lanes + 1)),
                 "load": In(LOAD_BUS),
                 "bank": In(1),
                 **self._streamed(),
+                **windows_ports(flow),
+                **({"restart": In(1)} if flow.windows else {}),
             }
         )
+
+    @property
+    def _x_ports(self) -> tuple[str, ...]:
+        """Ports of x that the edge has."""
+        return ("edge_read", "edge_write", *(("norm_read", "norm_write") if self.flow.windows else ()))
 
     def elaborate(self, platform: object) -> Module:
         """Connect the units."""
         m = Module()
         for name, unit in self.units.items():
-            m.submodules[name] = unit
+            restarts = self.flow.windows and name != "x"
+            m.submodules[name] = reset_by(self.restart, unit) if restarts else unit
             if hasattr(unit, "load"):
                 m.d.comb += [connect(unit.load, self.load), connect(unit.bank, self.bank)]
         slots, array, x = (self.units[name] for name in ("slots", "array", "x"))
-        begun = Signal()
-        m.d.sync += begun.eq(1)
+        self._begin(m)
         m.d.comb += [
-            *(array.clear.eq(~begun), slots.hold.eq(~begun | array.clearing)),
             *(connect(slots.settings, self.settings), connect(slots.embedded, self.embedded)),
             *(connect(array.op.en, slots.en), array.keys.eq(self.settings.tokens), slots.done.eq(array.done)),
             *(connect(array.op[name], slots.op[name]) for name in slots.op.shape().members),
             *(connect(self.active, array.active), connect(self.stalls, slots.stalls)),
         ]
-        for name in ("edge_read", "edge_write"):
+        for name in self._x_ports:
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(x, name))
         for name, member in self._streamed().items():
             if member.is_signature:
@@ -121,7 +133,34 @@ class Core(Component):
         self._residual(m)
         self._heads(m)
         self._attention(m)
+        if self.flow.windows:
+            self._windows(m)
         return m
+
+    def _begin(self, m: Module) -> None:
+        """Clear the memories of bits behind a reset, and let the slots begin then."""
+        slots, array = self.units["slots"], self.units["array"]
+        begun = Signal()
+        if not self.flow.windows:
+            m.d.sync += begun.eq(1)
+            m.d.comb += [array.clear.eq(~begun), slots.hold.eq(~begun | array.clearing)]
+            return
+        fresh = Signal()
+        m.d.sync += connect(fresh, self.restart)
+        with m.If(self.restart):
+            m.d.sync += begun.eq(1)
+        m.d.comb += [connect(array.clear, fresh), slots.hold.eq(~begun | fresh | array.clearing)]
+
+    def _windows(self, m: Module) -> None:
+        """Windows for the lanes; biases and masks of their scores."""
+        slots, array, softmax, settings = (*(self.units[name] for name in ("slots", "array", "softmax")), self.settings)
+        for name, member in windows_ports(self.flow).items():
+            inner, outer = getattr(slots, name), getattr(self, name)
+            m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
+        m.d.comb += [
+            *(connect(getattr(softmax, f"w_{name}"), getattr(array, f"score_{name}")) for name in ("bias", "mask", "kind")),
+            *(connect(softmax.w_step, settings.biased), connect(softmax.scored, settings.scored)),
+        ]
 
     def _streamed(self) -> dict[str, wiring.Member]:
         """Return the ports of streamed weights."""

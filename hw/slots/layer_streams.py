@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib.wiring import Out
 
 from ...sim.flow.operation import ColumnMemory, Done, RowMemory, Way
@@ -12,6 +12,19 @@ from ...sim.flow.residual_add import ResidualAddUnit
 from ...sim.flow.streams import Stream
 from ..parts.connect import connect
 from .stream_unit import StreamUnit
+
+
+def tile_place(record: Any, offset: Value) -> Value:
+    """Return where the places of a tile's rows begin, and behind it the bank of x.
+
+    Parameters
+    ----------
+    record : View
+        Of the window.
+    offset : Value
+        The tile's first row.
+    """
+    return Cat((record.place + offset)[: len(record.place)], record.bank)
 
 
 class ResidualStream(StreamUnit):
@@ -22,7 +35,7 @@ class ResidualStream(StreamUnit):
     number : Out
         The column group.
     x_addr, tile_offset : Out
-        First word of the tile of x, and that in its bank.
+        First word of the tile of x, and that in its bank; with windows the place of its first row, and its first row.
     param_addr, theta_addr : Out
         First words of the group's parameters, and of those of the norm behind the layer.
     tile_end : Out(1)
@@ -36,10 +49,10 @@ class ResidualStream(StreamUnit):
         add = ResidualAddUnit(self.flow)
         return {
             "number": Out(add.job["group"]),
-            "x_addr": Out(add.x_addr_bits),
+            "x_addr": Out(add.tile_addr_bits),
             "param_addr": Out(add.job["param_addr"]),
             "theta_addr": Out(add.theta_addr_bits),
-            "tile_offset": Out(add.x_addr_bits),
+            "tile_offset": Out(add.place_bits if self.flow.windows else add.x_addr_bits),
             "tile_end": Out(1),
         }
 
@@ -54,16 +67,29 @@ class ResidualStream(StreamUnit):
         self.flags["drains"] = Const(1)
         param = self._linear(m, step, layer, base, add.parts, "param")
         theta, offset = Signal(len(layer), reset_less=True), Signal.like(self.tile_offset)
-        bank = Signal.like(self.x_addr)
-        m.d.sync += [theta.eq(layer + base + layers), bank.eq(self.record.bank * add.bank_words)]
+        m.d.sync += theta.eq(layer + base + layers)
+        place = self._place(m, add, offset)
         with m.If(step & walk.end):
-            m.d.sync += offset.eq(Mux(walk.tile_end, 0, offset + add.tile_words))
+            m.d.sync += offset.eq(Mux(walk.tile_end, 0, offset + self._tile_size(add)))
         m.d.comb += [
             *(op.w_mem.eq(ColumnMemory.WEIGHTS), op.way.eq(Way.RESIDUAL)),
-            *(self.number.eq(walk.number[: len(self.number)]), self.x_addr.eq(bank + offset)),
+            *(self.number.eq(walk.number[: len(self.number)]), self.x_addr.eq(place)),
             *(connect(self.tile_offset, offset), connect(self.tile_end, walk.tile_end)),
             *(self.param_addr.eq(param[: len(self.param_addr)]), self.theta_addr.eq(theta[: len(self.theta_addr)])),
         ]
+
+
+    def _place(self, m: Module, add: ResidualAddUnit, offset: Signal) -> Value:
+        """Where the tile of x is that begins so far behind the image's first one."""
+        if self.flow.windows:
+            return tile_place(self.record, offset)
+        bank = Signal.like(self.x_addr)
+        m.d.sync += bank.eq(self.record.bank * add.bank_words)
+        return bank + offset
+
+    def _tile_size(self, add: ResidualAddUnit) -> int:
+        """From one tile to the next: rows, or words of x."""
+        return self.flow.engine.rows if self.flow.windows else add.tile_words
 
 
 class ProjStream(ResidualStream):

@@ -20,12 +20,24 @@ BLOCK_STEPS = {
 }
 
 
+def block_steps(flow: FlowConfig) -> dict[str, str]:
+    """Return `BLOCK_STEPS`, with that of the relative position bias where there are windows.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    """
+    return BLOCK_STEPS | ({"bias": "bias_step"} if flow.windows else {})
+
+
 def record_layout(flow: FlowConfig) -> data.StructLayout:
     """Return the fields of a record.
 
     valid: the lane works on something; bank: of its x; block, last: of the image, and whether it is the last one;
     weights, preload, head, head_eps, table: first word of the block's parameters; layer: of its proj, among the
     residual's and, for what is behind norm1, among those of the norms.
+    With windows: bias: first word of the block's; place: first one of the window's places; kind: whether it is in the
+    last row, and the last column, of shifted windows.
 
     Parameters
     ----------
@@ -45,6 +57,7 @@ def record_layout(flow: FlowConfig) -> data.StructLayout:
             "head": bits["head_step"],
             "head_eps": (2 * (flow.layers + flow.all_heads)).bit_length(),
             "table": bits["table_step"],
+            **({"bias": bits["bias_step"], "place": bits["first_place"], "kind": 2} if flow.windows else {}),
         }
     )
 

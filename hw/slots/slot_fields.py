@@ -33,7 +33,10 @@ def residual_job(m: Module, flow: FlowConfig, slots: Any, is_fc2: Value, passes:
     add, job = ResidualAddUnit(flow), slots.jobs.add
     loads = turns.follows & ~turns.goes_on & fc2.end
     # A bank has a power of two of words. Its number comes with the decision, and a tile's only slot may pass at once.
-    load_addr = Cat(fc2.tile_offset[: add.bank_words.bit_length() - 1], turns.next_bank)
+    if flow.windows:
+        load_addr = Cat((turns.next_place + fc2.tile_offset)[: add.place_bits], turns.next_bank)
+    else:
+        load_addr = Cat(fc2.tile_offset[: add.bank_words.bit_length() - 1], turns.next_bank)
     first, second = (
         _staging(m, flow, name, when)
         for name, when in (
@@ -53,10 +56,33 @@ def residual_job(m: Module, flow: FlowConfig, slots: Any, is_fc2: Value, passes:
         *(connect(job.groups, settings.groups_last), connect(job.load_addr, load_addr)),
         *(connect(job.channels, settings.embed_dim), connect(job.mean, settings.mean), job.ring.eq(~is_fc2)),
         job.slot.eq(Mux(is_fc2, first, flow.staging_slots + second)),
-        job.theta_addr.eq(Mux(is_fc2, Mux(turns.goes_on, fc2.theta_addr, 0), proj.theta_addr)),
     ]
+    if flow.windows:
+        m.d.comb += job.theta_addr.eq(Mux(is_fc2, turns.next_layer[: add.theta_addr_bits], proj.theta_addr))
+        return Mux(is_fc2, turns.next_block << 1, (proj.record.block << 1) + 1)
+    m.d.comb += job.theta_addr.eq(Mux(is_fc2, Mux(turns.goes_on, fc2.theta_addr, 0), proj.theta_addr))
     of_fc2 = Mux(turns.goes_on, (fc2.record.block << 1) + 2, 0)
     return Mux(is_fc2, of_fc2, (proj.record.block << 1) + 1)
+
+
+def merge_job(m: Module, slots: Any, merges: Value) -> None:
+    """Fill in a job of ResidualAdd whose sums are those of a patch merging, in place of what another slot would give.
+
+    Parameters
+    ----------
+    m : Module
+    slots : Slots
+    merges : Value
+        Whether the slot is of that.
+    """
+    qkv, job = slots.streams[Stream.QKV], slots.jobs.add
+    with m.If(merges):
+        m.d.comb += [
+            *(job.sums.eq(1), job.load.eq(0), job.norm.eq(0), job.fresh.eq(1)),
+            *(connect(job.first, qkv.first), connect(job.last, qkv.end), connect(job.rows, qkv.op.rows)),
+            *(connect(job.group, qkv.number), connect(job.x_addr, qkv.x_addr)),
+            *(connect(job.param_addr, qkv.layer_addr), connect(job.final, qkv.turn_end)),
+        ]
 
 
 def head_job(m: Module, slots: Any) -> Value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import data
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.config import FlowConfig
@@ -23,10 +23,13 @@ from .attention_streams import ContextStream, QkvStream, ScoresStream
 from .issue import ENDS, Issue
 from .layer_streams import Fc1Stream, Fc2Stream, ProjStream
 from .ledger import Ledger
-from .slot_fields import head_job, residual_job
+from .slot_fields import head_job, merge_job, residual_job
+from .merge_stream import MergeStream
+from .records import record_layout
 from .stream_unit import StreamUnit
 from .table_walk import TableWalk
 from .turns import Turns
+from .turns_of_windows import TurnsOfWindows
 from .turns_together import TurnsTogether
 from .unit_jobs import UnitJobs
 
@@ -38,6 +41,20 @@ WEIGHTS_PORTS = {
     "weights_opened": Out(len(WEIGHT_PARTS)),
     "weights_wait": Out(1),
 }
+
+
+def windows_ports(flow: FlowConfig) -> dict[str, wiring.Member]:
+    """Return the ports of windows, see `Slots`.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    """
+    if flow.windows is None:
+        return {}
+    return {"window_there": In(1), "window": In(record_layout(flow)), "window_take": Out(1)}
+
+
 #: What a slot waits for, by cause: flags that are high where it is missing.
 Missing = dict[Cause, Signal]
 
@@ -92,15 +109,19 @@ class Slots(Component):
     weights_there, weights_opened, weights_wait : In, Out, Out
         Of streamed weights, by `WEIGHT_PARTS`: the next block's are there; pulse: a stream has begun with them. The
         slot at hand waits for some.
+    window_there, window, window_take : In, In, Out
+        With windows: of `TurnsOfWindows`, `there`, `window` and `take`.
     """
 
     def __init__(self, flow: FlowConfig):
         self.flow, self.operands = flow, Operands(flow)
-        self.turns = TurnsTogether(flow) if flow.streamed else Turns(flow)
+        kind = TurnsOfWindows if flow.windows else TurnsTogether if flow.streamed else Turns
+        self.turns: Any = kind(flow)
         self.issue, self.ledger, self.jobs = Issue(flow), Ledger(flow), UnitJobs(flow)
         self.causes = causes_of(flow.streamed)
-        self.table = TableWalk(core_memories(flow)["slots"])
-        kinds = (ScoresStream, ContextStream, ProjStream, Fc1Stream, Fc2Stream, QkvStream)
+        self.table = TableWalk(core_memories(flow)["slots"], based=flow.windows is not None)
+        qkv = MergeStream if flow.windows else QkvStream
+        kinds = (ScoresStream, ContextStream, ProjStream, Fc1Stream, Fc2Stream, qkv)
         self.streams: list[Any] = [kind(flow) for kind in kinds]
         members = self.jobs.signature.members
         super().__init__(
@@ -122,6 +143,7 @@ class Slots(Component):
                 "load": In(LOAD_BUS),
                 "bank": In(1),
                 **(WEIGHTS_PORTS if flow.streamed else {}),
+                **windows_ports(flow),
             }
         )
 
@@ -137,7 +159,7 @@ class Slots(Component):
                 *(connect(unit.settings, self.settings), connect(unit.hold, self.hold)),
                 *(connect(unit.take, take[number]), connect(self.turns.turn[number], unit.turn)),
                 connect(unit.record.as_value(), self.turns.record[number].as_value()),
-                connect(unit.valid, self.turns.valid[number]),
+                self._valid(unit, self.turns.valid[number]),
                 connect(self.issue.ops[number].as_value(), unit.op.as_value()),
                 works[number].eq(take[number] & unit.works),
             ]
@@ -156,12 +178,28 @@ class Slots(Component):
             *(connect(self.table.load, self.load), connect(self.table.bank, self.bank), self.table.take.eq(passes)),
         ]
         self._lanes(m, take, hand)
+        if self.flow.windows:
+            self._windows(m)
         self._issue(m, take, works)
         self._give(m)
         self._take(m, take, works)
         self._jobs(m, take, works)
         self._stalls(m, missing, skip | (passes & ~works.any()))
         return m
+
+    def _valid(self, unit: StreamUnit, valid: Value) -> Value:
+        """Tell a stream whether its lane works on something; in a patch merging only one has work."""
+        if self.flow.windows and unit.stream is not Stream.QKV:
+            return unit.valid.eq(valid & ~self.settings.merges)
+        return connect(unit.valid, valid)
+
+    def _windows(self, m: Module) -> None:
+        """What lanes take, and where the table begins."""
+        m.d.comb += [
+            *(connect(self.turns.there, self.window_there), connect(self.window_take, self.turns.take)),
+            connect(self.turns.window.as_value(), self.window.as_value()),
+            connect(self.table.base, self.settings.first_slots),
+        ]
 
     def _skip(self, m: Module) -> tuple[Signal, Value]:
         """Where no stream has anything to do, all leave out a tile; known a cycle late, which `spare` allows."""
@@ -246,6 +284,8 @@ class Slots(Component):
             {unit.stream: take[number] & getattr(unit, name) for number, unit in enumerate(self.streams)}
             for name in ("begins", "opens", "head_begins")
         )
+        makes_begin, makes_open = self._makes(begins[Stream.QKV]), self._makes(opens[Stream.QKV])
+        sums = works[Stream.PROJ] | works[Stream.FC2]
         takes = {
             "norm1_full": begins[Stream.QKV],
             "norm2_full": begins[Stream.FC1],
@@ -256,19 +296,23 @@ class Slots(Component):
             "attention_full": heads[Stream.CONTEXT],
             "context_full": begins[Stream.PROJ],
             "hidden_full": begins[Stream.FC2],
-            "query_room": begins[Stream.QKV],
-            "keys_room": opens[Stream.QKV],
-            "values_room": opens[Stream.QKV],
+            "query_room": makes_begin,
+            "keys_room": makes_open,
+            "values_room": makes_open,
             "attention_room": heads[Stream.SCORES] & ~softmax,
             "score_room": heads[Stream.SCORES] & softmax,
             "head_room": take[Stream.QKV] & qkv.drains & qkv.head_begins,
             "context_room": begins[Stream.CONTEXT],
             "hidden_room": begins[Stream.FC1],
-            "residual_room": works[Stream.PROJ] | works[Stream.FC2],
+            "residual_room": sums | (works[Stream.QKV] & self.settings.merges) if self.flow.windows else sums,
             "staging2_room": begins[Stream.PROJ],
             "staging1_room": take[Stream.FC2] & fc2.first & self.turns.follows,
         }
         m.d.comb += [self.ledger.take[name].eq(value) for name, value in takes.items()]
+
+    def _makes(self, flag: Value) -> Value:
+        """A flag of qkv, where it makes queries, keys and values."""
+        return flag & ~self.settings.merges if self.flow.windows else flag
 
     def _missing(self, m: Module, unit: StreamUnit) -> Missing:
         """What the next slot of a stream waits for, known a cycle early; nothing, if it is one that begins late."""
@@ -307,7 +351,9 @@ class Slots(Component):
                 Cause.ROOM: (unit.coming.works & no["residual_room"]) | staging,
             }
         else:
-            rings = (begins & no["query_room"]) | (opens & (no["keys_room"] | no["values_room"]))
+            rings = self._makes((begins & no["query_room"]) | (opens & (no["keys_room"] | no["values_room"])))
+            if self.flow.windows:
+                rings = rings | (self.settings.merges & unit.coming.works & no["residual_room"])
             found |= {
                 Cause.TURN: ~unit.coming.ready | (unit.coming.fresh & ~turns.known_next),
                 Cause.OPERAND: begins & no["norm1_full"],
@@ -341,9 +387,13 @@ class Slots(Component):
         of_fc2 = take[Stream.FC2] & (fc2.works | reads)
         passes = take[Stream.PROJ] & works[Stream.PROJ] | (take[Stream.FC2] & ~fc2.lagging)
         add_eps, head_eps = residual_job(m, self.flow, self, is_fc2, passes), head_job(m, self)
+        merges = works[Stream.QKV] & self.settings.merges if self.flow.windows else None
+        if merges is not None:
+            merge_job(m, self, merges)
+        adds = works[Stream.PROJ] | of_fc2
         m.d.comb += [
             *(connect(jobs.load, self.load), connect(jobs.bank, self.bank)),
-            jobs.add_en.eq(works[Stream.PROJ] | of_fc2),
+            jobs.add_en.eq(adds if merges is None else adds | merges),
             jobs.head_en.eq(take[Stream.QKV] & qkv.drains & qkv.head_begins),
             jobs.eps_addr.eq(Mux(self.table.hand[Stream.QKV], head_eps, add_eps)),
         ]

@@ -138,7 +138,7 @@ class StreamUnit(Component):
             *(connect(getattr(self, name), getattr(walk, name)) for name in (*OF_WALK, "turn")),
             self.turn_end.eq(walk.end & walk.tile_end),
             self.closes.eq(self.ends & walk.tile_end),
-            self.spare.eq(walk.far & ~self.record.valid & ~walk.lagging & ~walk.fresh),
+            self.spare.eq(walk.far & ~self._working() & ~walk.lagging & ~walk.fresh),
             connect(self.op.steps, self.setting("steps")),
             connect(self.op.token, walk.token),
             self.op.rows.eq(Mux(walk.tile_end, self.settings.rows_last, engine.rows)),
@@ -166,6 +166,12 @@ class StreamUnit(Component):
         Flags of the next slot, that are of use where it has something to do, go into `flags`.
         """
         raise NotImplementedError
+
+    def _working(self) -> Value:
+        """Whether the lane works on something that this stream has work for; a patch merging has for QKV alone."""
+        if self.flow.windows is None or self.stream is Stream.QKV:
+            return self.record.valid
+        return self.record.valid & ~self.settings.merges
 
     def setting(self, name: str) -> Value:
         """Return a setting of this stream, or one that all streams have.

@@ -26,13 +26,15 @@ class TableWalk(Component):
     ----------
     memory : LoadMemory
         The slot table.
+    based : bool
+        Whether the table may begin anywhere.
 
     Members
     -------
     hold : In(1)
         Begin again with the first word.
-    last : In
-        The table's last word.
+    last, base : In
+        The table's last word; its first one, if that is not 0.
     take : In(1)
         The slot at hand passes.
     hand, hand_next : Out
@@ -41,12 +43,14 @@ class TableWalk(Component):
         Load bus, and the bank in use.
     """
 
-    def __init__(self, memory: LoadMemory):
-        self.memory = memory
+    def __init__(self, memory: LoadMemory, *, based: bool = False):
+        self.memory, self.based = memory, based
+        address = In(max(1, (memory.depth - 1).bit_length()))
         super().__init__(
             {
                 "hold": In(1),
-                "last": In(max(1, (memory.depth - 1).bit_length())),
+                "last": address,
+                **({"base": address} if based else {}),
                 "take": In(1),
                 "hand_next": Out(len(Stream)),
                 "hand": Out(len(Stream)),
@@ -72,8 +76,11 @@ class TableWalk(Component):
         with m.If(move | fill[0]):
             m.d.sync += [
                 connect(following, slots.r_data),
-                address.eq(Mux(address == self.last, 0, address + 1)),
+                address.eq(Mux(address == self.last, self.base if self.based else 0, address + 1)),
             ]
+        if self.based:
+            with m.If(self.hold):
+                m.d.sync += connect(address, self.base)
         with m.If(move):
             m.d.sync += second.eq(following[SLOT_BITS:])
         # Which slot comes next is known before it is known whether one passes.

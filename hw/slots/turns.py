@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import data
@@ -75,8 +76,13 @@ class Turns(Component):
                 **{name: Out(1) for name in ("decided_next", "known_next")},
                 "next_bank": Out(self.layout["bank"].width),
                 "table": Out(self.layout["table"].width),
+                **self._more(),
             }
         )
+
+    def _more(self) -> dict[str, Any]:
+        """Return further ports."""
+        return {}
 
     def elaborate(self, platform: object) -> Module:
         """Build the records, a register of its record for each stream, and the decision."""
@@ -110,6 +116,7 @@ class Turns(Component):
                 for at in range(self.turns):
                     with m.Case(at):
                         m.d.sync += records[(at + self.flow.images) % self.turns].eq(new)
+        self._told(m, decide, new)
         m.submodules.known = known = Credits(self.turns, early=True)
         m.d.sync += self.table_put.eq(decide & new.valid & self.settings.softmax)
         m.d.comb += [
@@ -118,6 +125,9 @@ class Turns(Component):
             connect(self.known_next, known.some_next),
         ]
         return m
+
+    def _told(self, m: Module, decide: Signal, new: Signal) -> None:
+        """Tell more of what was decided."""
 
     def _beside(self, m: Module, records: list[Signal], turn: Signal) -> Signal:
         """Whether other lanes work on something, in a turn or later ones."""

@@ -164,6 +164,7 @@ class FlowConfig:
             self.norm_dim <= most,
             f"windows.merged_dim must be at most max_hidden_dim ({most}), got {self.windows.merged_dim}",
         )
+        check(self.load_banks == 1, f"an engine with windows has load_banks 1, got {self.load_banks}")
         check(not self.streamed, "an engine with windows holds its weights: weights must be resident, got streamed")
 
     def _check_dense(self) -> None:

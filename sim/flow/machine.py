@@ -15,7 +15,7 @@ from .edge_settings import EDGE_SETTINGS
 from .head_norm import HeadNormUnit
 from .memories import LOADED, core_memories
 from .residual_add import ResidualAddUnit
-from .settings import setting_bits
+from .settings import passes_memory, setting_bits
 from .sign_norm import SignNormUnit
 
 #: Fields that came later, and what they are where nobody says otherwise.
@@ -31,6 +31,8 @@ def load_memories(flow: FlowConfig) -> dict[str, LoadMemory]:
     """
     units = ResidualAddUnit(flow), SignNormUnit(flow), HeadNormUnit(flow), EdgeUnit(flow)
     found = core_memories(flow) | {name: memory for unit in units for name, memory in unit.load_memories.items()}
+    if flow.windows:
+        found["passes"] = passes_memory(flow)
     return {name: found[name] for name in LOADED if name in found}
 
 

@@ -198,6 +198,7 @@ class Operands:
         `columns` of the word's 64 bits (keys, row memories);
         token, rows: of the tile: its first token and its tokens; first, sums_dst: of values: whether their sums begin
         at 0, and their word; end: the last group of a job of HeadNorm; set, head: of the scores' table; done: `Done`.
+        With windows, of scores: bias, mask: first words of the job's bias and masks; kind: which masks count.
         """
         engine = self.flow.engine
         steps = max(self.embed_words, self.token_words, self.context_words, self.hidden_words)
@@ -224,4 +225,14 @@ class Operands:
             "set": 1,
             "head": max(1, (engine.max_heads - 1).bit_length()),
             "done": len(Done),
+            **self._score_fields,
         }
+
+    @property
+    def _score_fields(self) -> dict[str, int]:
+        """Fields that only operations of engines with windows have."""
+        windows = self.flow.windows
+        if windows is None:
+            return {}
+        words = {"bias": windows.bias_words, "mask": windows.mask_words}
+        return {name: max(1, (count - 1).bit_length()) for name, count in words.items()} | {"kind": 2}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from ..engine.memories import TABLE_WORDS
-from ..engine.words import ceil_div
+from ..engine.words import LoadMemory, ceil_div
 from ..errors import check
 from ..network.config import ViTConfig
 from ..network.stage_view import StageView
 from .config import FlowConfig
 from .head_norm import HeadNormUnit
-from .memories import SLOT_BITS, core_memories
+from .memories import SLOT_BITS, core_memories, loaded
 from .operation import Operands
 from .pass_settings import PassBases, pass_bits, pass_settings
 from .residual_add import ResidualAddUnit
@@ -82,6 +82,18 @@ def setting_bits(flow: FlowConfig) -> dict[str, int]:
         **({name: bits(WeightStreamUnit(flow).most_beats()) for name in BEATS.values()} if flow.streamed else {}),
     }
     return found | (pass_bits(flow, found) if flow.windows else {})
+
+
+def passes_memory(flow: FlowConfig) -> LoadMemory:
+    """Return the memory of the settings of all passes, one a word, of an engine with windows.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    """
+    assert flow.windows is not None
+    bits = setting_bits(flow)
+    return loaded(flow, "passes", max(bits.values()), flow.windows.passes * len(bits))
 
 
 def settings_of(

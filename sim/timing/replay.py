@@ -77,8 +77,8 @@ from .replay_state import (
 HEADS = len(Ready)
 #: A credit is seen in the cycle after it is given.
 VISIBLE = 1
-#: From the cycle in which an image's last window of a block is left to that in which the next block's count as there.
-RELEASE_CYCLES = 1
+#: From the pulse that an image's last window of a block has been left to that the next block's can be taken.
+RELEASE_CYCLES = 0
 #: A time beyond all others.
 _NEVER = 1 << 60
 #: The last cycle before it.
