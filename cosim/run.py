@@ -189,7 +189,7 @@ class Case:
 
     def _expected(self, *, stalls: bool) -> Expected:
         """Return what a run must do whose ports stall, or never do."""
-        made = made_by.Expected(self.network, self.engine, self.reference.taps)
+        made = made_by.Expected.of(self.network, self.engine, self.reference.taps)
 
         def writes(traces: Traces) -> Iterator[tuple[int, Writes]]:
             taken = [bool(follows) for follows in traces[TURN_PROBE.name].keys[:, 0]]

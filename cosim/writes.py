@@ -82,7 +82,7 @@ class FlowWrites:
         if found.way is Way.RESIDUAL:
             yield self._added(one)
             second = stream is Stream.PROJ
-            if number == shape.operations[stream] - 1 and (second or block + 1 < self.config.depth):
+            if number == shape.operations[stream] - 1 and (second or self._goes_on(block)):
                 yield self._sign_norm(image, block if second else block + 1, second, tile)
         elif found.way is Way.HEAD and made.group == shape.head_groups - 1:
             assert made.part is not None
@@ -168,11 +168,18 @@ class FlowWrites:
         x = self.expected.added(*one)
         values, valid = self._of_unit(unit, x, self.layout.columns)
         group, part = np.divmod(np.arange(len(values)), unit.parts)
-        first = self.layout.x_addr(one.image % unit.banks, one.tile, 0, one.number * unit.parts)
-        keys = (first + group * self.layout.layer_words + part).reshape(-1, 1)
+        keys = (self._row_words(one, group) + one.number * unit.parts + part).reshape(-1, 1)
         name = "add1" if one.stream is Stream.PROJ else "add2"
         index = _index(unit.side, unit.columns, unit.parts, (), self._token(one.tile), made.channels.start)
         return self._writes("x", one, name, keys, values, valid, index)
+
+    def _row_words(self, one: Operation, group: Ints) -> Ints:
+        """First words of x of row groups of an operation's tile."""
+        return self.layout.x_addr(one.image % self.add.banks, one.tile) + group * self.layout.layer_words
+
+    def _goes_on(self, block: int) -> bool:
+        """Whether an image goes on with the next block behind this one."""
+        return block + 1 < self.config.depth
 
     def _sign_norm(self, image: int, block: int, second: bool, tile: int) -> Writes:
         """Bits of norm1 or norm2, 0 beyond the channels and the rows."""
@@ -279,9 +286,13 @@ class FlowWrites:
         index: Callable[[int, int], tuple[int, ...]],
         to_tap: Callable[[int, int, int], int] = as_is,
     ) -> Writes:
-        prefix = f"{self.config.stages[0].blocks[one.block].name}."
-        tap = name if name.startswith(prefix) else prefix + name
-        return Writes(probe, tap, keys.astype(np.int64), values, valid, index, to_tap)
+        return Writes(probe, self._tap(name, one.block), keys.astype(np.int64), values, valid, index, to_tap)
+
+
+    def _tap(self, name: str, block: int) -> str:
+        """Return the name of a block's tensor."""
+        prefix = f"{self.config.stages[0].blocks[block].name}."
+        return name if name.startswith(prefix) else prefix + name
 
 
 def _index(

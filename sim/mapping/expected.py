@@ -25,6 +25,9 @@ from .words import LAYERS, NORMS
 
 Ints = NDArray[np.int64]
 
+#: Taps of a patch merging as a pass has them: its norm, its sums, and what it makes.
+MERGED_NORM, MERGED_SUMS, MERGED = "norm", "reduction", ""
+
 
 @dataclass(frozen=True, eq=False)
 class Sums:
@@ -54,20 +57,33 @@ class Sums:
 
 
 class Expected:
-    """What an engine must make of images.
+    """What an engine must make of images, or of the windows of a pass.
 
     Parameters
     ----------
-    network : IntNetwork
-    flow : FlowConfig
+    layout : FlowLayout
+    tensors : mapping of str to ndarray
+        Of the network.
     taps : mapping of str to int64 [images, ...]
-        All taps of the reference.
+        All taps of the reference; of a pass those of `pass_taps`, whose images are windows.
     """
 
-    def __init__(self, network: IntNetwork, flow: FlowConfig, taps: Mapping[str, Ints]):
-        self.layout = FlowLayout(vit_only(network.config), network.formats, flow)
+    def __init__(self, layout: FlowLayout, tensors: Mapping[str, Any], taps: Mapping[str, Ints]):
+        self.layout = layout
         self.config, self.shape = self.layout.config, self.layout.shape
-        self._tensors, self._taps = network.tensors, taps
+        self._tensors, self._taps = tensors, taps
+
+    @classmethod
+    def of(cls, network: IntNetwork, flow: FlowConfig, taps: Mapping[str, Ints]) -> Expected:
+        """Return what an engine must make of a DeiT's images.
+
+        Parameters
+        ----------
+        network : IntNetwork
+        flow : FlowConfig
+        taps : mapping of str to int64 [images, ...]
+        """
+        return cls(FlowLayout(vit_only(network.config), network.formats, flow), network.tensors, taps)
 
     # Operations of the array.
 
@@ -82,6 +98,8 @@ class Expected:
             Of the image's tiles; of the tile's operations.
         """
         made = self.layout.made(stream, number)
+        if self.shape.merges:
+            return self._merged(image, tile, made)
         if stream is Stream.SCORES:
             return self._scores(image, block, tile, made)
         if stream is Stream.CONTEXT:
@@ -129,6 +147,13 @@ class Expected:
         way = Way.SCORE if softmax else Way.SIGN
         return Sums(f"{self._prefix(block)}{name}", made.channels, way, self._wide(found, beyond))
 
+    def _merged(self, image: int, tile: int, made: Made) -> Sums:
+        """Sums of a patch merging; weights beyond its channels are 0, so that each 0 of the operand counts."""
+        operand, rows = self._taps[MERGED_NORM][image][self._tokens(tile)], self._taps[MERGED_SUMS]
+        half = rows[image][self._tokens(tile), made.channels.start : made.channels.stop] // 2
+        beyond = operand.shape[1] // 2 - operand.sum(axis=1)
+        return Sums(MERGED_SUMS, made.channels, Way.RESIDUAL, self._wide(half, beyond))
+
     def _context(self, image: int, block: int, tile: int, made: Made) -> Sums:
         """Context c; values beyond the channels of a head are all 1."""
         name = "attn.context.c"
@@ -156,6 +181,8 @@ class Expected:
             As of `operation`.
         """
         channels = self.layout.made(stream, number).channels
+        if self.shape.merges:
+            return self._taps[MERGED][image][self._tokens(tile), channels.start : channels.stop]
         name = {Stream.PROJ: "add1", Stream.FC2: "add2"}[stream]
         return self._of(image, block, name, tile)[:, channels.start : channels.stop]
 
@@ -178,6 +205,8 @@ class Expected:
             Whether it is norm2.
         tile : int
         """
+        if self.shape.merges:
+            return self._taps[MERGED_NORM][image][self._tokens(tile)]
         return self._of(image, block, "norm2" if second else "norm1", tile)
 
     def head_norm(self, image: int, block: int, part: Part, tile: int, head: int) -> Ints:

@@ -212,6 +212,8 @@ class FlowLayout:
 
     def _made(self, stream: Stream, number: int) -> Made:
         config, shape = self.config, self.shape
+        if isinstance(config, StageView) and config.merge is not None:
+            return Made(0, number, self._columns(number, config.out_dim))
         if stream is Stream.SCORES:
             head, group = divmod(number, shape.key_groups)
             return Made(head, group, self._columns(group, config.num_tokens))

@@ -49,7 +49,7 @@ def pass_words(network: IntNetwork, flow: FlowConfig, passes: Sequence[Pass]) ->
     for one in passes:
         words = _merge_words(network, one) if one.view.merge else words_of_blocks(network, one.layout)
         of_heads += words["norm_eps"].pop(head_eps(flow), [])
-        words |= {"slots": {0: table_words(one.table)}, "places": {0: _places(network.config, flow, one)}}
+        words |= {"slots": {0: table_words(one.table)}, "places": {0: places_of(network.config, flow, one)}}
         words["passes"] = {0: settings_words(flow, one.settings)}
         if one.shape.biased:
             words |= {"bias": {0: _biases(network, flow, one)}, "masks": {0: _masks(flow, one)}}
@@ -102,8 +102,15 @@ def _merge_words(network: IntNetwork, one: Pass) -> Words:
     }
 
 
-def _places(config: ModelConfig, flow: FlowConfig, one: Pass) -> list[int]:
-    """First word of x of the tokens that a pass takes: window by window; then of shifted windows, or of what is made."""
+def places_of(config: ModelConfig, flow: FlowConfig, one: Pass) -> list[int]:
+    """Return the first words of x of a pass's tokens: window by window; then of shifted windows, or of what is made.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    flow : FlowConfig
+    one : Pass
+    """
     unit = ResidualAddUnit(flow)
     if one.view.merge is not None:
         tokens = np.arange(one.view.windows * one.view.num_tokens)

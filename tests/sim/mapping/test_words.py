@@ -70,7 +70,7 @@ def emulator(config: ViTConfig, flow: FlowConfig, images: int = 2) -> tuple[Emul
     """The emulator of a random network, and the reference's taps."""
     network = random_network(config, seed=3)
     taps = run_reference(network, random_images(config, images), taps="all", threads=1).taps
-    expected = Expected(network, flow, taps)
+    expected = Expected.of(network, flow, taps)
     return Emulator(expected.layout, flow_words(network, flow, TABLE), expected), taps
 
 

@@ -1,0 +1,98 @@
+"""What an engine with windows must write: pass by pass, the windows of a group of images in place of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..sim.mapping.expected import MERGED_SUMS, Expected, Ints
+from ..sim.mapping.pass_program import PassProgram
+from ..sim.mapping.pass_taps import Taps, pass_taps, pass_tokens
+from ..sim.mapping.pass_words import places_of
+from ..sim.mapping.passes import Pass
+from ..sim.network.taps import taps_of
+from .compare import Writes
+from .order import Entry, Operation, in_order
+from .writes import FlowWrites
+
+
+class PassWrites(FlowWrites):
+    """What the windows of one pass make an engine write.
+
+    Parameters
+    ----------
+    program : PassProgram
+    one : Pass
+    taps : mapping of str to ndarray [images, ...]
+        All taps of the reference.
+    first, count : int
+        Number of the group's first image, and images of the group.
+    """
+
+    def __init__(self, program: PassProgram, one: Pass, taps: Taps, first: int, count: int):
+        config = program.network.config
+        mine = {name: values[first : first + count] for name, values in taps.items()}
+        super().__init__(Expected(one.layout, program.network.tensors, pass_taps(config, one, mine)))
+        self.one, self.first, self.count = one, first, count
+        self._members, self._axes = pass_tokens(config, one), {tap.name: tap.axes for tap in taps_of(config)}
+        self._rows = np.array(places_of(config, program.flow, one)).reshape(-1, one.view.windows, one.view.num_tokens)
+
+    def windows(self, taken: Sequence[bool]) -> Iterator[tuple[int, Writes]]:
+        """Yield the number of an image and what is written for it.
+
+        Parameters
+        ----------
+        taken : sequence of bool
+            As of `in_order`.
+        """
+        one, flow = self.one, self.flow
+        depth = one.view.depth if one.view.chained else 1
+        count = one.rounds * self.count * one.view.windows
+        for step in in_order(one.shape, one.table, flow.images, count, depth, taken):
+            round_, window = divmod(step.image, self.count * one.view.windows)
+            image, number = divmod(window, one.view.windows)
+            if isinstance(step, Entry):
+                found = [self._sign_norm(window, round_, False, step.tile)]
+            else:
+                operation = Operation(window, round_ + step.block, step.stream, step.tile, step.number)
+                found = list(self._of_operation(operation, self.expected.operation(*operation)))
+            for writes in found:
+                block = min(round_ + step.block if isinstance(step, Operation) else round_, len(self._members) - 1)
+                yield self.first + image, self._named(writes, block, number)
+
+    def _named(self, writes: Writes, block: int, window: int) -> Writes:
+        """Name elements as the network's tensors do: by the image's tokens, or by the window."""
+        axes, index, members = self._axes[writes.tap], writes.index, self._members[block]
+        if axes[0] == "head":
+            return writes  # the whole image is a window
+        if axes[0] == "token":
+
+            def placed(write: int, element: int) -> tuple[int, ...]:
+                token, *rest = index(write, element)
+                return int(members[window, token]), *rest
+
+            return replace(writes, index=placed)
+        return replace(writes, index=lambda write, element: (window, *index(write, element)))
+
+    def _row_words(self, one: Operation, group: Ints) -> Ints:
+        """First words of x of rows of an operation's tile: each where its token lies."""
+        image, window = divmod(one.image, self.one.view.windows)
+        places = self._rows[self._kind(one.block), window][self._token(one.tile) + group]
+        return (self.first + image) % self.add.banks * self.add.bank_words + places
+
+    def _kind(self, block: int) -> int:
+        """Which of the lists of places a block, or what is merged, writes to."""
+        return int(self.one.view.merge is not None or bool(self.one.view.of[block].shift))
+
+    def _goes_on(self, block: int) -> bool:
+        """Whether a window goes on with the next block: only where it is the whole image."""
+        return self.one.view.chained and super()._goes_on(block)
+
+    def _tap(self, name: str, block: int) -> str:
+        """Return the name of a block's tensor, or of the patch merging's."""
+        merge = self.one.view.merge
+        if merge is None:
+            return super()._tap(name, block)
+        return {"norm1": f"{merge.name}.norm", MERGED_SUMS: f"{merge.name}.reduction"}.get(name, merge.name)
