@@ -43,7 +43,7 @@ class ExpTables(Component):
     index, table : In
         Lookup of each lane, in one table.
     keep : In
-        Lanes of each row side by side that are not 0, a cycle after their index.
+        Lanes that are not 0, a cycle after their index: of each row side by side, or, with windows, of all.
     exp : Out
         Exp of each lane.
     """
@@ -55,7 +55,7 @@ class ExpTables(Component):
                 "write": In(write_port(table_addr(unit), TABLE_BITS)),
                 "index": In(data.ArrayLayout(WORD.bit_length(), unit.lanes)),
                 "table": In(unit.job_bits["table"]),
-                "keep": In(unit.columns),
+                "keep": In(unit.lanes if unit.flow.windows else unit.columns),
                 "exp": Out(data.ArrayLayout(EXP_BITS, unit.lanes)),
             }
         )
@@ -76,7 +76,7 @@ class ExpTables(Component):
             m.d.sync += [zero.eq(index[bits]), self.exp[lane].eq(found)]
             with m.If(zero):
                 m.d.sync += self.exp[lane].eq(EXP_ZERO)
-            with m.If(~self.keep[lane % unit.columns]):
+            with m.If(~self.keep[lane % len(self.keep)]):
                 m.d.sync += self.exp[lane].eq(0)
         return m
 

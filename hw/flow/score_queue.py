@@ -9,10 +9,11 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.softmax import SoftmaxUnit
-from ..parts.arithmetic import Tree, delay_flag
+from ..parts.arithmetic import Tree, delay_flag, delayed
 from ..parts.component import Component
 from ..parts.connect import connect, connect_address
 from .part_memory import PartMemory
+from .score_bias import ScoreBias, bias_ports
 
 
 def queue_port(unit: SoftmaxUnit) -> wiring.Signature:
@@ -37,7 +38,8 @@ class ScoreQueue(Component):
     """Ring of slots, each with the scores of a job, what the job is, and the largest score m of each of its rows.
 
     The scores of a job come word by word, `drain_cycles` words a column group, in any cycles; jobs follow each other.
-    Columns beyond the last key have no part in m.
+    Columns beyond the last key have no part in m. In an engine with windows each score gets its bias before all that,
+    and the score of a pair that may not attend becomes -1, modulo 128, which has no part in m either.
 
     Timing: m is written `top_stage` after its word of the last group; `ready` comes a cycle earlier, of the last word.
 
@@ -53,6 +55,13 @@ class ScoreQueue(Component):
         A word of scores: `drain_rows` rows of `columns` columns, the first column of the first row least significant.
     w_rows, w_keys, w_set, w_head : In
         Beside a job's first word: its rows and keys, 1 or more, set of tables and head.
+    w_bias, w_mask, w_kind : In
+        Likewise, with windows: its first words in the memories `bias` and `masks`, whose scores and pairs are in the
+        order of those in `w_data`, word after word; which of a pair's two bits in `masks` mean that it may not attend.
+    w_step : In(1)
+        With windows, in all cycles: 0 where all words of a job take the same word of both memories.
+    load, bank : In
+        With windows: load bus, and the bank in use.
     ready : Out(1)
         Once a job: its slot may be read from the second cycle after this one on.
     m_en, m_value : Out
@@ -63,15 +72,17 @@ class ScoreQueue(Component):
 
     def __init__(self, unit: SoftmaxUnit):
         self.unit, self.score_bits = unit, unit.flow.engine.score_bits
-        g, columns, heads = unit.flow.drain_rows, unit.flow.engine.columns, unit.flow.engine.max_heads
+        g, heads = unit.flow.drain_rows, unit.flow.engine.max_heads
+        self.bias = ScoreBias(unit) if unit.flow.windows else None
         super().__init__(
             {
                 "w_en": In(1),
-                "w_data": In(g * columns * self.score_bits),
+                "w_data": In(unit.word_scores * self.score_bits),
                 "w_rows": In(unit.row_bits),
                 "w_keys": In(unit.key_bits),
                 "w_set": In(1),
                 "w_head": In(max(1, (heads - 1).bit_length())),
+                **bias_ports(unit),
                 "ready": Out(1),
                 "m_en": Out(1),
                 "m_value": Out(data.ArrayLayout(self.score_bits, g)),
@@ -80,24 +91,35 @@ class ScoreQueue(Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Word (stage 0), registers and write (1), masked scores (2), trees, m."""
+        """Word (stage 0), registers and write (1), masked scores (2), trees, m.
+
+        With windows bias and masks of pairs come behind the registers, and the write behind them.
+        """
         m = Module()
-        unit, engine = self.unit, self.unit.flow.engine
+        unit, columns = self.unit, self.unit.flow.engine.columns
         enable, word = Signal(), Signal.like(self.w_data, reset_less=True)
         m.d.sync += [connect(enable, self.w_en), connect(word, self.w_data)]
         spec, parts = unit.memories["scores"], unit.word_rows * unit.pieces
         m.submodules.scores = scores = PartMemory(spec.width // parts, parts, spec.depth, spec.readers)
-        keep, first_group, last_group, end = self._place(m, enable, scores)
-        masked = Signal(data.ArrayLayout(self.score_bits, unit.flow.drain_rows * engine.columns), reset_less=True)
+        first, keep, first_group, last_group, end = self._place(m, enable, scores)
+        masked = Signal(data.ArrayLayout(self.score_bits, unit.word_scores), reset_less=True)
+        left_out = [~keep[number % columns] for number in range(unit.word_scores)]
+        write, stored = enable, word
+        if self.bias is not None:
+            word, bars = self._biased(m, self.bias, enable, first, word)
+            keep = delayed(m, keep, unit.bias_cycles, "keep_delay")
+            left_out = [~keep[number % columns] | bars[number] for number in range(unit.word_scores)]
+            write = delay_flag(m, enable, unit.store_stage - 1, "write")
+            stored = self._barred(m, word, bars)
         m.d.sync += masked.as_value().eq(word)
-        for number in range(len(masked.as_value()) // self.score_bits):
+        for number, out in enumerate(left_out):
             # The mask is the registers' reset.
-            with m.If(~keep[number % engine.columns]):
+            with m.If(out):
                 m.d.sync += masked[number].eq(0)
         self._tops(m, masked, enable, first_group, last_group)
         m.d.comb += [
-            connect(scores.w_en, enable),
-            connect(scores.w_data, word),
+            connect(scores.w_en, write),
+            connect(scores.w_data, stored),
             self.ready.eq(delay_flag(m, end, unit.top_stage - 2, "ended")),
         ]
         for number, reader in enumerate(self.readers):
@@ -108,8 +130,26 @@ class ScoreQueue(Component):
             ]
         return m
 
-    def _place(self, m: Module, enable: Value, scores: PartMemory) -> tuple[Value, Value, Value, Value]:
-        """Stage 1: where the word is in its job; return the columns with keys, and first and last group, and end."""
+    def _biased(self, m: Module, bias: ScoreBias, enable: Value, first: Value, word: Value) -> tuple[Value, Value]:
+        """Return the scores with their bias, and which pairs may not attend, `bias_cycles` after the word."""
+        m.submodules.bias = bias
+        m.d.comb += [
+            *(connect(getattr(bias, name), getattr(self, name)) for name in bias_ports(self.unit)),
+            *(connect(bias.en, enable), connect(bias.first, first), connect(bias.word, word)),
+        ]
+        return bias.sums.as_value(), bias.bars
+
+    def _barred(self, m: Module, word: Value, bars: Value) -> Value:
+        """Return, a cycle later, the scores of a word, but -1 of pairs that may not attend."""
+        stored = Signal(data.ArrayLayout(self.score_bits, self.unit.word_scores), reset_less=True)
+        m.d.sync += stored.as_value().eq(word)
+        for number in range(self.unit.word_scores):
+            with m.If(bars[number]):
+                m.d.sync += stored[number].eq(~0)
+        return stored.as_value()
+
+    def _place(self, m: Module, enable: Value, scores: PartMemory) -> tuple[Value, Value, Value, Value, Value]:
+        """Stage 1: where the word is in its job; return first word, columns with keys, first and last group, end."""
         unit, columns = self.unit, self.unit.flow.engine.columns
         slots, words = unit.flow.score_slots, unit.flow.drain_cycles
         shift = columns.bit_length() - 1
@@ -144,7 +184,8 @@ class ScoreQueue(Component):
         # The first word of the next slot comes out of a register: it is the ring's next but one from the next end on.
         base, next_base = words * unit.max_groups, Signal.like(scores.w_addr, init=words * unit.max_groups)
         addr = Signal.like(scores.w_addr)
-        m.d.comb += connect(scores.w_addr, addr)
+        late = unit.store_stage - 1
+        m.d.comb += connect(scores.w_addr, delayed(m, addr, late, "addr_delay") if late else addr)
         with m.If(enable):
             m.d.sync += addr.eq(addr + 1)
         with m.If(end):
@@ -153,7 +194,7 @@ class ScoreQueue(Component):
                 for number in range(slots):
                     with m.Case(number):
                         m.d.sync += next_base.eq((number + 2) % slots * base)
-        return keep, first_group, enable & last_group, end
+        return first, keep, first_group, enable & last_group, end
 
     def _jobs(self, m: Module, slot: Value, begins: Value) -> None:
         """Keep what a job is, a cycle after its first word, in a memory that is read in the same cycle."""

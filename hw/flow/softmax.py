@@ -7,17 +7,19 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.memories import TABLE_BITS
+from ...sim.engine.words import WORD
 from ...sim.flow.softmax import SoftmaxUnit
 from ...sim.network.formats import EXP_BITS
 from ..parts.arithmetic import Tree, delay_flag, delayed
 from ..parts.component import Component
 from ..parts.connect import connect
-from ..parts.memory import WordMemory
+from ..parts.memory import WordMemory, registered_read, unmet
 from ..parts.row_walk import lane_mask
 from ..parts.stream import write_port
 from .exp_search import ExpSearch
 from .exp_tables import ExpTables, table_addr
 from .jobs import Credits
+from .score_bias import barred, bias_ports
 from .score_queue import ScoreQueue
 from .score_walk import ScoreWalk
 
@@ -28,6 +30,9 @@ class Softmax(Component):
     Three jobs at a time, in order: one comes in, and m with it (`ScoreQueue`); one is read for Z, and from that comes
     the *count* of distances m - p whose Exp is large enough (`ExpSearch`); one is read again for its bits, which
     are 1 where p is above m - count. Keys beyond the last one add nothing and give 0.
+
+    In an engine with windows scores get their relative position bias first, and pairs that may not attend add nothing
+    and give 0; there mode `score` takes the same passes, but what a score is compared with is Theta of its table.
 
     Timing: `SoftmaxUnit.times`, to the cycle. A pass over a job starts when what it needs is there and the one before
     it is through; that for bits needs a slot of the attention as well, and holds it until `attention_freed`.
@@ -42,6 +47,10 @@ class Softmax(Component):
     -------
     w_en, w_data, w_rows, w_keys, w_set, w_head : In
         Words of scores, as of `ScoreQueue`; a job takes a slot, from its first word on, until `score_free`.
+    w_bias, w_mask, w_kind, w_step, load, bank : In
+        With windows, as of `ScoreQueue`.
+    scored : In(1)
+        With windows, in all cycles: mode `score`, in which word 0 of a table is Theta.
     table : In(write_port(...))
         A word of a table, see `exp_tables.table_addr`, of a set that no job uses: the last one that did
         has had its `attention_full`.
@@ -63,9 +72,11 @@ class Softmax(Component):
         self.queue, self.tables, self.search = ScoreQueue(unit), ExpTables(unit), ExpSearch(unit)
         self.sums, self.compare = ScoreWalk(unit), ScoreWalk(unit)
         ports = self.queue.signature.members
+        self.scores = ("w_en", "w_data", "w_rows", "w_keys", "w_set", "w_head", *bias_ports(unit))
         super().__init__(
             {
-                **{name: ports[name] for name in ("w_en", "w_data", "w_rows", "w_keys", "w_set", "w_head")},
+                **{name: ports[name] for name in self.scores},
+                **({"scored": In(1)} if unit.flow.windows else {}),
                 "table": In(write_port(table_addr(unit), TABLE_BITS)),
                 "score_free": Out(1),
                 "attention_freed": In(1),
@@ -85,7 +96,7 @@ class Softmax(Component):
         """Wire the queue, both passes, and the search between them."""
         m = Module()
         m.submodules.queue, m.submodules.search = self.queue, self.search
-        for name in ("w_en", "w_data", "w_rows", "w_keys", "w_set", "w_head"):
+        for name in self.scores:
             m.d.comb += connect(getattr(self.queue, name), getattr(self, name))
         for name in ("m_en", "m_value"):
             m.d.comb += connect(getattr(self, name), getattr(self.queue, name))
@@ -145,7 +156,7 @@ class Softmax(Component):
         m.d.comb += [
             connect(tables.index, index),
             connect(tables.table, delayed(m, reader.table, unit.index_stage, "table_delay")),
-            connect(tables.keep, delayed(m, keep, unit.exp_stage - 2, "keep_delay")),
+            connect(tables.keep, self._kept(m, keep)),
         ]
         z = Signal(data.ArrayLayout(unit.z_bits, unit.rows), reset_less=True)
         begins = delay_flag(m, walk.chunk == 0, unit.sum_stage - 1, "sum_first")
@@ -161,6 +172,19 @@ class Softmax(Component):
             connect(self.search.z, z),
             *(connect(self.search.first, first), connect(self.search.place, at), connect(self.search.table, table)),
         ]
+
+    def _kept(self, m: Module, keep: Value) -> Value:
+        """Return which lanes add their Exp: their columns have keys, and with windows their pairs may attend."""
+        unit = self.unit
+        if unit.flow.windows is None:
+            return delayed(m, keep, unit.exp_stage - 2, "keep_delay")
+        keep = delayed(m, keep, unit.scores_stage - 1, "keep_delay")
+        lanes = Signal(unit.lanes, name="keep_lanes", reset_less=True)
+        scores = self.queue.readers[0].scores
+        for lane in range(unit.lanes):
+            bar = barred(scores.word_select(lane, self.score_bits))
+            m.d.sync += lanes[lane].eq(keep[lane % unit.columns] & ~bar)
+        return delayed(m, lanes, unit.exp_stage - unit.index_stage - 1, "lanes_delay")
 
     def _compare(self, m: Module, reader: ScoreWalk) -> None:
         """COMPARE: m and the count (stage 2), their difference and the scores (3), bits (4)."""
@@ -178,15 +202,21 @@ class Softmax(Component):
         m.d.sync += keep.eq(lane_mask(reader.keys, walk.chunk_end, unit.columns))
         kept = delayed(m, keep, unit.bits_stage - 2, "compare_keep_delay")
         scores, tops = self.queue.readers[1].scores, self.queue.readers[1].tops
+        windows = flow.windows is not None
+        theta = self._theta(m, reader.table) if windows else None
         for row in range(unit.rows):
             count, floor = self._count(m, walk.place, row), Signal(self.score_bits + 1, name=f"floor_{row}")
             m.d.sync += floor.eq(tops.word_select(row, self.score_bits) + 1 - count)
+            if theta is not None:
+                with m.If(self.scored):
+                    m.d.sync += connect(floor, theta)
             # At most m + 1; negative where every score has its bit.
             lowest = floor.as_signed()
             for column in range(unit.columns):
                 lane = row * unit.columns + column
-                reached = scores.word_select(lane, self.score_bits) >= lowest
-                m.d.sync += self.bits[lane].eq(reached & kept[column])
+                score = scores.word_select(lane, self.score_bits)
+                reached = (score >= lowest) & kept[column]
+                m.d.sync += self.bits[lane].eq(reached & ~barred(score) if windows else reached)
         m.d.comb += [
             self.bits_en.eq(delay_flag(m, walk.active, unit.bits_stage, "bits_valid")),
             Cat(self.bits_slot, self.bits_row, self.bits_chunk).eq(
@@ -195,6 +225,18 @@ class Softmax(Component):
             self.score_free.eq(delay_flag(m, walk.end, unit.free_stage, "score_done")),
             self.attention_full.eq(delay_flag(m, walk.end, unit.bits_stage, "bits_done")),
         ]
+
+    def _theta(self, m: Module, table: Value) -> Value:
+        """Keep word 0 of each table; return that of a table, two cycles later."""
+        spec, number = self.unit.memories["theta"], self.search.write.addr[: WORD.bit_length()]
+        m.submodules.theta = store = unmet(spec.width, spec.depth)
+        write = store.write_port()
+        m.d.comb += [
+            write.en.eq(self.search.write.en & ~number.any()),
+            connect(write.addr, self.search.write.addr[len(number) :]),
+            connect(write.data, self.search.write.data[: spec.width]),
+        ]
+        return registered_read(m, store, table, "theta_read", self.unit.row_stage)
 
     def _count(self, m: Module, place: Value, row: int) -> Value:
         """Keep the counts of one of the rows side by side; return that of a place, two cycles later."""

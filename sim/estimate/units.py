@@ -215,9 +215,9 @@ def _softmax(flow: FlowConfig) -> Footprint:
     }
     count = Ram(flow.engine.score_bits, memories["counts"].depth)
     jobs = Ram(memories["jobs"].width, memories["jobs"].depth, readers=2, registered=False)
-    tables = [memories[name] for name in memories if name in ("exp", "tau") or name.startswith("step_")]
+    tables = [memories[name] for name in memories if name in ("exp", "tau", "theta") or name.startswith("step_")]
     own = (*rams_of([scores, memories["tops"]]), *(count,) * unit.rows, jobs, *rams_of(tables))
-    return Footprint(sizes, own, tuple(unit.products()))
+    return Footprint(sizes, own + _loaded(flow, *unit.load_memories), tuple(unit.products()))
 
 
 def _tables(flow: FlowConfig) -> Footprint:

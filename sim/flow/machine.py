@@ -17,6 +17,7 @@ from .memories import LOADED, core_memories
 from .residual_add import ResidualAddUnit
 from .settings import passes_memory, setting_bits
 from .sign_norm import SignNormUnit
+from .softmax import SoftmaxUnit
 
 #: Fields that came later, and what they are where nobody says otherwise.
 _LATER = {"products_per_dsp": 1, "weights": "resident", "memory_bits": 128, "windows": None}
@@ -29,7 +30,7 @@ def load_memories(flow: FlowConfig) -> dict[str, LoadMemory]:
     ----------
     flow : FlowConfig
     """
-    units = ResidualAddUnit(flow), SignNormUnit(flow), HeadNormUnit(flow), EdgeUnit(flow)
+    units = ResidualAddUnit(flow), SignNormUnit(flow), HeadNormUnit(flow), SoftmaxUnit(flow), EdgeUnit(flow)
     found = core_memories(flow) | {name: memory for unit in units for name, memory in unit.load_memories.items()}
     if flow.windows:
         found["passes"] = passes_memory(flow)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ..engine.memories import TABLE_BITS
 from ..engine.pipeline import Product, multiply_cycles, partial_products, tree_cycles
-from ..engine.words import WORD, Memory, ceil_div
+from ..engine.words import BEAT_BITS, WORD, LoadMemory, Memory, ceil_div
+from ..errors import check
 from ..network.formats import EXP_BITS
 from .config import FlowConfig
 from .lane_unit import CREDIT_CYCLES
+from .memories import loaded
 
 #: Cycles of the shortest job: what the next one is told comes out of registers.
 LEAST_CYCLES = 2
+#: Bits of the relative position bias of a score, 0 to 32; bits that say whether its pair may attend.
+BIAS_BITS, MASK_BITS = 6, 2
+#: Bits of a word that the load stream can fill: 64 beats.
+_MOST_BITS = 64 * BEAT_BITS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +55,17 @@ class SoftmaxUnit:
     gives in a cycle. A *stage* counts cycles from the one in which a chunk's address is given, or in which a word of
     scores is at the port: that is stage 0.
 
+    In an engine with windows scores get their bias as they come in, and pairs that may not attend are told by a score
+    of -1; scores leave the array as sums in mode `score` as well, at the same times.
+
     Parameters
     ----------
     flow : FlowConfig
+
+    Raises
+    ------
+    BivitError
+        When a word of bias is wider than the load stream can fill.
     """
 
     flow: FlowConfig
@@ -71,6 +86,15 @@ class SoftmaxUnit:
     step_cycles: ClassVar[int] = 3
     #: Lanes whose tables are written together; the next ones follow a cycle later.
     write_lanes: ClassVar[int] = 16
+    #: From the address of a word of bias and masks to the word, which goes to the adders of many scores.
+    bias_read_cycles: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        most, scores = _MOST_BITS // BIAS_BITS, self.word_scores
+        check(
+            self.flow.windows is None or scores <= most,
+            f"an engine with windows has drain_rows * columns of at most {most}, got {scores}",
+        )
 
     @property
     def lanes(self) -> int:
@@ -91,6 +115,11 @@ class SoftmaxUnit:
     def pieces(self) -> int:
         """Chunks of a column group: a power of two."""
         return self.flow.engine.columns // self.columns
+
+    @property
+    def word_scores(self) -> int:
+        """Scores of a word."""
+        return self.flow.drain_rows * self.flow.engine.columns
 
     @property
     def word_rows(self) -> int:
@@ -133,9 +162,19 @@ class SoftmaxUnit:
         return self.z_bits + 1, TABLE_BITS + 1
 
     @property
+    def bias_cycles(self) -> int:
+        """Cycles that scores wait for their bias, before they are added."""
+        return self.bias_read_cycles if self.flow.windows else 0
+
+    @property
+    def store_stage(self) -> int:
+        """Stage of the write of scores: registers, and with windows the bias, and the sum."""
+        return 2 + self.bias_cycles if self.flow.windows else 1
+
+    @property
     def top_stage(self) -> int:
-        """Stage of the write of m: registers, masks, the tree, the maximum over the groups."""
-        return 3 + tree_cycles(self.flow.engine.columns)
+        """Stage of the write of m: registers, bias, masks, the tree, the maximum over the groups."""
+        return 3 + self.bias_cycles + tree_cycles(self.flow.engine.columns)
 
     @property
     def sum_stage(self) -> int:
@@ -216,7 +255,10 @@ class SoftmaxUnit:
 
     @property
     def memories(self) -> dict[str, Memory]:
-        """Scores, m and count of every slot, and its job; Exp for each lane and in the steps of the search; Tau."""
+        """Scores, m and count of every slot, and its job; Exp for each lane and in the steps of the search; Tau.
+
+        With windows Theta of each table as well.
+        """
         engine, slots, tables = self.flow.engine, self.flow.score_slots, self.tables
         words, bits = slots * self.flow.drain_cycles, engine.score_bits
         steps = {f"step_{step}": Memory(EXP_BITS, tables << max(0, step - 1)) for step in range(self.search_steps + 1)}
@@ -227,7 +269,19 @@ class SoftmaxUnit:
             "counts": Memory(self.rows * bits, slots * self.row_groups, write_bits=bits),
             "exp": Memory(EXP_BITS, tables * WORD, readers=self.lanes),
             "tau": Memory(TABLE_BITS, tables),
+            **({"theta": Memory(bits, tables)} if self.flow.windows else {}),
             **steps,
+        }
+
+    @property
+    def load_memories(self) -> Mapping[str, LoadMemory]:
+        """With windows the bias of each score of a word, and the bits that say which pairs may not attend."""
+        windows, scores = self.flow.windows, self.word_scores
+        if windows is None:
+            return {}
+        return {
+            "bias": loaded(self.flow, "bias", BIAS_BITS * scores, windows.bias_words, self.bias_read_cycles),
+            "masks": loaded(self.flow, "masks", MASK_BITS * scores, windows.mask_words, self.bias_read_cycles),
         }
 
     @property

@@ -8,6 +8,7 @@ from random import Random
 
 from elaborated import lines_not_run
 from flow_random import random_engine
+from softmax_windows import LIMITS
 
 from bivit.hw.engine import Engine
 from bivit.sim.flow.config import FlowConfig
@@ -20,7 +21,7 @@ ABSTRACT = "raise NotImplementedError"
 
 
 def test_a_few_engines_elaborate_every_line_of_the_generators() -> None:
-    """Those, one with two banks and many pairs, one whose products do not fit a multiplier block, streamed weights."""
+    """Those, one with two banks and many pairs, products too wide for a multiplier block, streamed weights, windows."""
     flows = [random_engine(Random(seed)) for seed in SEEDS]
     narrow = flows[0].in_fabric("lut4")
     wide = replace(narrow.engine.formats, scale_bits=20)
@@ -28,6 +29,7 @@ def test_a_few_engines_elaborate_every_line_of_the_generators() -> None:
         replace(flows[2], load_banks=2, dense_patches=3),
         replace(narrow, engine=replace(narrow.engine, formats=wide)),
         replace(flows[1], weights="streamed"),
+        replace(flows[1], windows=LIMITS),
     ]
     engines = [partial(Engine, flow) for flow in flows]
     left = lines_not_run(("array", "flow", "slots", "edge", "fetch"), engines)

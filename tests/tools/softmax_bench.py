@@ -11,7 +11,7 @@ from bivit.hw.flow.softmax import Softmax
 from bivit.sim.engine.config import EngineConfig
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.softmax import SoftmaxUnit
-from helpers import CLK_PERIOD, join
+from helpers import CLK_PERIOD, join, load_memory
 
 Table = list[int]  # Tau, then Exp[1] to Exp[64]
 
@@ -40,12 +40,18 @@ def unit_of(rows: int, columns: int, drain_rows: int, lanes: int, max_tokens: in
 
 @dataclass
 class Job:
-    """Scores of one tile and head, of whole words; only those of its rows and keys count."""
+    """Scores of one tile and head, of whole words; only those of its rows and keys count.
+
+    With windows `scores` are with their bias, and -1 for pairs that may not attend; `sent` is what comes in, and
+    `beside` its first words of bias and masks, and its kind.
+    """
 
     rows: int
     keys: int
     number: int  # table: set * heads + head
     scores: list[list[int]]
+    sent: list[list[int]] | None = None
+    beside: tuple[int, int, int] = (0, 0, 0)
 
 
 @dataclass
@@ -69,11 +75,13 @@ def exp_of(table: Table, distance: int) -> int:
     return 1 << 15 if distance == 0 else table[distance]
 
 
-def reference(p: list[int], table: Table) -> tuple[int, int, list[int]]:
-    """m, Z and the bits of one row as docs/semantics.md 8 says, with the whole product."""
-    m = max(p)
-    z = sum(exp_of(table, m - score) for score in p)
-    return m, z, [int(exp_of(table, m - score) << 16 >= table[0] * z) for score in p]
+def reference(p: list[int], table: Table, scored: bool = False) -> tuple[int, int, list[int]]:
+    """m, Z and the bits of one row as docs/semantics.md 8 says, with the whole product; without pairs m is 0."""
+    m = max(0, *p)
+    z = sum(exp_of(table, m - score) for score in p if score >= 0)
+    if scored:
+        return m, z, [int(score >= 0 and score >= table[0]) for score in p]
+    return m, z, [int(score >= 0 and exp_of(table, m - score) << 16 >= table[0] * z) for score in p]
 
 
 def falling_table(rng: random.Random) -> Table:
@@ -113,7 +121,8 @@ def random_job(
 class Bench:
     """Sends jobs, word by word with pauses and as credits allow; takes bits and frees their slots later.
 
-    `writes` are more words of tables: cycle, then table, word and value.
+    `writes` are more words of tables: cycle, then table, word and value. With windows `contents` are what the memories
+    of bias and masks hold, `step` whether jobs move on in them, and `scored` is mode `score`.
     """
 
     def __init__(
@@ -126,10 +135,13 @@ class Bench:
         pause: float = 0.0,
         late: int = 0,
         writes: dict[int, tuple[int, int, int]] | None = None,
+        contents: dict[str, list[int]] | None = None,
+        step: int = 1,
+        scored: bool = False,
     ):
         self.unit, self.tables, self.jobs = unit, tables, jobs
         self.rng, self.pause, self.late = random.Random(seed), pause, late
-        self.writes = writes or {}
+        self.writes, self.contents, self.step, self.scored = writes or {}, contents or {}, step, scored
         self.trace, self.dut = Trace(), Softmax(unit)
         self.credits, self.pending = unit.flow.score_slots, deque[int]()
         self.words = deque((job, *word) for job in jobs for word in self._words(job))
@@ -147,6 +159,7 @@ class Bench:
                 self._write(ctx, (number, k, value))
                 await ctx.tick()
         self._write(ctx, None)
+        await self._windows(ctx)
         await ctx.tick().repeat(self.unit.table_cycles)
         trace, cycle, end = self.trace, 0, 0
         while len(trace.full) < len(self.jobs) or cycle < end:
@@ -167,6 +180,17 @@ class Bench:
             await ctx.tick()
             cycle += 1
 
+    async def _windows(self, ctx: Any) -> None:
+        """Fill bias and masks, in the bank that is then used, and set what stays."""
+        if self.unit.flow.windows is None:
+            return
+        ctx.set(self.dut.bank, 1)
+        for name, words in self.contents.items():
+            await load_memory(ctx, self.dut.load, self.unit.load_memories[name], words)
+        ctx.set(self.dut.bank, 0)
+        ctx.set(self.dut.w_step, self.step)
+        ctx.set(self.dut.scored, self.scored)
+
     def _write(self, ctx: Any, write: tuple[int, int, int] | None) -> None:
         number, k, value = write or (0, 0, 0)
         ctx.set(self.dut.table.en, write is not None)
@@ -178,7 +202,7 @@ class Bench:
         engine, flow, words = self.unit.flow.engine, self.unit.flow, []
         for group in range(-(-job.keys // engine.columns)):
             for word in range(flow.drain_cycles):
-                rows = job.scores[word * flow.drain_rows : (word + 1) * flow.drain_rows]
+                rows = (job.sent or job.scores)[word * flow.drain_rows : (word + 1) * flow.drain_rows]
                 columns = slice(group * engine.columns, (group + 1) * engine.columns)
                 scores = [score for row in rows for score in row[columns]]
                 words.append(join(scores, [7] * len(scores)))
@@ -189,7 +213,8 @@ class Bench:
         dut = self.dut
         send = bool(self.words) and self.rng.random() >= self.pause and (not self.words[0][2] or self.credits > 0)
         ctx.set(dut.w_en, send)
-        for port in (dut.w_data, dut.w_rows, dut.w_keys, dut.w_set):
+        windows = () if self.unit.flow.windows is None else (dut.w_bias, dut.w_mask, dut.w_kind)
+        for port in (dut.w_data, dut.w_rows, dut.w_keys, dut.w_set, *windows):
             ctx.set(port, self.rng.getrandbits(len(port)))
         if not send:
             return
@@ -203,6 +228,7 @@ class Bench:
                 (dut.w_keys, job.keys),
                 (dut.w_set, number),
                 (dut.w_head, head),
+                *zip(windows, job.beside, strict=False),
             ):
                 ctx.set(port, value)
         if last:

@@ -4,16 +4,17 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 
 import pytest
 from amaranth.hdl import Fragment, Shape
-from softmax_bench import Bench, Job, Table, Trace, falling_table, job_of, random_job, reference, unit_of
+from softmax_bench import Bench, falling_table, job_of, random_job, reference, unit_of
+from softmax_check import check
+from softmax_windows import windows_unit
 
 from bivit.hw.flow import exp_search
 from bivit.hw.flow.softmax import Softmax
 from bivit.sim.flow import softmax as description
-from bivit.sim.flow.softmax import SoftmaxTimes, SoftmaxUnit
+from bivit.sim.flow.softmax import SoftmaxUnit
 
 SHAPES = {
     "parts of a row": unit_of(5, 16, 2, 8),
@@ -23,77 +24,6 @@ SHAPES = {
     "three rows, all at once": unit_of(6, 8, 6, 24, fabric="lut4", attention_slots=2),
     "one lane": unit_of(2, 8, 2, 1, max_tokens=20, score_slots=2, attention_slots=2),
 }
-
-
-def expected_times(unit: SoftmaxUnit, jobs: list[Job], trace: Trace) -> list[SoftmaxTimes]:
-    """The recurrence, over the cycles in which scores arrived and slots were freed."""
-    times: list[SoftmaxTimes] = []
-    for number, job in enumerate(jobs):
-        freed = number - unit.flow.attention_slots
-        before = times[-1] if times else None
-        times.append(
-            unit.times(
-                job.rows,
-                job.keys,
-                arrived=trace.arrived[number],
-                sum_free=before.sum_end if before else 0,
-                compare_free=before.compare_end if before else 0,
-                attention_freed=trace.freed[freed] if freed >= 0 else 0,
-            )
-        )
-    return times
-
-
-def walked(unit: SoftmaxUnit, job: Job, start: int) -> list[tuple[int, int, int]]:
-    """Cycle, row group and chunk of every address of a pass."""
-    period, chunks = unit.row_cycles(job.keys), unit.chunks(job.keys)
-    return [(start + row * period + k, row, k) for row in range(-(-job.rows // unit.rows)) for k in range(chunks)]
-
-
-def expected_bits(unit: SoftmaxUnit, job: Job, table: Table, row_group: int, chunk: int) -> tuple[int, int]:
-    """The bits of a chunk, and which of them belong to rows of the job."""
-    word = valid = 0
-    for side in range(unit.rows):
-        row = row_group * unit.rows + side
-        bits = reference(job.scores[row][: job.keys], table)[2]
-        for column, bit in enumerate(bits[chunk * unit.columns : (chunk + 1) * unit.columns]):
-            word |= bit << (side * unit.columns + column)
-        valid |= ((1 << unit.columns) - 1) << (side * unit.columns) if row < job.rows else 0
-    return word & valid, valid
-
-
-def check(unit: SoftmaxUnit, tables: list[Table], jobs: list[Job], **more: Any) -> list[SoftmaxTimes]:
-    """All values, their order, and every cycle."""
-    trace = Bench(unit, tables, jobs, **more).run()
-    flow = unit.flow
-    times = expected_times(unit, jobs, trace)
-    assert trace.sum_starts == [one.sum_start for one in times]
-    assert trace.compare_starts == [one.compare_start for one in times]
-    assert trace.score_free == [one.score_free for one in times]
-    assert trace.full == [one.attention_full for one in times]
-    assert trace.sums == [
-        at for job, one in zip(jobs, times, strict=True) for at, *_ in walked(unit, job, one.sum_start)
-    ]
-    rows = [reference(p[: job.keys], tables[job.number]) for job in jobs for p in job.scores]
-    assert trace.m == [m for m, _, _ in rows]
-    assert trace.z == [
-        reference(p[: job.keys], tables[job.number])[1]
-        for job in jobs
-        for p in job.scores[: -(-job.rows // unit.rows) * unit.rows]
-    ]
-    writes = [
-        (number, *place)
-        for number, (job, one) in enumerate(zip(jobs, times, strict=True))
-        for place in walked(unit, job, one.compare_start)
-    ]
-    assert trace.compares == [at for _, at, _, _ in writes]
-    assert [write[:4] for write in trace.bits] == [
-        (at + unit.bits_stage, number % flow.attention_slots, row, chunk) for number, at, row, chunk in writes
-    ]
-    for (number, _, row, chunk), write in zip(writes, trace.bits, strict=True):
-        word, valid = expected_bits(unit, jobs[number], tables[jobs[number].number], row, chunk)
-        assert (number, row, chunk, write[4] & valid) == (number, row, chunk, word)
-    return times
 
 
 @pytest.mark.parametrize(("pause", "late"), [(0.0, 0), (0.3, 10), (0.0, 120)], ids=["dense", "pauses", "full"])
@@ -200,12 +130,14 @@ def memories_of(fragment: Fragment) -> Iterator[tuple[int, int]]:
         yield from memories_of(sub)
 
 
-@pytest.mark.parametrize("shape", ["parts of a row", "three rows, all at once"])
-def test_the_described_memories_are_those_of_the_rtl(shape: str) -> None:
+@pytest.mark.parametrize(
+    "unit", [SHAPES["parts of a row"], SHAPES["three rows, all at once"], windows_unit(7, 8, 4, 16, load_banks=2)]
+)
+def test_the_described_memories_are_those_of_the_rtl(unit: SoftmaxUnit) -> None:
     """Counts are a memory for each row side by side, and Exp one for each lane; delay lines are the RTL's own."""
-    unit = SHAPES[shape]
     described = Counter((memory.write_bits or memory.width, memory.depth) for memory in unit.memories.values())
     counts, exp = unit.memories["counts"], unit.memories["exp"]
     described[counts.width // unit.rows, counts.depth] += unit.rows - 1
     described[exp.width, exp.depth] += unit.lanes - 1
+    described.update((memory.width, depth) for memory in unit.load_memories.values() for depth in memory.depths)
     assert not described - Counter(memories_of(Fragment.get(Softmax(unit), None)))

@@ -2,8 +2,14 @@
 
 from dataclasses import astuple, replace
 
+import pytest
+from small_flow import small_flow
+from softmax_windows import LIMITS
+
 from bivit.sim.engine.presets import engine_for
+from bivit.sim.errors import BivitError
 from bivit.sim.flow.config import FlowConfig
+from bivit.sim.flow.machine import load_memories
 from bivit.sim.flow.softmax import SoftmaxUnit
 from bivit.sim.network.presets import vit_preset
 
@@ -49,3 +55,37 @@ def test_what_a_job_waits_for() -> None:
     assert (times.sum_start, times.compare_start) == (20, 70)
     assert one.times(8, 16, arrived=0, attention_freed=60).compare_start == 62
     assert one.times(1, 1, arrived=0).sum_end == 8  # the least job
+
+
+def windows(flow: FlowConfig) -> SoftmaxUnit:
+    """The same with windows."""
+    return SoftmaxUnit(replace(flow, windows=LIMITS))
+
+
+def test_bias_comes_from_a_memory_before_m() -> None:
+    """Two cycles more, from the address to the sum; and nothing else is another."""
+    one, other = unit(16), windows(unit(16).flow)
+    assert (other.top_stage, other.store_stage) == (7, 4)
+    assert astuple(other.times(8, 16, arrived=0)) == (8, 16, 41, 49, 49, 52)
+    assert (other.count_stage, other.memories["scores"]) == (one.count_stage, one.memories["scores"])
+    assert set(other.memories) - set(one.memories) == {"theta"}
+
+
+def test_bias_and_masks_are_loaded_with_windows_only() -> None:
+    flow = small_flow()
+    found = load_memories(replace(flow, windows=LIMITS))
+    scores = flow.drain_rows * flow.engine.columns
+    assert {name for name in found if name not in load_memories(flow)} == {"bias", "masks"}
+    assert (found["bias"].width, found["bias"].depth) == (6 * scores, LIMITS.bias_words)
+    assert (found["masks"].width, found["masks"].depth) == (2 * scores, LIMITS.mask_words)
+    assert list(found) == sorted(found, key=lambda name: found[name].id)
+
+
+def test_a_word_of_bias_that_no_stream_can_fill_is_refused() -> None:
+    """64 beats of 64 bits hold the bias of 682 scores."""
+    array = replace(ARRAY, columns=64, rows=16)
+    wide = replace(unit(16).flow, engine=array, norm_lanes=64, head_norm_lanes=64, softmax_lanes=64)
+    assert windows(replace(wide, drain_rows=10)).load_memories["bias"].beats == 60
+    with pytest.raises(BivitError, match=r"drain_rows \* columns of at most 682, got 704"):
+        windows(replace(wide, drain_rows=11))
+    assert SoftmaxUnit(replace(wide, drain_rows=11)).load_memories == {}
