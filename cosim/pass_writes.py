@@ -7,15 +7,21 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..hw.probes import PASS_PROBE, TURN_PROBE
+from ..sim.engine.words import ceil_div
+from ..sim.flow.edge import EdgeUnit
+from ..sim.flow.residual_add import ResidualAddUnit
 from ..sim.mapping.expected import MERGED_SUMS, Expected, Ints
 from ..sim.mapping.pass_program import PassProgram
 from ..sim.mapping.pass_taps import Taps, pass_taps, pass_tokens
 from ..sim.mapping.pass_words import places_of
 from ..sim.mapping.passes import Pass
+from ..sim.network.stage_view import token_places
 from ..sim.network.taps import taps_of
 from .compare import Writes
 from .order import Entry, Operation, in_order
-from .writes import FlowWrites
+from .session import Traces
+from .writes import FlowWrites, edge_chunks
 
 
 class PassWrites(FlowWrites):
@@ -37,7 +43,7 @@ class PassWrites(FlowWrites):
         super().__init__(Expected(one.layout, program.network.tensors, pass_taps(config, one, mine)))
         self.one, self.first, self.count = one, first, count
         self._members, self._axes = pass_tokens(config, one), {tap.name: tap.axes for tap in taps_of(config)}
-        self._rows = np.array(places_of(config, program.flow, one)).reshape(-1, one.view.windows, one.view.num_tokens)
+        self._lists = np.array(places_of(config, program.flow, one)).reshape(-1, one.view.windows, one.view.num_tokens)
 
     def windows(self, taken: Sequence[bool]) -> Iterator[tuple[int, Writes]]:
         """Yield the number of an image and what is written for it.
@@ -79,7 +85,7 @@ class PassWrites(FlowWrites):
     def _row_words(self, one: Operation, group: Ints) -> Ints:
         """First words of x of rows of an operation's tile: each where its token lies."""
         image, window = divmod(one.image, self.one.view.windows)
-        places = self._rows[self._kind(one.block), window][self._token(one.tile) + group]
+        places = self._lists[self._kind(one.block), window][self._token(one.tile) + group]
         return (self.first + image) % self.add.banks * self.add.bank_words + places
 
     def _kind(self, block: int) -> int:
@@ -96,3 +102,78 @@ class PassWrites(FlowWrites):
         if merge is None:
             return super()._tap(name, block)
         return {"norm1": f"{merge.name}.norm", MERGED_SUMS: f"{merge.name}.reduction"}.get(name, merge.name)
+
+
+def pass_writes(program: PassProgram, images: int, taps: Taps, traces: Traces) -> Iterator[tuple[int, Writes]]:
+    """Yield the number of an image and what is written for it, group by group and pass by pass.
+
+    Parameters
+    ----------
+    program : PassProgram
+    images : int
+        Of the run.
+    taps : mapping of str to ndarray [images, ...]
+        All taps of the reference.
+    traces : mapping of str to ProbeTrace
+        When passes began, and what lanes took.
+    """
+    turns, begun = traces[TURN_PROBE.name], traces[PASS_PROBE.name].cycles
+    ends = [*begun[1:].tolist(), 1 << 62]
+    group = program.group
+    at = 0
+    for first in range(0, images, group):
+        count = min(group, images - first)
+        for image in range(first, first + count):
+            yield from edge_writes(program, image, taps)
+        for one in program.passes:
+            inside = (turns.cycles > begun[at]) & (turns.cycles <= ends[at]) if at < len(begun) else []
+            taken = [bool(follows) for follows in turns.keys[inside, 0]] if at < len(begun) else []
+            yield from PassWrites(program, one, taps, first, count).windows(taken)
+            at += 1
+
+
+def edge_writes(program: PassProgram, image: int, taps: Taps) -> Iterator[tuple[int, Writes]]:
+    """Yield what the edge writes of an image's x: chunks of its patches, then words of normalised ones.
+
+    Parameters
+    ----------
+    program : PassProgram
+    image : int
+    taps : mapping of str to ndarray [images, ...]
+    """
+    config, flow = program.network.config, program.flow
+    unit, add = EdgeUnit(flow), ResidualAddUnit(flow)
+    words = ceil_div(config.embed_dim, flow.engine.columns) * add.parts
+    bank = image % add.banks * add.bank_words
+    places = token_places(config, 0) if config.patch_norm else np.arange(config.num_tokens)
+    name = "patch_embed.proj" if config.patch_norm else "patch_embed"
+    x, chunks = taps[name][image], list(edge_chunks(config, unit))
+    values, valid = np.zeros((2, len(chunks), unit.chunk), np.int64)
+    keys = np.zeros((len(chunks), 2), np.int64)
+    for number, (token, channel) in enumerate(chunks):
+        part = x[token, channel : channel + unit.chunk]
+        values[number, : len(part)], valid[number, : len(part)] = part, 1
+        word = places[token] * words + channel // add.columns
+        keys[number] = 1 << channel % add.columns // unit.chunk, bank + word
+
+    def index(write: int, element: int) -> tuple[int, ...]:
+        token, channel = chunks[write]
+        return token, channel + element
+
+    yield image, Writes("patch_embed", name, keys, values, valid.astype(bool), index)
+    if config.patch_norm:
+        yield image, _normed(taps["patch_embed"][image][np.argsort(places)], np.argsort(places), add, bank, words)
+
+
+def _normed(x: Ints, tokens: Ints, add: ResidualAddUnit, bank: int, words: int) -> Writes:
+    """Words of normalised patches, in the order of their places."""
+    wide = np.zeros((2, len(x), words * add.columns), np.int64)
+    wide[0, :, : x.shape[1]], wide[1, :, : x.shape[1]] = x, 1
+    values, valid = (part.reshape(-1, add.columns) for part in wide)
+    keys = (bank + np.arange(len(values))).reshape(-1, 1)
+
+    def index(write: int, element: int) -> tuple[int, ...]:
+        place, word = divmod(write, words)
+        return int(tokens[place]), word * add.columns + element
+
+    return Writes("patch_norm", "patch_embed", keys, values, valid.astype(bool), index)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..hw.emit import engine_verilog
-from ..hw.probes import TURN_PROBE, probes, stalls_probe
+from ..hw.probes import PASS_PROBE, TURN_PROBE, probes, stalls_probe
 from ..hw.verilog_top import ENGINE_TOP
 from ..sim.engine.loadstream import build_stream
 from ..sim.engine.probe import Probe
@@ -21,9 +21,10 @@ from ..sim.flow.config import FlowConfig
 from ..sim.flow.machine import FlowMachine
 from ..sim.flow.table import SlotTable
 from ..sim.mapping import expected as made_by
+from ..sim.mapping.compiled import Program, compile_for
 from ..sim.mapping.cycles import CycleEstimate, estimate_cycles, long_run_cycles
 from ..sim.mapping.loads import memory_bytes
-from ..sim.mapping.program import compile_network
+from ..sim.mapping.pass_program import PassProgram
 from ..sim.mapping.weight_image import weight_image
 from ..sim.network.network import IntNetwork
 from ..sim.network.run_result import check_images
@@ -35,6 +36,7 @@ from .compare import Writes
 from .memory import BenchMemory
 from .monitor import BENCH_TOP, bench_top, ports_of
 from .order import order
+from .pass_writes import pass_writes
 from .register_check import expected_registers
 from .scenario import Load, Run, weights_at
 from .session import CosimResult, Expected, Session, Traces
@@ -107,7 +109,7 @@ class Case:
         self.network, self.engine, self.images = network, engine, images
         self.machine = FlowMachine(engine)
         progress("compiling the network")
-        self.program = compile_network(network, engine, table)
+        self.program: Program = compile_for(network, engine, table)
         self.stream = stream or build_stream(self.machine, self.program.words)
         self.memory = self._memory(memory_latency)
         progress("converting the engine to Verilog; the first time takes a while")
@@ -189,23 +191,25 @@ class Case:
 
     def _expected(self, *, stalls: bool) -> Expected:
         """Return what a run must do whose ports stall, or never do."""
-        made = made_by.Expected.of(self.network, self.engine, self.reference.taps)
-
-        def writes(traces: Traces) -> Iterator[tuple[int, Writes]]:
-            taken = [bool(follows) for follows in traces[TURN_PROBE.name].keys[:, 0]]
-            return FlowWrites(made).all(order(self.program, len(self.images), taken))
-
         guide = stalls_probe(self.engine)
         registers = expected_registers(self.machine, self.network, len(self.images), self.reference.saturations)
         return Expected(
-            writes,
+            self._writes,
             self.reference.logits,
             {**registers, "ARRAY_BUSY": self.estimate.array_busy},
             {tap.name: tap.axes for tap in taps_of(self.network.config)},
-            guides=(TURN_PROBE, guide),
+            guides=(TURN_PROBE, guide, *((PASS_PROBE,) if self.engine.windows else ())),
             counters=partial(counted_stalls, guide, causes_of(self.engine.streamed)),
             counted={} if stalls else self.estimate.stalls,
         )
+
+    def _writes(self, traces: Traces) -> Iterator[tuple[int, Writes]]:
+        """Yield what is written for which image, by what lanes took when."""
+        if isinstance(self.program, PassProgram):
+            return pass_writes(self.program, len(self.images), self.reference.taps, traces)
+        made = made_by.Expected.of(self.network, self.engine, self.reference.taps)
+        taken = [bool(follows) for follows in traces[TURN_PROBE.name].keys[:, 0]]
+        return FlowWrites(made).all(order(self.program, len(self.images), taken))
 
     def _patience(self) -> int:
         """Return cycles after which an engine that still works on the images hangs."""

@@ -20,6 +20,7 @@ from ..sim.flow.softmax import SoftmaxUnit
 from ..sim.flow.streams import Part, Stream
 from ..sim.mapping.expected import Expected, Ints, Sums, lane_words
 from ..sim.mapping.words import NORMS
+from ..sim.network.config import ModelConfig
 from .compare import Writes, as_is
 from .order import Entry, Operation
 
@@ -220,7 +221,7 @@ class FlowWrites:
         """X of an image as the edge writes it: chunks of the prefix tokens, then pass by pass, group by group."""
         unit, columns = self.edge, self.add.columns
         x = np.concatenate([self.expected.embedded(image, tile) for tile in range(self.shape.tiles)])
-        places = list(self._chunks())
+        places = list(edge_chunks(self.config, unit))
         values, valid = np.zeros((2, len(places), unit.chunk), np.int64)
         keys = np.zeros((len(places), 2), np.int64)
         for number, (token, channel) in enumerate(places):
@@ -237,18 +238,6 @@ class FlowWrites:
             return token, channel + element
 
         return Writes("patch_embed", "patch_embed", keys, values, valid.astype(bool), index)
-
-    def _chunks(self) -> Iterator[tuple[int, int]]:
-        """Token and first channel of each chunk that the edge writes."""
-        unit, width, tokens = self.edge, self.config.embed_dim, self.config.num_tokens
-        prefix = tokens - self.config.grid_size**2
-        for token in range(prefix):
-            yield from ((token, channel) for channel in range(0, width, unit.chunk))
-        for first in range(prefix, tokens, unit.patches):
-            for group in range(0, width, unit.channels):
-                for token in range(first, min(first + unit.patches, tokens)):
-                    channels = range(group, min(group + unit.channels, width), unit.chunk)
-                    yield from ((token, channel) for channel in channels)
 
     # What all have in common.
 
@@ -288,11 +277,29 @@ class FlowWrites:
     ) -> Writes:
         return Writes(probe, self._tap(name, one.block), keys.astype(np.int64), values, valid, index, to_tap)
 
-
     def _tap(self, name: str, block: int) -> str:
         """Return the name of a block's tensor."""
         prefix = f"{self.config.stages[0].blocks[block].name}."
         return name if name.startswith(prefix) else prefix + name
+
+
+def edge_chunks(config: ModelConfig, unit: EdgeUnit) -> Iterator[tuple[int, int]]:
+    """Yield token and first channel of each chunk of an image that the edge writes, in order.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    unit : EdgeUnit
+    """
+    width, tokens = config.embed_dim, config.num_tokens
+    prefix = tokens - config.grid_size**2
+    for token in range(prefix):
+        yield from ((token, channel) for channel in range(0, width, unit.chunk))
+    for first in range(prefix, tokens, unit.patches):
+        for group in range(0, width, unit.channels):
+            for token in range(first, min(first + unit.patches, tokens)):
+                channels = range(group, min(group + unit.channels, width), unit.chunk)
+                yield from ((token, channel) for channel in channels)
 
 
 def _index(

@@ -196,7 +196,8 @@ class Engine(Component):
         """Groups of images through the passes; windows for the core."""
         edge, core = self._edge, self._core
         for name in ("norm_read", "norm_write"):
-            wiring.connect(m, getattr(edge, name), getattr(core, name))
+            if hasattr(edge, name):
+                wiring.connect(m, getattr(edge, name), getattr(core, name))
         settings = self._settings.settings
         m.d.comb += [passes.settings[name].eq(settings[name]) for name in setting_bits(self.flow)]
         m.d.comb += [

@@ -17,6 +17,16 @@ TURN_PROBE = Probe(
 )
 
 
+#: A pass begins, of an engine with windows; with the cycles without a step so far, as of `stalls_probe`.
+PASS_PROBE = Probe(
+    "passes",
+    "passes.restart",
+    tuple(f"stalls_{cause.name.lower()}" for cause in causes_of(False)),
+    "passes.restart",
+    *(1, 1, False),
+)
+
+
 def stalls_probe(flow: FlowConfig) -> Probe:
     """Return a probe of cycles without a step so far, by `causes_of`, and of all cycles of the run so far.
 
@@ -33,7 +43,7 @@ def stalls_probe(flow: FlowConfig) -> Probe:
 def probes(flow: FlowConfig) -> list[Probe]:
     """Return what is compared of an engine; names are relative to the top module.
 
-    x: what ResidualAdd writes; patch_embed: what the edge writes; norm, head_norm, softmax: bits of these units; sums:
+    x: what ResidualAdd writes; patch_embed, patch_norm: what the edge writes; norm, head_norm, softmax: bits of these units; sums:
     what leaves the array for a unit; signs: bits of a whole tile; rows: bits row by row, to keys and values.
 
     Parameters
@@ -50,7 +60,11 @@ def probes(flow: FlowConfig) -> list[Probe]:
     )
     tile, rows = engine.rows * engine.columns, flow.value_rows * engine.columns
     word = ResidualAddUnit(flow).lanes
+    norm = [
+        _probe("patch_norm", "edge", "norm_write__en", ("norm_write__addr",), "norm_write__data", residual, word),
+    ]
     return [
+        *(norm if flow.windows else []),
         _probe("x", "core.residual_add", "x_write__en", ("x_write__addr",), "x_write__data", residual, word),
         _probe("patch_embed", "edge", "x_write__en", edge_keys, "x_write__data", residual, edge.chunk),
         _bits("norm", "core.sign_norm", ("ring", "slot", "group", "word"), SignNormUnit(flow).lanes),

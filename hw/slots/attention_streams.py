@@ -59,7 +59,6 @@ class ScoresStream(StreamUnit):
         self.done[Done.ATTENTION] = last & ~softmax
         self.flags |= {"head_begins": of_head.first_next, "drains": softmax}
 
-
     def _bias(self, m: Module, step: Value, works: Value, job_end: Value) -> None:
         """First words of each job's bias, tile by tile and head by head, and of each tile's masks."""
         settings, walk = self.settings, self.walk

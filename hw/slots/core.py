@@ -158,7 +158,10 @@ class Core(Component):
             inner, outer = getattr(slots, name), getattr(self, name)
             m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
         m.d.comb += [
-            *(connect(getattr(softmax, f"w_{name}"), getattr(array, f"score_{name}")) for name in ("bias", "mask", "kind")),
+            *(
+                connect(getattr(softmax, f"w_{name}"), getattr(array, f"score_{name}"))
+                for name in ("bias", "mask", "kind")
+            ),
             *(connect(softmax.w_step, settings.biased), connect(softmax.scored, settings.scored)),
         ]
 

@@ -78,7 +78,6 @@ class ResidualStream(StreamUnit):
             *(self.param_addr.eq(param[: len(self.param_addr)]), self.theta_addr.eq(theta[: len(self.theta_addr)])),
         ]
 
-
     def _place(self, m: Module, add: ResidualAddUnit, offset: Signal) -> Value:
         """Where the tile of x is that begins so far behind the image's first one."""
         if self.flow.windows:

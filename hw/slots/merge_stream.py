@@ -9,7 +9,6 @@ from amaranth.lib.wiring import Out
 
 from ...sim.flow.operation import Way
 from ...sim.flow.residual_add import ResidualAddUnit
-from ..parts.connect import connect
 from .attention_streams import QkvStream
 from .layer_streams import tile_place
 

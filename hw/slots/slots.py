@@ -23,9 +23,9 @@ from .attention_streams import ContextStream, QkvStream, ScoresStream
 from .issue import ENDS, Issue
 from .layer_streams import Fc1Stream, Fc2Stream, ProjStream
 from .ledger import Ledger
-from .slot_fields import head_job, merge_job, residual_job
 from .merge_stream import MergeStream
 from .records import record_layout
+from .slot_fields import head_job, merge_job, residual_job
 from .stream_unit import StreamUnit
 from .table_walk import TableWalk
 from .turns import Turns

@@ -53,7 +53,10 @@ class XBanks(Component):
                 "edge_read": In(read_port(address, word)),
                 "edge_write": In(wiring.Signature(edge_write)),
                 **(
-                    {"norm_read": In(read_port(address, word, strobed=True)), "norm_write": In(write_port(address, word))}
+                    {
+                        "norm_read": In(read_port(address, word, strobed=True)),
+                        "norm_write": In(write_port(address, word)),
+                    }
                     if unit.flow.windows
                     else {}
                 ),

@@ -9,6 +9,7 @@ from ..engine.words import WORD
 from ..flow.config import FlowConfig
 from ..flow.table import SlotTable
 from ..network.config import ViTConfig
+from .pass_program import PassProgram
 from .program import FlowProgram, flow_cycles
 
 
@@ -48,7 +49,7 @@ class CycleEstimate:
         return self.cycles / self.images
 
 
-def estimate_cycles(program: FlowProgram, images: int) -> CycleEstimate:
+def estimate_cycles(program: FlowProgram | PassProgram, images: int) -> CycleEstimate:
     """Predict the engine's counters for `images` images with streams that are never late.
 
     The pixel source has a beat whenever the engine takes one, and the queue has room for the logits.
@@ -65,7 +66,7 @@ def estimate_cycles(program: FlowProgram, images: int) -> CycleEstimate:
         images=images,
         cycles=found.total,
         array_busy=found.steps,
-        useful_macs=images * useful_macs(program.layout.config),
+        useful_macs=images * program.useful_macs,
         peak_macs=peak_macs(program.flow),
         stalls=found.stalls,
     )

@@ -17,11 +17,13 @@ from ..network.network import IntNetwork
 from ..timing.edge_times import edge_plan
 from ..timing.passes import RunTimes, run_passes
 from ..timing.plan import plan_of
-from ..timing.replay_state import Plan
+from ..timing.replay_state import Plan, causes_of
+from ..timing.trace import trace
 from .edge_words import edge_words, network_settings
 from .pass_words import pass_words
 from .passes import Pass, check_windows, passes_of
 from .program import FlowCycles
+from .verify import verify
 from .words import Words, check_room
 
 
@@ -63,6 +65,30 @@ class PassProgram:
             "network": int(network_hash(self.network)[:8], 16),
         }
 
+    @property
+    def useful_macs(self) -> int:
+        """Binary products of one image that the network needs, without any padding."""
+        return sum(one.useful for one in self.passes)
+
+    def verify(self) -> None:
+        """Check when everything happens in each pass, without the model that says so.
+
+        Raises
+        ------
+        BivitError
+            With the first of the things that are wrong, and when.
+        """
+        for passed in self.times(self.group).passes:
+            one = self.passes[passed.number]
+            if one.view.merge is None:
+                verify(one.view, self.flow, trace(passed.plan))
+
+    @property
+    def group(self) -> int:
+        """Images that go together."""
+        assert self.flow.windows is not None
+        return self.flow.windows.images
+
     def times(self, images: int) -> RunTimes:
         """Return when the images of a run go through the passes.
 
@@ -76,14 +102,12 @@ class PassProgram:
         BivitError
             When the table of a pass locks up.
         """
-        windows = self.flow.windows
-        assert windows is not None
         found = run_passes(
             self._plans,
             [one.rounds for one in self.passes],
             edge_plan(self.network.config, self.flow),
             images,
-            windows.images,
+            self.group,
             len(setting_bits(self.flow)),
         )
         if isinstance(found, int):
@@ -111,7 +135,10 @@ class PassProgram:
             embedded=_row(found.embedded),
             finished=_row(found.finished),
             answered=_row(found.answered),
-            stalls={},
+            stalls={
+                cause.name.lower(): sum(int(one.state.stalls[cause]) for one in found.passes)
+                for cause in causes_of(False)
+            },
             steps=images * sum(one.steps for one in self.passes),
         )
 

@@ -123,7 +123,9 @@ def places_of(config: ModelConfig, flow: FlowConfig, one: Pass) -> list[int]:
     if blocks[0].window is None:
         return (token_places(config, one.stage) * words).tolist()
     kinds = [False, True] if any(block.shift for block in blocks) else [False]
-    return [place for shifted in kinds for place in (window_places(config, one.stage, shifted) * words).ravel().tolist()]
+    return [
+        place for shifted in kinds for place in (window_places(config, one.stage, shifted) * words).ravel().tolist()
+    ]
 
 
 def _biases(network: IntNetwork, flow: FlowConfig, one: Pass) -> list[int]:
@@ -170,9 +172,7 @@ def edge_pairs(block: BlockShape) -> NDArray[np.int64]:
     )
 
 
-def _score_words(
-    pairs: NDArray[Any], tile: int, flow: FlowConfig, one: Pass, bits: int, name: str
-) -> list[int]:
+def _score_words(pairs: NDArray[Any], tile: int, flow: FlowConfig, one: Pass, bits: int, name: str) -> list[int]:
     """Pack a field a pair as a tile's scores come: column group after column group, some rows a word."""
     rows, columns, side = flow.engine.rows, flow.engine.columns, flow.drain_rows
     wide = np.zeros((flow.drain_cycles * side, one.shape.key_groups * columns), np.int64)
@@ -185,4 +185,3 @@ def _score_words(
             words.append(pack_fields(part.ravel().tolist(), bits, name))
     assert len(words) == job_words(one.shape, flow)
     return words
-

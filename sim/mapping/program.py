@@ -91,6 +91,12 @@ class FlowProgram:
             "network": int(network_hash(self.network)[:8], 16),
         }
 
+    @property
+    def useful_macs(self) -> int:
+        """Binary products of one image that the network needs, without any padding."""
+        shape = self.layout.shape
+        return self.layout.config.depth * shape.useful
+
     @cached_property
     def layout(self) -> FlowLayout:
         """Where everything lies, and its tiles and operations."""
