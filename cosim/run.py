@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -40,7 +40,7 @@ from .pass_writes import pass_writes
 from .register_check import expected_registers
 from .scenario import Load, Run, weights_at
 from .session import CosimResult, Expected, Session, Traces
-from .stalls import counted_stalls
+from .stalls import counted_stalls, stalls_of_passes
 from .writes import FlowWrites
 
 #: Patience on top of what the program and the longest stalls take.
@@ -199,9 +199,16 @@ class Case:
             {**registers, "ARRAY_BUSY": self.estimate.array_busy},
             {tap.name: tap.axes for tap in taps_of(self.network.config)},
             guides=(TURN_PROBE, guide, *((PASS_PROBE,) if self.engine.windows else ())),
-            counters=partial(counted_stalls, guide, causes_of(self.engine.streamed)),
+            counters=self._counters(guide),
             counted={} if stalls else self.estimate.stalls,
         )
+
+    def _counters(self, guide: Probe) -> Callable[[Traces], Mapping[str, int]]:
+        """Return what counts cycles without a step."""
+        causes = causes_of(self.engine.streamed)
+        if self.engine.windows:
+            return partial(stalls_of_passes, guide, PASS_PROBE, causes)
+        return partial(counted_stalls, guide, causes)
 
     def _writes(self, traces: Traces) -> Iterator[tuple[int, Writes]]:
         """Yield what is written for which image, by what lanes took when."""

@@ -20,9 +20,9 @@ TURN_PROBE = Probe(
 #: A pass begins, of an engine with windows; with the cycles without a step so far, as of `stalls_probe`.
 PASS_PROBE = Probe(
     "passes",
-    "passes.restart",
+    "core.fresh",
     tuple(f"stalls_{cause.name.lower()}" for cause in causes_of(False)),
-    "passes.restart",
+    "core.fresh",
     *(1, 1, False),
 )
 
