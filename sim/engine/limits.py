@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import check
-from ..network.config import ViTConfig
+from ..network.config import ModelConfig, ViTConfig
 from ..network.formats import Formats
 from .config import EngineConfig
 
@@ -34,7 +34,7 @@ def check_limits(config: ViTConfig, formats: Formats, engine: EngineConfig) -> N
     )
 
 
-def check_strips(config: ViTConfig, engine: EngineConfig) -> None:
+def check_strips(config: ModelConfig, engine: EngineConfig) -> None:
     """Check that a row of patches is a whole number of beats.
 
     Parameters

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from ..engine.limits import check_strips
 from ..engine.memories import TABLE_WORDS
 from ..engine.words import WORD, ceil_div
 from ..errors import check
@@ -222,6 +223,7 @@ def check_windows(config: ModelConfig, flow: FlowConfig) -> None:
     few = [(name, getattr(windows, name), n) for name, n in windows_needs(config, flow).items()]
     said = "; ".join(f"windows.{name} is {most}, the network needs {need}" for name, most, need in few if need > most)
     check(not said, f"the engine is too small: {said}")
+    check_strips(config, flow.engine)
     for stage in config.stages:
         block = stage.blocks[0]
         check(
