@@ -8,8 +8,8 @@ from amaranth.hdl import Array, Module, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
+from ...sim.engine.pipeline import CHOICES, choose_cycles
 from ...sim.engine.words import ceil_div
-from ...sim.flow.edge import CHOICES, choose_cycles
 from ...sim.network.formats import DENSE_WEIGHT_BITS
 from ..parts.arithmetic import delay_stages
 from ..parts.component import Component

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
+from typing import Any
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.memories import TAG_BITS
 from ...sim.flow.edge import EdgeUnit
-from ...sim.flow.edge_settings import EDGE_SETTINGS
+from ...sim.flow.edge_settings import EDGE_SETTINGS, edge_setting_bits
 from ...sim.network.formats import HEAD_BIAS_BITS
 from ..parts.arithmetic import delay_flag, delayed
 from ..parts.component import Component
@@ -17,6 +19,7 @@ from ..parts.memory import LoadableMemory
 from ..parts.row_walk import RowWalk
 from ..parts.stream import LOAD_BUS
 from .logits_queue import LOGIT_BEAT
+from .place_walk import PlaceWalk
 from .requantize import Requantizer
 from .token_walk import TokenWalk
 from .x_write import x_write_port
@@ -47,7 +50,7 @@ class DenseOut(Component):
     tag : In
         Number of the image that is classified.
     settings : In
-        `EDGE_SETTINGS`.
+        `edge_setting_bits`.
     captured : In(1)
         Sums can leave from the next cycle on.
     active : Out(1)
@@ -74,7 +77,7 @@ class DenseOut(Component):
                 **{name: In(1) for name in ("begin", "patches", "classify", "captured")},
                 "base": In(unit.x_addr_bits),
                 "tag": In(TAG_BITS),
-                "settings": In(data.StructLayout(_BITS)),
+                "settings": In(data.StructLayout(edge_setting_bits(unit.flow))),
                 "active": Out(1),
                 "patch": Out(max(1, (unit.patches - 1).bit_length())),
                 "chunk": Out(max(1, (unit.group_chunks - 1).bit_length())),
@@ -164,7 +167,7 @@ class DenseOut(Component):
         """Requantize chunks; count through the positions, and find each token's place."""
         u, engine = self.unit, self.unit.flow.engine
         chunk, has_place, pass_end, image_end = self._group(m, walk, classifies)
-        m.submodules.tokens = tokens = TokenWalk(u)
+        m.submodules.tokens = tokens = PlaceWalk(u) if u.flow.windows else TokenWalk(u)
         m.submodules.requantizer = requantizer = Requantizer(
             lanes=u.chunk, acc_bits=u.acc_bits, residual_bits=engine.formats.residual_bits, block=engine.block_bits
         )
@@ -174,13 +177,11 @@ class DenseOut(Component):
             m.d.sync += position.eq(position + 1)
         with m.If(self.begin):
             m.d.sync += position.eq(0)
-        bits = (u.word_chunks - 1).bit_length()
-        addr, place = Signal(u.x_addr_bits, reset_less=True), Signal(bits + len(tokens.row), reset_less=True)
-        m.d.sync += [addr.eq(tokens.addr + (chunk >> bits)), place.eq(Cat(chunk[:bits], tokens.row))]
+        addr, place = self._place(m, tokens, chunk)
         last = walk.end & ~classifies
         m.d.comb += [
             *(connect(tokens.start, self.begin), connect(tokens.base, self.base)),
-            connect(tokens.stride, self.settings.row_stride),
+            *self._told(tokens),
             *(tokens.step.eq(walk.row_end & ~classifies & (~walk.end | pass_end)), tokens.back.eq(last & ~pass_end)),
             tokens.keep.eq(last & pass_end),
             requantizer.en.eq(delay_flag(m, goes, u.chunk_stage, "goes_line")),
@@ -189,14 +190,40 @@ class DenseOut(Component):
             connect_address(memories["patch_params"].r_addr, delayed(m, chunk, u.chunk_stage - 1, "chunk_delay")),
             connect(requantizer.shift_less_one, self.settings.patch_shift),
             requantizer.bypass.eq(bypass),
-            connect(requantizer.position.as_value(), memories["positions"].r_data),
+            connect(requantizer.position.as_value(), self._position(memories["positions"])),
             connect(memories["positions"].r_addr, position),
-            connect(self.x_write.addr, delayed(m, addr, u.x_stage - 1, "addr_delay")),
+            connect(self.x_write.addr, delayed(m, addr, u.x_stage - tokens.place_cycles, "addr_delay")),
             self.x_write.en.eq(requantizer.x_en << delayed(m, place, u.x_stage - 1, "place_delay")),
             connect(self.x_write.data, requantizer.x.as_value()),
             connect(self.saturations, requantizer.saturations),
             self.embedded.eq(delay_flag(m, last & image_end, u.x_stage, "embedded_line")),
         ]
+
+    def _place(self, m: Module, tokens: TokenWalk | PlaceWalk, chunk: Signal) -> tuple[Signal, Signal]:
+        """Return the address of a chunk's word, `place_cycles` late, and the chunk's number in it, a cycle late."""
+        u = self.unit
+        bits = (u.word_chunks - 1).bit_length()
+        word: Value = chunk >> bits
+        row: Value = Const(0, 1)
+        if isinstance(tokens, PlaceWalk):
+            word = delayed(m, word, tokens.place_cycles - 1, "word_delay")
+        else:
+            row = tokens.row
+        addr, place = Signal(u.x_addr_bits, reset_less=True), Signal(bits + len(row), reset_less=True)
+        m.d.sync += [addr.eq(tokens.addr + word), place.eq(Cat(chunk[:bits], row))]
+        return addr, place
+
+    def _told(self, tokens: TokenWalk | PlaceWalk) -> list[Any]:
+        """What a walk is told beside its steps."""
+        if isinstance(tokens, PlaceWalk):
+            return [connect(tokens.load, self.load), connect(tokens.bank, self.bank)]
+        return [connect(tokens.stride, self.settings.row_stride)]
+
+    def _position(self, positions: LoadableMemory) -> Value:
+        """P; there is none where patches are normalised."""
+        if self.unit.patch_norm is None:
+            return positions.r_data
+        return Mux(self.settings.patch_norm, 0, positions.r_data)
 
     def _logits(self, m: Module, walk: RowWalk, classifies: Value, bias: LoadableMemory) -> None:
         """Choose a lane of the chunk, add its bias, and count the classes."""

@@ -38,13 +38,13 @@ class Edge(Component):
     cut : In(1)
         The run ends here: forget what is computed, but no pixel or logit that a bus has seen.
     settings : In
-        `EDGE_SETTINGS`, constant from `start` on.
+        `edge_setting_bits`, constant from `start` on.
     pixels : In(stream)
         Pixels in raster order.
     finished : In(1)
         Pulse: x of the oldest embedded image is complete, and can be read from the next cycle on.
     embedded : Out(1)
-        Pulse: the last word of the next image's x is being written.
+        Pulse: the last word of the next image's x is being written, normalised where patches are.
     done : Out(1)
         Pulse: an image's last logit goes to the queue.
     queue : Out(queue_port)
@@ -53,6 +53,8 @@ class Edge(Component):
         Writer of x: `en` has a bit for each chunk of each row of the word, `data` is one chunk.
     x_read : Out(read_port)
         Reader of x, data `ResidualAddUnit.x_cycles` after the address.
+    norm_read, norm_write : Out(read_port), Out(write_port)
+        With windows, reader of x as `x_read`, and writer of whole words: of the norm of patches.
     saturations : Out
         Elements that saturated; only the total matters.
     limit, error, dropping : Out

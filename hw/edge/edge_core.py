@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.memories import TAG_BITS
 from ...sim.flow.edge import EdgeUnit
-from ...sim.flow.edge_settings import EDGE_SETTINGS
+from ...sim.flow.edge_settings import EDGE_SETTINGS, edge_setting_bits
 from ..flow.jobs import Credits, following
 from ..parts.arithmetic import delay_stages
 from ..parts.component import Component
@@ -17,6 +17,7 @@ from ..parts.stream import LOAD_BUS, read_port, write_port
 from .dense_out import DenseOut
 from .last_norm import LastNorm
 from .logits_queue import queue_port
+from .patch_norm import PatchNorm
 from .products import Products
 from .x_write import x_write_port
 
@@ -32,18 +33,24 @@ def core_ports(unit: EdgeUnit) -> dict[str, wiring.Member]:
     """
     engine = unit.flow.engine
     word = unit.side * unit.columns * engine.formats.residual_bits
-    return {
-        "settings": In(data.StructLayout(_BITS)),
+    ports = {
+        "settings": In(data.StructLayout(edge_setting_bits(unit.flow))),
         "finished": In(1),
         **{name: Out(1) for name in ("embedded", "done", "starved", "hold", "q_en")},
         "queue": Out(queue_port(engine)),
         "x_write": Out(x_write_port(unit)),
         "x_read": Out(read_port(unit.x_addr_bits, word)),
-        "saturations": Out(range(unit.chunk + 1)),
+        "saturations": Out(range(unit.chunk + (unit.columns if unit.patch_norm else 0) + 1)),
         "q": Out(unit.q_bits),
         "y_write": Out(write_port(unit.y_addr_bits, signed(unit.y_bits))),
         "load": In(LOAD_BUS),
         "bank": In(1),
+    }
+    if unit.patch_norm is None:
+        return ports
+    return ports | {
+        "norm_read": Out(read_port(unit.x_addr_bits, word)),
+        "norm_write": Out(write_port(unit.x_addr_bits, word)),
     }
 
 
@@ -70,6 +77,8 @@ class EdgeCore(Component):
         Of `Edge`.
     embedded, done, starved, hold, queue, x_write, x_read, saturations, q_en, q, y_write : Out
         Of `Edge`.
+    norm_read, norm_write : Out
+        Of `Edge`, with windows.
     """
 
     def __init__(self, unit: EdgeUnit):
@@ -92,18 +101,16 @@ class EdgeCore(Component):
         m.submodules.dense_out = out = DenseOut(u)
         m.submodules.last_norm = norm = LastNorm(u)
         for part in (products, out, norm):
-            m.d.comb += [
-                *(connect(part.load, self.load), connect(part.bank, self.bank)),
-                connect(part.settings.as_value(), self.settings.as_value()),
-            ]
+            self._load(m, part)
+        embedded, saturations = self._embedded(m, out)
         m.d.comb += [
             *(connect(self.pixel, products.pixel), connect(products.pixels.as_value(), self.pixels.as_value())),
             *(connect(self.release, products.patches_read), connect(norm.y_read, products.y_read)),
             *(connect(out.captured, products.captured), connect(out.sums, products.sums)),
             *(connect(products.patch, out.patch), connect(products.chunk, out.chunk)),
             connect(products.shift, out.shift),
-            *(connect(norm.finished, self.finished), connect(self.embedded, out.embedded)),
-            *(connect(self.saturations, out.saturations), connect(self.q_en, norm.q_en), connect(self.q, norm.q)),
+            *(connect(norm.finished, self.finished), connect(self.embedded, embedded)),
+            *(connect(self.saturations, saturations), connect(self.q_en, norm.q_en), connect(self.q, norm.q)),
             *(connect(self.queue.en, out.logit_en), connect(self.queue.beat.as_value(), out.logit.as_value())),
             self.done.eq(out.logit_en & out.logit.last),
         ]
@@ -112,6 +119,26 @@ class EdgeCore(Component):
         wiring.connect(m, products.y, norm.y)
         self._decide(m, products, out, norm)
         return m
+
+    def _embedded(self, m: Module, out: DenseOut) -> tuple[Value, Value]:
+        """Whether an image's last word is written, again where patches are normalised; and what saturates."""
+        if self.unit.patch_norm is None:
+            return out.embedded, out.saturations
+        m.submodules.patch_norm = patches = PatchNorm(self.unit.patch_norm)
+        norms = self.settings.patch_norm
+        self._load(m, patches)
+        m.d.comb += patches.put.eq(out.embedded & norms)
+        for name, port in (("norm_read", patches.x_read), ("norm_write", patches.x_write)):
+            wiring.connect(m, wiring.flipped(getattr(self, name)), port)
+        saturations = (out.saturations + patches.saturations)[: len(self.saturations)]
+        return Mux(norms, patches.done, out.embedded), saturations
+
+    def _load(self, m: Module, part: Products | DenseOut | LastNorm | PatchNorm) -> None:
+        """Connect a part to the load bus and to the settings."""
+        m.d.comb += [
+            *(connect(part.load, self.load), connect(part.bank, self.bank)),
+            connect(part.settings.as_value(), self.settings.as_value()),
+        ]
 
     def _decide(self, m: Module, products: Products, out: DenseOut, norm: LastNorm) -> None:
         """Begin an image, a pass, or the classes of a normalised image."""

@@ -7,7 +7,7 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.edge import EdgeUnit
-from ...sim.flow.edge_settings import EDGE_SETTINGS
+from ...sim.flow.edge_settings import EDGE_SETTINGS, edge_setting_bits
 from ..flow.jobs import Credits, following
 from ..flow.part_memory import PartMemory
 from ..parts.arithmetic import delay_flag, delayed, product
@@ -18,6 +18,7 @@ from ..parts.memory import LoadableMemory, WordMemory
 from ..parts.norm_root import NormRoot
 from ..parts.row_walk import RowWalk
 from ..parts.stream import LOAD_BUS, read_port, write_port
+from .place_walk import StrideWalk
 from .token_walk import TokenWalk
 
 _BITS = dict(EDGE_SETTINGS)
@@ -44,7 +45,7 @@ class LastNorm(Component):
     Members
     -------
     settings : In
-        `EDGE_SETTINGS`.
+        `edge_setting_bits`.
     finished : In(1)
         Pulse: x of the next image is complete.
     x_read : Out(read_port)
@@ -68,7 +69,7 @@ class LastNorm(Component):
         residual = unit.flow.engine.formats.residual_bits
         super().__init__(
             {
-                "settings": In(data.StructLayout(_BITS)),
+                "settings": In(data.StructLayout(edge_setting_bits(unit.flow))),
                 "finished": In(1),
                 "x_read": Out(read_port(unit.x_addr_bits, unit.side * unit.columns * residual)),
                 "pooled": Out(1),
@@ -111,7 +112,7 @@ class LastNorm(Component):
         """Sum the tokens of a row, word after word; return their memory, and when the row is there."""
         u, settings = self.unit, self.settings
         m.submodules.pool_walk = walk = RowWalk(_BITS["row_stride"], _BITS["pool_tokens"])
-        m.submodules.tokens = tokens = TokenWalk(u)
+        m.submodules.tokens = tokens = StrideWalk(u) if u.flow.windows else TokenWalk(u)
         m.submodules.pooled_row = memory = PartMemory(u.pool_bits, u.columns, u.memories["pooled"].depth)
         base, addr = Signal(u.x_addr_bits), Signal(u.x_addr_bits, reset_less=True)
         with m.If(take):

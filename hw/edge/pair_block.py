@@ -6,8 +6,8 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-from ...sim.engine.pipeline import SHARED_BITS, SHARED_PRODUCT
-from ...sim.flow.edge import CHOICES, PIXEL_BITS, EdgeUnit
+from ...sim.engine.pipeline import CHOICES, SHARED_BITS, SHARED_PRODUCT
+from ...sim.flow.edge import PIXEL_BITS, EdgeUnit
 from ...sim.network.formats import DENSE_WEIGHT_BITS
 from ..parts.arithmetic import delay_stages
 from ..parts.component import Component

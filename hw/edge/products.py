@@ -9,9 +9,9 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-from ...sim.engine.pipeline import SHARED_BITS
-from ...sim.flow.edge import CHOICES, PIXEL_BITS, EdgeUnit
-from ...sim.flow.edge_settings import EDGE_SETTINGS
+from ...sim.engine.pipeline import CHOICES, SHARED_BITS
+from ...sim.flow.edge import PIXEL_BITS, EdgeUnit
+from ...sim.flow.edge_settings import EDGE_SETTINGS, edge_setting_bits
 from ...sim.network.formats import DENSE_WEIGHT_BITS
 from ..parts.arithmetic import delay_flag, delayed
 from ..parts.component import Component
@@ -47,7 +47,7 @@ class Products(Component):
     classes : In(1)
         It is classes that would begin in this cycle; known before it is known whether anything begins.
     settings : In
-        `EDGE_SETTINGS`.
+        `edge_setting_bits`.
     active : Out(1)
         A group is at work.
     pixel, pixels : Out, In
@@ -73,7 +73,7 @@ class Products(Component):
                 "patches": In(1),
                 "classify": In(1),
                 "classes": In(1),
-                "settings": In(data.StructLayout(_BITS)),
+                "settings": In(data.StructLayout(edge_setting_bits(unit.flow))),
                 **{name: Out(1) for name in ("active", "patches_read", "y_read", "captured")},
                 "pixel": Out(_BITS["patch_steps"]),
                 "pixels": In(data.ArrayLayout(8, unit.patches)),

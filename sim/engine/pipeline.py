@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 
+from .words import ceil_div
+
 
 def tree_cycles(count: int) -> int:
     """Latency of `hw.parts.arithmetic.Tree` over `count` values: a register after every second level.
@@ -30,6 +32,22 @@ def divide_cycles(power: int) -> int:
     38
     """
     return power + 2
+
+
+#: Chunks of a block of multipliers; words of which one is chosen in a cycle.
+CHOICES = 8
+
+
+def choose_cycles(count: int) -> int:
+    """Latency of a choice of one of so many, a register after every `CHOICES` to one.
+
+    >>> [choose_cycles(n) for n in (1, 2, 8, 9, 64)]
+    [0, 1, 1, 2, 2]
+    """
+    cycles = 0
+    while count > 1:
+        count, cycles = ceil_div(count, CHOICES), cycles + 1
+    return cycles
 
 
 #: `hw.parts.xnor_dot.XnorDot`: from features to the sum that includes them.

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from ..engine.norm_widths import SignNormWidths
 from ..engine.pipeline import (
+    CHOICES,
     POSITION_READ_CYCLES,
     REQUANTIZE_CYCLES,
     SHARED_BITS,
     SHARED_PRODUCT,
     Product,
+    choose_cycles,
     divide_cycles,
     multiply_cycles,
     partial_products,
@@ -21,24 +23,11 @@ from ..errors import check
 from ..network.formats import DENSE_WEIGHT_BITS, EPS_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS
 from .config import FlowConfig
 from .memories import loaded
+from .patch_norm import PatchNormUnit
 from .residual_add import ResidualAddUnit
 
-#: Chunks of a block of multipliers; words of which one is chosen in a cycle.
-CHOICES = 8
 #: Signed width of a pixel.
 PIXEL_BITS = 9
-
-
-def choose_cycles(count: int) -> int:
-    """Latency of a choice of one of so many, a register after every `CHOICES` to one.
-
-    >>> [choose_cycles(n) for n in (1, 2, 8, 9, 64)]
-    [0, 1, 1, 2, 2]
-    """
-    cycles = 0
-    while count > 1:
-        count, cycles = ceil_div(count, CHOICES), cycles + 1
-    return cycles
 
 
 @dataclass(frozen=True)
@@ -142,6 +131,11 @@ class EdgeUnit:
         """Width of an address of x."""
         return ResidualAddUnit(self.flow).x_addr_bits
 
+    @property
+    def patch_norm(self) -> PatchNormUnit | None:
+        """What normalises patches, in engines with windows."""
+        return PatchNormUnit(self.flow) if self.flow.windows else None
+
     def row_stride(self, channels: int) -> int:
         """Return the words from one row group of x to the next.
 
@@ -217,7 +211,8 @@ class EdgeUnit:
     @property
     def pool_bits(self) -> int:
         """Signed width of the sum of all tokens."""
-        return self.flow.engine.formats.residual_bits + (self.flow.engine.max_tokens - 1).bit_length()
+        tokens = max(self.flow.engine.max_tokens, self.flow.windows.image_tokens if self.flow.windows else 0)
+        return self.flow.engine.formats.residual_bits + (tokens - 1).bit_length()
 
     @property
     def q_bits(self) -> int:
@@ -348,7 +343,8 @@ class EdgeUnit:
         """Its memories that the load stream fills, by name.
 
         dense_weights: int8 a channel of a group; patch_params: B, S a channel of a chunk; positions: P a channel of a
-        chunk, in the order in which chunks leave; head_bias: int32; last_eps: Eps of the last norm.
+        chunk, in the order in which chunks leave; head_bias: int32; last_eps: Eps of the last norm. With windows
+        patch_places: first word of a token in its bank, and what the norm of patches has.
         """
         engine = self.flow.engine
         d, channels = engine.max_embed_dim, self.channels
@@ -361,10 +357,13 @@ class EdgeUnit:
             "head_bias": (HEAD_BIAS_BITS, engine.max_classes),
             "last_eps": (EPS_BITS, 1),
         }
+        if self.flow.windows:
+            shapes["patch_places"] = ((self.bank_words - 1).bit_length(), self.flow.windows.image_tokens)
         cycles = {"positions": POSITION_READ_CYCLES}
-        return {
+        found = {
             name: loaded(self.flow, name, width, depth, cycles.get(name, 1)) for name, (width, depth) in shapes.items()
         }
+        return found | dict(self.patch_norm.load_memories if self.patch_norm else {})
 
     @property
     def lane_products(self) -> list[Product]:

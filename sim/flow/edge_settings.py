@@ -6,17 +6,19 @@ from math import gcd
 
 from ..engine.words import ceil_div
 from ..errors import check
-from ..network.config import ViTConfig
+from ..network.config import ModelConfig
 from .config import FlowConfig
 from .edge import EdgeUnit
+from .patch_norm import PatchNormUnit
 
-#: Settings of the edge, name and bits.
+#: Settings of the edge of every engine, name and bits.
 #: Pixels: beats of a row of patches and rows of patches of an image (also patches in a row); bytes that go into a patch
 #: together, and how many such pieces a row of a patch has; rows of a patch; words and slots of the ring of patches.
 #: Patch embedding: passes and patches of an image; groups of channels, steps and cycles of a group; chunks of a token;
 #: prefix tokens; words from one row group of x to the next; n - 1.
 #: Classifier: the same, its classes and its first word of weights.
-#: Last norm: rows, tokens that are summed for a row, shift behind that, channels.
+#: Last norm: rows, tokens that are summed for a row, shift behind that, channels; these and `row_stride` are those of
+#: the last stage, in a network with stages.
 EDGE_SETTINGS = (
     ("strip_beats", 17),
     ("strips", 8),
@@ -46,20 +48,45 @@ EDGE_SETTINGS = (
 )
 
 
-def edge_settings(config: ViTConfig, flow: FlowConfig, patch_shift: int) -> dict[str, int]:
-    """Return the values of `EDGE_SETTINGS` for a network.
+def edge_setting_bits(flow: FlowConfig) -> dict[str, int]:
+    """Return the settings of an engine's edge by name, in the order of their words, and their bits.
+
+    With windows, `patch_norm`: patches have no positions and are normalised, else the other way round; tokens of an
+    image in the first stage, words and channels of each, and cycles from one to the next.
 
     Parameters
     ----------
-    config : ViTConfig
     flow : FlowConfig
+    """
+    found = dict(EDGE_SETTINGS)
+    if flow.windows is None:
+        return found
+    unit = PatchNormUnit(flow)
+    most = {
+        "patch_norm": 1,
+        "patch_norm_tokens": flow.windows.image_tokens,
+        "patch_norm_words": unit.most_words,
+        "patch_norm_pace": unit.pace(unit.most_words),
+        "patch_norm_channels": unit.most_channels,
+    }
+    return found | {name: value.bit_length() for name, value in most.items()}
+
+
+def edge_settings(config: ModelConfig, flow: FlowConfig, patch_shift: int) -> dict[str, int]:
+    """Return the values of `edge_setting_bits` for a network.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    flow : FlowConfig
+        With windows, where patches are normalised.
     patch_shift : int
         n of the patch embedding, 1 to 40.
 
     Raises
     ------
     BivitError
-        When the ring of patches is too small for a row of patches.
+        When the ring of patches is too small for a row of patches, or the engine for an image of tokens.
     """
     unit = EdgeUnit(flow)
     engine, grid = flow.engine, config.grid_size
@@ -72,7 +99,7 @@ def edge_settings(config: ViTConfig, flow: FlowConfig, patch_shift: int) -> dict
         f"the ring of patches holds {slots} x {flow.dense_patches} patches of {config.patch_dim} bytes, a row of "
         f"{grid} patches takes {needed}; generate the engine with a larger max_strip_bytes or max_patch_dim",
     )
-    steps = config.head_rows * config.embed_dim
+    steps = config.head_rows * config.num_features
     return {
         "strip_beats": config.img_size * row_bytes // engine.pixel_bytes,
         "strips": grid,
@@ -88,7 +115,7 @@ def edge_settings(config: ViTConfig, flow: FlowConfig, patch_shift: int) -> dict
         "patch_cycles": config.patch_dim + unit.leave_cycles,
         "channel_chunks": config.embed_dim // unit.chunk,
         "prefix": config.num_prefix_tokens,
-        "row_stride": unit.row_stride(config.embed_dim),
+        "row_stride": unit.row_stride(config.num_features),
         "patch_shift": patch_shift - 1,
         "class_groups": ceil_div(config.num_classes, flow.dense_channels),
         "class_steps": steps,
@@ -96,7 +123,38 @@ def edge_settings(config: ViTConfig, flow: FlowConfig, patch_shift: int) -> dict
         "class_weights": ceil_div(config.embed_dim, flow.dense_channels) * config.patch_dim,
         "classes": config.num_classes,
         "head_rows": config.head_rows,
-        "pool_tokens": config.num_tokens if config.mean_pool else 1,
+        "pool_tokens": config.stages[-1].blocks[-1].tokens if config.mean_pool else 1,
         "pool_shift": engine.formats.norm_shift + (config.pool_shift if config.mean_pool else 0),
-        "channels": config.embed_dim,
+        "channels": config.num_features,
+        **_patch_norm(config, flow),
+    }
+
+
+def _patch_norm(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
+    """Settings of engines with windows."""
+    if flow.windows is None:
+        check(
+            not config.patch_norm,
+            f"patches of a {config.family} are normalised, which takes an engine with windows; got one without",
+        )
+        return {}
+    tokens, most = config.num_tokens, flow.windows.image_tokens
+    check(
+        tokens <= most,
+        f"the engine is too small: tokens of an image at most {most} (windows.image_tokens), the network has {tokens}",
+    )
+    unit, words = PatchNormUnit(flow), EdgeUnit(flow).row_stride(config.embed_dim)
+    if not config.patch_norm:
+        return {name: 0 for name in edge_setting_bits(flow) if name not in dict(EDGE_SETTINGS)}
+    check(
+        words <= unit.most_words,
+        f"the engine is too small: words of a token of the first stage at most {unit.most_words} (windows.x_words over "
+        f"windows.image_tokens), the network has {words}",
+    )
+    return {
+        "patch_norm": 1,
+        "patch_norm_tokens": tokens,
+        "patch_norm_words": words,
+        "patch_norm_pace": unit.pace(words),
+        "patch_norm_channels": config.embed_dim,
     }

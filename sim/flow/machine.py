@@ -11,7 +11,7 @@ from ..engine.config import Fabric
 from ..engine.words import LoadMemory
 from .config import FlowConfig
 from .edge import EdgeUnit
-from .edge_settings import EDGE_SETTINGS
+from .edge_settings import edge_setting_bits
 from .head_norm import HeadNormUnit
 from .memories import LOADED, core_memories
 from .residual_add import ResidualAddUnit
@@ -44,7 +44,7 @@ def all_settings(flow: FlowConfig) -> dict[str, int]:
     ----------
     flow : FlowConfig
     """
-    return {**setting_bits(flow), **dict(EDGE_SETTINGS), "network": 32}
+    return {**setting_bits(flow), **edge_setting_bits(flow), "network": 32}
 
 
 @dataclass(frozen=True)

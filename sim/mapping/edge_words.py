@@ -11,9 +11,10 @@ from ..engine.fields import pack_field, pack_fields
 from ..flow.config import FlowConfig
 from ..flow.edge import EdgeUnit
 from ..flow.edge_settings import edge_settings
-from ..network.config import ViTConfig
+from ..network.config import ModelConfig
 from ..network.formats import DENSE_WEIGHT_BITS, EPS_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS
 from ..network.network import IntNetwork
+from ..network.stage_view import token_places
 
 _Array = np.ndarray[Any, Any]
 
@@ -27,12 +28,11 @@ class _Column(NamedTuple):
 
 
 def edge_words(network: IntNetwork, flow: FlowConfig) -> dict[str, list[int]]:
-    """Return the words of the edge's memories by name, each from its word 0 on.
+    """Return the words of the edge's memories by name, each from its word 0 on; of those that the network uses.
 
     Parameters
     ----------
     network : IntNetwork
-        A DeiT.
     flow : FlowConfig
         An engine that it fits.
 
@@ -41,12 +41,8 @@ def edge_words(network: IntNetwork, flow: FlowConfig) -> dict[str, list[int]]:
     BivitError
         When a value does not fit its field: which one, its range, what was got.
     """
-    tensors, config, unit = network.tensors, _deit(network), EdgeUnit(flow)
-    formats = network.formats
+    tensors, unit = network.tensors, EdgeUnit(flow)
     scale, bias = (tensors[f"patch_embed.proj.{name}"] for name in ("scale", "bias"))
-    positions = tensors["pos_embed"].reshape(config.num_tokens, config.embed_dim)
-    order = _order(config, unit)
-    placed = np.concatenate([positions[token, at : at + unit.chunk] for token, at in order])
     weights = ("patch_embed.proj.weight", "head.weight")
     return {
         "dense_weights": [word for name in weights for word in _dense(name, tensors[name], unit.channels)],
@@ -57,31 +53,51 @@ def edge_words(network: IntNetwork, flow: FlowConfig) -> dict[str, list[int]]:
             ],
             unit.chunk,
         ),
-        "positions": _chunks([_Column("pos_embed", placed, formats.residual_bits)], unit.chunk),
+        **(_patch_norm(network, unit) if network.config.patch_norm else _positions(network, unit)),
+        **({"patch_places": _places(network.config, unit)} if flow.windows else {}),
         "head_bias": [pack_field(value, HEAD_BIAS_BITS, "head.bias", signed=True) for value in tensors["head.bias"]],
         "last_eps": [pack_field(tensors["norm.eps"][0], EPS_BITS, "norm.eps")],
     }
 
 
 def network_settings(network: IntNetwork, flow: FlowConfig) -> dict[str, int]:
-    """Return the values of `EDGE_SETTINGS` for a network.
+    """Return the values of `edge_setting_bits` for a network.
 
     Parameters
     ----------
     network : IntNetwork
-        A DeiT.
     flow : FlowConfig
         An engine that it fits.
     """
-    return edge_settings(_deit(network), flow, int(network.tensors["patch_embed.proj.shift"].reshape(-1)[0]))
+    return edge_settings(network.config, flow, int(network.tensors["patch_embed.proj.shift"].reshape(-1)[0]))
 
 
-def _deit(network: IntNetwork) -> ViTConfig:
-    assert isinstance(network.config, ViTConfig)
-    return network.config
+def _positions(network: IntNetwork, unit: EdgeUnit) -> dict[str, list[int]]:
+    """P, in the order in which chunks leave."""
+    config, bits = network.config, network.formats.residual_bits
+    positions = network.tensors["pos_embed"].reshape(config.num_tokens, config.embed_dim)
+    placed = np.concatenate([positions[token, at : at + unit.chunk] for token, at in _order(config, unit)])
+    return {"positions": _chunks([_Column("pos_embed", placed, bits)], unit.chunk)}
 
 
-def _order(config: ViTConfig, unit: EdgeUnit) -> Iterable[tuple[int, int]]:
+def _patch_norm(network: IntNetwork, unit: EdgeUnit) -> dict[str, list[int]]:
+    """G and B' of each word of a token, 0 where it has no channel; Eps."""
+    tensors, formats, name = network.tensors, network.formats, "patch_embed.norm"
+    padding = unit.row_stride(network.config.embed_dim) * unit.columns - network.config.embed_dim
+    columns = [
+        _Column(f"{name}.{part}", np.pad(tensors[f"{name}.{part}"], (0, padding)), bits)
+        for part, bits in (("scale", formats.scale_bits), ("bias", formats.residual_bits))
+    ]
+    eps = pack_field(tensors[f"{name}.eps"][0], EPS_BITS, f"{name}.eps")
+    return {"patch_norm": _chunks(columns, unit.columns), "patch_eps": [eps]}
+
+
+def _places(config: ModelConfig, unit: EdgeUnit) -> list[int]:
+    """First word of each token in its bank."""
+    return [int(place) * unit.row_stride(config.embed_dim) for place in token_places(config, 0)]
+
+
+def _order(config: ModelConfig, unit: EdgeUnit) -> Iterable[tuple[int, int]]:
     """Token and first channel of each chunk, in the order in which chunks leave."""
     channels = range(0, config.embed_dim, unit.chunk)
     yield from ((token, at) for token in range(config.num_prefix_tokens) for at in channels)

@@ -11,7 +11,7 @@ import numpy as np
 from ..engine.fields import pack_field
 from ..errors import check
 from ..flow.config import FlowConfig
-from ..flow.edge_settings import EDGE_SETTINGS
+from ..flow.edge_settings import edge_setting_bits
 from ..flow.machine import all_settings
 from ..flow.settings import setting_bits, settings_of
 from ..flow.table import SlotTable
@@ -87,7 +87,7 @@ class FlowProgram:
         edge = network_settings(self.network, self.flow)
         return {
             **{name: core[name] for name in setting_bits(self.flow)},
-            **{name: edge[name] for name, _ in EDGE_SETTINGS},
+            **{name: edge[name] for name in edge_setting_bits(self.flow)},
             "network": int(network_hash(self.network)[:8], 16),
         }
 

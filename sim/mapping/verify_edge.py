@@ -17,8 +17,8 @@ from ..flow.edge import EdgeUnit
 from ..flow.edge_settings import edge_settings
 from ..flow.lane_unit import LONG_AGO
 from ..flow.residual_add import ResidualAddUnit
-from ..network.config import ViTConfig
-from ..timing.edge_times import EdgeWork, edge_plan
+from ..network.config import ModelConfig
+from ..timing.edge_times import UNKNOWN, EdgeWork, edge_plan
 from ..timing.trace import Tile
 
 
@@ -50,12 +50,12 @@ class _Work(NamedTuple):
     left: int
 
 
-def edge_problems(config: ViTConfig, flow: FlowConfig, work: EdgeWork, adds: Sequence[Add]) -> list[tuple[int, str]]:
+def edge_problems(config: ModelConfig, flow: FlowConfig, work: EdgeWork, adds: Sequence[Add]) -> list[tuple[int, str]]:
     """Return all that is wrong, with its cycle.
 
     Parameters
     ----------
-    config : ViTConfig
+    config : ModelConfig
     flow : FlowConfig
     work : EdgeWork
         What the edge began.
@@ -65,11 +65,12 @@ def edge_problems(config: ViTConfig, flow: FlowConfig, work: EdgeWork, adds: Seq
     times = _EdgeTimes(config, flow, work)
     times.check_multipliers()
     times.check_pixels()
+    times.check_patches()
     times.check_images(adds)
     return times.wrong
 
 
-def _pieces(config: ViTConfig, flow: FlowConfig) -> list[int]:
+def _pieces(config: ModelConfig, flow: FlowConfig) -> list[int]:
     """Return, of each pass of an image, how many pieces come behind its first one up to its last one."""
     places = {(number, begins): piece for piece, begins, number in edge_plan(config, flow).events.tolist()}
     return [places[number, 0] - places[number, 1] for number in range(len(places) // 2)]
@@ -78,7 +79,7 @@ def _pieces(config: ViTConfig, flow: FlowConfig) -> list[int]:
 class _EdgeTimes:
     """When everything happens that follows from what the edge began."""
 
-    def __init__(self, config: ViTConfig, flow: FlowConfig, work: EdgeWork):
+    def __init__(self, config: ModelConfig, flow: FlowConfig, work: EdgeWork):
         self.config, self.flow, self.began = config, flow, work
         self.unit, self.settings = EdgeUnit(flow), edge_settings(config, flow, 1)
         self.pieces = _pieces(config, flow)
@@ -120,6 +121,14 @@ class _EdgeTimes:
         last = self.unit.told_cycles + chunks + self.unit.x_stage if chunks else 0
         return _Work(begun, "opened", image, [], begun + last)
 
+    def _embedded(self, image: int) -> int:
+        """Last write of x: of its patches, or again where these are normalised."""
+        settings, norm = self.settings, self.unit.patch_norm
+        if norm is None or not settings["patch_norm"]:
+            return self.passes[image][-1].left
+        tokens, words = settings["patch_norm_tokens"], settings["patch_norm_words"]
+        return self.began.patched[image] + norm.norm_cycles(tokens, words)
+
     def _pooled(self, image: int) -> int:
         """Last read of x by the last norm."""
         return self._normed(image) - self.unit.norm_cycles(self.settings["channels"])
@@ -157,6 +166,21 @@ class _EdgeTimes:
                 free = every[number - slots].groups[-1].last < there - self.pieces[at]
                 self._check(free, there, f"pixels of {what} are written over those of an earlier one")
 
+    def check_patches(self) -> None:
+        """Patches are normalised when they are there, those of one image after those of another, as far as words go."""
+        settings, norm, starts = self.settings, self.unit.patch_norm, self.began.patched
+        if norm is None or not settings["patch_norm"]:
+            self._check(set(starts) <= {UNKNOWN}, max(starts), "patches are normalised that have positions")
+            return
+        for image, start in enumerate(starts):
+            there = self.passes[image][-1].left
+            self._check(start > there, start, f"patches of image {image} are normalised before they are there")
+            if image > 0:
+                # A token takes `pace` cycles of reads; all that is behind them follows at the same pace.
+                free = starts[image - 1] + settings["patch_norm_tokens"] * settings["patch_norm_pace"]
+                what = f"patches of image {image} are normalised before those of the image before have been read"
+                self._check(start >= free, start, what)
+
     def check_images(self, adds: Sequence[Add]) -> None:
         """Images have a bank of x, and y, one after the other; what is read is complete."""
         finished = self._check_x(adds)
@@ -182,7 +206,7 @@ class _EdgeTimes:
         for add in adds:
             image = add.of.image
             place = image, add.of.tile, add.group
-            there = written.get(place, self.passes[image][-1].left)
+            there = written.get(place, self._embedded(image))
             self._check(add.start + stage > there, add.start, f"x of {add.of} is read before it is written")
             if add.written is not None:
                 written[place] = add.written

@@ -3,7 +3,8 @@
 Cycle 0 is the one in which the run starts. Pixels go into the ring of patches a piece a cycle, and wait where a pass
 begins and there is no slot for it. A pass may be summed when all of its pixels are there. The last norm takes finished
 images one after the other, and keeps its y until the classifier has read it. The multipliers do one thing at a time:
-a normalised image's classes first, else the next pass.
+a normalised image's classes first, else the next pass. Where patches are normalised an image is embedded when that is
+done, and the next one comes in meanwhile.
 """
 
 from __future__ import annotations
@@ -15,17 +16,20 @@ import numpy as np
 from ..flow.config import FlowConfig
 from ..flow.edge import EdgeUnit
 from ..flow.edge_settings import edge_settings
-from ..network.config import ViTConfig
+from ..flow.lane_unit import CREDIT_CYCLES
+from ..network.config import ModelConfig
 from ..system.jit import kernel
 
 #: Not known yet.
 UNKNOWN = -1
 #: From the start of a run to the cycle in which its first piece goes into the ring.
 FIRST_PIECE = 2
+#: From an image's last word to the first address of the norm of its patches.
+NORM_CYCLES = CREDIT_CYCLES
 #: A time beyond all others.
 _NEVER = 1 << 60
 #: Places of the clocks in `EdgeState.clock`.
-_FREE, _QUIET, _OPEN, _CHAINED, _IMAGE, _PASS, _ANSWER, _NORMED, _Y_FREE, _EVENT, _SHIFT = range(11)
+_FREE, _QUIET, _OPEN, _CHAINED, _IMAGE, _PASS, _ANSWER, _NORMED, _Y_FREE, _EVENT, _SHIFT, _NORM_FREE = range(12)
 
 
 class EdgePlan(NamedTuple):
@@ -49,6 +53,9 @@ class EdgePlan(NamedTuple):
         From the start of the last norm to its last read of x, and to the cycle in which y can be read.
     captured, x_stage, quiet : int
         Stages of `EdgeUnit`.
+    patch_norm, patch_norm_next : int
+        From the first address of the norm of an image's patches to its last write, and to the first address of the next
+        image, at least; 0 where patches are not normalised.
     """
 
     events: Any
@@ -70,6 +77,8 @@ class EdgePlan(NamedTuple):
     captured: int
     x_stage: int
     quiet: int
+    patch_norm: int = 0
+    patch_norm_next: int = 0
 
 
 class EdgeState(NamedTuple):
@@ -77,18 +86,20 @@ class EdgeState(NamedTuple):
 
     Parameters
     ----------
-    clock : int64 [11]
+    clock : int64 [12]
         Clocks and counters.
     whole, released : int64 [images * passes]
         When all pixels of a pass are there, and when it has been read.
-    opened, normed, bank_free : int64 [images]
-        When an image got a bank of x, when its y can be read, and when its bank was given back.
+    opened, patched, normed, bank_free : int64 [images]
+        When an image got a bank of x, when the norm of its patches begins, when its y can be read, and when its bank
+        was given back.
     """
 
     clock: Any
     whole: Any
     released: Any
     opened: Any
+    patched: Any
     normed: Any
     bank_free: Any
 
@@ -98,25 +109,27 @@ class EdgeWork(NamedTuple):
 
     Parameters
     ----------
-    opened, norms, classes : list of int
-        Of each image: its bank of x was taken, its last norm begins, its classes begin.
+    opened, patched, norms, classes : list of int
+        Of each image: its bank of x was taken, the norm of its patches begins (`UNKNOWN` without one), its last norm
+        begins, its classes begin.
     whole, passes : list of list of int
         Of each image and pass: its last pixels are written, it begins.
     """
 
     opened: list[int]
+    patched: list[int]
     norms: list[int]
     classes: list[int]
     whole: list[list[int]]
     passes: list[list[int]]
 
 
-def edge_plan(config: ViTConfig, flow: FlowConfig) -> EdgePlan:
+def edge_plan(config: ModelConfig, flow: FlowConfig) -> EdgePlan:
     """Return what the times follow from.
 
     Parameters
     ----------
-    config : ViTConfig
+    config : ModelConfig
     flow : FlowConfig
     """
     unit, values = EdgeUnit(flow), edge_settings(config, flow, 1)
@@ -147,10 +160,19 @@ def edge_plan(config: ViTConfig, flow: FlowConfig) -> EdgePlan:
         captured=unit.captured_stage,
         x_stage=unit.x_stage,
         quiet=unit.quiet_cycles,
+        **_patch_norm(unit, values),
     )
 
 
-def _events(config: ViTConfig, flow: FlowConfig, values: dict[str, int]) -> np.ndarray[Any, Any]:
+def _patch_norm(unit: EdgeUnit, values: dict[str, int]) -> dict[str, int]:
+    """Cycles of the norm of patches, where the network has one."""
+    if unit.patch_norm is None or not values["patch_norm"]:
+        return {}
+    size = values["patch_norm_tokens"], values["patch_norm_words"]
+    return {"patch_norm": unit.patch_norm.norm_cycles(*size), "patch_norm_next": unit.patch_norm.image_cycles(*size)}
+
+
+def _events(config: ModelConfig, flow: FlowConfig, values: dict[str, int]) -> np.ndarray[Any, Any]:
     """First piece of every pass, and its last one, in the order of pieces."""
     grid, row = config.grid_size, values["row_pieces"]
     strip = grid * row * config.patch_size
@@ -174,10 +196,10 @@ def edge_state(plan: EdgePlan, images: int) -> EdgeState:
     images : int
         Images of the run.
     """
-    clock = np.zeros(_SHIFT + 1, np.int64)
+    clock = np.zeros(_NORM_FREE + 1, np.int64)
     clock[_SHIFT] = FIRST_PIECE
     passes, each = (np.full(count, UNKNOWN, np.int64) for count in (images * plan.passes, images))
-    return EdgeState(clock, passes, passes.copy(), each, each.copy(), each.copy())
+    return EdgeState(clock, passes, passes.copy(), *(each.copy() for _ in range(4)))
 
 
 def edge_work(plan: EdgePlan, state: EdgeState, answered: Any) -> EdgeWork:
@@ -193,6 +215,7 @@ def edge_work(plan: EdgePlan, state: EdgeState, answered: Any) -> EdgeWork:
     passes = (state.released - plan.pass_read).reshape(-1, plan.passes)
     return EdgeWork(
         opened=state.opened.tolist(),
+        patched=state.patched.tolist(),
         norms=(state.normed - plan.norm).tolist(),
         classes=(answered - plan.class_done).tolist(),
         whole=state.whole.reshape(-1, plan.passes).tolist(),
@@ -269,6 +292,17 @@ def _next_pass(state: EdgeState, plan: EdgePlan) -> int:
 
 
 @kernel()
+def _embedded(state: EdgeState, plan: EdgePlan, image: int, written: int) -> int:
+    """When an image is embedded whose last word is written: at once, or when its patches are normalised."""
+    if plan.patch_norm == 0:
+        return written
+    start = max(written + NORM_CYCLES, state.clock[_NORM_FREE])
+    state.patched[image] = start
+    state.clock[_NORM_FREE] = start + plan.patch_norm_next
+    return start + plan.patch_norm
+
+
+@kernel()
 def _embed(state: EdgeState, plan: EdgePlan, embedded: Any, when: int) -> None:
     """Open the next image, whose prefix tokens leave, or begin its next pass."""
     clock, image = state.clock, state.clock[_IMAGE]
@@ -285,7 +319,7 @@ def _embed(state: EdgeState, plan: EdgePlan, embedded: Any, when: int) -> None:
     _busy(state, plan, when, plan.pass_cycles, left)
     clock[_CHAINED], clock[_PASS] = 1, clock[_PASS] + 1
     if last:
-        embedded[image] = left + plan.x_stage
+        embedded[image] = _embedded(state, plan, image, left + plan.x_stage)
         clock[_IMAGE], clock[_OPEN], clock[_CHAINED], clock[_PASS] = image + 1, 0, 0, 0
 
 

@@ -12,13 +12,14 @@ from bivit.hw.edge.edge import Edge
 from bivit.sim.engine.presets import engine_for
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.edge import EdgeUnit
-from bivit.sim.flow.edge_settings import EDGE_SETTINGS
+from bivit.sim.flow.edge_settings import edge_setting_bits
 from bivit.sim.flow.residual_add import ResidualAddUnit
 from bivit.sim.mapping.edge_words import edge_words, network_settings
-from bivit.sim.network.config import ViTConfig
+from bivit.sim.network.config import ModelConfig, ViTConfig
 from bivit.sim.network.network import IntNetwork
 from bivit.sim.network.random import random_network
-from bivit.sim.reference.numbers import classify, normalise, pool
+from bivit.sim.network.stage_view import token_places
+from bivit.sim.reference.numbers import affine, classify, normalise, pool
 from bivit.sim.reference.patches import image_patches, patch_embed
 from bivit.sim.timing.edge_times import UNKNOWN, edge_plan, edge_state, edge_until
 from helpers import CLK_PERIOD, join, load_memory, signed
@@ -54,7 +55,7 @@ def flow_of(config: ViTConfig, **changes: Any) -> FlowConfig:
 class Bench:
     """Runs images: when x of one is whole, its final x lies there after a while, and it is finished."""
 
-    config: ViTConfig
+    config: ModelConfig
     flow: FlowConfig
     images: int
     seed: int = 0
@@ -64,6 +65,8 @@ class Bench:
     logit_stall: float = 0.0
     abandoned: int = 0
     saturates: bool = False
+    #: A memory, a word and a bit of it that is loaded wrong.
+    planted: tuple[str, int, int] | None = None
     embedded: list[int] = field(default_factory=list)
     finished: list[int] = field(default_factory=list)
     done: list[int] = field(default_factory=list)
@@ -81,13 +84,16 @@ class Bench:
         self.unit = EdgeUnit(self.flow)
         self.network: IntNetwork = random_network(config, seed=self.seed)
         if self.saturates:
-            positions = np.array(self.network.tensors["pos_embed"])
-            positions[..., ::3] = (1 << self.word_bits - 1) - 1
-            self.network = replace(self.network, tensors={**self.network.tensors, "pos_embed": positions})
+            name = "patch_embed.norm.bias" if config.patch_norm else "pos_embed"
+            numbers = np.array(self.network.tensors[name])
+            numbers[..., ::3] = (1 << self.word_bits - 1) - 1
+            self.network = replace(self.network, tensors={**self.network.tensors, name: numbers})
         shape = (self.images, config.img_size, config.img_size, config.in_chans)
         self.pixels = rng.integers(0, 256, shape).astype(np.uint8)
         most = 1 << self.word_bits - 1
-        self.final = rng.integers(-most, most, (self.images, config.num_tokens, config.embed_dim))
+        last = config.stages[-1].blocks[-1]
+        self.final = rng.integers(-most, most, (self.images, last.tokens, last.embed_dim))
+        self.places = token_places(config, 0)
         self.settings = network_settings(self.network, self.flow)
         self.x: dict[int, int] = {}
         self.cycle = 0
@@ -96,10 +102,13 @@ class Bench:
     def word_bits(self) -> int:
         return self.flow.engine.formats.residual_bits
 
-    def place(self, image: int, token: int, channel: int) -> tuple[int, int]:
+    def place(self, image: int, token: int, channel: int, channels: int) -> tuple[int, int]:
         """Word of x and lane of an element, as the contract of x says."""
         unit, rows = self.unit, self.flow.engine.rows
-        stride = unit.row_stride(self.config.embed_dim)
+        stride = unit.row_stride(channels)
+        if self.flow.windows:
+            word = image % unit.banks * unit.bank_words + token * stride + channel // unit.columns
+            return word, channel % unit.columns
         tile, row = divmod(token, rows)
         word = image % unit.banks * unit.bank_words + tile * unit.tile_words
         word += row // unit.side * stride + channel // unit.columns
@@ -109,23 +118,27 @@ class Bench:
         bits = self.word_bits
         found = np.zeros((self.config.num_tokens, self.config.embed_dim), np.int64)
         for token, channel in np.ndindex(*found.shape):
-            word, lane = self.place(image, token, channel)
+            word, lane = self.place(image, int(self.places[token]), channel, self.config.embed_dim)
             found[token, channel] = signed(self.x.get(word, 0) >> lane * bits, bits)
         return found
 
     def write_image(self, image: int) -> None:
         for (token, channel), value in np.ndenumerate(self.final[image]):
-            word, lane = self.place(image, token, channel)
+            word, lane = self.place(image, token, channel, self.config.num_features)
             at = lane * self.word_bits
             mask = (1 << self.word_bits) - 1
             self.x[word] = self.x.get(word, 0) & ~(mask << at) | (int(value) & mask) << at
 
     async def load(self, ctx: Any, dut: Edge) -> None:
         words = edge_words(self.network, self.flow)
+        if self.planted:
+            name, word, bit = self.planted
+            words[name][word] ^= 1 << bit
         for name, memory in self.unit.load_memories.items():
-            await load_memory(ctx, dut.load, memory, words[name])
+            await load_memory(ctx, dut.load, memory, words.get(name, []))
         ctx.set(dut.bank, 1)
-        values = join([self.settings[name] for name, _ in EDGE_SETTINGS], [bits for _, bits in EDGE_SETTINGS])
+        bits = edge_setting_bits(self.flow)
+        values = join([self.settings[name] for name in bits], list(bits.values()))
         ctx.set(dut.settings.as_value(), values)
         ctx.set(dut.images, self.images)
 
@@ -153,7 +166,7 @@ class Bench:
         """Begin a run, stop it `abandoned` cycles later, cut it, and send the rest of its image, which is dropped."""
         ctx.set(dut.start, 1)
         beats = deque(self.beats()[: len(self.beats()) // self.images])
-        cycle = 0
+        cycle, taken = 0, False
         while cycle < self.abandoned + 5 or ctx.get(dut.dropping):
             ctx.set(dut.pixels.valid, bool(beats) and bool(cycle < self.abandoned or ctx.get(dut.dropping)))
             if beats:
@@ -162,10 +175,11 @@ class Bench:
             ctx.set(dut.cut, cycle == self.abandoned + 2)
             if ctx.get(dut.pixels.valid) and ctx.get(dut.pixels.ready):
                 beats.popleft()
+                taken |= not beats and not ctx.get(dut.dropping)
             await ctx.tick()
             ctx.set(dut.start, 0)
             cycle += 1
-        assert ctx.get(dut.limit) == 0
+        assert ctx.get(dut.limit) == taken
         assert not ctx.get(dut.error)
         ctx.set(dut.pixels.valid, 0)
         for _ in range(3):
@@ -177,8 +191,9 @@ class Bench:
             await self.abandon(ctx, dut)
         ctx.set(dut.start, 1)
         beats, waiting = deque(self.beats()), deque[tuple[int, int]]()
-        words = deque([0] * (ResidualAddUnit.x_cycles - 1))
-        address, queue = 0, 0
+        ports = ("x_read", "norm_read") if self.flow.windows else ("x_read",)
+        words = {port: deque([0] * (ResidualAddUnit.x_cycles - 1)) for port in ports}
+        address, queue = dict.fromkeys(ports, 0), 0
         while len(self.done) < self.images:
             assert self.cycle < self.most, "the edge stands still"
             valid = bool(beats) and self.random.random() >= self.pixel_stall
@@ -193,12 +208,13 @@ class Bench:
                 self.held += 1
                 # A run that is stopped ends where an image waits for room: no packet may be cut there.
                 assert len(self.logits) % self.config.num_classes == 0, "an image waits for what its own logits take"
-            words.append(self.x.get(address, 0))
-            ctx.set(dut.x_read.data, words.popleft())
+            for port in ports:
+                words[port].append(self.x.get(address[port], 0))
+                ctx.set(getattr(dut, port).data, words[port].popleft())
             if finishes:
                 self.write_image(waiting.popleft()[1])
                 self.finished.append(self.cycle)
-            address = ctx.get(dut.x_read.addr)
+            address = {port: ctx.get(getattr(dut, port).addr) for port in ports}
             if valid and ctx.get(dut.pixels.ready):
                 beats.popleft()
             self._x_write(ctx, dut)
@@ -216,6 +232,8 @@ class Bench:
         assert not beats
 
     def _x_write(self, ctx: Any, dut: Edge) -> None:
+        if self.flow.windows and ctx.get(dut.norm_write.en):
+            self.x[ctx.get(dut.norm_write.addr)] = ctx.get(dut.norm_write.data)
         en = ctx.get(dut.x_write.en)
         if en:
             assert en & (en - 1) == 0
@@ -240,10 +258,18 @@ class Bench:
         names = ("weight", "scale", "bias", "shift")
         weight, scale, bias, shift = (tensors[f"patch_embed.proj.{name}"] for name in names)
         most = (1 << self.word_bits - 1) - 1
-        position = tensors["pos_embed"].reshape(config.num_tokens, config.embed_dim).astype(np.int32)
+        position = np.zeros(x.shape[1:], np.int32)
+        if not config.patch_norm:
+            position[:] = tensors["pos_embed"].reshape(position.shape)
         patches = image_patches(self.pixels, config)
         kinds = (weight.astype(np.int8), scale.astype(np.int32), bias.astype(np.int64))
-        return x, int(patch_embed(patches, *kinds, int(shift[0]), position, ~most, most, x))
+        saturations = int(patch_embed(patches, *kinds, int(shift[0]), position, ~most, most, x))
+        if not config.patch_norm:
+            return x, saturations
+        scale, bias, eps = (tensors[f"patch_embed.norm.{name}"] for name in ("scale", "bias", "eps"))
+        frac_bits, rows = self.network.formats.residual_frac_bits, x.reshape(-1, config.embed_dim)
+        y = normalise(x, int(eps[0]), frac_bits, self.network.formats).y.reshape(rows.shape)
+        return x, saturations + int(affine(y, scale, bias, frac_bits, ~most, most, rows))
 
     def answers(self) -> np.ndarray:
         """The logits of the final x."""

@@ -1,0 +1,70 @@
+"""Engines with windows that tests share, and networks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from small_flow import small_flow
+
+from bivit.sim.engine.config import EngineConfig
+from bivit.sim.engine.words import ceil_div
+from bivit.sim.flow.config import FlowConfig
+from bivit.sim.flow.windows import WindowLimits
+from bivit.sim.network.config import ModelConfig, SwinConfig
+
+#: A Swin of a few patches in three stages.
+TINY_SWIN = {
+    "img_size": 16,
+    "patch_size": 2,
+    "in_chans": 1,
+    "num_classes": 5,
+    "embed_dim": 8,
+    "depths": (1, 1, 1),
+    "num_heads": (1, 2, 4),
+    "window_size": 2,
+}
+
+
+def tiny_swin(**changes: Any) -> SwinConfig:
+    return SwinConfig(**{**TINY_SWIN, **changes})
+
+
+def window_limits(**limits: int) -> WindowLimits:
+    """Limits of which only some are of interest; the others are 1."""
+    return WindowLimits(**{**{field.name: 1 for field in fields(WindowLimits)}, **limits})
+
+
+def windowed_flow(
+    image_tokens: int, words: int, *, columns: int = 8, lanes: int = 8, norm_lanes: int = 8, **engine: Any
+) -> FlowConfig:
+    """An engine for so many tokens of so many words of `norm_lanes` channels; all else is as small as can be."""
+    channels = engine.setdefault("max_embed_dim", max(64, words * norm_lanes))
+    # A bank of x holds the tokens of an image, also where it is counted in those of a window.
+    array = {"rows": 2, "columns": columns, "lanes": lanes, "dense_lanes": lanes, "max_tokens": image_tokens}
+    flow = small_flow()
+    largest = replace(flow.engine, **{**array, "max_hidden_dim": 4 * channels, **engine})
+    widths = {"norm_lanes": norm_lanes, "head_norm_lanes": columns, "softmax_lanes": columns}
+    limits = window_limits(image_tokens=image_tokens, x_words=image_tokens * words)
+    return replace(flow, engine=largest, drain_rows=1, dense_channels=0, windows=limits, **widths)
+
+
+def windowed_for(
+    configs: Sequence[ModelConfig], *, rows: int = 3, columns: int = 16, norm_lanes: int = 8, **more: Any
+) -> FlowConfig:
+    """The smallest engine with windows whose edge holds some networks."""
+    engine = {name: more.pop(name) for name in [*more] if name in EngineConfig.__dataclass_fields__}
+    first = max(ceil_div(config.embed_dim, columns) * (columns // norm_lanes) for config in configs)
+    found = windowed_flow(
+        max(config.num_tokens for config in configs),
+        first,
+        columns=columns,
+        norm_lanes=norm_lanes,
+        max_embed_dim=max(config.num_features for config in configs),
+        max_classes=max(config.num_classes for config in configs),
+        max_patch_dim=max(config.patch_dim for config in configs),
+        max_strip_bytes=max(config.img_size * config.patch_size * config.in_chans for config in configs),
+        **{"pixel_bytes": 4, "queue_logits": 64, "rows": rows, **engine},
+    )
+    return replace(found, **more)
