@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In
 from ..sim.engine.registers import ErrorCode
 from ..sim.flow.config import FlowConfig
 from ..sim.flow.edge import EdgeUnit
-from ..sim.flow.edge_settings import EDGE_SETTINGS
+from ..sim.flow.edge_settings import edge_setting_bits
 from ..sim.flow.machine import FlowMachine, all_settings
 from ..sim.flow.settings import setting_bits
 from ..sim.timing.replay_state import Cause, causes_of
@@ -149,7 +149,7 @@ class Engine(Component):
                 m.d.comb += connect(self._settings.load.as_value(), self._passes.settle.as_value())
         settings = self._settings.settings
         m.d.comb += [self._core.settings[name].eq(settings[name]) for name in setting_bits(self.flow)]
-        m.d.comb += [self._edge.settings[name].eq(settings[name]) for name, _ in EDGE_SETTINGS]
+        m.d.comb += [self._edge.settings[name].eq(settings[name]) for name in edge_setting_bits(self.flow)]
 
     def _start_and_stop(self, m: Module) -> None:
         """Begin and end runs."""
@@ -196,14 +196,14 @@ class Engine(Component):
         """Groups of images through the passes; windows for the core."""
         edge, core = self._edge, self._core
         for name in ("norm_read", "norm_write"):
-            if hasattr(edge, name):
-                wiring.connect(m, getattr(edge, name), getattr(core, name))
+            wiring.connect(m, getattr(edge, name), getattr(core, name))
         settings = self._settings.settings
         m.d.comb += [passes.settings[name].eq(settings[name]) for name in setting_bits(self.flow)]
         m.d.comb += [
             *(connect(passes.limit, edge.limit), connect(passes.embedded, edge.embedded)),
             *(connect(edge.finished, passes.finished), connect(passes.left, core.finished)),
-            *(connect(core.restart, passes.restart), connect(core.window_there, passes.there)),
+            *(connect(core.restart, passes.restart), connect(core.between, passes.between)),
+            connect(core.window_there, passes.there),
             *(core.window.eq(passes.window), connect(passes.take, core.window_take)),
         ]
 

@@ -49,7 +49,7 @@ def core_ports(unit: EdgeUnit) -> dict[str, wiring.Member]:
     if unit.patch_norm is None:
         return ports
     return ports | {
-        "norm_read": Out(read_port(unit.x_addr_bits, word)),
+        "norm_read": Out(read_port(unit.x_addr_bits, word, strobed=True)),
         "norm_write": Out(write_port(unit.x_addr_bits, word)),
     }
 

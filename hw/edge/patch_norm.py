@@ -62,7 +62,7 @@ class PatchNorm(Component):
             {
                 "settings": In(data.StructLayout(self.bits)),
                 "put": In(1),
-                "x_read": Out(read_port(unit.source.x_addr_bits, word)),
+                "x_read": Out(read_port(unit.source.x_addr_bits, word, strobed=True)),
                 "x_write": Out(write_port(unit.source.x_addr_bits, word)),
                 "done": Out(1),
                 "saturations": Out(range(unit.lanes + 1)),
@@ -106,7 +106,7 @@ class PatchNorm(Component):
             take.eq(waiting.some & (~walk.active | walk.end)),
             *(connect(walk.rows, settings.patch_norm_tokens), connect(walk.chunks, settings.patch_norm_pace)),
             reads.eq(walk.active & (walk.chunk < settings.patch_norm_words)),
-            connect(self.x_read.addr, addr),
+            *(connect(self.x_read.addr, addr), connect(self.x_read.en, reads)),
             *(connect(token.addr, first), token.final.eq(walk.row + 1 == settings.patch_norm_tokens)),
         ]
         with m.If(reads):

@@ -47,8 +47,8 @@ class Passes(Component):
         Settings of the next pass, as a load stream would bring them.
     settling : Out(1)
         These come, and no load stream.
-    restart : Out(1)
-        The core begins a pass.
+    restart, between : Out(1)
+        The core begins a pass; it does none, and settings may change.
     left : In(1)
         Pulse: the oldest window has been left.
     there, window, take : Out, Out, In
@@ -72,6 +72,7 @@ class Passes(Component):
                 "settle": Out(LOAD_BUS),
                 "settling": Out(1),
                 "restart": Out(1),
+                "between": Out(1, init=1),
                 "left": In(1),
                 "there": Out(1),
                 "window": ports["next"],
@@ -113,6 +114,10 @@ class Passes(Component):
             m.d.sync += settle.eq(settle - 1)
             with m.If(settle == 0):
                 m.d.sync += waits.eq(0)
+        with m.If(sequences.through):
+            m.d.sync += self.between.eq(1)
+        with m.If(self.restart):
+            m.d.sync += self.between.eq(0)
         done = Signal.like(group)
         with m.If(sequences.through & self.settings.last_pass):
             m.d.sync += [leaves.eq(1), connect(done, group)]

@@ -63,8 +63,8 @@ class Core(Component):
         Of `Slots`; only where weights are streamed.
     weights_write : In(write_port)
         Of `ArrayPath`; likewise.
-    restart : In(1)
-        Forget everything but x, and begin: only with windows, where nothing goes on before.
+    restart, between : In(1)
+        Forget everything but x, and begin; settings are being replaced, so that no slot may pass: only with windows.
     window_there, window, window_take : In, In, Out
         Of `Slots`; likewise.
     norm_read, norm_write : In
@@ -97,7 +97,7 @@ class Core(Component):
                 "bank": In(1),
                 **self._streamed(),
                 **windows_ports(flow),
-                **({"restart": In(1)} if flow.windows else {}),
+                **({"restart": In(1), "between": In(1)} if flow.windows else {}),
             }
         )
 
@@ -140,16 +140,14 @@ class Core(Component):
     def _begin(self, m: Module) -> None:
         """Clear the memories of bits behind a reset, and let the slots begin then."""
         slots, array = self.units["slots"], self.units["array"]
-        begun = Signal()
         if not self.flow.windows:
+            begun = Signal()
             m.d.sync += begun.eq(1)
             m.d.comb += [array.clear.eq(~begun), slots.hold.eq(~begun | array.clearing)]
             return
         fresh = Signal()
         m.d.sync += connect(fresh, self.restart)
-        with m.If(self.restart):
-            m.d.sync += begun.eq(1)
-        m.d.comb += [connect(array.clear, fresh), slots.hold.eq(~begun | fresh | array.clearing)]
+        m.d.comb += [connect(array.clear, fresh), slots.hold.eq(self.between | fresh | array.clearing)]
 
     def _windows(self, m: Module) -> None:
         """Windows for the lanes; biases and masks of their scores."""

@@ -78,9 +78,6 @@ class TableWalk(Component):
                 connect(following, slots.r_data),
                 address.eq(Mux(address == self.last, self.base if self.based else 0, address + 1)),
             ]
-        if self.based:
-            with m.If(self.hold):
-                m.d.sync += connect(address, self.base)
         with m.If(move):
             m.d.sync += second.eq(following[SLOT_BITS:])
         # Which slot comes next is known before it is known whether one passes.
@@ -92,7 +89,7 @@ class TableWalk(Component):
         m.d.comb += self.hand_next.eq(Mux(self.hold, 0, Mux(passes, comes, self.hand)))
         m.d.sync += connect(self.hand, self.hand_next)
         with m.If(self.hold):
-            m.d.sync += address.eq(0)
+            m.d.sync += address.eq(self.base if self.based else 0)
         return m
 
 
