@@ -13,9 +13,9 @@ from .replay_state import FINISHED, UNKNOWN, Plan, State, new_state
 from .walk import UNTRACED, replay
 
 #: From the cycle in which the last image of a group is embedded to that in which its first pass is looked up.
-GROUP_CYCLES = 2
+GROUP_CYCLES = 1
 #: From there, or from the end of the pass before, to the reset of the core, beside a cycle for each setting.
-PASS_CYCLES = 6
+PASS_CYCLES = 7
 #: From the end of the last pass to that in which the first image of the group counts as finished; others follow.
 LEAVE_CYCLES = 1
 
