@@ -8,9 +8,12 @@ from random import Random
 
 from elaborated import lines_not_run
 from flow_random import random_engine
+from windowed import tiny_swin, windowed_for
 
+from bivit.hw.edge.edge import Edge
 from bivit.hw.engine import Engine
 from bivit.sim.flow.config import FlowConfig
+from bivit.sim.flow.edge import EdgeUnit
 
 #: An engine with three rows of softmax side by side, in more than 16 lanes; one of single rows; one with two channels
 #: a multiplier.
@@ -20,7 +23,10 @@ ABSTRACT = "raise NotImplementedError"
 
 
 def test_a_few_engines_elaborate_every_line_of_the_generators() -> None:
-    """Those, one with two banks and many pairs, one whose products do not fit a multiplier block, streamed weights."""
+    """Those, one with two banks and many pairs, one whose products do not fit a multiplier block, streamed weights.
+
+    Beside them the edge of one with windows.
+    """
     flows = [random_engine(Random(seed)) for seed in SEEDS]
     narrow = flows[0].in_fabric("lut4")
     wide = replace(narrow.engine.formats, scale_bits=20)
@@ -29,7 +35,7 @@ def test_a_few_engines_elaborate_every_line_of_the_generators() -> None:
         replace(narrow, engine=replace(narrow.engine, formats=wide)),
         replace(flows[1], weights="streamed"),
     ]
-    engines = [partial(Engine, flow) for flow in flows]
+    engines = [*(partial(Engine, flow) for flow in flows), partial(Edge, EdgeUnit(windowed_for([tiny_swin()])))]
     left = lines_not_run(("array", "flow", "slots", "edge", "fetch"), engines)
     assert [line for line in left if not line.endswith(ABSTRACT)] == []
 

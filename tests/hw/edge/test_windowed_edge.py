@@ -23,8 +23,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
         {"dense_patches": 2, "dense_lanes": 16},
         4,
     ),
-    "one stage, two groups of channels, chunks of half a word": (
-        {"embed_dim": 32, "img_size": 4, "depths": (1,), "num_heads": (1,), "in_chans": 3},
+    "one stage of several windows, two groups of channels, chunks of half a word": (
+        {"embed_dim": 32, "img_size": 8, "depths": (1,), "num_heads": (1,), "in_chans": 3},
         {"norm_lanes": 16, "dense_patches": 4, "dense_lanes": 16},
         3,
     ),
