@@ -23,10 +23,7 @@ ABSTRACT = "raise NotImplementedError"
 
 
 def test_a_few_engines_elaborate_every_line_of_the_generators() -> None:
-    """Those, one with two banks and many pairs, one whose products do not fit a multiplier block, streamed weights.
-
-    Beside them the edge of one with windows.
-    """
+    """Those, one with two banks and many pairs, one whose products do not fit a multiplier block, streamed weights."""
     flows = [random_engine(Random(seed)) for seed in SEEDS]
     narrow = flows[0].in_fabric("lut4")
     wide = replace(narrow.engine.formats, scale_bits=20)
