@@ -17,7 +17,7 @@ GROUP_CYCLES = 1
 #: From there, or from the end of the pass before, to the reset of the core, beside a cycle for each setting.
 PASS_CYCLES = 7
 #: From the end of the last pass to that in which the first image of the group counts as finished; others follow.
-LEAVE_CYCLES = 1
+LEAVE_CYCLES = 2
 
 
 class Passed(NamedTuple):
@@ -93,8 +93,7 @@ def run_passes(
                 return -1 - number
             now = int(of.images[FINISHED, -1])
             passes.append(Passed(number, count, begin, now, mine, of))
-        free = now + LEAVE_CYCLES
-        finished[first : first + count] = free + np.arange(count)
-        free += count
+        finished[first : first + count] = now + LEAVE_CYCLES + np.arange(count)
+        free = int(finished[first + count - 1])
     edge_until(state, edge, finished, embedded, answered, FOREVER)
     return RunTimes(embedded, finished, answered, passes, state)

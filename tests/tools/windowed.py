@@ -41,8 +41,7 @@ def windowed_flow(
 ) -> FlowConfig:
     """An engine for so many tokens of so many words of `norm_lanes` channels; all else is as small as can be."""
     channels = engine.setdefault("max_embed_dim", max(64, words * norm_lanes))
-    # A bank of x holds the tokens of an image, also where it is counted in those of a window.
-    array = {"rows": 2, "columns": columns, "lanes": lanes, "dense_lanes": lanes, "max_tokens": image_tokens}
+    array = {"rows": 2, "columns": columns, "lanes": lanes, "dense_lanes": lanes, "max_tokens": 4}
     flow = small_flow()
     largest = replace(flow.engine, **{**array, "max_hidden_dim": 4 * channels, **engine})
     widths = {"norm_lanes": norm_lanes, "head_norm_lanes": columns, "softmax_lanes": columns}
@@ -61,6 +60,7 @@ def windowed_for(
         first,
         columns=columns,
         norm_lanes=norm_lanes,
+        max_tokens=max(block.window_tokens for config in configs for block in config.blocks),
         max_embed_dim=max(config.num_features for config in configs),
         max_classes=max(config.num_classes for config in configs),
         max_patch_dim=max(config.patch_dim for config in configs),

@@ -15,8 +15,12 @@ from bivit.hw.edge.patch_norm import PatchNorm
 from bivit.sim.errors import BivitError
 from bivit.sim.flow.edge_settings import EDGE_SETTINGS, edge_setting_bits
 from bivit.sim.flow.patch_norm import PatchNormUnit
+from bivit.sim.network.formats import Formats
 from helpers import CLK_PERIOD, join, load_memory, signed
 
+WIDE = Formats(residual_bits=24, residual_frac_bits=16, scale_bits=18, head_m=40)
+#: y is narrower than G.
+NARROW = Formats(residual_bits=12, residual_frac_bits=1, norm_shift=0, head_m=20, head_frac_bits=4)
 #: Tokens, words and channels of an image, and of the engine: tokens, words, and more fields.
 CASES: dict[str, tuple[tuple[int, int, int], tuple[int, int], dict[str, Any]]] = {
     "three words, five cycles apart": ((7, 3, 24), (7, 3), {}),
@@ -24,6 +28,10 @@ CASES: dict[str, tuple[tuple[int, int, int], tuple[int, int], dict[str, Any]]] =
     "a column group that is not full": ((5, 4, 24), (6, 4), {"columns": 16, "norm_lanes": 8}),
     "many words, one divider": ((4, 40, 320), (4, 40), {}),
     "wide words in other multipliers": ((6, 2, 32), (9, 3), {"columns": 16, "norm_lanes": 16, "fabric": "lut4"}),
+    "a lane alone": ((3, 24, 21), (3, 24), {"norm_lanes": 1}),
+    "two lanes of eight columns": ((5, 8, 16), (6, 10), {"norm_lanes": 2}),
+    "wide numbers": ((3, 3, 24), (3, 3), {"formats": WIDE}),
+    "narrow numbers, of one bit behind the point": ((9, 3, 24), (9, 3), {"formats": NARROW}),
     "as many tokens as wait": ((30, 3, 20), (30, 3), {}),
     "chunks of half a word": ((6, 2, 32), (6, 2), {"columns": 16, "norm_lanes": 16, "lanes": 8}),
 }
@@ -159,8 +167,10 @@ def bench(case: str, puts: list[int], *, seed: int = 0, kind: str = "random", ep
     }[kind]()
     scale_end = 1 << formats.scale_bits - 1
     wild = kind != "random"
-    scale = rng.choice([-scale_end, scale_end - 1], channels) if wild else rng.integers(-6000, 6000, channels)
-    bias = rng.choice([low, high, 0], channels) if wild else rng.integers(-6000, 6000, channels)
+    # Up to 1.5, which no y leads out of range.
+    unit_end = 3 << formats.residual_frac_bits - 1
+    scale = rng.choice([-scale_end, scale_end - 1], channels) if wild else rng.integers(-unit_end, unit_end, channels)
+    bias = rng.choice([low, high, 0], channels) if wild else rng.integers(-unit_end, unit_end, channels)
     return Bench(unit, tokens, words, channels, puts, x.astype(np.int64), scale, bias, eps or 1 << 20)
 
 

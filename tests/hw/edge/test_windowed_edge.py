@@ -23,8 +23,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
         {"dense_patches": 2, "dense_lanes": 16},
         4,
     ),
-    "one stage, two groups of channels, chunks of half a word": (
-        {"embed_dim": 32, "img_size": 4, "depths": (1,), "num_heads": (1,), "in_chans": 3},
+    "one stage of several windows, two groups of channels, chunks of half a word": (
+        {"embed_dim": 32, "img_size": 8, "depths": (1,), "num_heads": (1,), "in_chans": 3},
         {"norm_lanes": 16, "dense_patches": 4, "dense_lanes": 16},
         3,
     ),
@@ -33,6 +33,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
         {"dense_patches": 2, "products_per_dsp": 2, "rows": 5},
         2,
     ),
+    "words of two channels": ({"img_size": 8}, {"columns": 8, "norm_lanes": 2, "dense_patches": 2}, 2),
+    "words of one channel": ({"img_size": 4, "depths": (1,), "num_heads": (1,)}, {"columns": 8, "norm_lanes": 1}, 3),
     "narrow multipliers": ({"embed_dim": 16, "img_size": 8}, {"fabric": "lut4", "norm_lanes": 16}, 2),
 }
 #: A DeiT that fits an engine for `tiny_swin`, with prefix tokens and without.
