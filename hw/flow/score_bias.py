@@ -86,7 +86,7 @@ class ScoreBias(Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Addresses and kind, beside the word (stage 1); words of both memories (3), sums."""
+        """Addresses and kind, beside the word; words of both memories, sums."""
         m = Module()
         unit, late = self.unit, self.unit.bias_cycles
         bias = self._read(m, "bias", self._of_job(m, self.w_bias, self.w_step))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..engine.memories import TABLE_BITS
-from ..engine.pipeline import Product, multiply_cycles, partial_products, tree_cycles
+from ..engine.pipeline import OPERAND_CYCLES, Product, multiply_cycles, partial_products, tree_cycles
 from ..engine.words import BEAT_BITS, WORD, LoadMemory, Memory, ceil_div
 from ..errors import check
 from ..network.formats import EXP_BITS
@@ -86,8 +86,6 @@ class SoftmaxUnit:
     step_cycles: ClassVar[int] = 3
     #: Lanes whose tables are written together; the next ones follow a cycle later.
     write_lanes: ClassVar[int] = 16
-    #: From the address of a word of bias and masks to the word, which goes to the adders of many scores.
-    bias_read_cycles: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         most, scores = _MOST_BITS // BIAS_BITS, self.word_scores
@@ -163,8 +161,8 @@ class SoftmaxUnit:
 
     @property
     def bias_cycles(self) -> int:
-        """Cycles that scores wait for their bias, before they are added."""
-        return self.bias_read_cycles if self.flow.windows else 0
+        """Cycles that scores wait for their bias, from its address to its word; 0 without windows."""
+        return OPERAND_CYCLES[self.flow.engine.fabric] if self.flow.windows else 0
 
     @property
     def store_stage(self) -> int:
@@ -280,8 +278,8 @@ class SoftmaxUnit:
         if windows is None:
             return {}
         return {
-            "bias": loaded(self.flow, "bias", BIAS_BITS * scores, windows.bias_words, self.bias_read_cycles),
-            "masks": loaded(self.flow, "masks", MASK_BITS * scores, windows.mask_words, self.bias_read_cycles),
+            "bias": loaded(self.flow, "bias", BIAS_BITS * scores, windows.bias_words, self.bias_cycles),
+            "masks": loaded(self.flow, "masks", MASK_BITS * scores, windows.mask_words, self.bias_cycles),
         }
 
     @property

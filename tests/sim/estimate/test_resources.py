@@ -3,6 +3,7 @@ from dataclasses import replace
 from statistics import median
 
 import pytest
+from softmax_windows import LIMITS
 
 from bivit.hw.parts.memory import LoadableMemory, SlotMemory, WordMemory
 from bivit.hw.synthesis import synth
@@ -330,6 +331,13 @@ def test_estimates_of_an_engine_nobody_has_synthesised(unit: str, family: str) -
     assert (found.dsps, found.brams) == (actual.dsps, actual.brams)
     assert found.luts == pytest.approx(actual.luts, rel=BAND)
     assert found.ffs == pytest.approx(actual.ffs, rel=BAND)
+
+
+@pytest.mark.slow
+def test_bias_and_masks_are_memories_of_the_softmax() -> None:
+    flow = replace(FITTED_ENGINES["2x8"], windows=LIMITS)
+    found = unit_cost("softmax", flow, "xc7", BLOCKS["xc7"]).brams
+    assert (found, found) == (synthesise("softmax", flow, "xc7").brams, 6)
 
 
 @pytest.mark.slow

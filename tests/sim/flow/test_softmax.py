@@ -63,10 +63,12 @@ def windows(flow: FlowConfig) -> SoftmaxUnit:
 
 
 def test_bias_comes_from_a_memory_before_m() -> None:
-    """Two cycles more, from the address to the sum; and nothing else is another."""
+    """A cycle more, or two in fabric lut4, from the address to the word; and nothing else is another."""
     one, other = unit(16), windows(unit(16).flow)
-    assert (other.top_stage, other.store_stage) == (7, 4)
-    assert astuple(other.times(8, 16, arrived=0)) == (8, 16, 41, 49, 49, 52)
+    assert (one.store_stage, other.top_stage, other.store_stage) == (1, 6, 3)
+    assert astuple(other.times(8, 16, arrived=0)) == (7, 15, 40, 48, 48, 51)
+    lut4 = windows(one.flow.in_fabric("lut4"))
+    assert (lut4.top_stage, lut4.store_stage, lut4.load_memories["bias"].read_cycles) == (7, 4, 2)
     assert (other.count_stage, other.memories["scores"]) == (one.count_stage, one.memories["scores"])
     assert set(other.memories) - set(one.memories) == {"theta"}
 
