@@ -94,6 +94,6 @@ def run_passes(
             now = int(of.images[FINISHED, -1])
             passes.append(Passed(number, count, begin, now, mine, of))
         finished[first : first + count] = now + LEAVE_CYCLES + np.arange(count)
-        free = int(finished[first + count - 1])
+        free = int(finished[first + count - 1]) - 1  # it is told a cycle later
     edge_until(state, edge, finished, embedded, answered, FOREVER)
     return RunTimes(embedded, finished, answered, passes, state)
