@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ..engine.limits import check_strips
@@ -17,6 +17,7 @@ from ..flow.residual_add import ResidualAddUnit
 from ..flow.settings import settings_of, table_words, weight_words
 from ..flow.streams import Stream, TileShape
 from ..flow.table import SlotTable
+from ..flow.windows import WindowLimits
 from ..network.config import ModelConfig
 from ..network.formats import Formats
 from ..network.stage_view import StageView, stage_views
@@ -237,3 +238,33 @@ def check_windows(config: ModelConfig, flow: FlowConfig) -> None:
                 f"a patch merging puts tokens of {stage.merge.embed_dim} channels side by side, which must be a "
                 f"multiple of columns, got columns {columns}; choose an engine with fewer columns",
             )
+
+
+def with_windows(flow: FlowConfig, *configs: ModelConfig, images: int) -> FlowConfig:
+    """Return an engine of the same shape whose limits are what networks need, with windows.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+        Its own limits are not looked at.
+    *configs : ModelConfig
+        Networks that it is for.
+    images : int
+        Images that go through the stages together.
+    """
+    blocks = [block for config in configs for block in config.blocks]
+    engine = replace(
+        flow.engine,
+        max_tokens=max(block.window_tokens for block in blocks),
+        max_embed_dim=max(block.embed_dim for block in blocks),
+        max_hidden_dim=max(block.hidden_dim for block in blocks),
+        max_heads=max(block.num_heads for block in blocks),
+        max_depth=max(len(config.blocks) for config in configs),
+        max_classes=max(config.num_classes for config in configs),
+        max_patch_dim=max(config.patch_dim for config in configs),
+        max_strip_bytes=max(config.img_size * config.patch_size * config.in_chans for config in configs),
+    )
+    sized = replace(flow, engine=engine, windows=None)
+    needs = [windows_needs(config, sized) for config in configs]
+    limits = {name: max(need[name] for need in needs) for name in needs[0]}
+    return replace(sized, windows=WindowLimits(**limits, images=images))
