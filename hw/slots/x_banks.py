@@ -90,7 +90,7 @@ class XBanks(Component):
         return m
 
     def _whole(self, bank: int, mine: Value) -> tuple[Value, Value, Value]:
-        """Whether a whole word of a bank is written, where, and which: the blocks' one, or that of the norm of patches."""
+        """Whether a whole word of a bank is written, where, and which: of the blocks, or of the norm of patches."""
         if not self.unit.flow.windows:
             return mine, self.write.addr, self.write.data
         norms = self.norm_write.en & (self.norm_write.addr[self._bank_bits :] == bank)

@@ -1,4 +1,4 @@
-"""The words of a network's passes: blocks and patch mergings one behind the other, biases, masks, and places of tokens."""
+"""The words of a network's passes: blocks and patch mergings one behind the other, biases, masks, places of tokens."""
 
 from __future__ import annotations
 
