@@ -19,6 +19,7 @@ from ...sim.flow.softmax import SoftmaxUnit
 from ...sim.timing.replay_state import causes_of
 from ..array.array_path import SUMS, ArrayPath
 from ..flow.head_norm import HeadNorm
+from ..flow.head_rows import HeadRows
 from ..flow.residual_add import ResidualAdd
 from ..flow.residual_rows import ResidualRows
 from ..flow.sign_norm import SignNorm
@@ -80,7 +81,7 @@ class Core(Component):
             "array": ArrayPath(MatmulUnit(flow)),
             "residual_add": (ResidualRows if flow.windows else ResidualAdd)(ResidualAddUnit(flow)),
             "sign_norm": SignNorm(SignNormUnit(flow)),
-            "head_norm": HeadNorm(head_unit(flow)),
+            "head_norm": (HeadRows if flow.windows else HeadNorm)(head_unit(flow)),
             "softmax": Softmax(SoftmaxUnit(flow)),
             "tables": TableLoader(flow),
             "x": (XRows if flow.windows else XBanks)(ResidualAddUnit(flow), chunk),
