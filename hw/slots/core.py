@@ -28,6 +28,7 @@ from ..parts.component import Component, reset_by
 from ..parts.connect import connect
 from ..parts.stream import LOAD_BUS
 from .slots import WEIGHTS_PORTS, Slots, windows_ports
+from .table_keeper import TableKeeper
 from .table_loader import TableLoader
 from .x_banks import XBanks
 from .x_rows import XRows
@@ -83,7 +84,7 @@ class Core(Component):
             "sign_norm": SignNorm(SignNormUnit(flow)),
             "head_norm": (HeadRows if flow.windows else HeadNorm)(head_unit(flow)),
             "softmax": Softmax(SoftmaxUnit(flow)),
-            "tables": TableLoader(flow),
+            "tables": (TableKeeper if flow.windows else TableLoader)(flow),
             "x": (XRows if flow.windows else XBanks)(ResidualAddUnit(flow), chunk),
         }
         members = self.units["x"].signature.members
