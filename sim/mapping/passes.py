@@ -8,11 +8,11 @@ from functools import cached_property
 
 from ..engine.limits import check_strips
 from ..engine.memories import TABLE_WORDS
-from ..engine.words import WORD, ceil_div
+from ..engine.words import WORD
 from ..errors import check
 from ..flow.config import FlowConfig
 from ..flow.head_norm import HeadNormUnit
-from ..flow.pass_settings import PassBases, bias_words, job_words
+from ..flow.pass_settings import NEIGHBOURS, PassBases, bias_words, job_words
 from ..flow.residual_add import ResidualAddUnit
 from ..flow.settings import settings_of, table_words, weight_words
 from ..flow.streams import Stream, TileShape
@@ -23,6 +23,7 @@ from ..network.formats import Formats
 from ..network.stage_view import StageView, stage_views
 from .layout import FlowLayout
 from .shipped import table_of
+from .token_words import check_merging, x_words
 
 
 @dataclass(frozen=True)
@@ -139,12 +140,12 @@ class _Sizes:
         """Return where a pass begins, and go behind it."""
         flow, begins = self.flow, dict(self.at)
         shape = TileShape(view, flow.engine.rows, flow.engine.columns)
-        tokens = view.windows * view.num_tokens
-        self.at["place"] += tokens * (2 if shifted or shape.merges else 1)
+        places = view.windows * shape.tiles * ResidualAddUnit(flow).most_groups
+        self.at["place"] += places * (1 + NEIGHBOURS if shape.merges else 2 if shifted else 1)
         self.at["slots"] += len(table_words(table)) if table else 0
         for name, words in pass_words(view, shape, flow).items():
             self.at[name] += words
-        second = begins["place"] + tokens if shifted else begins["place"]
+        second = begins["place"] + places if shifted else begins["place"]
         return PassBases(**begins, shifted=second, last=last)
 
 
@@ -182,16 +183,14 @@ def windows_needs(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
     flow : FlowConfig
         Its own limits are not looked at.
     """
-    sizes, parts, columns = _Sizes(flow), ResidualAddUnit(flow).parts, flow.engine.columns
+    sizes = _Sizes(flow)
     views = stage_views(config)
     for view in views:
         sizes.take(view, None, shifted=any(block.shift for block in view.of), last=False)
     at = sizes.at
     return {
         "image_tokens": config.num_tokens,
-        "x_words": max(
-            view.windows * view.num_tokens * ceil_div(view.embed_dim, columns) * parts for view in views if view.of
-        ),
+        "x_words": x_words(config, flow),
         "merged_dim": max((view.embed_dim for view in views if view.merge), default=0),
         "passes": len(views),
         "places": at["place"],
@@ -225,6 +224,7 @@ def check_windows(config: ModelConfig, flow: FlowConfig) -> None:
     said = "; ".join(f"windows.{name} is {most}, the network needs {need}" for name, most, need in few if need > most)
     check(not said, f"the engine is too small: {said}")
     check_strips(config, flow.engine)
+    check_merging(config, flow)
     for stage in config.stages:
         block = stage.blocks[0]
         check(
