@@ -121,8 +121,13 @@ def _check_page(page: Path | None) -> None:
 def _command(nets: list[str], target: str, fps: float | None, latency: bool, clock_mhz: float | None) -> str:
     """What repeats a search."""
     options = {"--target": target, "--fps": fps, "--clock-mhz": clock_mhz}
-    given = [word for name, value in options.items() if value is not None for word in (name, str(value))]
+    given = [word for name, value in options.items() if value is not None for word in (name, _shown(value))]
     return shlex.join(["bivit", "explore", *nets, *given, *(["--latency"] if latency else [])])
+
+
+def _shown(value: str | float) -> str:
+    """An option's value as one would write it."""
+    return f"{value:.10g}" if isinstance(value, float) else value
 
 
 def _aim(nets: list[Net], fps: float | None, latency: bool, clock_mhz: float | None) -> Aim:

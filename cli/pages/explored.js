@@ -7,8 +7,11 @@ const LEFT = 72, RIGHT = 682, TOP = 14, BOTTOM = 396;
 // Dots beyond this multiple of the device are left out, so that those which fit are not squeezed together.
 const MOST = 1.3;
 
+// Rounded as the tables are.
 const text = (value, digits = 0) =>
-  value === null ? "unknown" : value.toLocaleString("en-US", { maximumFractionDigits: digits });
+  value === null
+    ? "unknown"
+    : value.toLocaleString("en-US", { maximumFractionDigits: digits, roundingMode: "halfEven" });
 const available = Object.fromEntries(found.resources.map((row) => [row.resource, row.available]));
 const axes = Object.entries(found.titles)
   .filter(([, title]) => title in available)
@@ -46,7 +49,8 @@ function front(points, of) {
 }
 
 function name(point) {
-  return (point.name ? `${point.name}, ` : "") + `${point.shape}, ${point.images} in flight`;
+  const weights = file(point).weights === "streamed" ? ", weights streamed" : "";
+  return (point.name ? `${point.name}, ` : "") + `${point.shape}, ${point.images} in flight${weights}`;
 }
 
 function speed(point) {

@@ -81,7 +81,8 @@ def count(value: float | None) -> str:
 
 def _engine(found: Mapping[str, Any]) -> str:
     """The chosen engine in words."""
-    return f"engine {found['name']}, {found['shape']}" if found.get("name") else f"an engine of {found['shape']}"
+    text = f"engine {found['name']}, {found['shape']}" if found.get("name") else f"an engine of {found['shape']}"
+    return text + (", weights streamed" if found["memory_gb_s"] is not None else "")
 
 
 def _longest(found: Mapping[str, Any]) -> float:

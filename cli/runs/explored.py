@@ -78,6 +78,8 @@ class Explored(Result):
     clock_source : str
     array_utilisation, packing : float
         Useful products over those that the array could do, in a long run; and if it never waited.
+    memory_gb_s : float or None
+        What streamed weights take of the memory at that speed, in 10^9 bytes a second; None where they are resident.
     resources : tuple of ResourceRow
         What the engine takes of the device, and what there is.
     units : tuple of UnitRow
@@ -119,6 +121,7 @@ class Explored(Result):
     clock_source: str
     array_utilisation: float
     packing: float
+    memory_gb_s: float | None
     resources: tuple[ResourceRow, ...]
     units: tuple[UnitRow, ...]
     ceilings: tuple[CeilingRow, ...]
@@ -148,6 +151,7 @@ def explored(
     from ...sim.explore.ceilings import ceilings
     from ...sim.flow.streams import TileShape
     from ...sim.mapping.cycles import peak_macs, useful_macs
+    from ...sim.mapping.loads import memory_gb_s
 
     best, target = found.best, found.target
     point, flow, given = best.point, best.point.flow, aim.clock_mhz is not None
@@ -182,6 +186,7 @@ def explored(
         clock_source="--clock-mhz" if given else target.clock.source,
         array_utilisation=useful_macs(best.config) / (best.interval_cycles * peak_macs(flow)),
         packing=TileShape(best.config, flow.engine.rows, flow.engine.columns).packing,
+        memory_gb_s=memory_gb_s(best.config, flow, best.images_per_s) if flow.streamed else None,
         resources=resource_rows(point.report),
         units=unit_rows(point.report),
         ceilings=tuple(ceiling_row(one, point) for one in ceilings(aim.configs, point)),

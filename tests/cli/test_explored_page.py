@@ -120,12 +120,14 @@ def test_another_number_is_another_page(made: tuple[dict[str, Any], str]) -> Non
     found = deepcopy(made[0])
     found["ceilings"][1]["cycles"] = found["ceilings"][0]["cycles"]
     found["resources_kind"], found["clock_kind"], found["tile"] = "assumed", "given", None
-    found["units"][0]["luts"], found["networks"] = None, ["<b>digits"]
+    found["units"][0]["luts"], found["networks"], found["memory_gb_s"] = None, ["<b>digits"], 1.25
     text = Read(render(found)).text
     assert f"{found['ceilings'][0]['part']} and {found['ceilings'][1]['part']} bind: busy" in text
     assert "exact cycles, given clock" in text
     assert "resources are assumed" in text
     assert "unknown" in text
+    assert "weights streamed" in text
+    assert "1.25 GB/s of weights" in text
     assert "too long to be kept" in text
     assert "<b>digits on LFE5U-85F" in text
 
