@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..runs.estimates import QUANTITY_TITLES
 from . import figures
 from .page import environment, percent
 
-#: Names of resources in the JSON, and their titles.
-_RESOURCES = {"luts": "LUT", "ffs": "FF", "dsps": "DSP", "brams": "BRAM", "urams": "URAM"}
 #: What a part of an engine is; parts are those of `sim.mapping.loads`.
 _PARTS = {
     "array": "binary products of all layers",
@@ -41,7 +40,7 @@ def render(found: Mapping[str, Any]) -> str:
     exact = [row for row in found["points"] if row["images_per_s"] is not None]
     context = {
         "found": found,
-        "data": {"titles": _RESOURCES, **found},
+        "data": {"titles": QUANTITY_TITLES, **found},
         "engine": _engine(found),
         "file": found.get("name") or found.get("engine_file") or "engine.json",
         "reached": 100 * found["interval_cycles"] / _longest(found),
@@ -49,9 +48,7 @@ def render(found: Mapping[str, Any]) -> str:
         "verdict": _verdict(found),
         "units": _units(found),
         "timeline": _timeline(found["tile"]),
-        "exact": [
-            _exact(row, found) for row in sorted(exact, key=lambda row: (not row["chosen"], -row["images_per_s"]))
-        ],
+        "exact": [_exact(row, found) for row in sorted(exact, key=_chosen_first)],
     }
     templates = environment()
     templates.filters["count"] = count
@@ -71,7 +68,7 @@ def changed(differs: Mapping[str, Any], engine: Mapping[str, Any]) -> str:
 
 
 def count(value: float | None) -> str:
-    """Text of a number of cells; block memories come in halves; None is unknown.
+    """Text of a number of cells or cycles, of which some are no whole ones; None is unknown.
 
     >>> count(112768), count(643.5), count(129.0), count(None)
     ('112,768', '643.5', '129', 'unknown')
@@ -110,9 +107,9 @@ def _change(row: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     if wider is None:
         return "no width makes it less busy"
     before = _chosen(found)["used"]
-    costs = [(name, wider["used"][name], before[name]) for name in before]
-    changes = [(name, after - had) for name, after, had in costs if after is not None and had is not None]
-    more = ", ".join(f"{change:+,g} {_RESOURCES[name]}" for name, change in changes if change)
+    costs = [(title, wider["used"].get(name), before.get(name)) for name, title in QUANTITY_TITLES.items()]
+    changes = [(title, after - had) for title, after, had in costs if after is not None and had is not None]
+    more = ", ".join(f"{'+' if change > 0 else ''}{count(change)} {title}" for title, change in changes if change)
     return (
         f"{changed(wider['differs'], found['engine'])}: {wider['cycles']:,} cycles; the engine then gives at most "
         f"{wider['most_images_per_s']:,.0f} images/s, {wider['binds']} binds; {more or 'no resources more'}; "
@@ -159,14 +156,16 @@ def _verdict(found: Mapping[str, Any]) -> str:
     if rest:
         said += [f"The next, {rest[0]['part']}, is busy for {percent(rest[0]['cycles'] / first['cycles'])} of that."]
     reached = percent(first["cycles"] / found["interval_cycles"])
-    said += [f"By its exact cycles the engine takes {found['interval_cycles']:,.6g} an image: {reached} of the bound."]
+    said += [
+        f"By its exact cycles the engine takes {count(found['interval_cycles'])} an image: {reached} of the bound."
+    ]
     return " ".join(said)
 
 
 def _units(found: Mapping[str, Any]) -> dict[str, Any]:
     """Units with their colours and shares of the device, the one with the most look-up tables first."""
     available = {row["resource"]: row["available"] for row in found["resources"]}
-    titles = {name: title for name, title in _RESOURCES.items() if title in available}
+    titles = {name: title for name, title in QUANTITY_TITLES.items() if title in available}
     rows = sorted(found["units"], key=lambda row: -(row["luts"] or 0))
     made = [
         {
@@ -184,7 +183,7 @@ def _cell(row: Mapping[str, Any], name: str, available: float | None) -> dict[st
     share = None if used is None or not available else used / available
     # What is left over of a sum of weights may be a few cells below zero, of which there is no bar.
     width = 100 * max(0, share or 0)
-    return {"used": count(used), "width": width, "share": percent(share), "title": _RESOURCES[name]}
+    return {"used": count(used), "width": width, "share": percent(share), "title": QUANTITY_TITLES[name]}
 
 
 def _timeline(tile: Mapping[str, Any] | None) -> Any:
@@ -200,20 +199,7 @@ def _timeline(tile: Mapping[str, Any] | None) -> Any:
 
 def _exact(row: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
     """An engine whose cycles are exact, as the table shows it."""
-    full = {one["resource"]: one["available"] for one in found["resources"]}
-    shares = {
-        title: percent(None if row["used"][name] is None or not full[title] else row["used"][name] / full[title])
-        for name, title in _RESOURCES.items()
-        if title in full
-    }
-    return {
-        "shape": row["shape"],
-        "images": row["images"],
-        "name": row["name"] or "sized",
-        "chosen": row["chosen"],
-        "images_per_s": row["images_per_s"],
-        "most_images_per_s": row["most_images_per_s"],
-        "latency_us": row["latency_us"],
-        "binds": row["binds"],
-        "shares": shares,
-    }
+    available = {one["resource"]: one["available"] for one in found["resources"]}
+    titles = {name: title for name, title in QUANTITY_TITLES.items() if title in available}
+    shares = {title: _cell(row["used"], name, available[title])["share"] for name, title in titles.items()}
+    return {**row, "name": row["name"] or "sized", "shares": shares}

@@ -13,7 +13,7 @@ import pytest
 from browser import asked
 from program import assert_refused, invoke
 
-from bivit.cli.pages.explored import render
+from bivit.cli.pages.explored import count, render
 from bivit.sim.flow.named import engine_from_dict
 from bivit.sim.flow.presets import FLOW_ENGINES
 
@@ -89,13 +89,13 @@ def test_numbers_stand_with_how_they_are_known(made: tuple[dict[str, Any], str])
         f"{found['latency_us']:,.1f} µs a single image; exact cycles, placed clock",
         found["clock_source"],
         f"{found['command']}",
-        f"{found['interval_cycles']:,.6g} from image to image",
+        f"({count(found['interval_cycles'])} from image to image",
         "bounds by the loads of their parts",
         "predicted exactly by the cycle model",
     ):
         assert part in text
     for row in found["resources"]:
-        assert f"{row['resource']}, {row['used']:,g} of {row['available']:,g}; estimated" in text.replace(".0 ", " ")
+        assert f"{row['resource']}, {count(row['used'])} of {count(row['available'])}; estimated" in text
     for unit in found["units"]:
         assert unit["unit"] in text
     for row in found["ceilings"]:
@@ -121,7 +121,9 @@ def test_another_number_is_another_page(made: tuple[dict[str, Any], str]) -> Non
     found["ceilings"][1]["cycles"] = found["ceilings"][0]["cycles"]
     found["resources_kind"], found["clock_kind"], found["tile"] = "assumed", "given", None
     found["units"][0]["luts"], found["networks"], found["memory_gb_s"] = None, ["<b>digits"], 1.25
+    found["ceilings"].append({**found["ceilings"][-1], "part": "memory", "wider": None})
     text = Read(render(found)).text
+    assert "beats of the memory port" in text
     assert f"{found['ceilings'][0]['part']} and {found['ceilings'][1]['part']} bind: busy" in text
     assert "exact cycles, given clock" in text
     assert "resources are assumed" in text
