@@ -121,14 +121,14 @@ class Case:
 
     def _memory(self, latency: tuple[int, int]) -> BenchMemory | None:
         """Return the memory of the weights, where these are streamed."""
-        if not self.engine.streamed:
+        if not self.engine.streamed or isinstance(self.program, PassProgram):
             return None
         return BenchMemory(weight_image(self.program), self.engine.memory_bits, *latency)
 
     @property
     def memory_bytes(self) -> float | None:
         """Bytes a cycle that streamed weights take of the memory in a long run; None where they are resident."""
-        if self.memory is None:
+        if self.memory is None or isinstance(self.program, PassProgram):
             return None
         config = self.program.layout.config
         interval = long_run_cycles(config, self.engine, self.program.table)
@@ -137,7 +137,7 @@ class Case:
     @property
     def in_flight(self) -> int:
         """Images that the engine works on at a time."""
-        return self.engine.images
+        return self.engine.windows.images if self.engine.windows else self.engine.images
 
     @cached_property
     def estimate(self) -> CycleEstimate:
