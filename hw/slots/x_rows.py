@@ -6,7 +6,7 @@ from functools import reduce
 from operator import or_
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import wiring
+from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.residual_add import ResidualAddUnit
@@ -67,7 +67,7 @@ class XRows(Component):
         m = Module()
         unit = self.unit
         parts, self._bits = unit.parts_of_bank, (unit.part_words - 1).bit_length()
-        self.stores = []
+        self.stores: list[memory.Memory] = []
         words: list[Value] = []
         for number in range(unit.banks * parts):
             words.append(self._part(m, number))

@@ -191,7 +191,7 @@ def edge_pairs(block: BlockShape) -> NDArray[np.int64]:
     assert block.window is not None
     wrapped = np.arange(block.window) >= block.window - block.shift
     row, column = np.divmod(np.arange(block.window**2), block.window)
-    return sum(  # type: ignore[return-value]
+    return sum(
         weight * (wrapped[at][:, None] != wrapped[at]).astype(np.int64) for weight, at in ((1, row), (2, column))
     )
 
