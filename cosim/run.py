@@ -25,6 +25,7 @@ from ..sim.mapping.compiled import Program, compile_for
 from ..sim.mapping.cycles import CycleEstimate, estimate_cycles, long_run_cycles
 from ..sim.mapping.loads import memory_bytes
 from ..sim.mapping.pass_program import PassProgram
+from ..sim.mapping.program import FlowProgram
 from ..sim.mapping.weight_image import weight_image
 from ..sim.network.network import IntNetwork
 from ..sim.network.run_result import check_images
@@ -121,14 +122,14 @@ class Case:
 
     def _memory(self, latency: tuple[int, int]) -> BenchMemory | None:
         """Return the memory of the weights, where these are streamed."""
-        if not self.engine.streamed or isinstance(self.program, PassProgram):
+        if not isinstance(self.program, FlowProgram) or not self.engine.streamed:
             return None
         return BenchMemory(weight_image(self.program), self.engine.memory_bits, *latency)
 
     @property
     def memory_bytes(self) -> float | None:
         """Bytes a cycle that streamed weights take of the memory in a long run; None where they are resident."""
-        if self.memory is None or isinstance(self.program, PassProgram):
+        if not isinstance(self.program, FlowProgram) or self.memory is None:
             return None
         config = self.program.layout.config
         interval = long_run_cycles(config, self.engine, self.program.table)
@@ -137,7 +138,7 @@ class Case:
     @property
     def in_flight(self) -> int:
         """Images that the engine works on at a time."""
-        return self.engine.windows.images if self.engine.windows else self.engine.images
+        return self.engine.images
 
     @cached_property
     def estimate(self) -> CycleEstimate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 from ..engine.limits import check_strips
@@ -264,7 +264,9 @@ def with_windows(flow: FlowConfig, *configs: ModelConfig, images: int) -> FlowCo
         max_patch_dim=max(config.patch_dim for config in configs),
         max_strip_bytes=max(config.img_size * config.patch_size * config.in_chans for config in configs),
     )
-    sized = replace(flow, engine=engine, windows=None)
+    # Whether there are windows says how rows of x lie, whatever their limits.
+    least = {field.name: 1 for field in fields(WindowLimits)}
+    sized = replace(flow, engine=engine, windows=WindowLimits(**{**least, "merged_dim": 0, "images": images}))
     needs = [windows_needs(config, sized) for config in configs]
     limits = {name: max(need[name] for need in needs) for name in needs[0]}
     return replace(sized, windows=WindowLimits(**limits, images=images))
