@@ -96,7 +96,7 @@ class Demo:
             images = take(compared.test, self.images).images
             generated = generate(engine, network, self.out / "verilog", images=images, data=compared.test.name)
         program = generated.program
-        assert program is not None
+        assert isinstance(program, FlowProgram)
         with self.stage("co-simulate under Verilator"):
             cosim = simulate_runs(
                 network,

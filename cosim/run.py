@@ -22,9 +22,10 @@ from ..sim.flow.machine import FlowMachine
 from ..sim.flow.table import SlotTable
 from ..sim.mapping import expected as made_by
 from ..sim.mapping.compiled import Program, compile_for
-from ..sim.mapping.cycles import CycleEstimate, estimate_cycles, long_run_cycles
+from ..sim.mapping.cycles import CycleEstimate, estimate_cycles, interval_of
 from ..sim.mapping.loads import memory_bytes
 from ..sim.mapping.pass_program import PassProgram
+from ..sim.mapping.program import FlowProgram
 from ..sim.mapping.weight_image import weight_image
 from ..sim.network.network import IntNetwork
 from ..sim.network.run_result import check_images
@@ -121,7 +122,7 @@ class Case:
 
     def _memory(self, latency: tuple[int, int]) -> BenchMemory | None:
         """Return the memory of the weights, where these are streamed."""
-        if not self.engine.streamed:
+        if not isinstance(self.program, FlowProgram) or not self.engine.streamed:
             return None
         return BenchMemory(weight_image(self.program), self.engine.memory_bits, *latency)
 
@@ -130,9 +131,7 @@ class Case:
         """Bytes a cycle that streamed weights take of the memory in a long run; None where they are resident."""
         if self.memory is None:
             return None
-        config = self.program.layout.config
-        interval = long_run_cycles(config, self.engine, self.program.table)
-        return memory_bytes(config, self.engine) / interval
+        return memory_bytes(self.network.config, self.engine) / interval_of(self.program)
 
     @property
     def in_flight(self) -> int:
