@@ -77,6 +77,7 @@ class Demo:
         from ..hw.folder.generate import generate
         from ..model.data.dataset import take
         from ..sim.flow.named import load_engine
+        from ..sim.mapping.program import FlowProgram
         from ..sim.network.file import load_network
         from .pages.gather import Gathered
         from .runs.compare import compare_student

@@ -10,12 +10,14 @@ import numpy as np
 from ..hw.probes import PASS_PROBE, TURN_PROBE
 from ..sim.engine.words import ceil_div
 from ..sim.flow.edge import EdgeUnit
+from ..sim.flow.pass_settings import NEIGHBOURS
 from ..sim.flow.residual_add import ResidualAddUnit
 from ..sim.mapping.expected import MERGED_SUMS, Expected, Ints
 from ..sim.mapping.pass_program import PassProgram
 from ..sim.mapping.pass_taps import Taps, pass_taps, pass_tokens
 from ..sim.mapping.pass_words import places_of
 from ..sim.mapping.passes import Pass
+from ..sim.mapping.token_words import token_words
 from ..sim.network.stage_view import token_places
 from ..sim.network.taps import taps_of
 from .compare import Writes
@@ -43,7 +45,9 @@ class PassWrites(FlowWrites):
         super().__init__(Expected(one.layout, program.network.tensors, pass_taps(config, one, mine)))
         self.one, self.first, self.count = one, first, count
         self._members, self._axes = pass_tokens(config, one), {tap.name: tap.axes for tap in taps_of(config)}
-        self._lists = np.array(places_of(config, program.flow, one)).reshape(-1, one.view.windows, one.view.num_tokens)
+        parts = 1 + NEIGHBOURS if one.view.merge else 1
+        shape = -1, one.view.windows, self.shape.tiles, parts, self.add.most_groups, self.add.side
+        self._places = np.array(places_of(config, program.flow, one)).reshape(shape)
 
     def windows(self, taken: Sequence[bool]) -> Iterator[tuple[int, Writes]]:
         """Yield the number of an image and what is written for it.
@@ -82,15 +86,18 @@ class PassWrites(FlowWrites):
             return replace(writes, index=placed)
         return replace(writes, index=lambda write, element: (window, *index(write, element)))
 
-    def _row_words(self, one: Operation, group: Ints) -> Ints:
-        """First words of x of rows of an operation's tile: each where its token lies."""
-        image, window = divmod(one.image, self.one.view.windows)
-        places = self._lists[self._kind(one.block), window][self._token(one.tile) + group]
-        return (self.first + image) % self.add.banks * self.add.bank_words + places
+    def _x_keys(self, one: Operation, group: Ints, word: Ints) -> Ints:
+        """Which rows are written, and where each of them lies: 0 in place of one that there is not."""
+        add, (image, window) = self.add, divmod(one.image, self.one.view.windows)
+        places = self._places[self._kind(one.block), window, one.tile, -1][group]  # [words, rows side by side]
+        here = group[:, None] * add.side + np.arange(add.side) < self.shape.tile_rows[one.tile]
+        bank = (self.first + image) % add.banks * add.bank_words
+        addr = bank + (places + word[:, None]) % add.bank_words
+        return np.concatenate([(here << np.arange(add.side)).sum(axis=1)[:, None], addr], axis=1)
 
     def _kind(self, block: int) -> int:
-        """Which of the lists of places a block, or what is merged, writes to."""
-        return int(self.one.view.merge is not None or bool(self.one.view.of[block].shift))
+        """Which of the lists of places a block writes to."""
+        return int(self.one.view.merge is None and bool(self.one.view.of[block].shift))
 
     def _goes_on(self, block: int) -> bool:
         """Whether a window goes on with the next block: only where it is the whole image."""
@@ -143,9 +150,8 @@ def edge_writes(program: PassProgram, image: int, taps: Taps) -> Iterator[tuple[
     """
     config, flow = program.network.config, program.flow
     unit, add = EdgeUnit(flow), ResidualAddUnit(flow)
-    words = ceil_div(config.embed_dim, flow.engine.columns) * add.parts
     bank = image % add.banks * add.bank_words
-    places = token_places(config, 0) if config.patch_norm else np.arange(config.num_tokens)
+    firsts = token_words(config, flow, 0)[token_places(config, 0)]
     name = "patch_embed.proj" if config.patch_norm else "patch_embed"
     x, chunks = taps[name][image], list(edge_chunks(config, unit))
     values, valid = np.zeros((2, len(chunks), unit.chunk), np.int64)
@@ -153,8 +159,7 @@ def edge_writes(program: PassProgram, image: int, taps: Taps) -> Iterator[tuple[
     for number, (token, channel) in enumerate(chunks):
         part = x[token, channel : channel + unit.chunk]
         values[number, : len(part)], valid[number, : len(part)] = part, 1
-        word = places[token] * words + channel // add.columns
-        keys[number] = 1 << channel % add.columns // unit.chunk, bank + word
+        keys[number] = 1 << channel % add.columns // unit.chunk, bank + firsts[token] + channel // add.columns
 
     def index(write: int, element: int) -> tuple[int, ...]:
         token, channel = chunks[write]
@@ -162,18 +167,21 @@ def edge_writes(program: PassProgram, image: int, taps: Taps) -> Iterator[tuple[
 
     yield image, Writes("patch_embed", name, keys, values, valid.astype(bool), index)
     if config.patch_norm:
-        yield image, _normed(taps["patch_embed"][image][np.argsort(places)], np.argsort(places), add, bank, words)
+        # Patches are normalised in the order of their places in the parts of a bank.
+        order = np.lexsort((firsts // add.part_words, firsts % add.part_words))
+        words = ceil_div(config.embed_dim, flow.engine.columns) * add.parts
+        yield image, _normed(taps["patch_embed"][image], order, bank + firsts, words, add.columns)
 
 
-def _normed(x: Ints, tokens: Ints, add: ResidualAddUnit, bank: int, words: int) -> Writes:
-    """Words of normalised patches, in the order of their places."""
-    wide = np.zeros((2, len(x), words * add.columns), np.int64)
-    wide[0, :, : x.shape[1]], wide[1, :, : x.shape[1]] = x, 1
-    values, valid = (part.reshape(-1, add.columns) for part in wide)
-    keys = (bank + np.arange(len(values))).reshape(-1, 1)
+def _normed(x: Ints, order: Ints, firsts: Ints, words: int, columns: int) -> Writes:
+    """Words of normalised patches, in an order of tokens."""
+    wide = np.zeros((2, len(x), words * columns), np.int64)
+    wide[0, :, : x.shape[1]], wide[1, :, : x.shape[1]] = x[order], 1
+    values, valid = (part.reshape(-1, columns) for part in wide)
+    keys = (firsts[order][:, None] + np.arange(words)).reshape(-1, 1)
 
     def index(write: int, element: int) -> tuple[int, ...]:
-        place, word = divmod(write, words)
-        return int(tokens[place]), word * add.columns + element
+        token, word = divmod(write, words)
+        return int(order[token]), word * columns + element
 
     return Writes("patch_norm", "patch_embed", keys, values, valid.astype(bool), index)

@@ -169,14 +169,15 @@ class FlowWrites:
         x = self.expected.added(*one)
         values, valid = self._of_unit(unit, x, self.layout.columns)
         group, part = np.divmod(np.arange(len(values)), unit.parts)
-        keys = (self._row_words(one, group) + one.number * unit.parts + part).reshape(-1, 1)
+        keys = self._x_keys(one, group, one.number * unit.parts + part)
         name = "add1" if one.stream is Stream.PROJ else "add2"
         index = _index(unit.side, unit.columns, unit.parts, (), self._token(one.tile), made.channels.start)
         return self._writes("x", one, name, keys, values, valid, index)
 
-    def _row_words(self, one: Operation, group: Ints) -> Ints:
-        """First words of x of row groups of an operation's tile."""
-        return self.layout.x_addr(one.image % self.add.banks, one.tile) + group * self.layout.layer_words
+    def _x_keys(self, one: Operation, group: Ints, word: Ints) -> Ints:
+        """Addresses of x: of row groups of an operation's tile, and words of them."""
+        first = self.layout.x_addr(one.image % self.add.banks, one.tile)
+        return (first + group * self.layout.layer_words + word).reshape(-1, 1)
 
     def _goes_on(self, block: int) -> bool:
         """Whether an image goes on with the next block behind this one."""

@@ -59,13 +59,16 @@ def probes(flow: FlowConfig) -> list[Probe]:
         tuple(f"way_signs:dst_{name}" for name in ("mem", "addr", "chunk")),
     )
     tile, rows = engine.rows * engine.columns, flow.value_rows * engine.columns
-    word = ResidualAddUnit(flow).lanes
+    add = ResidualAddUnit(flow)
+    rows_of_x = tuple(f"x_write__addr__{row}" for row in range(add.side))
+    x_keys = ("x_write__en", *rows_of_x) if flow.windows else ("x_write__addr",)
+    word = add.row_lanes
     norm = [
         _probe("patch_norm", "edge", "norm_write__en", ("norm_write__addr",), "norm_write__data", residual, word),
     ]
     return [
         *(norm if flow.windows else []),
-        _probe("x", "core.residual_add", "x_write__en", ("x_write__addr",), "x_write__data", residual, word),
+        _probe("x", "core.residual_add", "x_write__en", x_keys, "x_write__data", residual, add.lanes),
         _probe("patch_embed", "edge", "x_write__en", edge_keys, "x_write__data", residual, edge.chunk),
         _bits("norm", "core.sign_norm", ("ring", "slot", "group", "word"), SignNormUnit(flow).lanes),
         _bits("head_norm", "core.head_norm", ("group", "word"), HeadNormUnit(flow).lanes),

@@ -19,6 +19,7 @@ from ..parts.memory import LoadableMemory, WordMemory
 from ..parts.norm_root import NormRoot
 from ..parts.row_walk import RowWalk
 from ..parts.stream import LOAD_BUS, read_port, write_port
+from .place_walk import next_token
 
 
 class PatchNorm(Component):
@@ -111,8 +112,12 @@ class PatchNorm(Component):
         ]
         with m.If(reads):
             m.d.sync += addr.eq(addr + 1)
+        following_token = Signal.like(first)
+        m.d.comb += following_token.eq(
+            next_token(first, settings.patch_norm_words, u.source.parts_of_bank, u.source.part_words)
+        )
         with m.If(walk.row_end):
-            m.d.sync += first.eq(first + settings.patch_norm_words)
+            m.d.sync += [connect(first, following_token), connect(addr, following_token)]
         with m.If(take):
             m.d.sync += [connect(addr, base), connect(first, base)]
             m.d.sync += base.eq(following(base, banks * bank_words, bank_words))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.edge import EdgeUnit
 from ...sim.flow.edge_settings import EDGE_SETTINGS
+from ...sim.flow.residual_add import ResidualAddUnit
 from ..parts.component import Component
 from ..parts.connect import connect
 from ..parts.memory import LoadableMemory
@@ -15,7 +16,7 @@ from .token_walk import STEPS, places, take_place
 
 
 class StrideWalk(Component):
-    """Tokens one after the other, in the last stage.
+    """Tokens one after the other, in the last stage; in the parts of a bank in turn, where it has several.
 
     Timing: the place follows by one cycle.
 
@@ -50,14 +51,34 @@ class StrideWalk(Component):
     def elaborate(self, platform: object) -> Module:
         """Count words."""
         m = Module()
+        add = ResidualAddUnit(self.unit.flow)
+        parts, size = add.parts_of_bank, add.part_words
         now, following, kept = places(m, {"addr": len(self.addr)})
         with m.If(self.step):
-            m.d.comb += following["addr"].eq(now["addr"] + self.stride)
+            m.d.comb += following["addr"].eq(next_token(now["addr"], self.stride, parts, size))
         with m.If(self.start):
             m.d.comb += connect(following["addr"], self.base)
         take_place(m, self, now, following, kept)
         m.d.comb += connect(self.addr, now["addr"])
         return m
+
+
+def next_token(addr: Value, stride: Value, parts: int, size: int) -> Value:
+    """Return the first word of the token behind one: in the next part of the bank, or behind it in the first part.
+
+    Parameters
+    ----------
+    addr, stride : Value
+        First word of the token; words of a token.
+    parts, size : int
+        Parts of a bank, and addresses of each, powers of two.
+    """
+    if parts == 1:
+        return addr + stride
+    low, high = (size - 1).bit_length(), (parts - 1).bit_length()
+    part = addr[low : low + high]
+    slot = addr[:low] + Mux(part == parts - 1, stride, 0)
+    return Cat(slot[:low], (part + 1)[:high], addr[low + high :])
 
 
 class PlaceWalk(Component):

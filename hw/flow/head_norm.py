@@ -69,14 +69,7 @@ class HeadNorm(Component):
 
     def __init__(self, unit: HeadNormUnit):
         self.unit, self.flow, self.widths = unit, unit.flow, unit.widths
-        memories, widths = unit.memories, unit.widths
-        stats = {
-            "en": 1,
-            "addr": unit.address_bits(memories["head_rows"].depth),
-            "row": unit.address_bits(unit.side),
-            "s1": signed(widths.s1_bits),
-            "r": widths.r_bits,
-        }
+        memories = unit.memories
         super().__init__(
             {
                 "put": In(1),
@@ -88,9 +81,22 @@ class HeadNorm(Component):
                 "bits": Out(head_bits(unit)),
                 "sums_read": Out(1),
                 "done": Out(1),
-                "stats": Out(data.StructLayout(stats)),
+                "stats": Out(self._stats_layout()),
                 "load": In(LOAD_BUS),
                 "bank": In(1),
+            }
+        )
+
+    def _stats_layout(self) -> data.StructLayout:
+        """Return the write of S1 and R of a row."""
+        unit, widths = self.unit, self.widths
+        return data.StructLayout(
+            {
+                "en": 1,
+                "addr": unit.address_bits(unit.memories["head_rows"].depth),
+                "row": unit.address_bits(unit.side),
+                "s1": signed(widths.s1_bits),
+                "r": widths.r_bits,
             }
         )
 
@@ -109,7 +115,7 @@ class HeadNorm(Component):
             *(connect(first.put, self.put), connect(first.put_job.as_value(), self.job.as_value())),
             first.ready.eq(arrived),
             *(connect(second.put, first.take), connect(second.put_job.as_value(), first.job.as_value())),
-            second.ready.eq(delay_flag(m, rooted, u.root_stage + u.side - 2 - u.stats_read_stage, "rooted_line")),
+            second.ready.eq(delay_flag(m, rooted, u.root_stage + u.pace - 2 - u.stats_read_stage, "rooted_line")),
         ]
         self._statistics(m, first)
         self._apply(m, second, self._stats(m, second))

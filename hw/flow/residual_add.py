@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
-from amaranth.lib import data
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.residual_add import ResidualAddUnit
@@ -69,7 +69,6 @@ class ResidualAdd(Component):
         self.unit, self.flow, self.engine = unit, unit.flow, unit.flow.engine
         self.statistics = RowStatistics(unit)
         self.fields = data.StructLayout(unit.job)
-        word = unit.lanes * self.engine.formats.residual_bits
         staging = SignNormUnit(unit.flow).memories["staging"]
         super().__init__(
             {
@@ -78,8 +77,7 @@ class ResidualAdd(Component):
                 "sums_en": In(1),
                 "sums_last": In(1),
                 "sums": In(unit.memories["residual_queue"].width),
-                "x_read": Out(read_port(unit.x_addr_bits, word, strobed=True)),
-                "x_write": Out(write_port(unit.x_addr_bits, word)),
+                **self._x_ports(unit),
                 "staged": Out(write_port(unit.address_bits(staging.depth), staging.width)),
                 "stats": Out(stats_write(unit)),
                 "tile_put": Out(1),
@@ -93,6 +91,11 @@ class ResidualAdd(Component):
                 "bank": In(1),
             }
         )
+
+    def _x_ports(self, unit: ResidualAddUnit) -> dict[str, wiring.Member]:
+        """Return the ports of x by name."""
+        word, bits = unit.lanes * self.engine.formats.residual_bits, unit.x_addr_bits
+        return {"x_read": Out(read_port(bits, word, strobed=True)), "x_write": Out(write_port(bits, word))}
 
     def elaborate(self, platform: object) -> Module:
         """Take a job, walk (stage 0), read and add, stage and sum."""
@@ -112,23 +115,35 @@ class ResidualAdd(Component):
 
         half = self._late(m, self._sums(m, walk, held.load, take & ~head.load), "sums_delay")
         adds = walk.active & ~held.load
-        fresh = held.fresh & ~held.load if self.flow.windows else Const(0, 1)
-        new, overflow = self._add(m, half, self._parameters(m, walk, held), fresh)
+        new, overflow = self._add(m, half, self._parameters(m, walk, held), self._alone(m, held))
         self._addresses(m, walk, held, offset)
         m.d.comb += [
-            self.x_write.en.eq(delay_flag(m, adds, u.write_stage, "x_write_en")),
+            self.x_write.en.eq(self._row_enables(m, adds, row_mask)),
             self.x_write.data.eq(Cat(new)),
             self.written.eq(delay_flag(m, walk.end & held.last & ~held.load, u.write_stage, "written_line")),
             self.finished.eq(delay_flag(m, walk.end & held.final & ~held.load, u.write_stage, "finished_line")),
         ]
         counted = Cat(Cat(bits) & row for bits, row in zip(self._rows(overflow), mask, strict=True))
-        self._saturations(m, counted & self.x_write.en.replicate(u.lanes))
+        self._saturations(m, counted & self._written.replicate(u.lanes))
         self._statistics(m, walk, held, new, mask)
         return m
 
     def _late(self, m: Module, value: Value, name: str) -> Value:
-        """What is beside a row whose place is looked up first."""
-        return delayed(m, value, self.unit.place_cycles, name) if self.unit.place_cycles else value
+        """What is needed beside x, which may come later."""
+        return value
+
+    def _alone(self, m: Module, held: data.View) -> Value | None:
+        """Whether x is left out, beside its word; None where it never is."""
+        return None
+
+    def _row_enables(self, m: Module, adds: Value, row_mask: Value) -> Value:
+        """Which rows of x are written, in `write_stage`."""
+        return delay_flag(m, adds, self.unit.write_stage, "x_write_en")
+
+    @property
+    def _written(self) -> Value:
+        """Whether x is written."""
+        return self.x_write.en
 
     def _rows(self, lanes: list[Value]) -> list[list[Value]]:
         """Lanes by row of the row group."""
@@ -254,7 +269,7 @@ class ResidualAdd(Component):
         return found
 
     def _add(
-        self, m: Module, half: Value, parameters: list[tuple[Signal, Signal]], fresh: Value
+        self, m: Module, half: Value, parameters: list[tuple[Signal, Signal]], alone: Value | None
     ) -> tuple[list[Value], list[Value]]:
         """Product and x with Bias, their sum in `write_stage`: the new x, and whether it saturated.
 
@@ -263,9 +278,8 @@ class ResidualAdd(Component):
         """
         u, engine = self.unit, self.engine
         width, acc_bits = engine.formats.residual_bits, engine.acc_bits
-        x_stage = u.x_read_stage + u.x_cycles
+        x_stage = u.x_read_stage + u.read_cycles
         biases = delayed(m, Cat(bias for _, bias in parameters), x_stage - u.operand_stage, "bias_delay")
-        alone = delayed(m, fresh, x_stage, "fresh_delay") if self.flow.windows else None
         new: list[Value] = []
         overflow: list[Value] = []
         for lane in range(u.lanes):
@@ -304,12 +318,8 @@ class ResidualAdd(Component):
         base = Signal.like(self.staged.addr, reset_less=True)
         # The slot is known a cycle before it is needed; its place comes out of a table.
         m.d.comb += base.eq(scaled(held.slot, self.flow.staged_tiles, u.tile_words))
-        if self.flow.windows:
-            self._place(m, walk, held, x_addr)
-        else:
-            m.d.sync += x_addr.eq(held.x_addr + offset)
-        m.d.sync += staged_addr.eq(base + offset)
-        read = delayed(m, x_addr, u.x_read_stage - 1 - u.place_cycles, "x_read_delay")
+        m.d.sync += [x_addr.eq(held.x_addr + offset), staged_addr.eq(base + offset)]
+        read = delayed(m, x_addr, u.x_read_stage - 1, "x_read_delay")
         m.d.comb += [
             connect(self.x_read.addr, read),
             self.x_read.en.eq(delay_flag(m, walk.active, u.x_read_stage, "x_read_line")),
@@ -317,24 +327,6 @@ class ResidualAdd(Component):
             connect(self.staged.addr, delayed(m, staged_addr, u.write_stage - 1, "staged_delay")),
             self.staged.en.eq(delay_flag(m, walk.active & held.norm, u.write_stage, "staged_en")),
         ]
-
-    def _place(self, m: Module, walk: GroupWalk, held: data.View, x_addr: Signal) -> None:
-        """Address of x of a row that lies anywhere: its place is looked up, and the word counted from there."""
-        u = self.unit
-        m.submodules.places = places = LoadableMemory(u.load_memories["places"])
-        first, bank = held.x_addr[: u.place_bits], held.x_addr[u.place_bits :]
-        part = Cat(walk.word[: (u.parts - 1).bit_length()], held.group)
-        place = Signal(len(places.r_data), reset_less=True)
-        m.d.sync += connect(place, places.r_data)
-        m.d.comb += [
-            connect(places.load, self.load),
-            connect(places.bank, self.bank),
-            connect_address(places.r_addr, first + walk.group),
-        ]
-        of_row, of_image = (
-            delayed(m, value, u.place_cycles, f"{name}_delay") for name, value in (("part", part), ("x_bank", bank))
-        )
-        m.d.sync += x_addr.eq(Cat((place + of_row)[: len(place)], of_image))
 
     def _saturations(self, m: Module, counted: Value) -> None:
         """Count lanes, a register after every second level."""

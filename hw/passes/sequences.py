@@ -120,7 +120,7 @@ class Sequences(Component):
         ]
         with m.If(of_image):
             m.d.sync += [
-                record.place.eq(record.place + settings.tokens),
+                record.place.eq(record.place + settings.window_places),
                 column.eq(Mux(column == settings.side_last, 0, column + 1)),
                 row.eq(row + (column == settings.side_last)),
             ]

@@ -19,15 +19,19 @@ from ...sim.flow.softmax import SoftmaxUnit
 from ...sim.timing.replay_state import causes_of
 from ..array.array_path import SUMS, ArrayPath
 from ..flow.head_norm import HeadNorm
+from ..flow.head_rows import HeadRows
 from ..flow.residual_add import ResidualAdd
+from ..flow.residual_rows import ResidualRows
 from ..flow.sign_norm import SignNorm
 from ..flow.softmax import Softmax
 from ..parts.component import Component, reset_by
 from ..parts.connect import connect
 from ..parts.stream import LOAD_BUS
 from .slots import WEIGHTS_PORTS, Slots, windows_ports
+from .table_keeper import TableKeeper
 from .table_loader import TableLoader
 from .x_banks import XBanks
+from .x_rows import XRows
 
 
 class Core(Component):
@@ -76,12 +80,12 @@ class Core(Component):
         self.units: dict[str, Any] = {
             "slots": Slots(flow),
             "array": ArrayPath(MatmulUnit(flow)),
-            "residual_add": ResidualAdd(ResidualAddUnit(flow)),
+            "residual_add": (ResidualRows if flow.windows else ResidualAdd)(ResidualAddUnit(flow)),
             "sign_norm": SignNorm(SignNormUnit(flow)),
-            "head_norm": HeadNorm(head_unit(flow)),
+            "head_norm": (HeadRows if flow.windows else HeadNorm)(head_unit(flow)),
             "softmax": Softmax(SoftmaxUnit(flow)),
-            "tables": TableLoader(flow),
-            "x": XBanks(ResidualAddUnit(flow), chunk),
+            "tables": (TableKeeper if flow.windows else TableLoader)(flow),
+            "x": (XRows if flow.windows else XBanks)(ResidualAddUnit(flow), chunk),
         }
         members = self.units["x"].signature.members
         super().__init__(

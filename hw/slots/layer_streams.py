@@ -86,9 +86,9 @@ class ResidualStream(StreamUnit):
         m.d.sync += bank.eq(self.record.bank * add.bank_words)
         return bank + offset
 
-    def _tile_size(self, add: ResidualAddUnit) -> int:
-        """From one tile to the next: rows, or words of x."""
-        return self.flow.engine.rows if self.flow.windows else add.tile_words
+    def _tile_size(self, add: ResidualAddUnit) -> Any:
+        """From one tile to the next: words of places, or of x."""
+        return self.settings.tile_places if self.flow.windows else add.tile_words
 
 
 class ProjStream(ResidualStream):

@@ -8,6 +8,7 @@ from amaranth.hdl import Module, Signal, Value
 from amaranth.lib.wiring import Out
 
 from ...sim.flow.operation import Way
+from ...sim.flow.pass_settings import NEIGHBOURS
 from ...sim.flow.residual_add import ResidualAddUnit
 from .attention_streams import QkvStream
 from .layer_streams import tile_place
@@ -46,14 +47,14 @@ class MergeStream(QkvStream):
         for name in ("head_begins", "rows"):
             self.flags[name] = self.flags[name] & ~merges
         self.flags["drains"] = self.flags["drains"] | merges
-        first_row = Signal(add.place_bits)
+        offset = Signal(add.place_bits)
         with m.If(step & walk.end):
-            m.d.sync += first_row.eq(first_row + self.flow.engine.rows)
+            m.d.sync += offset.eq(offset + self.settings.tile_places)
             with m.If(walk.tile_end):
-                m.d.sync += first_row.eq(0)
+                m.d.sync += offset.eq(0)
         layer = self._linear(m, step, self.record.layer, 0, add.parts, "layer")
         m.d.comb += [
             self.number.eq(walk.number[: len(self.number)]),
-            self.x_addr.eq(tile_place(self.record, first_row + self.settings.merged_step)),
+            self.x_addr.eq(tile_place(self.record, offset + NEIGHBOURS * add.most_groups)),
             self.layer_addr.eq(layer[: len(self.layer_addr)]),
         ]

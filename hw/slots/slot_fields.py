@@ -58,6 +58,7 @@ def residual_job(m: Module, flow: FlowConfig, slots: Any, is_fc2: Value, passes:
         job.slot.eq(Mux(is_fc2, first, flow.staging_slots + second)),
     ]
     if flow.windows:
+        m.d.comb += connect(job.token_groups, settings.token_groups)
         m.d.comb += job.theta_addr.eq(Mux(is_fc2, turns.next_layer[: add.theta_addr_bits], proj.theta_addr))
         return Mux(is_fc2, turns.next_block << 1, (proj.record.block << 1) + 1)
     m.d.comb += job.theta_addr.eq(Mux(is_fc2, Mux(turns.goes_on, fc2.theta_addr, 0), proj.theta_addr))

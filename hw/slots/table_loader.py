@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.memories import TABLE_BITS, TABLE_WORDS
@@ -80,13 +80,14 @@ class TableLoader(Component):
             *(waiting.take.eq(take), sets.take.eq(take)),
             connect_address(tables.r_addr, address),
         ]
+        words = self._words(m, take, waiting.job.first)
         m.d.sync += [left.eq(left - 1), address.eq(address + 1), last.eq(left == 2)]
         with m.If(last):
             m.d.sync += active.eq(0)
         with m.If(take):
             m.d.sync += [
-                *(active.eq(1), connect(left, self.words), connect(address, waiting.job.first)),
-                last.eq(self.words == 1),
+                *(active.eq(1), connect(left, words), connect(address, waiting.job.first)),
+                last.eq(words == 1),
             ]
         self._write(m, active, last, tables)
         done = Signal.like(self.jobs_last)
@@ -95,16 +96,25 @@ class TableLoader(Component):
         m.d.comb += sets.give.eq(self.job_done & (done == self.jobs_last))
         return m
 
+    def _words(self, m: Module, take: Signal, first: Value) -> Value:
+        """How many words a turn's tables have that are loaded."""
+        return self.words
+
+    def _writes(self, there: Signal) -> Value:
+        """Whether a word is written, where one is there."""
+        return there
+
     def _write(self, m: Module, active: Signal, last: Signal, tables: LoadableMemory) -> None:
         """Count the words of a head and the heads, a cycle behind the address."""
         heads, bits = self.flow.engine.max_heads, (TABLE_WORDS - 1).bit_length()
         number, table = Signal(range(TABLE_WORDS)), Signal(range(self.unit.tables))
         other = Signal(init=1)  # the set that is taken next is the other one
         there, through = Signal(), Signal()
-        m.d.sync += [there.eq(active), through.eq(active & last), connect(self.write.en, there)]
+        writes = self._writes(there)
+        m.d.sync += [there.eq(active), through.eq(active & last), connect(self.write.en, writes)]
         m.d.sync += [connect(self.full, through), connect(self.write.data, tables.r_data)]
         m.d.sync += self.write.addr.eq(Cat(number[:bits], table))
-        with m.If(there):
+        with m.If(writes):
             m.d.sync += number.eq(number + 1)
             with m.If(number == TABLE_WORDS - 1):
                 m.d.sync += [number.eq(0), table.eq(table + 1)]

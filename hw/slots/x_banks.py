@@ -37,8 +37,6 @@ class XBanks(Component):
         Of the blocks: whole words.
     edge_read, edge_write : In
         Of the edge: `en` of the writer has a bit for each chunk of the word, `data` is one chunk.
-    norm_read, norm_write : In
-        Of the edge's norm of patches, which only engines with windows have: whole words.
     """
 
     def __init__(self, unit: ResidualAddUnit, chunk: int):
@@ -52,21 +50,13 @@ class XBanks(Component):
                 "write": In(write_port(address, word)),
                 "edge_read": In(read_port(address, word)),
                 "edge_write": In(wiring.Signature(edge_write)),
-                **(
-                    {
-                        "norm_read": In(read_port(address, word, strobed=True)),
-                        "norm_write": In(write_port(address, word)),
-                    }
-                    if unit.flow.windows
-                    else {}
-                ),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         """Build the banks."""
         m = Module()
-        spec, bits = self.unit.x_memory, self._bank_bits
+        spec, bits = self.unit.x_memory, (self.unit.bank_words - 1).bit_length()
         words: list[Value] = []
         self.stores = []
         for bank in range(self.unit.banks):
@@ -76,38 +66,16 @@ class XBanks(Component):
             write = store.write_port(granularity=spec.width // self.chunks)
             reads, writes, edge_writes = (port.addr[bits:] == bank for port in (self.read, self.write, self.edge_write))
             mine, edges = self.write.en & writes, self.edge_write.en & edge_writes.replicate(self.chunks)
-            whole, addr, word = self._whole(bank, mine)
             m.d.comb += [
-                write.en.eq(whole.replicate(self.chunks) | edges),
-                connect_address(write.addr, Mux(whole, addr, self.edge_write.addr)),
-                write.data.eq(Mux(whole, word, self.edge_write.data.replicate(self.chunks))),
+                write.en.eq(mine.replicate(self.chunks) | edges),
+                connect_address(write.addr, Mux(mine, self.write.addr, self.edge_write.addr)),
+                write.data.eq(Mux(mine, self.write.data, self.edge_write.data.replicate(self.chunks))),
             ]
-            address = Mux(self.read.en & reads, self.read.addr, self._edge_address(bank))
+            address = Mux(self.read.en & reads, self.read.addr, self.edge_read.addr)
             words.append(registered_read(m, store, address, f"word_{bank}", cycles=self.unit.x_cycles))
-        ports = {"read": self.read, "edge_read": self.edge_read}
-        for name, port in (ports | {"norm_read": self.norm_read} if self.unit.flow.windows else ports).items():
+        for name, port in (("read", self.read), ("edge_read", self.edge_read)):
             m.d.comb += port.data.eq(_choice(words, delayed(m, port.addr[bits:], self.unit.x_cycles, f"{name}_bank")))
         return m
-
-    def _whole(self, bank: int, mine: Value) -> tuple[Value, Value, Value]:
-        """Whether a whole word of a bank is written, where, and which: the blocks' one, or that of the norm of patches."""
-        if not self.unit.flow.windows:
-            return mine, self.write.addr, self.write.data
-        norms = self.norm_write.en & (self.norm_write.addr[self._bank_bits :] == bank)
-        addr, word = (Mux(mine, getattr(self.write, name), getattr(self.norm_write, name)) for name in ("addr", "data"))
-        return mine | norms, addr, word
-
-    def _edge_address(self, bank: int) -> Value:
-        """What is read of a bank where the blocks do not."""
-        if not self.unit.flow.windows:
-            return self.edge_read.addr
-        norms = self.norm_read.en & (self.norm_read.addr[self._bank_bits :] == bank)
-        return Mux(norms, self.norm_read.addr, self.edge_read.addr)
-
-    @property
-    def _bank_bits(self) -> int:
-        """Bits of an address within a bank."""
-        return (self.unit.bank_words - 1).bit_length()
 
 
 def _choice(words: list[Value], number: Value) -> Value:

@@ -155,10 +155,6 @@ class FlowConfig:
         """Check that rows of x can be taken one by one, in any order."""
         if self.windows is None:
             return
-        check(
-            self.norm_lanes <= self.engine.columns,
-            f"an engine with windows has norm_lanes of at most columns ({self.engine.columns}), got {self.norm_lanes}",
-        )
         most = self.engine.max_hidden_dim
         check(
             self.norm_dim <= most,

@@ -98,8 +98,8 @@ class EdgeUnit:
 
     @property
     def side(self) -> int:
-        """Rows of a word of x."""
-        return self.flow.rows_of(self.flow.norm_lanes)
+        """Rows of a word of x; with windows a word is of one."""
+        return 1 if self.flow.windows else self.flow.rows_of(self.flow.norm_lanes)
 
     @property
     def columns(self) -> int:

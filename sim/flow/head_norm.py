@@ -97,9 +97,14 @@ class HeadNormUnit(LaneUnit):
         }
 
     @property
+    def roots(self) -> int:
+        """Roots: one, or with windows one for each row side by side, since their heads are narrow."""
+        return self.side if self.flow.windows else 1
+
+    @property
     def pace(self) -> int:
-        """Cycles of a row group, at least, in both pipelines: a root a cycle."""
-        return self.side
+        """Cycles of a row group, at least, in both pipelines: rows that a root takes one after the other."""
+        return self.side // self.roots
 
     # Stages.
 
@@ -150,7 +155,7 @@ class HeadNormUnit(LaneUnit):
         words, groups = self.words(channels), self.groups(rows)
         pace = max(words, self.pace)
         start = max(arrived + ARRIVAL_CYCLES, free)
-        rooted = start + words - 1 + self.root_stage + self.side - 1
+        rooted = start + words - 1 + self.root_stage + self.pace - 1
         apply = max(rooted + 1 - self.stats_read_stage, apply_free)
         return HeadTimes(
             start=start,
@@ -173,7 +178,7 @@ class HeadNormUnit(LaneUnit):
             "head_queue": Memory(width, slots * self.slot_words, readers=2),
             "head_jobs": Memory(sum(self.job.values()), slots),
             "head_applies": Memory(sum(self.job.values()), slots),
-            "head_rows": Memory(self.side * row, slots * self.most_groups, write_bits=row),
+            "head_rows": Memory(self.side * row, slots * self.most_groups, write_bits=self.roots * row),
         }
 
     @property
@@ -198,7 +203,7 @@ class HeadNormUnit(LaneUnit):
         scale = (widths.value_bits, widths.scale_bits + 1)
         square, scaled = (widths.x_bits, widths.x_bits), (widths.x_bits, widths.channels_bits + 1)
         lane = [scale, scale, square, scaled, (widths.r_bits + 1, widths.theta_bits)]
-        return self._cut(lane * self.lanes) + widths.row_products
+        return self._cut(lane * self.lanes) + self.roots * widths.row_products
 
 
 def head_unit(flow: FlowConfig) -> HeadNormUnit:

@@ -13,6 +13,10 @@ from .residual_add import ResidualAddUnit
 from .streams import TileShape
 
 
+#: Tokens that a patch merging makes one of.
+NEIGHBOURS = 4
+
+
 @dataclass(frozen=True, kw_only=True)
 class PassBases:
     """Where what a pass uses begins in the engine's memories.
@@ -53,8 +57,9 @@ def pass_bits(flow: FlowConfig, bits: dict[str, int]) -> dict[str, int]:
 
     `merges`: a patch merging; `scored`, `biased`: the attention has no softmax, and has a bias; `rounds_last`: of all
     windows of all images, less one; `windows_last`, `side_last`: windows of an image, and in a row; `first_*`: as
-    `PassBases`; `bias_step`: from block to block; `job_words`: words of the bias of a tile and head; `merged_step`:
-    from the places that a merging reads to those that it writes.
+    `PassBases`; `bias_step`: from block to block; `job_words`: words of the bias of a tile and head; `tile_places`,
+    `window_places`: words of the places of a tile, and of a window; `token_groups`: column groups of a token that is
+    read, less one.
 
     Parameters
     ----------
@@ -92,7 +97,9 @@ def pass_bits(flow: FlowConfig, bits: dict[str, int]) -> dict[str, int]:
         "first_shifted": place,
         "bias_step": bias,
         "job_words": of(ceil_div(flow.engine.max_tokens, flow.engine.columns) * flow.drain_cycles),
-        "merged_step": place,
+        "tile_places": place,
+        "window_places": place,
+        "token_groups": bits["groups_last"],
     }
 
 
@@ -108,6 +115,7 @@ def pass_settings(view: StageView, flow: FlowConfig, bases: PassBases) -> dict[s
     shape = TileShape(view, flow.engine.rows, flow.engine.columns)
     job, windows = job_words(shape, flow), view.windows
     side = int(windows**0.5)
+    places = ResidualAddUnit(flow).most_groups * (1 + NEIGHBOURS if shape.merges else 1)
     return {
         "merges": int(shape.merges),
         "scored": int(shape.biased and view.attn_mode == "score"),
@@ -130,7 +138,9 @@ def pass_settings(view: StageView, flow: FlowConfig, bases: PassBases) -> dict[s
         "first_shifted": bases.shifted,
         "bias_step": bias_words(shape, flow) if shape.biased else 0,
         "job_words": job if shape.biased else 0,
-        "merged_step": windows * view.num_tokens if shape.merges else 0,
+        "tile_places": places,
+        "window_places": shape.tiles * places,
+        "token_groups": shape.norm_groups // (NEIGHBOURS if shape.merges else 1) - 1,
     }
 
 

@@ -68,7 +68,7 @@ class PatchNormUnit(LaneUnit):
     @property
     def lanes(self) -> int:
         """Elements that it takes a cycle: those of a word of x."""
-        return self.flow.norm_lanes
+        return self.source.row_lanes
 
     @property
     def source(self) -> ResidualAddUnit:

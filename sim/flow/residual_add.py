@@ -93,15 +93,32 @@ class ResidualAddUnit(LaneUnit):
         return (windows.images if windows else self.flow.images) + self.flow.edge_banks
 
     @property
+    def parts_of_bank(self) -> int:
+        """Memories of a bank of x: with windows twice as many as rows side by side, which may lie in any of them."""
+        return 2 * self.side if self.flow.windows and self.side > 1 else 1
+
+    @property
+    def row_lanes(self) -> int:
+        """Elements of a word of x: those of all rows side by side, or with windows of one."""
+        return self.columns if self.flow.windows else self.lanes
+
+    @property
     def x_memory(self) -> Memory:
-        """Memory of a bank of x, which others use as well."""
+        """Memory of a bank of x, or of each of its parts, which others use as well."""
         windows = self.flow.windows
-        depth = windows.x_words if windows else self.flow.engine.max_tiles * self.tile_words
-        return Memory(self.lanes * self.flow.engine.formats.residual_bits, depth, style=self.flow.style_of("x"))
+        depth = self.flow.engine.max_tiles * self.tile_words
+        if windows:
+            depth = ceil_div(windows.x_words, self.parts_of_bank)
+        return Memory(self.row_lanes * self.flow.engine.formats.residual_bits, depth, style=self.flow.style_of("x"))
 
     @property
     def bank_words(self) -> int:
         """Addresses of a bank of x: a power of two."""
+        return self.parts_of_bank * self.part_words
+
+    @property
+    def part_words(self) -> int:
+        """Addresses of a part of a bank: a power of two."""
         return 1 << self.address_bits(self.x_memory.depth)
 
     @property
@@ -114,6 +131,11 @@ class ResidualAddUnit(LaneUnit):
         """Width of where a tile of x begins: its first word in the bank, or with windows that of its rows' places."""
         windows = self.flow.windows
         return self.address_bits(windows.places) if windows else self.address_bits(self.bank_words)
+
+    @property
+    def row_place_bits(self) -> int:
+        """Width of the first word of a row in its bank."""
+        return self.address_bits(self.bank_words)
 
     @property
     def bank_bits(self) -> int:
@@ -137,7 +159,8 @@ class ResidualAddUnit(LaneUnit):
         slot: of the staged x; eps, mean: of the norm; ring, theta_addr: which of norm1 and norm2 it writes, and the
         first word of its parameters.
         With windows x_addr and load_addr say where the places of the tile's rows begin, and the bank; fresh: x is not
-        what is added to, but 0.
+        what is added to, but 0; token_groups: of a tile that is read, the last column group of a token: those of the
+        next token beside it, which have places of their own, follow.
         """
         widths = self.widths
         group_bits = self.address_bits(self.row_words // self.parts)
@@ -160,7 +183,7 @@ class ResidualAddUnit(LaneUnit):
             "mean": 1,
             "ring": 1,
             "theta_addr": self.theta_addr_bits,
-            **({"fresh": 1} if self.flow.windows else {}),
+            **({"fresh": 1, "token_groups": group_bits} if self.flow.windows else {}),
         }
 
     @property
@@ -198,9 +221,19 @@ class ResidualAddUnit(LaneUnit):
         return 2 if self.flow.windows else 0
 
     @property
+    def read_cycles(self) -> int:
+        """From the address of x to the word: of parts of a bank another choice."""
+        return self.x_cycles + (self.parts_of_bank > 1)
+
+    @property
+    def late_cycles(self) -> int:
+        """By how much sums and parameters are later for that."""
+        return self.place_cycles + self.read_cycles - self.x_cycles
+
+    @property
     def operand_stage(self) -> int:
         """Stage in which the part of the sums, and the parameters, are registered."""
-        return 2 + self.place_cycles
+        return 2 + self.late_cycles
 
     @property
     def add_stage(self) -> int:
@@ -210,7 +243,7 @@ class ResidualAddUnit(LaneUnit):
     @property
     def x_read_stage(self) -> int:
         """Stage of the address of x: its word comes, and has Bias added where it goes to the product."""
-        return self.add_stage - 1 - self.x_cycles - self.fused
+        return self.add_stage - 1 - self.read_cycles - self.fused
 
     @property
     def write_stage(self) -> int:
@@ -312,7 +345,8 @@ class ResidualAddUnit(LaneUnit):
         width = self.columns * (formats.scale_bits + formats.residual_bits)
         found = {"residual": self._loadable("residual", width, self.norm_words)}
         if self.flow.windows:
-            found["places"] = self._loadable("places", self.address_bits(self.bank_words), self.flow.windows.places)
+            width = self.side * self.row_place_bits
+            found["places"] = self._loadable("places", width, self.flow.windows.places)
         return found
 
     def products(self) -> list[Product]:

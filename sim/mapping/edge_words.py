@@ -15,6 +15,7 @@ from ..network.config import ModelConfig
 from ..network.formats import DENSE_WEIGHT_BITS, EPS_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS
 from ..network.network import IntNetwork
 from ..network.stage_view import token_places
+from .token_words import token_words
 
 _Array = np.ndarray[Any, Any]
 
@@ -93,8 +94,9 @@ def _patch_norm(network: IntNetwork, unit: EdgeUnit) -> dict[str, list[int]]:
 
 
 def _places(config: ModelConfig, unit: EdgeUnit) -> list[int]:
-    """First word of each token in its bank."""
-    return [int(place) * unit.row_stride(config.embed_dim) for place in token_places(config, 0)]
+    """First word of each token in its bank, in raster order."""
+    found: list[int] = token_words(config, unit.flow, 0)[token_places(config, 0)].tolist()
+    return found
 
 
 def _order(config: ModelConfig, unit: EdgeUnit) -> Iterable[tuple[int, int]]:

@@ -6,16 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 from ..engine.limits import check_formats, check_strips
-from ..engine.words import WORD, ceil_div
+from ..engine.words import WORD
 from ..errors import check
 from ..flow.config import FlowConfig
 from ..flow.edge_settings import edge_settings
-from ..flow.residual_add import ResidualAddUnit
 from ..flow.windows import WindowLimits
 from ..network.config import ModelConfig
 from ..network.formats import Formats
 from ..network.stage_view import stage_views
 from .passes import words_of_all
+from .token_words import check_merging, x_words
 
 
 def windows_needs(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
@@ -27,13 +27,11 @@ def windows_needs(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
     flow : FlowConfig
         Its own limits are not looked at.
     """
-    at, parts, columns = words_of_all(config, flow), ResidualAddUnit(flow).parts, flow.engine.columns
+    at = words_of_all(config, flow)
     views = stage_views(config)
     return {
         "image_tokens": config.num_tokens,
-        "x_words": max(
-            view.windows * view.num_tokens * ceil_div(view.embed_dim, columns) * parts for view in views if view.of
-        ),
+        "x_words": x_words(config, flow),
         "merged_dim": max((view.embed_dim for view in views if view.merge), default=0),
         "passes": len(views),
         "places": at["place"],
@@ -91,6 +89,7 @@ def check_windows(config: ModelConfig, formats: Formats, flow: FlowConfig) -> No
     said = "; ".join(f"{name} is {most}, the network needs {need}" for name, most, need in limits if need > most)
     check(not said, f"the engine is too small: {said}")
     check_strips(config, flow.engine)
+    check_merging(config, flow)
     for stage in config.stages:
         block = stage.blocks[0]
         check(

@@ -12,7 +12,7 @@ from ..engine.fields import pack_fields
 from ..engine.words import WORD
 from ..flow.config import FlowConfig
 from ..flow.memories import head_eps
-from ..flow.pass_settings import job_words
+from ..flow.pass_settings import NEIGHBOURS, job_words
 from ..flow.residual_add import ResidualAddUnit
 from ..flow.settings import setting_bits, table_words
 from ..flow.sign_norm import SignNormUnit
@@ -21,9 +21,10 @@ from ..network.blocks import BlockShape
 from ..network.config import ModelConfig
 from ..network.formats import EPS_BITS
 from ..network.network import IntNetwork
-from ..network.stage_view import token_places, window_places
+from ..network.stage_view import window_places
 from ..network.windows import relative_positions
 from .passes import Pass
+from .token_words import token_words
 from .words import Field, Words, structs, words_of_blocks
 
 #: Bits of a relative position bias, and of a mask: opposite edges of the image in the rows, and in the columns.
@@ -49,7 +50,7 @@ def pass_words(network: IntNetwork, flow: FlowConfig, passes: Sequence[Pass]) ->
     for one in passes:
         words = _merge_words(network, one) if one.view.merge else words_of_blocks(network, one.layout)
         of_heads += words["norm_eps"].pop(head_eps(flow), [])
-        words |= {"slots": {0: table_words(one.table)}, "places": {0: places_of(network.config, flow, one)}}
+        words |= {"slots": {0: table_words(one.table)}, "places": {0: _place_words(network.config, flow, one)}}
         words["passes"] = {0: settings_words(flow, one.settings)}
         if one.shape.biased:
             words |= {"bias": {0: _biases(network, flow, one)}, "masks": {0: _masks(flow, one)}}
@@ -102,30 +103,53 @@ def _merge_words(network: IntNetwork, one: Pass) -> Words:
     }
 
 
-def places_of(config: ModelConfig, flow: FlowConfig, one: Pass) -> list[int]:
-    """Return the first words of x of a pass's tokens: window by window; then of shifted windows, or of what is made.
+def _place_words(config: ModelConfig, flow: FlowConfig, one: Pass) -> list[int]:
+    """Pack the places of rows side by side."""
+    bits = ResidualAddUnit(flow).row_place_bits
+    return [pack_fields(word, bits, "the place of a token in x") for word in places_of(config, flow, one)]
+
+
+def places_of(config: ModelConfig, flow: FlowConfig, one: Pass) -> list[list[int]]:
+    """Return the words of a pass's places: first words of x of rows side by side, 0 where there is no row.
+
+    Window by window and tile by tile the rows of a tile; of shifted windows after the others. Of a patch merging each
+    tile has the rows that are read, one of the neighbours after the other, and then those that are made.
 
     Parameters
     ----------
     config : ModelConfig
     flow : FlowConfig
     one : Pass
+
+    Returns
+    -------
+    list of list of int
     """
-    unit = ResidualAddUnit(flow)
+    words = token_words(config, flow, one.stage)
     if one.view.merge is not None:
-        tokens = np.arange(one.view.windows * one.view.num_tokens)
-        made = -(-one.view.out_dim // flow.engine.columns) * unit.parts
-        read = one.shape.norm_groups * unit.parts
-        # A tile's new tokens lie where tokens were that it, or a tile before it, has read.
-        return [*(tokens * read).tolist(), *(tokens * made).tolist()]
-    words = one.shape.norm_groups * unit.parts
-    blocks = one.view.of
-    if blocks[0].window is None:
-        return (token_places(config, one.stage) * words).tolist()
-    kinds = [False, True] if any(block.shift for block in blocks) else [False]
-    return [
-        place for shifted in kinds for place in (window_places(config, one.stage, shifted) * words).ravel().tolist()
-    ]
+        before = token_words(config, flow, one.stage - 1)
+        made = np.arange(len(words)).reshape(one.view.windows, one.view.num_tokens)
+        read = [_rows_of(before[NEIGHBOURS * made + neighbour], flow) for neighbour in range(NEIGHBOURS)]
+        tiles = zip(*read, _rows_of(words[made], flow), strict=True)
+        return [word for tile in tiles for rows in tile for word in rows]
+    if one.view.of[0].window is None:
+        return [word for tile in _rows_of(words[None], flow) for word in tile]
+    kinds = [False, True] if any(block.shift for block in one.view.of) else [False]
+    windows = [words[window_places(config, one.stage, shifted)] for shifted in kinds]
+    return [word for places in windows for tile in _rows_of(places, flow) for word in tile]
+
+
+def _rows_of(windows: NDArray[np.int64], flow: FlowConfig) -> list[list[list[int]]]:
+    """Cut the rows of windows, int64 [W, n], into tiles, and each into words of rows side by side; all tiles alike."""
+    unit, rows = ResidualAddUnit(flow), flow.engine.rows
+    found = []
+    for window in windows:
+        for first in range(0, len(window), rows):
+            tile = np.zeros(unit.most_groups * unit.side, np.int64)
+            mine = window[first : first + rows]
+            tile[: len(mine)] = mine
+            found.append(tile.reshape(-1, unit.side).tolist())
+    return found
 
 
 def _biases(network: IntNetwork, flow: FlowConfig, one: Pass) -> list[int]:

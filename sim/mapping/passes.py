@@ -9,7 +9,7 @@ from functools import cached_property
 from ..engine.memories import TABLE_WORDS
 from ..flow.config import FlowConfig
 from ..flow.head_norm import HeadNormUnit
-from ..flow.pass_settings import PassBases, bias_words, job_words
+from ..flow.pass_settings import NEIGHBOURS, PassBases, bias_words, job_words
 from ..flow.residual_add import ResidualAddUnit
 from ..flow.settings import settings_of, table_words, weight_words
 from ..flow.streams import Stream, TileShape
@@ -135,12 +135,12 @@ class _Sizes:
         """Return where a pass begins, and go behind it."""
         flow, begins = self.flow, dict(self.at)
         shape = TileShape(view, flow.engine.rows, flow.engine.columns)
-        tokens = view.windows * view.num_tokens
-        self.at["place"] += tokens * (2 if shifted or shape.merges else 1)
+        places = view.windows * shape.tiles * ResidualAddUnit(flow).most_groups
+        self.at["place"] += places * (1 + NEIGHBOURS if shape.merges else 2 if shifted else 1)
         self.at["slots"] += len(table_words(table)) if table else 0
         for name, words in pass_words(view, shape, flow).items():
             self.at[name] += words
-        second = begins["place"] + tokens if shifted else begins["place"]
+        second = begins["place"] + places if shifted else begins["place"]
         return PassBases(**begins, shifted=second, last=last)
 
 

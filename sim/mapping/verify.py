@@ -298,7 +298,9 @@ class _Times:
     def _tables(self, of: Tile, head: int, full: int) -> None:
         """A set of tables of Exp is free behind the last attention bits of a turn, and taken when it must be there."""
         if of.tile == 0 and head == 0:
-            loaded = self.at[Stream.SCORES, of, 0] - self.config.num_heads * TABLE_WORDS - TABLE_WRITE_CYCLES
+            # With windows the set may have them from the turn before the last one: then it is taken for a cycle.
+            words = 1 if self.flow.windows else self.config.num_heads * TABLE_WORDS
+            loaded = self.at[Stream.SCORES, of, 0] - words - TABLE_WRITE_CYCLES
             self.rings[Ring.TABLES].taken.append(loaded)
         if of.tile == self.shape.tiles - 1 and head == self.config.num_heads - 1:
             self.rings[Ring.TABLES].freed.append(full)

@@ -171,6 +171,7 @@ def plan_of(
         table_words=config.num_heads * TABLE_WORDS,
         softmax=shape.softmax,
         head_norm=shape.head_norm,
+        keeps=flow.windows is not None,
         together=flow.streamed,
         skips=table.of_a_tile(shape),
         merges=shape.merges,

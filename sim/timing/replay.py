@@ -57,6 +57,7 @@ from .codes import (
 from .edge_times import edge_embeds, edge_until
 from .replay_state import (
     ANSWERED,
+    BLOCK,
     COUNTED,
     EMBEDDED,
     FINISHED,
@@ -257,9 +258,22 @@ def _tables(state: State, plan: Plan) -> bool:
     state.credits[R_TABLES, 0] += 1
     start = max(state.units[TABLES, FREE], when, room + VISIBLE)
     _began(state, TABLES, start)
-    state.units[TABLES, FREE] = start + plan.table_words + 1
-    state.turns[turn % state.turns.shape[0], TABLED] = start + plan.table_words + plan.durations.tables
+    words = _table_words(state, plan, turn % state.turns.shape[0])
+    state.units[TABLES, FREE] = start + words + 1
+    state.turns[turn % state.turns.shape[0], TABLED] = start + words + plan.durations.tables
     return True
+
+
+@kernel()
+def _table_words(state: State, plan: Plan, at: int) -> int:
+    """Cycles in which the tables of a turn are loaded: one where the set that it takes has them."""
+    if not plan.keeps:
+        return plan.table_words
+    rounds = state.turns[at, IMAGE] // (plan.windows * plan.group) if plan.windows > 0 else 0
+    block, taken = state.turns[at, BLOCK] + rounds, (state.units[TABLES, POPPED] - 1) % 2
+    same = state.sets[taken] == block
+    state.sets[taken] = block
+    return 1 if same else plan.table_words
 
 
 @kernel()

@@ -197,6 +197,8 @@ class Plan(NamedTuple):
         Words of the tables of Exp of a turn.
     softmax, head_norm : bool
         Whether scores and queries leave as sums.
+    keeps : bool
+        Whether tables of Exp are kept where the next turn with the same set has them as well.
     together : bool
         Whether lanes go through the blocks side by side, and begin images only together.
     skips : bool
@@ -229,6 +231,7 @@ class Plan(NamedTuple):
     table_words: int
     softmax: bool
     head_norm: bool
+    keeps: bool
     together: bool
     skips: bool
     merges: bool
@@ -262,6 +265,8 @@ class State(NamedTuple):
         When each unit can begin its next job; jobs that came, jobs that were done.
     images : [3, images]
         When an image's x is complete, its patches are embedded, its logits are there.
+    sets : int64 [2]
+        Number of the block whose tables of Exp each set has, or `UNKNOWN`.
     edge : EdgeState
     clock : [5 + 12]
         When the next slot can pass; end of the array's steps, of the last sums, and of the last written bits; images
@@ -279,6 +284,7 @@ class State(NamedTuple):
     jobs: Any
     units: Any
     images: Any
+    sets: Any
     edge: EdgeState
     clock: Any
     stalls: Any
@@ -322,6 +328,7 @@ def new_state(plan: Plan, depth: int = _DEPTH) -> State:
         jobs=filled(0, len(Unit), depth, 6),
         units=filled(0, len(Unit), 3),
         images=filled(UNKNOWN, 3, plan.images),
+        sets=filled(UNKNOWN, 2),
         edge=edge_state(plan.edge, plan.images),
         clock=clock,
         stalls=filled(0, len(Cause)),
