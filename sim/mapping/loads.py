@@ -31,8 +31,8 @@ class Loads:
     ----------
     cycles : mapping of str to int
         By part: array, residual_add, sign_norm, head_norm, softmax, row_writer, drain, tables, dense (patches and
-        classifier), patch_norm (where patches are normalised), pixels (beats of the stream), logits; where weights are streamed, memory (beats of an image's share
-        of a pass).
+        classifier), patch_norm (where patches are normalised), pixels (beats of the stream), logits; where weights are
+        streamed, memory (beats of an image's share of a pass).
     """
 
     cycles: Mapping[str, int]
