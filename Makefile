@@ -49,6 +49,7 @@ timing: $(STAMP)
 refit: $(STAMP)
 	$(BIN)/python -m bivit.hw.synthesis.calibrate fit
 	$(BIN)/python -m bivit.hw.accuracy.page
+	$(BIN)/python -m bivit.cli.pages.comparison
 	$(BIN)/python tests/tools/frozen.py
 
 bench: $(STAMP)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..sim.errors import check
-from ..sim.system.files import write_json
-from .runs.explored import Alternative, Explored, FrontRow, explored
+from ..sim.system.files import write_json, write_text
+from .runs.explored import Explored, explored
+from .runs.explored_rows import Alternative, FrontRow
 from .shared.common import JsonFlag, output, print_json, rows_table
 from .shared.net import Net, find_net
 from .shared.progress import Step, step
@@ -39,6 +41,12 @@ def explore(
     latency: Annotated[bool, typer.Option("--latency", help="Seek the shortest time of a single image.")] = False,
     clock_mhz: Annotated[float | None, typer.Option(help="By default what the device's family reaches.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for engine.json, which --engine takes.")] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "--report", metavar="FILE.html", help="Page to look at: what was compared, what binds, what it takes."
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Seek the engine to build for a network on an FPGA: the fastest that fits, or the smallest that is fast enough.
@@ -47,7 +55,7 @@ def explore(
     are compared too. Loads bound the speed of all of them; cycles of the best few are exact, as `bivit estimate` gives
     them. Resources are estimated before any synthesis; `bivit synth --engine DIR/engine.json` counts them.
 
-    Example: bivit explore deit_tiny --target k26
+    Example: bivit explore deit_tiny --target k26 --report out/explore.html
 
     Example: bivit explore deit_tiny --target auto --fps 1000
 
@@ -56,6 +64,7 @@ def explore(
     Example: bivit explore digits --target lfe5u-45f --latency --json
     """
     _check_options(target, fps, latency, clock_mhz)
+    _check_page(page)
     from ..sim.estimate.devices import device
     from ..sim.explore.search import check_estimated, explore_all
     from ..sim.explore.search import explore as search
@@ -68,13 +77,18 @@ def explore(
         tell = _Teller(one)
         found = explore_all(aim, tell=tell) if named is None else search(named, aim, tell=tell)
     path = None if out is None else out / "engine.json"
-    report = explored(nets, found, given=clock_mhz is not None, path=path, seconds=one.seconds)
+    command = _command(nets, target, fps, latency, clock_mhz)
+    report = explored(nets, aim, found, path=path, seconds=one.seconds, command=command)
     if path is not None:
         write_json(path, report.engine)
+    if page is not None:
+        from .pages.explored import render
+
+        write_text(page, render(report.to_dict()))
     if as_json:
         print_json(report.to_dict())
     else:
-        _print(report)
+        _print(report, page)
 
 
 def _check_options(target: str, fps: float | None, latency: bool, clock_mhz: float | None) -> None:
@@ -93,6 +107,27 @@ def _check_options(target: str, fps: float | None, latency: bool, clock_mhz: flo
         target.lower() != AUTO or fps is not None,
         "--target auto seeks the smallest device that is fast enough; say how fast with --fps, or name a target",
     )
+
+
+def _check_page(page: Path | None) -> None:
+    """Refuse a page that could not be written, before the search, which takes long."""
+    if page is None:
+        return
+    check(page.suffix == ".html", f"--report writes a page for a browser: give a file that ends in .html, got {page}")
+    check(not page.is_dir(), f"--report must be a file, {page} is a folder")
+    import jinja2  # noqa: F401  # a missing one is told now
+
+
+def _command(nets: list[str], target: str, fps: float | None, latency: bool, clock_mhz: float | None) -> str:
+    """What repeats a search."""
+    options = {"--target": target, "--fps": fps, "--clock-mhz": clock_mhz}
+    given = [word for name, value in options.items() if value is not None for word in (name, _shown(value))]
+    return shlex.join(["bivit", "explore", *nets, *given, *(["--latency"] if latency else [])])
+
+
+def _shown(value: str | float) -> str:
+    """An option's value as one would write it."""
+    return f"{value:.10g}" if isinstance(value, float) else value
 
 
 def _aim(nets: list[Net], fps: float | None, latency: bool, clock_mhz: float | None) -> Aim:
@@ -127,7 +162,7 @@ class _Teller:
         self.one.at(done, count)
 
 
-def _print(report: Explored) -> None:
+def _print(report: Explored, page: Path | None) -> None:
     out = output()
     name = f"engine {report.name}, {report.shape}" if report.name else f"an engine of {report.shape}"
     out.print(f"{', '.join(report.networks)} on {report.part}: {name}", style="bold", soft_wrap=True, markup=False)
@@ -147,6 +182,8 @@ def _print(report: Explored) -> None:
             soft_wrap=True,
             markup=False,
         )
+    if page is not None:
+        out.print(f"{page} is written; open it in a browser.", soft_wrap=True, markup=False)
 
 
 def _row(one: Explored | Alternative | FrontRow, speed: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,6 @@ from ..sim.mapping.compiled import Program, compile_for
 from ..sim.mapping.cycles import CycleEstimate, estimate_cycles, interval_of
 from ..sim.mapping.loads import memory_bytes
 from ..sim.mapping.pass_program import PassProgram
-from ..sim.mapping.program import FlowProgram
 from ..sim.mapping.weight_image import weight_image
 from ..sim.network.network import IntNetwork
 from ..sim.network.run_result import check_images
@@ -122,7 +121,7 @@ class Case:
 
     def _memory(self, latency: tuple[int, int]) -> BenchMemory | None:
         """Return the memory of the weights, where these are streamed."""
-        if not isinstance(self.program, FlowProgram) or not self.engine.streamed:
+        if not self.engine.streamed or isinstance(self.program, PassProgram):
             return None
         return BenchMemory(weight_image(self.program), self.engine.memory_bits, *latency)
 
@@ -136,7 +135,7 @@ class Case:
     @property
     def in_flight(self) -> int:
         """Images that the engine works on at a time."""
-        return self.engine.images
+        return self.engine.windows.images if self.engine.windows else self.engine.images
 
     @cached_property
     def estimate(self) -> CycleEstimate:

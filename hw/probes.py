@@ -43,8 +43,9 @@ def stalls_probe(flow: FlowConfig) -> Probe:
 def probes(flow: FlowConfig) -> list[Probe]:
     """Return what is compared of an engine; names are relative to the top module.
 
-    x: what ResidualAdd writes; patch_embed, patch_norm: what the edge writes; norm, head_norm, softmax: bits of these units; sums:
-    what leaves the array for a unit; signs: bits of a whole tile; rows: bits row by row, to keys and values.
+    x: what ResidualAdd writes; patch_embed, patch_norm: what the edge writes; norm, head_norm, softmax: bits of these
+    units; sums: what leaves the array for a unit; signs: bits of a whole tile; rows: bits row by row, to keys and
+    values.
 
     Parameters
     ----------

@@ -78,6 +78,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.policies["json.dumps_kwargs"] = {"sort_keys": False}  # names have an order
     made.filters |= {"value": format_value, "percent": percent}
     return made
 

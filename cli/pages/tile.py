@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ...sim.errors import check
 from ...sim.mapping.program import FlowProgram
-from ...sim.mapping.spans import Span, spans_of
+from ...sim.mapping.spans import Span, tile_spans
 from ...sim.system.files import read_text, write_text
 from ..shared.markers import replace_between_markers
 
@@ -27,9 +26,8 @@ def tile_timeline(program: FlowProgram, images: int) -> str:
         Of the run, 2 or more: the last but one has others before and behind it.
     """
     config, tiles = program.layout.config, program.layout.shape.tiles
-    image, block, tile = images - 2, config.depth // 2, tiles // 2
-    spans = [span for span in spans_of(program, images) if (span.image, span.block, span.tile) == (image, block, tile)]
-    check(bool(spans), f"the run has no tile {tile} of block {block} of image {image}; take 2 images or more")
+    spans = tile_spans(config, program.flow, program.table, images)
+    image, block, tile = spans[0].image, spans[0].block, spans[0].tile
     first, last = min(span.start for span in spans), max(span.end for span in spans)
     rows = sorted({span.row for span in spans}, key=lambda row: min(span.start for span in spans if span.row == row))
     lines = [f"{'':18}{'cycles':>13}  {'in use':>6}"]

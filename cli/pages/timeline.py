@@ -73,7 +73,7 @@ def timeline_of(program: FlowProgram, images: int = IMAGES) -> Timeline:
     from ...sim.mapping.spans import rows, spans_of
 
     estimate, config = estimate_cycles(program, images), program.layout.config
-    spans, busy = spans_of(program, images), Counter[str]()
+    spans, busy = spans_of(config, program.flow, program.table, images), Counter[str]()
     for span in spans:
         busy[span.row] += span.end - span.start
     return Timeline(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Device whose units the report lists one by one.
 UNIT_TARGET = "zu9eg"
 #: Quantities of `bivit.sim.estimate.cost.Cost` and their names in tables.
-_QUANTITIES = {"luts": "LUT", "ffs": "FF", "dsps": "DSP", "brams": "BRAM", "urams": "URAM"}
+QUANTITY_TITLES = {"luts": "LUT", "ffs": "FF", "dsps": "DSP", "brams": "BRAM", "urams": "URAM"}
 
 #: Keys of rows and the headings of their columns, in order.
 Columns = tuple[tuple[str, str], ...]
@@ -165,7 +165,7 @@ def resource_rows(resources: ResourceReport) -> tuple[ResourceRow, ...]:
         percent = resources.utilisation[name]
         rows.append(
             ResourceRow(
-                resource=_QUANTITIES[name],
+                resource=QUANTITY_TITLES[name],
                 used=resources.total_of(name),
                 available=getattr(resources.available, name),
                 share=None if percent is None else percent / 100,
@@ -198,11 +198,15 @@ def estimate_tables(network: IntNetwork, flow: FlowConfig) -> EstimateTables:
     return EstimateTables(
         unit_target=DEVICES[UNIT_TARGET].part,
         units=unit_rows(of_units),
-        unit_columns=(("unit", "unit"), *((name, _QUANTITIES[name]) for name in of_units.quantities), ("kind", "kind")),
+        unit_columns=(
+            ("unit", "unit"),
+            *((name, QUANTITY_TITLES[name]) for name in of_units.quantities),
+            ("kind", "kind"),
+        ),
         devices=tuple(_device_row(network, flow, name, device) for name, device in DEVICES.items()),
         device_columns=(
             ("part", "device"),
-            *((title, title) for title in _QUANTITIES.values()),
+            *((title, title) for title in QUANTITY_TITLES.values()),
             ("fits", "fits"),
             ("kind", "resources"),
             ("clock", "clock"),
@@ -220,7 +224,7 @@ def _device_row(network: IntNetwork, flow: FlowConfig, name: str, device: Device
     return DeviceRow(
         target=name,
         part=device.part,
-        shares=dict.fromkeys(_QUANTITIES.values(), "none")
+        shares=dict.fromkeys(QUANTITY_TITLES.values(), "none")
         | {row.resource: _percent(row.share) for row in resource_rows(resources)},
         fits=resources.fits,
         kind=_kind({row.kind for row in resources.rows}),

@@ -6,38 +6,24 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ... import __version__
 from ...sim.system.result import OPTIONAL, Result
+from .estimates import ResourceRow, UnitRow, resource_rows, unit_rows
+from .explored_rows import (
+    Alternative,
+    CeilingRow,
+    FrontRow,
+    PointRow,
+    TileRow,
+    alternative,
+    ceiling_row,
+    front_row,
+    point_rows,
+    tile_row,
+)
 
 if TYPE_CHECKING:
-    from ...sim.explore.aim import Exploration, Found
-    from ...sim.explore.points import Point
-
-
-@dataclass(frozen=True, kw_only=True)
-class FrontRow(Result):
-    """An engine that fits and that no other one beats: images a second are bounded by loads, resources estimated."""
-
-    shape: str
-    images: int
-    name: str | None
-    most_images_per_s: float
-    binds: str
-    utilisation_percent: dict[str, float | None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Alternative(Result):
-    """Another engine whose cycles were found exactly, with its file's content."""
-
-    shape: str
-    images: int
-    name: str | None
-    images_per_s: float
-    latency_us: float
-    interval_cycles: float
-    binds: str
-    utilisation_percent: dict[str, float | None]
-    engine: dict[str, Any]
+    from ...sim.explore.aim import Aim, Exploration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +71,25 @@ class Explored(Result):
         Engines that were compared.
     seconds : float
         That it took.
+    command : str
+        What repeats it.
+    bivit : str
+        Version that made it.
+    clock_source : str
+    array_utilisation, packing : float
+        Useful products over those that the array could do, in a long run; and if it never waited.
+    memory_gb_s : float or None
+        What streamed weights take of the memory at that speed, in 10^9 bytes a second; None where they are resident.
+    resources : tuple of ResourceRow
+        What the engine takes of the device, and what there is.
+    units : tuple of UnitRow
+        What each of its units takes.
+    ceilings : tuple of CeilingRow
+        What each part of it allows, and what one would change: the part that binds first.
+    tile : TileRow or None
+        When what works on one tile; None where a run is too long to be looked at.
+    points : tuple of PointRow
+        All engines whose resources were estimated, the fastest by its loads first.
     """
 
     networks: tuple[str, ...]
@@ -111,25 +116,45 @@ class Explored(Result):
     alternatives: tuple[Alternative, ...]
     sized: int
     seconds: float
+    command: str
+    bivit: str
+    clock_source: str
+    array_utilisation: float
+    packing: float
+    memory_gb_s: float | None
+    resources: tuple[ResourceRow, ...]
+    units: tuple[UnitRow, ...]
+    ceilings: tuple[CeilingRow, ...]
+    tile: TileRow | None
+    points: tuple[PointRow, ...]
 
 
-def explored(nets: list[str], found: Exploration, *, given: bool, path: Path | None, seconds: float) -> Explored:
+def explored(
+    nets: list[str], aim: Aim, found: Exploration, *, path: Path | None, seconds: float, command: str
+) -> Explored:
     """Return what is printed of an exploration.
 
     Parameters
     ----------
     nets : list of str
         Names of the networks.
+    aim : Aim
+        What was asked for.
     found : Exploration
-    given : bool
-        Whether the clock was.
     path : Path, optional
         Where the engine is written.
     seconds : float
         That it took.
+    command : str
+        What repeats it.
     """
+    from ...sim.explore.ceilings import ceilings
+    from ...sim.flow.streams import TileShape
+    from ...sim.mapping.cycles import peak_macs, useful_macs
+    from ...sim.mapping.loads import memory_gb_s
+
     best, target = found.best, found.target
-    point = best.point
+    point, flow, given = best.point, best.point.flow, aim.clock_mhz is not None
     kinds = {row.kind for row in point.report.rows}
     return Explored(
         networks=tuple(nets),
@@ -137,7 +162,7 @@ def explored(nets: list[str], found: Exploration, *, given: bool, path: Path | N
         part=target.part,
         name=best.name,
         shape=point.shape,
-        images=point.flow.images,
+        images=flow.images,
         images_per_s=best.images_per_s,
         latency_us=best.latency_us,
         cycles=best.cycles,
@@ -150,36 +175,21 @@ def explored(nets: list[str], found: Exploration, *, given: bool, path: Path | N
         utilisation_percent=point.report.utilisation,
         resources_kind="assumed" if "assumed" in kinds else "estimated",
         fits=point.report.fits,
-        engine=asdict(point.flow),
+        engine=asdict(flow),
         engine_file=path,
-        front=tuple(_front_row(one, found.names.get(one.flow)) for one in found.front),
-        alternatives=tuple(_alternative(one) for one in found.others),
+        front=tuple(front_row(one, found.names.get(one.flow)) for one in found.front),
+        alternatives=tuple(alternative(one) for one in found.others),
         sized=found.sized,
         seconds=round(seconds, 3),
-    )
-
-
-def _front_row(point: Point, name: str | None) -> FrontRow:
-    return FrontRow(
-        shape=point.shape,
-        images=point.flow.images,
-        name=name,
-        most_images_per_s=point.most_images_per_s,
-        binds=point.loads.binds,
-        utilisation_percent=point.report.utilisation,
-    )
-
-
-def _alternative(found: Found) -> Alternative:
-    point = found.point
-    return Alternative(
-        shape=point.shape,
-        images=point.flow.images,
-        name=found.name,
-        images_per_s=found.images_per_s,
-        latency_us=found.latency_us,
-        interval_cycles=found.interval_cycles,
-        binds=point.loads.binds,
-        utilisation_percent=point.report.utilisation,
-        engine=asdict(point.flow),
+        command=command,
+        bivit=__version__,
+        clock_source="--clock-mhz" if given else target.clock.source,
+        array_utilisation=useful_macs(best.config) / (best.interval_cycles * peak_macs(flow)),
+        packing=TileShape(best.config, flow.engine.rows, flow.engine.columns).packing,
+        memory_gb_s=memory_gb_s(best.config, flow, best.images_per_s) if flow.streamed else None,
+        resources=resource_rows(point.report),
+        units=unit_rows(point.report),
+        ceilings=tuple(ceiling_row(one, point) for one in ceilings(aim.configs, point)),
+        tile=tile_row(best.config, flow),
+        points=point_rows(found),
     )

@@ -13,6 +13,7 @@ from ..synthesis.flows import FLOWS
 from ..synthesis.synth import SYNTHESISED
 from .clocks import ClockRow, ClockSummary, clock_rows, clock_summaries
 from .compared import Compared, Summary, compare, kept_pairs, summaries
+from .pairs import Campaign, load_campaign
 
 ROOT = Path(__file__).resolve().parents[2]
 #: The page, in the repository.
@@ -20,11 +21,11 @@ ACCURACY_PAGE = ROOT / "docs" / "accuracy.md"
 _TITLES = {"luts": "LUT", "ffs": "FF", "dsps": "DSP", "brams": "BRAM"}
 _HEAD = """# How far numbers are off
 
-Written by `python -m bivit.hw.accuracy.page` from docs/synthesis.json, docs/timing.json and docs/timing_error.json: do not edit. `bivit estimate --check` prints the same, each row with `--json`; `--fresh N` synthesises N of the held-out pairs now.
+Written by `python -m bivit.hw.accuracy.page` from docs/pairs.json, docs/synthesis.json, docs/timing.json and docs/timing_error.json: do not edit. `bivit estimate --check` prints the same, each row with `--json`; `--fresh N` synthesises N of the held-out pairs now.
 
 | number | kind | how far it is off |
 |---|---|---|
-| cycles, stalls | predicted exactly | not at all: [every image that was simulated](accelerator.md#whole-images) took the cycles predicted, by `bivit cosim NET --engine E --images N`; [campaigns](accelerator.md#campaigns) of random engines, networks and pauses compare them too |
+| cycles, stalls | predicted exactly | not at all: [every image that was simulated](accelerator.md#whole-images) took the cycles predicted, by `bivit cosim NET --engine E --images N`; [campaigns](accelerator.md#campaigns) of random engines, networks and pauses compare them too; pairs that nobody has seen [below](#cycles) |
 | multiplier blocks, block memories | estimated by rules | see below: exact wherever both are known |
 | look-up tables, flip-flops | estimated, weights fitted to synthesis | see below |
 | clocks | placed, modelled or assumed | see below |
@@ -33,7 +34,7 @@ Written by `python -m bivit.hw.accuracy.page` from docs/synthesis.json, docs/tim
 """  # noqa: E501
 
 
-def render(rows: Sequence[Compared], clocks: Sequence[ClockRow]) -> str:
+def render(rows: Sequence[Compared], clocks: Sequence[ClockRow], campaign: Campaign) -> str:
     """Return the page.
 
     Parameters
@@ -41,9 +42,33 @@ def render(rows: Sequence[Compared], clocks: Sequence[ClockRow]) -> str:
     rows : sequence of Compared
         Of what is held out.
     clocks : sequence of ClockRow
+    campaign : Campaign
+        Cycles of pairs.
     """
-    parts = [_resources(list(summaries(rows))), _by_unit(rows), _clocks(clocks), _sources(rows)]
+    parts = [_cycles(campaign), _resources(list(summaries(rows))), _by_unit(rows), _clocks(clocks), _sources(rows)]
     return _HEAD + "\n\n".join("\n".join(part) for part in parts) + "\n"
+
+
+def _cycles(campaign: Campaign) -> Iterator[str]:
+    pairs = campaign.pairs
+    right = [one for one in pairs if one.agrees]
+    values = sum(one.values for one in right)
+    tools = ", ".join(f"{name} {version}" for name, version in campaign.tools.items())
+    yield "## Cycles\n"
+    yield (
+        "Networks and engines that were drawn at random and never seen before, on the way of `bivit cosim`: "
+        f"{len(right)} of {len(pairs)} runs took the cycles predicted, with every tensor equal to the reference's "
+        f"({values:,} values), by `{campaign.command}` on {campaign.made} ({tools}). A *sized* engine is made for its "
+        "network as `bivit explore` makes them, a *drawn* one is any. A network is tokens, blocks x (channels / heads, "
+        "hidden channels), and its modes.\n"
+    )
+    yield "| seed | engine is | network | engine | images | predicted | simulated | values | wrong |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for one in pairs:
+        yield (
+            f"| {one.seed} | {one.kind} | {one.network} | {one.engine} | {one.images} | {one.predicted:,} | "
+            f"{one.simulated:,} | {one.values:,} | {one.wrong} |"
+        )
 
 
 def _resources(found: Sequence[Summary]) -> Iterator[str]:
@@ -134,7 +159,9 @@ def _percent(value: float | None) -> str:
 
 def page() -> str:
     """Return the page of what is kept."""
-    return render([row for one in kept_pairs(load_measurements()) for row in compare(one)], clock_rows())
+    return render(
+        [row for one in kept_pairs(load_measurements()) for row in compare(one)], clock_rows(), load_campaign()
+    )
 
 
 if __name__ == "__main__":

@@ -52,6 +52,8 @@ class ArrayPath(Component):
         The operation's last word; the last one of a job of HeadNorm.
     score_rows, score_keys, score_set, score_head : Out
         Beside sums, of SCORE.
+    score_bias, score_mask, score_kind : Out
+        Likewise: first words of bias and mask, and edges of the window; only with windows.
     done : Out(Done)
         What is complete: the last bits are written in this cycle, from an operation or from HeadNorm.
     active : Out(1)
@@ -68,8 +70,8 @@ class ArrayPath(Component):
         self.unit, self.engine = unit, unit.flow.engine
         self.store = OperandStore(unit)
         fields, engine = unit.operands.fields, unit.flow.engine
-        #: Fields of a word of scores that only engines with windows have.
-        self._biased = ("bias", "mask", "kind") if unit.flow.windows else ()
+        #: Ports beside sums of SCORE that only engines with windows have, and their fields.
+        self._biased = {"score_bias": "bias", "score_mask": "mask", "score_kind": "kind"} if unit.flow.windows else {}
         of_store = self.store.signature.members
         rows = unit.flow.drain_rows * engine.columns
         weights = unit.memories.get("weights")
@@ -89,7 +91,7 @@ class ArrayPath(Component):
                 "score_keys": Out(self.store.softmax.key_bits),
                 "score_set": Out(fields["set"]),
                 "score_head": Out(fields["head"]),
-                **{f"score_{name}": Out(fields[name]) for name in self._biased},
+                **{port: Out(fields[name]) for port, name in self._biased.items()},
                 "done": Out(len(Done)),
                 "active": Out(1),
                 "clear": In(1),
@@ -228,7 +230,7 @@ class ArrayPath(Component):
             self.sums_end.eq(shadow.last & held.end),
             *(connect(self.score_rows, held.rows), connect(self.score_keys, self.keys)),
             *(connect(self.score_set, held.set), connect(self.score_head, held.head)),
-            *(connect(getattr(self, f"score_{name}"), held[name]) for name in self._biased),
+            *(connect(getattr(self, port), held[name]) for port, name in self._biased.items()),
         ]
 
 

@@ -103,7 +103,7 @@ class Sequences(Component):
         return step & ~last_window, unit, whole
 
     def _record(self, m: Module, of_image: Value, unit: Value) -> None:
-        """The record of the next window: parameters of its round, places of its tokens, and whether it is at an edge."""
+        """The record of the next window: parameters of its round, places of its tokens, and at which edges it is."""
         settings, record = self.settings, Signal(record_layout(self.flow), name="record")
         image = Signal.like(self.group, name="record_image")
         shifted, row, column = Signal(), Signal.like(settings.side_last), Signal.like(settings.side_last)

@@ -27,9 +27,10 @@ from ..flow.softmax import Softmax
 from ..parts.component import Component, reset_by
 from ..parts.connect import connect
 from ..parts.stream import LOAD_BUS
-from .slots import WEIGHTS_PORTS, Slots, windows_ports
+from .slots import WEIGHTS_PORTS, Slots
 from .table_keeper import TableKeeper
 from .table_loader import TableLoader
+from .turns_of_windows import windows_ports
 from .x_banks import XBanks
 from .x_rows import XRows
 
@@ -160,10 +161,8 @@ class Core(Component):
             inner, outer = getattr(slots, name), getattr(self, name)
             m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
         m.d.comb += [
-            *(
-                connect(getattr(softmax, f"w_{name}"), getattr(array, f"score_{name}"))
-                for name in ("bias", "mask", "kind")
-            ),
+            *(connect(softmax.w_bias, array.score_bias), connect(softmax.w_mask, array.score_mask)),
+            connect(softmax.w_kind, array.score_kind),
             *(connect(softmax.w_step, settings.biased), connect(softmax.scored, settings.scored)),
         ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.config import FlowConfig
@@ -24,12 +24,11 @@ from .issue import ENDS, Issue
 from .layer_streams import Fc1Stream, Fc2Stream, ProjStream
 from .ledger import Ledger
 from .merge_stream import MergeStream
-from .records import record_layout
 from .slot_fields import head_job, merge_job, residual_job
 from .stream_unit import StreamUnit
 from .table_walk import TableWalk
 from .turns import Turns
-from .turns_of_windows import TurnsOfWindows
+from .turns_of_windows import TurnsOfWindows, windows_ports
 from .turns_together import TurnsTogether
 from .unit_jobs import UnitJobs
 
@@ -41,20 +40,6 @@ WEIGHTS_PORTS = {
     "weights_opened": Out(len(WEIGHT_PARTS)),
     "weights_wait": Out(1),
 }
-
-
-def windows_ports(flow: FlowConfig) -> dict[str, wiring.Member]:
-    """Return the ports of windows, see `Slots`.
-
-    Parameters
-    ----------
-    flow : FlowConfig
-    """
-    if flow.windows is None:
-        return {}
-    return {"window_there": In(1), "window": In(record_layout(flow)), "window_take": Out(1)}
-
-
 #: What a slot waits for, by cause: flags that are high where it is missing.
 Missing = dict[Cause, Signal]
 

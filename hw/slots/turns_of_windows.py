@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ...sim.flow.config import FlowConfig
 from ..parts.connect import connect
 from .records import block_steps, record_layout
 from .turns import Turns
+
+#: Fields of a record that are told when it is decided on, and their ports.
+_TOLD = {"place": "next_place", "layer": "next_layer", "block": "next_block"}
 
 
 class TurnsOfWindows(Turns):
@@ -44,13 +49,13 @@ class TurnsOfWindows(Turns):
             "there": In(1),
             "window": In(record),
             "take": Out(1),
-            **{f"next_{name}": Out(record[name].width) for name in ("place", "layer", "block")},
+            **{port: Out(record[name].width) for name, port in _TOLD.items()},
         }
 
     def _told(self, m: Module, decide: Signal, new: Signal) -> None:
         """Where its tiles are, and what is normalised with."""
         with m.If(decide):
-            m.d.sync += [connect(getattr(self, f"next_{name}"), new[name]) for name in ("place", "layer", "block")]
+            m.d.sync += [connect(getattr(self, port), new[name]) for name, port in _TOLD.items()]
 
     def _decide(self, m: Module, record: Signal, others: Signal, decided: Signal, new: Signal) -> tuple[Signal, Signal]:
         """Whether it is decided in this cycle, and whether for the next block; `new` is the record then."""
@@ -68,3 +73,15 @@ class TurnsOfWindows(Turns):
         with m.Else():
             m.d.comb += [connect(new.as_value(), self.window.as_value()), connect(new.valid, self.there)]
         return decide, goes_on
+
+
+def windows_ports(flow: FlowConfig) -> dict[str, wiring.Member]:
+    """Return the ports of windows, see `Slots`.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    """
+    if flow.windows is None:
+        return {}
+    return {"window_there": In(1), "window": In(record_layout(flow)), "window_take": Out(1)}

@@ -37,7 +37,7 @@ class EngineConfig:
     program_words : int
         Words of the slot table, two slots each.
     queue_logits : int
-        Logits that the queue at the output holds, 2 or more and at least `max_classes`: as many images can be answered
+        Logits that the queue at the output holds, 3 or more and at least `max_classes`: as many images can be answered
         before anybody reads a logit as fit into it whole.
     formats : Formats
         Number formats; a network must have the same.
@@ -91,7 +91,8 @@ class EngineConfig:
             most = 127 * self.lanes
             value = getattr(self, name)
             check(value <= most, f"{name} must be at most 127 * lanes ({most}), got {value}; choose more lanes")
-        least = max(2, self.max_classes)
+        # One of two logits takes none in the cycle in which the one before goes to its output.
+        least = max(3, self.max_classes)
         check(
             self.queue_logits >= least,
             f"queue_logits must be at least {least}, so that the queue holds an image of max_classes, "

@@ -63,6 +63,8 @@ class Found:
     point : Point
     name : str, optional
         Of a named engine.
+    config : ViTConfig
+        Of the network that is slowest on it in a long run.
     cycles : int
         Of a single image, start to last logit.
     interval_cycles : float
@@ -71,6 +73,7 @@ class Found:
 
     point: Point
     name: str | None
+    config: ViTConfig
     cycles: int
     interval_cycles: float
 
@@ -95,6 +98,8 @@ class Exploration:
     best : Found
     others : tuple of Found
         The other engines whose cycles were found exactly, the best first.
+    points : tuple of Point
+        All whose resources were estimated, those that do not fit too: the fastest by its loads first.
     front : tuple of Point
         Points that fit, of which none beats another (`points.front`).
     names : mapping of FlowConfig to str
@@ -106,6 +111,7 @@ class Exploration:
     target: Device
     best: Found
     others: tuple[Found, ...]
+    points: tuple[Point, ...]
     front: tuple[Point, ...]
     names: Mapping[FlowConfig, str | None]
     sized: int

@@ -114,7 +114,8 @@ def _tried(configs: Sequence[ViTConfig], point: Point, name: str | None) -> list
         each = [_cycles(config, point.flow) for config in configs]
     except BivitError:
         return []
-    return [Found(point, name, max(single for single, _ in each), max(interval for _, interval in each))]
+    config, (_, interval) = max(zip(configs, each, strict=True), key=lambda one: one[1][1])
+    return [Found(point, name, config, max(single for single, _ in each), interval)]
 
 
 def _cycles(config: ViTConfig, flow: FlowConfig) -> tuple[int, float]:

@@ -13,7 +13,7 @@ from ..estimate.resources import unit_cost
 from ..flow.config import MEMORY_BITS, FlowConfig
 from ..flow.presets import FLOW_ENGINES
 from ..mapping.loads import loads_of
-from .aim import Aim, Exploration, Progress
+from .aim import Aim, Exploration, Found, Progress
 from .finalists import Names, cheapest, fastest
 from .points import Point, could_spread, front, leaner, point_of, spread
 from .sizing import sized, wishes
@@ -52,23 +52,34 @@ def explore(target: Device, aim: Aim, *, tell: Progress = _quiet) -> Exploration
     points = _points(flows, target, aim, tell)
     fit = _fitting(points, aim)
     if not fit:  # where weights do not fit they may come from a memory beside the device
-        flows = with_streamed_weights(flows, aim)
-        points += (streamed := _points(flows, target, aim, tell))
-        fit = _fitting(streamed, aim)
+        streamed = with_streamed_weights(flows, aim)
+        fit = _fitting(more := _points(streamed, target, aim, tell), aim)
+        flows, points = flows | streamed, points + more
     if not fit:
         raise BivitError(_none_fits(points, target))
     if aim.fps is not None:
         fit = sorted(_leaner(fit, flows, aim.fps), key=aim.order)
-    shown = tuple(front(fit))
-    if aim.fps is not None:
-        best = cheapest(fit, flows, aim.fps, aim, tell)
-        if best is not None:
-            return Exploration(target, best, (), shown, flows, len(flows))
+    best = None if aim.fps is None else cheapest(fit, flows, aim.fps, aim, tell)
+    found = [best] if best is not None else _fastest(fit, flows, target, aim, tell)
+    every = {point.flow: point for point in (*points, *fit, *(one.point for one in found))}
+    return Exploration(
+        target=target,
+        best=found[0],
+        others=tuple(found[1:]),
+        points=tuple(sorted(every.values(), key=_speed)),
+        front=tuple(front(fit)),
+        names=flows,
+        sized=len(flows),
+    )
+
+
+def _fastest(fit: Sequence[Point], flows: Names, target: Device, aim: Aim, tell: Progress) -> list[Found]:
+    """Finalists with their exact cycles; refuses what is slower than asked for."""
     found = fastest(sorted(fit, key=_speed) if aim.fps is not None else fit, flows, aim, tell)
     check(bool(found), f"every slot table that was tried locks up on {target.part}; take another device")
     if aim.fps is not None and found[0].images_per_s < aim.fps:
         raise BivitError(_too_slow(found[0].images_per_s, aim.fps, target, fit[0].clock_mhz))
-    return Exploration(target, found[0], tuple(found[1:]), shown, flows, len(flows))
+    return found
 
 
 def explore_all(aim: Aim, *, tell: Progress = _quiet) -> Exploration:

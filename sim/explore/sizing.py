@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import gcd, lcm
 from typing import Any
@@ -23,7 +23,7 @@ COLUMNS = (8, 16, 32, 64)
 #: Rows beyond which no engine is sought.
 MOST_ROWS = 66
 #: Lanes of the edge, patches of a pass, and bytes of a beat that are tried.
-_LANES, _PATCHES, _PIXEL_BYTES = (8, 16, 32), (1, 2, 3, 4, 6, 8, 10, 12, 16, 24, 32), (1, 2, 4, 8, 16)
+_LANES, _PATCHES, PIXEL_BYTES = (8, 16, 32), (1, 2, 3, 4, 6, 8, 10, 12, 16, 24, 32), (1, 2, 4, 8, 16)
 #: Widths of a unit, in columns, beyond one column.
 _WIDE = (1, 2, 3, 4, 6, 8, 12, 16)
 #: Slots of rings with which images in flight wait for nothing, and those of one image, whose chain is all there is.
@@ -83,7 +83,7 @@ def sized(configs: Sequence[ViTConfig], formats: Formats, wish: Wish, fabric: Fa
     fabric : {"lut6", "lut4"}
     """
     flow = _smallest(configs, formats, wish, fabric)
-    for parts, field, values in _choices(wish):
+    for parts, field, values in lane_choices(wish.rows, wish.columns):
         flow = flow and _least(configs, flow, parts, field, values, wish.slack)
     flow = flow and _drained(flow)
     return flow and _embedding(configs, flow)
@@ -103,7 +103,7 @@ def _smallest(configs: Sequence[ViTConfig], formats: Formats, wish: Wish, fabric
             lanes=lanes,
             dense_lanes=lanes,
             program_words=1 << (words - 1).bit_length(),
-            pixel_bytes=max(one for one in _PIXEL_BYTES if strips % one == 0),
+            pixel_bytes=max(one for one in PIXEL_BYTES if strips % one == 0),
             fabric=fabric,
             formats=formats,
         )
@@ -129,11 +129,16 @@ def _table_words(shape: TileShape, images: int) -> int:
     return slots if slots % 2 else slots // 2  # one with an odd number is written twice
 
 
-def _choices(wish: Wish) -> Iterator[tuple[tuple[str, ...], str, list[int]]]:
-    """Parts, the field on which their load depends, and its values, the smallest first."""
-    columns = wish.columns
+def lane_choices(rows: int, columns: int) -> Iterator[tuple[tuple[str, ...], str, list[int]]]:
+    """Yield parts beside the array, the field on which their load depends, and its values, the smallest first.
+
+    Parameters
+    ----------
+    rows, columns : int
+        Of the array.
+    """
     narrow = [1 << k for k in range(columns.bit_length() - 1)]
-    lanes = [*narrow, *(columns * many for many in _WIDE if many <= wish.rows)]
+    lanes = [*narrow, *(columns * many for many in _WIDE if many <= rows)]
     yield ("residual_add", "sign_norm"), "norm_lanes", lanes
     yield ("head_norm",), "head_norm_lanes", [one for one in lanes if one <= WORD]
     yield ("softmax",), "softmax_lanes", lanes
@@ -146,7 +151,7 @@ def _least(
     """The engine with the first value of a field whose parts are idle enough with all networks."""
     for value in values:
         try:
-            changes: dict[str, Any] = {"drain_rows": _side(flow, {field: value}), field: value}
+            changes: dict[str, Any] = {"drain_rows": rows_together(flow, {field: value}), field: value}
             changed = replace(flow, **changes)
         except BivitError:
             continue
@@ -155,8 +160,15 @@ def _least(
     return None
 
 
-def _side(flow: FlowConfig, changes: dict[str, int]) -> int:
-    """Rows that the drain has to deliver together: a multiple of those of each unit, with lanes that change."""
+def rows_together(flow: FlowConfig, changes: Mapping[str, int]) -> int:
+    """Return of how many rows those that leave the array together are a multiple: of those that each unit takes.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    changes : mapping of str to int
+        Lanes in place of the engine's.
+    """
     lanes = {name: getattr(flow, name) for name in ("norm_lanes", "head_norm_lanes", "softmax_lanes")}
     return lcm(*(flow.rows_of(changes.get(name, lanes[name])) for name in lanes))
 
@@ -168,7 +180,7 @@ def _idle(loads: Loads, parts: tuple[str, ...], slack: float) -> bool:
 
 def _drained(flow: FlowConfig) -> FlowConfig | None:
     """Deliver so many rows that sums leave in four cycles or fewer, or in steps of the units' rows."""
-    side, rows = _side(flow, {}), flow.engine.rows
+    side, rows = rows_together(flow, {}), flow.engine.rows
     if side > rows:
         return None
     drain = min(rows // side, max(1, ceil_div(ceil_div(rows, 4), side))) * side
@@ -177,13 +189,7 @@ def _drained(flow: FlowConfig) -> FlowConfig | None:
 
 def _embedding(configs: Sequence[ViTConfig], flow: FlowConfig) -> FlowConfig | None:
     """The engine with the fewest products of the dense unit that keep up with the array."""
-    lanes = flow.engine.lanes
-    widest = max(config.embed_dim for config in configs)
-    channels = sorted({min(512, widest // parts // lanes * lanes) for parts in (1, 2, 3, 4, 6, 8, 12)} - {0})
-    pairs = sorted((patches * width, patches, width) for patches in _PATCHES for width in channels)
-    for products, patches, width in pairs:
-        if products > _MOST_PRODUCTS:
-            return None
+    for patches, width in dense_choices(configs, flow.engine.lanes):
         try:
             changed = replace(flow, dense_patches=patches, dense_channels=width)
             if all(_idle(loads_of(config, changed), ("dense",), 1.0) for config in configs):
@@ -191,3 +197,18 @@ def _embedding(configs: Sequence[ViTConfig], flow: FlowConfig) -> FlowConfig | N
         except BivitError:
             continue
     return None
+
+
+def dense_choices(configs: Sequence[ViTConfig], lanes: int) -> list[tuple[int, int]]:
+    """Return patches and channels that the dense unit can multiply side by side, the fewest products first.
+
+    Parameters
+    ----------
+    configs : sequence of ViTConfig
+    lanes : int
+        Of the edge, of which channels are a multiple.
+    """
+    widest = max(config.embed_dim for config in configs)
+    channels = {min(512, widest // parts // lanes * lanes) for parts in (1, 2, 3, 4, 6, 8, 12)} - {0}
+    pairs = sorted((patches * width, patches, width) for patches in _PATCHES for width in channels)
+    return [(patches, width) for products, patches, width in pairs if products <= _MOST_PRODUCTS]

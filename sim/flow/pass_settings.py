@@ -1,4 +1,4 @@
-"""Settings of a pass: what an engine for networks with windows must know of a stage's blocks, or of a patch merging."""
+"""Settings of a pass: what an engine with windows must know of a stage's blocks, or of a patch merging."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from .memories import core_memories, head_eps
 from .operation import Operands
 from .residual_add import ResidualAddUnit
 from .streams import TileShape
-
 
 #: Tokens that a patch merging makes one of.
 NEIGHBOURS = 4

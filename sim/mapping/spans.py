@@ -7,7 +7,10 @@ from itertools import groupby
 from typing import NamedTuple
 
 from ..errors import check
-from ..flow.streams import Part, Stream
+from ..flow.config import FlowConfig
+from ..flow.streams import Part, Stream, TileShape
+from ..flow.table import SlotTable
+from ..network.config import ViTConfig
 from ..timing.edge_times import EdgePlan, edge_work
 from ..timing.plan import plan_of
 from ..timing.replay_state import (
@@ -26,7 +29,6 @@ from ..timing.replay_state import (
     new_state,
 )
 from ..timing.trace import Taken, trace
-from .program import FlowProgram
 
 #: Jobs and turns that are kept: more than a run of a few images has.
 _DEPTH = 1 << 16
@@ -58,12 +60,14 @@ def rows() -> tuple[str, ...]:
     return (*(_array_row(stream) for stream in Stream), *_UNITS, "embedding", "classifier", "last norm")
 
 
-def spans_of(program: FlowProgram, images: int) -> list[Span]:
+def spans_of(config: ViTConfig, flow: FlowConfig, table: SlotTable, images: int) -> list[Span]:
     """Return all that a run with streams that never stall does, row by row in the order of time.
 
     Parameters
     ----------
-    program : FlowProgram
+    config : ViTConfig
+    flow : FlowConfig
+    table : SlotTable
     images : int
         Of the run: a few, since everything is kept.
 
@@ -72,12 +76,33 @@ def spans_of(program: FlowProgram, images: int) -> list[Span]:
     BivitError
         When the table locks up, or the run is too long to be kept.
     """
-    plan = plan_of(program.layout.config, program.flow, program.table, images)
+    plan = plan_of(config, flow, table, images)
     state = new_state(plan, _DEPTH)
     taken = trace(plan, state)
     most = max(int(state.units[:, POPPED].max()), max(one.turn for one in taken) + 2 * plan.lanes)
-    check(most * plan.tiles < _DEPTH, f"a run of {images} images is too long for a timeline; take fewer")
+    check(most < _DEPTH, f"a run of {images} images is too long for a timeline; take fewer")
     return [*_array(plan, taken), *_units(plan, state), *_edge(plan.edge, state)]
+
+
+def tile_spans(config: ViTConfig, flow: FlowConfig, table: SlotTable, images: int) -> list[Span]:
+    """Return what is done for one tile in one block, with images before and behind: the one in the middle of all.
+
+    Parameters
+    ----------
+    config, flow, table
+        As of `spans_of`.
+    images : int
+        Of the run, 2 or more: the tile is of the last but one.
+
+    Raises
+    ------
+    BivitError
+        As `spans_of`; when there is only one image.
+    """
+    check(images > 1, f"a tile among others needs a run of 2 images or more, got {images}")
+    tiles = TileShape(config, flow.engine.rows, flow.engine.columns).tiles
+    chosen = (images - 2, config.depth // 2, tiles // 2)
+    return [one for one in spans_of(config, flow, table, images) if (one.image, one.block, one.tile) == chosen]
 
 
 def _array_row(stream: Stream) -> str:

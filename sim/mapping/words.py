@@ -269,7 +269,7 @@ class _Block:
         ]
 
     def _tables(self) -> list[int]:
-        """Words of a head: Tau, then Exp[1] to Exp[64], 0 beyond E; in mode `score` none, or Theta where it has a bias."""
+        """Words of a head: Tau, then Exp[1] to Exp[64], 0 beyond E; in mode `score` none, or Theta beside a bias."""
         name = "attn.attn_sign"
         if self.config.attn_mode != "softmax":
             if not self.layout.shape.biased:

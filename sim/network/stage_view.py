@@ -20,16 +20,10 @@ from .windows import window_tokens
 
 @dataclass(frozen=True, kw_only=True)
 class StageView(ViTConfig):
-    """What a lane of an engine works on: the tokens of a window, in blocks with the names that they have in the network.
+    """What a lane of an engine works on: the tokens of a window, in blocks that are named as in the network.
 
-    Parameters
-    ----------
-    of : tuple of BlockShape
-        The blocks; none of a patch merging.
-    merge : MergeShape, optional
-        The patch merging: `embed_dim` is of four neighbours together then.
-    windows : int
-        Windows of an image.
+    Beside the fields of `ViTConfig` it has its blocks, `of`, of which a patch merging has none; the patch merging,
+    `merge`, where `embed_dim` is of four neighbours together; and `windows`, those of an image.
     """
 
     of: tuple[BlockShape, ...] = ()

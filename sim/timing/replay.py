@@ -132,7 +132,7 @@ def _residual(state: State, plan: Plan) -> bool:
         _give(state, R_RESIDUAL, start + d.tiles[ADD_READ, of])
     if not last:
         return True
-    if kind == JOB_LAST or kind == JOB_MERGE:
+    if kind in (JOB_LAST, JOB_MERGE):
         if of == plan.tiles - 1:
             image = state.turns[(tile // plan.tiles) % state.turns.shape[0], IMAGE]
             state.images[FINISHED, image] = start + d.tiles[ADD_WRITTEN, of]

@@ -15,7 +15,8 @@ from bivit.sim.flow.named import load_engine
 
 KEYS = ["networks", "target", "part", "shape", "images", "images_per_s", "latency_us", "cycles", "interval_cycles"]
 KEYS += ["cycles_kind", "clock_mhz", "clock_kind", "binds", "loads", "utilisation_percent", "resources_kind", "fits"]
-KEYS += ["engine", "front", "alternatives", "sized", "seconds"]
+KEYS += ["engine", "front", "alternatives", "sized", "seconds", "command", "bivit", "clock_source"]
+KEYS += ["array_utilisation", "packing", "memory_gb_s", "resources", "units", "ceilings", "tile", "points"]
 
 
 def explored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> dict[str, Any]:
@@ -39,7 +40,9 @@ def test_what_is_printed_and_the_file_that_estimate_takes(tmp_path: Path, monkey
     again = json.loads(invoke(*arguments, cwd=tmp_path, monkeypatch=monkeypatch).stdout)
     assert again["cycles"] == found["cycles"]
     assert again["interval_cycles"] == round(found["interval_cycles"])
-    assert (again["fits"], again["binds"], again["loads"]) == (True, found["binds"], found["loads"])
+    same = "fits binds loads array_utilisation packing memory_gb_s resources units clock_source"
+    for key in same.split():
+        assert again[key] == found[key]
     for row in (*found["front"], *found["alternatives"]):
         assert set(row["utilisation_percent"]) == set(found["utilisation_percent"])
 

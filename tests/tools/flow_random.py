@@ -130,7 +130,7 @@ def _array(chance: Random, *, rows: int, columns: int, lanes: int) -> EngineConf
         program_words=1024,
         pixel_bytes=pixel_bytes,
         fabric=chance.choice(("lut6", "lut4")),
-        queue_logits=max(2, largest.num_classes + 1) + chance.choice((0, 1, 500)),
+        queue_logits=max(3, largest.num_classes + 1) + chance.choice((0, 1, 500)),
         formats=chance.choice((_FORMATS[0], *_FORMATS)),
     )
 

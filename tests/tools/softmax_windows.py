@@ -7,29 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from softmax_bench import Job, unit_of
+from windowed import window_limits
 
 from bivit.sim.flow.softmax import BIAS_BITS, MASK_BITS, SoftmaxUnit
-from bivit.sim.flow.windows import WindowLimits
 from helpers import join
 
 Ints = NDArray[np.int64]
 
 #: Of these only the words of bias and masks matter to the softmax.
-LIMITS = WindowLimits(
-    image_tokens=64,
-    x_words=64,
-    merged_dim=64,
-    passes=3,
-    places=64,
-    weight_words=64,
-    preload_words=64,
-    norm_words=64,
-    head_norm_words=64,
-    heads=4,
-    norms=4,
-    bias_words=600,
-    mask_words=300,
-)
+LIMITS = window_limits(heads=4, bias_words=600, mask_words=300)
 _BITS = {"bias": BIAS_BITS, "masks": MASK_BITS}
 
 

@@ -11,6 +11,7 @@ from bivit.hw.accuracy.clocks import ClockRow, clock_rows, clock_summaries
 from bivit.hw.accuracy.compared import EXACT, Compared, compare, estimated_cost, kept_pairs, summaries
 from bivit.hw.accuracy.fresh import drawn_pairs, synthesise_pairs
 from bivit.hw.accuracy.page import ACCURACY_PAGE, page, render
+from bivit.hw.accuracy.pairs import load_campaign
 from bivit.hw.synthesis.calibrate import FAMILIES, Measurement, in_fabric, load_measurements, predicted
 from bivit.hw.synthesis.calibrated import LARGE_ENGINES
 from bivit.hw.synthesis.flows import FLOWS
@@ -49,7 +50,20 @@ def test_another_error_would_be_another_page() -> None:
     rows = [found for one in kept_pairs(MEASUREMENTS) for found in compare(one)]
     first = next(k for k, found in enumerate(rows) if found.error)
     rows[first] = replace(rows[first], error=9.0)
-    assert render(rows, clock_rows()) != ACCURACY_PAGE.read_text(encoding="utf-8")
+    assert render(rows, clock_rows(), load_campaign()) != ACCURACY_PAGE.read_text(encoding="utf-8")
+
+
+def test_pairs_are_counted_by_what_they_are() -> None:
+    """Thirty of both kinds that are as predicted; one cycle, or one wrong value, and a pair is not."""
+    found = load_campaign()
+    assert len({one.seed for one in found.pairs}) == len(found.pairs) >= 30
+    assert {one.kind for one in found.pairs} == {"drawn", "sized"}
+    assert all(one.agrees and one.values > 0 for one in found.pairs)
+    for change in ({"simulated": found.pairs[0].simulated + 1}, {"wrong": 1}):
+        changed = replace(found.pairs[0], **change)
+        assert not changed.agrees
+        text = render([], [], replace(found, pairs=(changed, *found.pairs[1:])))
+        assert f"{len(found.pairs) - 1} of {len(found.pairs)} runs took the cycles predicted" in text
 
 
 def test_only_what_the_fit_has_not_seen_is_compared() -> None:

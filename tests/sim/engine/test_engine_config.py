@@ -31,7 +31,7 @@ ARRAY = replace(tiny_flow().engine, pixel_bytes=4, max_strip_bytes=12, dense_lan
         ({"max_embed_dim": 12}, "max_embed_dim must be a multiple of lanes .8., got 12"),
         ({"queue_logits": 10}, "queue_logits must be at least 11, so that the queue holds an image .*, got 10"),
         ({"queue_logits": 65537}, "queue_logits must be 1 to 65536, got 65537"),
-        ({"max_classes": 1, "queue_logits": 1}, "queue_logits must be at least 2,"),
+        ({"max_classes": 2, "queue_logits": 2}, "queue_logits must be at least 3,"),
         ({"max_strip_bytes": 13}, "max_strip_bytes must be a multiple of pixel_bytes .4., got 13"),
     ],
 )
