@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from ..flow.presets import FLOW_ENGINES
-from ..flow.streams import TileShape
-from ..flow.table import SlotTable
-from ..network.presets import vit_preset
+from ..network.config import ViTConfig
+from ..network.formats import Formats
+from ..network.presets import preset, vit_preset
+from ..network.stage_view import stage_views
 from ..system.files import read_json, write_text
-from .cycles import long_run_cycles
+from .cycles import interval_of, long_run_cycles, peak_macs, useful_macs
+from .pass_program import PassSchedule
+from .passes import passes_of
 from .program import flow_cycles
-from .shipped import TABLES, entry, key_of, read_table, sought, steady_cycles
+from .shipped import TABLES, entry, key_of, read_table, sought, tables_in
 
 #: Of a search, for a table that has no entry.
 TRIES, SEED = 100, 1
@@ -32,7 +35,9 @@ Pair = tuple[str, str]
 
 
 def made(pair: Pair, tries: int, seed: int) -> dict[str, Any]:
-    """Return the entry of a table that is sought now: how it was sought, and `shipped.entry`.
+    """Return the entry of a table that is sought now: how it was sought, `shipped.entry`, and cycles.
+
+    On an engine with windows there is a table for the blocks of each stage.
 
     Parameters
     ----------
@@ -41,36 +46,55 @@ def made(pair: Pair, tries: int, seed: int) -> dict[str, Any]:
         As of `sought`.
     """
     engine, net = pair
-    config, flow = vit_preset(net), FLOW_ENGINES[engine]
-    how = {"engine": engine, "net": net, "tries": tries, "seed": seed}
-    table = sought(config, flow, tries=tries, seed=seed)
-    return how | entry(config, flow, table) | figures(pair, table)
+    flow, how = FLOW_ENGINES[engine], {"engine": engine, "net": net, "tries": tries, "seed": seed}
+    found = [entry(view, flow, sought(view, flow, tries=tries, seed=seed)) for view in sought_for(pair)]
+    tables = {"passes": found} if flow.windows else found[0]
+    return how | tables | figures(pair, tables)
 
 
-def figures(pair: Pair, table: SlotTable) -> dict[str, Any]:
+def sought_for(pair: Pair) -> list[ViTConfig]:
+    """Return what a table is sought for: the network, or each of its stages.
+
+    Parameters
+    ----------
+    pair : (str, str)
+    """
+    if FLOW_ENGINES[pair[0]].windows is None:
+        return [vit_preset(pair[1])]
+    return [view for view in stage_views(preset(pair[1])) if view.merge is None]
+
+
+def figures(pair: Pair, shipped: dict[str, Any]) -> dict[str, Any]:
     """Return the cycles of one image, and of an image among others, as `shipped.shipped_cycles` gives them.
 
     Parameters
     ----------
     pair : (str, str)
-    table : SlotTable
+    shipped : dict
+        As `made` returns it.
     """
-    config, flow = vit_preset(pair[1]), FLOW_ENGINES[pair[0]]
-    return {"single": flow_cycles(config, flow, table, 1).total, "interval": long_run_cycles(config, flow, table)}
+    config, flow = preset(pair[1]), FLOW_ENGINES[pair[0]]
+    tables = [read_table(one) for one in tables_in(shipped)]
+    if flow.windows is None:
+        shape = vit_preset(pair[1])
+        single, interval = flow_cycles(shape, flow, tables[0], 1).total, long_run_cycles(shape, flow, tables[0])
+    else:
+        schedule = PassSchedule(config, flow, passes_of(config, Formats(), flow, tables))
+        single, interval = schedule.cycles(1).total, interval_of(schedule)
+    return {"single": single, "interval": interval}
 
 
-def busy(pair: Pair, table: SlotTable) -> float:
-    """Return which part of the array's products is useful, in an image among others; 0 where the table locks up.
+def busy(pair: Pair, shipped: dict[str, Any]) -> float:
+    """Return which part of the array's products is useful, in an image among others.
 
     Parameters
     ----------
     pair : (str, str)
-    table : SlotTable
+    shipped : dict
+        As `made` returns it.
     """
-    config, flow = vit_preset(pair[1]), FLOW_ENGINES[pair[0]]
-    shape = TileShape(config, flow.engine.rows, flow.engine.columns)
-    cycles = steady_cycles(config, flow, table)
-    return shape.packing * config.depth * shape.tiles * shape.tile_steps / cycles if cycles else 0.0
+    config, flow = preset(pair[1]), FLOW_ENGINES[pair[0]]
+    return useful_macs(config) / (figures(pair, shipped)["interval"] * peak_macs(flow))
 
 
 def pairs(entries: Iterable[dict[str, Any]], engine: str | None, net: str | None) -> list[Pair]:
@@ -123,7 +147,7 @@ def main(arguments: list[str] | None = None) -> None:
         seed = before.get("seed", SEED) if chosen.seed is None else chosen.seed
         _say(f"[{number}/{len(todo)}] {' '.join(pair)}, {tries} tries, seed {seed}: ")
         start, found, old = time.perf_counter(), made(pair, tries, seed), _before(pair, before)
-        rate = busy(pair, read_table(found))
+        rate = busy(pair, found)
         if rate >= old:
             entries[pair] = found
             write(entries.values(), chosen.out)
@@ -138,8 +162,9 @@ def _say(what: str) -> None:
 
 def _before(pair: Pair, before: dict[str, Any]) -> float:
     """Return how full the array was with the table before; 0 where there is none for this engine."""
-    if before and before["key"] == key_of(vit_preset(pair[1]), FLOW_ENGINES[pair[0]]):
-        return busy(pair, read_table(before))
+    keys = [key_of(view, FLOW_ENGINES[pair[0]]) for view in sought_for(pair)]
+    if before and [one["key"] for one in tables_in(before)] == keys:
+        return busy(pair, before)
     return 0.0
 
 
