@@ -6,7 +6,7 @@ from functools import reduce
 from operator import or_
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import memory, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.residual_add import ResidualAddUnit
@@ -67,7 +67,6 @@ class XRows(Component):
         m = Module()
         unit = self.unit
         parts, self._bits = unit.parts_of_bank, (unit.part_words - 1).bit_length()
-        self.stores: list[memory.Memory] = []
         words: list[Value] = []
         for number in range(unit.banks * parts):
             words.append(self._part(m, number))
@@ -102,7 +101,6 @@ class XRows(Component):
         unit, spec, width = self.unit, self.unit.x_memory, self.unit.x_memory.width
         store = unmet(width, spec.depth, spec.style)
         m.submodules[f"part_{number}"] = store
-        self.stores.append(store)
         write = store.write_port(granularity=width // self.chunks)
         edges = self.edge_write.en & (self._number(self.edge_write.addr) == number).replicate(self.chunks)
         norms = self.norm_write.en & (self._number(self.norm_write.addr) == number)

@@ -110,7 +110,7 @@ def _place_words(config: ModelConfig, flow: FlowConfig, one: Pass) -> list[int]:
 
 
 def places_of(config: ModelConfig, flow: FlowConfig, one: Pass) -> list[list[int]]:
-    """Return the words of a pass's places: first words of x of rows side by side, 0 where there is no row.
+    """Return the words of a pass's places: first words of x of rows side by side.
 
     Window by window and tile by tile the rows of a tile; of shifted windows after the others. Of a patch merging each
     tile has the rows that are read, one of the neighbours after the other, and then those that are made.
@@ -145,9 +145,12 @@ def _rows_of(windows: NDArray[np.int64], flow: FlowConfig) -> list[list[list[int
     found = []
     for window in windows:
         for first in range(0, len(window), rows):
-            tile = np.zeros(unit.most_groups * unit.side, np.int64)
             mine = window[first : first + rows]
+            tile = np.zeros(unit.most_groups * unit.side, np.int64)
+            # A row that there is not is read as well: with the first one beside it, so that it wants no other part.
             tile[: len(mine)] = mine
+            last = len(mine) - len(mine) % unit.side
+            tile[len(mine) : last + unit.side] = mine[last] if last < len(mine) else 0
             found.append(tile.reshape(-1, unit.side).tolist())
     return found
 
