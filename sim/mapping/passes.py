@@ -8,7 +8,7 @@ from functools import cached_property
 
 from ..engine.limits import check_strips
 from ..engine.memories import TABLE_WORDS
-from ..engine.words import WORD
+from ..engine.words import WORD, ceil_div
 from ..errors import check
 from ..flow.config import FlowConfig
 from ..flow.head_norm import HeadNormUnit
@@ -269,4 +269,8 @@ def with_windows(flow: FlowConfig, *configs: ModelConfig, images: int) -> FlowCo
     sized = replace(flow, engine=engine, windows=WindowLimits(**{**least, "merged_dim": 0, "images": images}))
     needs = [windows_needs(config, sized) for config in configs]
     limits = {name: max(need[name] for need in needs) for name in needs[0]}
+    # Words of a token of the first stage are x_words over image_tokens, whichever network has most of either.
+    widest = max(config.embed_dim for config in configs)
+    first = ceil_div(widest, engine.columns) * ResidualAddUnit(sized).parts
+    limits["x_words"] = max(limits["x_words"], limits["image_tokens"] * first)
     return replace(sized, windows=WindowLimits(**limits, images=images))

@@ -15,8 +15,10 @@ from bivit.cosim.session import CosimResult
 from bivit.hw.emit import engine_verilog
 from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.flow.settings import setting_bits
+from bivit.sim.mapping.passes import passes_of
 from bivit.sim.mapping.words import Words
 from bivit.sim.network.config import ModelConfig, ViTConfig
+from bivit.sim.network.formats import Formats
 from bivit.sim.network.random import random_network
 from bivit.sim.network.taps import taps_of
 
@@ -33,7 +35,7 @@ MODES = {
 }
 #: What is inside a unit, and comes out of it as something else.
 INNER = (".s1", ".r", ".m", ".z", ".c", "mlp.fc1")
-FLOW = windowed_for([ONE, TWO, THREE, DEIT], rows=3, columns=8, norm_lanes=4, drain_rows=2, together=2)
+FLOW = windowed_for([ONE, TWO, THREE, DEIT], rows=2, columns=8, norm_lanes=4, together=2)
 
 
 def modes(config: ModelConfig, mode: str) -> ModelConfig:
@@ -122,18 +124,31 @@ def setting(name: str, of_pass: int) -> int:
     return of_pass * len(bits) + bits.index(name)
 
 
-@pytest.mark.parametrize(
-    ("plant", "tensor"),
-    [
-        (flip("bias", 0, 4), "layers.0.blocks.0.attn"),
-        (flip("masks", 0, 2), "layers.1.blocks.1.attn"),
-    ],
-)
-def test_a_fault_is_seen_and_named(plant: Callable[[Words], None], tensor: str) -> None:
-    whole = case_of(TWO, 1)
+def base(config: ModelConfig, of_pass: int, name: str) -> int:
+    """Where what a pass uses begins in a memory."""
+    value: int = getattr(passes_of(config, Formats(), FLOW)[of_pass].bases, name)
+    return value
+
+
+#: Network, memory, word, bit, and the first tensor that is wrong.
+FAULTS: dict[str, tuple[ModelConfig, str, int, int, str]] = {
+    "bias": (TWO, "bias", 0, 4, "layers.0.blocks.0.attn.attn_sign"),
+    "mask": (ONE, "masks", 0, 0, "layers.0.blocks.1.attn.attn_sign"),
+    "place": (ONE, "places", 5, 2, "layers.0.blocks.0.norm1"),
+    "place of a shifted window": (ONE, "places", 16 + 5, 2, "layers.0.blocks.1.norm1"),
+    "setting": (TWO, "passes", setting("bias_step", 2), 0, "layers.1.blocks.1.attn.attn_sign"),
+    "number of rounds": (TWO, "passes", setting("rounds_last", 2), 0, "layers.1.blocks.1"),
+    "weight of a merging": (TWO, "weights", base(TWO, 1, "weights"), 3, "layers.1.downsample.reduction"),
+    "parameter of a merging": (TWO, "residual", base(TWO, 1, "layer"), 3, "layers.1.downsample"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_the_load_stream_is_seen_and_named(fault: str) -> None:
+    config, memory, word, bit, tensor = FAULTS[fault]
+    whole = case_of(config, 1)
     words: Words = {name: dict(runs) for name, runs in whole.program.words.items()}
-    plant(words)
-    case = case_of(TWO, 1, build_stream(whole.machine, words))
-    result = run(case)
+    flip(memory, word, bit)(words)
+    result = run(case_of(config, 1, build_stream(whole.machine, words)))
     assert result.first_mismatch is not None
     assert result.first_mismatch.tensor.startswith(tensor), str(result.first_mismatch)
