@@ -253,11 +253,13 @@ def with_windows(flow: FlowConfig, *configs: ModelConfig, images: int) -> FlowCo
         Images that go through the stages together.
     """
     blocks = [block for config in configs for block in config.blocks]
+    merged = [stage.merge.in_dim for config in configs for stage in config.stages if stage.merge is not None]
     engine = replace(
         flow.engine,
         max_tokens=max(block.window_tokens for block in blocks),
         max_embed_dim=max(block.embed_dim for block in blocks),
-        max_hidden_dim=max(block.hidden_dim for block in blocks),
+        # A patch merging normalises as many channels as hidden ones are, or more.
+        max_hidden_dim=max(*(block.hidden_dim for block in blocks), *merged),
         max_heads=max(block.num_heads for block in blocks),
         max_depth=max(len(config.blocks) for config in configs),
         max_classes=max(config.num_classes for config in configs),
