@@ -65,6 +65,6 @@ def windowed_for(
     array.setdefault("dense_lanes", array["lanes"])
     flow = small_flow()
     widths = {"norm_lanes": norm_lanes, "head_norm_lanes": columns, "softmax_lanes": columns}
-    shape = {"drain_rows": max(1, norm_lanes // columns), "dense_channels": 0, **widths, **more}
+    shape = {"drain_rows": max(1, norm_lanes // columns), "dense_channels": 0, "images": 2, **widths, **more}
     sized = replace(flow, engine=replace(flow.engine, **array), **shape)
     return with_windows(sized, *configs, images=together)
