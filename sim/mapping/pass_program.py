@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..network.formats import Formats
 from ..network.network import IntNetwork
 from ..timing.edge_times import edge_plan
 from ..timing.passes import RunTimes, run_passes
-from ..timing.plan import plan_of
+from ..timing.plan import blocks_in_turn, plan_of
 from ..timing.replay_state import Plan, causes_of
 from ..timing.trace import trace
 from .edge_words import edge_words, network_settings
@@ -67,7 +67,9 @@ class PassSchedule:
         for passed in self.times(self.group).passes:
             one = self.passes[passed.number]
             if one.view.merge is None:
-                verify(one.view, self.flow, trace(passed.plan))
+                # A window that is not the whole image goes through a block at a time.
+                block = replace(one.view, depth=blocks_in_turn(one.view))
+                verify(block, self.flow, trace(passed.plan))
 
     @property
     def group(self) -> int:
