@@ -53,7 +53,7 @@ def made(pair: Pair, tries: list[int], seed: int) -> dict[str, Any]:
     flow, how = FLOW_ENGINES[engine], {"engine": engine, "net": net, "tries": shown, "seed": seed}
     views = sought_for(pair)
     each = tries * len(views) if len(tries) == 1 else tries
-    check(len(each) == len(views), f"--tries takes one number, or one for each of {len(views)} tables, got {len(tries)}")
+    check(len(each) == len(views), f"--tries takes one number, or {len(views)}, got {len(tries)}")
     found = [
         entry(view, flow, sought(view, flow, tries=many, seed=seed)) for view, many in zip(views, each, strict=True)
     ]

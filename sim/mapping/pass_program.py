@@ -18,7 +18,7 @@ from ..network.formats import Formats
 from ..network.network import IntNetwork
 from ..timing.edge_times import edge_plan
 from ..timing.passes import RunTimes, run_passes
-from ..timing.plan import plan_of
+from ..timing.plan import blocks_in_turn, plan_of
 from ..timing.replay_state import Plan, causes_of
 from ..timing.trace import trace
 from .edge_words import edge_words, network_settings
@@ -67,9 +67,9 @@ class PassSchedule:
         for passed in self.times(self.group).passes:
             one = self.passes[passed.number]
             if one.view.merge is None:
-                # A window is left behind each block, but where it is the whole image.
-                view = one.view if one.view.chained else replace(one.view, depth=1)
-                verify(view, self.flow, trace(passed.plan))
+                # A window that is not the whole image goes through a block at a time.
+                block = replace(one.view, depth=blocks_in_turn(one.view))
+                verify(block, self.flow, trace(passed.plan))
 
     @property
     def group(self) -> int:
