@@ -13,11 +13,11 @@ from ..sim.flow.edge import EdgeUnit
 from ..sim.flow.pass_settings import NEIGHBOURS
 from ..sim.flow.residual_add import ResidualAddUnit
 from ..sim.mapping.expected import MERGED_SUMS, Expected, Ints
+from ..sim.mapping.layout import token_words
 from ..sim.mapping.pass_program import PassProgram
 from ..sim.mapping.pass_taps import Taps, pass_taps, pass_tokens
 from ..sim.mapping.pass_words import places_of
 from ..sim.mapping.passes import Pass
-from ..sim.mapping.token_words import token_words
 from ..sim.network.stage_view import token_places
 from ..sim.network.taps import taps_of
 from .compare import Writes

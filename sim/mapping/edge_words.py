@@ -15,7 +15,7 @@ from ..network.config import ModelConfig
 from ..network.formats import DENSE_WEIGHT_BITS, EPS_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS
 from ..network.network import IntNetwork
 from ..network.stage_view import token_places
-from .token_words import token_words
+from .layout import token_words
 
 _Array = np.ndarray[Any, Any]
 

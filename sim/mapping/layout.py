@@ -17,8 +17,9 @@ from ..flow.operation import Operands
 from ..flow.residual_add import ResidualAddUnit
 from ..flow.settings import preload_bases, weight_bases, weight_words
 from ..flow.streams import Part, Stream, TileShape
-from ..network.config import ViTConfig
+from ..network.config import ModelConfig, ViTConfig
 from ..network.formats import Formats
+from ..network.side_by_side import Ints, token_slots
 from ..network.stage_view import StageView
 
 #: What each part of `Stream.QKV` is of the tensor `attn.qkv`.
@@ -264,3 +265,54 @@ def check_fits(config: ViTConfig, formats: Formats, flow: FlowConfig) -> None:
     )
     if not isinstance(config, StageView):
         check_strips(config, engine)
+
+
+def token_words(config: ModelConfig, flow: FlowConfig, stage: int) -> Ints:
+    """Return the first word of each token of a stage in a bank of x, int64 [N], by the token's place.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    flow : FlowConfig
+        With windows.
+    stage : int
+
+    Raises
+    ------
+    BivitError
+        When no way is found for so many rows side by side.
+    """
+    unit = ResidualAddUnit(flow)
+    part, slot = token_slots(config, stage, flow.engine.rows, unit.side, unit.parts_of_bank)
+    return part * unit.part_words + slot * token_size(config, flow, stage)
+
+
+def x_words(config: ModelConfig, flow: FlowConfig) -> int:
+    """Return the words of x that an image takes in its largest stage.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    flow : FlowConfig
+        Its own limits are not looked at.
+    """
+    unit = ResidualAddUnit(flow)
+    parts = unit.parts_of_bank
+    found = (
+        int(token_slots(config, stage, flow.engine.rows, unit.side, parts)[1].max() + 1)
+        * token_size(config, flow, stage)
+        for stage in range(len(config.stages))
+    )
+    return parts * max(found)
+
+
+def token_size(config: ModelConfig, flow: FlowConfig, stage: int) -> int:
+    """Return the words of a token in x.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    flow : FlowConfig
+    stage : int
+    """
+    return ceil_div(config.stages[stage].blocks[0].embed_dim, flow.engine.columns) * ResidualAddUnit(flow).parts

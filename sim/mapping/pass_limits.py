@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
+import numpy as np
+
 from ..engine.limits import check_formats, check_strips
 from ..engine.words import WORD, ceil_div
 from ..errors import check
@@ -14,9 +16,10 @@ from ..flow.residual_add import ResidualAddUnit
 from ..flow.windows import WindowLimits
 from ..network.config import ModelConfig
 from ..network.formats import Formats
+from ..network.side_by_side import tiles_of
 from ..network.stage_view import stage_views
+from .layout import token_size, token_words, x_words
 from .passes import words_of_all
-from .token_words import check_merging, x_words
 
 
 def windows_needs(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
@@ -135,3 +138,33 @@ def with_windows(flow: FlowConfig, *configs: ModelConfig, images: int) -> FlowCo
 def _largest(needs: list[dict[str, int]]) -> dict[str, int]:
     """Return the largest of each need."""
     return {name: max(need[name] for need in needs) for name in needs[0]}
+
+
+def check_merging(config: ModelConfig, flow: FlowConfig) -> None:
+    """Check that what a patch merging makes never lies on tokens that are still to be read.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    flow : FlowConfig
+
+    Raises
+    ------
+    BivitError
+        With the stage, and the first tile that would.
+    """
+    rows = flow.engine.rows
+    for stage in range(1, len(config.stages)):
+        before, after = (token_words(config, flow, number) for number in (stage - 1, stage))
+        read, made = (token_size(config, flow, number) for number in (stage - 1, stage))
+        owner = np.full(int(max(before.max() + read, after.max() + made)), -1)
+        for word in range(read):
+            owner[before + word] = np.arange(len(before)) // 4
+        view = next(view for view in stage_views(config) if view.merge == config.stages[stage].merge)
+        for number, tile in enumerate(tiles_of(view.windows, view.num_tokens, rows)):
+            words = after[tile][:, None] + np.arange(made)
+            check(
+                int(owner[words].max()) <= int(tile.max()),
+                f"the tokens that stage {stage} begins with lie on others that are still to be read, from tile "
+                f"{number} of the patch merging on; choose norm_lanes of at most columns ({flow.engine.columns})",
+            )

@@ -23,8 +23,8 @@ from ..network.formats import EPS_BITS
 from ..network.network import IntNetwork
 from ..network.stage_view import window_places
 from ..network.windows import relative_positions
+from .layout import token_words
 from .passes import Pass
-from .token_words import token_words
 from .words import Field, Words, structs, words_of_blocks
 
 #: Bits of a relative position bias, and of a mask: opposite edges of the image in the rows, and in the columns.

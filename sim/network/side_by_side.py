@@ -1,7 +1,8 @@
-"""Where the words of every token lie in an image's x, on an engine with windows.
+"""Which tokens of a stage lie in the same part of a memory, so that rows side by side never do.
 
-Rows that a unit takes side by side must lie in different parts of a bank, whatever takes them: the windows of a block,
-the shifted ones of the next block, and the patch merging that reads them. Which part a token lies in is a colouring.
+Rows that a unit takes side by side must lie in different parts, whatever takes them: the windows of a block, the
+shifted ones of the next block, and the patch merging that reads or makes them. So a part is a colour, and rows side by
+side are edges of a graph.
 """
 
 from __future__ import annotations
@@ -13,12 +14,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.words import ceil_div
 from ..errors import check
-from ..flow.config import FlowConfig
-from ..flow.residual_add import ResidualAddUnit
-from ..network.config import ModelConfig
-from ..network.stage_view import stage_views, token_places, window_places
+from .config import ModelConfig
+from .stage_view import stage_views, token_places, window_places
 
 Ints = NDArray[np.int64]
 
@@ -26,82 +24,28 @@ Ints = NDArray[np.int64]
 _TRIES = 64
 
 
-def token_words(config: ModelConfig, flow: FlowConfig, stage: int) -> Ints:
-    """Return the first word of each token of a stage in a bank of x, int64 [N], by the token's place.
+@cache
+def token_slots(config: ModelConfig, stage: int, rows: int, side: int, parts: int) -> tuple[Ints, Ints]:
+    """Return the part that each token of a stage lies in, by its place, and which of the tokens there it is.
 
     Parameters
     ----------
     config : ModelConfig
-    flow : FlowConfig
-        With windows.
     stage : int
+    rows, side : int
+        Rows of a tile, and of these side by side.
+    parts : int
+        Parts of the memory.
+
+    Returns
+    -------
+    tuple of int64 [N]
 
     Raises
     ------
     BivitError
         When no way is found for so many rows side by side.
     """
-    unit = ResidualAddUnit(flow)
-    part, slot = _slots(config, stage, flow.engine.rows, unit.side, unit.parts_of_bank)
-    return part * unit.part_words + slot * _row_words(config, flow, stage)
-
-
-def x_words(config: ModelConfig, flow: FlowConfig) -> int:
-    """Return the words of x that an image takes in its largest stage.
-
-    Parameters
-    ----------
-    config : ModelConfig
-    flow : FlowConfig
-        Its own limits are not looked at.
-    """
-    unit = ResidualAddUnit(flow)
-    parts = unit.parts_of_bank
-    found = (
-        int(_slots(config, stage, flow.engine.rows, unit.side, parts)[1].max() + 1) * _row_words(config, flow, stage)
-        for stage in range(len(config.stages))
-    )
-    return parts * max(found)
-
-
-def check_merging(config: ModelConfig, flow: FlowConfig) -> None:
-    """Check that what a patch merging makes never lies on tokens that are still to be read.
-
-    Parameters
-    ----------
-    config : ModelConfig
-    flow : FlowConfig
-
-    Raises
-    ------
-    BivitError
-        With the stage, and the first tile that would.
-    """
-    rows = flow.engine.rows
-    for stage in range(1, len(config.stages)):
-        before, after = (token_words(config, flow, number) for number in (stage - 1, stage))
-        read, made = (_row_words(config, flow, number) for number in (stage - 1, stage))
-        owner = np.full(int(max(before.max() + read, after.max() + made)), -1)
-        for word in range(read):
-            owner[before + word] = np.arange(len(before)) // 4
-        view = next(view for view in stage_views(config) if view.merge == config.stages[stage].merge)
-        for number, tile in enumerate(_tiles(view.windows, view.num_tokens, rows)):
-            words = after[tile][:, None] + np.arange(made)
-            check(
-                int(owner[words].max()) <= int(tile.max()),
-                f"the tokens that stage {stage} begins with lie on others that are still to be read, from tile "
-                f"{number} of the patch merging on; choose norm_lanes of at most columns ({flow.engine.columns})",
-            )
-
-
-def _row_words(config: ModelConfig, flow: FlowConfig, stage: int) -> int:
-    """Words of a token."""
-    return ceil_div(config.stages[stage].blocks[0].embed_dim, flow.engine.columns) * ResidualAddUnit(flow).parts
-
-
-@cache
-def _slots(config: ModelConfig, stage: int, rows: int, side: int, parts: int) -> tuple[Ints, Ints]:
-    """Return the part of the bank that each token lies in, by its place, and which of the tokens there it is."""
     count = config.stages[stage].blocks[0].tokens
     if parts == 1:
         return np.zeros(count, np.int64), np.arange(count)
@@ -131,12 +75,12 @@ def _groups(config: ModelConfig, stage: int, rows: int, side: int) -> Iterator[I
     blocks = config.stages[stage].blocks
     for shifted in {bool(block.shift) for block in blocks}:
         windows = window_places(config, stage, shifted)
-        for tile in _tiles(windows.shape[0], windows.shape[1], rows):
+        for tile in tiles_of(windows.shape[0], windows.shape[1], rows):
             yield from _side_by_side(windows.ravel()[tile], side)
     merges = [number.merge for number in config.stages]
     behind = merges[stage + 1] if stage + 1 < len(merges) else None
     for view in (view for view in stage_views(config) if view.merge is not None):
-        for tile in _tiles(view.windows, view.num_tokens, rows):
+        for tile in tiles_of(view.windows, view.num_tokens, rows):
             if view.merge == merges[stage]:
                 yield from _side_by_side(tile, side)
             elif view.merge == behind:
@@ -144,8 +88,16 @@ def _groups(config: ModelConfig, stage: int, rows: int, side: int) -> Iterator[I
                     yield from _side_by_side(4 * tile + neighbour, side)
 
 
-def _tiles(windows: int, tokens: int, rows: int) -> Iterator[Ints]:
-    """Yield the numbers of the rows of each tile, windows one after the other."""
+def tiles_of(windows: int, tokens: int, rows: int) -> Iterator[Ints]:
+    """Yield the numbers of the rows of each tile, windows one after the other.
+
+    Parameters
+    ----------
+    windows, tokens : int
+        Windows, and tokens of each.
+    rows : int
+        Rows of a tile.
+    """
     for window in range(windows):
         for first in range(0, tokens, rows):
             yield window * tokens + np.arange(first, min(first + rows, tokens))
