@@ -25,6 +25,7 @@ from ..sim.mapping.compiled import Program, compile_for
 from ..sim.mapping.cycles import CycleEstimate, estimate_cycles, interval_of
 from ..sim.mapping.loads import memory_bytes
 from ..sim.mapping.pass_program import PassProgram
+from ..sim.mapping.program import FlowProgram
 from ..sim.mapping.weight_image import weight_image
 from ..sim.network.network import IntNetwork
 from ..sim.network.run_result import check_images
@@ -121,7 +122,7 @@ class Case:
 
     def _memory(self, latency: tuple[int, int]) -> BenchMemory | None:
         """Return the memory of the weights, where these are streamed."""
-        if not self.engine.streamed or isinstance(self.program, PassProgram):
+        if not isinstance(self.program, FlowProgram) or not self.engine.streamed:
             return None
         return BenchMemory(weight_image(self.program), self.engine.memory_bits, *latency)
 

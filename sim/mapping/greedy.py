@@ -34,7 +34,7 @@ def block_table(plan: Plan, priority: Sequence[Stream]) -> SlotTable:
     Parameters
     ----------
     plan : Plan
-        Of one image in flight; its table is not looked at, and its network should have six blocks or more.
+        Of one image in flight; its table is not looked at, and all its images should have six blocks or more.
     priority : sequence of Stream
         All streams: of those that can go at the same time, the first one goes.
 

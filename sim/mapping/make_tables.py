@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ..errors import check
 from ..flow.presets import FLOW_ENGINES
 from ..network.config import ViTConfig
 from ..network.formats import Formats
@@ -34,7 +35,7 @@ TRIES, SEED = 100, 1
 Pair = tuple[str, str]
 
 
-def made(pair: Pair, tries: int, seed: int) -> dict[str, Any]:
+def made(pair: Pair, tries: list[int], seed: int) -> dict[str, Any]:
     """Return the entry of a table that is sought now: how it was sought, `shipped.entry`, and cycles.
 
     On an engine with windows there is a table for the blocks of each stage.
@@ -42,12 +43,20 @@ def made(pair: Pair, tries: int, seed: int) -> dict[str, Any]:
     Parameters
     ----------
     pair : (str, str)
-    tries, seed : int
+    tries : list of int
+        As of `sought`: of each table, or of all.
+    seed : int
         As of `sought`.
     """
     engine, net = pair
-    flow, how = FLOW_ENGINES[engine], {"engine": engine, "net": net, "tries": tries, "seed": seed}
-    found = [entry(view, flow, sought(view, flow, tries=tries, seed=seed)) for view in sought_for(pair)]
+    shown = tries[0] if len(tries) == 1 else tries
+    flow, how = FLOW_ENGINES[engine], {"engine": engine, "net": net, "tries": shown, "seed": seed}
+    views = sought_for(pair)
+    each = tries * len(views) if len(tries) == 1 else tries
+    check(len(each) == len(views), f"--tries takes one number, or {len(views)}, got {len(tries)}")
+    found = [
+        entry(view, flow, sought(view, flow, tries=many, seed=seed)) for view, many in zip(views, each, strict=True)
+    ]
     tables = {"passes": found} if flow.windows else found[0]
     return how | tables | figures(pair, tables)
 
@@ -135,7 +144,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", choices=FLOW_ENGINES, help="only of this one")
     parser.add_argument("--net", help="only of this preset")
-    parser.add_argument("--tries", type=int, help=f"steps of the search, else as before, or {TRIES}")
+    parser.add_argument(
+        "--tries", type=int, nargs="+", help=f"steps of the search, of each stage or of all, else as before, or {TRIES}"
+    )
     parser.add_argument("--seed", type=int, help=f"of the search, else as before, or {SEED}")
     parser.add_argument("--out", type=Path, default=TABLES, help="file that is read and written")
     chosen = parser.parse_args(arguments)
@@ -143,9 +154,10 @@ def main(arguments: list[str] | None = None) -> None:
     todo = pairs(entries.values(), chosen.engine, chosen.net)
     for number, pair in enumerate(todo, 1):
         before = entries.get(pair, {})
-        tries = before.get("tries", TRIES) if chosen.tries is None else chosen.tries
+        tries = chosen.tries or before.get("tries", TRIES)
+        tries = tries if isinstance(tries, list) else [tries]
         seed = before.get("seed", SEED) if chosen.seed is None else chosen.seed
-        _say(f"[{number}/{len(todo)}] {' '.join(pair)}, {tries} tries, seed {seed}: ")
+        _say(f"[{number}/{len(todo)}] {' '.join(pair)}, {' '.join(map(str, tries))} tries, seed {seed}: ")
         start, found, old = time.perf_counter(), made(pair, tries, seed), _before(pair, before)
         rate = busy(pair, found)
         if rate >= old:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from ..engine.limits import check_formats, check_strips
-from ..engine.words import WORD
+from ..engine.words import WORD, ceil_div
 from ..errors import check
 from ..flow.config import FlowConfig
 from ..flow.edge_settings import edge_settings
+from ..flow.residual_add import ResidualAddUnit
 from ..flow.windows import WindowLimits
 from ..network.config import ModelConfig
 from ..network.formats import Formats
@@ -54,10 +55,12 @@ def engine_needs(config: ModelConfig) -> dict[str, int]:
     config : ModelConfig
     """
     blocks = config.blocks
+    merged = [stage.merge.in_dim for stage in config.stages if stage.merge is not None]
     return {
         "max_tokens": max(block.window_tokens for block in blocks),
         "max_embed_dim": max(block.embed_dim for block in blocks),
-        "max_hidden_dim": max(block.hidden_dim for block in blocks),
+        # A patch merging may normalise more channels than any layer has hidden ones.
+        "max_hidden_dim": max([*(block.hidden_dim for block in blocks), *merged]),
         "max_heads": max(block.num_heads for block in blocks),
         "max_depth": len(blocks),
         "max_classes": config.num_classes,
@@ -119,8 +122,13 @@ def with_windows(flow: FlowConfig, *configs: ModelConfig, images: int) -> FlowCo
         Images that go through the stages together.
     """
     limits: dict[str, Any] = _largest([engine_needs(config) for config in configs])
-    sized = replace(flow, engine=replace(flow.engine, **limits), windows=None)
+    # Whether there are windows says how rows of x lie, whatever their limits.
+    least = {field.name: 1 for field in fields(WindowLimits)} | {"merged_dim": 0, "images": images}
+    sized = replace(flow, engine=replace(flow.engine, **limits), windows=WindowLimits(**least))
     needs = _largest([windows_needs(config, sized) for config in configs])
+    # Words of a token of the first stage are x_words over image_tokens, whichever network has most of either.
+    first = ceil_div(max(config.embed_dim for config in configs), flow.engine.columns) * ResidualAddUnit(sized).parts
+    needs["x_words"] = max(needs["x_words"], needs["image_tokens"] * first)
     return replace(sized, windows=WindowLimits(**needs, images=images))
 
 

@@ -151,7 +151,8 @@ def sought(config: ViTConfig, flow: FlowConfig, *, tries: int, seed: int = 1) ->
         found = search(TileShape(config, flow.engine.rows, flow.engine.columns), plan, rate, tries=tries, seed=seed)
         best = found and found[0]
     else:
-        deep = _plan(replace(config, depth=_DEEP), flow)
+        # Behind a block comes the next one, or the next window's.
+        deep = _plan(short, flow, _DEEP + 1) if alone else _plan(replace(config, depth=_DEEP), flow)
         rated = [(rate(table) or float("inf"), number, table) for number, table in enumerate(_block_tables(deep))]
         best = min(rated)[2] if rated and min(rated)[0] < float("inf") else None
     check(
@@ -236,9 +237,9 @@ def _entries() -> list[dict[str, Any]]:
     return entries
 
 
-def _plan(config: ViTConfig, flow: FlowConfig) -> Plan:
+def _plan(config: ViTConfig, flow: FlowConfig, images: int = 2) -> Plan:
     empty = SlotTable(tuple(Stream), dict.fromkeys(Stream, 0))
-    return plan_of(config, flow, empty, 2, edge=_QUICK)
+    return plan_of(config, flow, empty, images, edge=_QUICK)
 
 
 def _block_tables(plan: Plan) -> Iterator[SlotTable]:

@@ -131,7 +131,7 @@ def _groups(config: ModelConfig, stage: int, rows: int, side: int) -> Iterator[I
     blocks = config.stages[stage].blocks
     for shifted in {bool(block.shift) for block in blocks}:
         windows = window_places(config, stage, shifted)
-        for tile in _tiles(len(windows), windows.shape[1], rows):
+        for tile in _tiles(windows.shape[0], windows.shape[1], rows):
             yield from _side_by_side(windows.ravel()[tile], side)
     merges = [number.merge for number in config.stages]
     behind = merges[stage + 1] if stage + 1 < len(merges) else None

@@ -8,13 +8,10 @@ from random import Random
 
 from elaborated import lines_not_run
 from flow_random import random_engine
-from softmax_windows import LIMITS
 from windowed import tiny_swin, windowed_for
 
-from bivit.hw.edge.edge import Edge
 from bivit.hw.engine import Engine
 from bivit.sim.flow.config import FlowConfig
-from bivit.sim.flow.edge import EdgeUnit
 
 #: An engine with three rows of softmax side by side, in more than 16 lanes; one of single rows; one with two channels
 #: a multiplier.
@@ -32,10 +29,10 @@ def test_a_few_engines_elaborate_every_line_of_the_generators() -> None:
         replace(flows[2], load_banks=2, dense_patches=3),
         replace(narrow, engine=replace(narrow.engine, formats=wide)),
         replace(flows[1], weights="streamed"),
-        replace(flows[1], windows=LIMITS),
     ]
-    engines = [*(partial(Engine, flow) for flow in flows), partial(Edge, EdgeUnit(windowed_for([tiny_swin()])))]
-    left = lines_not_run(("array", "flow", "slots", "edge", "fetch"), engines)
+    flows += [windowed_for([tiny_swin()], columns=8, norm_lanes=lanes, rows=4) for lanes in (4, 16)]
+    engines = [partial(Engine, flow) for flow in flows]
+    left = lines_not_run(("array", "flow", "slots", "edge", "fetch", "passes"), engines)
     assert [line for line in left if not line.endswith(ABSTRACT)] == []
 
 

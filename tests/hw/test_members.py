@@ -15,11 +15,9 @@ from windowed import tiny_swin, windowed_for
 import bivit.hw
 from bivit.hw.board.boards import SERIAL_BOARDS
 from bivit.hw.board.top import BoardTop
-from bivit.hw.edge.edge import Edge
 from bivit.hw.engine import Engine
 from bivit.hw.parts.component import Component
 from bivit.hw.synthesis.wrapper import PinWrapper
-from bivit.sim.flow.edge import EdgeUnit
 
 for _module in pkgutil.walk_packages(bivit.hw.__path__, "bivit.hw."):
     import_module(_module.name)
@@ -45,7 +43,8 @@ def made() -> dict[type, dict[str, wiring.Member]]:
         patch.setattr(wiring.Component, "__init__", note)
         for flow in (tiny_flow(products_per_dsp=2), streamed_flow()):
             Fragment.get(PinWrapper(Engine(flow), "engine"), None)
-        Fragment.get(Edge(EdgeUnit(windowed_for([tiny_swin()]))), None)
+        for lanes in (8, 32):  # rows one by one, and side by side
+            Fragment.get(Engine(windowed_for([tiny_swin()], columns=16, norm_lanes=lanes)), None)
         Fragment.get(BoardTop(SERIAL_BOARDS["ulx3s"], tiny_flow(), 90.0, 1_000_000), None)
     for base in components() - set(found):
         # A base that is never made itself has what all that are made of it have.

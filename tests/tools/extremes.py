@@ -40,7 +40,7 @@ def tied_network(network: IntNetwork, seed: int = 0) -> IntNetwork:
     tensors["patch_embed.proj.weight"] = (base + pattern[:, None] * step).astype(np.int8)
     tensors["patch_embed.proj.scale"] = np.full(channels, 1 << 14, np.int32)
     tensors["patch_embed.proj.shift"] = np.array([14], np.int32)
-    for name in ("patch_embed.proj.bias", "pos_embed"):
+    for name in {"patch_embed.proj.bias", "pos_embed"} & set(tensors):
         tensors[name] = np.zeros_like(tensors[name])
     return IntNetwork(network.config, network.formats, tensors, network.provenance)
 

@@ -3,7 +3,8 @@
 ``python tests/tools/flow_campaign.py --engines 25 --networks 80 --seed 1`` prints a line an engine, and the seed of
 whatever is wrong: of an engine for `flow_random.random_engine`, of a network for `flow_random.trial`. Two networks
 of every other engine are compared tensor by tensor as well, with their stalls by cause. With ``--streamed`` the
-engines are the same, but for their weights.
+engines are the same, but for their weights. With ``--windows`` engines have windows, and run Swins and DeiTs
+(`flow_windows`).
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 from flow_random import Trial, random_engine, trials, with_streamed_weights
+from flow_windows import random_windowed, windowed_trials
 
 from bivit.cosim import runner
 from bivit.cosim.memory import BenchMemory
@@ -38,6 +42,8 @@ from bivit.sim.errors import BivitError
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.machine import FlowMachine
 from bivit.sim.flow.weight_stream import IMAGE_ALIGNMENT
+from bivit.sim.mapping.compiled import Program
+from bivit.sim.mapping.program import FlowProgram
 from bivit.sim.mapping.weight_image import weight_image
 
 #: Networks of one simulation, and the pauses of the ports in one simulation after the other.
@@ -95,7 +101,7 @@ def steps_of(flow: FlowConfig, trials: Sequence[Trial]) -> list[Step]:
 
 def weights_of(trials: Sequence[Trial]) -> list[bytes]:
     """The memory image of each network, as long as to where the next one may begin."""
-    images = [weight_image(one.program) for one in trials]
+    images = [weight_image(one.program) for one in trials if isinstance(one.program, FlowProgram)]
     return [image.ljust(-(-len(image) // IMAGE_ALIGNMENT) * IMAGE_ALIGNMENT, b"\0") for image in images]
 
 
@@ -161,7 +167,11 @@ def differences(one: Trial, outcome: Outcome, stall: float = 0.0) -> list[str]:
 
 
 class _TracedCase(Case):
-    """A case whose bench is the campaign's."""
+    """A case of a program, whose bench is the campaign's."""
+
+    def __init__(self, program: Program, images: np.ndarray, verilog: str):
+        table = program.table if isinstance(program, FlowProgram) else None
+        super().__init__(program.network, program.flow, images, table=table, verilog=verilog)
 
     def _expected(self, *, stalls: bool) -> Expected:
         found = super()._expected(stalls=stalls)
@@ -171,17 +181,23 @@ class _TracedCase(Case):
 def compare_tensors(one: Trial, verilog: str, *, stall: float, cache_dir: Path | None = None) -> list[str]:
     """Run a trial once more, and compare every tensor and, without pauses, the stalls by cause."""
     program = one.program
-    case = _TracedCase(program.network, program.flow, one.images, table=program.table, verilog=verilog)
+    case = _TracedCase(program, one.images, verilog)
     result = case.run(stall=stall, seed=one.seed, cache_dir=cache_dir)
     found = [what for what in (result.first_mismatch, *result.registers, *result.violations) if what]
     return [f"seed {one.seed}, stall {stall}: {what}" for what in found]
 
 
 def campaign(
-    flow: FlowConfig, seed: int, networks: int, *, tensors: bool, cache_dir: Path | None = None
+    flow: FlowConfig,
+    seed: int,
+    networks: int,
+    *,
+    tensors: bool,
+    cache_dir: Path | None = None,
+    draw: Callable[[FlowConfig, int, int], Sequence[Trial]] = trials,
 ) -> tuple[int, int, list[str]]:
     """Run networks of these seeds on an engine; return how many there were, their images, and what is wrong."""
-    found = trials(flow, seed, networks)
+    found = draw(flow, seed, networks)
     if not found:
         return 0, 0, []
     verilog = engine_verilog(flow)
@@ -206,15 +222,21 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="engines have the seeds 1000 * SEED and on")
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--streamed", action="store_true", help="weights come from a memory that is late at random")
+    parser.add_argument("--windows", action="store_true", help="engines with windows, and Swins and DeiTs on them")
     asked = parser.parse_args()
     totals = [0, 0, 0]
     for seed in range(1000 * asked.seed, 1000 * asked.seed + asked.engines):
-        flow, began = random_engine(Random(seed)), time.perf_counter()
+        began, draw = time.perf_counter(), trials
+        if asked.windows:
+            flow, configs = random_windowed(Random(seed))
+            draw = partial(windowed_trials, configs)
+        else:
+            flow = random_engine(Random(seed))
         if asked.streamed:
             flow = with_streamed_weights(flow, Random(-seed))
         with quick_builds():
             *counts, wrong = campaign(
-                flow, 1_000_000 * seed, asked.networks, tensors=seed % 2 == 0, cache_dir=asked.cache
+                flow, 1_000_000 * seed, asked.networks, tensors=seed % 2 == 0, cache_dir=asked.cache, draw=draw
             )
         totals = [total + more for total, more in zip(totals, [*counts, len(wrong)], strict=True)]
         shape = f"{flow.engine.rows} x {flow.engine.columns}, {flow.images} in flight"

@@ -17,6 +17,7 @@ from bivit.sim.errors import BivitError
 from bivit.sim.flow.config import MEMORY_BITS, FlowConfig
 from bivit.sim.flow.streams import Stream, TileShape
 from bivit.sim.flow.table import GRAIN, Places, SlotTable, slot_table
+from bivit.sim.mapping.compiled import Program
 from bivit.sim.mapping.greedy import block_table
 from bivit.sim.mapping.program import FlowCycles, FlowProgram
 from bivit.sim.network.config import ModelConfig, ViTConfig
@@ -209,7 +210,7 @@ class Trial:
     """A network with its images and table, and what must come."""
 
     seed: int
-    program: FlowProgram
+    program: Program
     images: np.ndarray
     logits: np.ndarray
     cycles: FlowCycles

@@ -9,9 +9,9 @@ from typing import Any
 from small_flow import small_flow
 
 from bivit.sim.engine.config import EngineConfig
-from bivit.sim.engine.words import ceil_div
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.windows import WindowLimits
+from bivit.sim.mapping.pass_limits import with_windows
 from bivit.sim.network.config import ModelConfig, SwinConfig
 
 #: A Swin of a few patches in three stages.
@@ -50,21 +50,21 @@ def windowed_flow(
 
 
 def windowed_for(
-    configs: Sequence[ModelConfig], *, rows: int = 3, columns: int = 16, norm_lanes: int = 8, **more: Any
+    configs: Sequence[ModelConfig],
+    *,
+    rows: int = 3,
+    columns: int = 16,
+    norm_lanes: int = 8,
+    together: int = 2,
+    **more: Any,
 ) -> FlowConfig:
-    """The smallest engine with windows whose edge holds some networks."""
+    """The smallest engine with windows that holds some networks, of which so many images go together."""
     engine = {name: more.pop(name) for name in [*more] if name in EngineConfig.__dataclass_fields__}
-    first = max(ceil_div(config.embed_dim, columns) * (columns // norm_lanes) for config in configs)
-    found = windowed_flow(
-        max(config.num_tokens for config in configs),
-        first,
-        columns=columns,
-        norm_lanes=norm_lanes,
-        max_tokens=max(block.window_tokens for config in configs for block in config.blocks),
-        max_embed_dim=max(config.num_features for config in configs),
-        max_classes=max(config.num_classes for config in configs),
-        max_patch_dim=max(config.patch_dim for config in configs),
-        max_strip_bytes=max(config.img_size * config.patch_size * config.in_chans for config in configs),
-        **{"pixel_bytes": 4, "queue_logits": 64, "rows": rows, **engine},
-    )
-    return replace(found, **more)
+    array = {"rows": rows, "columns": columns, "lanes": 8, "program_words": 4096}
+    array |= {"pixel_bytes": 4, "queue_logits": 64, **engine}
+    array.setdefault("dense_lanes", array["lanes"])
+    flow = small_flow()
+    widths = {"norm_lanes": norm_lanes, "head_norm_lanes": columns, "softmax_lanes": columns}
+    shape = {"drain_rows": max(1, norm_lanes // columns), "dense_channels": 0, "images": 2, **widths, **more}
+    sized = replace(flow, engine=replace(flow.engine, **array), **shape)
+    return with_windows(sized, *configs, images=together)

@@ -131,7 +131,7 @@ def memories_of(fragment: Fragment) -> Iterator[tuple[int, int]]:
 
 
 @pytest.mark.parametrize(
-    "unit", [SHAPES["parts of a row"], SHAPES["three rows, all at once"], windows_unit(7, 8, 4, 16, load_banks=2)]
+    "unit", [SHAPES["parts of a row"], SHAPES["three rows, all at once"], windows_unit(7, 8, 4, 16)]
 )
 def test_the_described_memories_are_those_of_the_rtl(unit: SoftmaxUnit) -> None:
     """Counts are a memory for each row side by side, and Exp one for each lane; delay lines are the RTL's own."""

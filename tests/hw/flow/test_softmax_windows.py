@@ -21,7 +21,7 @@ from bivit.sim.reference.run import run_reference
 
 SHAPES = {
     "parts of a row": windows_unit(5, 16, 2, 8),
-    "a row, two banks": windows_unit(4, 8, 2, 8, score_slots=2, attention_slots=2, load_banks=2),
+    "a row": windows_unit(4, 8, 2, 8, score_slots=2, attention_slots=2),
     "two rows": windows_unit(7, 8, 4, 16, attention_slots=3, score_slots=3),
     "row by row": windows_unit(3, 8, 1, 4, attention_slots=2),
     "three rows, all at once": windows_unit(6, 8, 6, 24, fabric="lut4", attention_slots=2),
