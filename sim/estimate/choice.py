@@ -144,12 +144,13 @@ def _larger(name: str, flow: FlowConfig, config: ModelConfig, formats: Formats) 
     """Say which fields of a named engine to raise for a network, if that helps."""
     base = flow.engine
     raised: dict[str, Any] = {need: size for need, size in engine_needs(config).items() if size > getattr(base, need)}
-    larger, windows = replace(flow, engine=replace(base, **raised)), dict[str, Any]()
-    if flow.windows is not None:
-        asked = windows_needs(config, replace(larger, windows=None))
-        windows = {need: size for need, size in asked.items() if size > getattr(flow.windows, need)}
-        larger = replace(larger, windows=replace(flow.windows, **windows))
+    windows = dict[str, Any]()
     try:
+        larger = replace(flow, engine=replace(base, **raised), windows=None)
+        if flow.windows is not None:
+            asked = windows_needs(config, larger).items()
+            windows = {need: size for need, size in asked if size > getattr(flow.windows, need)}
+            larger = replace(larger, windows=replace(flow.windows, **windows))
         check_runs(config, formats, larger)
     except BivitError as error:
         return f"Larger limits alone do not help: {error}"

@@ -89,7 +89,7 @@ def test_an_embedded_network_is_the_one_of_the_load_stream(folder: Path, monkeyp
         (["--net", "net", "--data", "digits"], "8"),
         (["--net", "net", "--data", "gone.npz"], "gone.npz"),
         (["--net", "net", "--clock-mhz", "0"], "the clock must be 1 to 1000 MHz, got 0"),
-        (["--net", "swin_fashion"], "got swin"),
+        (["--net", "swin_fashion"], "has no windows, which networks of the family swin need"),
     ],
 )
 def test_what_is_refused_writes_nothing(

@@ -65,7 +65,7 @@ def test_a_swin_gets_an_engine_with_windows() -> None:
 
 
 def test_the_message_says_an_engine_that_holds_a_larger_swin() -> None:
-    larger = replace(preset("swin_tiny"), depths=(2, 2, 30, 2), num_classes=1001)
+    larger = replace(preset("swin_tiny"), depths=(2, 2, 24, 2), num_classes=1001)
     with pytest.raises(BivitError, match="no named engine holds this network") as raised:
         suited_engine(larger, Formats())
     base, fields, windows = re.search(  # type: ignore[union-attr]
