@@ -43,13 +43,12 @@ def sequence(
         ctx.set(unit.begin, 1)
         await ctx.tick()
         ctx.set(unit.begin, 0)
-        left, age = 0, 0
-        for _ in range(8 * side**2 * rounds * group + 20):
+        left = 0
+        for age in range(8 * side**2 * rounds * group + 20):
             there = ctx.get(unit.there) and len(records) - left < ahead
             if there:
                 names = ("bank", "place", "layer", "kind", "block")
                 records.append({name: ctx.get(unit.next[name]) for name in names})
-            age += 1
             leaves = left < len(records) - there and age % 3 == 0
             ctx.set(unit.take, there)
             ctx.set(unit.finished, leaves)
