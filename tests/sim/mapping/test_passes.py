@@ -85,6 +85,16 @@ def test_every_limit_that_is_one_too_small_is_refused_by_name(name: str) -> None
         check_windows(SWIN, small)
 
 
+def test_a_deit_overwrites_the_bias_that_a_swin_left() -> None:
+    """Its scores get the bias of word 0."""
+    flow = with_windows(FLOW, SWIN, DEIT, images=2)
+    (deit,), swin = (
+        compile_passes(random_network(config, seed=1), flow).words["bias"].values() for config in (DEIT, SWIN)
+    )
+    assert deit == [0]
+    assert any(next(iter(swin)))
+
+
 def test_an_engine_without_windows_is_refused() -> None:
     with pytest.raises(BivitError, match="the engine has no windows"):
         check_windows(SWIN, replace(FLOW, windows=None))
