@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 #: Exit code when the hardware and the reference differ.
 EXIT_MISMATCH = 1
-#: The engine that is taken where none is named.
-_ENGINE = "sim"
 #: Device whose clock counts for an engine that is made for none.
 _TARGET = "zcu102"
 #: Above this a run would mostly wait.
@@ -70,7 +68,8 @@ def cosim(
 
     One run with streams that never stall, whose cycles, and what the array waits for, cause by cause, must equal the
     estimate, and one with random stalls. The ports are watched for the rules of AXI. Exit code 0 when everything
-    agrees, 1 when not, naming what differs. Engines are sim, zcu102 and latency; without --engine, sim is taken.
+    agrees, 1 when not, naming what differs. `bivit engines` lists the engines; without --engine, sim is
+    taken, or swin for a Swin.
 
     Example: bivit cosim digits --images 2
 
@@ -78,17 +77,18 @@ def cosim(
 
     Example: bivit cosim deit_tiny --engine zcu102 --images 4
 
+    Example: bivit cosim swin_fashion --images 2
+
     Example: bivit cosim digits --engine sim --memory-latency 20:60
     """
     from ..cosim.toolchain import find_simulator
     from ..model.data.dataset import take
-    from ..sim.network.config import vit_only
+    from ..sim.estimate.choice import default_engine
 
     check(0 <= stall <= MAX_STALL, f"stall must be a probability of 0 to {MAX_STALL}, got {stall}")
     chosen = find_net(net, seed)
-    vit_only(chosen.config)
     find_simulator(simulator)
-    engine_name, engine_config = find_engine(engine, chosen, default=_ENGINE)
+    engine_name, engine_config = find_engine(engine, chosen, default=default_engine(chosen.config))
     latency = _latency(memory_latency)
     if latency and not engine_config.streamed:
         engine_config, engine_name = replace(engine_config, weights="streamed"), f"{engine_name}, weights streamed"
@@ -103,7 +103,7 @@ def cosim(
         out_dir=out,
         memory_latency=latency,
     )
-    needed, clock = _memory(engine, found)
+    needed, clock = _memory(engine_name, found)
     report = CosimReport(
         facts=chosen.facts,
         engine=engine_name,
@@ -123,14 +123,14 @@ def cosim(
         raise typer.Exit(EXIT_MISMATCH)
 
 
-def _memory(engine: str | None, found: CosimSummary) -> tuple[float | None, float | None]:
+def _memory(engine: str, found: CosimSummary) -> tuple[float | None, float | None]:
     """Return what streamed weights take of the memory, and at which clock."""
     if found.memory_bytes_a_cycle is None:
         return None, None
     from ..sim.estimate.devices import device
     from ..sim.flow.presets import ABOUT
 
-    about = ABOUT.get(engine or _ENGINE)
+    about = ABOUT.get(engine)
     clock = device(about.target if about and about.target else _TARGET).clock_mhz
     return found.memory_bytes_a_cycle * clock / 1e3, clock
 

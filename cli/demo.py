@@ -77,6 +77,7 @@ class Demo:
         from ..hw.folder.generate import generate
         from ..model.data.dataset import take
         from ..sim.flow.named import load_engine
+        from ..sim.mapping.program import FlowProgram
         from ..sim.network.file import load_network
         from .pages.gather import Gathered
         from .runs.compare import compare_student
@@ -96,7 +97,7 @@ class Demo:
             images = take(compared.test, self.images).images
             generated = generate(engine, network, self.out / "verilog", images=images, data=compared.test.name)
         program = generated.program
-        assert program is not None
+        assert isinstance(program, FlowProgram)
         with self.stage("co-simulate under Verilator"):
             cosim = simulate_runs(
                 network,

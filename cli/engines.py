@@ -138,16 +138,10 @@ def _holds(name: str) -> list[str]:
     """Presets that an engine runs."""
     from ..sim.estimate.choice import too_small
     from ..sim.flow.presets import FLOW_ENGINES
-    from ..sim.network.config import ViTConfig
     from ..sim.network.formats import Formats
-    from ..sim.network.presets import PRESETS, preset
+    from ..sim.network.presets import PRESETS
 
-    held = []
-    for net in PRESETS:
-        config = preset(net)
-        if isinstance(config, ViTConfig):
-            held += [] if too_small(config, Formats(), FLOW_ENGINES[name]) else [net]
-    return held
+    return [net for net, config in PRESETS.items() if not too_small(config, Formats(), FLOW_ENGINES[name])]
 
 
 def _network(name: str, net: str, target: Device) -> NetworkRow:
@@ -155,9 +149,9 @@ def _network(name: str, net: str, target: Device) -> NetworkRow:
     from ..sim.flow.presets import FLOW_ENGINES
     from ..sim.mapping.cycles import peak_macs, useful_macs
     from ..sim.mapping.shipped import shipped_cycles
-    from ..sim.network.presets import vit_preset
+    from ..sim.network.presets import preset
 
-    config, flow = vit_preset(net), FLOW_ENGINES[name]
+    config, flow = preset(net), FLOW_ENGINES[name]
     found = shipped_cycles(config, flow)
     if found is None:
         return NetworkRow(network=net, interval_cycles=None, images_per_s=None, array_utilisation=None)

@@ -133,9 +133,15 @@ def _shown(value: str | float) -> str:
 def _aim(nets: list[Net], fps: float | None, latency: bool, clock_mhz: float | None) -> Aim:
     """Return what is asked for; all networks run on one engine, so they have one set of number formats."""
     from ..sim.explore.aim import Aim
-    from ..sim.network.config import vit_only
+    from ..sim.network.config import ViTConfig
 
-    configs = tuple(vit_only(net.config) for net in nets)
+    configs = tuple(net.config for net in nets if isinstance(net.config, ViTConfig))
+    swin = next((net for net in nets if not isinstance(net.config, ViTConfig)), None)
+    check(
+        swin is None,
+        f"engines are sized for DeiTs, {swin and swin.name} is of the family {swin and swin.config.family}; "
+        "`bivit engines` lists the engines with windows, of which `bivit estimate` says cycles and resources",
+    )
     other = next((net.name for net in nets if net.formats != nets[0].formats), None)
     check(
         other is None,

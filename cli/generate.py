@@ -141,9 +141,7 @@ def _images(net: Net | None, count: int, data: str | None, seed: int) -> tuple[N
     if net is None or not count:
         return None, "none"
     from ..model.data.dataset import take
-    from ..sim.network.config import vit_only
 
-    vit_only(net.config)
     with step("open the images"):
         source = test_source(net, data, count, seed)
         return take(source, count).images, source.name

@@ -22,7 +22,7 @@ from ..sim.flow.machine import FlowMachine
 from ..sim.flow.table import SlotTable
 from ..sim.mapping import expected as made_by
 from ..sim.mapping.compiled import Program, compile_for
-from ..sim.mapping.cycles import CycleEstimate, estimate_cycles, long_run_cycles
+from ..sim.mapping.cycles import CycleEstimate, estimate_cycles, interval_of
 from ..sim.mapping.loads import memory_bytes
 from ..sim.mapping.pass_program import PassProgram
 from ..sim.mapping.program import FlowProgram
@@ -129,16 +129,14 @@ class Case:
     @property
     def memory_bytes(self) -> float | None:
         """Bytes a cycle that streamed weights take of the memory in a long run; None where they are resident."""
-        if not isinstance(self.program, FlowProgram) or self.memory is None:
+        if self.memory is None:
             return None
-        config = self.program.layout.config
-        interval = long_run_cycles(config, self.engine, self.program.table)
-        return memory_bytes(config, self.engine) / interval
+        return memory_bytes(self.network.config, self.engine) / interval_of(self.program)
 
     @property
     def in_flight(self) -> int:
         """Images that the engine works on at a time."""
-        return self.engine.images
+        return self.engine.windows.images if self.engine.windows else self.engine.images
 
     @cached_property
     def estimate(self) -> CycleEstimate:

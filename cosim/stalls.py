@@ -26,9 +26,10 @@ def counted_stalls(probe: Probe, causes: Sequence[Cause], traces: Traces) -> dic
 
 
 def stalls_of_passes(probe: Probe, begun: Probe, causes: Sequence[Cause], traces: Traces) -> dict[str, int]:
-    """Return the cycles without a step by cause in all passes, each up to its last operation; `cycles` as above.
+    """Return the cycles without a step by cause in all passes, each up to its last operation; `cycles` are all of them.
 
-    Between passes the array waits for the last windows, the settings and the core's reset: that is nobody's fault.
+    Between passes the array waits for the last windows, the settings and the core's reset: that is nobody's fault. It
+    is no cycle of a pass either, as a group may wait there for its images.
 
     Parameters
     ----------
@@ -41,11 +42,12 @@ def stalls_of_passes(probe: Probe, begun: Probe, causes: Sequence[Cause], traces
     traces : mapping of str to ProbeTrace
     """
     jobs, passes = traces[probe.name], traces[begun.name]
-    counted = [0] * len(causes)
+    counted, cycles = [0] * len(causes), 0
     for at, (begin, before) in enumerate(zip(passes.cycles, passes.keys, strict=True)):
         end = passes.cycles[at + 1] if at + 1 < len(passes.cycles) else jobs.cycles[-1] + 1
-        inside = jobs.keys[(jobs.cycles > begin) & (jobs.cycles < end)]
-        if len(inside):
-            counted = [sum_ + int(last - first) for sum_, last, first in zip(counted, inside[-1], before, strict=False)]
-    cycles = int(jobs.keys[-1][-1]) if len(jobs.keys) else 0
+        inside = (jobs.cycles > begin) & (jobs.cycles < end)
+        if inside.any():
+            last = jobs.keys[inside][-1]
+            counted = [total + int(now - then) for total, now, then in zip(counted, last, before, strict=False)]
+            cycles += int(jobs.cycles[inside][-1] - begin)
     return {**{cause.name.lower(): count for cause, count in zip(causes, counted, strict=True)}, "cycles": cycles}

@@ -149,9 +149,9 @@ class _Job:
     def bitstream(self, seeds: range, timeout_s: float, told: Step) -> Bitstream:
         """Make the bitstream, or find what was made before."""
         from ...hw.synthesis.bitstream import build_bitstream
-        from ...sim.mapping.program import compile_network
+        from ...sim.mapping.compiled import compile_for
 
-        program = compile_network(self.network, self.flow)
+        program = compile_for(self.network, self.flow)
         program.verify()
         words = program.words if self.embed else None
         return build_bitstream(self.top, words, seeds=seeds, timeout_s=timeout_s, told=told)

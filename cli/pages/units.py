@@ -10,10 +10,13 @@ from pathlib import Path
 from ...sim.estimate.units import FOOTPRINTS
 from ...sim.flow.config import FlowConfig
 from ...sim.flow.presets import FLOW_ENGINES
+from ...sim.flow.windows import WindowLimits
 from ...sim.system.files import write_text
 
 #: The page, in the repository.
 UNITS_PAGE = Path(__file__).resolve().parents[2] / "docs" / "units.md"
+#: Before a limit of an engine with windows.
+_WINDOWS = "windows."
 _HEAD = """# Widths and units of the named engines
 
 Written by `python -m bivit.cli.pages.units`: do not edit. What each unit does, and when: [accelerator.md](accelerator.md); what it takes of an FPGA: [resources.md](resources.md).
@@ -33,7 +36,7 @@ def render(engines: Mapping[str, FlowConfig]) -> str:
     return "\n".join(
         [
             _HEAD,
-            "## Widths and depths\n\nFields of `FlowConfig`, those of its array first.\n",
+            "## Widths and depths\n\nFields of `FlowConfig`, those of its array first, those of windows last.\n",
             _table(("field", *engines), widths),
             "## Units\n\nMemories: bits x words, both banks of those that are loaded. Multiplications: bits x bits.\n",
             _table(("unit", *engines), [row for row in units if any(row[1:])]),
@@ -42,14 +45,22 @@ def render(engines: Mapping[str, FlowConfig]) -> str:
 
 
 def _names() -> list[str]:
-    """Return fields of the array, then of the engine."""
+    """Return fields of the array, then of the engine, then of its windows."""
     some = next(iter(FLOW_ENGINES.values()))
     inner = [one.name for one in fields(some.engine) if one.name != "formats"]
-    return [*inner, *(one.name for one in fields(some) if one.name != "engine")]
+    own = [one.name for one in fields(some) if one.name not in ("engine", "windows")]
+    return [*inner, *own, *(f"{_WINDOWS}{one.name}" for one in fields(WindowLimits))]
 
 
 def _values(engines: Iterable[FlowConfig], name: str) -> list[object]:
-    return [getattr(flow.engine, name) if hasattr(flow.engine, name) else getattr(flow, name) for flow in engines]
+    return [_value(flow, name) for flow in engines]
+
+
+def _value(flow: FlowConfig, name: str) -> object:
+    """Return a field; nothing of windows where there are none."""
+    if name.startswith(_WINDOWS):
+        return getattr(flow.windows, name.removeprefix(_WINDOWS), "")
+    return getattr(flow.engine, name) if hasattr(flow.engine, name) else getattr(flow, name)
 
 
 def _unit(flow: FlowConfig, unit: str) -> str:

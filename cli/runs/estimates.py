@@ -133,23 +133,13 @@ def flow_timing(
         When the network does not fit the engine.
     """
     from ...sim.estimate.resources import images_per_s, latency_us
-    from ...sim.flow.streams import TileShape
-    from ...sim.mapping.cycles import long_run_cycles, peak_macs, useful_macs
-    from ...sim.mapping.layout import check_fits
+    from ...sim.mapping.compiled import check_runs
+    from ...sim.mapping.cycles import peak_macs, speed_of, useful_macs
     from ...sim.mapping.loads import loads_of, memory_gb_s, with_memory
-    from ...sim.mapping.program import flow_cycles
-    from ...sim.mapping.shipped import shipped_cycles, table_of
-    from ...sim.network.config import vit_only
 
-    shape = vit_only(config)
-    check_fits(shape, formats, flow)
-    found = shipped_cycles(shape, flow)
-    if found is None:
-        table = table_of(shape, flow)
-        single, interval = flow_cycles(shape, flow, table, 1).total, long_run_cycles(shape, flow, table)
-    else:
-        single, interval = found
-    loads = with_memory(loads_of(shape, flow), shape, flow, most_gb_s, clock_mhz)
+    check_runs(config, formats, flow)
+    single, interval = speed_of(config, formats, flow)
+    loads = with_memory(loads_of(config, flow), config, flow, most_gb_s, clock_mhz)
     # A port or a memory that is too slow slows everything down; an image by itself reads for itself alone.
     memory = loads.cycles.get("memory", 0)
     single, interval = max(single, memory * flow.images), max(interval, memory)
@@ -157,14 +147,14 @@ def flow_timing(
     return Timing(
         cycles=single,
         interval_cycles=round(interval),
-        array_utilisation=useful_macs(shape) / (interval * peak_macs(flow)),
-        packing=TileShape(shape, flow.engine.rows, flow.engine.columns).packing,
+        array_utilisation=useful_macs(config) / (interval * peak_macs(flow)),
+        packing=useful_macs(config) / (loads.cycles["array"] * peak_macs(flow)),
         clock_mhz=clock_mhz,
         latency_us=latency_us(single, clock_mhz),
         images_per_s=speed,
         binds=loads.binds,
         loads=loads.shares,
-        memory_gb_s=memory_gb_s(shape, flow, speed) if flow.streamed else None,
+        memory_gb_s=memory_gb_s(config, flow, speed) if flow.streamed else None,
     )
 
 

@@ -181,8 +181,7 @@ def find_engine(
     """
     from ...sim.estimate.choice import suited_engine
     from ...sim.flow.named import fabric_for, load_engine
-    from ...sim.mapping.layout import check_fits
-    from ...sim.network.config import vit_only
+    from ...sim.mapping.compiled import check_runs
 
     name = engine or default or (_DEFAULT if net is None else None)
     try:
@@ -194,7 +193,7 @@ def find_engine(
                 say(choice.warning)
         found = load_engine(name)
         if net is not None:
-            check_fits(vit_only(net.config), net.formats, found)
+            check_runs(net.config, net.formats, found)
     except BivitError as error:
         raise error if net is None or engine else BivitError(f"{net.name}: {error}") from error
     if target is None:

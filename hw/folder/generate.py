@@ -15,7 +15,8 @@ from ...sim.engine.registers import render_c_header, render_markdown
 from ...sim.errors import check
 from ...sim.flow.config import FlowConfig
 from ...sim.flow.machine import FlowMachine
-from ...sim.mapping.program import FlowProgram, compile_network
+from ...sim.mapping.compiled import Program, compile_for
+from ...sim.mapping.program import FlowProgram
 from ...sim.mapping.weight_image import weight_image
 from ...sim.network.network import IntNetwork
 from ...sim.system.files import whole_folder, write_json, write_text
@@ -38,7 +39,7 @@ class Generated:
     manifest: Path
     engine: Path
     load_stream: Path | None
-    program: FlowProgram | None
+    program: Program | None
     readme: Path
     image_cycles: int | None
     latency_cycles: int | None
@@ -94,7 +95,7 @@ def generate(
         math.isfinite(clock_mhz) and low <= clock_mhz <= high,
         f"the clock must be {low:g} to {high:g} MHz, got {clock_mhz}",
     )
-    program = compile_network(network, engine) if network else None
+    program = compile_for(network, engine) if network else None
     if program:
         program.verify()
     words = program.words if program else None
@@ -118,7 +119,7 @@ def generate(
         write_text(folder / "bivit_registers.h", render_c_header())
         if words is not None:
             (folder / "network.bin").write_bytes(build_stream(machine, words))
-        if program is not None and engine.streamed:
+        if isinstance(program, FlowProgram) and engine.streamed:
             (folder / "weights.bin").write_bytes(weight_image(program))
         if vectors is not None:
             write_golden(vectors, folder / "golden")

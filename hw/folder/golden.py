@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...sim.errors import check
+from ...sim.mapping.compiled import Program
 from ...sim.mapping.cycles import estimate_cycles
-from ...sim.mapping.program import FlowProgram
 from ...sim.network.network import IntNetwork
 from ...sim.network.run_result import check_images
 from ...sim.reference.run import run_reference
@@ -51,12 +51,12 @@ class Golden:
         }
 
 
-def golden(network: IntNetwork, program: FlowProgram, images: NDArray[np.uint8], data: str) -> Golden:
+def golden(network: IntNetwork, program: Program, images: NDArray[np.uint8], data: str) -> Golden:
     """Run images through the reference, and predict the run's counters.
 
     Parameters
     ----------
-    network, program : IntNetwork, FlowProgram
+    network, program : IntNetwork, Program
         The network, and what it was compiled to.
     images : uint8 [B, height, width, channels]
         At least one.

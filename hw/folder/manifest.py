@@ -47,7 +47,7 @@ def manifest(facts: Facts, folder: Path) -> dict[str, Any]:
             "embedded": facts.embedded,
             "config": facts.network.config.to_dict(),
             "image": facts.image,
-            "slots": len(facts.program.table.slots),
+            "slots": facts.program.slots,
             "image_cycles": facts.image_cycles,
             "latency_cycles": facts.latency_cycles,
             **({"weights": facts.weights} if facts.weights else {}),

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from ... import __version__
 from ...sim.engine.registers import BY_NAME, ERROR_TEXTS, ID, MAP_VERSION, registers_of
 from ...sim.flow.machine import FlowMachine
-from ...sim.mapping.cycles import long_run_cycles
+from ...sim.mapping.compiled import Program
+from ...sim.mapping.cycles import interval_of
 from ...sim.mapping.loads import memory_bytes
 from ...sim.mapping.program import FlowProgram
 from ...sim.mapping.weight_image import weight_map
-from ...sim.network.config import vit_only
 from ...sim.network.file import network_hash
 from ...sim.network.network import IntNetwork
 from ...sim.system.files import write_text
@@ -74,7 +74,7 @@ class Facts:
     Parameters
     ----------
     engine : FlowMachine
-    network, program : IntNetwork, FlowProgram, optional
+    network, program : IntNetwork, Program, optional
         What is loaded.
     golden : Golden, optional
         Golden vectors of the network.
@@ -88,7 +88,7 @@ class Facts:
 
     engine: FlowMachine
     network: IntNetwork | None = None
-    program: FlowProgram | None = None
+    program: Program | None = None
     golden: Golden | None = None
     embedded: bool = False
     aresetn: bool = False
@@ -124,7 +124,7 @@ class Facts:
         """Shape and size of the network's images; None without a network."""
         if self.network is None:
             return None
-        config = vit_only(self.network.config)
+        config = self.network.config
         size = config.img_size * config.img_size * config.in_chans
         return {
             "height": config.img_size,
@@ -141,7 +141,7 @@ class Facts:
         """Cycles from image to image in a long run; None without a network."""
         if self.program is None:
             return None
-        return round(long_run_cycles(self.program.layout.config, self.program.flow, self.program.table))
+        return round(interval_of(self.program))
 
     @cached_property
     def latency_cycles(self) -> int | None:
@@ -151,7 +151,7 @@ class Facts:
     @cached_property
     def weights(self) -> dict[str, Any] | None:
         """The memory image of streamed weights, and what is read of it; None where there is none."""
-        if self.program is None or self.image_cycles is None or not self.engine.memory_bits:
+        if not isinstance(self.program, FlowProgram) or self.image_cycles is None or not self.engine.memory_bits:
             return None
         bytes_a_cycle = memory_bytes(self.program.layout.config, self.program.flow) / self.image_cycles
         return weight_map(self.program) | {"bytes_a_cycle": bytes_a_cycle}

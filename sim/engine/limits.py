@@ -22,15 +22,31 @@ def check_limits(config: ViTConfig, formats: Formats, engine: EngineConfig) -> N
     BivitError
         Naming the formats, or every limit that the network exceeds.
     """
-    check(
-        formats == engine.formats,
-        f"the network's number formats {formats} are not the engine's {engine.formats}; generate the engine with them",
-    )
+    check_formats(formats, engine)
     few = [(name, what, size) for name, (what, size) in needs(config).items() if size > getattr(engine, name)]
     check(
         not few,
         "the engine is too small: "
         + "; ".join(f"{what} at most {getattr(engine, name)} ({name}), the network has {n}" for name, what, n in few),
+    )
+
+
+def check_formats(formats: Formats, engine: EngineConfig) -> None:
+    """Check the number formats.
+
+    Parameters
+    ----------
+    formats : Formats
+    engine : EngineConfig
+
+    Raises
+    ------
+    BivitError
+        With both.
+    """
+    check(
+        formats == engine.formats,
+        f"the network's number formats {formats} are not the engine's {engine.formats}; generate the engine with them",
     )
 
 

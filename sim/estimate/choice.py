@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..engine.limits import needs
 from ..errors import BivitError
 from ..flow.config import FlowConfig
 from ..flow.presets import ABOUT, FLOW_ENGINES
-from ..mapping.layout import check_fits
-from ..network.config import ModelConfig, ViTConfig, vit_only
+from ..mapping.compiled import check_runs
+from ..mapping.pass_limits import engine_needs, windows_needs
+from ..network.config import ModelConfig, ViTConfig
 from ..network.formats import Formats
 from .devices import Device
 from .resources import estimate_resources
 
-#: Engine of who says nothing of a target.
-DEFAULT = "sim"
+#: Engine of who says nothing of a target, and that of a network with windows.
+DEFAULT, DEFAULT_WINDOWS = "sim", "swin"
 
 
 @dataclass(frozen=True)
@@ -38,24 +38,36 @@ class Choice:
     warning: str = ""
 
 
-def too_small(config: ViTConfig, formats: Formats, flow: FlowConfig) -> str:
+def too_small(config: ModelConfig, formats: Formats, flow: FlowConfig) -> str:
     """Return which limits of an engine a network exceeds; nothing where it runs on the engine.
 
     Parameters
     ----------
-    config : ViTConfig
+    config : ModelConfig
     formats : Formats
     flow : FlowConfig
     """
     try:
-        check_fits(config, formats, flow)
+        check_runs(config, formats, flow)
     except BivitError as error:
         return str(error)
     return ""
 
 
+def default_engine(config: ModelConfig) -> str:
+    """Return the engine of who names neither an engine nor a target.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    """
+    return DEFAULT if isinstance(config, ViTConfig) else DEFAULT_WINDOWS
+
+
 def engines_for(config: ModelConfig, formats: Formats) -> dict[str, FlowConfig]:
-    """Return the named engines that hold a network, those with fewer products a cycle first.
+    """Return the named engines for a network's family that hold it, those with fewer products a cycle first.
+
+    What windows take is wasted on a DeiT, so that none is chosen for it that has them, though it may run there.
 
     Parameters
     ----------
@@ -65,14 +77,14 @@ def engines_for(config: ModelConfig, formats: Formats) -> dict[str, FlowConfig]:
     Raises
     ------
     BivitError
-        When the accelerator does not run this family, or no named engine holds the network: which limits fail, and what
-        an engine for it needs.
+        When no named engine holds the network: which limits fail, and what an engine for it needs.
     """
-    shape, reason = vit_only(config), ""
+    reason, windowed = "", not isinstance(config, ViTConfig)
     found: dict[str, FlowConfig] = {}
-    by_size = sorted(FLOW_ENGINES.items(), key=lambda item: item[1].engine.rows * item[1].engine.columns)
+    suited = [(name, flow) for name, flow in FLOW_ENGINES.items() if (flow.windows is not None) == windowed]
+    by_size = sorted(suited, key=lambda item: item[1].engine.rows * item[1].engine.columns)
     for name, flow in by_size:
-        lacking = too_small(shape, formats, flow)
+        lacking = too_small(config, formats, flow)
         if lacking:
             reason = lacking
         else:
@@ -82,7 +94,7 @@ def engines_for(config: ModelConfig, formats: Formats) -> dict[str, FlowConfig]:
     largest, flow = by_size[-1]
     raise BivitError(
         f"no named engine holds this network; the largest of {', '.join(name for name, _ in by_size)} does not: "
-        f"{reason}. {_larger(largest, flow, shape, formats)}"
+        f"{reason}. {_larger(largest, flow, config, formats)}"
     )
 
 
@@ -91,7 +103,7 @@ def suited_engine(config: ModelConfig, formats: Formats, target: Device | None =
 
     Larger is an array with more products a cycle. Where none that holds the network fits the target, the smallest
     that holds it is returned with a warning: the estimate then says by how much it does not fit. Without a target it is
-    `DEFAULT`, where that holds the network.
+    `default_engine`, where that holds the network.
 
     Parameters
     ----------
@@ -103,8 +115,7 @@ def suited_engine(config: ModelConfig, formats: Formats, target: Device | None =
     Raises
     ------
     BivitError
-        When the accelerator does not run this family, or no named engine holds the network: which limits fail, and
-        what an engine for it needs.
+        When no named engine holds the network: which limits fail, and what an engine for it needs.
     """
     held = engines_for(config, formats)
     if target is not None:
@@ -113,8 +124,8 @@ def suited_engine(config: ModelConfig, formats: Formats, target: Device | None =
         for name in (*reversed(made), *held):
             if estimate_resources(held[name], target).fits is not False:
                 return Choice(name, held[name])
-    elif DEFAULT in held:
-        return Choice(DEFAULT, held[DEFAULT])
+    elif (default := default_engine(config)) in held:
+        return Choice(default, held[default])
     name, flow = next(iter(held.items()))
     return Choice(name, flow, "" if target is None else _excess(name, flow, target))
 
@@ -129,16 +140,26 @@ def _excess(name: str, flow: FlowConfig, target: Device) -> str:
     )
 
 
-def _larger(name: str, flow: FlowConfig, config: ViTConfig, formats: Formats) -> str:
+def _larger(name: str, flow: FlowConfig, config: ModelConfig, formats: Formats) -> str:
     """Say which fields of a named engine to raise for a network, if that helps."""
     base = flow.engine
-    raised: dict[str, Any] = {limit: size for limit, (_, size) in needs(config).items() if size > getattr(base, limit)}
+    raised: dict[str, Any] = {need: size for need, size in engine_needs(config).items() if size > getattr(base, need)}
+    larger, windows = replace(flow, engine=replace(base, **raised)), dict[str, Any]()
+    if flow.windows is not None:
+        asked = windows_needs(config, replace(larger, windows=None))
+        windows = {need: size for need, size in asked.items() if size > getattr(flow.windows, need)}
+        larger = replace(larger, windows=replace(flow.windows, **windows))
     try:
-        check_fits(config, formats, replace(flow, engine=replace(base, **raised)))
+        check_runs(config, formats, larger)
     except BivitError as error:
         return f"Larger limits alone do not help: {error}"
     fields = ", ".join(f"{limit} {size}" for limit, size in raised.items())
+    if windows:
+        raised_too = ", ".join(f"{limit} {size}" for limit, size in windows.items())
+        fields = " and ".join(filter(None, [fields and f"{fields} in `engine`", f"{raised_too} in `windows`"]))
+    else:
+        fields = f"{fields} in `engine`"
     return (
         f"Write one: `bivit generate --engine {name} --out out/larger` leaves engine.json; in a copy of it set "
-        f"{fields} in `engine`, and give the copy with --engine"
+        f"{fields}, and give the copy with --engine"
     )

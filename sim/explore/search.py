@@ -136,7 +136,7 @@ def check_estimated(target: Device) -> None:
 
 
 def candidates(target: Device, aim: Aim, tell: Progress = _quiet) -> dict[FlowConfig, str | None]:
-    """Return named engines that hold the networks with their names, and engines that are sized for them.
+    """Return named engines without windows that hold the networks, by name, and engines that are sized for them.
 
     Parameters
     ----------
@@ -146,7 +146,9 @@ def candidates(target: Device, aim: Aim, tell: Progress = _quiet) -> dict[FlowCo
     tell : callable
     """
     found: dict[FlowConfig, str | None] = {
-        flow.in_fabric(target.fabric): name for name, flow in FLOW_ENGINES.items() if _holds(flow, aim)
+        flow.in_fabric(target.fabric): name
+        for name, flow in FLOW_ENGINES.items()
+        if flow.windows is None and _holds(flow, aim)
     }
     wanted = list(wishes(aim.configs, (1,) if aim.latency else (2,), _SLACKS))
     for number, wish in enumerate(wanted):

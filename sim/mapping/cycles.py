@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..engine.words import WORD
 from ..flow.config import FlowConfig
+from ..flow.streams import TileShape
 from ..flow.table import SlotTable
-from ..network.config import ViTConfig
-from .pass_program import PassProgram
+from ..network.config import ModelConfig, ViTConfig, vit_only
+from ..network.formats import Formats
+from ..network.stage_view import stage_views
+from .pass_program import PassSchedule, schedule_of
 from .program import FlowProgram, flow_cycles
+from .shipped import shipped_cycles, table_of
 
 
 @dataclass(frozen=True)
@@ -49,14 +53,14 @@ class CycleEstimate:
         return self.cycles / self.images
 
 
-def estimate_cycles(program: FlowProgram | PassProgram, images: int) -> CycleEstimate:
+def estimate_cycles(program: FlowProgram | PassSchedule, images: int) -> CycleEstimate:
     """Predict the engine's counters for `images` images with streams that are never late.
 
     The pixel source has a beat whenever the engine takes one, and the queue has room for the logits.
 
     Parameters
     ----------
-    program : FlowProgram
+    program : FlowProgram or PassSchedule
         Compiled network.
     images : int
         Images of the run, 1 or more.
@@ -88,14 +92,60 @@ def long_run_cycles(config: ViTConfig, flow: FlowConfig, table: SlotTable, image
     BivitError
         When the table locks up.
     """
-    first, all_ = (flow_cycles(config, flow, table, count).total for count in (images, 3 * images))
-    return (all_ - first) / (2 * images)
+    return _interval(lambda count: flow_cycles(config, flow, table, count).total, images)
 
 
-def useful_macs(config: ViTConfig) -> int:
+def interval_of(program: FlowProgram | PassSchedule) -> float:
+    """Return the cycles from image to image in a long run of a program: as `long_run_cycles`, in whole groups.
+
+    Parameters
+    ----------
+    program : FlowProgram or PassSchedule
+
+    Raises
+    ------
+    BivitError
+        When a table locks up.
+    """
+    if isinstance(program, FlowProgram):
+        return long_run_cycles(program.layout.config, program.flow, program.table)
+    return _interval(lambda count: program.cycles(count).total, 2 * program.group)
+
+
+def speed_of(config: ModelConfig, formats: Formats, flow: FlowConfig) -> tuple[int, float]:
+    """Return the cycles of one image, and of an image among others, of a network on an engine that runs it.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    formats : Formats
+    flow : FlowConfig
+
+    Raises
+    ------
+    BivitError
+        When a table locks up.
+    """
+    found = shipped_cycles(config, flow)
+    if found is not None:
+        return found
+    if flow.windows is not None:
+        schedule = schedule_of(config, formats, flow)
+        return schedule.cycles(1).total, interval_of(schedule)
+    shape = vit_only(config)
+    table = table_of(shape, flow)
+    return flow_cycles(shape, flow, table, 1).total, long_run_cycles(shape, flow, table)
+
+
+def _interval(total: Callable[[int], int], images: int) -> float:
+    """Return the cycles an image of those that come behind the first ones, by the cycles of a run of so many."""
+    return (total(3 * images) - total(images)) / (2 * images)
+
+
+def useful_macs(config: ModelConfig) -> int:
     """Binary products of one image that the network needs, without any padding of tokens, channels or bits."""
-    n, d, m = config.num_tokens, config.embed_dim, config.hidden_dim
-    return config.depth * (n * d * (4 * d + 2 * m) + 2 * n * n * d)
+    # Rows and columns of an array only pad.
+    return sum(view.depth * view.windows * TileShape(view, 1, 1).useful for view in stage_views(config))
 
 
 def peak_macs(flow: FlowConfig) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
@@ -17,7 +18,9 @@ from ..flow.sign_norm import SignNormUnit
 from ..flow.softmax import SoftmaxUnit
 from ..flow.streams import Stream, TileShape
 from ..flow.weight_stream import WeightStreamUnit
-from ..network.config import ViTConfig
+from ..network.config import ModelConfig, ViTConfig, vit_only
+from ..network.stage_view import StageView, stage_views
+from ..timing.plan import blocks_in_turn
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,8 @@ class Loads:
     ----------
     cycles : mapping of str to int
         By part: array, residual_add, sign_norm, head_norm, softmax, row_writer, drain, tables, dense (patches and
-        classifier), pixels (beats of the stream), logits; where weights are streamed, memory (beats of an image's share
-        of a pass).
+        classifier), patch_norm (where patches are normalised), pixels (beats of the stream), logits; where weights are
+        streamed, memory (beats of an image's share of a pass).
     """
 
     cycles: Mapping[str, int]
@@ -51,14 +54,16 @@ class Loads:
         return {part: cycles / self.bound for part, cycles in ordered}
 
 
-def loads_of(config: ViTConfig, flow: FlowConfig) -> Loads:
+def loads_of(config: ModelConfig, flow: FlowConfig) -> Loads:
     """Return the loads of an engine with a network that it holds.
 
     Latencies, and what waits for what, are left out: `sim.mapping.cycles` has those.
 
+    Passes come one after the other, so that the cycles of their parts add up, and lie further above each load.
+
     Parameters
     ----------
-    config : ViTConfig
+    config : ModelConfig
     flow : FlowConfig
 
     Raises
@@ -66,7 +71,19 @@ def loads_of(config: ViTConfig, flow: FlowConfig) -> Loads:
     BivitError
         When the ring of patches is too small for a row of patches.
     """
+    found = Counter[str]()
+    for view in stage_views(config) if flow.windows else (vit_only(config),):
+        windows = view.windows if isinstance(view, StageView) else 1
+        found.update({part: windows * cycles for part, cycles in _core(view, flow).items()})
+    memory = {"memory": memory_beats(config, flow)} if flow.streamed else {}
+    return Loads(found | _edge(config, flow) | memory)
+
+
+def _core(config: ViTConfig, flow: FlowConfig) -> dict[str, int]:
+    """Loads of an image without the edge, or of a window in a pass."""
     shape = TileShape(config, flow.engine.rows, flow.engine.columns)
+    if shape.merges:
+        return _merging(config, flow, shape)
     softmax, norm = shape.softmax, shape.head_norm
     operations, matmul = shape.operations, MatmulUnit(flow)
     made = config.num_heads * shape.head_groups
@@ -74,7 +91,7 @@ def loads_of(config: ViTConfig, flow: FlowConfig) -> Loads:
     drained += (operations[Stream.SCORES] if softmax else 0) + (2 * made if norm else 0)
     by_row = made if norm else 2 * made
     tiles, depth = shape.tiles, config.depth
-    found = {
+    return {
         "array": depth * tiles * shape.tile_steps,
         "residual_add": _residual(config, flow, shape),
         "sign_norm": _sign_norm(config, flow, shape),
@@ -84,41 +101,52 @@ def loads_of(config: ViTConfig, flow: FlowConfig) -> Loads:
         "drain": depth * tiles * drained * flow.drain_cycles,
         "tables": depth * config.num_heads * TABLE_WORDS if softmax else 0,
     }
-    memory = {"memory": memory_beats(config, flow)} if flow.streamed else {}
-    return Loads(found | _edge(config, flow) | memory)
 
 
-def memory_beats(config: ViTConfig, flow: FlowConfig) -> int:
+def _merging(config: ViTConfig, flow: FlowConfig, shape: TileShape) -> dict[str, int]:
+    """Four neighbours of each token are read and normalised together, and what the array makes of them is written."""
+    made, rows = shape.operations[Stream.QKV], sum(ResidualAddUnit(flow).length(rows) for rows in shape.tile_rows)
+    return {
+        "array": shape.tiles * shape.tile_steps,
+        "residual_add": (shape.norm_groups + made) * rows,
+        "sign_norm": _norm_cycles(config, flow, shape),
+        "drain": shape.tiles * made * flow.drain_cycles,
+    }
+
+
+def memory_beats(config: ModelConfig, flow: FlowConfig) -> int:
     """Return the beats of streamed weights for one image, of which those in flight share a pass.
 
     Parameters
     ----------
-    config : ViTConfig
+    config : ModelConfig
     flow : FlowConfig
     """
     return ceil(memory_bytes(config, flow) / WeightStreamUnit(flow).beat_bytes)
 
 
-def memory_bytes(config: ViTConfig, flow: FlowConfig) -> float:
+def memory_bytes(config: ModelConfig, flow: FlowConfig) -> float:
     """Return the bytes of streamed weights for one image, of which those in flight share a pass.
 
     Parameters
     ----------
-    config : ViTConfig
+    config : ModelConfig
     flow : FlowConfig
     """
-    shape = TileShape(config, flow.engine.rows, flow.engine.columns)
+    shape = TileShape(vit_only(config), flow.engine.rows, flow.engine.columns)
     return WeightStreamUnit(flow).pass_bytes(shape) / flow.images
 
 
-def with_memory(loads: Loads, config: ViTConfig, flow: FlowConfig, most_gb_s: float | None, clock_mhz: float) -> Loads:
+def with_memory(
+    loads: Loads, config: ModelConfig, flow: FlowConfig, most_gb_s: float | None, clock_mhz: float
+) -> Loads:
     """Return loads of which `memory` is that of the memory behind the port, where that is the slower one.
 
     Parameters
     ----------
     loads : Loads
         Of the engine.
-    config : ViTConfig
+    config : ModelConfig
     flow : FlowConfig
     most_gb_s : float, optional
         What the memory gives, in 10^9 bytes a second; None where nobody knows: then nothing changes.
@@ -130,12 +158,12 @@ def with_memory(loads: Loads, config: ViTConfig, flow: FlowConfig, most_gb_s: fl
     return Loads({**loads.cycles, "memory": max(loads.cycles["memory"], cycles)})
 
 
-def memory_gb_s(config: ViTConfig, flow: FlowConfig, images_per_s: float) -> float:
+def memory_gb_s(config: ModelConfig, flow: FlowConfig, images_per_s: float) -> float:
     """Return what streamed weights take of the memory, in 10^9 bytes a second.
 
     Parameters
     ----------
-    config : ViTConfig
+    config : ModelConfig
     flow : FlowConfig
     images_per_s : float
     """
@@ -143,15 +171,21 @@ def memory_gb_s(config: ViTConfig, flow: FlowConfig, images_per_s: float) -> flo
 
 
 def _residual(config: ViTConfig, flow: FlowConfig, shape: TileShape) -> int:
-    """proj and fc2 of every block, and the first norm's read of an image."""
+    """proj and fc2 of every block, and the first norm's read of what a lane takes: an image, or a window each time."""
     unit, groups = ResidualAddUnit(flow), shape.operations[Stream.PROJ]
-    return (2 * config.depth + 1) * groups * sum(unit.length(rows) for rows in shape.tile_rows)
+    loads = config.depth // blocks_in_turn(config)
+    return (2 * config.depth + loads) * groups * sum(unit.length(rows) for rows in shape.tile_rows)
 
 
 def _sign_norm(config: ViTConfig, flow: FlowConfig, shape: TileShape) -> int:
+    return 2 * config.depth * _norm_cycles(config, flow, shape)
+
+
+def _norm_cycles(config: ViTConfig, flow: FlowConfig, shape: TileShape) -> int:
+    """Cycles of SignNorm with all tokens once."""
     unit = SignNormUnit(flow)
     pace = max(unit.words(config.embed_dim), unit.least_pace)
-    return 2 * config.depth * sum(unit.groups(rows) * pace for rows in shape.tile_rows)
+    return sum(unit.groups(rows) * pace for rows in shape.tile_rows)
 
 
 def _head_norm(config: ViTConfig, flow: FlowConfig, shape: TileShape) -> int:
@@ -166,11 +200,12 @@ def _softmax(config: ViTConfig, flow: FlowConfig, shape: TileShape) -> int:
     return config.num_heads * sum(ceil_div(rows, unit.rows) * pace for rows in shape.tile_rows)
 
 
-def _edge(config: ViTConfig, flow: FlowConfig) -> dict[str, int]:
-    """The multipliers of patches and classes, and both streams."""
+def _edge(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
+    """The multipliers of patches and classes, the norm of patches where there is one, and both streams."""
     values = edge_settings(config, flow, 1)
     patches = values["passes"] * values["patch_groups"] * values["patch_cycles"]
-    return {
+    normed = {"patch_norm": values["patch_norm_tokens"] * values["patch_norm_pace"]} if config.patch_norm else {}
+    return normed | {
         "dense": patches + values["class_groups"] * values["class_cycles"],
         "pixels": values["strips"] ** 2 * values["patch_rows"] * values["row_pieces"],
         "logits": config.num_classes,

@@ -15,14 +15,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ..errors import check
 from ..flow.presets import FLOW_ENGINES
-from ..flow.streams import TileShape
-from ..flow.table import SlotTable
-from ..network.presets import vit_preset
+from ..network.config import ViTConfig
+from ..network.formats import Formats
+from ..network.presets import preset, vit_preset
+from ..network.stage_view import stage_views
 from ..system.files import read_json, write_text
-from .cycles import long_run_cycles
+from .cycles import interval_of, long_run_cycles, peak_macs, useful_macs
+from .pass_program import PassSchedule
+from .passes import passes_of
 from .program import flow_cycles
-from .shipped import TABLES, entry, key_of, read_table, sought, steady_cycles
+from .shipped import TABLES, entry, key_of, read_table, sought, tables_in
 
 #: Of a search, for a table that has no entry.
 TRIES, SEED = 100, 1
@@ -31,46 +35,75 @@ TRIES, SEED = 100, 1
 Pair = tuple[str, str]
 
 
-def made(pair: Pair, tries: int, seed: int) -> dict[str, Any]:
-    """Return the entry of a table that is sought now: how it was sought, and `shipped.entry`.
+def made(pair: Pair, tries: list[int], seed: int) -> dict[str, Any]:
+    """Return the entry of a table that is sought now: how it was sought, `shipped.entry`, and cycles.
+
+    On an engine with windows there is a table for the blocks of each stage.
 
     Parameters
     ----------
     pair : (str, str)
-    tries, seed : int
+    tries : list of int
+        As of `sought`: of each table, or of all.
+    seed : int
         As of `sought`.
     """
     engine, net = pair
-    config, flow = vit_preset(net), FLOW_ENGINES[engine]
-    how = {"engine": engine, "net": net, "tries": tries, "seed": seed}
-    table = sought(config, flow, tries=tries, seed=seed)
-    return how | entry(config, flow, table) | figures(pair, table)
+    shown = tries[0] if len(tries) == 1 else tries
+    flow, how = FLOW_ENGINES[engine], {"engine": engine, "net": net, "tries": shown, "seed": seed}
+    views = sought_for(pair)
+    each = tries * len(views) if len(tries) == 1 else tries
+    check(len(each) == len(views), f"--tries takes one number, or {len(views)}, got {len(tries)}")
+    found = [
+        entry(view, flow, sought(view, flow, tries=many, seed=seed)) for view, many in zip(views, each, strict=True)
+    ]
+    tables = {"passes": found} if flow.windows else found[0]
+    return how | tables | figures(pair, tables)
 
 
-def figures(pair: Pair, table: SlotTable) -> dict[str, Any]:
+def sought_for(pair: Pair) -> list[ViTConfig]:
+    """Return what a table is sought for: the network, or each of its stages.
+
+    Parameters
+    ----------
+    pair : (str, str)
+    """
+    if FLOW_ENGINES[pair[0]].windows is None:
+        return [vit_preset(pair[1])]
+    return [view for view in stage_views(preset(pair[1])) if view.merge is None]
+
+
+def figures(pair: Pair, shipped: dict[str, Any]) -> dict[str, Any]:
     """Return the cycles of one image, and of an image among others, as `shipped.shipped_cycles` gives them.
 
     Parameters
     ----------
     pair : (str, str)
-    table : SlotTable
+    shipped : dict
+        As `made` returns it.
     """
-    config, flow = vit_preset(pair[1]), FLOW_ENGINES[pair[0]]
-    return {"single": flow_cycles(config, flow, table, 1).total, "interval": long_run_cycles(config, flow, table)}
+    config, flow = preset(pair[1]), FLOW_ENGINES[pair[0]]
+    tables = [read_table(one) for one in tables_in(shipped)]
+    if flow.windows is None:
+        shape = vit_preset(pair[1])
+        single, interval = flow_cycles(shape, flow, tables[0], 1).total, long_run_cycles(shape, flow, tables[0])
+    else:
+        schedule = PassSchedule(config, flow, passes_of(config, Formats(), flow, tables))
+        single, interval = schedule.cycles(1).total, interval_of(schedule)
+    return {"single": single, "interval": interval}
 
 
-def busy(pair: Pair, table: SlotTable) -> float:
-    """Return which part of the array's products is useful, in an image among others; 0 where the table locks up.
+def busy(pair: Pair, shipped: dict[str, Any]) -> float:
+    """Return which part of the array's products is useful, in an image among others.
 
     Parameters
     ----------
     pair : (str, str)
-    table : SlotTable
+    shipped : dict
+        As `made` returns it.
     """
-    config, flow = vit_preset(pair[1]), FLOW_ENGINES[pair[0]]
-    shape = TileShape(config, flow.engine.rows, flow.engine.columns)
-    cycles = steady_cycles(config, flow, table)
-    return shape.packing * config.depth * shape.tiles * shape.tile_steps / cycles if cycles else 0.0
+    config, flow = preset(pair[1]), FLOW_ENGINES[pair[0]]
+    return useful_macs(config) / (figures(pair, shipped)["interval"] * peak_macs(flow))
 
 
 def pairs(entries: Iterable[dict[str, Any]], engine: str | None, net: str | None) -> list[Pair]:
@@ -111,7 +144,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", choices=FLOW_ENGINES, help="only of this one")
     parser.add_argument("--net", help="only of this preset")
-    parser.add_argument("--tries", type=int, help=f"steps of the search, else as before, or {TRIES}")
+    parser.add_argument(
+        "--tries", type=int, nargs="+", help=f"steps of the search, of each stage or of all, else as before, or {TRIES}"
+    )
     parser.add_argument("--seed", type=int, help=f"of the search, else as before, or {SEED}")
     parser.add_argument("--out", type=Path, default=TABLES, help="file that is read and written")
     chosen = parser.parse_args(arguments)
@@ -119,11 +154,12 @@ def main(arguments: list[str] | None = None) -> None:
     todo = pairs(entries.values(), chosen.engine, chosen.net)
     for number, pair in enumerate(todo, 1):
         before = entries.get(pair, {})
-        tries = before.get("tries", TRIES) if chosen.tries is None else chosen.tries
+        tries = chosen.tries or before.get("tries", TRIES)
+        tries = tries if isinstance(tries, list) else [tries]
         seed = before.get("seed", SEED) if chosen.seed is None else chosen.seed
-        _say(f"[{number}/{len(todo)}] {' '.join(pair)}, {tries} tries, seed {seed}: ")
+        _say(f"[{number}/{len(todo)}] {' '.join(pair)}, {' '.join(map(str, tries))} tries, seed {seed}: ")
         start, found, old = time.perf_counter(), made(pair, tries, seed), _before(pair, before)
-        rate = busy(pair, read_table(found))
+        rate = busy(pair, found)
         if rate >= old:
             entries[pair] = found
             write(entries.values(), chosen.out)
@@ -138,8 +174,9 @@ def _say(what: str) -> None:
 
 def _before(pair: Pair, before: dict[str, Any]) -> float:
     """Return how full the array was with the table before; 0 where there is none for this engine."""
-    if before and before["key"] == key_of(vit_preset(pair[1]), FLOW_ENGINES[pair[0]]):
-        return busy(pair, read_table(before))
+    keys = [key_of(view, FLOW_ENGINES[pair[0]]) for view in sought_for(pair)]
+    if before and [one["key"] for one in tables_in(before)] == keys:
+        return busy(pair, before)
     return 0.0
 
 

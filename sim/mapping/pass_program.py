@@ -12,63 +12,49 @@ from ..errors import check
 from ..flow.config import FlowConfig
 from ..flow.machine import all_settings, load_memories
 from ..flow.settings import setting_bits
+from ..network.config import ModelConfig
 from ..network.file import network_hash
+from ..network.formats import Formats
 from ..network.network import IntNetwork
 from ..timing.edge_times import edge_plan
 from ..timing.passes import RunTimes, run_passes
-from ..timing.plan import plan_of
+from ..timing.plan import blocks_in_turn, plan_of
 from ..timing.replay_state import Plan, causes_of
 from ..timing.trace import trace
 from .edge_words import edge_words, network_settings
+from .pass_limits import check_windows
 from .pass_words import pass_words
-from .passes import Pass, check_windows, passes_of
+from .passes import Pass, passes_of
 from .program import FlowCycles
 from .verify import verify
 from .words import Words, check_room
 
 
 @dataclass(frozen=True)
-class PassProgram:
-    """What is loaded into an engine with windows.
+class PassSchedule:
+    """The passes of a network, and the cycles that images take, which do not depend on weights.
 
     Parameters
     ----------
-    network : IntNetwork
+    config : ModelConfig
     flow : FlowConfig
+        With windows.
     passes : tuple of Pass
     """
 
-    network: IntNetwork
+    config: ModelConfig
     flow: FlowConfig
     passes: tuple[Pass, ...]
-
-    @cached_property
-    def words(self) -> Words:
-        """Words of every memory: name to words by the address of the first."""
-        words = pass_words(self.network, self.flow, self.passes)
-        edge = {name: {0: list(run)} for name, run in edge_words(self.network, self.flow).items()}
-        bits = all_settings(self.flow)
-        settings = [pack_field(value, bits[name], name) for name, value in self.settings.items()]
-        words |= edge | {"settings": {0: settings}}
-        check_room(words, load_memories(self.flow))
-        return words
-
-    @cached_property
-    def settings(self) -> dict[str, int]:
-        """All settings by name; those of the core as of the first pass."""
-        core, edge = self.passes[0].settings, network_settings(self.network, self.flow)
-        own = {name: core[name] for name in setting_bits(self.flow)}
-        rest = [name for name in all_settings(self.flow) if name not in own and name != "network"]
-        return {
-            **own,
-            **{name: edge[name] for name in rest},
-            "network": int(network_hash(self.network)[:8], 16),
-        }
 
     @property
     def useful_macs(self) -> int:
         """Binary products of one image that the network needs, without any padding."""
         return sum(one.useful for one in self.passes)
+
+    @property
+    def slots(self) -> int:
+        """Slots of the tables of all passes."""
+        return sum(len(one.table.slots) for one in self.passes)
 
     def verify(self) -> None:
         """Check when everything happens in each pass, without the model that says so.
@@ -81,9 +67,9 @@ class PassProgram:
         for passed in self.times(self.group).passes:
             one = self.passes[passed.number]
             if one.view.merge is None:
-                # A window is left behind each block, but where it is the whole image.
-                view = one.view if one.view.chained else replace(one.view, depth=1)
-                verify(view, self.flow, trace(passed.plan))
+                # A window that is not the whole image goes through a block at a time.
+                block = replace(one.view, depth=blocks_in_turn(one.view))
+                verify(block, self.flow, trace(passed.plan))
 
     @property
     def group(self) -> int:
@@ -107,7 +93,7 @@ class PassProgram:
         found = run_passes(
             self._plans,
             [one.rounds for one in self.passes],
-            edge_plan(self.network.config, self.flow),
+            edge_plan(self.config, self.flow),
             images,
             self.group,
             len(setting_bits(self.flow)),
@@ -145,6 +131,62 @@ class PassProgram:
         )
 
 
+@dataclass(frozen=True)
+class PassProgram(PassSchedule):
+    """What is loaded into an engine with windows.
+
+    Parameters
+    ----------
+    config, flow, passes : ModelConfig, FlowConfig, tuple of Pass
+        As of `PassSchedule`.
+    network : IntNetwork
+    """
+
+    network: IntNetwork
+
+    @cached_property
+    def words(self) -> Words:
+        """Words of every memory: name to words by the address of the first."""
+        words = pass_words(self.network, self.flow, self.passes)
+        edge = {name: {0: list(run)} for name, run in edge_words(self.network, self.flow).items()}
+        bits = all_settings(self.flow)
+        settings = [pack_field(value, bits[name], name) for name, value in self.settings.items()]
+        words |= edge | {"settings": {0: settings}}
+        check_room(words, load_memories(self.flow))
+        return words
+
+    @cached_property
+    def settings(self) -> dict[str, int]:
+        """All settings by name; those of the core as of the first pass."""
+        core, edge = self.passes[0].settings, network_settings(self.network, self.flow)
+        own = {name: core[name] for name in setting_bits(self.flow)}
+        rest = [name for name in all_settings(self.flow) if name not in own and name != "network"]
+        return {
+            **own,
+            **{name: edge[name] for name in rest},
+            "network": int(network_hash(self.network)[:8], 16),
+        }
+
+
+def schedule_of(config: ModelConfig, formats: Formats, flow: FlowConfig) -> PassSchedule:
+    """Return the passes of a network, with the slot tables that are shipped, or sought.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    formats : Formats
+    flow : FlowConfig
+        With windows.
+
+    Raises
+    ------
+    BivitError
+        When the network does not fit the engine, or every table of a pass locks up.
+    """
+    check_windows(config, formats, flow)
+    return PassSchedule(config, flow, passes_of(config, formats, flow))
+
+
 def compile_passes(network: IntNetwork, flow: FlowConfig) -> PassProgram:
     """Return what is loaded into an engine with windows.
 
@@ -159,8 +201,8 @@ def compile_passes(network: IntNetwork, flow: FlowConfig) -> PassProgram:
     BivitError
         When the network does not fit the engine, or every table of a pass locks up.
     """
-    check_windows(network.config, flow)
-    return PassProgram(network, flow, passes_of(network.config, network.formats, flow))
+    found = schedule_of(network.config, network.formats, flow)
+    return PassProgram(found.config, found.flow, found.passes, network)
 
 
 def _row(values: np.ndarray[tuple[int], np.dtype[np.int64]]) -> tuple[int, ...]:

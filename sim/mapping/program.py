@@ -92,6 +92,16 @@ class FlowProgram:
         }
 
     @property
+    def slots(self) -> int:
+        """Slots of the table."""
+        return len(self.table.slots)
+
+    @property
+    def group(self) -> int:
+        """Images that go together: each goes for itself."""
+        return 1
+
+    @property
     def useful_macs(self) -> int:
         """Binary products of one image that the network needs, without any padding."""
         shape = self.layout.shape

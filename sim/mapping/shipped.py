@@ -17,8 +17,8 @@ from ..flow.presets import FLOW_ENGINES
 from ..flow.settings import table_words
 from ..flow.streams import Stream, TileShape
 from ..flow.table import SlotTable
-from ..network.config import ViTConfig
-from ..network.presets import vit_preset
+from ..network.config import ModelConfig, ViTConfig
+from ..network.presets import preset
 from ..network.stage_view import StageView
 from ..system.files import read_json
 from ..system.kept_text import cached_text, content_key
@@ -61,12 +61,14 @@ def key_of(config: ViTConfig, flow: FlowConfig) -> dict[str, Any]:
     dense = ("dense_patches", "dense_channels", "products_per_dsp")
     beside = ("engine", *dense, "load_banks", "weights", "memory_bits", "windows", "block_memories", "lut_memories")
     widths = {field.name: getattr(flow, field.name) for field in fields(flow) if field.name not in beside}
+    biased = TileShape(config, flow.engine.rows, flow.engine.columns).biased
+    chained = not isinstance(config, StageView) or config.chained
     return {name: getattr(config, name) for name in names} | {
         "rows": flow.engine.rows,
         "columns": flow.engine.columns,
         **widths,
         # Rows are looked up, and biases are added, which takes some cycles.
-        **({"windows": True, "biased": isinstance(config, StageView) and not config.chained} if flow.windows else {}),
+        **({"windows": True, "biased": biased, "chained": chained} if flow.windows else {}),
     }
 
 
@@ -86,7 +88,7 @@ def table_of(config: ViTConfig, flow: FlowConfig, *, tries: int = 20, seed: int 
         When every table locks up, or the engine's memory is too small for the table.
     """
     key = key_of(config, flow)
-    found = next((read_table(entry) for entry in _entries() if entry["key"] == key), None)
+    found = next((read_table(one) for entry in _entries() for one in tables_in(entry) if one["key"] == key), None)
     table = found or _kept(config, flow, tries=tries, seed=seed)
     words, room = len(table_words(table)), load_memories(flow)["slots"].depth
     check(
@@ -107,18 +109,18 @@ def _kept(config: ViTConfig, flow: FlowConfig, *, tries: int, seed: int) -> Slot
     return read_table(json.loads(cached_text("tables", key, seek, _KEPT)))
 
 
-def shipped_cycles(config: ViTConfig, flow: FlowConfig) -> tuple[int, float] | None:
+def shipped_cycles(config: ModelConfig, flow: FlowConfig) -> tuple[int, float] | None:
     """Return the cycles of one image, and of an image among others, of a preset on a named engine; else None.
 
     What is shipped is what the cycle model gives (`make_tables`); nothing needs to be replayed.
 
     Parameters
     ----------
-    config : ViTConfig
+    config : ModelConfig
     flow : FlowConfig
     """
     for entry in _entries():
-        if FLOW_ENGINES[entry["engine"]] == flow and vit_preset(entry["net"]) == config:
+        if FLOW_ENGINES[entry["engine"]] == flow and preset(entry["net"]) == config:
             return entry["single"], entry["interval"]
     return None
 
@@ -217,6 +219,16 @@ def read_table(shipped: dict[str, Any]) -> SlotTable:
             slots += [Stream(_LETTERS.index(letter))] * int(count or 1)
             count = ""
     return SlotTable(tuple(slots), dict(zip(Stream, shipped["lag"], strict=True)))
+
+
+def tables_in(shipped: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the tables of what is shipped for a network on an engine, an `entry` each: on one with windows, of passes.
+
+    Parameters
+    ----------
+    shipped : dict
+    """
+    return shipped.get("passes", [shipped])
 
 
 @cache

@@ -311,7 +311,7 @@ class SwinConfig(ModelConfig):
 
 
 def vit_only(config: ModelConfig) -> ViTConfig:
-    """Return a DeiT's config; refuse what the accelerator has no units for.
+    """Return a DeiT's config; refuse others, for what is made for DeiTs only.
 
     Raises
     ------
@@ -320,8 +320,8 @@ def vit_only(config: ModelConfig) -> ViTConfig:
     """
     check(
         isinstance(config, ViTConfig),
-        f"the accelerator runs networks of the family vit, got {config.family}: windows and patch merging have no "
-        "hardware yet; `bivit run` runs every family",
+        f"this takes networks of the family vit, got {config.family}, which engines with windows run: `bivit engines` "
+        "lists them, for `bivit estimate`, `cosim` and `generate`",
     )
     assert isinstance(config, ViTConfig)
     return config

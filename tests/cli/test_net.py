@@ -94,7 +94,6 @@ def test_what_is_no_network_is_refused_the_same_everywhere(
     ("name", "message"),
     [
         ("deit_base", "deit_base: "),
-        ("swin_tiny", "`bivit run` runs every family"),
     ],
 )
 def test_what_no_engine_holds_is_refused(

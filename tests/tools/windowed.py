@@ -11,7 +11,7 @@ from small_flow import small_flow
 from bivit.sim.engine.config import EngineConfig
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.windows import WindowLimits
-from bivit.sim.mapping.passes import with_windows
+from bivit.sim.mapping.pass_limits import with_windows
 from bivit.sim.network.config import ModelConfig, SwinConfig
 
 #: A Swin of a few patches in three stages.

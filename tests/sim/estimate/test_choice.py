@@ -11,6 +11,7 @@ from bivit.sim.estimate.choice import DEFAULT, suited_engine
 from bivit.sim.estimate.devices import ALIASES, DEVICES, device
 from bivit.sim.estimate.resources import estimate_resources
 from bivit.sim.flow.presets import ABOUT, FLOW_ENGINES
+from bivit.sim.mapping.compiled import check_runs
 from bivit.sim.mapping.layout import check_fits
 from bivit.sim.network.formats import Formats
 from bivit.sim.network.presets import PRESETS, preset, vit_preset
@@ -22,7 +23,8 @@ def test_the_suited_engine_that_holds_and_fits_is_taken(name: str, target: str |
     config, found = vit_preset(name), None if target is None else device(target)
     holding = []
     macs = {one: flow.engine.rows * flow.engine.columns for one, flow in FLOW_ENGINES.items()}
-    for one in sorted(FLOW_ENGINES, key=lambda one: macs[one]):
+    plain = [one for one, flow in FLOW_ENGINES.items() if flow.windows is None]
+    for one in sorted(plain, key=lambda one: macs[one]):
         with suppress(BivitError):
             check_fits(config, Formats(), FLOW_ENGINES[one])
             holding.append(one)
@@ -54,9 +56,33 @@ def test_the_message_says_an_engine_that_holds_the_network() -> None:
     check_fits(vit_preset("deit_base"), Formats(), replace(flow, engine=replace(flow.engine, **values)))
 
 
-def test_swin_has_no_engine() -> None:
-    with pytest.raises(BivitError, match="`bivit run` runs every family"):
-        suited_engine(preset("swin_tiny"), Formats())
+def test_a_swin_gets_an_engine_with_windows() -> None:
+    assert suited_engine(preset("swin_fashion"), Formats()).name == "swin"
+    assert suited_engine(preset("swin_tiny"), Formats()).name == "swin"
+    choice = suited_engine(preset("swin_tiny"), Formats(), device("zcu102"))
+    fits = estimate_resources(FLOW_ENGINES["swin_zcu102"], "zu9eg").fits
+    assert (choice.name, bool(choice.warning)) == (("swin", True) if fits is False else ("swin_zcu102", False))
+
+
+def test_the_message_says_an_engine_that_holds_a_larger_swin() -> None:
+    larger = replace(preset("swin_tiny"), depths=(2, 2, 30, 2), num_classes=1001)
+    with pytest.raises(BivitError, match="no named engine holds this network") as raised:
+        suited_engine(larger, Formats())
+    base, fields, windows = re.search(  # type: ignore[union-attr]
+        r"--engine (\w+) .*set (.*) in `engine` and (.*) in `windows`, and give", str(raised.value)
+    ).groups()
+    flow = FLOW_ENGINES[base]
+    assert flow.windows is not None
+    raised_fields, raised_windows = (
+        {key: int(value) for key, value in (field.split() for field in said.split(", "))} for said in (fields, windows)
+    )
+    fitting = replace(
+        flow, engine=replace(flow.engine, **raised_fields), windows=replace(flow.windows, **raised_windows)
+    )
+    check_runs(larger, Formats(), fitting)
+    raised_windows.pop("weight_words")
+    with pytest.raises(BivitError, match=r"windows\.weight_words is "):
+        check_runs(larger, Formats(), replace(fitting, windows=replace(flow.windows, **raised_windows)))
 
 
 def test_other_number_formats_have_no_named_engine() -> None:

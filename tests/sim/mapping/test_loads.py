@@ -6,8 +6,10 @@ import pytest
 
 from bivit.sim.flow.presets import FLOW_ENGINES
 from bivit.sim.mapping.loads import Loads, loads_of
+from bivit.sim.mapping.pass_program import schedule_of
 from bivit.sim.mapping.shipped import shipped_cycles
-from bivit.sim.network.presets import vit_preset
+from bivit.sim.network.formats import Formats
+from bivit.sim.network.presets import preset, vit_preset
 
 TINY = vit_preset("deit_tiny")
 #: Of engines that are made for a network, what the bound is of the cycles, at least.
@@ -21,6 +23,21 @@ def test_no_shipped_table_is_faster_than_the_loads_allow(engine: str, network: s
     found = shipped_cycles(config, flow)
     if found is not None:  # not every engine holds every network, nor has a table for it
         assert loads_of(config, flow).bound <= found[1]
+
+
+@pytest.mark.parametrize(
+    ("engine", "network"),
+    [("swin", "swin_fashion"), ("swin", "swin_cifar"), ("swin", "swin_tiny"), ("swin_zcu102", "swin_tiny")],
+)
+def test_loads_of_passes_are_below_the_cycles_and_that_of_the_array_are_its_steps(engine: str, network: str) -> None:
+    config, flow = preset(network), FLOW_ENGINES[engine]
+    loads, found = loads_of(config, flow), shipped_cycles(config, flow)
+    assert found is not None
+    assert loads.bound <= found[1]
+    schedule = schedule_of(config, Formats(), flow)
+    assert loads.cycles["array"] == sum(one.steps for one in schedule.passes)
+    # The norm of patches takes each token by itself.
+    assert loads.cycles["patch_norm"] >= config.num_tokens
 
 
 @pytest.mark.parametrize(

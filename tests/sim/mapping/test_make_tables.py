@@ -12,7 +12,7 @@ from bivit.sim.flow.streams import Stream
 from bivit.sim.flow.table import SlotTable
 from bivit.sim.mapping import make_tables
 from bivit.sim.mapping.shipped import TABLES, key_of, read_table, shipped_cycles
-from bivit.sim.network.presets import vit_preset
+from bivit.sim.network.presets import preset, vit_preset
 from bivit.sim.system.files import read_json
 
 ENTRIES: list[dict[str, Any]] = read_json(TABLES, "tables")
@@ -21,15 +21,15 @@ TABLE = SlotTable((Stream.QKV, *Stream), dict.fromkeys(Stream, 7))
 
 def test_the_smallest_table_is_what_the_command_makes() -> None:
     (shipped,) = (one for one in ENTRIES if (one["engine"], one["net"]) == ("latency", "digits"))
-    assert make_tables.made(("latency", "digits"), shipped["tries"], shipped["seed"]) == shipped
+    assert make_tables.made(("latency", "digits"), [shipped["tries"]], shipped["seed"]) == shipped
 
 
 @pytest.mark.parametrize("shipped", ENTRIES, ids=lambda one: f"{one['engine']} {one['net']}")
 def test_shipped_cycles_are_those_of_the_model(shipped: dict[str, Any]) -> None:
     pair = (shipped["engine"], shipped["net"])
-    found = make_tables.figures(pair, read_table(shipped))
+    found = make_tables.figures(pair, shipped)
     assert found == {"single": shipped["single"], "interval": shipped["interval"]}
-    assert shipped_cycles(vit_preset(pair[1]), FLOW_ENGINES[pair[0]]) == (found["single"], found["interval"])
+    assert shipped_cycles(preset(pair[1]), FLOW_ENGINES[pair[0]]) == (found["single"], found["interval"])
 
 
 def test_the_file_is_as_the_command_writes_it(tmp_path: Path) -> None:
@@ -61,8 +61,8 @@ def test_a_table_is_sought_as_before_and_takes_the_place_of_the_old_one(
         return TABLE
 
     monkeypatch.setattr(make_tables, "sought", sought)
-    monkeypatch.setattr(make_tables, "figures", lambda *_: {})
-    monkeypatch.setattr(make_tables, "steady_cycles", lambda *_: 3232.0)
+    cycles = {"single": 1, "interval": 3232.0}
+    monkeypatch.setattr(make_tables, "figures", lambda *_: dict(cycles))
     out = tmp_path / "tables.json"
     make_tables.write([{**one, "tries": 7, "seed": 9} for one in ENTRIES[:2]], out)
     make_tables.main(["--engine", "sim", "--net", "digits", "--out", str(out)])
@@ -76,7 +76,9 @@ def test_a_table_is_sought_as_before_and_takes_the_place_of_the_old_one(
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("[1/1] sim digits, 7 tries, seed 9: 48.51% -> 48.51%, changed, ")
     assert said[1].startswith("[1/1] latency digits, 2 tries, seed 1: 0.00% -> ")
-    monkeypatch.setattr(make_tables, "steady_cycles", lambda _, __, table: 2000.0 if table == TABLE else 1616.0)
+    monkeypatch.setattr(
+        make_tables, "figures", lambda _, one: cycles | {"interval": 2000.0 if read_table(one) == TABLE else 1616.0}
+    )
     make_tables.main(["--engine", "sim", "--net", "deit_tiny", "--out", str(out)])
     assert read_json(out, "tables") == [first, second, third]
     assert ", not taken, " in capsys.readouterr().out

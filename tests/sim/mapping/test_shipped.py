@@ -14,11 +14,15 @@ from bivit.sim.flow.presets import FLOW_ENGINES
 from bivit.sim.flow.streams import Stream, TileShape
 from bivit.sim.flow.table import SlotTable, slot_table
 from bivit.sim.mapping import shipped as module
+from bivit.sim.mapping.cycles import interval_of, peak_macs, useful_macs
+from bivit.sim.mapping.pass_program import schedule_of
 from bivit.sim.mapping.search import first_lines, spaced
 from bivit.sim.mapping.shipped import entry, key_of, read_table, steady_cycles, table_of
 from bivit.sim.mapping.verify import verify
 from bivit.sim.network.config import ViTConfig
-from bivit.sim.network.presets import vit_preset
+from bivit.sim.network.formats import Formats
+from bivit.sim.network.presets import preset, vit_preset
+from bivit.sim.network.stage_view import stage_views
 from bivit.sim.timing.needs import leaves
 from bivit.sim.timing.plan import Edge, plan_of
 from bivit.sim.timing.replay_state import Plan
@@ -54,6 +58,14 @@ SHIPPED: dict[tuple[str, str], float] = {
     ("vck190", "deit_tiny"): 0.959,
     ("vck190", "deit_small"): 0.983,
     ("kv260", "deit_tiny"): 0.922,
+}
+
+#: The same of networks whose stages have a table each, of which patch mergings and the way from pass to pass take some.
+SHIPPED_PASSES = {
+    ("swin", "swin_fashion"): 0.53,
+    ("swin", "swin_cifar"): 0.52,
+    ("swin", "swin_tiny"): 0.87,
+    ("swin_zcu102", "swin_tiny"): 0.49,
 }
 
 
@@ -97,8 +109,40 @@ def test_with_its_own_edge_the_zcu102_is_as_full() -> None:
 
 def test_all_shipped_tables_are_of_the_named_engines() -> None:
     keys = [key_of(vit_preset(network), FLOW_ENGINES[engine]) for engine, network in SHIPPED]
-    assert [one["key"] for one in module._entries()] == keys
-    assert [(one["engine"], one["net"]) for one in module._entries()] == [*SHIPPED]
+    whole = [one for one in module._entries() if "passes" not in one]
+    assert [one["key"] for one in whole] == keys
+    assert [(one["engine"], one["net"]) for one in whole] == [*SHIPPED]
+
+
+def test_all_shipped_tables_of_passes_are_of_the_named_engines() -> None:
+    passes = [one for one in module._entries() if "passes" in one]
+    assert [(one["engine"], one["net"]) for one in passes] == [*SHIPPED_PASSES]
+    for one in passes:
+        views = [view for view in stage_views(preset(one["net"])) if view.merge is None]
+        assert [table["key"] for table in one["passes"]] == [
+            key_of(view, FLOW_ENGINES[one["engine"]]) for view in views
+        ]
+
+
+@pytest.mark.parametrize(("engine", "network"), SHIPPED_PASSES)
+def test_shipped_tables_of_passes_fill_the_array_and_their_times_hold(
+    engine: str, network: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "sought", None)
+    config, flow = preset(network), FLOW_ENGINES[engine]
+    schedule = schedule_of(config, Formats(), flow)
+    assert useful_macs(config) == schedule.useful_macs
+    assert useful_macs(config) / (interval_of(schedule) * peak_macs(flow)) >= SHIPPED_PASSES[engine, network]
+    schedule.verify()
+
+
+def test_passes_with_a_bias_have_tables_of_their_own() -> None:
+    """A last stage has one window, as a DeiT has, and its scores take longer."""
+    flow, last = FLOW_ENGINES["swin"], stage_views(preset("swin_tiny"))[-1]
+    assert last.chained
+    (deit,) = stage_views(replace(DIGITS, img_size=14, embed_dim=768, num_heads=24))
+    other = key_of(deit, flow)
+    assert {name for name, value in key_of(last, flow).items() if other[name] != value} == {"biased"}
 
 
 def test_a_table_is_read_as_it_was_written() -> None:

@@ -15,7 +15,7 @@ from shapes import SWIN, SWIN_MODES, SWINS, random_images
 
 from bivit.sim.bits import unpack
 from bivit.sim.errors import BivitError
-from bivit.sim.mapping.program import compile_network
+from bivit.sim.mapping.compiled import compile_for
 from bivit.sim.network import windows
 from bivit.sim.network.config import SwinConfig
 from bivit.sim.network.file import save_network
@@ -222,13 +222,13 @@ def test_swin_tiny_at_full_size_runs_every_operator_on_its_own_taps() -> None:
 
 
 @pytest.mark.parametrize("command", ["estimate", "cosim"])
-def test_the_hardware_refuses_a_swin_by_the_name_of_its_family(
+def test_an_engine_without_windows_refuses_a_swin_and_names_those_that_have_them(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    message = "the accelerator runs networks of the family vit, got swin: windows and patch merging have no hardware"
+    message = "the engine has no windows, which networks of the family swin need; choose one that has them: swin, swin_"
     network = random_network(SWIN)
     with pytest.raises(BivitError, match=message):
-        compile_network(network, tiny_flow())
+        compile_for(network, tiny_flow())
     save_network(network, tmp_path / "swin.safetensors")
     done = invoke(command, "swin.safetensors", "--engine", "sim", "--json", cwd=tmp_path, monkeypatch=monkeypatch)
     assert_refused(done, message)

@@ -1,0 +1,137 @@
+"""Whether a network fits an engine with windows, and the limits of an engine that is made for some networks."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+from ..engine.limits import check_formats, check_strips
+from ..engine.words import WORD, ceil_div
+from ..errors import check
+from ..flow.config import FlowConfig
+from ..flow.edge_settings import edge_settings
+from ..flow.residual_add import ResidualAddUnit
+from ..flow.windows import WindowLimits
+from ..network.config import ModelConfig
+from ..network.formats import Formats
+from ..network.stage_view import stage_views
+from .passes import words_of_all
+from .token_words import check_merging, x_words
+
+
+def windows_needs(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
+    """Return what a network needs of each limit of `WindowLimits` but `images`, by name.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    flow : FlowConfig
+        Its own limits are not looked at.
+    """
+    at = words_of_all(config, flow)
+    views = stage_views(config)
+    return {
+        "image_tokens": config.num_tokens,
+        "x_words": x_words(config, flow),
+        "merged_dim": max((view.embed_dim for view in views if view.merge), default=0),
+        "passes": len(views),
+        "places": at["place"],
+        "weight_words": at["weights"],
+        "preload_words": at["preload"],
+        "norm_words": at["layer"],
+        "head_norm_words": max(1, at["head"]),
+        "heads": at["head_eps"] // 2,
+        "layers": at["block"],
+        "bias_words": max(1, at["bias"]),
+        "mask_words": max(1, at["mask"]),
+    }
+
+
+def engine_needs(config: ModelConfig) -> dict[str, int]:
+    """Return what a network needs of each limit of an engine with windows' `EngineConfig`, by name.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    """
+    blocks = config.blocks
+    merged = [stage.merge.in_dim for stage in config.stages if stage.merge is not None]
+    return {
+        "max_tokens": max(block.window_tokens for block in blocks),
+        "max_embed_dim": max(block.embed_dim for block in blocks),
+        # A patch merging may normalise more channels than any layer has hidden ones.
+        "max_hidden_dim": max([*(block.hidden_dim for block in blocks), *merged]),
+        "max_heads": max(block.num_heads for block in blocks),
+        "max_depth": len(blocks),
+        "max_classes": config.num_classes,
+        "max_patch_dim": config.patch_dim,
+        "max_strip_bytes": config.img_size * config.patch_size * config.in_chans,
+    }
+
+
+def check_windows(config: ModelConfig, formats: Formats, flow: FlowConfig) -> None:
+    """Check that the passes of a network fit an engine with windows.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    formats : Formats
+    flow : FlowConfig
+
+    Raises
+    ------
+    BivitError
+        With every limit that the network exceeds, or the shape that the engine has no way for.
+    """
+    windows, columns = flow.windows, flow.engine.columns
+    check(windows is not None, "the engine has no windows: set its field windows, or choose an engine that has them")
+    check_formats(formats, flow.engine)
+    limits = [(name, getattr(flow.engine, name), need) for name, need in engine_needs(config).items()]
+    needs = windows_needs(config, flow).items()
+    limits += [(f"windows.{name}", getattr(windows, name), need) for name, need in needs]
+    said = "; ".join(f"{name} is {most}, the network needs {need}" for name, most, need in limits if need > most)
+    check(not said, f"the engine is too small: {said}")
+    check_strips(config, flow.engine)
+    check_merging(config, flow)
+    for stage in config.stages:
+        block = stage.blocks[0]
+        check(
+            block.largest_score <= WORD,
+            f"scores with a relative position bias go up to twice the channels of a head, and the engine counts to "
+            f"{WORD}; got heads of {block.head_dim} channels, choose {WORD // 2} or fewer",
+        )
+        if stage.merge is not None:
+            check(
+                stage.merge.embed_dim % columns == 0,
+                f"a patch merging puts tokens of {stage.merge.embed_dim} channels side by side, which must be a "
+                f"multiple of columns, got columns {columns}; choose an engine with fewer columns",
+            )
+    edge_settings(config, flow, 1)  # refuses what the edge has no room for
+
+
+def with_windows(flow: FlowConfig, *configs: ModelConfig, images: int) -> FlowConfig:
+    """Return an engine of the same shape whose limits are what networks need, with windows.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+        Its own limits are not looked at.
+    *configs : ModelConfig
+        Networks that it is for.
+    images : int
+        Images that go through the stages together.
+    """
+    limits: dict[str, Any] = _largest([engine_needs(config) for config in configs])
+    # Whether there are windows says how rows of x lie, whatever their limits.
+    least = {field.name: 1 for field in fields(WindowLimits)} | {"merged_dim": 0, "images": images}
+    sized = replace(flow, engine=replace(flow.engine, **limits), windows=WindowLimits(**least))
+    needs = _largest([windows_needs(config, sized) for config in configs])
+    # Words of a token of the first stage are x_words over image_tokens, whichever network has most of either.
+    first = ceil_div(max(config.embed_dim for config in configs), flow.engine.columns) * ResidualAddUnit(sized).parts
+    needs["x_words"] = max(needs["x_words"], needs["image_tokens"] * first)
+    return replace(sized, windows=WindowLimits(**needs, images=images))
+
+
+def _largest(needs: list[dict[str, int]]) -> dict[str, int]:
+    """Return the largest of each need."""
+    return {name: max(need[name] for need in needs) for name in needs[0]}
