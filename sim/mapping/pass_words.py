@@ -59,6 +59,8 @@ def pass_words(network: IntNetwork, flow: FlowConfig, passes: Sequence[Pass]) ->
     settings = settings_words(flow, passes[0].settings)
     result: Words = {"settings": {0: settings}} | {name: {0: run} for name, run in found.items()}
     result["norm_eps"][head_eps(flow)] = of_heads
+    # Scores without a bias get that of word 0, over and over: not one that another network left there.
+    result.setdefault("bias", {0: [0]})
     return result
 
 

@@ -17,6 +17,7 @@ from random import Random
 
 from flow_campaign import Bench, bench_of, differences, memory_of, quick_builds, weights_of
 from flow_random import Trial, random_engine, trials, with_streamed_weights
+from flow_windows import random_windowed, windowed_trials
 
 from bivit.cosim.memory import BenchMemory
 from bivit.cosim.scenario import Cycles, Load, Outcome, Queue, Reset, Run, Start, Step, Wait, Write, play, weights_at
@@ -123,11 +124,15 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--streamed", action="store_true", help="weights come from a memory that is late at random")
+    parser.add_argument("--windows", action="store_true", help="an engine with windows: runs are cut off in mid-pass")
     asked = parser.parse_args()
-    flow = random_engine(Random(asked.seed))
-    if asked.streamed:
-        flow = with_streamed_weights(flow, Random(-asked.seed))
-    some = trials(flow, 1_000_000 * asked.seed, 10)
+    if asked.windows:
+        flow, configs = random_windowed(Random(asked.seed))
+        some = windowed_trials(configs, flow, 1_000_000 * asked.seed, 10)
+    else:
+        flow = random_engine(Random(asked.seed))
+        flow = with_streamed_weights(flow, Random(-asked.seed)) if asked.streamed else flow
+        some = trials(flow, 1_000_000 * asked.seed, 10)
     cuts = random_cuts(flow, some, Random(asked.seed), asked.count)
     with quick_builds():
         bench = bench_of(flow, engine_verilog(flow), cache_dir=asked.cache)

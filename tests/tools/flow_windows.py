@@ -16,8 +16,9 @@ from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.streams import Stream
 from bivit.sim.flow.table import SlotTable
 from bivit.sim.mapping.greedy import block_table
+from bivit.sim.mapping.pass_limits import check_windows, with_windows
 from bivit.sim.mapping.pass_program import PassProgram
-from bivit.sim.mapping.passes import check_windows, merge_table, passes_of, with_windows
+from bivit.sim.mapping.passes import merge_table, passes_of
 from bivit.sim.network.config import ModelConfig, SwinConfig, ViTConfig
 from bivit.sim.network.stage_view import StageView, stage_views
 from bivit.sim.reference.run import run_reference
