@@ -125,7 +125,7 @@ def windowed_trial(configs: Sequence[ModelConfig], flow: FlowConfig, seed: int) 
     config = chance.choice(configs)
     images = chance.randint(1, 6)
     try:
-        check_windows(config, flow)
+        check_windows(config, flow.engine.formats, flow)
         tables = [_table(view, flow, chance) for view in stage_views(config)]
         network = random_parameters(config, flow.engine.formats, chance)
         program = PassProgram(network, flow, passes_of(config, network.formats, flow, tables))

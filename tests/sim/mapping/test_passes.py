@@ -14,6 +14,7 @@ from bivit.sim.mapping.pass_limits import check_windows, with_windows
 from bivit.sim.mapping.pass_program import compile_passes
 from bivit.sim.mapping.token_words import check_merging, token_words
 from bivit.sim.network.config import ViTConfig
+from bivit.sim.network.formats import Formats
 from bivit.sim.network.random import random_network
 from bivit.sim.network.stage_view import stage_views, token_places, window_places
 
@@ -78,11 +79,11 @@ def test_what_a_merging_makes_never_lies_on_what_is_still_to_be_read(norm_lanes:
 @pytest.mark.parametrize("name", LIMITS)
 def test_every_limit_that_is_one_too_small_is_refused_by_name(name: str) -> None:
     assert FLOW.windows is not None
-    check_windows(SWIN, FLOW)
+    check_windows(SWIN, Formats(), FLOW)
     most = getattr(FLOW.windows, name)
     small = replace(FLOW, windows=replace(FLOW.windows, **{name: most - 1}))
     with pytest.raises(BivitError, match=rf"windows\.{name} is {most - 1}, the network needs {most}"):
-        check_windows(SWIN, small)
+        check_windows(SWIN, Formats(), small)
 
 
 def test_a_deit_overwrites_the_bias_that_a_swin_left() -> None:
@@ -97,7 +98,7 @@ def test_a_deit_overwrites_the_bias_that_a_swin_left() -> None:
 
 def test_an_engine_without_windows_is_refused() -> None:
     with pytest.raises(BivitError, match="the engine has no windows"):
-        check_windows(SWIN, replace(FLOW, windows=None))
+        check_windows(SWIN, Formats(), replace(FLOW, windows=None))
 
 
 @pytest.mark.parametrize("images", [1, 2, 3])
@@ -114,7 +115,7 @@ def test_an_engine_for_several_networks_holds_each() -> None:
     wide = tiny_swin(img_size=8, embed_dim=32, depths=(2,), num_heads=(2,))
     flow = with_windows(FLOW, SWIN, wide, DEIT, images=2)
     for config in (SWIN, wide, DEIT):
-        check_windows(config, flow)
+        check_windows(config, Formats(), flow)
         assert compile_passes(random_network(config, seed=1), flow).words
 
 
