@@ -17,7 +17,7 @@ Written by `python -m bivit.cli.pages.devices`: do not edit. Every name stands f
 """  # noqa: E501
 _BOARDS = """## Boards
 
-Memory is beside the FPGA: no engine here uses it, since weights lie on the chip. GB/s is width times rate, at most; where the rate is assumed or unknown it says so. Usable is the part of the logic that is assumed to be filled at most; what fits is told of the whole device. Prices are assumed, in US dollars.
+Memory is beside the FPGA: engines with streamed weights read it. GB/s is width times rate, at most; where the rate is assumed or unknown it says so. Usable is the part of the logic that is assumed to be filled at most; what fits is told of the whole device. Prices are assumed, in US dollars.
 """  # noqa: E501
 
 

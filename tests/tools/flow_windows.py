@@ -18,7 +18,7 @@ from bivit.sim.flow.table import SlotTable
 from bivit.sim.mapping.greedy import block_table
 from bivit.sim.mapping.pass_limits import check_windows, with_windows
 from bivit.sim.mapping.pass_program import PassProgram
-from bivit.sim.mapping.passes import merge_table, passes_of
+from bivit.sim.mapping.passes import passes_of
 from bivit.sim.network.config import ModelConfig, SwinConfig, ViTConfig
 from bivit.sim.network.stage_view import StageView, stage_views
 from bivit.sim.reference.run import run_reference
@@ -26,6 +26,8 @@ from bivit.sim.timing.plan import Edge, plan_of
 
 #: Networks that an engine is made for, and most tokens of an image.
 _NETWORKS, _MOST_TOKENS = 6, 144
+#: How often two rows of x are side by side, where that goes.
+_WIDE = 0.4
 #: Most steps of the array for all images of a trial.
 _MOST_STEPS = 6_000
 
@@ -116,7 +118,13 @@ def random_windowed(chance: Random) -> tuple[FlowConfig, Sequence[ModelConfig]]:
         edge_banks=chance.choice((1, 2)),
         load_banks=1,
     )
-    return with_windows(shape, *configs, images=chance.randint(1, 4)), configs
+    group = chance.randint(1, 4)
+    if drain % 2 == 0 and chance.random() < _WIDE:
+        try:
+            return with_windows(replace(shape, norm_lanes=2 * columns), *configs, images=group), configs
+        except BivitError:
+            pass  # not every network's rows can be side by side
+    return with_windows(shape, *configs, images=group), configs
 
 
 def windowed_trial(configs: Sequence[ModelConfig], flow: FlowConfig, seed: int) -> Trial | None:
@@ -126,9 +134,9 @@ def windowed_trial(configs: Sequence[ModelConfig], flow: FlowConfig, seed: int) 
     images = chance.randint(1, 6)
     try:
         check_windows(config, flow.engine.formats, flow)
-        tables = [_table(view, flow, chance) for view in stage_views(config)]
+        tables = [_table(view, flow, chance) for view in stage_views(config) if view.merge is None]
         network = random_parameters(config, flow.engine.formats, chance)
-        program = PassProgram(network, flow, passes_of(config, network.formats, flow, tables))
+        program = PassProgram(config, flow, passes_of(config, network.formats, flow, tables), network)
         cycles = program.cycles(images)
         program.verify()
         assert program.words
@@ -149,9 +157,7 @@ def windowed_trials(configs: Sequence[ModelConfig], flow: FlowConfig, seed: int,
 
 
 def _table(view: StageView, flow: FlowConfig, chance: Random) -> SlotTable:
-    """The table of a patch merging, or a random one."""
-    if view.merge is not None:
-        return merge_table(view, flow)
+    """A random table of a stage's blocks."""
     if flow.images > 1 or view.chained:
         return random_table(view, flow, chance)
     empty = SlotTable(tuple(Stream), dict.fromkeys(Stream, 0))
