@@ -14,7 +14,7 @@ from .cost import NOTHING, Cost, total
 from .devices import Device, Family, device
 from .footprint import weighted_sum
 from .ram import ram_cost
-from .units import FOOTPRINTS, STREAMED_FOOTPRINTS, footprints
+from .units import FOOTPRINTS, STREAMED_FOOTPRINTS, UNMEASURED, WINDOWED_FOOTPRINTS, footprints
 
 Kind = Literal["estimated", "synthesised", "assumed"]
 
@@ -191,13 +191,14 @@ def unit_cost(unit: str, flow: FlowConfig, family: Family, dsp_bits: tuple[int, 
     BivitError
         When the unit is unknown.
     """
-    units = FOOTPRINTS | STREAMED_FOOTPRINTS
+    units = FOOTPRINTS | STREAMED_FOOTPRINTS | WINDOWED_FOOTPRINTS
     check(unit in units, f"there is no unit {unit!r}; there are {', '.join(units)}")
     found = units[unit](flow)
     memories = NOTHING
     for ram in found.rams:
         memories += ram_cost(ram, family, urams=urams)
-    constants = CONSTANTS.get(family, {}).get(unit, {})
+    known = not (flow.windows and unit in UNMEASURED)
+    constants = CONSTANTS.get(family, {}).get(unit, {}) if known else {}
     logic = Cost(
         luts=weighted_sum(found.sizes, constants.get("luts")),
         ffs=weighted_sum(found.sizes, constants.get("ffs")),

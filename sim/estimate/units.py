@@ -15,6 +15,7 @@ from ..flow.head_norm import head_unit
 from ..flow.machine import FlowMachine, all_settings
 from ..flow.matmul import MatmulUnit
 from ..flow.operation import Operands, RowMemory
+from ..flow.patch_norm import PatchNormUnit
 from ..flow.residual_add import ResidualAddUnit
 from ..flow.sign_norm import SignNormUnit
 from ..flow.softmax import SoftmaxUnit
@@ -67,7 +68,9 @@ def _dense_out(flow: FlowConfig) -> Footprint:
     edge = EdgeUnit(flow)
     loaded = sum(edge.load_memories[name].width for name in ("patch_params", "positions", "head_bias"))
     sizes = {"unit": 1, "lane_bit": edge.chunk * edge.acc_bits, "loaded_bit": loaded}
-    return Footprint(sizes, _loaded(flow, "patch_params", "positions", "head_bias"), tuple(edge.chunk_products))
+    places = ("patch_places",) if flow.windows else ()
+    memories = _loaded(flow, "patch_params", "positions", "head_bias", *places)
+    return Footprint(sizes, memories, tuple(edge.chunk_products))
 
 
 def _last_norm(flow: FlowConfig) -> Footprint:
@@ -170,7 +173,7 @@ def _residual_add(flow: FlowConfig) -> Footprint:
     jobs = Memory(sum(unit.job.values()), unit.job_slots)
     tiles = Memory(_tile_bits(unit), flow.staged_tiles)
     own = rams_of([unit.memories["residual_queue"], unit.memories["residual_rows"], jobs, tiles])
-    return Footprint(sizes, own + _loaded(flow, "residual"), tuple(unit.products()))
+    return Footprint(sizes, own + _loaded(flow, *unit.load_memories), tuple(unit.products()))
 
 
 def _tile_bits(unit: ResidualAddUnit) -> int:
@@ -229,11 +232,12 @@ def _tables(flow: FlowConfig) -> Footprint:
 def _x(flow: FlowConfig) -> Footprint:
     unit = ResidualAddUnit(flow)
     word = unit.x_memory.width
-    bank = replace(unit.x_memory, write_bits=word // (unit.lanes // EdgeUnit(flow).chunk))
+    bank = replace(unit.x_memory, write_bits=word // (unit.row_lanes // EdgeUnit(flow).chunk))
     # What is written goes to each bank from two places; each of two readers chooses a bank.
     chosen = 2 * word * choice_luts(unit.banks, flow.engine.fabric)
     sizes = {"bank": unit.banks, "address_bit": unit.banks * unit.x_addr_bits}
-    return Footprint(sizes | {"bit": unit.banks * word, "choice_lut": chosen}, rams_of([bank] * unit.banks))
+    memories = [bank] * (unit.banks * unit.parts_of_bank)
+    return Footprint(sizes | {"bit": unit.banks * word, "choice_lut": chosen}, rams_of(memories))
 
 
 def _logits_queue(flow: FlowConfig) -> Footprint:
@@ -282,6 +286,25 @@ FOOTPRINTS: dict[str, Callable[[FlowConfig], Footprint]] = {
 STREAMED_FOOTPRINTS: dict[str, Callable[[FlowConfig], Footprint]] = {"fetch": _fetch}
 
 
+def _patch_norm(flow: FlowConfig) -> Footprint:
+    unit = PatchNormUnit(flow)
+    own = rams_of(unit.memories.values()) + _loaded(flow, *unit.load_memories)
+    return Footprint({"unit": 1}, own, tuple(unit.products()))
+
+
+def _passes(flow: FlowConfig) -> Footprint:
+    return Footprint({"unit": 1}, _loaded(flow, "passes"))
+
+
+#: Those that only engines with windows have, and those that are built otherwise there: of their logic nothing has been
+#: measured.
+WINDOWED_FOOTPRINTS: dict[str, Callable[[FlowConfig], Footprint]] = {"patch_norm": _patch_norm, "passes": _passes}
+UNMEASURED = (
+    *("settings", "dense_out", "last_norm", "x", "slots", "residual_add", "head_norm", "softmax", "tables"),
+    *(REST, *WINDOWED_FOOTPRINTS),
+)
+
+
 def footprints(flow: FlowConfig) -> dict[str, Callable[[FlowConfig], Footprint]]:
     """Return the units of an engine by name, in the order of reports.
 
@@ -289,7 +312,7 @@ def footprints(flow: FlowConfig) -> dict[str, Callable[[FlowConfig], Footprint]]
     ----------
     flow : FlowConfig
     """
-    return FOOTPRINTS | (STREAMED_FOOTPRINTS if flow.streamed else {})
+    return FOOTPRINTS | (STREAMED_FOOTPRINTS if flow.streamed else {}) | (WINDOWED_FOOTPRINTS if flow.windows else {})
 
 
 def _loaded(flow: FlowConfig, *names: str) -> tuple[Ram, ...]:
