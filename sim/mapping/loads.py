@@ -20,7 +20,7 @@ from ..flow.streams import Stream, TileShape
 from ..flow.weight_stream import WeightStreamUnit
 from ..network.config import ModelConfig, ViTConfig, vit_only
 from ..network.stage_view import StageView, stage_views
-from ..timing.plan import blocks_in_turn
+from ..timing.plan import TABLE_SETS, blocks_in_turn
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,12 @@ def loads_of(config: ModelConfig, flow: FlowConfig) -> Loads:
     found = Counter[str]()
     for view in stage_views(config) if flow.windows else (vit_only(config),):
         windows = view.windows if isinstance(view, StageView) else 1
-        found.update({part: windows * cycles for part, cycles in _core(view, flow).items()})
+        loads = {part: windows * cycles for part, cycles in _core(view, flow).items()}
+        if flow.windows and windows > 1 and loads.get("tables"):
+            # Both sets are loaded once a block, for all images that go together; then they stay.
+            words = TABLE_SETS * view.num_heads * TABLE_WORDS // flow.windows.images
+            loads["tables"] = view.depth * (words + windows)
+        found.update(loads)
     memory = {"memory": memory_beats(config, flow)} if flow.streamed else {}
     return Loads(found | _edge(config, flow) | memory)
 
