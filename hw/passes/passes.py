@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
@@ -94,40 +94,34 @@ class Passes(Component):
             *(connect(sequences.take, self.take), connect(sequences.finished, self.left)),
             *(connect(self.there, sequences.there), connect(self.window.as_value(), sequences.next.as_value())),
         ]
-        busy, loads, waits, leaves = (Signal(name=name) for name in ("busy", "loads", "waits", "leaves"))
-        take = Signal()
+        busy, take = Signal(name="busy"), Signal()
         ready, count = self._group(m, take)
-        m.d.comb += take.eq(ready & ~busy)
-        address = Signal(range(self.memory.depth))
-        left, settle = Signal(range(self.words + 1)), Signal(range(_SETTLE_CYCLES + 1))
+        m.d.comb += [take.eq(ready & ~busy), self.settling.eq(busy)]
         with m.If(take):
-            m.d.sync += [busy.eq(1), connect(group, count), connect(bank, next_bank), address.eq(0)]
-        again = sequences.through & ~self.settings.last_pass
-        with m.If(take | again):
-            m.d.sync += [loads.eq(1), left.eq(self.words - 1)]
-        with m.If(loads):
-            m.d.sync += [address.eq(address + 1), left.eq(left - 1)]
-            with m.If(left == 0):
-                m.d.sync += [loads.eq(0), waits.eq(1), settle.eq(_SETTLE_CYCLES - 1)]
-        m.d.sync += self.restart.eq(waits & (settle == 0))
-        with m.If(waits):
-            m.d.sync += settle.eq(settle - 1)
-            with m.If(settle == 0):
-                m.d.sync += waits.eq(0)
+            m.d.sync += [busy.eq(1), connect(group, count), connect(bank, next_bank)]
+        over = sequences.through & self.settings.last_pass
         with m.If(sequences.through):
             m.d.sync += self.between.eq(1)
         with m.If(self.restart):
             m.d.sync += self.between.eq(0)
-        done = Signal.like(group)
-        with m.If(sequences.through & self.settings.last_pass):
-            m.d.sync += [leaves.eq(1), connect(done, group)]
-        m.d.comb += [connect(self.finished, leaves), self.settling.eq(busy)]
-        with m.If(leaves):
-            m.d.sync += [done.eq(done - 1), next_bank.eq(following(next_bank, self.banks))]
-            with m.If(done == 1):
-                m.d.sync += [leaves.eq(0), busy.eq(0)]
-        self._settle(m, loads, address)
+        self._settle(m, take, sequences.through & ~self.settings.last_pass)
+        with m.If(self._leave(m, over, group)):
+            m.d.sync += busy.eq(0)
+        with m.If(self.finished):
+            m.d.sync += next_bank.eq(following(next_bank, self.banks))
         return m
+
+    def _leave(self, m: Module, over: Value, group: Signal) -> Value:
+        """Give the images of a group back, one a cycle; return whether that is the last one."""
+        leaves, left = Signal(name="leaves"), Signal.like(group)
+        with m.If(over):
+            m.d.sync += [leaves.eq(1), connect(left, group)]
+        with m.If(leaves):
+            m.d.sync += left.eq(left - 1)
+            with m.If(left == 1):
+                m.d.sync += leaves.eq(0)
+        m.d.comb += connect(self.finished, leaves)
+        return leaves & (left == 1)
 
     def _group(self, m: Module, take: Signal) -> tuple[Signal, Signal]:
         """Count images that are embedded and wait; return whether a group is whole, and how many go together next."""
@@ -142,7 +136,26 @@ class Passes(Component):
             m.d.sync += taken.eq(taken + count)
         return ready, count
 
-    def _settle(self, m: Module, loads: Signal, address: Signal) -> None:
+    def _settle(self, m: Module, first: Value, again: Value) -> None:
+        """Replace the settings by those of the first pass, or of the next one; then let the core begin."""
+        address, left = Signal(range(self.memory.depth)), Signal(range(self.words))
+        loads, waits, settle = Signal(name="loads"), Signal(name="waits"), Signal(range(_SETTLE_CYCLES))
+        with m.If(first):
+            m.d.sync += address.eq(0)
+        with m.If(first | again):
+            m.d.sync += [loads.eq(1), left.eq(self.words - 1)]
+        with m.If(loads):
+            m.d.sync += [address.eq(address + 1), left.eq(left - 1)]
+            with m.If(left == 0):
+                m.d.sync += [loads.eq(0), waits.eq(1), settle.eq(_SETTLE_CYCLES - 1)]
+        m.d.sync += self.restart.eq(waits & (settle == 0))
+        with m.If(waits):
+            m.d.sync += settle.eq(settle - 1)
+            with m.If(settle == 0):
+                m.d.sync += waits.eq(0)
+        self._bus(m, loads, address)
+
+    def _bus(self, m: Module, loads: Signal, address: Signal) -> None:
         """Words of the settings on a bus of their own: address, word, bus."""
         m.submodules.passes = passes = LoadableMemory(self.memory)
         word, there = Signal(range(self.words)), Signal()
