@@ -251,7 +251,7 @@ def test_two_runs_of_a_case_share_all_but_the_simulation(
     from bivit.cosim import run
 
     made: list[str] = []
-    for name in ("compile_network", "build_stream", "engine_verilog", "run_reference"):
+    for name in ("compile_for", "build_stream", "engine_verilog", "run_reference"):
         plain = getattr(run, name)
         monkeypatch.setattr(
             run, name, lambda *args, name=name, plain=plain, **more: made.append(name) or plain(*args, **more)
@@ -266,5 +266,5 @@ def test_two_runs_of_a_case_share_all_but_the_simulation(
 
     monkeypatch.setattr(run.Session, "verify", verify)
     assert_refused(invoke(*cosim_arguments(folder), cwd=tmp_path, monkeypatch=monkeypatch), "enough")
-    assert sorted(made) == ["build_stream", "compile_network", "engine_verilog", "run_reference"]
+    assert sorted(made) == ["build_stream", "compile_for", "engine_verilog", "run_reference"]
     assert loaded[0] == loaded[1]

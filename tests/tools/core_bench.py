@@ -73,7 +73,7 @@ class CoreBench:
         self.network, self.flow, self.table, self.embedded = network, flow, table, embedded
         self.unit = ResidualAddUnit(flow)
         self.layout = FlowLayout(network.config, network.formats, flow)
-        self.expected = Expected(network, flow, run_reference(network, images, "all", threads=1).taps)
+        self.expected = Expected.of(network, flow, run_reference(network, images, "all", threads=1).taps)
         self.core = Core(flow, self.unit.columns)
         self.words = flow_words(network, flow, table)
         self.issues: list[tuple[int, Stream]] = []

@@ -16,7 +16,7 @@ from bivit.sim.flow.presets import ABOUT, FLOW_ENGINES
 from bivit.sim.mapping.loads import loads_of
 from bivit.sim.network.presets import vit_preset
 
-ENGINES = {name: about for name, about in ABOUT.items() if about.target}
+ENGINES = {name: about for name, about in ABOUT.items() if about.target and not FLOW_ENGINES[name].windows}
 
 
 def of_engine(name: str, **changes: object) -> tuple[Point, dict[str, Ceiling]]:

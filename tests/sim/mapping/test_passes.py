@@ -10,9 +10,9 @@ from windowed import tiny_swin, windowed_for
 
 from bivit.sim.errors import BivitError
 from bivit.sim.flow.windows import WindowLimits
-from bivit.sim.mapping.pass_limits import check_windows, with_windows
+from bivit.sim.mapping.layout import token_words
+from bivit.sim.mapping.pass_limits import check_merging, check_windows, with_windows
 from bivit.sim.mapping.pass_program import compile_passes
-from bivit.sim.mapping.token_words import check_merging, token_words
 from bivit.sim.network.config import ViTConfig
 from bivit.sim.network.formats import Formats
 from bivit.sim.network.random import random_network
