@@ -147,15 +147,21 @@ class HeadNorm(Component):
                     slot.eq(following(slot, queue.depth, u.slot_words)),
                 ]
 
-    def _statistics(self, m: Module, reader: HeadReader) -> None:
-        """Sum up the words of a row group; its rows follow each other into the root."""
-        u, widths, at = self.unit, self.widths, self.unit.sums_stage
+    def _summed(self, m: Module, reader: HeadReader) -> tuple[list[tuple[Signal, Signal]], Value, Value]:
+        """S1 and S2 of the rows of a row group; whether they are complete; the row group's place, and its job."""
+        u, at = self.unit, self.unit.sums_stage
         first = delay_flag(m, reader.word == 0, at - 1, "first_line")
-        sums = row_sums(m, widths, lanes_by_row(u, reader.x), first)
+        sums = row_sums(m, self.widths, lanes_by_row(u, reader.x), first)
         summed = delay_flag(m, reader.active & reader.last, at, "summed_line")
         place = scaled(reader.slot, self.flow.head_slots, u.most_groups) + reader.group
         job = reader.held
         found = delayed(m, Cat(place[: len(self.stats.addr)], job.channels, job.eps, job.mean), at, "job_delay")
+        return sums, summed, found
+
+    def _statistics(self, m: Module, reader: HeadReader) -> None:
+        """Sum up the words of a row group; its rows follow each other into the root."""
+        u, widths, at = self.unit, self.widths, self.unit.sums_stage
+        sums, summed, found = self._summed(m, reader)
         here = delayed(m, reader.here, at, "here_delay")
 
         beside = Signal.like(found, reset_less=True)

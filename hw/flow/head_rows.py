@@ -5,14 +5,13 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data
 
-from ..parts.arithmetic import delay_flag, delayed
+from ..parts.arithmetic import delayed
 from ..parts.connect import connect
 from ..parts.memory import WordMemory
 from ..parts.norm_root import NormRoot
 from .head_norm import HeadNorm
-from .head_reader import HeadReader, lanes_by_row
+from .head_reader import HeadReader
 from .jobs import scaled
-from .norm_lanes import row_sums
 
 
 class HeadRows(HeadNorm):
@@ -44,13 +43,8 @@ class HeadRows(HeadNorm):
 
     def _statistics(self, m: Module, reader: HeadReader) -> None:
         """Sum up the words of a row group, whose rows go into their roots together."""
-        u, widths, at = self.unit, self.widths, self.unit.sums_stage
-        first = delay_flag(m, reader.word == 0, at - 1, "first_line")
-        sums = row_sums(m, widths, lanes_by_row(u, reader.x), first)
-        summed = delay_flag(m, reader.active & reader.last, at, "summed_line")
-        place = scaled(reader.slot, self.flow.head_slots, u.most_groups) + reader.group
-        job = reader.held
-        found = delayed(m, Cat(place[: len(self.stats.addr)], job.channels, job.eps, job.mean), at, "job_delay")
+        widths = self.widths
+        sums, summed, found = self._summed(m, reader)
         beside, valid = Signal.like(found, reset_less=True), Signal()
         waiting = [
             Signal(len(Cat(*pair)), name=f"waiting_{number}", reset_less=True) for number, pair in enumerate(sums)

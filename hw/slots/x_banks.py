@@ -74,12 +74,18 @@ class XBanks(Component):
             address = Mux(self.read.en & reads, self.read.addr, self.edge_read.addr)
             words.append(registered_read(m, store, address, f"word_{bank}", cycles=self.unit.x_cycles))
         for name, port in (("read", self.read), ("edge_read", self.edge_read)):
-            m.d.comb += port.data.eq(_choice(words, delayed(m, port.addr[bits:], self.unit.x_cycles, f"{name}_bank")))
+            m.d.comb += port.data.eq(choice(words, delayed(m, port.addr[bits:], self.unit.x_cycles, f"{name}_bank")))
         return m
 
 
-def _choice(words: list[Value], number: Value) -> Value:
-    """The word of a number: halves by its bits, the lowest one first."""
+def choice(words: list[Value], number: Value) -> Value:
+    """Return the word of a number: halves by its bits, the lowest one first.
+
+    Parameters
+    ----------
+    words : list of Value
+    number : Value
+    """
     if len(words) == 1:
         return words[0]
-    return Mux(number[0], *(_choice(words[odd::2], number[1:]) for odd in (1, 0)))
+    return Mux(number[0], *(choice(words[odd::2], number[1:]) for odd in (1, 0)))

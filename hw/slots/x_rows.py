@@ -15,6 +15,7 @@ from ..parts.component import Component
 from ..parts.connect import connect_address
 from ..parts.memory import registered_read, unmet
 from ..parts.stream import read_port, write_port
+from .x_banks import choice
 
 
 class XRows(Component):
@@ -75,7 +76,7 @@ class XRows(Component):
         image = delayed(m, bank, unit.x_cycles, "image_delay")
         of_image = []
         for part in range(parts):
-            chosen: Value = _choice(words[part::parts], image)
+            chosen: Value = choice(words[part::parts], image)
             if parts > 1:
                 register = Signal(len(chosen), name=f"of_image_{part}", reset_less=True)
                 m.d.sync += register.eq(chosen)
@@ -85,11 +86,11 @@ class XRows(Component):
         for row, addr in enumerate(self.read.addr):
             part = self._number(addr)[: (parts - 1).bit_length()]
             late = delayed(m, part, unit.read_cycles, f"part_delay_{row}") if parts > 1 else part
-            rows.append(_choice(of_image, late))
+            rows.append(choice(of_image, late))
         m.d.comb += self.read.data.eq(Cat(rows))
         for name, port in (("edge_read", self.edge_read), ("norm_read", self.norm_read)):
             late = delayed(m, self._number(port.addr), unit.x_cycles, f"{name}_part")
-            m.d.comb += port.data.eq(_choice(words, late))
+            m.d.comb += port.data.eq(choice(words, late))
         return m
 
     def _number(self, addr: Value) -> Value:
@@ -124,10 +125,3 @@ def _one_of(flags: list[Value], values: list[Value], other: Value) -> Value:
     for flag, value in zip(flags, values, strict=True):
         other = Mux(flag, value, other)
     return other
-
-
-def _choice(words: list[Value], number: Value) -> Value:
-    """The word of a number: halves by its bits, the lowest one first."""
-    if len(words) == 1:
-        return words[0]
-    return Mux(number[0], *(_choice(words[odd::2], number[1:]) for odd in (1, 0)))

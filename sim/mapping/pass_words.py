@@ -25,7 +25,7 @@ from ..network.stage_view import window_places
 from ..network.windows import relative_positions
 from .layout import token_words
 from .passes import Pass
-from .words import Field, Words, structs, words_of_blocks
+from .words import Field, Words, operation_words, structs, words_of_blocks
 
 #: Bits of a relative position bias, and of a mask: opposite edges of the image in the rows, and in the columns.
 BIAS_BITS, MASK_BITS = 6, 2
@@ -81,12 +81,9 @@ def _merge_words(network: IntNetwork, one: Pass) -> Words:
     assert merge is not None
     unit, norm = ResidualAddUnit(layout.flow), SignNormUnit(layout.flow)
     packed = network.tensors[f"{merge.name}.reduction.weight"]
-    weights, columns = [], layout.columns
+    weights, columns = list[int](), layout.columns
     for number in range(layout.shape.work[Stream.QKV]):
-        of = np.zeros((columns, packed.shape[1]), "<u8")
-        rows = packed[number * columns : (number + 1) * columns]
-        of[: len(rows)] = rows
-        weights += [int.from_bytes(step.tobytes(), "little") for step in of.T]
+        weights += operation_words(packed[number * columns : (number + 1) * columns], columns)
     start = merge.in_dim - layout.shape.steps[Stream.QKV] * WORD - merge.in_dim // 2
     starts = pack_fields([start] * columns, layout.flow.engine.acc_bits, f"the start of {merge.name}", signed=True)
     layer = layout.shape.norm_groups * unit.parts

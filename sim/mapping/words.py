@@ -120,6 +120,20 @@ def words_of_blocks(network: IntNetwork, layout: FlowLayout) -> Words:
     return found
 
 
+def operation_words(packed: Array, columns: int) -> list[int]:
+    """Return the words of an operation's weights: 64 bits of each column a step, 0 in columns without a channel.
+
+    Parameters
+    ----------
+    packed : uint64 [channels, steps]
+    columns : int
+        Of the array, as many as channels or more.
+    """
+    of = np.zeros((columns, packed.shape[1]), "<u8")
+    of[: len(packed)] = packed
+    return [int.from_bytes(step.tobytes(), "little") for step in of.T]
+
+
 class _Block:
     """The words of one block; memories hold those of the blocks one behind the other."""
 
@@ -153,9 +167,7 @@ class _Block:
             if stream is Stream.PROJ:
                 packed = self._by_context(packed)
             for rows in self._rows(stream):
-                of = np.zeros((self.layout.columns, packed.shape[1]), "<u8")
-                of[: len(rows)] = packed[rows.start : rows.stop]
-                words += [int.from_bytes(step.tobytes(), "little") for step in of.T]
+                words += operation_words(packed[rows.start : rows.stop], self.layout.columns)
         return words
 
     def _by_context(self, packed: Array) -> Array:
