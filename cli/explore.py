@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 AUTO = "auto"
 #: Clocks in MHz that an engine may be asked about, and images a second, at most.
 _CLOCKS, _MOST_FPS = (0.001, 10_000.0), 1e9
+#: Where cycles are from, in words.
+_CYCLES = {"exact": "exact", "bound": "what the memory of its weights allows"}
 
 
 def explore(
@@ -65,14 +68,16 @@ def explore(
     """
     _check_options(target, fps, latency, clock_mhz)
     _check_page(page)
-    from ..sim.estimate.devices import device
+    from ..sim.estimate.devices import board, device
     from ..sim.explore.search import check_estimated, explore_all
     from ..sim.explore.search import explore as search
 
     named = None if target.lower() == AUTO else device(target)
     if named is not None:
         check_estimated(named)
-    aim = _aim([find_net(net) for net in nets], fps, latency, clock_mhz)
+    beside = None if named is None else board(target)
+    most_gb_s = beside.memory.gb_s if beside and beside.memory else None
+    aim = replace(_aim([find_net(net) for net in nets], fps, latency, clock_mhz), memory_gb_s=most_gb_s)
     with step(f"explore engines for {', '.join(nets)}") as one:
         tell = _Teller(one)
         found = explore_all(aim, tell=tell) if named is None else search(named, aim, tell=tell)
@@ -173,8 +178,9 @@ def _print(report: Explored, page: Path | None) -> None:
     name = f"engine {report.name}, {report.shape}" if report.name else f"an engine of {report.shape}"
     out.print(f"{', '.join(report.networks)} on {report.part}: {name}", style="bold", soft_wrap=True, markup=False)
     out.print(
-        f"{report.images_per_s:,.0f} images/s, {report.latency_us:,.1f} us for a single image: cycles are exact, at "
-        f"{report.clock_mhz:g} MHz, {report.clock_kind}. {report.binds} binds; resources are {report.resources_kind}.",
+        f"{report.images_per_s:,.0f} images/s, {report.latency_us:,.1f} us for a single image: cycles are "
+        f"{_CYCLES[report.cycles_kind]}, at {report.clock_mhz:g} MHz, {report.clock_kind}. {report.binds} binds; "
+        f"resources are {report.resources_kind}.",
         soft_wrap=True,
     )
     finalists: list[Explored | Alternative] = [report, *report.alternatives]

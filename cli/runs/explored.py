@@ -47,7 +47,8 @@ class Explored(Result):
     interval_cycles : float
         From image to image in a long run.
     cycles_kind : str
-        ``exact``: what the cycle model counts from the slot table.
+        ``exact``: what the cycle model counts from the slot table; ``bound`` where the memory of streamed weights is
+        slower than that.
     clock_mhz : float
     clock_kind : str
         ``placed``, ``modelled``, ``assumed``, or ``given``.
@@ -80,6 +81,8 @@ class Explored(Result):
         Useful products over those that the array could do, in a long run; and if it never waited.
     memory_gb_s : float or None
         What streamed weights take of the memory at that speed, in 10^9 bytes a second; None where they are resident.
+    board_memory_gb_s : float or None
+        What the memory of the board that was named gives at most; None without one, or where nobody knows.
     resources : tuple of ResourceRow
         What the engine takes of the device, and what there is.
     units : tuple of UnitRow
@@ -122,6 +125,7 @@ class Explored(Result):
     array_utilisation: float
     packing: float
     memory_gb_s: float | None
+    board_memory_gb_s: float | None
     resources: tuple[ResourceRow, ...]
     units: tuple[UnitRow, ...]
     ceilings: tuple[CeilingRow, ...]
@@ -167,7 +171,7 @@ def explored(
         latency_us=best.latency_us,
         cycles=best.cycles,
         interval_cycles=best.interval_cycles,
-        cycles_kind="exact",
+        cycles_kind="exact" if best.interval_cycles > point.loads.cycles.get("memory", 0) else "bound",
         clock_mhz=point.clock_mhz,
         clock_kind="given" if given else target.clock_kind,
         binds=point.loads.binds,
@@ -187,6 +191,7 @@ def explored(
         array_utilisation=useful_macs(best.config) / (best.interval_cycles * peak_macs(flow)),
         packing=TileShape(best.config, flow.engine.rows, flow.engine.columns).packing,
         memory_gb_s=memory_gb_s(best.config, flow, best.images_per_s) if flow.streamed else None,
+        board_memory_gb_s=aim.memory_gb_s if flow.streamed else None,
         resources=resource_rows(point.report),
         units=unit_rows(point.report),
         ceilings=tuple(ceiling_row(one, point) for one in ceilings(aim.configs, point)),

@@ -188,7 +188,7 @@ def _says_something(unit: str, engine: str, family: Family) -> bool:
     if engine.endswith(STREAMED) or unit == STREAMED_UNIT:
         return engine.endswith(STREAMED) and unit == STREAMED_UNIT
     if engine in SAMPLED_UNITS:
-        return unit in SAMPLED_UNITS[engine]
+        return unit in (*SAMPLED_UNITS[engine], WHOLE)
     return not engine.endswith(PAIRED) or (unit == PAIRED_UNIT and FLOWS[family].fabric == "lut6")
 
 

@@ -25,6 +25,8 @@ CALIBRATED = ("ECP5", "7-series", "UltraScale+")
 
 #: Clocks in MHz that an engine may be asked about, beyond those of any device.
 _CLOCKS = (1e-3, 1e4)
+#: Bits of a product, its sign counted once, below which Yosys takes LUTs on AMD's parts.
+_LEAST_PRODUCT = 9
 _RULES = {
     "dsps": "multiplications of the unit, cut into the device's blocks",
     **dict.fromkeys(("brams", "urams"), "the unit's memories, by the rule of sim.estimate.ram"),
@@ -212,11 +214,16 @@ def dsp_blocks(product: Product, dsp_bits: tuple[int, int]) -> int:
     """Multiplier blocks of one product of signed operands, cut as Yosys' `mul2dsp` does.
 
     All parts but the top one are unsigned, which takes a bit of blocks that only know signed operands; ECP5's, the ones
-    with equal operands, know both. A top part of a single bit is made of LUTs.
+    with equal operands, know both. A top part of a single bit is made of LUTs, and so is on AMD's parts a product of
+    few bits.
 
     >>> dsp_blocks((27, 18), (27, 18)), dsp_blocks((27, 18), (25, 18)), dsp_blocks((19, 18), (18, 18))
     (1, 2, 1)
+    >>> dsp_blocks((3, 6), (27, 18)), dsp_blocks((4, 6), (27, 18)), dsp_blocks((3, 6), (18, 18))
+    (0, 1, 1)
     """
+    if dsp_bits[0] != dsp_bits[1] and sum(product) - 1 < _LEAST_PRODUCT:
+        return 0
     step = dsp_bits[1] - (dsp_bits[0] != dsp_bits[1])
     blocks = 1
     for bits, limit in zip(sorted(product, reverse=True), dsp_bits, strict=True):

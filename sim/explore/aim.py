@@ -32,6 +32,8 @@ class Aim:
         Whether the fastest is that with the shortest time of a single image, in place of the most images a second.
     clock_mhz : float, optional
         What the device's family reaches, when None.
+    memory_gb_s : float, optional
+        What the memory of streamed weights gives at most, in 10^9 bytes a second; None where nobody knows.
     """
 
     configs: tuple[ViTConfig, ...]
@@ -39,6 +41,7 @@ class Aim:
     fps: float | None = None
     latency: bool = False
     clock_mhz: float | None = None
+    memory_gb_s: float | None = None
 
     def order(self, point: Point) -> tuple[float, float]:
         """Return what to sort points by: the best for the aim comes first.
@@ -66,9 +69,9 @@ class Found:
     config : ViTConfig
         Of the network that is slowest on it in a long run.
     cycles : int
-        Of a single image, start to last logit.
+        Of a single image, start to last logit, if no memory is too slow.
     interval_cycles : float
-        From image to image in a long run.
+        From image to image in a long run, likewise.
     """
 
     point: Point

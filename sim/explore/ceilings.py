@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ..errors import BivitError
 from ..flow.config import MEMORY_BITS, FlowConfig
 from ..network.config import ViTConfig
-from .points import Point, point_of
+from .points import Point, with_flow
 from .sizing import PIXEL_BYTES, dense_choices, lane_choices, rows_together
 
 #: Widths of an engine on which the load of a part depends, by part; the classes leave one a cycle, and tables are read
@@ -76,7 +76,7 @@ def _wider(configs: Sequence[ViTConfig], point: Point, part: str) -> Point | Non
     for changes in _changes(configs, point.flow, part):
         with suppress(BivitError):  # a width that no engine has
             flow = _changed(point.flow, changes)
-            found = point_of(configs, flow, point.report.device, point.clock_mhz)
+            found = with_flow(configs, point, flow)
             if found.loads.cycles[part] < point.loads.cycles[part]:
                 return found
     return None

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from ..errors import BivitError
 from ..flow.config import FlowConfig
 from ..mapping.cycles import long_run_cycles
+from ..mapping.loads import with_waits
 from ..mapping.program import flow_cycles
 from ..mapping.shipped import shipped_cycles, table_of
 from ..network.config import ViTConfig
@@ -92,7 +93,7 @@ def _more_in_flight(best: Found, aim: Aim, tell: Progress) -> list[Found]:
     """The best engine with more images in flight, while that fits and brings it nearer to what its loads allow."""
     found = [best]
     while found[-1].interval_cycles > _FAR * best.point.loads.bound and len(found) <= _MORE_IMAGES:
-        point = with_images(found[-1].point, found[-1].point.flow.images + 1)
+        point = with_images(aim.configs, found[-1].point, found[-1].point.flow.images + 1)
         if not point.fits:
             break
         tell(_SEEKING, 0, 0)
@@ -109,11 +110,12 @@ def _can_win(point: Point, found: Sequence[Found], aim: Aim) -> bool:
 
 
 def _tried(configs: Sequence[ViTConfig], point: Point, name: str | None) -> list[Found]:
-    """The engine with its exact cycles; nothing where every table locks up, or is too long."""
+    """The engine with its exact cycles, or what its memory allows; nothing where every table locks up, or is long."""
     try:
         each = [_cycles(config, point.flow) for config in configs]
     except BivitError:
         return []
+    each = [with_waits(*exact, point.loads_of(one), point.flow) for exact, one in zip(each, configs, strict=True)]
     config, (_, interval) = max(zip(configs, each, strict=True), key=lambda one: one[1][1])
     return [Found(point, name, config, max(single for single, _ in each), interval)]
 

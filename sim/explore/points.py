@@ -9,7 +9,7 @@ from ..engine.words import WORD
 from ..estimate.devices import Device
 from ..estimate.resources import ResourceReport, estimate_resources, images_per_s
 from ..flow.config import FlowConfig
-from ..mapping.loads import Loads, loads_of
+from ..mapping.loads import Loads, loads_of, with_memory
 from ..network.config import ViTConfig
 
 #: What large memories are asked to be made of, block memories and look-up tables, one after the other until all fits.
@@ -37,12 +37,24 @@ class Point:
     report : ResourceReport
         What it takes of the device.
     clock_mhz : float
+    memory_gb_s : float, optional
+        What the memory of streamed weights gives at most; None where nobody knows.
     """
 
     flow: FlowConfig
     loads: Loads
     report: ResourceReport
     clock_mhz: float
+    memory_gb_s: float | None = None
+
+    def loads_of(self, config: ViTConfig) -> Loads:
+        """Return the loads of one network, with those of the memory.
+
+        Parameters
+        ----------
+        config : ViTConfig
+        """
+        return with_memory(loads_of(config, self.flow), config, self.flow, self.memory_gb_s, self.clock_mhz)
 
     @property
     def shape(self) -> str:
@@ -70,7 +82,13 @@ class Point:
         return max(percent for percent in self.report.utilisation.values() if percent is not None)
 
 
-def point_of(configs: Sequence[ViTConfig], flow: FlowConfig, target: Device, clock_mhz: float) -> Point:
+def point_of(
+    configs: Sequence[ViTConfig],
+    flow: FlowConfig,
+    target: Device,
+    clock_mhz: float,
+    memory_gb_s: float | None = None,
+) -> Point:
     """Return the point of an engine.
 
     Parameters
@@ -80,21 +98,36 @@ def point_of(configs: Sequence[ViTConfig], flow: FlowConfig, target: Device, clo
     flow : FlowConfig
     target : Device
     clock_mhz : float
+    memory_gb_s : float, optional
     """
-    loads = max((loads_of(config, flow) for config in configs), key=lambda one: one.bound)
-    return Point(flow, loads, estimate_resources(flow, target), clock_mhz)
+    each = (with_memory(loads_of(config, flow), config, flow, memory_gb_s, clock_mhz) for config in configs)
+    loads = max(each, key=lambda one: one.bound)
+    return Point(flow, loads, estimate_resources(flow, target), clock_mhz, memory_gb_s)
 
 
-def with_images(point: Point, images: int) -> Point:
-    """Return the point with another number of images in flight, on which no load depends.
+def with_flow(configs: Sequence[ViTConfig], point: Point, flow: FlowConfig) -> Point:
+    """Return the point of another engine on the same device, beside the same memory.
 
     Parameters
     ----------
+    configs : sequence of ViTConfig
+    point : Point
+    flow : FlowConfig
+    """
+    return point_of(configs, flow, point.report.device, point.clock_mhz, point.memory_gb_s)
+
+
+def with_images(configs: Sequence[ViTConfig], point: Point, images: int) -> Point:
+    """Return the point with another number of images in flight.
+
+    Parameters
+    ----------
+    configs : sequence of ViTConfig
     point : Point
     images : int
     """
-    flow = replace(point.flow, images=images)
-    return replace(point, flow=flow, report=estimate_resources(flow, point.report.device))
+    banks = images if point.flow.streamed else point.flow.edge_banks  # those in flight begin together there
+    return with_flow(configs, point, replace(point.flow, images=images, edge_banks=banks))
 
 
 def could_spread(point: Point) -> bool:

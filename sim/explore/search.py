@@ -196,8 +196,12 @@ def _points(flows: Names, target: Device, aim: Aim, tell: Progress) -> list[Poin
     for number, flow in enumerate(flows):
         tell("estimating resources", number, len(flows))
         if _array_fits(flow, target):
-            found.append(point_of(aim.configs, flow, target, aim.clock_mhz or target.clock_mhz))
+            found.append(_point(flow, target, aim))
     return found
+
+
+def _point(flow: FlowConfig, target: Device, aim: Aim) -> Point:
+    return point_of(aim.configs, flow, target, aim.clock_mhz or target.clock_mhz, aim.memory_gb_s)
 
 
 def _spread_out(points: Iterable[Point], aim: Aim) -> list[Point]:
@@ -229,7 +233,7 @@ def _may_suffice(target: Device, aim: Aim) -> bool:
     for flow in sorted(candidates(target, aim), key=lambda one: one.engine.rows * one.engine.columns):
         if not _array_fits(flow, target):
             continue
-        point = point_of(aim.configs, flow, target, aim.clock_mhz or target.clock_mhz)
+        point = _point(flow, target, aim)
         if point.most_images_per_s >= aim.fps and (point.fits or (could_spread(point) and spread(point))):
             return True
     return False

@@ -163,6 +163,23 @@ def with_memory(
     return Loads({**loads.cycles, "memory": max(loads.cycles["memory"], cycles)})
 
 
+def with_waits(single: int, interval: float, loads: Loads, flow: FlowConfig) -> tuple[int, float]:
+    """Return cycles that no port and no memory of streamed weights is too slow for.
+
+    Parameters
+    ----------
+    single : int
+        Of one image, if weights are in time; an image by itself reads for itself alone.
+    interval : float
+        From image to image in a long run, likewise.
+    loads : Loads
+        As of `with_memory`.
+    flow : FlowConfig
+    """
+    memory = loads.cycles.get("memory", 0)
+    return max(single, memory * flow.images), max(interval, memory)
+
+
 def memory_gb_s(config: ModelConfig, flow: FlowConfig, images_per_s: float) -> float:
     """Return what streamed weights take of the memory, in 10^9 bytes a second.
 

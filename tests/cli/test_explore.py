@@ -16,7 +16,8 @@ from bivit.sim.flow.named import load_engine
 KEYS = ["networks", "target", "part", "shape", "images", "images_per_s", "latency_us", "cycles", "interval_cycles"]
 KEYS += ["cycles_kind", "clock_mhz", "clock_kind", "binds", "loads", "utilisation_percent", "resources_kind", "fits"]
 KEYS += ["engine", "front", "alternatives", "sized", "seconds", "command", "bivit", "clock_source"]
-KEYS += ["array_utilisation", "packing", "memory_gb_s", "resources", "units", "ceilings", "tile", "points"]
+KEYS += ["array_utilisation", "packing", "memory_gb_s", "board_memory_gb_s", "resources", "units", "ceilings", "tile"]
+KEYS += ["points"]
 
 
 def explored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from bivit.hw.synthesis.calibrate import (
 )
 from bivit.hw.synthesis.calibrated import LARGE_ENGINES, SAMPLED_UNITS, WHOLE_ENGINES
 from bivit.hw.synthesis.drawn import drawn_engines
-from bivit.hw.synthesis.synth import SYNTHESISED
+from bivit.hw.synthesis.synth import SYNTHESISED, WHOLE
 from bivit.sim.errors import BivitError
 from bivit.sim.estimate.constants import CONSTANTS
 from bivit.sim.estimate.cost import Cost
@@ -104,7 +104,7 @@ def test_drawn_engines_stay_as_they_are_when_more_are_drawn() -> None:
     assert not set(few.values()) & set(drawn_engines(2, 30).values())
 
 
-def test_of_drawn_engines_a_sample_is_measured(synthesised: list[str], tmp_path: Path) -> None:
+def test_drawn_engines_are_measured_whole_and_of_their_units_a_sample(synthesised: list[str], tmp_path: Path) -> None:
     path, engine = tmp_path / "synthesis.json", "drawn-1-0"
     measure(path, list(SYNTHESISED), [engine], ["xcup"], jobs=1)
-    assert {m.unit for m in load_measurements(path)} | {"frame"} == {*SAMPLED_UNITS[engine], "frame"}
+    assert {m.unit for m in load_measurements(path)} | {"frame"} == {*SAMPLED_UNITS[engine], WHOLE, "frame"}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from bivit.sim.estimate.devices import device
 from bivit.sim.explore.aim import Aim
 from bivit.sim.explore.points import Point, could_spread, front, leaner, point_of, spread, with_images
 from bivit.sim.explore.search import candidates
 from bivit.sim.flow.presets import FLOW_ENGINES
-from bivit.sim.mapping.loads import loads_of
+from bivit.sim.mapping.loads import loads_of, memory_bytes, with_waits
 from bivit.sim.network.formats import Formats
 from bivit.sim.network.presets import vit_preset
 
@@ -76,6 +78,25 @@ def test_what_lacks_logic_is_not_helped_by_other_memories() -> None:
 
 def test_more_images_in_flight_leave_the_loads() -> None:
     point = point_of([DIGITS], FLOW_ENGINES["ulx3s"], device("lfe5u-85f"), 50.0)
-    more = with_images(point, 3)
+    more = with_images([DIGITS], point, 3)
     assert (more.flow.images, more.loads) == (3, loads_of(DIGITS, more.flow))
     assert more.report != point.report
+
+
+def test_more_images_in_flight_share_streamed_weights() -> None:
+    flow = replace(FLOW_ENGINES["kv260"], weights="streamed", edge_banks=2)
+    point = point_of([TINY], flow, device("k26"), 250.0)
+    more = with_images([TINY], point, 4)
+    assert (more.flow.edge_banks, more.loads.cycles["memory"]) == (4, point.loads.cycles["memory"] // 2)
+
+
+def test_a_memory_that_is_slower_than_its_port_bounds_an_engine() -> None:
+    flow = replace(FLOW_ENGINES["kv260"], weights="streamed", edge_banks=2)
+    target = device("k26")
+    free, slow = (point_of([TINY], flow, target, 250.0, gb_s) for gb_s in (None, 0.1))
+    assert free.loads.binds != "memory"
+    assert slow.loads.binds == "memory"
+    # Whatever the clock, the weights of 0.1 GB a second are those of so many images.
+    assert slow.most_images_per_s == pytest.approx(0.1e9 / memory_bytes(TINY, flow), rel=1e-3)
+    assert with_waits(1, 1.0, slow.loads, flow) == (2 * slow.loads.bound, slow.loads.bound)
+    assert with_waits(1, 1.0, point_of([TINY], FLOW_ENGINES["kv260"], target, 250.0).loads, flow) == (1, 1.0)
