@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from link_campaign import bench, inject
+from link_campaign import LONG_PATIENCE_S, bench, inject
 from noise import KINDS, Fault
 
 from bivit.host.operations import read, write
@@ -13,7 +13,7 @@ from bivit.sim import BivitError
 
 @pytest.mark.slow
 def test_a_host_classifies_on_a_simulated_board_whatever_the_line_does() -> None:
-    with bench(8) as one:
+    with bench(8, patience_s=LONG_PATIENCE_S) as one:
         assert np.array_equal(one.engine.classify(one.images), one.logits)
         assert one.engine.traffic.repeated == 0
         session = one.engine._session
@@ -25,6 +25,7 @@ def test_a_host_classifies_on_a_simulated_board_whatever_the_line_does() -> None
         for _ in range(260):
             assert session.exchange(b"") == b""
 
+        one.again()
         rng, outcomes = random.Random(2), set()
         for number in range(12):
             kind = (*KINDS, "reset")[number % 5]

@@ -29,8 +29,8 @@ from bivit.sim import BivitError, compile_network, load_engine, load_network, ru
 from bivit.sim.engine.link import BAUD
 from helpers import ROOT
 
-#: Seconds that a simulated board may take for a frame.
-PATIENCE_S = 1.0
+#: Seconds that a simulated board may take for a frame; and where no frame may be sent again on a busy machine.
+PATIENCE_S, LONG_PATIENCE_S = 1.0, 60.0
 #: Bytes of a short run, in each direction, among which a fault is put.
 _SPAN = 200
 
@@ -52,7 +52,7 @@ class Bench:
 
 
 @contextmanager
-def bench(images: int, *, embed: bool = True) -> Iterator[Bench]:
+def bench(images: int, *, embed: bool = True, patience_s: float = PATIENCE_S) -> Iterator[Bench]:
     """A board, with its network in the bitstream or loaded over the line."""
     flow, network = load_engine("digits"), load_network(str(ROOT / "zoo/digits/network.safetensors"))
     pixels = np.random.default_rng(images).integers(0, 256, (images, 8, 8, 1), dtype=np.uint8)
@@ -61,7 +61,7 @@ def bench(images: int, *, embed: bool = True) -> Iterator[Bench]:
         generate(flow, network, Path(place) / "engine")
         folder = read_folder(place)
         line = NoisyPort(SerialPort(board.port, BAUD), press=board.press_reset)
-        engine = Engine(line, patience_s=PATIENCE_S)
+        engine = Engine(line, patience_s=patience_s)
         board.attend()
         engine.load(folder)
         yield Bench(board, line, folder, pixels, run_reference(network, pixels).logits, engine)
