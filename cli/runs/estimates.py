@@ -135,14 +135,16 @@ def flow_timing(
     from ...sim.estimate.resources import images_per_s, latency_us
     from ...sim.mapping.compiled import check_runs
     from ...sim.mapping.cycles import peak_macs, speed_of, useful_macs
-    from ...sim.mapping.loads import loads_of, memory_gb_s, with_memory
+    from ...sim.mapping.loads import loads_of, memory_gb_s, with_late_weights, with_memory
 
     check_runs(config, formats, flow)
     single, interval = speed_of(config, formats, flow)
     loads = with_memory(loads_of(config, flow), config, flow, most_gb_s, clock_mhz)
-    # A port or a memory that is too slow slows everything down; an image by itself reads for itself alone.
-    memory = loads.cycles.get("memory", 0)
-    single, interval = max(single, memory * flow.images), max(interval, memory)
+    if flow.streamed:
+        # A port or a memory that is too slow slows everything down; an image by itself reads for itself alone.
+        memory = loads.cycles["memory"]
+        single = round(with_late_weights(config, flow, single, memory * flow.together))
+        interval = with_late_weights(config, flow, interval, memory)
     speed = images_per_s(round(interval), clock_mhz)
     return Timing(
         cycles=single,

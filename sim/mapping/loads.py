@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -72,7 +72,7 @@ def loads_of(config: ModelConfig, flow: FlowConfig) -> Loads:
         When the ring of patches is too small for a row of patches.
     """
     found = Counter[str]()
-    for view in stage_views(config) if flow.windows else (vit_only(config),):
+    for view in _views(config, flow):
         windows = view.windows if isinstance(view, StageView) else 1
         loads = {part: windows * cycles for part, cycles in _core(view, flow).items()}
         if flow.windows and windows > 1 and loads.get("tables"):
@@ -120,7 +120,7 @@ def _merging(config: ViTConfig, flow: FlowConfig, shape: TileShape) -> dict[str,
 
 
 def memory_beats(config: ModelConfig, flow: FlowConfig) -> int:
-    """Return the beats of streamed weights for one image, of which those in flight share a pass.
+    """Return the beats of streamed weights for one image, of which those that go together share a pass.
 
     Parameters
     ----------
@@ -131,15 +131,54 @@ def memory_beats(config: ModelConfig, flow: FlowConfig) -> int:
 
 
 def memory_bytes(config: ModelConfig, flow: FlowConfig) -> float:
-    """Return the bytes of streamed weights for one image, of which those in flight share a pass.
+    """Return the bytes of streamed weights for one image, of which those that go together share a pass.
 
     Parameters
     ----------
     config : ModelConfig
     flow : FlowConfig
     """
-    shape = TileShape(vit_only(config), flow.engine.rows, flow.engine.columns)
-    return WeightStreamUnit(flow).pass_bytes(shape) / flow.images
+    return WeightStreamUnit(flow).pass_bytes(config) / flow.together
+
+
+def with_late_weights(config: ModelConfig, flow: FlowConfig, interval: float, memory: float) -> float:
+    """Return the cycles from image to image where streamed weights are late, at least: an estimate.
+
+    Weights of a block come while the one before is computed, so that a large block is not helped by small ones.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    flow : FlowConfig
+        With streamed weights.
+    interval, memory : float
+        Cycles from image to image while weights are in time, and those in which the memory gives an image's share.
+    """
+    steps, beats = _blocks(config, flow)
+    cycles = [interval * of / sum(steps) for of in steps]
+    reads = [memory * of / sum(beats) for of in beats]
+    return sum(max(now, following) for now, following in zip(cycles, reads[1:] + reads[:1], strict=True))
+
+
+def _blocks(config: ModelConfig, flow: FlowConfig) -> tuple[list[int], list[int]]:
+    """Steps of the array and beats of weights of each block, with the patch merging behind it."""
+    steps, beats = list[int](), [0]
+    for view in _views(config, flow):
+        of = TileShape(view, flow.engine.rows, flow.engine.columns)
+        each = (view.windows if isinstance(view, StageView) else 1) * of.tiles * of.tile_steps
+        if of.merges:
+            steps[-1] += each
+        else:
+            steps += [each] * view.depth
+    for part in WeightStreamUnit(flow).parts(config):
+        beats[-1] += part.beats
+        beats += [0] if part.ends else []
+    return steps, beats[:-1]
+
+
+def _views(config: ModelConfig, flow: FlowConfig) -> Sequence[ViTConfig]:
+    """What lanes see: of an engine with windows pass by pass."""
+    return stage_views(config) if flow.windows else (vit_only(config),)
 
 
 def with_memory(
