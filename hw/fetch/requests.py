@@ -23,8 +23,9 @@ class Requests(Component):
     """The address channel of a master of AXI4 reads.
 
     A part is asked for when there is room for it, which is at first for two blocks; a stream that begins with a block's
-    part gives back the room of the one before. The first part of a pass waits for room of all kinds. A patch merging's
-    has room where that of its block had it. A request that was made stays until it is taken, whatever comes.
+    part gives back the room of the one before. Where there are several passes, the first part of each waits for room of
+    all kinds. A patch merging's has room where that of its block had it. A request that was made stays until it is
+    taken, whatever comes.
 
     Timing: a burst a cycle at most, two cycles between parts; at most `OPEN_BURSTS` are open.
 

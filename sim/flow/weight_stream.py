@@ -46,7 +46,7 @@ class WeightPart:
     byte, beats : int
         Where it begins in the memory, and its beats with the one that checks it.
     begins, ends : bool
-        Whether it is the first part of a pass, and the last one in the place of its block.
+        Whether it is the first part of a pass, one of several, and the last one in the place of its block.
     """
 
     kind: int
@@ -69,9 +69,9 @@ class WeightStreamUnit:
     read. The part of a patch merging comes behind those of the block before it, and lies behind these in their place.
 
     A part is read as soon as the first tile of the part one block before has begun with its weights, so that there is
-    the time of a block for it, and used when all of it was right. The first part of a pass waits until that is so of
-    all parts one block before: what lies in its place may have been cut in another way. How long the memory takes is
-    not known; the array waits for weights that are late (`Cause.MEMORY`).
+    the time of a block for it, and used when all of it was right. Where there are several passes, the first part of
+    each waits until that is so of all parts one block before: what lies in its place is cut in another way. How long
+    the memory takes is not known; the array waits for weights that are late (`Cause.MEMORY`).
 
     Parameters
     ----------
@@ -135,8 +135,8 @@ class WeightStreamUnit:
             for block in range(shape.config.depth):
                 last = MERGING if shape.merges or (merged and block == shape.config.depth - 1) else MERGING - 1
                 for kind, word, words in _cut(shape, before):
-                    beats = words * self.word_beats + 1
-                    found.append(WeightPart(kind, word, words, byte, beats, block == kind == 0, kind == last))
+                    beats, begins = words * self.word_beats + 1, block == kind == 0 and len(shapes) > 1
+                    found.append(WeightPart(kind, word, words, byte, beats, begins, kind == last))
                     byte += self._room(beats)
         return tuple(found)
 

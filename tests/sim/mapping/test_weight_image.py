@@ -47,7 +47,7 @@ def test_every_word_lies_in_its_part(bits: int) -> None:
             layout.weights_addr(block, stream, 0),
             layout.shape.operations[stream] * layout.shape.steps[stream],
         )
-        assert (part.kind, part.begins, part.ends) == (kind, number == 0, kind == 3)
+        assert (part.kind, part.begins, part.ends) == (kind, False, kind == 3)
         assert part.word == first - layout.weights_addr(block, Stream.PROJ, 0)
         check_part(made, number, part, words[first : first + size])
 
