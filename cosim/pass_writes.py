@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..hw.probes import PASS_PROBE, TURN_PROBE
+from ..hw.probes import TURN_PROBE, pass_probe
 from ..sim.engine.words import ceil_div
 from ..sim.flow.edge import EdgeUnit
 from ..sim.flow.pass_settings import NEIGHBOURS
@@ -124,7 +124,7 @@ def pass_writes(program: PassProgram, images: int, taps: Taps, traces: Traces) -
     traces : mapping of str to ProbeTrace
         When passes began, and what lanes took.
     """
-    turns, begun = traces[TURN_PROBE.name], traces[PASS_PROBE.name].cycles
+    turns, begun = traces[TURN_PROBE.name], traces[pass_probe(program.flow).name].cycles
     ends = [*begun[1:].tolist(), 1 << 62]
     group = program.group
     at = 0

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..hw.emit import engine_verilog
-from ..hw.probes import PASS_PROBE, TURN_PROBE, probes, stalls_probe
+from ..hw.probes import TURN_PROBE, pass_probe, probes, stalls_probe
 from ..hw.verilog_top import ENGINE_TOP
 from ..sim.engine.loadstream import build_stream
 from ..sim.engine.probe import Probe
@@ -25,7 +25,6 @@ from ..sim.mapping.compiled import Program, compile_for
 from ..sim.mapping.cycles import CycleEstimate, estimate_cycles, interval_of
 from ..sim.mapping.loads import memory_bytes
 from ..sim.mapping.pass_program import PassProgram
-from ..sim.mapping.program import FlowProgram
 from ..sim.mapping.weight_image import weight_image
 from ..sim.network.network import IntNetwork
 from ..sim.network.run_result import check_images
@@ -78,7 +77,7 @@ class Case:
 
     Attributes
     ----------
-    program : FlowProgram
+    program : Program
     reference : RunResult
         Of the images, with all taps.
     stream : bytes
@@ -122,7 +121,7 @@ class Case:
 
     def _memory(self, latency: tuple[int, int]) -> BenchMemory | None:
         """Return the memory of the weights, where these are streamed."""
-        if not isinstance(self.program, FlowProgram) or not self.engine.streamed:
+        if not self.engine.streamed:
             return None
         return BenchMemory(weight_image(self.program), self.engine.memory_bits, *latency)
 
@@ -136,7 +135,7 @@ class Case:
     @property
     def in_flight(self) -> int:
         """Images that the engine works on at a time."""
-        return self.engine.windows.images if self.engine.windows else self.engine.images
+        return self.engine.together
 
     @cached_property
     def estimate(self) -> CycleEstimate:
@@ -197,7 +196,7 @@ class Case:
             self.reference.logits,
             {**registers, "ARRAY_BUSY": self.estimate.array_busy},
             {tap.name: tap.axes for tap in taps_of(self.network.config)},
-            guides=(TURN_PROBE, guide, *((PASS_PROBE,) if self.engine.windows else ())),
+            guides=(TURN_PROBE, guide, *((pass_probe(self.engine),) if self.engine.windows else ())),
             counters=self._counters(guide),
             counted={} if stalls else self.estimate.stalls,
         )
@@ -206,7 +205,7 @@ class Case:
         """Return what counts cycles without a step."""
         causes = causes_of(self.engine.streamed)
         if self.engine.windows:
-            return partial(stalls_of_passes, guide, PASS_PROBE, causes)
+            return partial(stalls_of_passes, guide, pass_probe(self.engine), causes)
         return partial(counted_stalls, guide, causes)
 
     def _writes(self, traces: Traces) -> Iterator[tuple[int, Writes]]:

@@ -36,7 +36,7 @@ def stalls_of_passes(probe: Probe, begun: Probe, causes: Sequence[Cause], traces
     probe : Probe
         `hw.probes.stalls_probe` of the engine.
     begun : Probe
-        `hw.probes.PASS_PROBE`.
+        `hw.probes.pass_probe`.
     causes : sequence of Cause
         Those that the engine has.
     traces : mapping of str to ProbeTrace

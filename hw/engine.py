@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
@@ -21,13 +23,13 @@ from .loader import Loader
 from .parts.component import Component, reset_by
 from .parts.connect import connect
 from .parts.contents import contents_of
+from .parts.settings_bank import SettingsBank
 from .parts.stream import LOAD_BUS, axis_signals
 from .passes.passes import Passes
 from .ports import WEIGHTS_PORT, engine_ports
 from .registers import AXI_LITE, Registers
 from .run import Run
 from .slots.core import Core
-from .slots.settings_bank import SettingsBank
 
 #: Bits of a counter of stalls.
 _STALL_BITS = 32
@@ -141,7 +143,8 @@ class Engine(Component):
         # The bus goes everywhere; a stream is committed some cycles behind its last word.
         bus, en = Signal(LOAD_BUS, name="load_bus", reset_less=True), Signal(name="load_en")
         m.d.sync += [connect(bus.as_value(), loader.load.as_value()), connect(en, loader.load.en)]
-        units = [self._settings, self._edge, self._core, *([] if self._passes is None else [self._passes])]
+        units: list[Any] = [self._settings, self._edge, self._core]
+        units += [unit for unit in (self._passes, self._fetch) if unit is not None]
         for unit in units:
             m.d.comb += [connect(unit.load, bus), connect(unit.load.en, en), connect(unit.bank, bank)]
         if self._passes is not None:
@@ -172,10 +175,8 @@ class Engine(Component):
         told = registers.weights_placed & registers.loaded & ~run.busy
         begin = told | (placed & (loader.commit | run.done)) | (registers.starting & ~fetch.active)
         wiring.connect(m, fetch.write, core.weights_write)
-        settings = self._settings.settings
         m.d.comb += [
-            *(fetch.settings[name].eq(settings[name]) for name in setting_bits(self.flow)),
-            *(connect(fetch.network, settings.network), connect(fetch.base, registers.weights)),
+            *(connect(fetch.network, self._settings.settings.network), connect(fetch.base, registers.weights)),
             *(fetch.begin.eq(begin), fetch.end.eq(loader.replaces)),
             *(connect(fetch.opened, core.weights_opened), connect(fetch.waits, core.weights_wait)),
             connect(core.weights_there, fetch.there),

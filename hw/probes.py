@@ -17,14 +17,16 @@ TURN_PROBE = Probe(
 )
 
 
-#: A pass begins, of an engine with windows; with the cycles without a step so far, as of `stalls_probe`.
-PASS_PROBE = Probe(
-    "passes",
-    "core.fresh",
-    tuple(f"stalls_{cause.name.lower()}" for cause in causes_of(False)),
-    "core.fresh",
-    *(1, 1, False),
-)
+def pass_probe(flow: FlowConfig) -> Probe:
+    """Return a probe of the passes that begin, with the cycles without a step so far, as of `stalls_probe`.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+        With windows.
+    """
+    counts = tuple(f"stalls_{cause.name.lower()}" for cause in causes_of(flow.streamed))
+    return Probe("passes", "core.fresh", counts, "core.fresh", 1, 1, False)
 
 
 def stalls_probe(flow: FlowConfig) -> Probe:

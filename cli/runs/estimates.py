@@ -139,7 +139,7 @@ def flow_timing(
 
     check_runs(config, formats, flow)
     loads = with_memory(loads_of(config, flow), config, flow, most_gb_s, clock_mhz)
-    single, interval = with_waits(*speed_of(config, formats, flow), loads, flow)
+    single, interval = with_waits(config, flow, *speed_of(config, formats, flow), loads)
     speed = images_per_s(round(interval), clock_mhz)
     return Timing(
         cycles=single,

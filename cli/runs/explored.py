@@ -171,7 +171,7 @@ def explored(
         latency_us=best.latency_us,
         cycles=best.cycles,
         interval_cycles=best.interval_cycles,
-        cycles_kind="exact" if best.interval_cycles > point.loads.cycles.get("memory", 0) else "bound",
+        cycles_kind="bound" if best.late else "exact",
         clock_mhz=point.clock_mhz,
         clock_kind="given" if given else target.clock_kind,
         binds=point.loads.binds,

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from ...sim.engine.registers import ErrorCode
 from ...sim.flow.config import FlowConfig
-from ...sim.flow.settings import setting_bits
 from ...sim.flow.weight_stream import (
     ADDRESS_BITS,
     IMAGE_ALIGNMENT,
     RUN_BITS,
     SILENCE_CYCLES,
-    WEIGHT_PARTS,
     WeightStreamUnit,
 )
 from ..flow.jobs import Credits
 from ..parts.component import Component, reset_by
 from ..parts.connect import connect
+from ..parts.stream import LOAD_BUS
 from .axi import INCREMENTING, MODIFIABLE, NORMAL_DATA, read_master
 from .receive import Receive
 from .requests import Requests
@@ -29,7 +28,8 @@ from .requests import Requests
 class Fetch(Component):
     """Master of AXI4 reads that brings the weights of block after block (`sim.flow.weight_stream.WeightStreamUnit`).
 
-    It reads from the first block on as soon as it is told to, so that two blocks are there when a run starts. Reads
+    It reads from the first block on as soon as it is told to, so that two blocks are there when a run starts, and has a
+    list of all parts of its own (`PartWalk`), so that it is ahead of the blocks that go on, and of their pass. Reads
     have a number that is another one then: what was asked for before and has not come is dropped when it comes.
 
     Timing: as of `Requests` and `Receive`; a fault of the memory that is silent shows `SILENCE_CYCLES` after the last
@@ -44,8 +44,10 @@ class Fetch(Component):
 
     Members
     -------
-    settings, network : In
-        Of the network; its number.
+    load, bank : In
+        Load bus, and the bank in use.
+    network : In
+        The network's number.
     begin, end : In(1)
         Begin with the first block, whatever was read before; ask for nothing more.
     active : Out(1)
@@ -53,11 +55,11 @@ class Fetch(Component):
     base : In
         Address of the memory image; its bits below `IMAGE_ALIGNMENT` do not count. Copied by `begin`.
     opened : In
-        By `WEIGHT_PARTS`, pulses: a stream has begun with a block's weights.
+        By kind of `WeightPart`, pulses: a stream has begun with a block's weights, or a patch merging's.
     waits : In(1)
         The array waits for weights.
     there : Out
-        By `WEIGHT_PARTS`: weights of a stream's next block are there.
+        Likewise: the next weights of the kind are there.
     write : Out(write_port)
         To the memory of the weights.
     fault : Out(ErrorCode)
@@ -73,15 +75,16 @@ class Fetch(Component):
         self._requests, self._receive = Requests(flow), Receive(flow)
         super().__init__(
             {
-                "settings": In(data.StructLayout(setting_bits(flow))),
+                "load": In(LOAD_BUS),
+                "bank": In(1),
                 "network": In(32),
                 "begin": In(1),
                 "end": In(1),
                 "active": Out(1),
                 "base": In(ADDRESS_BITS),
-                "opened": In(len(WEIGHT_PARTS)),
+                "opened": In(self.unit.kinds),
                 "waits": In(1),
-                "there": Out(len(WEIGHT_PARTS)),
+                "there": Out(self.unit.kinds),
                 "write": self._receive.signature.members["write"],
                 "fault": Out(ErrorCode),
                 **read_master(flow.memory_bits),
@@ -102,7 +105,7 @@ class Fetch(Component):
         channels: tuple[Requests | Receive, ...] = (requests, receive)
         for unit in channels:
             m.d.comb += [
-                *(unit.settings.eq(self.settings), connect(unit.start, start)),
+                *(connect(unit.load, self.load), connect(unit.bank, self.bank), connect(unit.start, start)),
                 *(connect(unit.active, self.active), connect(unit.run, run)),
             ]
             for name, member in read_master(self.flow.memory_bits).items():
@@ -110,17 +113,17 @@ class Fetch(Component):
                     inner, outer = getattr(unit, name), getattr(self, name)
                     m.d.comb += connect(outer, inner) if member.flow is Out else connect(inner, outer)
         m.d.comb += [
-            *(connect(requests.base, base), connect(requests.opened, self.opened)),
+            *(connect(requests.base, base), connect(requests.opened, self.opened[: len(requests.opened)])),
             *(connect(requests.arrived, receive.arrived), connect(receive.network, self.network)),
             *(self.arsize.eq(exact_log2(self.unit.beat_bytes)), self.arburst.eq(INCREMENTING)),
             *(self.arcache.eq(MODIFIABLE), self.arprot.eq(NORMAL_DATA)),
         ]
         wiring.connect(m, wiring.flipped(self.write), receive.write)
-        for number, part in enumerate(WEIGHT_PARTS):
-            m.submodules[f"full_{part.name.lower()}"] = reset_by(start, full := Credits(2))
+        for kind in range(self.unit.kinds):
+            m.submodules[f"full_{kind}"] = reset_by(start, full := Credits(2))
             m.d.comb += [
-                *(connect(full.give, receive.full[number]), connect(full.take, self.opened[number])),
-                connect(self.there[number], full.some),
+                *(connect(full.give, receive.full[kind]), connect(full.take, self.opened[kind])),
+                connect(self.there[kind], full.some),
             ]
         silent = Signal(range(SILENCE_CYCLES + 1))
         with m.If(self.waits & ~receive.beat):

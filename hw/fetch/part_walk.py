@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.config import FlowConfig
-from ...sim.flow.settings import BEATS, setting_bits
-from ...sim.flow.weight_stream import WEIGHT_PARTS
+from ...sim.flow.operation import Operands
+from ...sim.flow.weight_stream import WeightStreamUnit
 from ..parts.component import Component
-from ..parts.connect import connect
+from ..parts.connect import connect, connect_address
+from ..parts.memory import LoadableMemory
+from ..parts.stream import LOAD_BUS
 
 
 class PartWalk(Component):
-    """The next part: of all blocks, again and again; blocks have two places in turn.
+    """The next part: of all that are listed, again and again; blocks have two places in turn.
 
-    Timing: what comes out is valid two cycles after `start` or `step`, which is never sooner than that again.
+    Timing: what comes out is valid a cycle after `step`, which comes four cycles after `start`, or two after another
+    one, or later.
 
     Numerics: none; counts are exact.
 
@@ -26,52 +29,48 @@ class PartWalk(Component):
 
     Members
     -------
-    settings : In
-        Of the network.
     start, step : In(1)
-        Begin with the first block; go on.
-    part, number : Out
-        Which of `WEIGHT_PARTS`; its number among those of all blocks.
-    beats, word : Out
-        Its beats with the one that checks it; its first word in the engine's memory.
-    final : Out(1)
-        It is the last one of all blocks.
+        Begin with the first part; go on.
+    entry : Out
+        The part, as in the list.
+    number, word : Out
+        Its number among all parts; its first word in the engine's memory.
+    load, bank : In
+        Load bus, and the bank in use.
     """
 
     def __init__(self, flow: FlowConfig):
-        self.flow = flow
-        bits = setting_bits(flow)
-        part = (len(WEIGHT_PARTS) - 1).bit_length()
+        self.place, unit = Operands(flow).weight_place, WeightStreamUnit(flow)
+        self.memory, self.fields = unit.load_memories["parts"], data.StructLayout(unit.fields)
         super().__init__(
             {
-                "settings": In(data.StructLayout(bits)),
                 "start": In(1),
                 "step": In(1),
-                "part": Out(part),
-                "number": Out(part + bits["depth_last"]),
-                "beats": Out(bits[BEATS[WEIGHT_PARTS[0]]]),
-                "word": Out(bits["weight_step"] + 1),
-                "final": Out(1),
+                "entry": Out(self.fields),
+                "number": Out(range(self.memory.depth)),
+                "word": Out(range(2 * self.place)),
+                "load": In(LOAD_BUS),
+                "bank": In(1),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Count parts and blocks; choose settings into registers."""
+        """Look a part up behind the one at hand; count parts, and say which place is whose."""
         m = Module()
-        settings = self.settings
-        part, block, odd = Signal.like(self.part), Signal(len(settings.depth_last)), Signal()
-        last, deepest = part == len(WEIGHT_PARTS) - 1, Signal()
-        with m.If(self.step):
-            m.d.sync += part.eq(part + 1)
-            with m.If(last):
-                m.d.sync += [block.eq(Mux(deepest, 0, block + 1)), odd.eq(~odd)]
-        with m.If(self.start):
-            m.d.sync += [part.eq(0), block.eq(0), odd.eq(0)]
-        first = Array(settings[f"{one.name.lower()}_weights"] for one in WEIGHT_PARTS)[part]
-        m.d.comb += deepest.eq(block == settings.depth_last)
-        m.d.sync += [
-            *(connect(self.part, part), connect(self.number, Cat(part, block)), self.final.eq(last & deepest)),
-            connect(self.beats, Array(settings[BEATS[one]] for one in WEIGHT_PARTS)[part]),
-            connect(self.word, first + Mux(odd, settings.weight_step, 0)),
+        m.submodules.parts = parts = LoadableMemory(self.memory)
+        address, found = Signal(range(self.memory.depth)), data.View(self.fields, parts.r_data)
+        entry, odd, begun = Signal(self.fields, name="at_hand", reset_less=True), Signal(), Signal(2)
+        m.d.comb += [
+            *(connect(parts.load, self.load), connect(parts.bank, self.bank)),
+            connect_address(parts.r_addr, address),
+            connect(self.entry.as_value(), entry.as_value()),
+            self.word.eq(entry.word + Mux(odd, self.place, 0)),
         ]
+        m.d.sync += begun.eq(Mux(self.start, 0b10, begun >> 1))
+        with m.If(self.step | begun[0]):
+            m.d.sync += [connect(entry.as_value(), parts.r_data), address.eq(Mux(found.final, 0, address + 1))]
+        with m.If(self.step):
+            m.d.sync += [self.number.eq(Mux(entry.final, 0, self.number + 1)), odd.eq(odd ^ entry.ends)]
+        with m.If(self.start):
+            m.d.sync += [address.eq(0), self.number.eq(0), odd.eq(0)]
         return m

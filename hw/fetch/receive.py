@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal, Value
-from amaranth.lib import data
 from amaranth.lib.crc.catalog import CRC32_ETHERNET
 from amaranth.lib.wiring import In, Out
 
@@ -11,11 +10,10 @@ from ...sim.engine.registers import ErrorCode
 from ...sim.engine.words import WORD
 from ...sim.flow.config import FlowConfig
 from ...sim.flow.operation import Operands
-from ...sim.flow.settings import setting_bits
-from ...sim.flow.weight_stream import BURST_BEATS, WEIGHT_PARTS, WeightStreamUnit
+from ...sim.flow.weight_stream import BURST_BEATS, WeightStreamUnit
 from ..parts.component import Component
 from ..parts.connect import connect, connect_address
-from ..parts.stream import write_port
+from ..parts.stream import LOAD_BUS, write_port
 from .axi import OKAY, read_master
 from .part_walk import PartWalk
 
@@ -37,8 +35,10 @@ class Receive(Component):
 
     Members
     -------
-    settings, network : In
-        Of the network; its number.
+    load, bank : In
+        Load bus, and the bank in use.
+    network : In
+        The network's number.
     start, active, run : In
         As of `Requests`.
     rid, rdata, rresp, rlast, rvalid, rready : In, Out
@@ -46,7 +46,7 @@ class Receive(Component):
     write : Out(write_port)
         To the memory of the weights.
     full : Out
-        By `WEIGHT_PARTS`, pulses: a part is there, and right.
+        By kind of `WeightPart`, pulses: a part is there, and right.
     arrived, beat : Out(1)
         Pulses: the last beat of a burst of these reads came; any beat of them.
     fault : Out(ErrorCode)
@@ -59,14 +59,15 @@ class Receive(Component):
         address = max(1, (operands.weight_depth - 1).bit_length())
         super().__init__(
             {
-                "settings": In(data.StructLayout(setting_bits(flow))),
+                "load": In(LOAD_BUS),
+                "bank": In(1),
                 "network": In(32),
                 "start": In(1),
                 "active": In(1),
                 "run": In(ports["rid"].shape),
                 **{name: ports[name] for name in ("rid", "rdata", "rresp", "rlast", "rvalid", "rready")},
                 "write": Out(write_port(address, flow.engine.columns * WORD)),
-                "full": Out(len(WEIGHT_PARTS)),
+                "full": Out(self.unit.kinds),
                 "arrived": Out(1),
                 "beat": Out(1),
                 "fault": Out(ErrorCode),
@@ -87,9 +88,9 @@ class Receive(Component):
         checks = self._count(m, walk, beat)
         wrong = self._bursts(m, beat, checks, burst_end) | (beat & (response != OKAY))
         self._words(m, walk, beat & ~checks, value)
-        part, tag = Signal.like(walk.part), Signal(32)
+        kind, tag = Signal.like(walk.entry.kind), Signal(32)
         with m.If(walk.step):
-            m.d.sync += [connect(part, walk.part), tag.eq(self.network ^ walk.number)]
+            m.d.sync += [connect(kind, walk.entry.kind), tag.eq(self.network ^ walk.number)]
         good, bad = self._check(m, beat, checks, value, tag)
         with m.If(wrong & (self.fault == ErrorCode.NONE)):
             m.d.sync += self.fault.eq(ErrorCode.MEMORY_READ)
@@ -97,25 +98,25 @@ class Receive(Component):
             m.d.sync += self.fault.eq(ErrorCode.MEMORY_CRC)
         with m.If(self.start):
             m.d.sync += self.fault.eq(ErrorCode.NONE)
-        checked = Signal.like(part, reset_less=True)
+        checked = Signal.like(kind, reset_less=True)
         with m.If(beat & checks):
-            m.d.sync += connect(checked, part)
+            m.d.sync += connect(checked, kind)
         m.d.comb += self.full.eq(Mux(good & (self.fault == ErrorCode.NONE), 1 << checked, 0))
         return m
 
     def _count(self, m: Module, walk: PartWalk, beat: Signal) -> Signal:
         """Whether the beat at hand is the one that checks its part."""
-        left, checks, begun = Signal.like(walk.beats), Signal(), Signal(3)
+        left, checks, begun = Signal.like(walk.entry.beats), Signal(), Signal(4)
         m.d.comb += [
-            *(walk.settings.eq(self.settings), connect(walk.start, self.start)),
+            *(connect(walk.load, self.load), connect(walk.bank, self.bank), connect(walk.start, self.start)),
             # The walk is one part ahead.
             walk.step.eq((beat & checks) | begun[0]),
         ]
-        m.d.sync += begun.eq(Mux(self.start, 0b100, begun >> 1))
+        m.d.sync += begun.eq(Mux(self.start, 0b1000, begun >> 1))
         with m.If(beat):
             m.d.sync += [left.eq(left - 1), checks.eq(left == 2)]
         with m.If((beat & checks) | begun[0]):
-            m.d.sync += [connect(left, walk.beats), checks.eq(0)]
+            m.d.sync += [connect(left, walk.entry.beats), checks.eq(0)]
         return checks
 
     def _bursts(self, m: Module, beat: Signal, checks: Signal, burst_end: Signal) -> Value:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import data
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib.wiring import In
 from amaranth.utils import exact_log2
 
 from ...sim.flow.config import FlowConfig
-from ...sim.flow.settings import setting_bits
 from ...sim.flow.weight_stream import ADDRESS_BITS, BURST_BEATS, OPEN_BURSTS, WEIGHT_PARTS, WeightStreamUnit
 from ..flow.jobs import Credits
 from ..parts.component import Component, reset_by
 from ..parts.connect import connect
+from ..parts.stream import LOAD_BUS
 from .axi import read_master
 from .part_walk import PartWalk
 
@@ -24,7 +23,9 @@ class Requests(Component):
     """The address channel of a master of AXI4 reads.
 
     A part is asked for when there is room for it, which is at first for two blocks; a stream that begins with a block's
-    part gives back the room of the one before. A request that was made stays until it is taken, whatever comes.
+    part gives back the room of the one before. Where there are several passes, the first part of each waits for room of
+    all kinds. A patch merging's has room where that of its block had it. A request that was made stays until it is
+    taken, whatever comes.
 
     Timing: a burst a cycle at most, two cycles between parts; at most `OPEN_BURSTS` are open.
 
@@ -36,10 +37,10 @@ class Requests(Component):
 
     Members
     -------
-    settings : In
-        Of the network.
+    load, bank : In
+        Load bus, and the bank in use.
     start, active : In(1)
-        Begin with the first block; whether anything may be asked for.
+        Begin with the first part; whether anything may be asked for.
     base, run : In
         Address of the image, and number of the reads; constant from `start` on.
     opened : In
@@ -55,7 +56,8 @@ class Requests(Component):
         ports = read_master(flow.memory_bits)
         super().__init__(
             {
-                "settings": In(data.StructLayout(setting_bits(flow))),
+                "load": In(LOAD_BUS),
+                "bank": In(1),
                 "start": In(1),
                 "active": In(1),
                 "base": In(ADDRESS_BITS),
@@ -71,10 +73,13 @@ class Requests(Component):
         m = Module()
         m.submodules.walk = walk = PartWalk(self.flow)
         take, asks, goes = Signal(), Signal(), Signal()
-        m.d.comb += [walk.settings.eq(self.settings), connect(walk.start, self.start), connect(walk.step, take)]
+        m.d.comb += [
+            *(connect(walk.load, self.load), connect(walk.bank, self.bank)),
+            *(connect(walk.start, self.start), connect(walk.step, take)),
+        ]
         room = self._room(m, walk, take)
         asked = Signal()  # a part has bursts that are not asked for
-        left, last, final = Signal.like(walk.beats), Signal(), Signal()
+        left, last, final = Signal.like(walk.entry.beats), Signal(), Signal()
         free = self._open(m, asks)
         m.d.comb += [
             goes.eq(self.active & ~self.start),
@@ -83,8 +88,8 @@ class Requests(Component):
         ]
         with m.If(take):
             m.d.sync += [
-                *(asked.eq(1), connect(left, walk.beats), last.eq(walk.beats <= BURST_BEATS)),
-                connect(final, walk.final),
+                *(asked.eq(1), connect(left, walk.entry.beats), last.eq(walk.entry.beats <= BURST_BEATS)),
+                connect(final, walk.entry.final),
             ]
         with m.If(asks):
             m.d.sync += [left.eq(left - BURST_BEATS), last.eq(left <= 2 * BURST_BEATS), asked.eq(~last)]
@@ -102,7 +107,7 @@ class Requests(Component):
 
     def _room(self, m: Module, walk: PartWalk, take: Signal) -> Signal:
         """Whether there is room for the next part, which has been looked up."""
-        some, settling = Signal(len(WEIGHT_PARTS)), Signal(2)
+        some, settling = Signal(len(WEIGHT_PARTS)), Signal(3)
         for number, part in enumerate(WEIGHT_PARTS):
             name = f"room_{part.name.lower()}"
             m.submodules[name] = reset_by(self.start, credits := Credits(2, 2))
@@ -112,13 +117,14 @@ class Requests(Component):
             with m.If(self.start):
                 m.d.sync += used.eq(0)
             m.d.comb += [
-                credits.take.eq(take & (walk.part == number)),
+                credits.take.eq(take & (walk.entry.kind == number)),
                 credits.give.eq(self.opened[number] & used),
                 connect(some[number], credits.some),
             ]
-        m.d.sync += settling.eq(Mux(take | self.start, -1, settling >> 1))
+        m.d.sync += settling.eq(Mux(self.start, -1, settling >> 1))
+        mine = Cat(some, Const(1, 1)).bit_select(walk.entry.kind, 1)
         room = Signal()
-        m.d.comb += room.eq(some.bit_select(walk.part, 1) & ~settling[0])
+        m.d.comb += room.eq(Mux(walk.entry.begins, some.all(), mine) & ~settling[0])
         return room
 
     def _open(self, m: Module, asks: Signal) -> Signal:

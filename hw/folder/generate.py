@@ -16,7 +16,6 @@ from ...sim.errors import check
 from ...sim.flow.config import FlowConfig
 from ...sim.flow.machine import FlowMachine
 from ...sim.mapping.compiled import Program, compile_for
-from ...sim.mapping.program import FlowProgram
 from ...sim.mapping.weight_image import weight_image
 from ...sim.network.network import IntNetwork
 from ...sim.system.files import whole_folder, write_json, write_text
@@ -119,7 +118,7 @@ def generate(
         write_text(folder / "bivit_registers.h", render_c_header())
         if words is not None:
             (folder / "network.bin").write_bytes(build_stream(machine, words))
-        if isinstance(program, FlowProgram) and engine.streamed:
+        if program is not None and engine.streamed:
             (folder / "weights.bin").write_bytes(weight_image(program))
         if vectors is not None:
             write_golden(vectors, folder / "golden")

@@ -13,7 +13,6 @@ from ...sim.flow.machine import FlowMachine
 from ...sim.mapping.compiled import Program
 from ...sim.mapping.cycles import interval_of
 from ...sim.mapping.loads import memory_bytes
-from ...sim.mapping.program import FlowProgram
 from ...sim.mapping.weight_image import weight_map
 from ...sim.network.file import network_hash
 from ...sim.network.network import IntNetwork
@@ -151,9 +150,9 @@ class Facts:
     @cached_property
     def weights(self) -> dict[str, Any] | None:
         """The memory image of streamed weights, and what is read of it; None where there is none."""
-        if not isinstance(self.program, FlowProgram) or self.image_cycles is None or not self.engine.memory_bits:
+        if self.program is None or self.image_cycles is None or not self.engine.memory_bits:
             return None
-        bytes_a_cycle = memory_bytes(self.program.layout.config, self.program.flow) / self.image_cycles
+        bytes_a_cycle = memory_bytes(self.program.network.config, self.program.flow) / self.image_cycles
         return weight_map(self.program) | {"bytes_a_cycle": bytes_a_cycle}
 
     @property

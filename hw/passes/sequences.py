@@ -7,12 +7,13 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.config import FlowConfig
+from ...sim.flow.operation import Operands
 from ...sim.flow.residual_add import ResidualAddUnit
 from ...sim.flow.settings import setting_bits
 from ..flow.jobs import following
 from ..parts.component import Component
 from ..parts.connect import connect
-from ..slots.records import block_steps, record_layout
+from ..slots.records import block_steps, next_address, record_layout
 
 
 class Sequences(Component):
@@ -131,11 +132,26 @@ class Sequences(Component):
                 m.d.sync += [*(image.eq(0), connect(record.bank, self.bank), shifted.eq(~shifted))]
                 m.d.sync += record.place.eq(Mux(shifted, settings.first_place, settings.first_shifted))
                 m.d.sync += record.block.eq(record.block + 1)
-                for name, step in block_steps(self.flow).items():
-                    by = settings[step] << 1 if name == "layer" else settings[step]
-                    m.d.sync += record[name].eq(record[name] + by)
+                for name in block_steps(self.flow):
+                    m.d.sync += record[name].eq(next_address(self.flow, settings, record, name))
         with m.If(self.begin):
             m.d.sync += [*(row.eq(0), column.eq(0), image.eq(0), shifted.eq(0)), connect(record.bank, self.bank)]
             m.d.sync += [
                 record[name].eq(settings[f"first_{name}"]) for name in ("block", "place", *block_steps(self.flow))
             ]
+        if self.flow.streamed:
+            self._weights(m, record, of_image, unit & last_image, unit)
+
+    def _weights(self, m: Module, record: Signal, of_image: Value, of_round: Value, unit: Value) -> None:
+        """Streamed weights: who is the first one with those of a block, and in which of their two places these are.
+
+        Blocks have them in turn; those of a patch merging lie behind those of the block before it.
+        """
+        settings, odd = self.settings, Signal(name="odd")  # the next pass of blocks begins with the second place
+        place = Mux(odd ^ settings.merges, Operands(self.flow).weight_place, 0)
+        with m.If(of_image | unit):
+            m.d.sync += record.opens.eq(of_round)
+        with m.If(self.begin):
+            m.d.sync += [record.opens.eq(1), record.weights.eq(settings.first_weights + place)]
+        with m.If(self.through & ~settings.merges & (settings.first_block[0] == settings.depth_last[0])):
+            m.d.sync += odd.eq(~odd)

@@ -27,10 +27,11 @@ from ..flow.softmax import Softmax
 from ..parts.component import Component, reset_by
 from ..parts.connect import connect
 from ..parts.stream import LOAD_BUS
-from .slots import WEIGHTS_PORTS, Slots
+from .slots import Slots
 from .table_keeper import TableKeeper
 from .table_loader import TableLoader
 from .turns_of_windows import windows_ports
+from .weights_told import weights_ports
 from .x_banks import XBanks
 from .x_rows import XRows
 
@@ -170,7 +171,7 @@ class Core(Component):
         """Return the ports of streamed weights."""
         if not self.flow.streamed:
             return {}
-        return {**WEIGHTS_PORTS, "weights_write": self.units["array"].signature.members["weights_write"]}
+        return {**weights_ports(self.flow), "weights_write": self.units["array"].signature.members["weights_write"]}
 
     def _residual(self, m: Module) -> None:
         """proj and fc2 to x; what is staged to the norms."""

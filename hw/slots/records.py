@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from amaranth.hdl import Mux, Value
 from amaranth.lib import data
 
 from ...sim.flow.config import FlowConfig
@@ -37,7 +40,7 @@ def record_layout(flow: FlowConfig) -> data.StructLayout:
     weights, preload, head, head_eps, table: first word of the block's parameters; layer: of its proj, among the
     residual's and, for what is behind norm1, among those of the norms.
     With windows: bias: first word of the block's; place: first one of the window's places; kind: whether it is in the
-    last row, and the last column, of shifted windows.
+    last row, and the last column, of shifted windows; opens: with streamed weights, the first one with its block's.
 
     Parameters
     ----------
@@ -45,6 +48,7 @@ def record_layout(flow: FlowConfig) -> data.StructLayout:
     """
     bits = setting_bits(flow)
     layer = ResidualAddUnit(flow)
+    opens = {"opens": 1} if flow.windows and flow.streamed else {}
     return data.StructLayout(
         {
             "valid": 1,
@@ -58,8 +62,27 @@ def record_layout(flow: FlowConfig) -> data.StructLayout:
             "head_eps": (2 * (flow.layers + flow.all_heads)).bit_length(),
             "table": bits["table_step"],
             **({"bias": bits["bias_step"], "place": bits["first_place"], "kind": 2} if flow.windows else {}),
+            **opens,
         }
     )
+
+
+def next_address(flow: FlowConfig, settings: Any, record: Any, name: str) -> Value:
+    """Return an address of the next block: streamed weights have two places in turn.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    settings, record : View
+        Of the network; of a block.
+    name : str
+        Of `block_steps`.
+    """
+    if name == "weights" and flow.streamed:
+        return Mux(record.weights == 0, Operands(flow).weight_place, 0)
+    step = settings[block_steps(flow)[name]]
+    # A block has two norms, and two layers that add to x.
+    return record[name] + (step << 1 if name == "layer" else step)
 
 
 def turns(flow: FlowConfig) -> int:

@@ -31,15 +31,10 @@ from .turns import Turns
 from .turns_of_windows import TurnsOfWindows, windows_ports
 from .turns_together import TurnsTogether
 from .unit_jobs import UnitJobs
+from .weights_told import tell_weights, weights_missing, weights_ports
 
 #: Pulses of other units, see `Slots`.
 PULSES = ("embedded", "staging_free", "score_free", "sums_read", "head_read", "tables_full", "bits_full")
-#: Ports of streamed weights, see `Slots`.
-WEIGHTS_PORTS = {
-    "weights_there": In(len(WEIGHT_PARTS)),
-    "weights_opened": Out(len(WEIGHT_PARTS)),
-    "weights_wait": Out(1),
-}
 #: What a slot waits for, by cause: flags that are high where it is missing.
 Missing = dict[Cause, Signal]
 
@@ -92,7 +87,7 @@ class Slots(Component):
     load, bank : In
         Load bus, and the bank in use.
     weights_there, weights_opened, weights_wait : In, Out, Out
-        Of streamed weights, by `WEIGHT_PARTS`: the next block's are there; pulse: a stream has begun with them. The
+        Of streamed weights, by kind of `WeightPart`: the next ones are there; pulse: a stream has begun with them. The
         slot at hand waits for some.
     window_there, window, window_take : In, In, Out
         With windows: of `TurnsOfWindows`, `there`, `window` and `take`.
@@ -127,7 +122,7 @@ class Slots(Component):
                 "stalls": Out(len(self.causes)),
                 "load": In(LOAD_BUS),
                 "bank": In(1),
-                **(WEIGHTS_PORTS if flow.streamed else {}),
+                **weights_ports(flow),
                 **windows_ports(flow),
             }
         )
@@ -150,7 +145,7 @@ class Slots(Component):
             ]
         missing = [self._missing(m, unit) for unit in self.streams]
         if self.flow.streamed:
-            self._weights(m, take, missing)
+            tell_weights(m, self, take, missing)
         hand, asks, passes = self.table.hand, Signal(len(Stream)), take.any()
         # What has nothing to do passes while the array works.
         busy = Cat(unit.works for unit in self.streams) & (~self.issue.free).replicate(len(Stream))
@@ -346,23 +341,10 @@ class Slots(Component):
                 Cause.VALUE_WRITER: unit.coming.rows & ~issue.writer_free_next,
             }
         if self.flow.streamed and unit.stream in WEIGHT_PARTS:
-            # Whoever begins with a block's weights comes back a round later: a register more makes no difference.
-            found[Cause.MEMORY] = opens & self._leads(unit) & ~self.weights_there[WEIGHT_PARTS.index(unit.stream)]
+            found[Cause.MEMORY] = weights_missing(self, unit)
         missing = {cause: Signal(name=f"{unit.stream.name.lower()}_{cause.name.lower()}") for cause in found}
         m.d.sync += [missing[cause].eq(flag) for cause, flag in found.items()]
         return missing
-
-    def _leads(self, unit: StreamUnit) -> Value:
-        """Whether a stream is in a turn of the first lane, whose first slot begins with a block's weights."""
-        return (unit.turn == 0) | (unit.turn == self.flow.images)
-
-    def _weights(self, m: Module, take: Value, missing: list[Missing]) -> None:
-        """Streamed weights: tell who begins with a block's, and that some are missing."""
-        for place, part in enumerate(WEIGHT_PARTS):
-            unit = self.streams[part]
-            m.d.sync += self.weights_opened[place].eq(take[part] & unit.opens & self._leads(unit))
-        waits = (self.table.hand[part] & missing[part][Cause.MEMORY] for part in WEIGHT_PARTS)
-        m.d.sync += self.weights_wait.eq(Cat(*waits).any())
 
     def _jobs(self, m: Module, take: Value, works: Value) -> None:
         """Jobs of ResidualAdd and HeadNorm."""

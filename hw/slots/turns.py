@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from amaranth.hdl import Array, Module, Mux, Signal
@@ -19,7 +18,7 @@ from ..flow.jobs import Credits, following
 from ..parts.arithmetic import delay_flag
 from ..parts.component import Component
 from ..parts.connect import connect
-from .records import BLOCK_STEPS, record_layout, turns
+from .records import block_steps, next_address, record_layout, turns
 
 
 class Turns(Component):
@@ -141,14 +140,13 @@ class Turns(Component):
         found = [records[(turn + other) % self.turns].valid for other in range(1, lanes)]
         return sum(found[1:], found[0]) != 0 if found else 0
 
-    def _next_block(self, m: Module, record: Signal, new: Signal, steps: Mapping[str, str]) -> None:
-        """The image's next block, with addresses that move on by these settings."""
-        settings, block = self.settings, record.block + 1
-        m.d.comb += [new.block.eq(block), new.last.eq(block == settings.depth_last)]
-        for name, step in steps.items():
-            # A block has two norms, and two layers that add to x.
-            by = settings[step] << 1 if name == "layer" else settings[step]
-            m.d.comb += new[name].eq(record[name] + by)
+    def _next_block(self, m: Module, record: Signal, new: Signal) -> None:
+        """The image's next block, with addresses that move on."""
+        block = record.block + 1
+        m.d.comb += [new.block.eq(block), new.last.eq(block == self.settings.depth_last)]
+        m.d.comb += [
+            new[name].eq(next_address(self.flow, self.settings, record, name)) for name in block_steps(self.flow)
+        ]
 
     def _decide(self, m: Module, record: Signal, others: Signal, decided: Signal, new: Signal) -> tuple[Signal, Signal]:
         """Whether it is decided in this cycle, and whether for the image's next block; `new` is the record then."""
@@ -166,7 +164,7 @@ class Turns(Component):
         settings = self.settings
         with m.If(goes_on):
             m.d.comb += [new.valid.eq(1), new.bank.eq(record.bank)]
-            self._next_block(m, record, new, BLOCK_STEPS)
+            self._next_block(m, record, new)
         with m.Else():
             m.d.comb += [
                 *(connect(new.valid, waiting.some), connect(new.bank, bank), new.last.eq(settings.depth_last == 0)),

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.config import FlowConfig
 from ..parts.connect import connect
-from .records import block_steps, record_layout
+from .records import record_layout
 from .turns import Turns
 
 #: Fields of a record that are told when it is decided on, and their ports.
@@ -69,7 +69,7 @@ class TurnsOfWindows(Turns):
         ]
         with m.If(goes_on):
             m.d.comb += connect(new.as_value(), record.as_value())
-            self._next_block(m, record, new, block_steps(self.flow))
+            self._next_block(m, record, new)
         with m.Else():
             m.d.comb += [connect(new.as_value(), self.window.as_value()), connect(new.valid, self.there)]
         return decide, goes_on

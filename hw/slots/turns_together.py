@@ -9,7 +9,7 @@ from ...sim.flow.residual_add import ResidualAddUnit
 from ...sim.flow.streams import Stream
 from ..flow.jobs import Credits, following
 from ..parts.connect import connect
-from .records import BLOCK_STEPS
+from .records import next_address
 from .turns import Turns
 
 
@@ -77,11 +77,10 @@ class TurnsTogether(Turns):
     def _first(self, m: Module, record: Signal, new: Signal, goes_on: Signal) -> None:
         """What the first lane works on next: its image's next block, or the first one of another image."""
         settings = self.settings
-        other = Mux(record.weights == 0, settings.weight_step, 0)  # the place of the next block's weights
         with m.If(goes_on):
-            self._next_block(m, record, new, {name: step for name, step in BLOCK_STEPS.items() if name != "weights"})
-            m.d.comb += connect(new.weights, other)
+            self._next_block(m, record, new)
         with m.Else():
+            other = next_address(self.flow, settings, record, "weights")
             m.d.comb += [
                 *(new.last.eq(settings.depth_last == 0), new.head_eps.eq(head_eps(self.flow))),
                 # A round without images took no place.

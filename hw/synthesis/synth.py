@@ -46,9 +46,9 @@ from ..flow.softmax import Softmax
 from ..loader import Loader
 from ..multiplier_blocks import multiplier_blocks
 from ..parts.memory import LoadableMemory
+from ..parts.settings_bank import SettingsBank
 from ..registers import Registers
 from ..run import Run
-from ..slots.settings_bank import SettingsBank
 from ..slots.slots import Slots
 from ..slots.table_loader import TableLoader
 from ..slots.x_banks import XBanks

@@ -127,8 +127,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"bit": 0.6905, "unit": 0.001053},
         },
         "fetch": {
-            "luts": {"lane": 456.7, "unit": 203.1, "word_bit": 0.0299},
-            "ffs": {"lane": 98.22, "unit": 320.1, "word_bit": 1.016},
+            "luts": {"lane": 456.7, "unit": 171.1, "word_bit": 0.0299},
+            "ffs": {"lane": 97.21, "unit": 289.9, "word_bit": 1.008},
         },
     },
     "xc7": {
@@ -245,8 +245,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"bit": 0.6585, "unit": 0.001004},
         },
         "fetch": {
-            "luts": {"lane": 456.7, "unit": 203.1, "word_bit": 0.0299},
-            "ffs": {"lane": 98.22, "unit": 320.1, "word_bit": 1.016},
+            "luts": {"lane": 455.3, "unit": 184.7, "word_bit": 0.02055},
+            "ffs": {"lane": 97.21, "unit": 289.9, "word_bit": 1.008},
         },
     },
     "ecp5": {
@@ -363,8 +363,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"bit": 0.7805, "unit": 0.00119},
         },
         "fetch": {
-            "luts": {"lane": 619.8, "unit": 305.9, "word_bit": 0.05907},
-            "ffs": {"lane": 98.31, "unit": 318.2, "word_bit": 1.017},
+            "luts": {"lane": 619.7, "unit": 254.9, "word_bit": 0.04405},
+            "ffs": {"lane": 97.3, "unit": 288.0, "word_bit": 1.009},
         },
     },
 }  # fmt: skip

@@ -116,7 +116,8 @@ def _weights(flow: FlowConfig) -> Footprint:
 
 def _fetch(flow: FlowConfig) -> Footprint:
     word, unit = flow.engine.columns * WORD, WeightStreamUnit(flow)
-    return Footprint({"unit": 1, "lane": unit.lanes, "word_bit": word})
+    # Requests and answers have a list of the parts each.
+    return Footprint({"unit": 1, "lane": unit.lanes, "word_bit": word}, 2 * _loaded(flow, "parts"))
 
 
 def _preload(flow: FlowConfig) -> Footprint:

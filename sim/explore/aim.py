@@ -69,9 +69,11 @@ class Found:
     config : ViTConfig
         Of the network that is slowest on it in a long run.
     cycles : int
-        Of a single image, start to last logit, if no memory is too slow.
+        Of a single image, start to last logit.
     interval_cycles : float
-        From image to image in a long run, likewise.
+        From image to image in a long run.
+    late : bool
+        Whether a memory or its port is: then the cycles are those that it allows.
     """
 
     point: Point
@@ -79,6 +81,7 @@ class Found:
     config: ViTConfig
     cycles: int
     interval_cycles: float
+    late: bool = False
 
     @property
     def images_per_s(self) -> float:

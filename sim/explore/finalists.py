@@ -23,6 +23,8 @@ _OVER = 1.04
 #: Cycles over those that the loads allow beyond which more images in flight are tried, and how many more.
 _FAR, _MORE_IMAGES = 1.1, 2
 _SEEKING = "finding a slot table"
+#: Cycles that sums of shares of an interval may be off.
+_ROUNDING = 0.5
 
 #: Names of engines; None of one that was sized.
 Names = Mapping[FlowConfig, str | None]
@@ -112,12 +114,14 @@ def _can_win(point: Point, found: Sequence[Found], aim: Aim) -> bool:
 def _tried(configs: Sequence[ViTConfig], point: Point, name: str | None) -> list[Found]:
     """The engine with its exact cycles, or what its memory allows; nothing where every table locks up, or is long."""
     try:
-        each = [_cycles(config, point.flow) for config in configs]
+        exact = [_cycles(config, point.flow) for config in configs]
     except BivitError:
         return []
-    each = [with_waits(*exact, point.loads_of(one), point.flow) for exact, one in zip(each, configs, strict=True)]
+    pairs = zip(configs, exact, strict=True)
+    each = [with_waits(config, point.flow, *cycles, point.loads_of(config)) for config, cycles in pairs]
     config, (_, interval) = max(zip(configs, each, strict=True), key=lambda one: one[1][1])
-    return [Found(point, name, config, max(single for single, _ in each), interval)]
+    late = any(after > before + _ROUNDING for (_, before), (_, after) in zip(exact, each, strict=True))
+    return [Found(point, name, config, max(single for single, _ in each), interval, late)]
 
 
 def _cycles(config: ViTConfig, flow: FlowConfig) -> tuple[int, float]:

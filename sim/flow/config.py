@@ -82,7 +82,8 @@ class FlowConfig:
         Width of that port, one of `MEMORY_BITS`; of no effect where weights are resident.
     windows : WindowLimits, optional
         Of an engine that runs networks with windows, stage after stage; it takes a row of x at a time, so that
-        `norm_lanes` is at most `columns`.
+        `norm_lanes` is at most `columns`. With streamed weights its `images` are at most those in flight, so that all
+        of a group can be in the same block.
     block_memories, lut_memories : tuple of str
         Memories that are asked to be block memories where synthesis would take UltraRAM, and memories in look-up tables
         where it would take blocks: names of `STYLED`.
@@ -130,7 +131,7 @@ class FlowConfig:
             f"value_rows must be a power of two, at most columns ({self.engine.columns}), got {self.value_rows}",
         )
         check(1 <= self.images <= _MOST_IMAGES, f"images must be 1 to {_MOST_IMAGES}, got {self.images}")
-        most = max(2, self.images) if self.streamed else 2
+        most = max(2, self.images) if self.streamed and self.windows is None else 2
         check(
             1 <= self.edge_banks <= most,
             f"edge_banks must be {'1 or 2' if most == 2 else f'1 to {most}'}, got {self.edge_banks}",
@@ -161,7 +162,13 @@ class FlowConfig:
             f"windows.merged_dim must be at most max_hidden_dim ({most}), got {self.windows.merged_dim}",
         )
         check(self.load_banks == 1, f"an engine with windows has load_banks 1, got {self.load_banks}")
-        check(not self.streamed, "an engine with windows holds its weights: weights must be resident, got streamed")
+        if self.streamed:
+            words, together = self.windows.block_words, self.windows.images
+            check(words >= 1, f"windows.block_words must be 1 or more where weights are streamed, got {words}")
+            check(
+                together <= self.images,
+                f"windows.images must be at most images ({self.images}) where weights are streamed, got {together}",
+            )
 
     def _check_dense(self) -> None:
         """Set `dense_channels` where it is left out; a word of the weights has at most 64 beats of 64 bits."""
@@ -270,6 +277,11 @@ class FlowConfig:
     def weight_blocks(self) -> int:
         """Blocks whose weights the engine holds."""
         return 2 if self.streamed else self.engine.max_depth
+
+    @property
+    def together(self) -> int:
+        """Images that the engine works on at a time, and which share streamed weights."""
+        return self.windows.images if self.windows else self.images
 
     @property
     def staged_tiles(self) -> int:

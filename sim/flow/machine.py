@@ -18,6 +18,7 @@ from .residual_add import ResidualAddUnit
 from .settings import passes_memory, setting_bits
 from .sign_norm import SignNormUnit
 from .softmax import SoftmaxUnit
+from .weight_stream import WeightStreamUnit
 
 #: Fields that came later, and what they are where nobody says otherwise.
 _LATER = {"products_per_dsp": 1, "weights": "resident", "memory_bits": 128, "windows": None}
@@ -30,7 +31,8 @@ def load_memories(flow: FlowConfig) -> dict[str, LoadMemory]:
     ----------
     flow : FlowConfig
     """
-    units = ResidualAddUnit(flow), SignNormUnit(flow), HeadNormUnit(flow), SoftmaxUnit(flow), EdgeUnit(flow)
+    units: list[Any] = [unit(flow) for unit in (ResidualAddUnit, SignNormUnit, HeadNormUnit, SoftmaxUnit, EdgeUnit)]
+    units += [WeightStreamUnit(flow)] if flow.streamed else []
     found = core_memories(flow) | {name: memory for unit in units for name, memory in unit.load_memories.items()}
     if flow.windows:
         found["passes"] = passes_memory(flow)
@@ -70,9 +72,12 @@ class FlowMachine:
     def fingerprint(self) -> int:
         """64 bits that tell engines apart, carried by load streams and the identification register.
 
-        Engines that were there before a field came keep their number: `_LATER` is left out where it says nothing.
+        Engines that were there before a field came keep their number: `_LATER` is left out where it says nothing, and
+        so is what only streamed weights ask for, where these are resident.
         """
         values = {name: value for name, value in self.to_dict().items() if _LATER.get(name) != value}
+        if self.flow.windows and not self.flow.streamed:
+            del values["windows"]["block_words"]
         text = json.dumps(values, sort_keys=True)
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
 

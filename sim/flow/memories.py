@@ -32,6 +32,7 @@ LOADED = (
     "patch_places",
     "patch_norm",
     "patch_eps",
+    "parts",
 )
 
 #: Slots of the table in a word, and bits of a slot.

@@ -27,7 +27,8 @@ class PassBases:
     block : int
         Number of its first block, or of the merging, among those of the network.
     weights, preload, layer, head, head_eps, table : int
-        First word of the first block's parameters, as in a record of `hw.slots.records`.
+        First word of the first block's parameters, as in a record of `hw.slots.records`; of streamed weights in the
+        place of the block, or of the one before a patch merging.
     bias, mask : int
         First word of the first block's relative position bias, and of masks.
     place, shifted : int

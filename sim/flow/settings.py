@@ -15,12 +15,9 @@ from .pass_settings import PassBases, pass_bits, pass_settings
 from .residual_add import ResidualAddUnit
 from .streams import Stream, TileShape
 from .table import SlotTable
-from .weight_stream import WEIGHT_PARTS, WeightStreamUnit
 
 #: Streams whose column operand is weights.
 WEIGHTED = (Stream.PROJ, Stream.FC1, Stream.FC2, Stream.QKV)
-#: Settings of streamed weights: beats of each part.
-BEATS = {part: f"{part.name.lower()}_beats" for part in WEIGHT_PARTS}
 #: Settings of heads, which a patch merging has not.
 _OF_HEADS = (
     *("head_step", "head_eps_step", "table_step", "heads_last", "head_groups_last", "key_groups_last", "head_words"),
@@ -36,8 +33,7 @@ def setting_bits(flow: FlowConfig) -> dict[str, int]:
     `skips`: tiles may be left out in which no stream has anything to do. Of a stream: `last` its last operation of a
     tile, `steps` of each, `lag` slots that it begins late, `preload` and `weights` the first word of a block. Steps
     from one block to the next: `weight_step`, `preload_step`, `head_step` (parameters of HeadNorm), `head_eps_step`,
-    `table_step`; `layer_step` from one norm, or layer, to the next one. With streamed weights `weight_step` leads to
-    the other place of a block, and each part has its `beats`.
+    `table_step`; `layer_step` from one norm, or layer, to the next one.
 
     Parameters
     ----------
@@ -79,7 +75,6 @@ def setting_bits(flow: FlowConfig) -> dict[str, int]:
         "softmax": 1,
         "head_norm": 1,
         "mean": 1,
-        **({name: bits(WeightStreamUnit(flow).most_beats()) for name in BEATS.values()} if flow.streamed else {}),
     }
     return found | (pass_bits(flow, found) if flow.windows else {})
 
@@ -155,7 +150,6 @@ def settings_of(
         assert isinstance(config, StageView)
         found |= pass_settings(config, flow, bases)
     if flow.streamed:
-        found |= {BEATS[part]: beats for part, beats in WeightStreamUnit(flow).beats(shape).items()}
         check(
             2 * found["weight_step"] <= operands.weight_depth,
             f"the engine is too small: its memory weights holds {operands.weight_depth} words, two blocks of the "

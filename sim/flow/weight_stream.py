@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..engine.words import WORD, ceil_div
+from ..engine.fields import pack_field
+from ..engine.words import WORD, LoadMemory, ceil_div
+from ..network.config import ModelConfig, vit_only
+from ..network.stage_view import stage_views
 from .config import FlowConfig
+from .memories import loaded
 from .operation import Operands
+from .settings import weight_bases, weight_words
 from .streams import Stream, TileShape
 
 #: The parts of a block, in the order in which they are needed, read, and lie in the memory.
 WEIGHT_PARTS = (Stream.QKV, Stream.PROJ, Stream.FC1, Stream.FC2)
+#: The number of a patch merging's part, behind those of a block.
+MERGING = len(WEIGHT_PARTS)
 #: Beats of a burst but for a part's last one; so many of the widest port are the 4,096 bytes that a burst may have.
 BURST_BEATS = 64
 #: Bursts that are asked for and not yet there, at most: they cover a latency of so many times `BURST_BEATS` cycles.
@@ -26,18 +34,44 @@ RUN_BITS = 4
 
 
 @dataclass(frozen=True)
+class WeightPart:
+    """A part: the weights of one layer of a block, or of a patch merging.
+
+    Parameters
+    ----------
+    kind : int
+        Its place in `WEIGHT_PARTS`, or `MERGING`.
+    word, words : int
+        Its first word in the place of its block, and how many they are.
+    byte, beats : int
+        Where it begins in the memory, and its beats with the one that checks it.
+    begins, ends : bool
+        Whether it is the first part of a pass, one of several, and the last one in the place of its block.
+    """
+
+    kind: int
+    word: int
+    words: int
+    byte: int
+    beats: int
+    begins: bool
+    ends: bool
+
+
+@dataclass(frozen=True)
 class WeightStreamUnit:
     """Reads the weights of one block after the other, again and again, two blocks at a time in the engine.
 
     A *part* is the weights of one layer of a block: its words as they lie in the engine, cut into beats, least
     significant first, and a beat behind them that checks it: of each 64 bits of a beat the low half is the CRC-32 (as
     zlib.crc32) of these 64 bits of all beats before, and the high half the network's number (register NETWORK) xor the
-    part's number among those of all blocks. A part begins at a multiple of `BURST_BEATS` beats; what is between is not
-    read.
+    part's number among those of the network. A part begins at a multiple of `BURST_BEATS` beats; what is between is not
+    read. The part of a patch merging comes behind those of the block before it, and lies behind these in their place.
 
     A part is read as soon as the first tile of the part one block before has begun with its weights, so that there is
-    the time of a block for it, and used when all of it was right. How long the memory takes is not known; the array
-    waits for weights that are late (`Cause.MEMORY`).
+    the time of a block for it, and used when all of it was right. Where there are several passes, the first part of
+    each waits until that is so of all parts one block before: what lies in its place is cut in another way. How long
+    the memory takes is not known; the array waits for weights that are late (`Cause.MEMORY`).
 
     Parameters
     ----------
@@ -62,59 +96,98 @@ class WeightStreamUnit:
         """Bytes of a beat."""
         return self.flow.memory_bits // 8
 
-    def beats(self, shape: TileShape) -> dict[Stream, int]:
-        """Return the beats that are read of each part, with the one that checks it.
+    @property
+    def kinds(self) -> int:
+        """Kinds of parts: those of a block, and of a patch merging where there are windows."""
+        return MERGING + 1 if self.flow.windows else MERGING
+
+    @property
+    def fields(self) -> dict[str, int]:
+        """Fields of a word of `parts`, as of `WeightPart`, and their widths; final: it is the last part of all."""
+        words = Operands(self.flow).weight_place
+        return {
+            "beats": (words * self.word_beats + 1).bit_length(),
+            "word": max(1, (words - 1).bit_length()),
+            "kind": (self.kinds - 1).bit_length(),
+            "begins": 1,
+            "ends": 1,
+            "final": 1,
+        }
+
+    @property
+    def load_memories(self) -> dict[str, LoadMemory]:
+        """The list of all parts, one a word, in the order in which they are read."""
+        return {"parts": loaded(self.flow, "parts", sum(self.fields.values()), MERGING * self.flow.layers)}
+
+    def parts(self, config: ModelConfig) -> tuple[WeightPart, ...]:
+        """Return the parts of a network, in the order in which they are read.
 
         Parameters
         ----------
-        shape : TileShape
+        config : ModelConfig
+            Of an engine without windows a DeiT.
         """
-        words = {part: shape.operations[part] * shape.steps[part] for part in WEIGHT_PARTS}
-        return {part: words[part] * self.word_beats + 1 for part in WEIGHT_PARTS}
+        found, byte = list[WeightPart](), 0
+        shapes = self._shapes(config)
+        for at, shape in enumerate(shapes):
+            merged = at + 1 < len(shapes) and shapes[at + 1].merges
+            before = weight_words(shapes[at - 1]) if shape.merges else 0
+            for block in range(shape.config.depth):
+                last = MERGING if shape.merges or (merged and block == shape.config.depth - 1) else MERGING - 1
+                for kind, word, words in _cut(shape, before):
+                    beats, begins = words * self.word_beats + 1, block == kind == 0 and len(shapes) > 1
+                    found.append(WeightPart(kind, word, words, byte, beats, begins, kind == last))
+                    byte += self._room(beats)
+        return tuple(found)
 
-    def offsets(self, shape: TileShape) -> dict[Stream, int]:
-        """Return the byte of a block at which each part begins.
+    def list_words(self, config: ModelConfig) -> list[int]:
+        """Return the words of the list of a network's parts.
 
         Parameters
         ----------
-        shape : TileShape
+        config : ModelConfig
         """
-        found, at = {}, 0
-        for part, beats in self.beats(shape).items():
-            found[part], at = at, at + self._room(beats)
+        parts = self.parts(config)
+        found = [0] * len(parts)
+        shift = 0
+        for name, bits in self.fields.items():
+            values = [part is parts[-1] if name == "final" else getattr(part, name) for part in parts]
+            for number, value in enumerate(values):
+                found[number] |= pack_field(value, bits, f"parts.{name}") << shift
+            shift += bits
         return found
 
-    def block_bytes(self, shape: TileShape) -> int:
-        """Return the bytes from block to block in the memory.
+    def image_bytes(self, config: ModelConfig) -> int:
+        """Return the bytes of a network in the memory.
 
         Parameters
         ----------
-        shape : TileShape
+        config : ModelConfig
         """
-        return sum(self._room(beats) for beats in self.beats(shape).values())
+        return sum(self._room(part.beats) for part in self.parts(config))
 
-    def image_bytes(self, shape: TileShape) -> int:
-        """Return the bytes of all blocks in the memory.
+    def pass_bytes(self, config: ModelConfig) -> int:
+        """Return the bytes that are read while images go through all blocks once, `FlowConfig.together` of them.
 
         Parameters
         ----------
-        shape : TileShape
+        config : ModelConfig
         """
-        return shape.config.depth * self.block_bytes(shape)
+        return sum(part.beats for part in self.parts(config)) * self.beat_bytes
 
-    def pass_bytes(self, shape: TileShape) -> int:
-        """Return the bytes that are read while images go through all blocks once, `images` of them together.
-
-        Parameters
-        ----------
-        shape : TileShape
-        """
-        return shape.config.depth * sum(self.beats(shape).values()) * self.beat_bytes
-
-    def most_beats(self) -> int:
-        """Return the beats that a part has at most: those of a block in one."""
-        return Operands(self.flow).weight_depth // self.flow.weight_blocks * self.word_beats + 1
+    def _shapes(self, config: ModelConfig) -> list[TileShape]:
+        """Tiles of all blocks; of an engine with windows pass by pass."""
+        views = stage_views(config) if self.flow.windows else (vit_only(config),)
+        return [TileShape(view, self.flow.engine.rows, self.flow.engine.columns) for view in views]
 
     def _room(self, beats: int) -> int:
         """Bytes of whole bursts."""
         return ceil_div(beats, BURST_BEATS) * BURST_BEATS * self.beat_bytes
+
+
+def _cut(shape: TileShape, before: int) -> Iterator[tuple[int, int, int]]:
+    """Yield the parts of a block, or of a patch merging that lies behind so many words: kind, first word, words."""
+    bases = weight_bases(shape)
+    parts: Sequence[tuple[int, Stream]] = [*enumerate(WEIGHT_PARTS)]
+    for kind, stream in [(MERGING, Stream.QKV)] if shape.merges else parts:
+        yield kind, before + bases[stream], shape.operations[stream] * shape.steps[stream]

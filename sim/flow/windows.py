@@ -34,6 +34,9 @@ class WindowLimits:
     weight_words, preload_words, norm_words, head_norm_words, heads, layers : int
         Of all blocks and mergings: words of weights and of starts; words of parameters of ResidualAdd, or of SignNorm;
         words of parameters of HeadNorm; heads; blocks and mergings.
+    block_words : int
+        Words of weights of the largest block, with those of the merging behind it: what counts in place of
+        `weight_words` where weights are streamed, and has to be given only there.
     bias_words, mask_words : int
         Words of the relative position bias of all heads, and of masks of all stages.
 
@@ -57,10 +60,11 @@ class WindowLimits:
     layers: int
     bias_words: int
     mask_words: int
+    block_words: int = 0
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            least = 0 if field.name == "merged_dim" else 1
+            least = 0 if field.name in ("merged_dim", "block_words") else 1
             check(least <= value <= _MOST, f"windows.{field.name} must be {least} to {_MOST}, got {value}")
         check(self.images <= _MOST_IMAGES, f"windows.images must be 1 to {_MOST_IMAGES}, got {self.images}")

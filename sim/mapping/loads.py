@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -72,7 +72,7 @@ def loads_of(config: ModelConfig, flow: FlowConfig) -> Loads:
         When the ring of patches is too small for a row of patches.
     """
     found = Counter[str]()
-    for view in stage_views(config) if flow.windows else (vit_only(config),):
+    for view in _views(config, flow):
         windows = view.windows if isinstance(view, StageView) else 1
         loads = {part: windows * cycles for part, cycles in _core(view, flow).items()}
         if flow.windows and windows > 1 and loads.get("tables"):
@@ -120,7 +120,7 @@ def _merging(config: ViTConfig, flow: FlowConfig, shape: TileShape) -> dict[str,
 
 
 def memory_beats(config: ModelConfig, flow: FlowConfig) -> int:
-    """Return the beats of streamed weights for one image, of which those in flight share a pass.
+    """Return the beats of streamed weights for one image, of which those that go together share a pass.
 
     Parameters
     ----------
@@ -131,15 +131,54 @@ def memory_beats(config: ModelConfig, flow: FlowConfig) -> int:
 
 
 def memory_bytes(config: ModelConfig, flow: FlowConfig) -> float:
-    """Return the bytes of streamed weights for one image, of which those in flight share a pass.
+    """Return the bytes of streamed weights for one image, of which those that go together share a pass.
 
     Parameters
     ----------
     config : ModelConfig
     flow : FlowConfig
     """
-    shape = TileShape(vit_only(config), flow.engine.rows, flow.engine.columns)
-    return WeightStreamUnit(flow).pass_bytes(shape) / flow.images
+    return WeightStreamUnit(flow).pass_bytes(config) / flow.together
+
+
+def with_late_weights(config: ModelConfig, flow: FlowConfig, interval: float, memory: float) -> float:
+    """Return the cycles from image to image where streamed weights are late, at least: an estimate.
+
+    Weights of a block come while the one before is computed, so that a large block is not helped by small ones.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    flow : FlowConfig
+        With streamed weights.
+    interval, memory : float
+        Cycles from image to image while weights are in time, and those in which the memory gives an image's share.
+    """
+    steps, beats = _blocks(config, flow)
+    cycles = [interval * of / sum(steps) for of in steps]
+    reads = [memory * of / sum(beats) for of in beats]
+    return sum(max(now, following) for now, following in zip(cycles, reads[1:] + reads[:1], strict=True))
+
+
+def _blocks(config: ModelConfig, flow: FlowConfig) -> tuple[list[int], list[int]]:
+    """Steps of the array and beats of weights of each block, with the patch merging behind it."""
+    steps, beats = list[int](), [0]
+    for view in _views(config, flow):
+        of = TileShape(view, flow.engine.rows, flow.engine.columns)
+        each = (view.windows if isinstance(view, StageView) else 1) * of.tiles * of.tile_steps
+        if of.merges:
+            steps[-1] += each
+        else:
+            steps += [each] * view.depth
+    for part in WeightStreamUnit(flow).parts(config):
+        beats[-1] += part.beats
+        beats += [0] if part.ends else []
+    return steps, beats[:-1]
+
+
+def _views(config: ModelConfig, flow: FlowConfig) -> Sequence[ViTConfig]:
+    """What lanes see: of an engine with windows pass by pass."""
+    return stage_views(config) if flow.windows else (vit_only(config),)
 
 
 def with_memory(
@@ -163,21 +202,25 @@ def with_memory(
     return Loads({**loads.cycles, "memory": max(loads.cycles["memory"], cycles)})
 
 
-def with_waits(single: int, interval: float, loads: Loads, flow: FlowConfig) -> tuple[int, float]:
-    """Return cycles that no port and no memory of streamed weights is too slow for.
+def with_waits(config: ModelConfig, flow: FlowConfig, single: int, interval: float, loads: Loads) -> tuple[int, float]:
+    """Return cycles for which no port and no memory of streamed weights is too slow.
 
     Parameters
     ----------
+    config : ModelConfig
+    flow : FlowConfig
     single : int
         Of one image, if weights are in time; an image by itself reads for itself alone.
     interval : float
         From image to image in a long run, likewise.
     loads : Loads
         As of `with_memory`.
-    flow : FlowConfig
     """
-    memory = loads.cycles.get("memory", 0)
-    return max(single, memory * flow.images), max(interval, memory)
+    if not flow.streamed:
+        return single, interval
+    memory = loads.cycles["memory"]
+    alone = round(with_late_weights(config, flow, single, memory * flow.together))
+    return alone, with_late_weights(config, flow, interval, memory)
 
 
 def memory_gb_s(config: ModelConfig, flow: FlowConfig, images_per_s: float) -> float:

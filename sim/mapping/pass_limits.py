@@ -13,6 +13,7 @@ from ..errors import check
 from ..flow.config import FlowConfig
 from ..flow.edge_settings import edge_settings
 from ..flow.residual_add import ResidualAddUnit
+from ..flow.weight_stream import WeightStreamUnit
 from ..flow.windows import WindowLimits
 from ..network.config import ModelConfig
 from ..network.formats import Formats
@@ -47,6 +48,7 @@ def windows_needs(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
         "layers": at["block"],
         "bias_words": max(1, at["bias"]),
         "mask_words": max(1, at["mask"]),
+        "block_words": max(part.word + part.words for part in WeightStreamUnit(flow).parts(config)),
     }
 
 
@@ -90,8 +92,9 @@ def check_windows(config: ModelConfig, formats: Formats, flow: FlowConfig) -> No
     check(windows is not None, "the engine has no windows: set its field windows, or choose an engine that has them")
     check_formats(formats, flow.engine)
     limits = [(name, getattr(flow.engine, name), need) for name, need in engine_needs(config).items()]
-    needs = windows_needs(config, flow).items()
-    limits += [(f"windows.{name}", getattr(windows, name), need) for name, need in needs]
+    needs = windows_needs(config, flow)
+    del needs["weight_words" if flow.streamed else "block_words"]  # of no effect
+    limits += [(f"windows.{name}", getattr(windows, name), need) for name, need in needs.items()]
     said = "; ".join(f"{name} is {most}, the network needs {need}" for name, most, need in limits if need > most)
     check(not said, f"the engine is too small: {said}")
     check_strips(config, flow.engine)

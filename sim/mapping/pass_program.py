@@ -12,6 +12,7 @@ from ..errors import check
 from ..flow.config import FlowConfig
 from ..flow.machine import all_settings, load_memories
 from ..flow.settings import setting_bits
+from ..flow.weight_stream import WeightStreamUnit
 from ..network.config import ModelConfig
 from ..network.file import network_hash
 from ..network.formats import Formats
@@ -125,7 +126,7 @@ class PassSchedule:
             answered=_row(found.answered),
             stalls={
                 cause.name.lower(): sum(int(one.state.stalls[cause]) for one in found.passes)
-                for cause in causes_of(False)
+                for cause in causes_of(self.flow.streamed)
             },
             steps=images * sum(one.steps for one in self.passes),
         )
@@ -147,13 +148,26 @@ class PassProgram(PassSchedule):
     @cached_property
     def words(self) -> Words:
         """Words of every memory: name to words by the address of the first."""
-        words = pass_words(self.network, self.flow, self.passes)
+        words = dict(self._core_words)
         edge = {name: {0: list(run)} for name, run in edge_words(self.network, self.flow).items()}
         bits = all_settings(self.flow)
         settings = [pack_field(value, bits[name], name) for name, value in self.settings.items()]
         words |= edge | {"settings": {0: settings}}
+        if self.flow.streamed:
+            del words["weights"]
+            words["parts"] = {0: WeightStreamUnit(self.flow).list_words(self.config)}
         check_room(words, load_memories(self.flow))
         return words
+
+    @cached_property
+    def _core_words(self) -> Words:
+        """Words of the core's memories."""
+        return pass_words(self.network, self.flow, self.passes)
+
+    @property
+    def weights(self) -> list[int]:
+        """Words of the weights of all blocks and patch mergings."""
+        return self._core_words["weights"][0]
 
     @cached_property
     def settings(self) -> dict[str, int]:

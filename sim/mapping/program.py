@@ -25,7 +25,7 @@ from .edge_words import edge_words, network_settings
 from .layout import FlowLayout, check_fits
 from .shipped import table_of
 from .verify import verify_run
-from .words import Words, flow_words
+from .words import Words, block_words, flow_words
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,11 @@ class FlowProgram:
         bits = all_settings(self.flow)
         settings = [pack_field(value, bits[name], name) for name, value in self.settings.items()]
         return words | edge | {"settings": {0: settings}}
+
+    @property
+    def weights(self) -> list[int]:
+        """Words of the weights of all blocks."""
+        return block_words(self.network, self.flow)["weights"][0]
 
     @cached_property
     def settings(self) -> dict[str, int]:

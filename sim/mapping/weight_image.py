@@ -3,79 +3,70 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from ..engine.words import WORD
-from ..flow.settings import weight_bases
 from ..flow.weight_stream import IMAGE_ALIGNMENT, WEIGHT_PARTS, WeightStreamUnit
-from ..network.config import vit_only
-from .layout import FlowLayout
-from .program import FlowProgram
-from .words import LAYERS, block_words
+from ..network.config import ModelConfig
+from .compiled import Program
+from .words import LAYERS
 
 #: Bits of a checksum: the low half of each 64 bits of the beat that checks a part.
 _CRC_BITS = 32
 
 
-def weight_image(program: FlowProgram) -> bytes:
+def weight_image(program: Program) -> bytes:
     """Return the memory image of a network's weights, see `sim.flow.weight_stream.WeightStreamUnit`.
 
     Parameters
     ----------
-    program : FlowProgram
+    program : Program
         For an engine with streamed weights.
     """
-    unit, layout = WeightStreamUnit(program.flow), program.layout
-    words = block_words(program.network, program.flow)["weights"][0]
-    bases, step = weight_bases(layout.shape), len(words) // layout.config.depth
-    network, image = program.settings["network"], bytearray(unit.image_bytes(layout.shape))
-    for number, place in enumerate(part_places(layout)):
-        block, part = divmod(number, len(WEIGHT_PARTS))
-        first = block * step + bases[WEIGHT_PARTS[part]]
-        size = layout.shape.operations[WEIGHT_PARTS[part]] * layout.shape.steps[WEIGHT_PARTS[part]]
-        data = b"".join(word.to_bytes(layout.columns * WORD // 8, "little") for word in words[first : first + size])
+    unit, config = WeightStreamUnit(program.flow), program.network.config
+    word_bytes = unit.word_beats * unit.beat_bytes
+    network, image = program.settings["network"], bytearray(unit.image_bytes(config))
+    words, first, size = program.weights, 0, 0
+    for number, part in enumerate(unit.parts(config)):
+        at = first + part.word
+        data = b"".join(word.to_bytes(word_bytes, "little") for word in words[at : at + part.words])
         data += _check(data, unit.lanes, network ^ number)
-        image[place : place + len(data)] = data
+        image[part.byte : part.byte + len(data)] = data
+        size += part.words
+        if part.ends:
+            first, size = first + size, 0
     return bytes(image)
 
 
-def part_places(layout: FlowLayout) -> list[int]:
-    """Return the first byte of each part, in the order in which they are read.
-
-    Parameters
-    ----------
-    layout : FlowLayout
-    """
-    unit, shape = WeightStreamUnit(layout.flow), layout.shape
-    blocks = range(layout.config.depth)
-    return [block * unit.block_bytes(shape) + place for block in blocks for place in unit.offsets(shape).values()]
-
-
-def weight_map(program: FlowProgram) -> dict[str, Any]:
+def weight_map(program: Program) -> dict[str, Any]:
     """Return where everything lies in the memory image, for who must put it there.
 
     Parameters
     ----------
-    program : FlowProgram
+    program : Program
     """
-    unit, layout = WeightStreamUnit(program.flow), program.layout
-    stage = vit_only(program.network.config).stages[0]
-    beats, parts = unit.beats(layout.shape), len(WEIGHT_PARTS)
-
-    def entry(number: int, place: int) -> dict[str, Any]:
-        block, part = stage.blocks[number // parts].name, WEIGHT_PARTS[number % parts]
-        return {"layer": f"{block}.{LAYERS[part]}", "byte": place, "beats": beats[part]}
-
+    unit, config = WeightStreamUnit(program.flow), program.network.config
+    named = zip(_layers(config), unit.parts(config), strict=True)
     return {
-        "bytes": unit.image_bytes(layout.shape),
+        "bytes": unit.image_bytes(config),
         "alignment": IMAGE_ALIGNMENT,
         "beat_bytes": unit.beat_bytes,
-        "pass_bytes": unit.pass_bytes(layout.shape),
-        "images_a_pass": program.flow.images,
-        "parts": [entry(number, place) for number, place in enumerate(part_places(layout))],
+        "pass_bytes": unit.pass_bytes(config),
+        "images_a_pass": program.flow.together,
+        "parts": [{"layer": layer, "byte": part.byte, "beats": part.beats} for layer, part in named],
     }
+
+
+def _layers(config: ModelConfig) -> Iterator[str]:
+    """Yield the name of each part's layer."""
+    for stage in config.stages:
+        if stage.merge is not None:
+            yield f"{stage.merge.name}.reduction"
+        for block in stage.blocks:
+            yield from (f"{block.name}.{LAYERS[part]}" for part in WEIGHT_PARTS)
 
 
 def _check(data: bytes, lanes: int, tag: int) -> bytes:

@@ -24,6 +24,7 @@ from ..flow.settings import WEIGHTED, setting_bits, settings_of, table_words
 from ..flow.sign_norm import SignNormUnit
 from ..flow.streams import Part, Stream
 from ..flow.table import SlotTable
+from ..flow.weight_stream import WeightStreamUnit
 from ..network.config import vit_only
 from ..network.formats import EPS_BITS, EXP_BITS
 from ..network.network import IntNetwork
@@ -70,6 +71,7 @@ def flow_words(network: IntNetwork, flow: FlowConfig, table: SlotTable) -> Words
     words = {"settings": {0: settings}, "slots": {0: table_words(table)}} | blocks
     if flow.streamed:
         del words["weights"]  # they are no part of what is loaded, see `weight_image`
+        words["parts"] = {0: WeightStreamUnit(flow).list_words(config)}
     check_room(words, load_memories(flow))
     return words
 

@@ -172,7 +172,7 @@ def plan_of(
         softmax=shape.softmax,
         head_norm=shape.head_norm,
         keeps=flow.windows is not None,
-        together=flow.streamed,
+        together=flow.streamed and flow.windows is None,
         skips=table.of_a_tile(shape),
         merges=shape.merges,
         windows=0,

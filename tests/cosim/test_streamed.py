@@ -15,7 +15,6 @@ from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.engine.registers import ErrorCode
 from bivit.sim.errors import BivitError
 from bivit.sim.flow.machine import FlowMachine
-from bivit.sim.flow.streams import Stream, TileShape
 from bivit.sim.flow.weight_stream import SILENCE_CYCLES, WeightStreamUnit
 from bivit.sim.mapping.program import compile_network, flow_cycles
 from bivit.sim.mapping.weight_image import weight_image
@@ -78,9 +77,7 @@ def right(outcome: Outcome) -> int:
 
 
 def whole_pass() -> int:
-    unit = WeightStreamUnit(streamed_flow())
-    beats = unit.beats(TileShape(TOKENS, streamed_flow().engine.rows, streamed_flow().engine.columns))
-    return TOKENS.depth * sum(beats.values())
+    return sum(part.beats for part in WeightStreamUnit(streamed_flow()).parts(TOKENS))
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
@@ -119,9 +116,9 @@ def test_weights_of_another_network_are_refused(tmp_path):
 def test_a_part_that_was_exchanged_is_refused(tmp_path):
     """Every part is whole, but two of them are where the other one must be."""
     image, unit = bytearray(weight_image(PROGRAM)), WeightStreamUnit(streamed_flow())
-    shape = PROGRAM.layout.shape
-    block, size = unit.block_bytes(shape), unit.beats(shape)[Stream.QKV] * unit.beat_bytes
-    image[:size], image[block : block + size] = image[block : block + size], image[:size]
+    one, other = (unit.parts(TOKENS)[number] for number in (0, 4))
+    size, at = one.beats * unit.beat_bytes, other.byte
+    image[:size], image[at : at + size] = image[at : at + size], image[:size]
     outcome = simulate(tmp_path, None, [*loaded(), run_of_all()], bytes(image))[-1]
     assert ErrorCode(outcome.registers["ERROR"]) is ErrorCode.MEMORY_CRC
     assert outcome.logits == ()

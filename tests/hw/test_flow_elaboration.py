@@ -31,6 +31,7 @@ def test_a_few_engines_elaborate_every_line_of_the_generators() -> None:
         replace(flows[1], weights="streamed"),
     ]
     flows += [windowed_for([tiny_swin()], columns=8, norm_lanes=lanes, rows=4) for lanes in (4, 16)]
+    flows += [replace(flows[-1], weights="streamed")]
     engines = [partial(Engine, flow) for flow in flows]
     left = lines_not_run(("array", "flow", "slots", "edge", "fetch", "passes"), engines)
     assert [line for line in left if not line.endswith(ABSTRACT)] == []

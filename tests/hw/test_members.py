@@ -3,6 +3,7 @@
 import inspect
 import pkgutil
 import re
+from dataclasses import replace
 from importlib import import_module
 
 import pytest
@@ -44,7 +45,9 @@ def made() -> dict[type, dict[str, wiring.Member]]:
         for flow in (tiny_flow(products_per_dsp=2), streamed_flow()):
             Fragment.get(PinWrapper(Engine(flow), "engine"), None)
         for lanes in (8, 32):  # rows one by one, and side by side
-            Fragment.get(Engine(windowed_for([tiny_swin()], columns=16, norm_lanes=lanes)), None)
+            flow = windowed_for([tiny_swin()], columns=16, norm_lanes=lanes)
+            Fragment.get(Engine(flow), None)
+        Fragment.get(Engine(replace(flow, weights="streamed")), None)
         Fragment.get(BoardTop(SERIAL_BOARDS["ulx3s"], tiny_flow(), 90.0, 1_000_000), None)
     for base in components() - set(found):
         # A base that is never made itself has what all that are made of it have.

@@ -101,7 +101,7 @@ def steps_of(flow: FlowConfig, trials: Sequence[Trial]) -> list[Step]:
 
 def weights_of(trials: Sequence[Trial]) -> list[bytes]:
     """The memory image of each network, as long as to where the next one may begin."""
-    images = [weight_image(one.program) for one in trials if isinstance(one.program, FlowProgram)]
+    images = [weight_image(one.program) for one in trials]
     return [image.ljust(-(-len(image) // IMAGE_ALIGNMENT) * IMAGE_ALIGNMENT, b"\0") for image in images]
 
 

@@ -11,6 +11,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from random import Random
@@ -128,11 +129,11 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.windows:
         flow, configs = random_windowed(Random(asked.seed))
-        some = windowed_trials(configs, flow, 1_000_000 * asked.seed, 10)
+        draw = partial(windowed_trials, configs)
     else:
-        flow = random_engine(Random(asked.seed))
-        flow = with_streamed_weights(flow, Random(-asked.seed)) if asked.streamed else flow
-        some = trials(flow, 1_000_000 * asked.seed, 10)
+        flow, draw = random_engine(Random(asked.seed)), trials
+    flow = with_streamed_weights(flow, Random(-asked.seed)) if asked.streamed else flow
+    some = draw(flow, 1_000_000 * asked.seed, 10)
     cuts = random_cuts(flow, some, Random(asked.seed), asked.count)
     with quick_builds():
         bench = bench_of(flow, engine_verilog(flow), cache_dir=asked.cache)

@@ -6,13 +6,15 @@ import hashlib
 import json
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from engines import streamed_flow, tiny_flow
-from shapes import TOKENS
+from shapes import TOKENS, random_images
+from windowed import tiny_swin, windowed_for
 
 from bivit import __version__
 from bivit.hw.emit import engine_verilog
@@ -115,6 +117,31 @@ def test_the_manifest_says_where_streamed_weights_lie(tmp_path: Path) -> None:
     assert all(end <= part["byte"] for end, part in zip(ends, weights["parts"][1:], strict=False))
     assert ends[-1] <= len(image)
     assert weights["pass_bytes"] == sum(part["beats"] for part in weights["parts"]) * weights["beat_bytes"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_swin_has_streamed_weights_as_well(tmp_path: Path) -> None:
+    """Of its blocks and patch mergings, in the order of the passes; two images share them."""
+    swin = random_network(tiny_swin(), seed=1)
+    flow = replace(windowed_for([swin.config], columns=8), weights="streamed")
+    made = generate(flow, swin, tmp_path / "out", images=random_images(swin.config, 2))
+    found, machine = json.loads(made.manifest.read_text())["network"], FlowMachine(flow)
+    image = (tmp_path / "out" / "weights.bin").read_bytes()
+    assert found["weights"]["bytes"] == len(image)
+    assert found["weights"]["images_a_pass"] == 2
+    assert found["weights"]["bytes_a_cycle"] * found["image_cycles"] * 2 == pytest.approx(
+        found["weights"]["pass_bytes"]
+    )
+    assert [part["layer"] for part in found["weights"]["parts"][3:6]] == [
+        "layers.0.blocks.0.mlp.fc2",
+        "layers.1.downsample.reduction",
+        "layers.1.blocks.0.attn.qkv",
+    ]
+    assert made.load_stream is not None
+    words = parse_stream(machine, made.load_stream.read_bytes())
+    assert "parts" in words
+    assert "weights" not in words
+    assert f"({len(image):,} bytes)" in (tmp_path / "out" / "README.md").read_text()
 
 
 @pytest.mark.usefixtures("quick")

@@ -98,5 +98,6 @@ def test_a_memory_that_is_slower_than_its_port_bounds_an_engine() -> None:
     assert slow.loads.binds == "memory"
     # Whatever the clock, the weights of 0.1 GB a second are those of so many images.
     assert slow.most_images_per_s == pytest.approx(0.1e9 / memory_bytes(TINY, flow), rel=1e-3)
-    assert with_waits(1, 1.0, slow.loads, flow) == (2 * slow.loads.bound, slow.loads.bound)
-    assert with_waits(1, 1.0, point_of([TINY], FLOW_ENGINES["kv260"], target, 250.0).loads, flow) == (1, 1.0)
+    assert with_waits(TINY, flow, 1, 1.0, slow.loads) == pytest.approx((2 * slow.loads.bound, slow.loads.bound))
+    resident = point_of([TINY], FLOW_ENGINES["kv260"], target, 250.0)
+    assert with_waits(TINY, resident.flow, 1, 1.0, resident.loads) == (1, 1.0)

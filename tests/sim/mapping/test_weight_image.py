@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 
 import pytest
 from engines import streamed_flow, tiny_flow, tiny_table
 from shapes import TOKENS
+from windowed import tiny_swin, windowed_for
 
 from bivit.sim.errors import BivitError
-from bivit.sim.flow.config import MEMORY_BITS
-from bivit.sim.flow.settings import BEATS
-from bivit.sim.flow.weight_stream import BURST_BEATS, WEIGHT_PARTS, WeightStreamUnit
+from bivit.sim.flow.config import MEMORY_BITS, FlowConfig
+from bivit.sim.flow.matmul import MatmulUnit
+from bivit.sim.flow.settings import weight_bases, weight_words
+from bivit.sim.flow.streams import Stream, TileShape
+from bivit.sim.flow.weight_stream import BURST_BEATS, MERGING, WEIGHT_PARTS, WeightPart, WeightStreamUnit
 from bivit.sim.mapping.cycles import long_run_cycles
-from bivit.sim.mapping.loads import loads_of, memory_gb_s, with_memory
+from bivit.sim.mapping.loads import loads_of, memory_gb_s, with_late_weights, with_memory
+from bivit.sim.mapping.pass_limits import check_windows, windows_needs
+from bivit.sim.mapping.pass_program import PassProgram, compile_passes
 from bivit.sim.mapping.program import FlowProgram, compile_network
-from bivit.sim.mapping.weight_image import part_places, weight_image, weight_map
+from bivit.sim.mapping.weight_image import weight_image, weight_map
 from bivit.sim.mapping.words import block_words
+from bivit.sim.network.formats import Formats
 from bivit.sim.network.random import random_network
+from bivit.sim.network.stage_view import stage_views
 
 NETWORK = random_network(TOKENS, seed=3)
 
@@ -30,37 +38,110 @@ def program(**more: object) -> FlowProgram:
 def test_every_word_lies_in_its_part(bits: int) -> None:
     """Read as the engine reads it: beats of a part, low bits first, into words; then the checks."""
     made = program(memory_bits=bits)
-    image, layout, unit = weight_image(made), made.layout, WeightStreamUnit(made.flow)
-    words, word_bytes = block_words(NETWORK, made.flow)["weights"][0], layout.columns * 8
-    beats = unit.beats(layout.shape)
-    for number, place in enumerate(part_places(layout)):
-        block, part = divmod(number, len(WEIGHT_PARTS))
-        stream = WEIGHT_PARTS[part]
-        assert place % (BURST_BEATS * unit.beat_bytes) == 0
-        size = (beats[stream] - 1) * unit.beat_bytes
-        data, check = image[place : place + size], image[place + size : place + size + unit.beat_bytes]
-        first = layout.weights_addr(block, stream, 0)
-        found = [int.from_bytes(data[at : at + word_bytes], "little") for at in range(0, size, word_bytes)]
-        assert found == words[first : first + len(found)]
-        assert len(found) == layout.shape.operations[stream] * layout.shape.steps[stream]
-        for lane in range(bits // 64):
-            column = b"".join(data[at + 8 * lane : at + 8 * lane + 8] for at in range(0, size, unit.beat_bytes))
-            tag = made.settings["network"] ^ number
-            assert check[8 * lane : 8 * lane + 8] == zlib.crc32(column).to_bytes(4, "little") + tag.to_bytes(
-                4, "little"
-            )
+    layout, unit = made.layout, WeightStreamUnit(made.flow)
+    words = block_words(NETWORK, made.flow)["weights"][0]
+    for number, part in enumerate(unit.parts(TOKENS)):
+        block, kind = divmod(number, len(WEIGHT_PARTS))
+        stream = WEIGHT_PARTS[kind]
+        first, size = (
+            layout.weights_addr(block, stream, 0),
+            layout.shape.operations[stream] * layout.shape.steps[stream],
+        )
+        assert (part.kind, part.begins, part.ends) == (kind, False, kind == 3)
+        assert part.word == first - layout.weights_addr(block, Stream.PROJ, 0)
+        check_part(made, number, part, words[first : first + size])
 
 
-def test_the_settings_and_the_map_say_how_long_parts_are() -> None:
-    made = program()
-    unit = WeightStreamUnit(made.flow)
-    beats = unit.beats(made.layout.shape)
-    assert {name: made.settings[name] for name in BEATS.values()} == {BEATS[part]: beats[part] for part in WEIGHT_PARTS}
-    assert max(beats.values()) <= unit.most_beats()
-    found = weight_map(made)
-    assert found["bytes"] == len(weight_image(made)) == unit.image_bytes(made.layout.shape)
-    assert [part["beats"] for part in found["parts"][:4]] == [beats[part] for part in WEIGHT_PARTS]
+def check_part(made: FlowProgram | PassProgram, number: int, part: WeightPart, words: list[int]) -> None:
+    """Read a part, and what checks it."""
+    unit, image = WeightStreamUnit(made.flow), weight_image(made)
+    assert part.byte % (BURST_BEATS * unit.beat_bytes) == 0
+    size, word_bytes = (part.beats - 1) * unit.beat_bytes, made.flow.engine.columns * 8
+    data = image[part.byte : part.byte + size]
+    assert [int.from_bytes(data[at : at + word_bytes], "little") for at in range(0, size, word_bytes)] == words
+    assert len(words) == part.words
+    check = image[part.byte + size : part.byte + size + unit.beat_bytes]
+    for lane in range(unit.lanes):
+        column = b"".join(data[at + 8 * lane : at + 8 * lane + 8] for at in range(0, size, unit.beat_bytes))
+        tag = made.settings["network"] ^ number
+        assert check[8 * lane : 8 * lane + 8] == zlib.crc32(column).to_bytes(4, "little") + tag.to_bytes(4, "little")
+
+
+SWIN = tiny_swin(depths=(2, 1, 2))
+SWIN_NETWORK = random_network(SWIN, seed=4)
+RESIDENT = windowed_for([SWIN], rows=2, columns=8, norm_lanes=4)
+WINDOWED = replace(RESIDENT, weights="streamed", memory_bits=64)
+
+
+def test_the_parts_of_a_swin_lie_as_resident_weights_do() -> None:
+    """Pass by pass; a merging behind the block before it, whose place it shares."""
+    made, resident = compile_passes(SWIN_NETWORK, WINDOWED), compile_passes(SWIN_NETWORK, RESIDENT)
+    words, found = resident.words["weights"][0], [*enumerate(WeightStreamUnit(WINDOWED).parts(SWIN))]
+    assert [part.kind for _, part in found] == [0, 1, 2, 3, 0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1, 2, 3, 0, 1, 2, 3]
+    assert [number for number, part in found if part.begins] == [0, 9, 14]
+    assert [number for number, part in found if part.ends] == [3, 8, 13, 17, 21]
+    before = 0
+    for one, streamed in zip(resident.passes, made.passes, strict=True):
+        block = weight_words(one.shape)
+        assert streamed.bases.weights == (before if one.view.merge else 0)
+        for number in range(one.view.depth):
+            for stream in (Stream.QKV,) if one.view.merge else WEIGHT_PARTS:
+                first = one.bases.weights + number * block + weight_bases(one.shape)[stream]
+                at, part = found.pop(0)
+                assert part.kind == (MERGING if one.view.merge else WEIGHT_PARTS.index(stream))
+                assert part.word == streamed.bases.weights + weight_bases(one.shape)[stream]
+                check_part(
+                    made, at, part, words[first : first + one.shape.operations[stream] * one.shape.steps[stream]]
+                )
+        before = block
+    assert not found
     assert "weights" not in made.words
+
+
+def test_an_engine_holds_two_of_the_largest_block_with_its_merging() -> None:
+    assert WINDOWED.windows is not None
+    need = windows_needs(SWIN, WINDOWED)["block_words"]
+    parts = WeightStreamUnit(WINDOWED).parts(SWIN)
+    assert need == max(part.word + part.words for part in parts) == WINDOWED.windows.block_words
+    spec = MatmulUnit(WINDOWED).memories["weights"]
+    assert spec.depth == 2 * need < WINDOWED.windows.weight_words
+    small = replace(WINDOWED, windows=replace(WINDOWED.windows, block_words=need - 1, weight_words=1))
+    with pytest.raises(BivitError, match=rf"too small: windows.block_words is {need - 1}, the network needs {need}$"):
+        check_windows(SWIN, Formats(), small)
+    check_windows(SWIN, Formats(), replace(RESIDENT, windows=replace(WINDOWED.windows, block_words=0)))
+
+
+def test_the_map_names_every_layer() -> None:
+    made, unit = program(), WeightStreamUnit(streamed_flow())
+    found = weight_map(made)
+    assert found["bytes"] == len(weight_image(made)) == unit.image_bytes(TOKENS)
+    assert [part["beats"] for part in found["parts"]] == [part.beats for part in unit.parts(TOKENS)]
+    assert found["parts"][5]["layer"] == "blocks.1.attn.proj"
+    assert "weights" not in made.words
+    swin = weight_map(compile_passes(SWIN_NETWORK, WINDOWED))
+    assert [part["layer"] for part in swin["parts"][7:10]] == [
+        "layers.0.blocks.1.mlp.fc2",
+        "layers.1.downsample.reduction",
+        "layers.1.blocks.0.attn.qkv",
+    ]
+    assert swin["images_a_pass"] == 2
+
+
+@pytest.mark.parametrize("flow", [streamed_flow(), WINDOWED], ids=["deit", "swin"])
+def test_the_list_says_how_long_parts_are_and_where_they_go(flow: FlowConfig) -> None:
+    """Word by word, and what has no room in its field is refused."""
+    unit, config = WeightStreamUnit(flow), SWIN if flow.windows else TOKENS
+    parts, words = unit.parts(config), unit.list_words(config)
+    for number, (part, word) in enumerate(zip(parts, words, strict=True)):
+        for name, bits in unit.fields.items():
+            value = number == len(parts) - 1 if name == "final" else getattr(part, name)
+            assert word & (1 << bits) - 1 == value
+            word >>= bits
+        assert word == 0
+    small = flow.windows and replace(flow, windows=replace(flow.windows, block_words=1))
+    if small:
+        with pytest.raises(BivitError, match=r"parts.beats has \d+ bits and cannot hold"):
+            WeightStreamUnit(small).list_words(config)
 
 
 def test_an_image_more_takes_what_it_takes_with_resident_weights() -> None:
@@ -71,8 +152,33 @@ def test_an_image_more_takes_what_it_takes_with_resident_weights() -> None:
     loads = {bits: loads_of(TOKENS, streamed_flow(memory_bits=bits)).cycles["memory"] for bits in MEMORY_BITS}
     assert sorted(loads.values(), reverse=True) == list(loads.values())
     assert loads[64] > 3 * loads[256]
-    unit, shape = WeightStreamUnit(streamed_flow()), program().layout.shape
-    assert memory_gb_s(TOKENS, streamed_flow(), 2e6) == pytest.approx(unit.pass_bytes(shape) / 1e3)
+    unit = WeightStreamUnit(streamed_flow())
+    assert memory_gb_s(TOKENS, streamed_flow(), 2e6) == pytest.approx(unit.pass_bytes(TOKENS) / 1e3)
+    swin = WeightStreamUnit(WINDOWED).pass_bytes(SWIN)
+    assert loads_of(SWIN, WINDOWED).cycles["memory"] == -(-swin // 8 // 2)  # two images go together
+    assert memory_gb_s(SWIN, WINDOWED, 2e6) == pytest.approx(swin / 1e3)
+
+
+def test_weights_that_are_late_cost_what_their_block_does_not_cover() -> None:
+    """Of equal blocks the slower of both counts; of a Swin each block against the reads of the one behind it."""
+    flow = streamed_flow()
+    assert with_late_weights(TOKENS, flow, 900.0, 800.0) == pytest.approx(900.0)
+    assert with_late_weights(TOKENS, flow, 900.0, 1800.0) == pytest.approx(1800.0)
+    parts, found = WeightStreamUnit(WINDOWED).parts(SWIN), [0]
+    for part in parts:
+        found[-1] += part.beats
+        found += [0] if part.ends else []
+    shapes = {view.merge is None: [] for view in stage_views(SWIN)}
+    for view in stage_views(SWIN):
+        of = TileShape(view, WINDOWED.engine.rows, WINDOWED.engine.columns)
+        shapes[view.merge is None].append(view.windows * of.tiles * of.tile_steps)
+    (first, second, third), (one, two) = shapes[True], shapes[False]
+    steps, beats = [first, first + one, second + two, third, third], found[:-1]
+    pace, share = 2.0, 1.0  # cycles a step, and a beat
+    late = [max(pace * now, share * beats[(at + 1) % 5]) for at, now in enumerate(steps)]
+    assert sum(late) > max(pace * sum(steps), share * sum(beats))
+    assert with_late_weights(SWIN, WINDOWED, pace * sum(steps), share * sum(beats)) == pytest.approx(sum(late))
+    assert with_late_weights(SWIN, WINDOWED, 1e6, share * sum(beats)) == pytest.approx(1e6)
 
 
 def test_a_memory_that_is_slower_than_its_port_binds() -> None:
@@ -82,7 +188,7 @@ def test_a_memory_that_is_slower_than_its_port_binds() -> None:
     assert with_memory(loads, TOKENS, flow, None, 100.0) == loads
     assert with_memory(loads, TOKENS, flow, 1000.0, 100.0) == loads
     slow = with_memory(loads, TOKENS, flow, 1e-3, 100.0)
-    share = WeightStreamUnit(flow).pass_bytes(program().layout.shape) / flow.images
+    share = WeightStreamUnit(flow).pass_bytes(TOKENS) / flow.images
     assert slow.binds == "memory"
     assert slow.bound == pytest.approx(share / 1e6 * 100e6, abs=1)
     assert with_memory(loads_of(TOKENS, tiny_flow()), TOKENS, tiny_flow(), 1e-3, 100.0).binds != "memory"
@@ -99,3 +205,17 @@ def test_a_memory_that_is_slower_than_its_port_binds() -> None:
 def test_engines_out_of_range_are_refused(fields: dict[str, object], message: str) -> None:
     with pytest.raises(BivitError, match=message):
         streamed_flow(**fields)
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"block_words": 0}, "windows.block_words must be 1 or more where weights are streamed, got 0"),
+        ({"images": 3}, r"windows.images must be at most images \(2\) where weights are streamed, got 3"),
+    ],
+)
+def test_windows_out_of_range_are_refused(limits: dict[str, int], message: str) -> None:
+    assert RESIDENT.windows is not None
+    flow = replace(RESIDENT, windows=replace(RESIDENT.windows, **limits))
+    with pytest.raises(BivitError, match=message):
+        replace(flow, weights="streamed")

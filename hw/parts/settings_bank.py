@@ -7,11 +7,11 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.words import LoadMemory
-from ..parts.arithmetic import delay_stages
-from ..parts.component import Component
-from ..parts.connect import connect
-from ..parts.contents import first_words
-from ..parts.stream import LOAD_BUS
+from .arithmetic import delay_stages
+from .component import Component
+from .connect import connect
+from .contents import first_words
+from .stream import LOAD_BUS
 
 
 class SettingsBank(Component):

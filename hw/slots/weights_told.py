@@ -1,0 +1,80 @@
+"""Streamed weights at the slots: who waits for some, and who is the first one with those of a block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ...sim.flow.config import FlowConfig
+from ...sim.flow.weight_stream import MERGING, WEIGHT_PARTS, WeightStreamUnit
+from ...sim.timing.replay_state import Cause
+
+
+def weights_ports(flow: FlowConfig) -> dict[str, wiring.Member]:
+    """Return the ports of streamed weights, see `Slots`.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    """
+    if not flow.streamed:
+        return {}
+    kinds = WeightStreamUnit(flow).kinds
+    return {"weights_there": In(kinds), "weights_opened": Out(kinds), "weights_wait": Out(1)}
+
+
+def weights_missing(slots: Any, unit: Any) -> Value:
+    """Return whether the next slot of a stream begins with weights that are not there.
+
+    Parameters
+    ----------
+    slots : Slots
+    unit : StreamUnit
+        Of one of `WEIGHT_PARTS`.
+    """
+    kind = WEIGHT_PARTS.index(unit.stream)
+    there = slots.weights_there[kind]
+    if slots.flow.windows and kind == 0:
+        there = Mux(slots.settings.merges, slots.weights_there[MERGING], there)
+    # Whoever begins with a block's weights comes back a round later: a register more makes no difference.
+    return unit.coming.opens & _leads(slots.flow, unit) & ~there
+
+
+def tell_weights(m: Module, slots: Any, take: Value, missing: list[dict[Cause, Signal]]) -> None:
+    """Tell who begins with a block's weights, and that some are missing.
+
+    Parameters
+    ----------
+    m : Module
+    slots : Slots
+    take : Value
+        By stream, its slot passes.
+    missing : list of dict
+        What each stream waits for.
+    """
+    opened = []
+    for part in WEIGHT_PARTS:
+        unit = slots.streams[part]
+        opened.append(take[part] & unit.opens & _leads(slots.flow, unit))
+    if slots.flow.windows:
+        # In a patch merging no stream but the first one of these has work.
+        merges = slots.settings.merges
+        opened = [opened[0] & ~merges, *opened[1:], opened[0] & merges]
+    # Whose turn is not known may be told of a turn before.
+    waits = (missing[part][Cause.MEMORY] & ~missing[part][Cause.TURN] for part in WEIGHT_PARTS)
+    m.d.sync += [
+        slots.weights_opened.eq(Cat(*opened)),
+        slots.weights_wait.eq((Cat(*waits) & Cat(*(slots.table.hand[part] for part in WEIGHT_PARTS))).any()),
+    ]
+
+
+def _leads(flow: FlowConfig, unit: Any) -> Value:
+    """Whether a stream's turn, if it has work, is the first one with a block's weights."""
+    if flow.windows:
+        opens: Value = unit.record.opens
+        return opens
+    # Lanes go side by side, and the first one has an image where any has.
+    return (unit.turn == 0) | (unit.turn == flow.images)
