@@ -24,6 +24,8 @@ import numpy as np
 _ID = int.from_bytes(b"BIVT", "little")
 #: Rows of buffers begin at multiples of so many bytes, which every width of a DMA can begin at.
 _ALIGNED = 64
+#: Bytes of pixels of a run at most: memory that a DMA can read is scarce, and a run takes as much more for its logits.
+_RUN_BYTES = 1 << 25
 #: Seconds without a logit, or for a network, after which the engine counts as hanging.
 _PATIENCE_S = 10.0
 
@@ -40,7 +42,7 @@ class BivitOverlay:
     bitfile : str
         With its ``.hwh`` beside it.
     folder : str
-        The project's folder ``engine``: manifest and network.
+        A project, or its folder ``engine``: manifest and network.
     patience_s : float
         Seconds without a logit after which the engine counts as hanging.
 
@@ -53,7 +55,8 @@ class BivitOverlay:
     def __init__(self, bitfile: str, folder: str, *, patience_s: float = _PATIENCE_S):
         from pynq import Overlay, allocate
 
-        self.folder, self.patience_s = Path(folder), patience_s
+        inner = Path(folder) / "engine"
+        self.folder, self.patience_s = inner if inner.is_dir() else Path(folder), patience_s
         self._manifest, self._stream = _read_folder(self.folder)
         self._allocate: Any = allocate
         self._overlay: Any = Overlay(str(bitfile))
@@ -135,19 +138,9 @@ class BivitOverlay:
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[1:] != shape or images.dtype != np.uint8:
             raise EngineError(f"images must be uint8 [images, {shape}], got {images.dtype} {images.shape}")
-        if not len(images):
-            return np.zeros((0, image["classes"]), np.int32)
-        pixels = self._rows(images.reshape(len(images), -1))
-        logits = self._rows(np.zeros((len(images), image["classes"]), np.int32))
-        try:
-            self._run(pixels, logits, image["bytes"], 4 * image["classes"])
-            return np.array(logits[:, : image["classes"]], np.int32)
-        except RuntimeError:  # the channels of pynq raise it too
-            self.reset()
-            raise
-        finally:
-            _free(pixels)
-            _free(logits)
+        step = max(1, _RUN_BYTES // image["bytes"])
+        runs = [self._classified(images[first : first + step], image) for first in range(0, len(images), step)]
+        return np.concatenate([np.zeros((0, image["classes"]), np.int32), *runs])
 
     def reset(self) -> None:
         """Configure the FPGA again, which resets engine and DMAs, and load the network."""
@@ -156,6 +149,21 @@ class BivitOverlay:
         for channel in (self._dma.sendchannel, self._dma.recvchannel, self._dma_load.sendchannel):
             channel.start()
         self.load()
+
+    def _classified(self, images: Any, image: dict[str, Any]) -> Any:
+        """Classify images in one run."""
+        classes = image["classes"]
+        pixels = self._rows(images.reshape(len(images), -1))
+        logits = self._rows(np.zeros((len(images), classes), np.int32))
+        try:
+            self._run(pixels, logits, image["bytes"], 4 * classes)
+            return np.array(logits[:, :classes], np.int32)
+        except RuntimeError:  # the channels of pynq raise it too
+            self.reset()
+            raise
+        finally:
+            _free(pixels)
+            _free(logits)
 
     def _connect(self) -> None:
         self._engine, self._dma, self._dma_load = self._overlay.engine, self._overlay.dma, self._overlay.dma_load

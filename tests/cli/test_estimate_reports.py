@@ -58,6 +58,9 @@ def test_estimates_stand_beside_reports(project: Path, monkeypatch: pytest.Monke
     done = invoke("estimate", "--check", "--reports", project, "--json", cwd=project, monkeypatch=monkeypatch)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
+    keys = "engine target files tool design_state scope clock_asked_mhz clock_met rows"
+    assert list(found) == keys.split()
+    assert list(found["rows"][0]) == ["quantity", "estimated", "estimated_kind", "reported", "error_percent"]
     estimates = estimate_resources(load_engine("kv260"), "k26")
     rows = {row["quantity"]: row for row in found["rows"]}
     assert list(rows) == ["LUT", "FF", "DSP", "BRAM", "URAM", "clock, MHz"]

@@ -82,6 +82,17 @@ def test_logits_are_those_of_the_reference(rtl: Rtl, folder: Path, network: IntN
 
 
 @pytest.mark.slow
+def test_many_images_are_several_runs(
+    rtl: Rtl, folder: Path, network: IntNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pynq_overlay, "_RUN_BYTES", 2 * 64)
+    overlay = BivitOverlay("board.bit", str(folder.parent), patience_s=PATIENCE_S)
+    pixels = images(network, 5, 8)
+    assert np.array_equal(overlay.classify(pixels), run_reference(network, pixels).logits)
+    assert overlay.read("DONE") == 1
+
+
+@pytest.mark.slow
 def test_a_network_that_is_there_is_not_loaded_again(rtl: Rtl, folder: Path) -> None:
     overlay = BivitOverlay("board.bit", str(folder), patience_s=PATIENCE_S)
     BivitOverlay("board.bit", str(folder), patience_s=PATIENCE_S)

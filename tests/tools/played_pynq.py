@@ -160,13 +160,13 @@ class Receiver(Channel):
             if self._done:
                 data = np.array(self._came, "<i4").tobytes()
                 array.memory[start : start + len(data)] = data
-                self.transferred = len(data)
         return self._done
 
     def wait(self) -> None:
         super().wait()
         assert self._active is not None
         self._active[0].invalidate()
+        self.transferred = 4 * len(self._came)
 
 
 class Dma:
