@@ -155,7 +155,7 @@ class _Vivado:
             "wait_on_run": Command(self._ran),
             "get_runs": Command(_same),
             "open_run": Command(_nothing),
-            "get_cells": Command(_same),
+            "get_cells": Command(_same, (), ("quiet",)),
             "report_utilization": Command(self._report, ("cells", "file")),
             "report_timing_summary": Command(self._report, ("file",)),
         }
