@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from ..sim.errors import check
 from ..sim.system.result import INLINE, OPTIONAL, Result
 from .runs.checked import checked, show_checked
 from .runs.estimates import ResourceRow, Timing, UnitRow, flow_timing, resource_rows, unit_rows
+from .runs.reported import reported
 from .shared.common import JsonFlag, messages, show
 from .shared.net import NetFacts, find_engine, find_net
 from .shared.progress import say
@@ -63,6 +65,10 @@ def estimate(
     fresh: Annotated[
         int, typer.Option(metavar="N", help="With --check, synthesise so many of its units now, and compare.")
     ] = 0,
+    reports: Annotated[
+        list[Path],
+        typer.Option(help="With --check, Vivado's reports, a folder of them, or a project of `bivit build`."),
+    ] = [],  # noqa: B006
     as_json: JsonFlag = False,
 ) -> None:
     """Print cycles (exact, from the slot table), latency at a clock, and resources with their sources.
@@ -71,7 +77,8 @@ def estimate(
     made for the target, holds the network and fits is taken, else the smallest that does.
 
     With --check, compare estimates with synthesis and placement that are kept (docs/accuracy.md), and with --fresh with
-    Yosys as it is here: exit code 1 when that gives other cells than are kept, by the same tools.
+    Yosys as it is here: exit code 1 when that gives other cells than are kept, by the same tools. With --reports,
+    compare them with utilisation and timing that Vivado reports of an implemented design.
 
     Example: bivit estimate deit_tiny --target zcu102
 
@@ -80,7 +87,19 @@ def estimate(
     Example: bivit estimate --check --family ecp5
 
     Example: bivit estimate --check --engine 5x8 --fresh 2 --json
+
+    Example: bivit estimate --check --reports out/kv260
     """
+    check(against or not reports, "--reports goes with --check")
+    if against and reports:
+        check(
+            net is None and clock is None and family is None and not fresh,
+            "--reports goes with --engine and --target only",
+        )
+        check(len(engine) <= 1, f"reports are of one --engine, got {', '.join(engine)}")
+        found = reported(reports, engine[0] if engine else None, target)
+        show(found, as_json, f"estimates of {found.engine} beside what Vivado reports, {found.target}")
+        return
     if against:
         check(net is None, f"--check is about no network, got {net}; give it --family and --engine only")
         check(target is None and clock is None, "--check is about families, not about a --target or a --clock")

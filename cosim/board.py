@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from ..sim.engine.loadstream import Sections
 from ..sim.errors import BivitError, check
 from ..sim.flow.config import FlowConfig
 from ..sim.system.files import scratch_folder
-from .runner import build, simulate
+from .runner import Build, build, simulate
 from .tb_board import QUIT, RESET
 
 _TEST_MODULE = "bivit.cosim.tb_board"
@@ -88,23 +88,47 @@ def simulated_board(
     text = serial_engine_verilog(flow, _DIVISOR, _PATIENCE, words)
     said("building the simulation; the first time takes minutes")
     built = build({"board.v": text}, BOARD_TOP)
+    with served(built, _TEST_MODULE, [f"+divisor={_DIVISOR}"]) as number:
+        board = SimulatedBoard(number)
+        try:
+            yield board
+        finally:
+            board.close()
+
+
+@contextmanager
+def served(built: Build, test_module: str, plusargs: Sequence[str] = ()) -> Iterator[int]:
+    """Run a bench that serves a socket of this machine, which it writes to ``+address=PATH``; yield its number.
+
+    Parameters
+    ----------
+    built : Build
+        The simulation.
+    test_module : str
+        The bench; it must end when the block does, which tells it so over the socket.
+    plusargs : sequence of str
+        More arguments.
+
+    Raises
+    ------
+    BivitError
+        When it does not start.
+    """
     failed: list[BaseException] = []
     with scratch_folder("bivit-board") as folder:
         address = folder / "address"
 
         def run() -> None:
             try:
-                simulate(built, _TEST_MODULE, [f"+address={address}", f"+divisor={_DIVISOR}"], folder)
+                simulate(built, test_module, [f"+address={address}", *plusargs], folder)
             except BaseException as error:
                 failed.append(error)
 
         thread = threading.Thread(target=run, name="simulated board", daemon=True)
         thread.start()
-        board = SimulatedBoard(_wait(address, thread, failed))
         try:
-            yield board
+            yield _wait(address, thread, failed)
         finally:
-            board.close()
             thread.join()
 
 

@@ -5,7 +5,6 @@ Beside the engine it has the checkers of `protocol`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,23 +29,6 @@ _UNREAD = ("arsize", "arburst", "arcache", "arprot")
 Ports = Mapping[str, tuple[str, int]]
 
 
-def ports_of(verilog: str, module: str) -> dict[str, tuple[str, int]]:
-    """Return the ports of a module of generated Verilog: ``input`` or ``output``, and bits, by name.
-
-    Raises
-    ------
-    BivitError
-        When the text has no such module.
-    """
-    body = re.search(rf"^module {module} ?\(.*?^endmodule", verilog, re.MULTILINE | re.DOTALL)
-    if body is None:
-        raise BivitError(f"the Verilog has no module {module}; generate it with `bivit generate`")
-    # In the module's head, or in its body.
-    port = r"^\s*(input|output) (?:wire |reg )?(?:\[(\d+):0\] )?(\w+)(?: = [^,;\n]*)?[,;]?$"
-    declared = re.findall(port, body[0], re.MULTILINE)
-    return {name: (direction, int(top or 0) + 1) for direction, top, name in declared}
-
-
 def bench_top(engine: str, ports: Ports, probes: Sequence[Probe], *, memory_words: int = 0) -> str:
     """Return Verilog of a top level with the engine's ports and its instance, which observes `probes`.
 
@@ -60,7 +42,7 @@ def bench_top(engine: str, ports: Ports, probes: Sequence[Probe], *, memory_word
     engine : str
         Name of the engine's module.
     ports : mapping of str to (str, int)
-        As `ports_of`.
+        As `hw.verilog_ports.ports_of`.
     probes : sequence of Probe
         What to observe.
     memory_words : int

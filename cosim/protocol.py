@@ -110,7 +110,7 @@ def rules_module(ports: Mapping[str, tuple[str, int]]) -> str:
     Parameters
     ----------
     ports : mapping of str to (str, int)
-        As `monitor.ports_of`.
+        As `hw.verilog_ports.ports_of`.
     """
     inputs = ",\n".join(f"  input wire [{bits - 1}:0] {name}" for name, (_, bits) in ports.items())
     checks = "\n".join(_checks(ports))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..hw.emit import engine_verilog
 from ..hw.probes import TURN_PROBE, pass_probe, probes, stalls_probe
+from ..hw.verilog_ports import ports_of
 from ..hw.verilog_top import ENGINE_TOP
 from ..sim.engine.loadstream import build_stream
 from ..sim.engine.probe import Probe
@@ -34,7 +35,7 @@ from ..sim.timing.replay_state import causes_of
 from .bench import MAX_STALL_CYCLES
 from .compare import Writes
 from .memory import BenchMemory
-from .monitor import BENCH_TOP, bench_top, ports_of
+from .monitor import BENCH_TOP, bench_top
 from .order import order
 from .pass_writes import pass_writes
 from .register_check import expected_registers

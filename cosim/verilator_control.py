@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from .monitor import ports_of
+from ..hw.verilog_ports import ports_of
 
 #: Name of the control file among a simulation's sources.
 CONTROL_FILE = "control.vlt"

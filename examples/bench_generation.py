@@ -15,11 +15,12 @@ import time
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 
-from bivit.cosim.monitor import BENCH_TOP, bench_top, ports_of
+from bivit.cosim.monitor import BENCH_TOP, bench_top
 from bivit.cosim.runner import build
 from bivit.hw.emit import convert_engine
 from bivit.hw.probes import TURN_PROBE, probes, stalls_probe
 from bivit.hw.synthesis.calibrated import FITTED_ENGINES
+from bivit.hw.verilog_ports import ports_of
 from bivit.hw.verilog_top import ENGINE_TOP
 from bivit.sim import FLOW_ENGINES, load_engine
 

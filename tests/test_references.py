@@ -32,11 +32,13 @@ DOTTED = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)(?:\(.*\))?$")
 #: Names in backticks that only look like a module and what is in it.
 NOT_NAMES = {
     "model.num_classes",  # a key of others' checkpoints
+    "registers.c",  # a file of a project
 }
 #: Beginnings of tensors' names, which are also modules' names.
 TENSORS = ("blocks", "context", "layers", "norm")
 #: Endings of files that commands write.
-FILES = ("bin", "bit", "core", "h", "html", "json", "lpf", "md", "rdl", "safetensors", "svg", "tcl", "txt", "v")
+FILES = ("bin", "bit", "core", "h", "html", "hwh", "json", "lpf", "md", "rdl", "safetensors", "svg", "tcl", "txt", "v")
+FILES += ("xdc",)
 #: Ports of the hardware: `bits.write` is a port of the drain, not what sim/bits.py has.
 PORTS = ("read", "write", "w")
 

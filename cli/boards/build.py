@@ -1,4 +1,4 @@
-"""`bivit build`: what a board is configured with, from a network."""
+"""`bivit build`: what a board is configured with, from a network, or the project that makes it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from ...sim.errors import check
 from ...sim.system.files import whole_folder, write_json, write_text
 from ...sim.system.result import Result
 from ..shared.common import JsonFlag, show
-from ..shared.net import EngineOption, NetArgument, SeedOption, find_engine, find_net
+from ..shared.net import EngineOption, Net, NetArgument, SeedOption, find_engine, find_net
 from ..shared.progress import Step, step
+from .project import REPORT, UNVERIFIED, Asked, build_project
 
 if TYPE_CHECKING:
     from ...hw.board.boards import Board
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 #: Placements that a command may be asked for.
 _MOST_SEEDS = 64
 #: Files of the folder; beside them `hw.folder` writes its own into `engine`.
-_BITSTREAM, _REPORT, _PINS, _ENGINE = "board.bit", "board.json", "pins.lpf", "engine"
-_UNVERIFIED = "not verified: no board was asked"
+_BITSTREAM, _PINS, _ENGINE = "board.bit", "pins.lpf", "engine"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,7 @@ class Built(Result):
 
     board: str
     part: str
+    kind: str = "bitstream"
     engine: str
     network: str
     weights: str
@@ -67,7 +68,7 @@ class Built(Result):
 
 def build(
     net: NetArgument,
-    board: Annotated[str, typer.Option("--board", help="ulx3s or colorlight-i9.")] = "ulx3s",
+    board: Annotated[str, typer.Option("--board", help="ulx3s or colorlight-i9; arty, kv260 or zcu102.")] = "ulx3s",
     engine: EngineOption = None,
     clock_mhz: Annotated[
         float | None, typer.Option(help="Clock of the engine at most; the board's default when left out.")
@@ -76,24 +77,33 @@ def build(
     first_seed: Annotated[int, typer.Option(help="Where the first of them begins.")] = 1,
     baud: Annotated[int | None, typer.Option(help="Bits a second of the serial line; a million when left out.")] = None,
     embed: Annotated[
-        bool, typer.Option("--embed/--no-embed", help="Put the network into the bitstream; else `bivit host` loads it.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--embed/--no-embed",
+            help="Put the network into the bitstream; on kv260 and zcu102 only when asked.",
+        ),
+    ] = None,
     seed: SeedOption = 0,
     timeout: Annotated[float, typer.Option(help="Seconds that one run of a tool may take.")] = 3600,
     out: Annotated[Path, typer.Option(help="Folder to write; one written before is replaced.")] = Path("out/board"),
     as_json: JsonFlag = False,
 ) -> None:
-    """Write the bitstream of a board that runs a network: synthesis, placements until the clock is met, packing.
+    """Write the bitstream of a board that runs a network, or for AMD's boards the project that makes it.
 
-    All tools are from PyPI: Yosys, nextpnr and ecppack. Minutes for each placement; what was done before is not done
-    again, so a run that was stopped goes on where it was. The folder holds the bitstream, its constraints and a report,
-    and in `engine` what `bivit generate` writes (docs/boards.md). `bivit host classify` then classifies.
+    For ulx3s and colorlight-i9: synthesis, placements until the clock is met, packing, by tools from PyPI. Minutes for
+    each placement; what was done before is not done again, so a run that was stopped goes on where it was. The folder
+    holds the bitstream, its constraints and a report, and in `engine` what `bivit generate` writes (docs/boards.md).
+    `bivit host classify` then classifies.
+
+    For arty, kv260 and zcu102 no bitstream is made: the folder holds a project for Vivado, which was never run in it.
 
     Example: bivit build zoo/digits/network.safetensors --board ulx3s --out out/board --json
 
     Example: bivit build digits --board colorlight-i9 --clock-mhz 60 --seeds 8
+
+    Example: bivit build deit_tiny --board zcu102 --out out/zcu102
     """
-    from ...hw.board.boards import find_board
+    from ...hw.board.boards import ZynqBoard, find_board
     from ...sim.engine.link import BAUD
     from ...sim.estimate.devices import device
 
@@ -102,37 +112,50 @@ def build(
     check(timeout > 0, f"timeout must be above 0 seconds, got {timeout:g}")
     target = find_board(board)
     check(
-        not out.exists() or (out / _REPORT).is_file() or (out.is_dir() and not any(out.iterdir())),
+        not out.exists() or (out / REPORT).is_file() or (out.is_dir() and not any(out.iterdir())),
         f"{out} exists and is no folder of `bivit build`; choose another folder or remove it",
     )
     chosen = find_net(net, seed)
     name, flow = find_engine(engine, chosen, device(target.part))
-    with step(f"build {chosen.name} on engine {name} for {board}") as one:
-        job = _Job(chosen.network, flow, target, clock_mhz or target.default_mhz, baud or BAUD, embed)
-        made = job.bitstream(range(first_seed, first_seed + seeds), timeout, one)
-        with whole_folder(out) as folder:
-            image_cycles, link = job.write(folder, made, one)
-            report = Built(
-                board=board,
-                part=target.part,
-                engine=name,
-                network=chosen.facts.network,
-                weights=chosen.facts.weights,
-                embedded=embed,
-                bitstream=out / _BITSTREAM,
-                fits=True,
-                fmax_kind="placed",
-                clock_mhz=round(job.top.clock_mhz, 3),
-                image_cycles=image_cycles,
-                images_per_s_engine=round(job.top.clock_mhz * 1e6 / image_cycles, 1),
-                images_per_s_link=round(link, 1),
-                baud=job.baud,
-                on_silicon=_UNVERIFIED,
-                seconds=round(one.seconds, 1),
-                **made.figures,
-            )
-            write_json(folder / _REPORT, report.to_dict())
+    title = f"build {chosen.name} on engine {name} for {board}"
+    if isinstance(target, ZynqBoard) or target.family != "ecp5":
+        with step(title) as one:
+            project = build_project(Asked(chosen, name, flow, target, clock_mhz, baud or BAUD, embed), out, one)
+        show(project, as_json, f"project for {board} in {out}, for Vivado; no bitstream was made")
+        return
+    placements = range(first_seed, first_seed + seeds)
+    with step(title) as one:
+        job = _Job(chosen.network, flow, target, clock_mhz or target.default_mhz, baud or BAUD, embed is not False)
+        report = _built(job, chosen, name, placements, timeout, out, one)
     show(report, as_json, f"{board} in {out}")
+
+
+def _built(job: _Job, chosen: Net, name: str, seeds: range, timeout: float, out: Path, one: Step) -> Built:
+    """Make a bitstream, write its folder, and return the report."""
+    made = job.bitstream(seeds, timeout, one)
+    with whole_folder(out) as folder:
+        image_cycles, link = job.write(folder, made, one)
+        report = Built(
+            board=job.board.name,
+            part=job.board.part,
+            engine=name,
+            network=chosen.facts.network,
+            weights=chosen.facts.weights,
+            embedded=job.embed,
+            bitstream=out / _BITSTREAM,
+            fits=True,
+            fmax_kind="placed",
+            clock_mhz=round(job.top.clock_mhz, 3),
+            image_cycles=image_cycles,
+            images_per_s_engine=round(job.top.clock_mhz * 1e6 / image_cycles, 1),
+            images_per_s_link=round(link, 1),
+            baud=job.baud,
+            on_silicon=UNVERIFIED,
+            seconds=round(one.seconds, 1),
+            **made.figures,
+        )
+        write_json(folder / REPORT, report.to_dict())
+    return report
 
 
 class _Job:
@@ -159,6 +182,7 @@ class _Job:
     def write(self, folder: Path, made: Bitstream, told: Step) -> tuple[int, float]:
         """Write the folder; return cycles an image, and images a second of the link."""
         from ...host.run import link_images_per_s
+        from ...hw.board.constraints import lpf
         from ...hw.folder.generate import generate
 
         told("writing the engine's folder")
@@ -166,7 +190,7 @@ class _Job:
             self.flow, self.network, folder / _ENGINE, embed=self.embed, clock_mhz=round(self.top.clock_mhz, 3)
         )
         (folder / _BITSTREAM).write_bytes(made.data)
-        write_text(folder / _PINS, self.board.constraints)
+        write_text(folder / _PINS, lpf(self.board))
         config = self.network.config
         pixels = config.img_size * config.img_size * config.in_chans
         link = link_images_per_s(pixels, config.num_classes, self.flow.engine.queue_logits, self.baud)

@@ -1,10 +1,12 @@
-"""Boards as data: what part, which pins, what clock; and the constraints of a top as nextpnr reads them."""
+"""Boards as data: what part, which pins, what clock."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from ...sim.errors import check, near
+from ...sim.errors import BivitError, near
+from ...sim.estimate.boards import BOARDS
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Pin:
 
 @dataclass(frozen=True)
 class Board:
-    """A board with an ECP5.
+    """A board whose engine is behind a serial line.
 
     Parameters
     ----------
@@ -37,9 +39,9 @@ class Board:
     text : str
         What it is.
     part : str
-        Name in `synthesis.parts.ECP5_PARTS`.
+        Name in `sim.estimate.devices.DEVICES`.
     package : str
-        As nextpnr names it.
+        As nextpnr names it; of a 7-series part with the speed grade, as Vivado does.
     clock_mhz : float
         Of its oscillator.
     default_mhz : float
@@ -50,6 +52,8 @@ class Board:
         Where the pins are from.
     high : tuple of str
         Balls that are driven high, for what else is on the board.
+    family : {"ecp5", "xc7"}
+        Of the part; for ``xc7`` a project of Vivado is written.
     """
 
     name: str
@@ -65,20 +69,48 @@ class Board:
     button: Pin
     source: str
     high: tuple[str, ...] = ()
+    family: Literal["ecp5", "xc7"] = "ecp5"
 
     @property
-    def constraints(self) -> str:
-        """The places of the pins, their standard and the clock, as an LPF file."""
-        pins = {"clk": self.clk, "rx": self.rx, "tx": self.tx, "led": self.led, "button": self.button}
-        pins |= {f"high_{number}": Pin(site) for number, site in enumerate(self.high)}
-        lines = [
-            f'LOCATE COMP "{name}" SITE "{pin.site}";\nIOBUF PORT "{name}" IO_TYPE=LVCMOS33 PULLMODE={pin.pull};'
-            for name, pin in pins.items()
-        ]
-        return "\n".join([*lines, f'FREQUENCY PORT "clk" {self.clock_mhz:g} MHZ;', ""])
+    def pins(self) -> dict[str, Pin]:
+        """Pins by the ports of `top.BoardTop`."""
+        own = {"clk": self.clk, "rx": self.rx, "tx": self.tx, "led": self.led, "button": self.button}
+        return own | {f"high_{number}": Pin(site) for number, site in enumerate(self.high)}
 
 
-#: Boards by name.
+@dataclass(frozen=True)
+class ZynqBoard:
+    """A board whose engine is beside a processor, which works with it over its buses.
+
+    Parameters
+    ----------
+    name : str
+        In `sim.estimate.boards.BOARDS`.
+    full_part : str
+        The part with package and speed grade, as Vivado names it.
+    files : str
+        Name of the board files by which Vivado knows memory and clocks of the processor.
+    source : str
+        Where both are from.
+    """
+
+    name: str
+    full_part: str
+    files: str
+    source: str
+
+    @property
+    def text(self) -> str:
+        """What it is."""
+        return BOARDS[self.name].title
+
+    @property
+    def part(self) -> str:
+        """Name in `sim.estimate.devices.DEVICES`."""
+        return BOARDS[self.name].device
+
+
+#: Boards with a serial line, by name.
 SERIAL_BOARDS: dict[str, Board] = {
     board.name: board
     for board in (
@@ -111,11 +143,45 @@ SERIAL_BOARDS: dict[str, Board] = {
             button=Pin("K18", low=True, pull="UP"),
             source="github.com/wuxx/Colorlight-FPGA-Projects; litex-boards, colorlight_i5",
         ),
+        Board(
+            name="arty",
+            text="Arty A7-100",
+            part="xc7a100t",
+            package="csg324-1",
+            clock_mhz=100.0,
+            default_mhz=100.0,
+            clk=Pin("E3"),
+            rx=Pin("A9", pull="UP"),
+            tx=Pin("D10"),
+            led=Pin("H5"),
+            button=Pin("C2", low=True, pull="UP"),
+            source="Digilent's master constraints of the Arty A7-100: E3, A9, D10, LD4, the button RESET",
+            family="xc7",
+        ),
+    )
+}
+
+#: Boards with a processor, by name.
+ZYNQ_BOARDS: dict[str, ZynqBoard] = {
+    board.name: board
+    for board in (
+        ZynqBoard(
+            name="kv260",
+            full_part="xck26-sfvc784-2LV-c",
+            files="kv260_som",
+            source="Kria K26 SOM Data Sheet, DS987; AMD's board files of the SOM on its starter kit",
+        ),
+        ZynqBoard(
+            name="zcu102",
+            full_part="xczu9eg-ffvb1156-2-e",
+            files="zcu102",
+            source="ZCU102 User Guide, UG1182; AMD's board files",
+        ),
     )
 }
 
 
-def find_board(name: str) -> Board:
+def find_board(name: str) -> Board | ZynqBoard:
     """Return a board.
 
     Parameters
@@ -127,8 +193,7 @@ def find_board(name: str) -> Board:
     BivitError
         When there is none of this name: those that there are.
     """
-    check(
-        name in SERIAL_BOARDS,
-        f"board must be one of {', '.join(SERIAL_BOARDS)}, got {name!r}{near(name, SERIAL_BOARDS)}",
-    )
-    return SERIAL_BOARDS[name]
+    boards: dict[str, Board | ZynqBoard] = {**SERIAL_BOARDS, **ZYNQ_BOARDS}
+    if name not in boards:
+        raise BivitError(f"board must be one of {', '.join(boards)}, got {name!r}{near(name, boards)}")
+    return boards[name]

@@ -42,8 +42,8 @@ class Pll:
         """What its oscillator runs at."""
         return self.out_mhz * self.of_oscillator
 
-    def cell(self, clock: Signal, out: Signal, locked: Signal) -> Instance:
-        """Return the cell.
+    def cells(self, clock: Signal, out: Signal, locked: Signal) -> list[Instance]:
+        """Return the cell that makes the clock.
 
         Parameters
         ----------
@@ -51,7 +51,7 @@ class Pll:
             The clock that comes in, the one that goes out, and whether it can be used.
         """
         low = ("RST", "STDBY", "PHASESEL0", "PHASESEL1", "PHASEDIR", "PHASESTEP", "PHASELOADREG", "PLLWAKESYNC")
-        return Instance(
+        cell = Instance(
             "EHXPLLL",
             a_FREQUENCY_PIN_CLKI=f"{self.in_mhz:g}",
             a_FREQUENCY_PIN_CLKOP=f"{self.out_mhz:g}",
@@ -78,6 +78,7 @@ class Pll:
             i_ENCLKOP=0,
             **{f"i_{name}": 0 for name in low},
         )
+        return [cell]
 
 
 def find_pll(in_mhz: float, most_mhz: float) -> Pll:

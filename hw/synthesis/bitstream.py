@@ -15,6 +15,7 @@ from ...sim.flow.machine import FlowMachine
 from ...sim.system.files import scratch_folder
 from ...sim.system.kept_text import cached_text, content_key
 from ..board.boards import Board
+from ..board.constraints import lpf
 from ..board.top import BoardTop
 from ..convert import rtlil_text
 from ..parts.contents import Contents
@@ -144,7 +145,7 @@ def board_part(board: Board, target_mhz: float) -> Part:
         part,
         arguments=(*arguments, "--lpf", _PINS, "--textcfg", _CONFIG),
         target_mhz=target_mhz,
-        files={_PINS: board.constraints},
+        files={_PINS: lpf(board)},
     )
 
 

@@ -117,7 +117,7 @@ BOARDS: dict[str, Board] = {
         Board(name="arty-a7-35", title="Arty A7-35", device="xc7a35t", memory=_ARTY_DDR3,
               price="100 to 300", source=_ARTY),
         Board(name="arty-a7-100", title="Arty A7-100", device="xc7a100t", memory=_ARTY_DDR3,
-              price="300 to 1,000", source=_ARTY),
+              price="300 to 1,000", source=_ARTY, also=("arty",)),
         Board(name="nexys-video", title="Nexys Video", device="xc7a200t", memory=_memory("512 MB DDR3", 16, 800),
               price="300 to 1,000", source="Nexys Video Reference Manual: DDR3 of 16 bits at 800 MT/s"),
         Board(name="pynq-z2", title="PYNQ-Z2", device="xc7z020", memory=_memory("512 MB DDR3", 16, 1050),

@@ -11,15 +11,18 @@ from program import invoke
 from bivit.cli.boards.host import read_images
 from bivit.cosim.board import simulated_board
 from bivit.hw import generate
+from bivit.hw.board.tcl import has_tcl
 from bivit.hw.board.top import BoardTop
 from bivit.hw.synthesis.bitstream import Bitstream
 from bivit.sim import BivitError, compile_network, load_engine, load_network, run_reference
 from helpers import ROOT
 
 NETWORK = ROOT / "zoo/digits/network.safetensors"
-BUILT = "board part engine network weights embedded bitstream fits fmax_mhz fmax_kind clock_mhz seed luts ffs"
+BUILT = "board part kind engine network weights embedded bitstream fits fmax_mhz fmax_kind clock_mhz seed luts ffs"
 BUILT += " block_memories multipliers luts_share ffs_share block_memories_share multipliers_share image_cycles"
 BUILT += " images_per_s_engine baud images_per_s_link on_silicon seconds"
+PROJECT = "board part kind engine network weights embedded bitstream script script_checked vivado fits resources"
+PROJECT += " clock_mhz clock_kind image_cycles images_per_s_engine baud on_silicon seconds"
 
 
 def test_a_build_writes_its_folder_and_says_what_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,12 +48,44 @@ def test_a_build_writes_its_folder_and_says_what_is_in_it(tmp_path: Path, monkey
     assert asked[0].pll is not None
 
 
+@pytest.mark.parametrize("board", ["kv260", "arty"])
+def test_a_project_is_written_where_no_bitstream_can_be_made(
+    board: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("build", str(NETWORK), "--board", board, "--engine", "digits", "--clock-mhz", "80")
+    done = invoke(*arguments, "--out", "board", "--json", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    beside = board == "kv260"
+    assert list(found) == [name for name in PROJECT.split() if not (beside and name == "baud")]
+    assert found == json.loads((tmp_path / "board/board.json").read_text())
+    assert (found["kind"], found["bitstream"], found["vivado"]) == ("project", None, "not run: no Vivado was at hand")
+    assert (found["clock_mhz"], found["clock_kind"], found["embedded"]) == (80.0, "given", not beside)
+    assert found["script_checked"] is (True if has_tcl() else None)
+    assert found["images_per_s_engine"] == round(80e6 / found["image_cycles"], 1)
+    assert {row["kind"] for row in found["resources"]} <= {"estimated", "assumed"}
+    own = {"pynq_overlay.py", "registers.c"} if beside else {"board.v", "pins.xdc"}
+    files = {path.name for path in (tmp_path / "board").iterdir()}
+    assert files == own | {"board.json", "build.tcl", "README.md", "engine"}
+    assert (tmp_path / "board/engine/network.bin").is_file()
+    if beside:
+        driver = (ROOT / "host/pynq_overlay.py").read_bytes()
+        assert (tmp_path / "board/pynq_overlay.py").read_bytes() == driver
+    text = (tmp_path / "board/README.md").read_text()
+    assert "80 MHz" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("build", "digits", "--board", "icebreaker"), "board must be one of ulx3s, colorlight-i9, got 'icebreaker'"),
+        (
+            ("build", "digits", "--board", "icebreaker"),
+            "board must be one of ulx3s, colorlight-i9, arty, kv260, zcu102, got 'icebreaker'",
+        ),
         (("build", "digits", "--seeds", "0"), "seeds must be 1 to 64, got 0"),
         (("build", "digits", "--clock-mhz", "1"), "no PLL of ECP5 makes up to 1 MHz"),
+        (("build", "digits", "--board", "arty", "--clock-mhz", "1"), "no PLL of 7-series makes up to 1 MHz"),
+        (("build", "digits", "--board", "kv260", "--clock-mhz", "2000"), "the clock must be 1 to 1000 MHz, got 2000"),
         (("build", "digits", "--baud", "50000000"), "MHz give no 50,000,000 bits a second"),
         (("build", "digits", "--out", "."), "exists and is no folder of `bivit build`"),
         (("host", "info", "--port", "/dev/none"), "cannot open the port /dev/none"),

@@ -21,11 +21,12 @@ from simulators import FASTEST_BUILD, NEEDS_ICARUS
 from tiny_engine import CLASSES, ENGINE, IMAGE_BEATS, TinyEngine, tiny_logits
 
 from bivit.cosim.compare import Mismatch, Writes
-from bivit.cosim.monitor import BENCH_TOP, bench_top, ports_of, read_trace
+from bivit.cosim.monitor import BENCH_TOP, bench_top, read_trace
 from bivit.cosim.runner import build
 from bivit.cosim.scenario import Load, Outcome, Run, Step, play
 from bivit.cosim.session import WAVE_AFTER, WAVE_BEFORE, Expected, Session
 from bivit.cosim.toolchain import has_lz4
+from bivit.hw.verilog_ports import ports_of
 from bivit.sim.engine.loadstream import LoadError, build_stream
 from bivit.sim.engine.probe import Probe
 from bivit.sim.engine.registers import ErrorCode, constants

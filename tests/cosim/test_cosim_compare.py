@@ -11,8 +11,9 @@ from amaranth.back import verilog
 from tiny_engine import PORTS, TinyEngine
 
 from bivit.cosim.compare import Comparison, Mismatch, Writes
-from bivit.cosim.monitor import ProbeTrace, ports_of, read_trace
+from bivit.cosim.monitor import ProbeTrace, read_trace
 from bivit.cosim.toolchain import find_simulator
+from bivit.hw.verilog_ports import ports_of
 from bivit.sim.engine.probe import Probe
 from bivit.sim.errors import BivitError
 

@@ -10,13 +10,14 @@ from simulators import FASTEST_BUILD, NEEDS_ICARUS
 from tiny_engine import ENGINE, IMAGE_BEATS, TinyEngine
 from tiny_engine import PORTS as ENGINE_PORTS
 
-from bivit.cosim.monitor import BENCH_TOP, bench_top, ports_of
+from bivit.cosim.monitor import BENCH_TOP, bench_top
 from bivit.cosim.protocol import CHANNELS, MODULE, PATIENCE_CYCLES, RULES, Violation, read_violations, rules_module
 from bivit.cosim.runner import build, simulate
 from bivit.cosim.scenario import Load, Run, play
 from bivit.cosim.session import Expected, Session
 from bivit.hw.fetch.axi import read_master
 from bivit.hw.ports import WEIGHTS_PORT
+from bivit.hw.verilog_ports import ports_of
 from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.errors import BivitError
 

@@ -10,11 +10,12 @@ from typing import Any
 from flow_random import spread_table
 from shapes import TOKENS
 
-from bivit.cosim.monitor import BENCH_TOP, bench_top, ports_of
+from bivit.cosim.monitor import BENCH_TOP, bench_top
 from bivit.cosim.run import Case
 from bivit.cosim.runner import Build, build
 from bivit.hw.emit import engine_verilog
 from bivit.hw.probes import TURN_PROBE, probes, stalls_probe
+from bivit.hw.verilog_ports import ports_of
 from bivit.hw.verilog_top import ENGINE_TOP
 from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.engine.presets import engine_for

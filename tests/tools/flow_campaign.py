@@ -28,13 +28,14 @@ from flow_windows import random_windowed, windowed_trials
 
 from bivit.cosim import runner
 from bivit.cosim.memory import BenchMemory
-from bivit.cosim.monitor import BENCH_TOP, bench_top, ports_of, read_trace
+from bivit.cosim.monitor import BENCH_TOP, bench_top, read_trace
 from bivit.cosim.run import Case
 from bivit.cosim.runner import Build, build
 from bivit.cosim.scenario import Load, Outcome, Run, Step, play, weights_at
 from bivit.cosim.session import Expected
 from bivit.hw.emit import engine_verilog
 from bivit.hw.probes import TURN_PROBE, probes, stalls_probe
+from bivit.hw.verilog_ports import ports_of
 from bivit.hw.verilog_top import ENGINE_TOP
 from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.engine.probe import Probe

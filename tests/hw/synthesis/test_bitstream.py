@@ -8,6 +8,7 @@ import pytest
 from engines import tiny_flow
 
 from bivit.hw.board.boards import SERIAL_BOARDS
+from bivit.hw.board.constraints import lpf
 from bivit.hw.board.top import BoardTop
 from bivit.hw.synthesis import bitstream
 from bivit.hw.synthesis.bitstream import board_part, build_bitstream, engine_fmax
@@ -71,7 +72,7 @@ def test_a_part_has_the_boards_package_and_pins() -> None:
         *("--45k", "--speed", "6", "--package", "CABGA381"),
         *("--lpf", "pins.lpf", "--textcfg", "board.config"),
     )
-    assert part.files == {"pins.lpf": SERIAL_BOARDS["colorlight-i9"].constraints}
+    assert part.files == {"pins.lpf": lpf(SERIAL_BOARDS["colorlight-i9"])}
     assert part.target_mhz == 60.0
 
 

@@ -1,0 +1,39 @@
+"""The constraints of a board's pins and clock: as LPF for nextpnr-ecp5, as XDC for Vivado."""
+
+from __future__ import annotations
+
+from .boards import Board
+
+
+def lpf(board: Board) -> str:
+    """Return the places of the pins, their standard and the clock, as an LPF file.
+
+    Parameters
+    ----------
+    board : Board
+    """
+    lines = [
+        f'LOCATE COMP "{name}" SITE "{pin.site}";\nIOBUF PORT "{name}" IO_TYPE=LVCMOS33 PULLMODE={pin.pull};'
+        for name, pin in board.pins.items()
+    ]
+    return "\n".join([*lines, f'FREQUENCY PORT "clk" {board.clock_mhz:g} MHZ;', ""])
+
+
+def xdc(board: Board) -> str:
+    """Return the same as an XDC file; what is slow or comes at any time is not timed.
+
+    Parameters
+    ----------
+    board : Board
+    """
+    lines: list[str] = []
+    for name, pin in board.pins.items():
+        pull = "" if pin.pull == "NONE" else f" PULL{pin.pull} true"
+        properties = f"PACKAGE_PIN {pin.site} IOSTANDARD LVCMOS33{pull}"
+        lines.append(f"set_property -dict {{{properties}}} [get_ports {name}]")
+    lines.append(f"create_clock -name clk -period {1000 / board.clock_mhz:.3f} [get_ports clk]")
+    inputs = " ".join(name for name in ("rx", "button"))
+    outputs = " ".join(name for name in board.pins if name not in ("clk", "rx", "button"))
+    return "\n".join(
+        [*lines, f"set_false_path -from [get_ports {{{inputs}}}]", f"set_false_path -to [get_ports {{{outputs}}}]", ""]
+    )
