@@ -87,6 +87,13 @@ def before(m: Module, value: Value, cycles: int, name: str, *, reset_less: bool 
     return value
 
 
+def assume_constant(m: Module, value: Value, name: str) -> None:
+    """Look only at what has one value, whichever, in all cycles."""
+    later = Signal(name=f"{name}_later", reset_less=True)
+    m.d.sync += later.eq(1)
+    assume(m, ~later | (value == before(m, value, 1, f"{name}_constant")))
+
+
 @dataclass(frozen=True)
 class Proof:
     """What is proved of a component.
