@@ -6,6 +6,7 @@ import dot_proofs
 import edge_proofs
 import fetch_proofs
 import loader_proofs
+import merge_proofs
 import place_proofs
 import queue_proofs
 import ring_proofs
@@ -34,6 +35,7 @@ FAMILIES = (
     sequence_proofs,
     place_proofs,
     bias_proofs,
+    merge_proofs,
     fetch_proofs,
 )
 PROOFS: dict[str, Proof] = {name: proof for family in FAMILIES for name, proof in family.PROOFS.items()}

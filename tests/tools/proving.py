@@ -167,9 +167,14 @@ class Fault:
             if isinstance(value, FunctionType):
                 patch.setattr(self.module, name, value)
             for method, function in vars(value).items() if isinstance(value, type) else ():
-                # A constructor asks for its own class above it.
-                if isinstance(function, FunctionType) and method != "__init__":
+                # What asks for its own class above it stays, as a constructor does.
+                if isinstance(function, FunctionType) and method != "__init__" and not _asks_above(function):
                     patch.setattr(vars(self.module)[name], method, function)
+
+
+def _asks_above(function: FunctionType) -> bool:
+    """Whether a method uses `super()`."""
+    return "__class__" in function.__code__.co_freevars
 
 
 def _is_of(value: Any, module: ModuleType) -> bool:
