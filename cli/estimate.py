@@ -136,7 +136,7 @@ def _estimate(net: str, engine: str | None, target: str, clock: float | None, se
     if found.family is None:
         say(f"there are no estimates for {found.architecture}; `bivit synth` counts cells on Nexus and Gowin")
     elif resources.total_of("luts") is None:
-        say(f"look-up tables and flip-flops on {found.architecture} are unknown: no unit was synthesised for it yet")
+        say(f"look-up tables and flip-flops on {found.architecture} are unknown: not all units were synthesised for it")
     report = Estimate(
         facts=chosen.facts,
         engine=name,

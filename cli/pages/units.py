@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 
-from ...sim.estimate.units import FOOTPRINTS
+from ...sim.estimate.engine_units import ALL_UNITS, footprints
+from ...sim.estimate.footprint import Footprint
 from ...sim.flow.config import FlowConfig
 from ...sim.flow.presets import FLOW_ENGINES
 from ...sim.flow.windows import WindowLimits
@@ -32,7 +33,7 @@ def render(engines: Mapping[str, FlowConfig]) -> str:
         By name.
     """
     widths = [(name, *(str(value) for value in _values(engines.values(), name))) for name in _names()]
-    units = [(f"`{unit}`", *(_unit(flow, unit) for flow in engines.values())) for unit in FOOTPRINTS]
+    units = [(f"`{unit}`", *(_unit(flow, unit) for flow in engines.values())) for unit in ALL_UNITS]
     return "\n".join(
         [
             _HEAD,
@@ -64,8 +65,9 @@ def _value(flow: FlowConfig, name: str) -> object:
 
 
 def _unit(flow: FlowConfig, unit: str) -> str:
-    """Return a unit's memories and multiplications, equal ones counted."""
-    footprint = FOOTPRINTS[unit](flow)
+    """Return a unit's memories and multiplications, equal ones counted; nothing where the engine has none."""
+    units = footprints(flow)
+    footprint = units[unit](flow) if unit in units else Footprint({})
     memories = Counter(f"{ram.width:,} x {ram.depth:,}" for ram in footprint.rams)
     products = Counter(f"{first} x {second}" for first, second in footprint.products)
     lists = [", ".join(_times(count, what) for what, count in found.items()) for found in (memories, products)]

@@ -9,8 +9,9 @@ from statistics import median
 from ...sim.errors import check, near
 from ...sim.estimate.cost import Cost
 from ...sim.estimate.devices import DEVICES, Family
+from ...sim.estimate.engine_units import footprints
 from ...sim.estimate.resources import CALIBRATED, unit_cost
-from ...sim.estimate.units import FOOTPRINTS, REST
+from ...sim.estimate.units import REST
 from ...sim.flow.config import FlowConfig
 from ...sim.system.result import Result
 from ..synthesis.calibrate import FAMILIES, Measurement
@@ -109,13 +110,13 @@ def estimated_cost(unit: str, flow: FlowConfig, family: Family) -> Cost:
     Parameters
     ----------
     unit : str
-        Name in `FOOTPRINTS`, or "engine".
+        Name in `footprints` of it, or "engine".
     flow : FlowConfig
         In the family's fabric.
     family : {"xcup", "xc7", "ecp5"}
     """
     dsp_bits = next(one.dsp_bits for one in DEVICES.values() if one.family == family and one.architecture in CALIBRATED)
-    units = FOOTPRINTS if unit == WHOLE else (unit,)
+    units = footprints(flow) if unit == WHOLE else (unit,)
     first, *others = (unit_cost(one, flow, family, dsp_bits) for one in units)
     return sum(others, first)
 

@@ -10,7 +10,7 @@ from ...sim.system.files import write_text
 from ..synthesis import timing_page
 from ..synthesis.calibrate import FAMILIES, MEASUREMENTS, load_measurements, load_tools
 from ..synthesis.flows import FLOWS
-from ..synthesis.synth import SYNTHESISED
+from ..synthesis.synth import OTHER_COMPONENTS, SYNTHESISED
 from .clocks import ClockRow, ClockSummary, clock_rows, clock_summaries
 from .compared import Compared, Summary, compare, kept_pairs, summaries
 from .pairs import Campaign, load_campaign
@@ -95,7 +95,7 @@ def _by_unit(rows: Sequence[Compared]) -> Iterator[str]:
     yield "The same, unit by unit, all families: median and worst error of look-up tables and flip-flops.\n"
     yield "| unit | engines | LUT, median | worst | FF, median | worst |"
     yield "|---|---|---|---|---|---|"
-    for unit in SYNTHESISED:
+    for unit in (*SYNTHESISED, *OTHER_COMPONENTS):
         of = [row for row in rows if row.unit == unit]
         if of:
             columns = [_sizes(row for row in of if row.quantity == name) for name in ("luts", "ffs")]

@@ -23,10 +23,12 @@ from typing import Any
 from ...sim.errors import BivitError, check
 from ...sim.estimate.cost import Cost
 from ...sim.estimate.devices import Family
+from ...sim.estimate.engine_units import ALL_UNITS, footprints
 from ...sim.estimate.footprint import Footprint, weighted_sum
-from ...sim.estimate.least_squares import least_squares
+from ...sim.estimate.least_squares import positive_weights
 from ...sim.estimate.ram import ram_cost
-from ...sim.estimate.units import FOOTPRINTS, REST, STREAMED_FOOTPRINTS, footprints
+from ...sim.estimate.units import REST
+from ...sim.estimate.windowed import WINDOWED_FOOTPRINTS
 from ...sim.flow.config import FlowConfig
 from ...sim.system.files import read_json, write_text
 from .calibrated import (
@@ -39,10 +41,12 @@ from .calibrated import (
     STREAMED,
     STREAMED_UNIT,
     WHOLE_ENGINES,
+    WHOLE_WINDOWED,
+    WINDOWED,
 )
 from .flows import FLOWS
 from .side_by_side import side_by_side
-from .synth import SYNTHESISED, WHOLE, synthesise
+from .synth import OTHER_COMPONENTS, SYNTHESISED, WHOLE, synthesise, synthesised
 from .tools import find_tool
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +60,7 @@ _GROUPS = (FITTED_ENGINES, HELD_OUT_ENGINES)
 #: Key of the measurements' file under which its tools are.
 _TOOLS = "tools"
 #: What can be measured.
-_UNITS = (*SYNTHESISED, STREAMED_UNIT)
+_UNITS = (*SYNTHESISED, *OTHER_COMPONENTS)
 #: Longest line of generated code, that of the project's formatter.
 LINE_LENGTH = 120
 
@@ -130,7 +134,7 @@ def load_measurements(path: Path = MEASUREMENTS) -> list[Measurement]:
         found.setdefault((engine, family), {})[unit] = Measurement(unit, engine, family, cost)
     for units in found.values():
         whole = units.get(WHOLE)
-        if whole is not None and set(units) == set(SYNTHESISED):
+        if whole is not None and set(units) == set(synthesised(whole.flow)):
             others = [one.cost for one in units.values() if one is not whole]
             left = {name: getattr(whole.cost, name) - sum(getattr(cost, name) for cost in others) for name in FITTED}
             units[REST] = replace(whole, unit=REST, cost=Cost(**left, dsps=0, brams=0))
@@ -161,7 +165,9 @@ def measure(path: Path, units: list[str], engines: list[str], families: list[Fam
         for family in families
         for engine in engines
         for unit in units
-        if _says_something(unit, engine, family) and (key := f"{unit}/{engine}/{family}") not in results
+        if unit in synthesised(in_fabric(engine, family))
+        and _says_something(unit, engine, family)
+        and (key := f"{unit}/{engine}/{family}") not in results
     }
 
     def keep(key: str, found: Cost | BivitError) -> None:
@@ -180,13 +186,15 @@ def _versions(tools: Mapping[str, str]) -> str:
 
 
 def _says_something(unit: str, engine: str, family: Family) -> bool:
-    """Whether a unit of an engine is there, is not that of another engine (see `PAIRED`), and takes no hours."""
+    """Whether a unit of an engine is not that of another engine (see `PAIRED`), and takes no hours."""
     if engine in WHOLE_ENGINES:
         return family == WHOLE_ENGINES[engine] and unit == WHOLE
     if engine in LARGE_ENGINES:
         return family == LARGE_ENGINES[engine] and unit not in ("grid", WHOLE)
-    if engine.endswith(STREAMED) or unit == STREAMED_UNIT:
-        return engine.endswith(STREAMED) and unit == STREAMED_UNIT
+    if engine.endswith(STREAMED):
+        return unit == STREAMED_UNIT
+    if engine.endswith(WINDOWED):
+        return unit in WINDOWED_FOOTPRINTS or engine == WHOLE_WINDOWED
     if engine in SAMPLED_UNITS:
         return unit in (*SAMPLED_UNITS[engine], WHOLE)
     return not engine.endswith(PAIRED) or (unit == PAIRED_UNIT and FLOWS[family].fabric == "lut6")
@@ -201,7 +209,7 @@ def fit(measurements: list[Measurement]) -> Constants:
     """Fit the weights of every unit's sizes to the engines of `FITTED_ENGINES`."""
     constants: Constants = {family: {} for family in FAMILIES if any(m.family == family for m in measurements)}
     for family in constants:
-        for unit in FOOTPRINTS | STREAMED_FOOTPRINTS:
+        for unit in ALL_UNITS:
             seen = [m for m in measurements if (m.unit, m.family) == (unit, family) and not m.held_out]
             if seen:
                 constants[family][unit] = {quantity: _weights(seen, quantity) for quantity in FITTED}
@@ -209,37 +217,42 @@ def fit(measurements: list[Measurement]) -> Constants:
 
 
 def _weights(seen: list[Measurement], quantity: str) -> dict[str, float]:
-    """Least squares of the relative error; a size whose weight comes out negative is dropped, the worst first.
+    """Weights of the sizes: first of those that engines without windows have, then of what windows add to these."""
+    found: dict[str, float] = {}
+    for windows in (False, True):
+        of = [m for m in seen if bool(m.flow.windows) == windows]
+        found |= _least_squares(of, quantity, found) if of else {}
+    return found
+
+
+def _least_squares(seen: list[Measurement], quantity: str, known: Mapping[str, float]) -> dict[str, float]:
+    """Least squares of the relative error, behind what is known.
 
     In fractions: what a BLAS gives depends on the processor, and a digit of it would on ties.
     """
     sizes = [m.footprint.sizes for m in seen]
-    names = sorted({name for row in sizes for name in row})
+    names = sorted({name for row in sizes for name in row} - set(known))
     whole = [Fraction(getattr(m.cost, quantity)) for m in seen]
     scale = [1 / max(abs(value), Fraction(50)) for value in whole]
-    target = [(w - Fraction(memory_part(m, quantity))) * s for w, m, s in zip(whole, seen, scale, strict=True)]
+    there = [sum(Fraction(known.get(name, 0)) * Fraction(size) for name, size in row.items()) for row in sizes]
+    memories = [Fraction(memory_part(m, quantity)) for m in seen]
+    target = [(w - t - r) * s for w, t, r, s in zip(whole, there, memories, scale, strict=True)]
     columns = {name: [Fraction(row.get(name, 0)) * s for row, s in zip(sizes, scale, strict=True)] for name in names}
-    means = {name: sum(Fraction(row.get(name, 0)) for row in sizes) for name in names}
-    fitted: dict[str, Fraction] = {}
-    while columns:
-        fitted = dict(zip(columns, least_squares(list(columns.values()), target), strict=True))
-        worst = min(columns, key=lambda name: fitted[name] * means[name])
-        if len(columns) == 1 or fitted[worst] >= 0:
-            break
-        del columns[worst]
-    return {name: float(f"{float(fitted.get(name, 0) if name in columns else 0):.4g}") for name in names}
+    means = {name: sum((Fraction(row.get(name, 0)) for row in sizes), Fraction(0)) for name in names}
+    fitted = positive_weights(columns, target, means)
+    return {name: float(f"{float(fitted.get(name, 0)):.4g}") for name in names}
 
 
 def memory_part(measurement: Measurement, quantity: str) -> float:
     """Return what the memories of a measured unit take."""
-    rams = measurement.footprint.rams
-    return float(sum(getattr(ram_cost(ram, measurement.family), quantity) for ram in rams))
+    return float(sum(getattr(ram_cost(ram, measurement.family), quantity) for ram in measurement.footprint.rams))
 
 
 def predicted(measurement: Measurement, constants: Constants, quantity: str) -> float:
     """Return what `constants` predict for a measured unit; an engine is the sum of its units."""
     if measurement.unit == WHOLE:
-        return sum(predicted(replace(measurement, unit=unit), constants, quantity) for unit in FOOTPRINTS)
+        units = footprints(measurement.flow)
+        return sum(predicted(replace(measurement, unit=unit), constants, quantity) for unit in units)
     weights = constants[measurement.family].get(measurement.unit, {}).get(quantity)
     logic = weighted_sum(measurement.footprint.sizes, weights)
     if logic is None:
@@ -305,8 +318,9 @@ def render_report(measurements: list[Measurement], constants: Constants, tools: 
         f"units as docs/synthesis.json has. The errors below are those on {held_out}, which the fit has not seen, and "
         "of whole engines (unit `engine`), of which it has seen no more than what lies between the units (`rest`). "
         "Engines `drawn-SEED-NUMBER` are drawn at random (`hw/synthesis/drawn.py`), and so are the units of those that "
-        "are held out. Larger engines are extrapolated. DSP blocks and block memories follow rules that are exact on "
-        "all of docs/synthesis.json.\n",
+        "are held out. Larger engines are extrapolated. Of a family without engines `-windows` the logic that windows "
+        "change is unknown. DSP blocks and block memories follow rules, exact on all of docs/synthesis.json but "
+        "`softmax` of 4x8-windows, which takes half a block less.\n",
         f"Devices with UltraRAM are estimated as `{FLOWS['xcup-uram'].script}` (`bivit synth --family xcup-uram`) "
         "fills it. A block of 4,096 words of 72 bits costs a little less than four block memories, so a memory lies "
         "there where it would take four or more for each. It must begin as zeroes, which a network embedded in "

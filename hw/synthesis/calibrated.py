@@ -10,6 +10,8 @@ from ...sim.estimate.devices import Family
 from ...sim.estimate.units import FOOTPRINTS, REST
 from ...sim.flow.config import FlowConfig
 from ...sim.flow.presets import FLOW_ENGINES
+from ...sim.mapping.pass_limits import with_windows
+from ...sim.network.presets import preset
 from .drawn import drawn_engines, sampled_units
 
 #: Limits of a model, in the order of `_flow`.
@@ -144,3 +146,31 @@ for _group in (FITTED_ENGINES, HELD_OUT_ENGINES):
         for name, bits in _PORTS.items()
         if name in _group
     }
+
+#: What an engine's name ends with that has windows, and the one of those that is synthesised whole.
+WINDOWED = "-windows"
+WHOLE_WINDOWED = f"2x8{WINDOWED}"
+#: Such engines by the one of the same shape: the network that it is made for, images that go together, other widths.
+_WINDOWED: dict[str, tuple[str, int, dict[str, Any]]] = {
+    "2x8": ("swin_fashion", 1, {}),
+    "4x8": ("swin_fashion", 2, {}),
+    "3x16": ("swin_cifar", 4, {}),
+    "4x16": ("swin_tiny", 2, {"norm_lanes": 64, "head_norm_lanes": 32}),
+    "6x8": ("swin_tiny", 3, {"norm_lanes": 16, "head_norm_lanes": 24}),
+    "5x8": ("swin_cifar", 2, {}),
+    "2x32": ("swin_tiny", 1, {}),
+}
+
+
+def _windowed(flow: FlowConfig, network: str, images: int, widths: dict[str, Any]) -> FlowConfig:
+    """Return an engine with windows, made for a preset."""
+    config = preset(network)
+    engine = replace(flow.engine, queue_logits=max(flow.engine.queue_logits, config.num_classes))
+    return with_windows(replace(flow, engine=engine, **widths), config, images=images)
+
+
+_FITTED_WINDOWED = ("2x8", "4x8", "3x16", "4x16", "6x8")
+for _name, _made in _WINDOWED.items():
+    _shape = (FITTED_ENGINES | HELD_OUT_ENGINES)[_name]
+    _group = FITTED_ENGINES if _name in _FITTED_WINDOWED else HELD_OUT_ENGINES
+    _group[f"{_name}{WINDOWED}"] = _windowed(_shape, *_made)

@@ -12,12 +12,14 @@ from amaranth.lib import wiring
 
 from ...sim.errors import check
 from ...sim.estimate.cost import Cost
-from ...sim.estimate.units import FOOTPRINTS, REST, STREAMED_FOOTPRINTS
+from ...sim.estimate.engine_units import footprints
+from ...sim.estimate.units import FOOTPRINTS, REST
 from ...sim.flow.config import FlowConfig
 from ...sim.flow.edge import EdgeUnit
 from ...sim.flow.head_norm import head_unit
 from ...sim.flow.machine import FlowMachine, all_settings
 from ...sim.flow.matmul import MatmulUnit
+from ...sim.flow.patch_norm import PatchNormUnit
 from ...sim.flow.residual_add import ResidualAddUnit
 from ...sim.flow.sign_norm import SignNormUnit
 from ...sim.flow.softmax import SoftmaxUnit
@@ -34,24 +36,30 @@ from ..array.value_sums import ValueSums
 from ..edge.dense_out import DenseOut
 from ..edge.last_norm import LastNorm
 from ..edge.logits_queue import LogitsQueue
+from ..edge.patch_norm import PatchNorm
 from ..edge.patch_ring import PatchRing
 from ..edge.pixel_frame import PixelFrame
 from ..edge.products import Products
 from ..engine import Engine
 from ..fetch.fetch import Fetch
 from ..flow.head_norm import HeadNorm
+from ..flow.head_rows import HeadRows
 from ..flow.residual_add import ResidualAdd
+from ..flow.residual_rows import ResidualRows
 from ..flow.sign_norm import SignNorm
 from ..flow.softmax import Softmax
 from ..loader import Loader
 from ..multiplier_blocks import multiplier_blocks
 from ..parts.memory import LoadableMemory
 from ..parts.settings_bank import SettingsBank
+from ..passes.passes import Passes
 from ..registers import Registers
 from ..run import Run
 from ..slots.slots import Slots
+from ..slots.table_keeper import TableKeeper
 from ..slots.table_loader import TableLoader
 from ..slots.x_banks import XBanks
+from ..slots.x_rows import XRows
 from .flows import ECP5_MEMORIES, FLOWS, check_family, count_cells, ecp5_memories
 from .netlist import Netlist
 from .tools import ToolFailed, find_tool
@@ -99,7 +107,7 @@ UNIT_COMPONENTS: dict[str, Callable[[FlowConfig], wiring.Component]] = {
     "dense": lambda flow: Products(EdgeUnit(flow)),
     "dense_out": lambda flow: DenseOut(EdgeUnit(flow)),
     "last_norm": lambda flow: LastNorm(EdgeUnit(flow)),
-    "x": lambda flow: XBanks(ResidualAddUnit(flow), EdgeUnit(flow).chunk),
+    "x": lambda flow: (XRows if flow.windows else XBanks)(ResidualAddUnit(flow), EdgeUnit(flow).chunk),
     "slots": Slots,
     "matmul": lambda flow: Matmul(MatmulUnit(flow)),
     "grid": lambda flow: SumArray(flow.engine),
@@ -109,15 +117,19 @@ UNIT_COMPONENTS: dict[str, Callable[[FlowConfig], wiring.Component]] = {
     "shadow": _shadow,
     "row_writer": _row_writer,
     "value_sums": lambda flow: ValueSums(MatmulUnit(flow)),
-    "residual_add": lambda flow: ResidualAdd(ResidualAddUnit(flow)),
+    "residual_add": lambda flow: (ResidualRows if flow.windows else ResidualAdd)(ResidualAddUnit(flow)),
     "sign_norm": lambda flow: SignNorm(SignNormUnit(flow)),
-    "head_norm": lambda flow: HeadNorm(head_unit(flow)),
+    "head_norm": lambda flow: (HeadRows if flow.windows else HeadNorm)(head_unit(flow)),
     "softmax": lambda flow: Softmax(SoftmaxUnit(flow)),
-    "tables": TableLoader,
+    "tables": lambda flow: (TableKeeper if flow.windows else TableLoader)(flow),
     "logits_queue": lambda flow: LogitsQueue(flow.engine),
 }
-#: Those of `STREAMED_FOOTPRINTS`.
-STREAMED_COMPONENTS: dict[str, Callable[[FlowConfig], wiring.Component]] = {"fetch": Fetch}
+#: Those that only some engines have: of `STREAMED_FOOTPRINTS` and `WINDOWED_FOOTPRINTS`.
+OTHER_COMPONENTS: dict[str, Callable[[FlowConfig], wiring.Component]] = {
+    "fetch": Fetch,
+    "patch_norm": lambda flow: PatchNorm(PatchNormUnit(flow)),
+    "passes": Passes,
+}
 #: Name of the whole engine.
 WHOLE = "engine"
 #: What can be synthesised: the units of an engine that are components, and the engine.
@@ -125,13 +137,13 @@ SYNTHESISED = (*(unit for unit in FOOTPRINTS if unit != REST), WHOLE)
 
 
 def synthesised(flow: FlowConfig) -> tuple[str, ...]:
-    """Return what can be synthesised of an engine: `SYNTHESISED`, and what those with streamed weights have beside it.
+    """Return what can be synthesised of an engine: `SYNTHESISED`, and those of `OTHER_COMPONENTS` that it has.
 
     Parameters
     ----------
     flow : FlowConfig
     """
-    return (*SYNTHESISED, *(STREAMED_FOOTPRINTS if flow.streamed else ()))
+    return (*SYNTHESISED, *(unit for unit in OTHER_COMPONENTS if unit in footprints(flow)))
 
 
 def component(unit: str, flow: FlowConfig) -> wiring.Component:
@@ -142,7 +154,7 @@ def component(unit: str, flow: FlowConfig) -> wiring.Component:
     unit : str
     flow : FlowConfig
     """
-    return Engine(flow) if unit == WHOLE else (UNIT_COMPONENTS | STREAMED_COMPONENTS)[unit](flow)
+    return Engine(flow) if unit == WHOLE else (UNIT_COMPONENTS | OTHER_COMPONENTS)[unit](flow)
 
 
 def synthesise(unit: str, flow: FlowConfig, family: str, *, timeout_s: float = 3600, anew: bool = False) -> Cost:

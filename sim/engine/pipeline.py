@@ -34,6 +34,8 @@ def divide_cycles(power: int) -> int:
     return power + 2
 
 
+#: Bits of a product from which on Yosys takes a multiplier block of AMD's for it.
+_LEAST_BITS = 9
 #: Chunks of a block of multipliers; words of which one is chosen in a cycle.
 CHOICES = 8
 
@@ -103,18 +105,21 @@ def partial_products(product: Product, block: Product, bits: int | None = None) 
     """Partial products of an `hw.parts.arithmetic.Multiply` with operands of these signed widths.
 
     Of the product only the first `bits` count, where that is given: what others depend on alone is left out, as by
-    synthesis.
+    synthesis; and so are those of fewer bits than a block of AMD's is taken for.
 
     >>> partial_products((26, 16), (27, 18)), partial_products((26, 16), (18, 18))
     ([(26, 16)], [(18, 16), (9, 16)])
     >>> partial_products((26, 36), (18, 18), 30)
     [(18, 18), (13, 13), (9, 13)]
+    >>> partial_products((26, 38), (27, 18), 41)
+    [(26, 18), (24, 18)]
     """
+    least = 1 if bits is None or block[0] == block[1] else _LEAST_BITS
     first, second = (list(enumerate(limbs(*one))) for one in zip(product, block, strict=True))
     found = []
     for (at_a, a), (at_b, b) in itertools.product(first, second):
         counted = a + b if bits is None else bits - at_a * (block[0] - 1) - at_b * (block[1] - 1)
-        found += [(min(a, counted), min(b, counted))] if counted > 0 else []
+        found += [(min(a, counted), min(b, counted))] if counted >= least else []
     return found
 
 

@@ -23,8 +23,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"unit": 368.6},
         },
         "settings": {
-            "luts": {"bit": 0.0, "unit": 87.0},
-            "ffs": {"bit": 1.0, "unit": 149.0},
+            "luts": {"bit": 0.0, "unit": 87.0, "windowed": 30.0},
+            "ffs": {"bit": 1.0, "unit": 149.0, "windowed": 29.0},
         },
         "run": {
             "luts": {"unit": 52.0},
@@ -47,20 +47,26 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
                 "product": 0.0, "unit": 188.1, "word_bit": 1.903},
         },
         "dense_out": {
-            "luts": {"lane_bit": 1.714, "loaded_bit": 4.047, "unit": 254.2},
-            "ffs": {"lane_bit": 0.0, "loaded_bit": 3.268, "unit": 320.1},
+            "luts": {"lane_bit": 1.714, "loaded_bit": 4.047, "unit": 254.2, "windowed": 0.0, "windowed_cut": 6.892},
+            "ffs": {"lane_bit": 0.0, "loaded_bit": 3.268, "unit": 320.1, "windowed": 0.0, "windowed_cut": 171.1},
         },
         "last_norm": {
-            "luts": {"pooled_bit": 0.2098, "root_bit_squared": 0.5749, "unit": 100.1, "word_bit": 1.357},
-            "ffs": {"pooled_bit": 0.5711, "root_bit_squared": 0.6831, "unit": 224.9, "word_bit": 0.268},
+            "luts": {"pooled_bit": 0.2098, "root_bit_squared": 0.5749, "unit": 100.1, "word_bit": 1.357,
+                "windowed": 18.29},
+            "ffs": {"pooled_bit": 0.5711, "root_bit_squared": 0.6831, "unit": 224.9, "word_bit": 0.268,
+                "windowed": 16.88},
         },
         "x": {
-            "luts": {"address_bit": 1.642, "bank": 1.095, "bit": 1.027, "choice_lut": 0.9519},
-            "ffs": {"address_bit": 0.0, "bank": 2.0, "bit": 0.9875, "choice_lut": 0.025},
+            "luts": {"address_bit": 1.642, "bank": 1.095, "bit": 1.027, "choice_lut": 0.9519, "windowed": 0.0,
+                "windowed_address_bit": 0.8141, "windowed_bit": 0.0, "windowed_choice_lut": 1.063},
+            "ffs": {"address_bit": 0.0, "bank": 2.0, "bit": 0.9875, "choice_lut": 0.025, "windowed": 11.5,
+                "windowed_address_bit": 0.006731, "windowed_bit": 1.002, "windowed_choice_lut": 0.0},
         },
         "slots": {
-            "luts": {"field_bit": 0.0, "image": 235.7, "job_bit": 12.94, "unit": 0.0},
-            "ffs": {"field_bit": 16.45, "image": 144.9, "job_bit": 0.7178, "unit": 0.0},
+            "luts": {"field_bit": 0.0, "image": 235.7, "job_bit": 12.94, "unit": 0.0, "windowed": 544.9,
+                "windowed_image": 170.2, "windowed_image_bit": 0.0, "windowed_place_bit": 13.78},
+            "ffs": {"field_bit": 16.45, "image": 144.9, "job_bit": 0.7178, "unit": 0.0, "windowed": 307.1,
+                "windowed_image": 0.0, "windowed_image_bit": 1.758, "windowed_place_bit": 12.96},
         },
         "matmul": {
             "luts": {"column_bit": 1.048, "field_bit": 0.9341, "unit": 6.013},
@@ -96,9 +102,12 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
         },
         "residual_add": {
             "luts": {"choice_lut": 0.3618, "lane": 0.0, "lane_bit": 10.96, "loaded_bit": 0.0, "root_bit_squared": 0.0,
-                "unit": 1304.0},
+                "unit": 1304.0, "windowed": 398.4, "windowed_address_bit": 15.49, "windowed_choice_lut": 1.051,
+                "windowed_lane": 132.8, "windowed_lane_bit": 0.0, "windowed_root_bit_squared": 0.3224},
             "ffs": {"choice_lut": 0.0, "lane": 104.2, "lane_bit": 0.4627, "loaded_bit": 1.815,
-                "root_bit_squared": 0.7845, "unit": 0.0},
+                "root_bit_squared": 0.7845, "unit": 0.0, "windowed": 1508.0, "windowed_address_bit": 3.673,
+                "windowed_choice_lut": 1.095, "windowed_lane": 86.41, "windowed_lane_bit": 0.0,
+                "windowed_root_bit_squared": 0.4304},
         },
         "sign_norm": {
             "luts": {"deep": 202.1, "deep_bit": 0.01348, "lane": 2.112, "shallow": 296.9},
@@ -106,17 +115,21 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
         },
         "head_norm": {
             "luts": {"choice_lut": 1.433, "lane": 0.0, "lane_sum_bit": 2.635, "loaded_bit": 0.0,
-                "root_bit_squared": 0.56, "unit": 0.0002332},
+                "root_bit_squared": 0.56, "unit": 0.0002332, "windowed": 0.0, "windowed_cut": 21.07,
+                "windowed_root_bit_squared": 0.3695},
             "ffs": {"choice_lut": 0.0, "lane": 0.0, "lane_sum_bit": 1.909, "loaded_bit": 0.0,
-                "root_bit_squared": 0.7907, "unit": 0.0003293},
+                "root_bit_squared": 0.7907, "unit": 0.0003293, "windowed": 199.8, "windowed_cut": 109.6,
+                "windowed_root_bit_squared": 0.4081},
         },
         "softmax": {
-            "luts": {"input": 16.98, "lane": 40.58, "row": 29.27, "unit": 474.6},
-            "ffs": {"input": 16.24, "lane": 53.02, "row": 79.0, "unit": 547.7},
+            "luts": {"input": 16.98, "lane": 40.58, "row": 29.27, "unit": 474.6, "windowed": 38.7,
+                "windowed_score": 6.289},
+            "ffs": {"input": 16.24, "lane": 53.02, "row": 79.0, "unit": 547.7, "windowed": 168.7,
+                "windowed_score": 19.43},
         },
         "tables": {
-            "luts": {"address_bit": 7.194, "table_bit": 0.2482, "unit": 13.71},
-            "ffs": {"address_bit": 5.341, "table_bit": 1.877, "unit": 61.32},
+            "luts": {"address_bit": 7.194, "table_bit": 0.2482, "unit": 13.71, "windowed": 21.24},
+            "ffs": {"address_bit": 5.341, "table_bit": 1.877, "unit": 61.32, "windowed": 26.48},
         },
         "logits_queue": {
             "luts": {"level_bit": 3.876, "unit": 0.0},
@@ -129,6 +142,14 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
         "fetch": {
             "luts": {"lane": 456.7, "unit": 171.1, "word_bit": 0.0299},
             "ffs": {"lane": 97.21, "unit": 289.9, "word_bit": 1.008},
+        },
+        "patch_norm": {
+            "luts": {"windowed": 1300.0, "windowed_divider": 0.0, "windowed_lane": 257.9},
+            "ffs": {"windowed": 1909.0, "windowed_divider": 33.64, "windowed_lane": 269.6},
+        },
+        "passes": {
+            "luts": {"windowed": 16.1, "windowed_place_bit": 2.973},
+            "ffs": {"windowed": 0.0, "windowed_place_bit": 2.134},
         },
     },
     "xc7": {

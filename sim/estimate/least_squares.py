@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 
@@ -26,6 +26,34 @@ def least_squares(columns: Sequence[Sequence[Fraction]], target: Sequence[Fracti
     twice = [[_dot(a, b) for b in gram] for a in gram]
     z = _solve(twice, [_dot(column, target) for column in columns])
     return [_dot(row, z) for row in gram]
+
+
+def positive_weights(
+    columns: Mapping[str, Sequence[Fraction]], target: Sequence[Fraction], sizes: Mapping[str, Fraction]
+) -> dict[str, Fraction]:
+    """Return weights as of `least_squares`; a column whose weight comes out negative is dropped, the worst first.
+
+    Parameters
+    ----------
+    columns : mapping of str to sequence of Fraction
+        By name. If only one is left, its weight may be negative.
+    target : sequence of Fraction
+    sizes : mapping of str to Fraction
+        What a weight counts by, where the worst is sought.
+
+    Examples
+    --------
+    >>> positive_weights({"a": [Fraction(1), 0], "b": [0, Fraction(1)]}, [Fraction(2), Fraction(-1)], {"a": 1, "b": 1})
+    {'a': Fraction(2, 1)}
+    """
+    left = dict(columns)
+    while left:
+        found = dict(zip(left, least_squares(list(left.values()), target), strict=True))
+        worst = min(left, key=lambda name: found[name] * sizes[name])
+        if len(left) == 1 or found[worst] >= 0:
+            return found
+        del left[worst]
+    return {}
 
 
 def _solve(matrix: list[list[Fraction]], right: list[Fraction]) -> list[Fraction]:

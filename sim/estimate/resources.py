@@ -12,9 +12,9 @@ from ..network.formats import Formats
 from .constants import CONSTANTS, TOOLS
 from .cost import NOTHING, Cost, total
 from .devices import Device, Family, device
+from .engine_units import footprints
 from .footprint import weighted_sum
 from .ram import ram_cost
-from .units import FOOTPRINTS, STREAMED_FOOTPRINTS, UNMEASURED, WINDOWED_FOOTPRINTS, footprints
 
 Kind = Literal["estimated", "synthesised", "assumed"]
 
@@ -179,7 +179,7 @@ def unit_cost(unit: str, flow: FlowConfig, family: Family, dsp_bits: tuple[int, 
     Parameters
     ----------
     unit : str
-        Name in `sim.estimate.units.FOOTPRINTS`.
+        Name in `sim.estimate.engine_units.footprints` of it.
     flow : FlowConfig
     family : {"xcup", "xc7", "ecp5"}
         Of the device.
@@ -193,14 +193,13 @@ def unit_cost(unit: str, flow: FlowConfig, family: Family, dsp_bits: tuple[int, 
     BivitError
         When the unit is unknown.
     """
-    units = FOOTPRINTS | STREAMED_FOOTPRINTS | WINDOWED_FOOTPRINTS
+    units = footprints(flow)
     check(unit in units, f"there is no unit {unit!r}; there are {', '.join(units)}")
     found = units[unit](flow)
     memories = NOTHING
     for ram in found.rams:
         memories += ram_cost(ram, family, urams=urams)
-    known = not (flow.windows and unit in UNMEASURED)
-    constants = CONSTANTS.get(family, {}).get(unit, {}) if known else {}
+    constants = CONSTANTS.get(family, {}).get(unit, {})
     logic = Cost(
         luts=weighted_sum(found.sizes, constants.get("luts")),
         ffs=weighted_sum(found.sizes, constants.get("ffs")),

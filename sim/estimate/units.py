@@ -1,4 +1,4 @@
-"""The one list of an engine's units: the name of each, in the hardware, in estimates and in synthesis, and its size."""
+"""The units of an engine: the name of each, in the hardware, in estimates and in synthesis, and its size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from ..flow.head_norm import head_unit
 from ..flow.machine import FlowMachine, all_settings
 from ..flow.matmul import MatmulUnit
 from ..flow.operation import Operands, RowMemory
-from ..flow.patch_norm import PatchNormUnit
 from ..flow.residual_add import ResidualAddUnit
 from ..flow.sign_norm import SignNormUnit
 from ..flow.softmax import SoftmaxUnit
@@ -61,15 +60,14 @@ def _dense(flow: FlowConfig) -> Footprint:
     # Beside each pair's multiplier is a counter; what parts a chunk's sums is there once.
     pairs = edge.channels * (edge.patches - 1) // 2
     sizes |= {"count_bit": pairs * edge.overflow_bits, "parted_bit": word} if edge.paired else {}
-    return Footprint(sizes, _loaded(flow, "dense_weights"), tuple(edge.lane_products))
+    return Footprint(sizes, loaded_rams(flow, "dense_weights"), tuple(edge.lane_products))
 
 
 def _dense_out(flow: FlowConfig) -> Footprint:
     edge = EdgeUnit(flow)
     loaded = sum(edge.load_memories[name].width for name in ("patch_params", "positions", "head_bias"))
     sizes = {"unit": 1, "lane_bit": edge.chunk * edge.acc_bits, "loaded_bit": loaded}
-    places = ("patch_places",) if flow.windows else ()
-    memories = _loaded(flow, "patch_params", "positions", "head_bias", *places)
+    memories = loaded_rams(flow, "patch_params", "positions", "head_bias")
     return Footprint(sizes, memories, tuple(edge.chunk_products))
 
 
@@ -84,13 +82,13 @@ def _last_norm(flow: FlowConfig) -> Footprint:
     }
     memories = edge.memories
     own = rams_of((memories["pooled"], memories["y"]))
-    return Footprint(sizes, own + _loaded(flow, "last_eps"), tuple(edge.norm_products))
+    return Footprint(sizes, own + loaded_rams(flow, "last_eps"), tuple(edge.norm_products))
 
 
 def _slots(flow: FlowConfig) -> Footprint:
     operation, job = sum(Operands(flow).fields.values()), sum(ResidualAddUnit(flow).job.values())
     sizes = {"unit": 1, "field_bit": operation, "job_bit": job, "image": flow.images}
-    return Footprint(sizes, _loaded(flow, "slots", "norm_eps"))
+    return Footprint(sizes, loaded_rams(flow, "slots", "norm_eps"))
 
 
 def _matmul(flow: FlowConfig) -> Footprint:
@@ -111,7 +109,7 @@ def _weights(flow: FlowConfig) -> Footprint:
         late = (OPERAND_CYCLES[flow.engine.fabric] - 1) * ceil_div(memory.width, BEAT_BITS)
         return Footprint({"unit": 1, "beat": late}, rams_of((memory,)))
     loaded = FlowMachine(flow).load_memories["weights"]
-    return Footprint({"unit": 1, "beat": loaded.beats * _registers(loaded)}, _loaded(flow, "weights"))
+    return Footprint({"unit": 1, "beat": loaded.beats * _registers(loaded)}, loaded_rams(flow, "weights"))
 
 
 def _fetch(flow: FlowConfig) -> Footprint:
@@ -124,7 +122,7 @@ def _preload(flow: FlowConfig) -> Footprint:
     memory = FlowMachine(flow).load_memories["preload"]
     bits = memory.width * _registers(memory)
     sizes = {"unit": 1, "beat": memory.beats, "bit": bits, "address_bit": _address_bits(memory)}
-    return Footprint(sizes, _loaded(flow, "preload"))
+    return Footprint(sizes, loaded_rams(flow, "preload"))
 
 
 def _operands(flow: FlowConfig) -> Footprint:
@@ -167,14 +165,14 @@ def _residual_add(flow: FlowConfig) -> Footprint:
         "unit": 1,
         "lane": unit.lanes,
         "lane_bit": unit.lanes * flow.engine.acc_bits,
-        "choice_lut": _part_luts(word, unit.drain_parts, flow.engine.fabric),
+        "choice_lut": part_luts(word, unit.drain_parts, flow.engine.fabric),
         "root_bit_squared": unit.widths.v_bits**2,
         "loaded_bit": unit.load_memories["residual"].width,
     }
     jobs = Memory(sum(unit.job.values()), unit.job_slots)
     tiles = Memory(_tile_bits(unit), flow.staged_tiles)
     own = rams_of([unit.memories["residual_queue"], unit.memories["residual_rows"], jobs, tiles])
-    return Footprint(sizes, own + _loaded(flow, *unit.load_memories), tuple(unit.products()))
+    return Footprint(sizes, own + loaded_rams(flow, *unit.load_memories), tuple(unit.products()))
 
 
 def _tile_bits(unit: ResidualAddUnit) -> int:
@@ -190,7 +188,7 @@ def _sign_norm(flow: FlowConfig) -> Footprint:
     deep = in_blocks(loadable(theta)[0], flow.engine.fabric)
     sizes = {"lane": unit.lanes, "shallow": not deep, "deep": deep, "deep_bit": deep * theta.width}
     own = rams_of([unit.memories["staging"], unit.memories["norm_rows"], unit.memories["norm_tiles"]])
-    return Footprint(sizes, own + _loaded(flow, "sign_norm"), tuple(unit.products()))
+    return Footprint(sizes, own + loaded_rams(flow, "sign_norm"), tuple(unit.products()))
 
 
 def _head_norm(flow: FlowConfig) -> Footprint:
@@ -199,7 +197,7 @@ def _head_norm(flow: FlowConfig) -> Footprint:
         "unit": 1,
         "lane": unit.lanes,
         "lane_sum_bit": unit.lanes * unit.widths.s1_bits,
-        "choice_lut": _part_luts(MatmulUnit(flow).word_bits, unit.drain_parts, flow.engine.fabric),
+        "choice_lut": part_luts(MatmulUnit(flow).word_bits, unit.drain_parts, flow.engine.fabric),
         "root_bit_squared": unit.widths.v_bits**2,
         "loaded_bit": sum(memory.width for memory in unit.load_memories.values()),
     }
@@ -221,13 +219,13 @@ def _softmax(flow: FlowConfig) -> Footprint:
     jobs = Ram(memories["jobs"].width, memories["jobs"].depth, readers=2, registered=False)
     tables = [memories[name] for name in memories if name in ("exp", "tau", "theta") or name.startswith("step_")]
     own = (*rams_of([scores, memories["tops"]]), *(count,) * unit.rows, jobs, *rams_of(tables))
-    return Footprint(sizes, own + _loaded(flow, *unit.load_memories), tuple(unit.products()))
+    return Footprint(sizes, own + loaded_rams(flow, *unit.load_memories), tuple(unit.products()))
 
 
 def _tables(flow: FlowConfig) -> Footprint:
     memory = FlowMachine(flow).load_memories["tables"]
     sizes = {"unit": 1, "address_bit": _address_bits(memory), "table_bit": (2 * flow.engine.max_heads - 1).bit_length()}
-    return Footprint(sizes, _loaded(flow, "tables"))
+    return Footprint(sizes, loaded_rams(flow, "tables"))
 
 
 def _x(flow: FlowConfig) -> Footprint:
@@ -287,37 +285,15 @@ FOOTPRINTS: dict[str, Callable[[FlowConfig], Footprint]] = {
 STREAMED_FOOTPRINTS: dict[str, Callable[[FlowConfig], Footprint]] = {"fetch": _fetch}
 
 
-def _patch_norm(flow: FlowConfig) -> Footprint:
-    unit = PatchNormUnit(flow)
-    own = rams_of(unit.memories.values()) + _loaded(flow, *unit.load_memories)
-    return Footprint({"unit": 1}, own, tuple(unit.products()))
-
-
-def _passes(flow: FlowConfig) -> Footprint:
-    return Footprint({"unit": 1}, _loaded(flow, "passes"))
-
-
-#: Those that only engines with windows have, and those that are built otherwise there: of their logic nothing has been
-#: measured.
-WINDOWED_FOOTPRINTS: dict[str, Callable[[FlowConfig], Footprint]] = {"patch_norm": _patch_norm, "passes": _passes}
-UNMEASURED = (
-    *("settings", "dense_out", "last_norm", "x", "slots", "residual_add", "head_norm", "softmax", "tables"),
-    *(REST, *WINDOWED_FOOTPRINTS),
-)
-
-
-def footprints(flow: FlowConfig) -> dict[str, Callable[[FlowConfig], Footprint]]:
-    """Return the units of an engine by name, in the order of reports.
+def loaded_rams(flow: FlowConfig, *names: str) -> tuple[Ram, ...]:
+    """Return memories that the load stream fills.
 
     Parameters
     ----------
     flow : FlowConfig
+    *names : str
+        Of the memories.
     """
-    return FOOTPRINTS | (STREAMED_FOOTPRINTS if flow.streamed else {}) | (WINDOWED_FOOTPRINTS if flow.windows else {})
-
-
-def _loaded(flow: FlowConfig, *names: str) -> tuple[Ram, ...]:
-    """Memories that the load stream fills."""
     memories = FlowMachine(flow).load_memories
     return tuple(ram for name in names for ram in loadable(memories[name]))
 
@@ -347,6 +323,14 @@ def choice_luts(count: int, fabric: Fabric) -> int:
     return ceil_div(count - 1, 3) if fabric == "lut6" else ceil_div(4 * (count - 1), 5)
 
 
-def _part_luts(bits: int, parts: int, fabric: Fabric) -> int:
-    """Look-up tables that choose one of so many parts of a word."""
+def part_luts(bits: int, parts: int, fabric: Fabric) -> int:
+    """Return the look-up tables that choose one of so many parts of a word.
+
+    Parameters
+    ----------
+    bits : int
+        Of the word.
+    parts : int
+    fabric : {"lut6", "lut4"}
+    """
     return ceil_div(bits, parts) * choice_luts(parts, fabric)

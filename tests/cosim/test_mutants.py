@@ -270,7 +270,10 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     ("arguments", "words"),
     [
         (["--unknown"], "unrecognized arguments: --unknown"),
-        (["--engine", "huge"], "there is no engine 'huge'; choose one of tiny, wide, single, tight or random:SEED"),
+        (
+            ["--engine", "huge"],
+            "there is no engine 'huge'; choose one of tiny, wide, single, tight, windows or random:SEED",
+        ),
         (["--unit", "nowhere"], "the engine has no unit 'nowhere'"),
         (["--count", "0"], "the number of mutants must be positive, got 0"),
         (["--count", "many"], "invalid int value: 'many'"),

@@ -87,6 +87,13 @@ def before(m: Module, value: Value, cycles: int, name: str, *, reset_less: bool 
     return value
 
 
+def assume_constant(m: Module, value: Value, name: str) -> None:
+    """Look only at what has one value, whichever, in all cycles."""
+    later = Signal(name=f"{name}_later", reset_less=True)
+    m.d.sync += later.eq(1)
+    assume(m, ~later | (value == before(m, value, 1, f"{name}_constant")))
+
+
 @dataclass(frozen=True)
 class Proof:
     """What is proved of a component.
@@ -160,9 +167,14 @@ class Fault:
             if isinstance(value, FunctionType):
                 patch.setattr(self.module, name, value)
             for method, function in vars(value).items() if isinstance(value, type) else ():
-                # A constructor asks for its own class above it.
-                if isinstance(function, FunctionType) and method != "__init__":
+                # What asks for its own class above it stays, as a constructor does.
+                if isinstance(function, FunctionType) and method != "__init__" and not _asks_above(function):
                     patch.setattr(vars(self.module)[name], method, function)
+
+
+def _asks_above(function: FunctionType) -> bool:
+    """Whether a method uses `super()`."""
+    return "__class__" in function.__code__.co_freevars
 
 
 def _is_of(value: Any, module: ModuleType) -> bool:

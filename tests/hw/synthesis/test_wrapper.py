@@ -7,8 +7,10 @@ from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 from small_flow import small_flow
 
-from bivit.hw.synthesis.synth import SYNTHESISED, component
+from bivit.hw.synthesis.calibrated import FITTED_ENGINES
+from bivit.hw.synthesis.synth import component, synthesised
 from bivit.hw.synthesis.wrapper import PinWrapper, port_bits
+from bivit.sim.flow.config import FlowConfig
 
 BITS = 7
 
@@ -67,9 +69,13 @@ def test_inputs_come_from_the_chain_and_every_output_bit_reaches_the_pin() -> No
     assert sum(parities) == 5
 
 
-@pytest.mark.parametrize("unit", SYNTHESISED)
-def test_every_unit_and_the_engine_can_be_wrapped(unit: str) -> None:
-    inner = component(unit, small_flow(rows=1))
+@pytest.mark.parametrize(
+    ("unit", "flow"),
+    [(unit, flow) for flow in (small_flow(rows=1), FITTED_ENGINES["4x8-windows"]) for unit in synthesised(flow)],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_every_unit_and_the_engine_can_be_wrapped(unit: str, flow: FlowConfig) -> None:
+    inner = component(unit, flow)
     inputs, outputs = port_bits(inner)
     assert len(inputs) > 0
     assert len(outputs) > 0

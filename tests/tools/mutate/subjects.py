@@ -17,9 +17,11 @@ from extremes import extreme_network, lonely_network, loud_network, tied_network
 from flow_campaign import Bench, bench_of, compare_tensors, run_trials
 from flow_random import Trial, of_network, random_config, random_engine, random_table, spread_table, trials
 from flow_resets import play_cuts, random_cuts
+from flow_windows import windowed_trials
 from load_streams import play_loads
 from scenarios import Story, full_queue_story, random_story
 from shapes import MODES, TOKENS, bright_images
+from windowed import tiny_swin, windowed_for
 
 from bivit.cosim.scenario import play
 from bivit.sim.engine.loadstream import build_stream
@@ -216,6 +218,22 @@ def _random(seed: int, **rings: int) -> Subject:
     return Subject(flow, [*drawn[:_RUN], *_filling(flow)], [])
 
 
+def _windows() -> Subject:
+    """Two rows of x side by side, two windows and two images together; Swins of one and two stages, and a DeiT."""
+    small: dict[str, Any] = {"img_size": 8, "num_heads": (1, 2)}
+    configs = [
+        tiny_swin(**small, depths=(2, 1)),
+        tiny_swin(img_size=8, embed_dim=16, depths=(2,), num_heads=(2,), qk_mode="threshold"),
+        tiny_swin(**small, depths=(2, 1), norm_mode="mean", attn_mode="score"),
+        replace(TOKENS, img_size=4, embed_dim=16, num_heads=2, depth=2, num_classes=4, dist_token=False),
+    ]
+    flow = windowed_for(configs, rows=4, columns=8, norm_lanes=16, together=2)
+    # Most random tables lock up.
+    drawn = [windowed_trials([config], flow, 100 * seed, _DRAWN) for seed, config in enumerate(configs)]
+    some = [one for of in drawn for one in sorted(of, key=lambda one: one.cycles.total)[:2]]
+    return Subject(flow, some, [])
+
+
 def _filling(flow: FlowConfig) -> list[Trial]:
     """Networks with as many tokens, and channels, as the engine takes; and of each mode one with blocks and tiles."""
     configs = [random_config(Random(seed), lanes=flow.engine.lanes, within=flow.engine) for seed in range(_CONFIGS)]
@@ -238,6 +256,7 @@ ENGINES: dict[str, Callable[[], Subject]] = {
     "wide": _wide,
     "single": lambda: _random(SINGLE_SEED),
     "tight": lambda: _random(TIGHT_SEED, residual_slots=2, context_slots=1),
+    "windows": _windows,
 }
 
 

@@ -1,0 +1,23 @@
+"""Which units an engine has, and what each follows from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..flow.config import FlowConfig
+from .footprint import Footprint
+from .units import FOOTPRINTS, STREAMED_FOOTPRINTS
+from .windowed import WINDOWED_FOOTPRINTS
+
+#: Every unit that some engine has, in the order of reports.
+ALL_UNITS = tuple(FOOTPRINTS | STREAMED_FOOTPRINTS | WINDOWED_FOOTPRINTS)
+
+
+def footprints(flow: FlowConfig) -> dict[str, Callable[[FlowConfig], Footprint]]:
+    """Return the units of an engine by name, in the order of reports.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    """
+    return FOOTPRINTS | (STREAMED_FOOTPRINTS if flow.streamed else {}) | (WINDOWED_FOOTPRINTS if flow.windows else {})
