@@ -35,7 +35,7 @@ def divide_cycles(power: int) -> int:
 
 
 #: Bits of a product from which on Yosys takes a multiplier block of AMD's for it.
-_LEAST_BITS = 9
+LEAST_PRODUCT_BITS = 9
 #: Chunks of a block of multipliers; words of which one is chosen in a cycle.
 CHOICES = 8
 
@@ -114,7 +114,7 @@ def partial_products(product: Product, block: Product, bits: int | None = None) 
     >>> partial_products((26, 38), (27, 18), 41)
     [(26, 18), (24, 18)]
     """
-    least = 1 if bits is None or block[0] == block[1] else _LEAST_BITS
+    least = 1 if bits is None or block[0] == block[1] else LEAST_PRODUCT_BITS
     first, second = (list(enumerate(limbs(*one))) for one in zip(product, block, strict=True))
     found = []
     for (at_a, a), (at_b, b) in itertools.product(first, second):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from ..engine.pipeline import Product
+from ..engine.pipeline import LEAST_PRODUCT_BITS, Product
 from ..errors import BivitError, check
 from ..flow.config import FlowConfig
 from ..network.formats import Formats
@@ -25,8 +25,6 @@ CALIBRATED = ("ECP5", "7-series", "UltraScale+")
 
 #: Clocks in MHz that an engine may be asked about, beyond those of any device.
 _CLOCKS = (1e-3, 1e4)
-#: Bits of a product, its sign counted once, below which Yosys takes LUTs on AMD's parts.
-_LEAST_PRODUCT = 9
 _RULES = {
     "dsps": "multiplications of the unit, cut into the device's blocks",
     **dict.fromkeys(("brams", "urams"), "the unit's memories, by the rule of sim.estimate.ram"),
@@ -221,7 +219,7 @@ def dsp_blocks(product: Product, dsp_bits: tuple[int, int]) -> int:
     >>> dsp_blocks((3, 6), (27, 18)), dsp_blocks((4, 6), (27, 18)), dsp_blocks((3, 6), (18, 18))
     (0, 1, 1)
     """
-    if dsp_bits[0] != dsp_bits[1] and sum(product) - 1 < _LEAST_PRODUCT:
+    if dsp_bits[0] != dsp_bits[1] and sum(product) - 1 < LEAST_PRODUCT_BITS:
         return 0
     step = dsp_bits[1] - (dsp_bits[0] != dsp_bits[1])
     blocks = 1

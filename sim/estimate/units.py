@@ -115,7 +115,7 @@ def _weights(flow: FlowConfig) -> Footprint:
 def _fetch(flow: FlowConfig) -> Footprint:
     word, unit = flow.engine.columns * WORD, WeightStreamUnit(flow)
     # Requests and answers have a list of the parts each.
-    return Footprint({"unit": 1, "lane": unit.lanes, "word_bit": word}, 2 * _loaded(flow, "parts"))
+    return Footprint({"unit": 1, "lane": unit.lanes, "word_bit": word}, 2 * loaded_rams(flow, "parts"))
 
 
 def _preload(flow: FlowConfig) -> Footprint:
