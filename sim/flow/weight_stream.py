@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..engine.fields import pack_field
 from ..engine.words import WORD, LoadMemory, ceil_div
-from ..network.config import ModelConfig, vit_only
+from ..network.config import ModelConfig
 from ..network.stage_view import stage_views
 from .config import FlowConfig
 from .memories import loaded
@@ -125,7 +125,6 @@ class WeightStreamUnit:
         Parameters
         ----------
         config : ModelConfig
-            Of an engine without windows a DeiT.
         """
         found, byte = list[WeightPart](), 0
         shapes = self._shapes(config)
@@ -176,9 +175,8 @@ class WeightStreamUnit:
         return sum(part.beats for part in self.parts(config)) * self.beat_bytes
 
     def _shapes(self, config: ModelConfig) -> list[TileShape]:
-        """Tiles of all blocks; of an engine with windows pass by pass."""
-        views = stage_views(config) if self.flow.windows else (vit_only(config),)
-        return [TileShape(view, self.flow.engine.rows, self.flow.engine.columns) for view in views]
+        """Tiles of all blocks, pass by pass."""
+        return [TileShape(view, self.flow.engine.rows, self.flow.engine.columns) for view in stage_views(config)]
 
     def _room(self, beats: int) -> int:
         """Bytes of whole bursts."""
