@@ -50,8 +50,8 @@ class CosimResult:
         Elements of tensors that were compared.
     first_mismatch : Mismatch or None
         The first difference in hardware order.
-    cycles, array_busy, stall_pixels, stall_logits, saturations : int
-        The engine's own counters.
+    cycles, array_busy, stall_pixels, stall_logits, stall_edge, saturations : int
+        The engine's own counters; `stall_edge` is 0 where nothing of the edge is streamed.
     kcycles_per_s : float
         Speed of the simulation, in thousands of clock cycles a second.
     simulator : str
@@ -81,6 +81,7 @@ class CosimResult:
     array_busy: int
     stall_pixels: int
     stall_logits: int
+    stall_edge: int
     saturations: int
     kcycles_per_s: float
     simulator: str
@@ -205,8 +206,9 @@ class Session:
             comparison = Comparison(self.probes, traces, expected.axes)
             mismatches = _mismatches(comparison, expected, outcome, traces)
             counters = dict(expected.counters(traces))
-            # Where weights were late, what else the array would have waited for is not known.
-            counted = {} if counters.get("memory") else expected.counted
+            stall_edge = outcome.registers.get("STALL_EDGE", 0)
+            # Where the memory was late, what else the array would have waited for is not known.
+            counted = {} if counters.get("memory") or stall_edge else expected.counted
             cycles = [mismatch.cycle for mismatch in mismatches[:1]] + [violation.cycle for violation in violations[:1]]
             waveform = None
             if cycles and out_dir is not None:
@@ -221,6 +223,7 @@ class Session:
             array_busy=outcome.registers["ARRAY_BUSY"],
             stall_pixels=outcome.registers["STALL_PIXELS"],
             stall_logits=outcome.registers["STALL_LOGITS"],
+            stall_edge=stall_edge,
             saturations=outcome.registers["SATURATIONS"],
             kcycles_per_s=outcome.simulated_cycles / outcome.seconds / 1000,
             simulator=f"{built.simulator.name} {built.simulator.version}",

@@ -1,4 +1,4 @@
-"""Whether beats are what the beat behind them says: a checksum of each 64 bits, and a number that tells where they are."""
+"""Whether beats are what the beat behind them says: a checksum of each 64 bits, and a number of their place."""
 
 from __future__ import annotations
 

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 
 from ..engine.words import WORD
+from ..flow.edge import EdgeUnit
+from ..flow.edge_lines import LINE_SHIFT, EdgeLinesUnit, Line
 from ..flow.settings import weight_bases
 from ..flow.weight_stream import IMAGE_ALIGNMENT, WEIGHT_PARTS, WeightStreamUnit
 from ..network.config import vit_only
+from .edge_words import class_words, position_words
 from .layout import FlowLayout
 from .program import FlowProgram
 from .words import LAYERS, block_words
@@ -20,7 +23,10 @@ _CRC_BITS = 32
 
 
 def weight_image(program: FlowProgram) -> bytes:
-    """Return the memory image of a network's weights, see `sim.flow.weight_stream.WeightStreamUnit`.
+    """Return the memory image of a network's weights.
+
+    See `sim.flow.weight_stream.WeightStreamUnit` for the blocks, and `sim.flow.edge_lines.EdgeLinesUnit` for what lies
+    behind them.
 
     Parameters
     ----------
@@ -38,7 +44,22 @@ def weight_image(program: FlowProgram) -> bytes:
         data = b"".join(word.to_bytes(layout.columns * WORD // 8, "little") for word in words[first : first + size])
         data += _check(data, unit.lanes, network ^ number)
         image[place : place + len(data)] = data
-    return bytes(image)
+    return bytes(image) + (_lines(program) if program.flow.edge_streamed else b"")
+
+
+def _lines(program: FlowProgram) -> bytes:
+    """Classifier and positions, burst by burst."""
+    unit, edge, network = EdgeLinesUnit(program.flow), EdgeUnit(program.flow), program.settings["network"]
+    words = {Line.CLASSES: class_words, Line.POSITIONS: position_words}
+    found = bytearray()
+    for line in Line:
+        size, bits = unit.burst_words(line), unit.word_beats(line) * program.flow.memory_bits
+        every = words[line](program.network, edge)
+        for number, at in enumerate(range(0, len(every), size)):
+            data = b"".join(word.to_bytes(bits // 8, "little") for word in every[at : at + size])
+            data += _check(data, program.flow.memory_bits // WORD, network ^ number ^ line << LINE_SHIFT)
+            found += data.ljust(unit.burst_bytes, b"\0")
+    return bytes(found)
 
 
 def part_places(layout: FlowLayout) -> list[int]:
@@ -68,6 +89,7 @@ def weight_map(program: FlowProgram) -> dict[str, Any]:
         block, part = stage.blocks[number // parts].name, WEIGHT_PARTS[number % parts]
         return {"layer": f"{block}.{LAYERS[part]}", "byte": place, "beats": beats[part]}
 
+    edge = _line_map(program) if program.flow.edge_streamed else {}
     return {
         "bytes": unit.image_bytes(layout.shape),
         "alignment": IMAGE_ALIGNMENT,
@@ -75,11 +97,28 @@ def weight_map(program: FlowProgram) -> dict[str, Any]:
         "pass_bytes": unit.pass_bytes(layout.shape),
         "images_a_pass": program.flow.images,
         "parts": [entry(number, place) for number, place in enumerate(part_places(layout))],
+        **edge,
+    }
+
+
+def _line_map(program: FlowProgram) -> dict[str, Any]:
+    """Where lines lie, and the bytes of all."""
+    unit, config = EdgeLinesUnit(program.flow), program.network.config
+
+    def entry(line: Line, place: int) -> dict[str, Any]:
+        size = {"words": unit.words(line, config), "word_beats": unit.word_beats(line)}
+        size |= {"burst_words": unit.burst_words(line), "bursts": unit.bursts(line, config)}
+        return {"line": line.name.lower(), "byte": place * unit.burst_bytes, "beats": unit.beats(line, config), **size}
+
+    return {
+        "bytes": unit.image_bytes(config),
+        "image_bytes": unit.read_bytes(config),
+        "lines": [entry(line, place) for line, place in unit.places(config).items()],
     }
 
 
 def _check(data: bytes, lanes: int, tag: int) -> bytes:
-    """Return the beat that checks a part."""
+    """Return the beat that checks a part, or a burst of a line."""
     columns = np.frombuffer(data, "<u8").reshape(-1, lanes)
     sums = [zlib.crc32(np.ascontiguousarray(columns[:, lane]).tobytes()) for lane in range(lanes)]
     return b"".join((tag << _CRC_BITS | one).to_bytes(WORD // 8, "little") for one in sums)
