@@ -50,8 +50,8 @@ class CosimResult:
         Elements of tensors that were compared.
     first_mismatch : Mismatch or None
         The first difference in hardware order.
-    cycles, array_busy, stall_pixels, stall_logits, stall_edge, saturations : int
-        The engine's own counters; `stall_edge` is 0 where nothing of the edge is streamed.
+    cycles, array_busy, stall_pixels, stall_logits, saturations : int
+        The engine's own counters.
     kcycles_per_s : float
         Speed of the simulation, in thousands of clock cycles a second.
     simulator : str
@@ -71,6 +71,8 @@ class CosimResult:
     counters : mapping of str to int
         Counters of the engine that no register shows; ``cycles`` are those up to the array's last operation, all others
         count cycles without a step up to there, by cause.
+    stall_edge : int, optional
+        Cycles in which the edge waited for classifier or positions; None where these are resident.
     """
 
     images: int
@@ -81,7 +83,6 @@ class CosimResult:
     array_busy: int
     stall_pixels: int
     stall_logits: int
-    stall_edge: int
     saturations: int
     kcycles_per_s: float
     simulator: str
@@ -94,6 +95,7 @@ class CosimResult:
     violations: tuple[Violation, ...]
     logits: NDArray[np.int64] = field(repr=False, compare=False)
     counters: Mapping[str, int] = field(default_factory=dict)
+    stall_edge: int | None = None
 
     @property
     def stalls(self) -> dict[str, int]:
@@ -206,7 +208,7 @@ class Session:
             comparison = Comparison(self.probes, traces, expected.axes)
             mismatches = _mismatches(comparison, expected, outcome, traces)
             counters = dict(expected.counters(traces))
-            stall_edge = outcome.registers.get("STALL_EDGE", 0)
+            stall_edge = outcome.registers.get("STALL_EDGE")
             # Where the memory was late, what else the array would have waited for is not known.
             counted = {} if counters.get("memory") or stall_edge else expected.counted
             cycles = [mismatch.cycle for mismatch in mismatches[:1]] + [violation.cycle for violation in violations[:1]]

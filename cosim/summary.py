@@ -29,8 +29,8 @@ class RunRow(Result):
         Every cycle up to the last operation is a step or a stall of a known cause, behind as many as in the first run.
     stall_pixels, stall_logits : int
         All cycles that it waited.
-    stall_edge : int
-        All cycles in which the edge waited for classifier or positions, where these are streamed.
+    stall_edge : int, optional
+        All cycles in which the edge waited for classifier or positions; None where these are resident.
     stalls : mapping of str to int
         Cycles without a step of the array by cause, up to the last operation.
     array_utilisation : float
@@ -48,7 +48,7 @@ class RunRow(Result):
     cycles_accounted: bool
     stall_pixels: int
     stall_logits: int
-    stall_edge: int
+    stall_edge: int | None = field(default=None, metadata=OPTIONAL)
     stalls: Mapping[str, int]
     array_utilisation: float
     kcycles_per_s: float
@@ -118,7 +118,7 @@ class CosimSummary(Result):
     @property
     def late(self) -> bool:
         """Whether the array or the edge waited for the memory beside the engine, which no estimate knows of."""
-        return self.stalls.get("memory", 0) > 0 or self.runs[0].stall_edge > 0
+        return self.stalls.get("memory", 0) > 0 or (self.runs[0].stall_edge or 0) > 0
 
     @property
     def differences(self) -> tuple[str, ...]:

@@ -26,18 +26,17 @@ from ...sim.estimate.devices import Family
 from ...sim.estimate.footprint import Footprint, weighted_sum
 from ...sim.estimate.least_squares import least_squares
 from ...sim.estimate.ram import ram_cost
-from ...sim.estimate.units import FOOTPRINTS, REST, STREAMED_FOOTPRINTS, footprints
+from ...sim.estimate.units import EDGE_FOOTPRINTS, FOOTPRINTS, REST, STREAMED_FOOTPRINTS, footprints
 from ...sim.flow.config import FlowConfig
 from ...sim.system.files import read_json, write_text
 from .calibrated import (
+    BESIDE,
     FITTED_ENGINES,
     HELD_OUT_ENGINES,
     LARGE_ENGINES,
     PAIRED,
     PAIRED_UNIT,
     SAMPLED_UNITS,
-    STREAMED,
-    STREAMED_UNIT,
     WHOLE_ENGINES,
 )
 from .flows import FLOWS
@@ -56,7 +55,7 @@ _GROUPS = (FITTED_ENGINES, HELD_OUT_ENGINES)
 #: Key of the measurements' file under which its tools are.
 _TOOLS = "tools"
 #: What can be measured.
-_UNITS = (*SYNTHESISED, STREAMED_UNIT)
+_UNITS = (*SYNTHESISED, *BESIDE.values())
 #: Longest line of generated code, that of the project's formatter.
 LINE_LENGTH = 120
 
@@ -185,8 +184,9 @@ def _says_something(unit: str, engine: str, family: Family) -> bool:
         return family == WHOLE_ENGINES[engine] and unit == WHOLE
     if engine in LARGE_ENGINES:
         return family == LARGE_ENGINES[engine] and unit not in ("grid", WHOLE)
-    if engine.endswith(STREAMED) or unit == STREAMED_UNIT:
-        return engine.endswith(STREAMED) and unit == STREAMED_UNIT
+    for end, own in BESIDE.items():
+        if engine.endswith(end) or unit == own:
+            return engine.endswith(end) and unit == own
     if engine in SAMPLED_UNITS:
         return unit in SAMPLED_UNITS[engine]
     return not engine.endswith(PAIRED) or (unit == PAIRED_UNIT and FLOWS[family].fabric == "lut6")
@@ -201,7 +201,7 @@ def fit(measurements: list[Measurement]) -> Constants:
     """Fit the weights of every unit's sizes to the engines of `FITTED_ENGINES`."""
     constants: Constants = {family: {} for family in FAMILIES if any(m.family == family for m in measurements)}
     for family in constants:
-        for unit in FOOTPRINTS | STREAMED_FOOTPRINTS:
+        for unit in FOOTPRINTS | STREAMED_FOOTPRINTS | EDGE_FOOTPRINTS:
             seen = [m for m in measurements if (m.unit, m.family) == (unit, family) and not m.held_out]
             if seen:
                 constants[family][unit] = {quantity: _weights(seen, quantity) for quantity in FITTED}

@@ -12,7 +12,7 @@ from amaranth.lib import wiring
 
 from ...sim.errors import check
 from ...sim.estimate.cost import Cost
-from ...sim.estimate.units import FOOTPRINTS, REST, STREAMED_FOOTPRINTS
+from ...sim.estimate.units import EDGE_FOOTPRINTS, FOOTPRINTS, REST, STREAMED_FOOTPRINTS
 from ...sim.flow.config import FlowConfig
 from ...sim.flow.edge import EdgeUnit
 from ...sim.flow.head_norm import head_unit
@@ -38,6 +38,7 @@ from ..edge.patch_ring import PatchRing
 from ..edge.pixel_frame import PixelFrame
 from ..edge.products import Products
 from ..engine import Engine
+from ..fetch.edge_lines import EdgeLines
 from ..fetch.fetch import Fetch
 from ..flow.head_norm import HeadNorm
 from ..flow.residual_add import ResidualAdd
@@ -116,8 +117,8 @@ UNIT_COMPONENTS: dict[str, Callable[[FlowConfig], wiring.Component]] = {
     "tables": TableLoader,
     "logits_queue": lambda flow: LogitsQueue(flow.engine),
 }
-#: Those of `STREAMED_FOOTPRINTS`.
-STREAMED_COMPONENTS: dict[str, Callable[[FlowConfig], wiring.Component]] = {"fetch": Fetch}
+#: Those of `STREAMED_FOOTPRINTS` and `EDGE_FOOTPRINTS`.
+STREAMED_COMPONENTS: dict[str, Callable[[FlowConfig], wiring.Component]] = {"fetch": Fetch, "edge_lines": EdgeLines}
 #: Name of the whole engine.
 WHOLE = "engine"
 #: What can be synthesised: the units of an engine that are components, and the engine.
@@ -131,7 +132,8 @@ def synthesised(flow: FlowConfig) -> tuple[str, ...]:
     ----------
     flow : FlowConfig
     """
-    return (*SYNTHESISED, *(STREAMED_FOOTPRINTS if flow.streamed else ()))
+    beside = (*(STREAMED_FOOTPRINTS if flow.streamed else ()), *(EDGE_FOOTPRINTS if flow.edge_streamed else ()))
+    return (*SYNTHESISED, *beside)
 
 
 def component(unit: str, flow: FlowConfig) -> wiring.Component:

@@ -14,7 +14,7 @@ from .cost import NOTHING, Cost, total
 from .devices import Device, Family, device
 from .footprint import weighted_sum
 from .ram import ram_cost
-from .units import FOOTPRINTS, STREAMED_FOOTPRINTS, UNMEASURED, WINDOWED_FOOTPRINTS, footprints
+from .units import EDGE_FOOTPRINTS, FOOTPRINTS, STREAMED_FOOTPRINTS, UNMEASURED, WINDOWED_FOOTPRINTS, footprints
 
 Kind = Literal["estimated", "synthesised", "assumed"]
 
@@ -191,7 +191,7 @@ def unit_cost(unit: str, flow: FlowConfig, family: Family, dsp_bits: tuple[int, 
     BivitError
         When the unit is unknown.
     """
-    units = FOOTPRINTS | STREAMED_FOOTPRINTS | WINDOWED_FOOTPRINTS
+    units = FOOTPRINTS | STREAMED_FOOTPRINTS | EDGE_FOOTPRINTS | WINDOWED_FOOTPRINTS
     check(unit in units, f"there is no unit {unit!r}; there are {', '.join(units)}")
     found = units[unit](flow)
     memories = NOTHING

@@ -12,7 +12,10 @@ from .config import FlowConfig
 #: Where they lie.
 ENGINES_FOLDER = PACKAGE / "engines"
 #: Their names, in the order of lists.
-_NAMES = ("sim", "digits", "ecp5_45", "ulx3s", "arty", "kv260", "zcu102", "vck190", "latency", "swin", "swin_zcu102")
+_NAMES = (
+    *("sim", "digits", "ecp5_45", "ulx3s", "arty", "kv260", "zcu102", "base_zcu102", "vck190", "latency"),
+    *("swin", "swin_zcu102"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

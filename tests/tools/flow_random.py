@@ -97,9 +97,10 @@ def random_engine(chance: Random) -> FlowConfig:
 
 
 def with_streamed_weights(flow: FlowConfig, chance: Random) -> FlowConfig:
-    """The engine with weights that are streamed, by a port of any width."""
+    """The engine with weights that are streamed, by a port of any width; half of them with those of the edge."""
     bits, banks = chance.choice(MEMORY_BITS), chance.randint(1, max(2, flow.images))
-    return replace(flow, weights="streamed", memory_bits=bits, edge_banks=banks)
+    edge = chance.choice(("resident", "streamed"))
+    return replace(flow, weights="streamed", memory_bits=bits, edge_banks=banks, edge_weights=edge)
 
 
 def _slots(least: int, chance: Random) -> int:
