@@ -129,7 +129,7 @@ class Products(Component):
             *(connect(pace.pace, self.settings.class_pace), connect(pace.level, given.level)),
             *(pace.wants.eq(walk.wants & classifies), walk.goes.eq(~classifies | pace.goes)),
             *(takes.eq(pace.goes), connect(given.take, takes), given.count.eq(1), connect(given.waits, pace.waits)),
-            connect(read.addr, delayed(m, word, stage, "word_delay")),
+            connect(read.addr, delayed(m, word, stage, "class_delay")),
             connect(read.freed, delay_flag(m, takes, stage + 1, "freed_line")),
         ]
         m.d.sync += word.eq(word + takes)

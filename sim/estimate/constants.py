@@ -130,6 +130,10 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"lane": 456.7, "unit": 203.1, "word_bit": 0.0299},
             "ffs": {"lane": 98.22, "unit": 320.1, "word_bit": 1.016},
         },
+        "edge_lines": {
+            "luts": {"lane": 894.2, "unit": 325.3, "word_bit": 0.02721},
+            "ffs": {"lane": 119.7, "unit": 467.3, "word_bit": 1.662},
+        },
     },
     "xc7": {
         "registers": {

@@ -187,11 +187,10 @@ class FlowConfig:
             0 < self.dense_channels <= _MOST_CHANNELS and self.dense_channels % lanes == 0,
             f"dense_channels must be a multiple of lanes ({lanes}) up to {_MOST_CHANNELS}, got {self.dense_channels}",
         )
-        most = _BURST_DATA * self.memory_bits // 8
         check(
-            not self.edge_streamed or self.dense_channels <= most,
-            f"dense_channels must be at most {most} where edge_weights are streamed by {self.memory_bits} bits, since "
-            f"bursts hold whole words of as many bytes, got {self.dense_channels}; take a wider port",
+            not self.edge_streamed or self.dense_channels <= self.most_streamed_channels,
+            f"dense_channels must be at most {self.most_streamed_channels} where edge_weights are streamed by "
+            f"{self.memory_bits} bits, since bursts hold whole words, got {self.dense_channels}; take a wider port",
         )
 
     def _check_products(self) -> None:
@@ -273,6 +272,11 @@ class FlowConfig:
     def edge_streamed(self) -> bool:
         """Whether the classifier's weights and the positions do, too."""
         return self.edge_weights == "streamed"
+
+    @property
+    def most_streamed_channels(self) -> int:
+        """Channels of which a burst holds a word of the classifier, at most."""
+        return _BURST_DATA * self.memory_bits // 8
 
     @property
     def norm_dim(self) -> int:
