@@ -118,8 +118,8 @@ class EdgeLines(Component):
             connect(part.run, self.number),
             *(connect(getattr(part, one), getattr(self, one)) for one in ("rid", "rdata", "rresp", "rlast", "rvalid")),
         ]
-        wiring.connect(m, wiring.flipped(getattr(self, f"{name}_read")), part.read)
-        wiring.connect(m, wiring.flipped(getattr(self, f"{name}_given")), part.given)
+        for port, inner in ((f"{name}_read", part.read), (f"{name}_given", part.given)):
+            wiring.connect(m, wiring.flipped(getattr(self, port)), inner)
         return part
 
     def _ask(self, m: Module, lines: list[EdgeLine]) -> None:
