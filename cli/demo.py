@@ -76,7 +76,7 @@ class Demo:
         """Run all stages; write `summary.json`, `report.json`, `report.html` and `report.md`; return the summary."""
         from ..hw.folder.generate import generate
         from ..model.data.dataset import take
-        from ..sim.flow.named import load_engine
+        from ..sim.flow.presets import load_engine
         from ..sim.mapping.program import FlowProgram
         from ..sim.network.file import load_network
         from .pages.gather import Gathered

@@ -104,8 +104,7 @@ def _row(name: str, target: Device | None) -> EngineRow:
     from ..sim.engine.words import WORD
     from ..sim.estimate.devices import device
     from ..sim.estimate.resources import estimate_resources
-    from ..sim.flow.named import fabric_for
-    from ..sim.flow.presets import ABOUT, FLOW_ENGINES
+    from ..sim.flow.presets import ABOUT, FLOW_ENGINES, fabric_for
 
     about = ABOUT[name]
     found = target or device(about.target or ANY_TARGET)

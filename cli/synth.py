@@ -137,7 +137,7 @@ def synth(
 def _engine_for(name: str, family: str) -> tuple[str, FlowConfig]:
     """Return an engine in the logic that suits a family, unless its file says another."""
     from ..hw.synthesis.flows import FLOWS, check_family
-    from ..sim.flow.named import fabric_for, load_engine
+    from ..sim.flow.presets import fabric_for, load_engine
 
     fabric = FLOWS[check_family(family)].fabric
     flow = fabric_for(load_engine(name), name, fabric)

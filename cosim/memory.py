@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..sim.errors import check
-from ..sim.flow.weight_stream import ADDRESS_BITS, IMAGE_ALIGNMENT, RUN_BITS
+from ..sim.flow.weight_stream import ADDRESS_BITS, IMAGE_ALIGNMENT
 from ..sim.system.files import write_text
 
 #: Name of the module.
@@ -63,6 +63,8 @@ class BenchMemory:
         own, requests are taken with pauses, and refreshes stop everything for a while.
     seed : int
     fault : Fault, optional
+    edge : bool
+        Whether the engine's edge reads of it as well.
     """
 
     image: bytes
@@ -71,6 +73,7 @@ class BenchMemory:
     most: int = 1
     seed: int = 0
     fault: Fault | None = None
+    edge: bool = False
 
     def __post_init__(self) -> None:
         check(
@@ -106,12 +109,12 @@ class BenchMemory:
 _MODULE = """module %(module)s (
   input wire clk,
   input wire rst,
-  input wire [%(run)s:0] arid,
+  input wire [%(id)s:0] arid,
   input wire [%(address)s:0] araddr,
   input wire [7:0] arlen,
   input wire arvalid,
   output reg arready,
-  output reg [%(run)s:0] rid,
+  output reg [%(id)s:0] rid,
   output reg [%(top)s:0] rdata,
   output reg [1:0] rresp,
   output reg rlast,
@@ -137,7 +140,7 @@ _MODULE = """module %(module)s (
   reg [31:0] due [0:15];
   reg [%(address)s:0] first [0:15];
   reg [7:0] more [0:15];
-  reg [%(run)s:0] whose [0:15];
+  reg [%(id)s:0] whose [0:15];
   reg [4:0] taken = 0, begun = 0;
   reg [31:0] now = 0, beat = 0, drawn, refresh = 0, silence = 0;
   reg [8:0] left = 0;
@@ -188,7 +191,7 @@ endmodule
 """
 
 
-def memory_module(bits: int, words: int) -> str:
+def memory_module(bits: int, words: int, id_bits: int) -> str:
     """Return Verilog of the memory.
 
     Requests are answered in their order, a beat a cycle; one outside of the image is answered with an error. The
@@ -198,11 +201,13 @@ def memory_module(bits: int, words: int) -> str:
     ----------
     bits, words : int
         Of the port; what it holds.
+    id_bits : int
+        Of the number of a read.
     """
     shift = (bits // 8 - 1).bit_length()
     values = {
         "module": MEMORY_MODULE,
-        "run": RUN_BITS - 1,
+        "id": id_bits - 1,
         "address": ADDRESS_BITS - 1,
         "top": bits - 1,
         "last_word": words - 1,

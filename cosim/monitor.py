@@ -54,6 +54,8 @@ def bench_top(engine: str, ports: Ports, probes: Sequence[Probe], *, memory_word
     driven = {name: name for name in ports} | {"rst": "reset"}
     connected = ", ".join(f".{name}({driver})" for name, driver in driven.items())
     writes = "\n".join(_write(number, probe) for number, probe in enumerate(probes))
+    port = [inner[f"{WEIGHTS_PORT}_{name}"] for name in ("rdata", "arid") if inner]
+    beside = memory_module(port[0], memory_words, port[1]) if port else ""
     return f"""module {BENCH_TOP} (
 {declared}
 );
@@ -74,7 +76,7 @@ def bench_top(engine: str, ports: Ports, probes: Sequence[Probe], *, memory_word
   end
 {_WAVES}endmodule
 
-{rules_module(ports)}{memory_module(inner[f"{WEIGHTS_PORT}_rdata"], memory_words) if inner else ""}"""
+{rules_module(ports)}{beside}"""
 
 
 def _memory(wires: Mapping[str, int], words: int) -> str:

@@ -39,13 +39,15 @@ from .monitor import BENCH_TOP, bench_top
 from .order import order
 from .pass_writes import pass_writes
 from .register_check import expected_registers
-from .scenario import Load, Run, weights_at
+from .scenario import Cycles, Load, Run, weights_at
 from .session import CosimResult, Expected, Session, Traces
 from .stalls import counted_stalls, stalls_of_passes
 from .writes import FlowWrites
 
 #: Patience on top of what the program and the longest stalls take.
 _MARGIN_CYCLES = 20_000
+#: Cycles that a memory has before a run for what the edge takes at once, as in most systems.
+_READ_AHEAD = 2_000
 
 
 def _quiet(what: str) -> None:
@@ -124,7 +126,8 @@ class Case:
         """Return the memory of the weights, where these are streamed."""
         if not self.engine.streamed:
             return None
-        return BenchMemory(weight_image(self.program), self.engine.memory_bits, *latency)
+        edge = self.engine.edge_streamed
+        return BenchMemory(weight_image(self.program), self.engine.memory_bits, *latency, edge=edge)
 
     @property
     def memory_bytes(self) -> float | None:
@@ -177,6 +180,7 @@ class Case:
         top = bench_top(ENGINE_TOP, ports, [*self.probes, *expected.guides], memory_words=words)
         sources = {f"{BENCH_TOP}.sv": top, f"{ENGINE_TOP}.v": self.verilog}
         base = weights_at() if self.memory else []
+        base += [Cycles(_READ_AHEAD)] if self.engine.edge_streamed else []
         run = Run([image.tobytes() for image in self.images], self._patience())
         session = Session(
             *(sources, self.probes, [Load(self.stream), *base, run]),

@@ -238,6 +238,7 @@ def simulate_steps(
         {
             **{"seed": seed, "stall": stall, "steps": written, "data": str(folder / "steps.bin")},
             "streamed": memory is not None,
+            "edge_streamed": memory is not None and memory.edge,
         },
     )
     results = folder / "results.json"

@@ -71,6 +71,8 @@ class CosimResult:
     counters : mapping of str to int
         Counters of the engine that no register shows; ``cycles`` are those up to the array's last operation, all others
         count cycles without a step up to there, by cause.
+    stall_edge : int, optional
+        Cycles in which the edge waited for classifier or positions; None where these are resident.
     """
 
     images: int
@@ -93,6 +95,7 @@ class CosimResult:
     violations: tuple[Violation, ...]
     logits: NDArray[np.int64] = field(repr=False, compare=False)
     counters: Mapping[str, int] = field(default_factory=dict)
+    stall_edge: int | None = None
 
     @property
     def stalls(self) -> dict[str, int]:
@@ -205,8 +208,9 @@ class Session:
             comparison = Comparison(self.probes, traces, expected.axes)
             mismatches = _mismatches(comparison, expected, outcome, traces)
             counters = dict(expected.counters(traces))
-            # Where weights were late, what else the array would have waited for is not known.
-            counted = {} if counters.get("memory") else expected.counted
+            stall_edge = outcome.registers.get("STALL_EDGE")
+            # Where the memory was late, what else the array would have waited for is not known.
+            counted = {} if counters.get("memory") or stall_edge else expected.counted
             cycles = [mismatch.cycle for mismatch in mismatches[:1]] + [violation.cycle for violation in violations[:1]]
             waveform = None
             if cycles and out_dir is not None:
@@ -221,6 +225,7 @@ class Session:
             array_busy=outcome.registers["ARRAY_BUSY"],
             stall_pixels=outcome.registers["STALL_PIXELS"],
             stall_logits=outcome.registers["STALL_LOGITS"],
+            stall_edge=stall_edge,
             saturations=outcome.registers["SATURATIONS"],
             kcycles_per_s=outcome.simulated_cycles / outcome.seconds / 1000,
             simulator=f"{built.simulator.name} {built.simulator.version}",

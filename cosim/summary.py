@@ -29,6 +29,8 @@ class RunRow(Result):
         Every cycle up to the last operation is a step or a stall of a known cause, behind as many as in the first run.
     stall_pixels, stall_logits : int
         All cycles that it waited.
+    stall_edge : int, optional
+        All cycles in which the edge waited for classifier or positions; None where these are resident.
     stalls : mapping of str to int
         Cycles without a step of the array by cause, up to the last operation.
     array_utilisation : float
@@ -46,6 +48,7 @@ class RunRow(Result):
     cycles_accounted: bool
     stall_pixels: int
     stall_logits: int
+    stall_edge: int | None = field(default=None, metadata=OPTIONAL)
     stalls: Mapping[str, int]
     array_utilisation: float
     kcycles_per_s: float
@@ -114,8 +117,8 @@ class CosimSummary(Result):
 
     @property
     def late(self) -> bool:
-        """Whether the array waited for streamed weights, which no estimate knows of."""
-        return self.stalls.get("memory", 0) > 0
+        """Whether the array or the edge waited for the memory beside the engine, which no estimate knows of."""
+        return self.stalls.get("memory", 0) > 0 or (self.runs[0].stall_edge or 0) > 0
 
     @property
     def differences(self) -> tuple[str, ...]:
@@ -182,6 +185,7 @@ def _row(name: str, result: CosimResult, estimate: CycleEstimate, before: int) -
         cycles_accounted=result.before == before,
         stall_pixels=result.stall_pixels,
         stall_logits=result.stall_logits,
+        stall_edge=result.stall_edge,
         stalls=result.stalls,
         array_utilisation=estimate.useful_macs / (result.cycles * estimate.peak_macs),
         kcycles_per_s=result.kcycles_per_s,

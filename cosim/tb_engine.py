@@ -16,7 +16,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, First, RisingEdge, Timer, with_timeout
 from cocotb.utils import get_sim_time
 
-from ..sim.engine.registers import BY_NAME, COUNTERS, REGISTERS, STREAM_REGISTERS
+from ..sim.engine.registers import BY_NAME, COUNTERS, EDGE_REGISTERS, REGISTERS, STREAM_REGISTERS
 from ..sim.system.files import read_json, write_json
 from .bench import MAX_STALL_CYCLES, LogitsSink, RegisterMaster, Stalls, StreamSource
 
@@ -43,12 +43,14 @@ class EngineBench:
         Top level.
     scenario : dict
         `seed`, `stall` (probability on every port), `steps`, `data` (file with the bytes of all steps), `streamed`
-        (whether weights are).
+        (whether
+        weights are), `edge_streamed` (whether the edge reads of the memory as well).
     """
 
     def __init__(self, dut: Any, scenario: dict[str, Any]):
         self.dut, self.data = dut, Path(scenario["data"]).read_bytes()
-        self.map = (*REGISTERS, *STREAM_REGISTERS) if scenario["streamed"] else REGISTERS
+        streamed = (*STREAM_REGISTERS, *(EDGE_REGISTERS if scenario["edge_streamed"] else ()))
+        self.map = (*REGISTERS, *streamed) if scenario["streamed"] else REGISTERS
 
         def stalls(port: str) -> Stalls:
             return Stalls(dut, port, scenario["stall"], scenario["seed"])

@@ -6,11 +6,12 @@ from typing import Any
 
 from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In
+from amaranth.lib.wiring import In, Out
 
 from ..sim.engine.registers import ErrorCode
 from ..sim.flow.config import FlowConfig
 from ..sim.flow.edge import EdgeUnit
+from ..sim.flow.edge_lines import Line
 from ..sim.flow.edge_settings import edge_setting_bits
 from ..sim.flow.machine import FlowMachine, all_settings
 from ..sim.flow.settings import setting_bits
@@ -18,6 +19,7 @@ from ..sim.timing.replay_state import Cause, causes_of
 from .edge.edge import Edge
 from .edge.logits_queue import LogitsQueue
 from .fetch.axi import read_master
+from .fetch.edge_lines import EdgeLines
 from .fetch.fetch import Fetch
 from .loader import Loader
 from .parts.component import Component, reset_by
@@ -70,6 +72,7 @@ class Engine(Component):
         self._settings = SettingsBank(self.machine.load_memories["settings"], all_settings(flow))
         self._run, self._edge, self._core = Run(fails=flow.streamed), Edge(edge), Core(flow, edge.chunk)
         self._fetch = Fetch(flow) if flow.streamed else None
+        self._lines = EdgeLines(flow) if flow.edge_streamed else None
         self._passes = Passes(flow) if flow.windows else None
         self._queue = LogitsQueue(flow.engine)
         super().__init__(engine_ports(self.machine))
@@ -94,6 +97,9 @@ class Engine(Component):
         if self._fetch is not None:
             m.submodules.fetch = self._fetch
             self._weights(m, self._fetch)
+            if self._lines is not None:
+                m.submodules.edge_lines = self._lines
+                self._edge_lines(m, self._fetch, self._lines)
         self._load(m, embedded=contents_of(platform) is not None)
         self._start_and_stop(m)
         self._blocks(m)
@@ -114,7 +120,8 @@ class Engine(Component):
         inner["irq"] = self._registers.irq
         if self._fetch is not None:
             inner |= {
-                f"{WEIGHTS_PORT}_{name}": getattr(self._fetch, name) for name in read_master(self.flow.memory_bits)
+                f"{WEIGHTS_PORT}_{name}": getattr(self._lines or self._fetch, name)
+                for name in read_master(self.flow.memory_bits)
             }
         for name, port in self.signature.members.items():
             outer = getattr(self, name)
@@ -180,9 +187,37 @@ class Engine(Component):
             *(fetch.begin.eq(begin), fetch.end.eq(loader.replaces)),
             *(connect(fetch.opened, core.weights_opened), connect(fetch.waits, core.weights_wait)),
             connect(core.weights_there, fetch.there),
-            run.fail.eq(run.busy & core.weights_wait & (fetch.fault != ErrorCode.NONE)),
         ]
-        m.d.sync += registers.memory_error.eq(Mux(run.cutting & run.fail, fetch.fault, ErrorCode.NONE))
+        fails, fault = run.busy & core.weights_wait & (fetch.fault != ErrorCode.NONE), Value.cast(fetch.fault)
+        if self._lines is not None:  # which tells of faults only while the edge waits
+            fault = Mux(fails, fetch.fault, self._lines.fault)
+            fails = fails | (run.busy & (self._lines.fault != ErrorCode.NONE))
+        m.d.comb += run.fail.eq(fails)
+        m.d.sync += registers.memory_error.eq(Mux(run.cutting & run.fail, fault, ErrorCode.NONE))
+
+    def _edge_lines(self, m: Module, fetch: Fetch, lines: EdgeLines) -> None:
+        """Classifier and positions to the edge, by the port of the weights."""
+        for name, member in read_master(self.flow.memory_bits).items():
+            inner, outer = getattr(fetch, name), getattr(lines.parts, name)
+            m.d.comb += connect(outer, inner) if member.flow is Out else connect(inner, outer)
+        for line in Line:
+            for port in (f"{line.name.lower()}_read", f"{line.name.lower()}_given"):
+                wiring.connect(m, getattr(self._edge, port), getattr(lines, port))
+        settings, count = self._settings.settings, Signal(_STALL_BITS, name="stalls_edge")
+        m.d.comb += [
+            *(lines.settings[name].eq(settings[name]) for name in edge_setting_bits(self.flow)),
+            *(connect(lines.network, settings.network), connect(lines.start, fetch.start)),
+            *(
+                connect(lines.active, fetch.active),
+                connect(lines.base, fetch.address),
+                connect(lines.number, fetch.number),
+            ),
+            connect(self._registers.stall_edge, count),
+        ]
+        with m.If(self._run.busy & lines.waits):
+            m.d.sync += count.eq(count + 1)
+        with m.If(self._registers.start):
+            m.d.sync += count.eq(0)
 
     def _blocks(self, m: Module) -> None:
         """Images from the edge to the blocks and back, in banks of x; logits to the queue."""

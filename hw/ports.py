@@ -10,6 +10,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..sim.engine.target import Target
+from ..sim.flow.edge_lines import ID_BITS
+from ..sim.flow.weight_stream import RUN_BITS
 from .edge.logits_queue import LOGIT_BEAT
 from .fetch.axi import read_master
 from .parts.stream import LOAD_BEAT, axis_ports, beat_layout
@@ -34,7 +36,7 @@ def engine_ports(engine: Target) -> dict[str, wiring.Member]:
         **axis_ports("m_axis_logits", Out, LOGIT_BEAT),
         **{
             f"{WEIGHTS_PORT}_{name}": port
-            for name, port in read_master(engine.memory_bits).items()
+            for name, port in read_master(engine.memory_bits, ID_BITS if engine.edge_streamed else RUN_BITS).items()
             if engine.memory_bits
         },
         "irq": Out(1),

@@ -100,6 +100,8 @@ class Registers(Component):
         that ended just before.
     images : Out
         Images to work on, valid with `start`.
+    stall_edge : In
+        With streamed `edge_weights`: value of the register of this name.
     weights : Out
         With streamed weights: address of their memory image.
     weights_placed : Out(1)
@@ -126,6 +128,7 @@ class Registers(Component):
                 "images": Out(32),
                 "irq": Out(1),
                 **(memory if engine.memory_bits else {}),
+                **({"stall_edge": In(32)} if engine.edge_streamed else {}),
             }
         )
 
@@ -234,6 +237,8 @@ class Registers(Component):
         if self.engine.memory_bits:
             values |= {"WEIGHTS_LO": self.weights[:32], "WEIGHTS_HI": self.weights[32:]}
             values["STALL_MEMORY"] = self.stall_memory
+        if self.engine.edge_streamed:
+            values["STALL_EDGE"] = self.stall_edge
         for name in COUNTERS:
             counter, held = getattr(self, name.lower()), Signal(32, name=f"{name.lower()}_held")
             with m.If(self._reads(BY_NAME[f"{name}_LO"])):

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from .estimate.devices import DEVICES, Device, device
     from .estimate.resources import ResourceReport, estimate_resources
     from .flow.config import FlowConfig
-    from .flow.named import load_engine
-    from .flow.presets import FLOW_ENGINES
+    from .flow.presets import FLOW_ENGINES, load_engine
     from .mapping.cycles import CycleEstimate, estimate_cycles
     from .mapping.program import FlowProgram, compile_network
     from .network.config import ModelConfig, SwinConfig, ViTConfig

@@ -13,8 +13,7 @@ from ...sim.estimate.resources import estimate_resources, images_per_s
 from ...sim.explore.aim import Aim
 from ...sim.explore.search import explore
 from ...sim.flow.config import FlowConfig
-from ...sim.flow.named import engine_from_dict
-from ...sim.flow.presets import FLOW_ENGINES
+from ...sim.flow.presets import FLOW_ENGINES, engine_from_dict
 from ...sim.mapping.cycles import peak_macs, useful_macs
 from ...sim.mapping.shipped import shipped_cycles
 from ...sim.network.formats import Formats

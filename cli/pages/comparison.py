@@ -46,7 +46,7 @@ Written by `python -m bivit.cli.pages.comparison` from docs/rivals.json, docs/ex
 - **The networks are not the same.** No published accelerator was found that runs Bi-ViT: COBRA and BETA run binary BERT, FINN-R a perceptron; others run DeiT with wider numbers.
 - **Look-up tables are not the same.** Ours are cells before packing; others' may be of placed designs, and not all say so; a VCK190's are not a ZCU102's, and on it our constants are those of UltraScale+.
 - **Devices are filled by estimate.** Beside the clock stands how full the fullest resource of the device is; of an engine that takes nearly all of it nobody knows whether it can be placed at that clock.
-- **Devices differ.** DeiT-Base fits no ZCU102 here (`bivit explore deit_base --target zu9eg` says what is lacking), so that it stands on larger devices than VAQF's and Auto-ViT-Acc's.
+- **Devices differ.** DeiT-Base fits a ZCU102 by estimate with all that is large in its memory (engine `base_zcu102`); in these tables it stands on larger devices than VAQF's and Auto-ViT-Acc's.
 
 ## How numbers are known
 

@@ -53,7 +53,7 @@ def _line(row: str, spans: list[Span], first: int, last: int) -> str:
 
 def made() -> str:
     """Return the timeline of the page."""
-    from ...sim.flow.named import load_engine
+    from ...sim.flow.presets import load_engine
     from ...sim.mapping.program import compile_network
     from ...sim.network.presets import preset
     from ...sim.network.random import random_network

@@ -180,7 +180,7 @@ def find_engine(
         When there is no such engine, it does not hold the network, or none is named and none holds the network.
     """
     from ...sim.estimate.choice import suited_engine
-    from ...sim.flow.named import fabric_for, load_engine
+    from ...sim.flow.presets import fabric_for, load_engine
     from ...sim.mapping.compiled import check_runs
 
     name = engine or default or (_DEFAULT if net is None else None)

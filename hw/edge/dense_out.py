@@ -10,8 +10,10 @@ from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.memories import TAG_BITS
 from ...sim.flow.edge import EdgeUnit
+from ...sim.flow.edge_lines import EdgeLinesUnit, Line
 from ...sim.flow.edge_settings import EDGE_SETTINGS, edge_setting_bits
 from ...sim.network.formats import HEAD_BIAS_BITS
+from ..flow.line_ports import ring_signatures
 from ..parts.arithmetic import delay_flag, delayed
 from ..parts.component import Component
 from ..parts.connect import connect, connect_address
@@ -31,7 +33,7 @@ class DenseOut(Component):
     """Lets the chunks of a group leave: of each patch the channels that there are, or all classes one by one.
 
     An image begins with its prefix tokens, which are words of the positions, and leave like sums. Words of positions
-    lie in the order in which they are used.
+    lie in the order in which they are used, from the image's first one on; where they are streamed, image after image.
 
     Timing: the first chunk is one cycle after `captured` or `begin`; for stages see `EdgeUnit`. What is begun is of one
         kind until all is quiet.
@@ -65,15 +67,20 @@ class DenseOut(Component):
         Channels that were clamped in the word of x written one cycle ago.
     logit_en, logit : Out
         A logit, with the image's number.
+    positions_read : Out(line_ports)
+        With streamed `edge_weights`, reader of positions.
     load, bank : In
         Load bus, and the bank in use.
     """
 
     def __init__(self, unit: EdgeUnit):
         self.unit = unit
-        self.loadable = ("patch_params", "positions", "head_bias")
+        streamed = unit.flow.edge_streamed
+        self.loadable = ("patch_params", *(() if streamed else ("positions",)), "head_bias")
+        positions, _ = ring_signatures(EdgeLinesUnit(unit.flow), Line.POSITIONS)
         super().__init__(
             {
+                **({"positions_read": Out(positions)} if streamed else {}),
                 **{name: In(1) for name in ("begin", "patches", "classify", "captured")},
                 "base": In(unit.x_addr_bits),
                 "tag": In(TAG_BITS),
@@ -172,11 +179,15 @@ class DenseOut(Component):
             lanes=u.chunk, acc_bits=u.acc_bits, residual_bits=engine.formats.residual_bits, block=engine.block_bits
         )
         goes = walk.active & ~classifies & (bypass | has_place)
-        position = Signal(len(memories["positions"].r_addr), reset_less=True)
+        where, added = self._positions(memories)
+        position = Signal(len(where), reset_less=not u.flow.edge_streamed)
         with m.If(requantizer.position_en):
             m.d.sync += position.eq(position + 1)
-        with m.If(self.begin):
-            m.d.sync += position.eq(0)
+        if u.flow.edge_streamed:  # the next image's are behind this one's
+            m.d.comb += connect(self.positions_read.freed, delay_flag(m, requantizer.position_en, 1, "freed_line"))
+        else:
+            with m.If(self.begin):
+                m.d.sync += position.eq(0)
         addr, place = self._place(m, tokens, chunk)
         last = walk.end & ~classifies
         m.d.comb += [
@@ -190,8 +201,8 @@ class DenseOut(Component):
             connect_address(memories["patch_params"].r_addr, delayed(m, chunk, u.chunk_stage - 1, "chunk_delay")),
             connect(requantizer.shift_less_one, self.settings.patch_shift),
             requantizer.bypass.eq(bypass),
-            connect(requantizer.position.as_value(), self._position(memories["positions"])),
-            connect(memories["positions"].r_addr, position),
+            connect(requantizer.position.as_value(), added),
+            connect(where, position),
             connect(self.x_write.addr, delayed(m, addr, u.x_stage - tokens.place_cycles, "addr_delay")),
             self.x_write.en.eq(requantizer.x_en << delayed(m, place, u.x_stage - 1, "place_delay")),
             connect(self.x_write.data, requantizer.x.as_value()),
@@ -219,11 +230,14 @@ class DenseOut(Component):
             return [connect(tokens.load, self.load), connect(tokens.bank, self.bank)]
         return [connect(tokens.stride, self.settings.row_stride)]
 
-    def _position(self, positions: LoadableMemory) -> Value:
-        """P; there is none where patches are normalised."""
+    def _positions(self, memories: dict[str, LoadableMemory]) -> tuple[Signal, Value]:
+        """Where positions are read: address, and P there; there is none where patches are normalised."""
+        if self.unit.flow.edge_streamed:
+            return self.positions_read.addr, Value.cast(self.positions_read.data)
+        positions = memories["positions"]
         if self.unit.patch_norm is None:
-            return positions.r_data
-        return Mux(self.settings.patch_norm, 0, positions.r_data)
+            return positions.r_addr, Value.cast(positions.r_data)
+        return positions.r_addr, Mux(self.settings.patch_norm, 0, positions.r_data)
 
     def _logits(self, m: Module, walk: RowWalk, classifies: Value, bias: LoadableMemory) -> None:
         """Choose a lane of the chunk, add its bias, and count the classes."""

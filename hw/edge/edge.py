@@ -55,6 +55,8 @@ class Edge(Component):
         Reader of x, data `ResidualAddUnit.x_cycles` after the address.
     norm_read, norm_write : Out(read_port), Out(write_port)
         With windows, reader of x as `x_read`, and writer of whole words: of the norm of patches.
+    classes_read, classes_given, positions_read, positions_given : Out(line_ports)
+        With streamed `edge_weights`, reader of each line, and who is given its words.
     saturations : Out
         Elements that saturated; only the total matters.
     limit, error, dropping : Out

@@ -8,8 +8,10 @@ from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.memories import TAG_BITS
 from ...sim.flow.edge import EdgeUnit
+from ...sim.flow.edge_lines import Line
 from ...sim.flow.edge_settings import EDGE_SETTINGS, edge_setting_bits
 from ..flow.jobs import Credits, following
+from ..flow.line_ports import line_ports
 from ..parts.arithmetic import delay_stages
 from ..parts.component import Component
 from ..parts.connect import connect
@@ -45,6 +47,7 @@ def core_ports(unit: EdgeUnit) -> dict[str, wiring.Member]:
         "y_write": Out(write_port(unit.y_addr_bits, signed(unit.y_bits))),
         "load": In(LOAD_BUS),
         "bank": In(1),
+        **line_ports(unit.flow, Out, *Line),
     }
     if unit.patch_norm is None:
         return ports
@@ -58,7 +61,7 @@ class EdgeCore(Component):
     """Decides, where no step is at work: the classes of a normalised image, else the next pass of the embedding.
 
     A pass follows a pass of the same image at once. Everything else begins when all is quiet, so that no two kinds of
-    sums are on their way.
+    sums are on their way. What takes positions that are streamed waits until all of them are there.
 
     Timing: `sim.timing.edge_times`.
     Numerics: docs/semantics.md 1 and 11, to the bit.
@@ -79,6 +82,8 @@ class EdgeCore(Component):
         Of `Edge`.
     norm_read, norm_write : Out
         Of `Edge`, with windows.
+    classes_read, classes_given, positions_read, positions_given : Out
+        Of `Edge`, with streamed `edge_weights`.
     """
 
     def __init__(self, unit: EdgeUnit):
@@ -117,6 +122,9 @@ class EdgeCore(Component):
         for part, name in ((norm, "x_read"), (norm, "y_write"), (out, "x_write")):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(part, name))
         wiring.connect(m, products.y, norm.y)
+        if u.flow.edge_streamed:
+            for part, name in ((products, "classes_read"), (products, "classes_given"), (out, "positions_read")):
+                wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(part, name))
         self._decide(m, products, out, norm)
         return m
 
@@ -152,12 +160,15 @@ class EdgeCore(Component):
         bank, tag = Signal(u.x_addr_bits), Signal(TAG_BITS)
         next_pass = ~products.active & self.available & ~wanted
         m.d.sync += room.eq(self.queue.level + settings.classes <= u.flow.engine.queue_logits)
+        would_begin, would_pass = next_pass & ~begun & quiet & banks.some, next_pass & begun & (chained | quiet)
+        if u.flow.edge_streamed:
+            would_begin, would_pass = self._positions(m, would_begin, would_pass, left == 1)
         m.d.comb += [
             *(wanted.eq(norm.ready & room), self.hold.eq(norm.ready & ~room & ~answering)),
             quiet.eq(self._quiet(m, products.active | out.active | (out.begin & settings.prefix.any()))),
             classify.eq(wanted & quiet),
-            patches.eq(next_pass & begun & (chained | quiet)),
-            begin.eq(next_pass & ~begun & quiet & banks.some),
+            patches.eq(would_pass),
+            begin.eq(would_begin),
             self.starved.eq(~products.active & ~self.available & Mux(begun, 1, banks.some)),
             *(banks.take.eq(begin), connect(banks.give, norm.pooled)),
             *(
@@ -176,6 +187,23 @@ class EdgeCore(Component):
             m.d.sync += [chained.eq(0), answering.eq(1), tag.eq(tag + 1)]
         with m.Elif(quiet):
             m.d.sync += answering.eq(0)
+
+    def _positions(self, m: Module, begin: Value, patches: Value, last: Value) -> tuple[Value, Value]:
+        """Return whether an image or a pass begins that would: all positions that it takes are there."""
+        given, settings = self.positions_given, self.settings
+        of_prefix, of_pass = Signal(), Signal()
+        count = Mux(last, settings.positions_last, settings.positions_pass)
+        # A pass takes no fewer than are waited for; the next image's are behind the last pass.
+        m.d.sync += [
+            of_prefix.eq(given.level >= settings.positions_prefix),
+            of_pass.eq(given.level >= settings.positions_pass),
+        ]
+        begins, passes = begin & of_prefix, patches & of_pass
+        m.d.comb += [
+            *(given.take.eq(begins | passes), given.waits.eq((begin & ~of_prefix) | (patches & ~of_pass))),
+            given.count.eq(Mux(begin, settings.positions_prefix, count)),
+        ]
+        return begins, passes
 
     def _tell(self, m: Module, out: DenseOut, decided: dict[str, Value]) -> None:
         """Tell the unit that chunks leave by what was decided, `told_cycles` later."""

@@ -11,8 +11,10 @@ from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.pipeline import CHOICES, SHARED_BITS
 from ...sim.flow.edge import PIXEL_BITS, EdgeUnit
+from ...sim.flow.edge_lines import Line
 from ...sim.flow.edge_settings import EDGE_SETTINGS, edge_setting_bits
 from ...sim.network.formats import DENSE_WEIGHT_BITS
+from ..flow.line_ports import line_ports
 from ..parts.arithmetic import delay_flag, delayed
 from ..parts.component import Component
 from ..parts.connect import connect, connect_address
@@ -20,6 +22,7 @@ from ..parts.memory import LoadableMemory
 from ..parts.stream import LOAD_BUS, read_port
 from .dense_block import Choose, DenseBlock
 from .pair_block import PairBlock, Unpair
+from .step_pace import StepPace
 from .step_walk import StepWalk
 
 _BITS = dict(EDGE_SETTINGS)
@@ -34,6 +37,7 @@ class Products(Component):
         The sums of a group leave from the cycle after `captured` on, in their order: a chunk follows its place by
         `EdgeUnit.chunk_stage`, and `shift` in the same cycle lets the next one of the first patch, or of all others,
         follow. They wait, with the multipliers, `EdgeUnit.leave_cycles` or `channels` cycles behind a group's steps.
+        With streamed `edge_weights` a step of the classifier is taken at its pace, when its word is there.
     Numerics: exact; sums fit `EdgeUnit.acc_bits`.
 
     Parameters
@@ -62,6 +66,8 @@ class Products(Component):
         Place of the chunk that leaves, a patch of the pass and a chunk of the group; the next one comes behind it.
     sums : Out
         What is there.
+    classes_read, classes_given : Out(line_ports)
+        With streamed `edge_weights`, reader of the classifier's words, and who takes them.
     load, bank : In
         Load bus, and the bank in use.
     """
@@ -70,6 +76,7 @@ class Products(Component):
         self.unit = unit
         super().__init__(
             {
+                **line_ports(unit.flow, Out, Line.CLASSES),
                 "patches": In(1),
                 "classify": In(1),
                 "classes": In(1),
@@ -91,7 +98,7 @@ class Products(Component):
         """Walk, read inputs and weights, multiply; let the sums leave."""
         m = Module()
         u, settings = self.unit, self.settings
-        m.submodules.walk = walk = StepWalk()
+        m.submodules.walk = walk = StepWalk(waits=u.flow.edge_streamed)
         classifies = Signal()  # what was begun last
         with m.If(self.patches | self.classify):
             m.d.sync += connect(classifies, self.classes)
@@ -101,18 +108,34 @@ class Products(Component):
                 getattr(walk, name).eq(Mux(self.classes, settings[f"class_{name}"], settings[f"patch_{name}"]))
                 for name in ("groups", "steps", "cycles")
             ),
-            walk.weight_start.eq(Mux(self.classes, settings.class_weights, 0)),
+            walk.weight_start.eq(0 if u.flow.edge_streamed else Mux(self.classes, settings.class_weights, 0)),
             connect(self.active, walk.active),
             *(connect_address(self.pixel, walk.input), connect_address(self.y.addr, walk.input)),
             self.patches_read.eq(walk.final & ~classifies),
             self.y_read.eq(walk.final & classifies),
             self.captured.eq(delay_flag(m, walk.last, u.captured_stage, "captured_line")),
         ]
-        first, *others = self._blocks(m, walk, classifies)
+        words = self._words(m, walk, classifies) if u.flow.edge_streamed else None
+        first, *others = self._blocks(m, walk, classifies, words)
         self._leave(m, first, [block for blocks in others for block in blocks])
         return m
 
-    def _blocks(self, m: Module, walk: StepWalk, classifies: Signal) -> list[list[Block]]:
+    def _words(self, m: Module, walk: StepWalk, classifies: Signal) -> Value:
+        """Let the classifier take its steps as words come; return a step's word, where that of the memory is."""
+        given, read, stage = self.classes_given, self.classes_read, self.unit.input_stage
+        m.submodules.pace = pace = StepPace(len(self.settings.class_pace), len(given.level))
+        word, takes = Signal.like(read.addr), Signal()
+        m.d.comb += [
+            *(connect(pace.pace, self.settings.class_pace), connect(pace.level, given.level)),
+            *(pace.wants.eq(walk.wants & classifies), walk.goes.eq(~classifies | pace.goes)),
+            *(takes.eq(pace.goes), connect(given.take, takes), given.count.eq(1), connect(given.waits, pace.waits)),
+            connect(read.addr, delayed(m, word, stage, "class_delay")),
+            connect(read.freed, delay_flag(m, takes, stage + 1, "freed_line")),
+        ]
+        m.d.sync += word.eq(word + takes)
+        return read.data
+
+    def _blocks(self, m: Module, walk: StepWalk, classifies: Signal, words: Value | None) -> list[list[Block]]:
         """Give inputs and weights, in `input_stage` and behind it, to the blocks of each patch; return all blocks."""
         u = self.unit
         m.submodules.dense_weights = memory = LoadableMemory(u.load_memories["dense_weights"])
@@ -132,10 +155,11 @@ class Products(Component):
                 widths = (PIXEL_BITS, u.patch_bits) if patch else (u.y_bits, u.acc_bits)
                 block = PairBlock(u, chunks) if patch and u.paired else DenseBlock(chunks, u.chunk, *widths)
                 m.submodules[f"block{patch}_{at // CHOICES}"] = block
+                weights = memory.r_data if words is None or patch else Mux(classifies, words, memory.r_data)
                 lanes = slice(at * u.chunk * DENSE_WEIGHT_BITS, (at + chunks) * u.chunk * DENSE_WEIGHT_BITS)
                 m.d.comb += [
                     block.input.eq(pixel if patch else Mux(classifies, y, pixel)),
-                    connect(block.weights.as_value(), memory.r_data[lanes]),
+                    connect(block.weights.as_value(), weights[lanes]),
                     *(connect(block.first, flags["first"]), connect(block.add, flags["en"])),
                 ]
                 blocks[-1].append(block)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Signal, Value
 from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.edge_settings import EDGE_SETTINGS
@@ -20,8 +20,17 @@ class StepWalk(Component):
 
     Numerics: none.
 
+    Parameters
+    ----------
+    waits : bool
+        Whether steps may have to wait; then `cycles` does not count cycles in which one does.
+
     Members
     -------
+    goes : In(1)
+        If steps wait: the one at hand is taken. Behind a group's steps cycles go on by themselves.
+    wants : Out(1)
+        Likewise: there is a step to take.
     start : In(1)
         Begin, where not `active`; the fields below count in this cycle only.
     groups, steps, cycles : In
@@ -36,9 +45,11 @@ class StepWalk(Component):
         Number of the step's input, and of its weight.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, waits: bool = False) -> None:
+        self.waits = waits
         super().__init__(
             {
+                **({"goes": In(1), "wants": Out(1)} if waits else {}),
                 "start": In(1),
                 "groups": In(max(_BITS["patch_groups"], _BITS["class_groups"])),
                 "steps": In(max(_BITS["patch_steps"], _BITS["class_steps"])),
@@ -55,14 +66,15 @@ class StepWalk(Component):
         m = Module()
         counts = {name: Countdown(len(getattr(self, name))) for name in ("steps", "cycles", "groups")}
         m.submodules.step_count, m.submodules.cycle_count, m.submodules.group_count = counts.values()
-        active, en, first = Signal(), Signal(), Signal()
+        active, steps, first = Signal(), Signal(), Signal()
+        en, counted = self._taken(m, active, steps)
         number, weight = Signal.like(self.input, reset_less=True), Signal.like(self.weight, reset_less=True)
         group_end = Signal()
         m.d.comb += [
             *(connect(count.count, getattr(self, name)) for name, count in counts.items()),
             *(connect(count.start, self.start) for count in counts.values()),
-            *(counts["steps"].step.eq(en), counts["cycles"].step.eq(active), counts["groups"].step.eq(group_end)),
-            group_end.eq(active & counts["cycles"].last),
+            *(counts["steps"].step.eq(en), counts["cycles"].step.eq(counted), counts["groups"].step.eq(group_end)),
+            group_end.eq(counted & counts["cycles"].last),
             *(connect(self.active, active), connect(self.en, en), self.first.eq(en & first)),
             *(self.last.eq(en & counts["steps"].last), self.final.eq(self.last & counts["groups"].last)),
             *(connect(self.input, number), connect(self.weight, weight)),
@@ -70,9 +82,16 @@ class StepWalk(Component):
         with m.If(en):
             m.d.sync += [number.eq(number + 1), weight.eq(weight + 1), first.eq(0)]
         with m.If(self.last):
-            m.d.sync += en.eq(0)
+            m.d.sync += steps.eq(0)
         with m.If(group_end):
-            m.d.sync += [number.eq(0), first.eq(1), en.eq(~counts["groups"].last), active.eq(~counts["groups"].last)]
+            m.d.sync += [number.eq(0), first.eq(1), steps.eq(~counts["groups"].last), active.eq(~counts["groups"].last)]
         with m.If(self.start):
-            m.d.sync += [*(active.eq(1), en.eq(1), first.eq(1), number.eq(0)), connect(weight, self.weight_start)]
+            m.d.sync += [*(active.eq(1), steps.eq(1), first.eq(1), number.eq(0)), connect(weight, self.weight_start)]
         return m
+
+    def _taken(self, m: Module, active: Signal, steps: Signal) -> tuple[Value, Value]:
+        """Whether a step is taken, and whether the cycle counts."""
+        if not self.waits:
+            return steps, active
+        m.d.comb += connect(self.wants, steps)
+        return steps & self.goes, active & (self.goes | ~steps)

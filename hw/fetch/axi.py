@@ -13,15 +13,17 @@ OKAY = 0
 INCREMENTING, MODIFIABLE, NORMAL_DATA = 1, 0b0011, 0b010
 
 
-def read_master(data_bits: int) -> dict[str, wiring.Member]:
+def read_master(data_bits: int, id_bits: int = RUN_BITS) -> dict[str, wiring.Member]:
     """Return the ports of a master that only reads, by their names in AXI4.
 
     Parameters
     ----------
     data_bits : int
+    id_bits : int
+        Bits of the number of a read.
     """
     return {
-        "arid": Out(RUN_BITS),
+        "arid": Out(id_bits),
         "araddr": Out(ADDRESS_BITS),
         "arlen": Out(8),
         "arsize": Out(3),
@@ -30,7 +32,7 @@ def read_master(data_bits: int) -> dict[str, wiring.Member]:
         "arprot": Out(3),
         "arvalid": Out(1),
         "arready": In(1),
-        "rid": In(RUN_BITS),
+        "rid": In(id_bits),
         "rdata": In(data_bits),
         "rresp": In(2),
         "rlast": In(1),

@@ -52,6 +52,8 @@ class Fetch(Component):
         Begin with the first block, whatever was read before; ask for nothing more.
     active : Out(1)
         It was begun, and not ended.
+    start, number, address : Out
+        With streamed `edge_weights`: reading begins anew; number of the reads, and address of the memory image.
     base : In
         Address of the memory image; its bits below `IMAGE_ALIGNMENT` do not count. Copied by `begin`.
     opened : In
@@ -73,6 +75,7 @@ class Fetch(Component):
     def __init__(self, flow: FlowConfig):
         self.flow, self.unit = flow, WeightStreamUnit(flow)
         self._requests, self._receive = Requests(flow), Receive(flow)
+        shown = {"start": Out(1), "number": Out(RUN_BITS), "address": Out(ADDRESS_BITS)}
         super().__init__(
             {
                 "load": In(LOAD_BUS),
@@ -88,6 +91,7 @@ class Fetch(Component):
                 "write": self._receive.signature.members["write"],
                 "fault": Out(ErrorCode),
                 **read_master(flow.memory_bits),
+                **(shown if flow.edge_streamed else {}),
             }
         )
 
@@ -102,6 +106,8 @@ class Fetch(Component):
             m.d.sync += [base.eq(self.base[aligned:] << aligned), run.eq(run + 1), self.active.eq(1)]
         with m.If(self.end):
             m.d.sync += self.active.eq(0)
+        if self.flow.edge_streamed:
+            m.d.comb += [connect(self.start, start), connect(self.number, run), connect(self.address, base)]
         channels: tuple[Requests | Receive, ...] = (requests, receive)
         for unit in channels:
             m.d.comb += [

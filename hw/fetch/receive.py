@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal, Value
-from amaranth.lib.crc.catalog import CRC32_ETHERNET
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.registers import ErrorCode
@@ -15,6 +14,7 @@ from ..parts.component import Component
 from ..parts.connect import connect, connect_address
 from ..parts.stream import LOAD_BUS, write_port
 from .axi import OKAY, read_master
+from .checksum import check_sums
 from .part_walk import PartWalk
 
 
@@ -91,7 +91,7 @@ class Receive(Component):
         kind, tag = Signal.like(walk.entry.kind), Signal(32)
         with m.If(walk.step):
             m.d.sync += [connect(kind, walk.entry.kind), tag.eq(self.network ^ walk.number)]
-        good, bad = self._check(m, beat, checks, value, tag)
+        good, bad = check_sums(m, value, tag, beat=beat, checks=checks, start=self.start)
         with m.If(wrong & (self.fault == ErrorCode.NONE)):
             m.d.sync += self.fault.eq(ErrorCode.MEMORY_READ)
         with m.Elif(bad & (self.fault == ErrorCode.NONE)):
@@ -149,28 +149,3 @@ class Receive(Component):
             m.d.sync += connect(address, walk.word)
         with m.If(self.start):
             m.d.sync += chunk.eq(0)
-
-    def _check(self, m: Module, beat: Signal, checks: Signal, value: Signal, tag: Signal) -> tuple[Signal, Signal]:
-        """Return, two cycles after the beat that checks a part, whether the part was right, and whether not."""
-        first = Signal(init=1)
-        with m.If(beat):
-            m.d.sync += connect(first, checks)
-        with m.If(self.start):
-            m.d.sync += first.eq(1)
-        same = Signal(2 * self.unit.lanes)
-        for lane in range(self.unit.lanes):
-            bits = value.word_select(lane, WORD)
-            m.submodules[f"checksum_{lane}"] = checksum = CRC32_ETHERNET(data_width=WORD).create()
-            m.d.comb += [
-                *(connect(checksum.data, bits), checksum.valid.eq(beat & ~checks), checksum.start.eq(beat & first)),
-            ]
-            m.d.sync += [
-                same[2 * lane].eq(bits[: WORD // 2] == checksum.crc),
-                same[2 * lane + 1].eq(bits[WORD // 2 :] == tag),
-            ]
-        over, good, bad = Signal(), Signal(), Signal()
-        m.d.sync += [
-            over.eq(beat & checks & ~self.start),
-            *(good.eq(over & same.all() & ~self.start), bad.eq(over & ~same.all() & ~self.start)),
-        ]
-        return good, bad

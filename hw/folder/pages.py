@@ -34,7 +34,7 @@ TEXTS = {
     f"{ARESETN_TOP}.v": "the same behind `aclk` and an active-low `aresetn`",
     **{path: f"multipliers of the engine as blocks {cell}, for AMD's tools" for path, cell in _BLOCK_FILES.items()},
     "network.bin": "the network as its load stream: 64-bit beats, little-endian",
-    "weights.bin": "weights of the blocks: what the engine reads from memory while it works",
+    "weights.bin": "weights that the engine reads from memory while it works",
     "golden/pixels.bin": "images for a first run, as the pixel stream carries them",
     "golden/logits.bin": "what the engine must answer: int32, little-endian, class by class, image by image",
     "golden/expected.txt": "how many of both, and what the counters must be after the run",

@@ -44,6 +44,16 @@ def read_port(addr_bits: int, shape: ShapeLike, *, strobed: bool = False) -> wir
     return wiring.Signature({**({"en": Out(1)} if strobed else {}), "addr": Out(addr_bits), "data": In(shape)})
 
 
+def ring_read(addr_bits: int, shape: ShapeLike) -> wiring.Signature:
+    """Signature of who reads words of a ring: the address, a word later; and that one word may be written over."""
+    return wiring.Signature({"addr": Out(addr_bits), "freed": Out(1), "data": In(shape)})
+
+
+def ring_count(bits: int) -> wiring.Signature:
+    """Signature of who is given words of a ring: how many there are, so many when `take`; whether it waits for more."""
+    return wiring.Signature({"level": In(bits), "take": Out(1), "count": Out(bits), "waits": Out(1)})
+
+
 def write_port(addr_bits: int, shape: ShapeLike) -> wiring.Signature:
     """Signature of a memory's writer: a word when `en`."""
     return wiring.Signature({"en": Out(1), "addr": Out(addr_bits), "data": Out(shape)})

@@ -32,14 +32,13 @@ from ...sim.estimate.windowed import WINDOWED_FOOTPRINTS
 from ...sim.flow.config import FlowConfig
 from ...sim.system.files import read_json, write_text
 from .calibrated import (
+    BESIDE,
     FITTED_ENGINES,
     HELD_OUT_ENGINES,
     LARGE_ENGINES,
     PAIRED,
     PAIRED_UNIT,
     SAMPLED_UNITS,
-    STREAMED,
-    STREAMED_UNIT,
     WHOLE_ENGINES,
     WHOLE_WINDOWED,
     WINDOWED,
@@ -191,8 +190,9 @@ def _says_something(unit: str, engine: str, family: Family) -> bool:
         return family == WHOLE_ENGINES[engine] and unit == WHOLE
     if engine in LARGE_ENGINES:
         return family == LARGE_ENGINES[engine] and unit not in ("grid", WHOLE)
-    if engine.endswith(STREAMED):
-        return unit == STREAMED_UNIT
+    for end, own in BESIDE.items():
+        if engine.endswith(end) or unit == own:
+            return engine.endswith(end) and unit == own
     if engine.endswith(WINDOWED):
         return unit in WINDOWED_FOOTPRINTS or engine == WHOLE_WINDOWED
     if engine in SAMPLED_UNITS:

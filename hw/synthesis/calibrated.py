@@ -135,17 +135,21 @@ PAIRED_UNIT = "dense"
 for _group, _names in ((FITTED_ENGINES, ("4x8", "4x16", "6x8", "2x32")), (HELD_OUT_ENGINES, ("5x8", "5x16"))):
     _group |= {f"{name}{PAIRED}": replace(_group[name], products_per_dsp=2) for name in _names}
 
-#: What an engine's name ends with whose weights are streamed, and the unit that it has beside the others.
-STREAMED = "-streamed"
-STREAMED_UNIT = "fetch"
+#: What an engine's name ends with whose weights are streamed, or whose classifier and positions are as well, and the
+#: unit that it has beside the others.
+STREAMED, EDGE = "-streamed", "-edge"
+BESIDE = {STREAMED: "fetch", EDGE: "edge_lines"}
+#: Of which engines so.
+_EDGES = ("2x8", "4x8", "4x16", "3x16", "5x8")
 #: Bits of the memory port of such engines.
 _PORTS = {"2x8": 64, "4x8": 256, "4x16": 128, "3x16": 512, "2x32": 128, "5x8": 128, "5x16": 256}
 for _group in (FITTED_ENGINES, HELD_OUT_ENGINES):
-    _group |= {
-        f"{name}{STREAMED}": replace(_group[name], weights="streamed", memory_bits=bits)
-        for name, bits in _PORTS.items()
-        if name in _group
-    }
+    for _name, _bits in _PORTS.items():
+        if _name in _group:
+            _streamed = replace(_group[_name], weights="streamed", memory_bits=_bits)
+            _group[f"{_name}{STREAMED}"] = _streamed
+            if _name in _EDGES:
+                _group[f"{_name}{EDGE}"] = replace(_streamed, edge_weights="streamed")
 
 #: What an engine's name ends with that has windows, and the one of those that is synthesised whole.
 WINDOWED = "-windows"

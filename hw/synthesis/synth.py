@@ -41,6 +41,7 @@ from ..edge.patch_ring import PatchRing
 from ..edge.pixel_frame import PixelFrame
 from ..edge.products import Products
 from ..engine import Engine
+from ..fetch.edge_lines import EdgeLines
 from ..fetch.fetch import Fetch
 from ..flow.head_norm import HeadNorm
 from ..flow.head_rows import HeadRows
@@ -124,9 +125,10 @@ UNIT_COMPONENTS: dict[str, Callable[[FlowConfig], wiring.Component]] = {
     "tables": lambda flow: (TableKeeper if flow.windows else TableLoader)(flow),
     "logits_queue": lambda flow: LogitsQueue(flow.engine),
 }
-#: Those that only some engines have: of `STREAMED_FOOTPRINTS` and `WINDOWED_FOOTPRINTS`.
+#: Those that only some engines have: of `STREAMED_FOOTPRINTS`, `EDGE_FOOTPRINTS` and `WINDOWED_FOOTPRINTS`.
 OTHER_COMPONENTS: dict[str, Callable[[FlowConfig], wiring.Component]] = {
     "fetch": Fetch,
+    "edge_lines": EdgeLines,
     "patch_norm": lambda flow: PatchNorm(PatchNormUnit(flow)),
     "passes": Passes,
 }

@@ -53,7 +53,7 @@ ERROR_TEXTS: dict[ErrorCode, str] = {
     ErrorCode.PIXEL_FRAME: "pixel stream: TLAST not at the last beat of an image; the run ended with the images before",
     ErrorCode.MEMORY_READ: "memory of the weights: an error was answered, or a burst of another length; the run ended",
     ErrorCode.MEMORY_CRC: "memory of the weights: not what the loaded network has there; the run ended",
-    ErrorCode.MEMORY_TIMEOUT: "memory of the weights: no answer while the array waited for it; the run ended",
+    ErrorCode.MEMORY_TIMEOUT: "memory of the weights: no answer while the engine waited for it; the run ended",
 }
 
 
@@ -188,8 +188,14 @@ STREAM_REGISTERS: tuple[Register, ...] = (
     _value("STALL_MEMORY", 0x68, "cycles in which the array waited for weights since the last start"),
 )
 
+#: That of engines whose classifier and positions are streamed as well.
+EDGE_REGISTERS: tuple[Register, ...] = (
+    _value("STALL_EDGE", 0x6C, "cycles in which the edge waited for classifier or positions since the last start"),
+)
+_EVERY = (*REGISTERS, *STREAM_REGISTERS, *EDGE_REGISTERS)
+
 #: Register by name.
-BY_NAME = {register.name: register for register in (*REGISTERS, *STREAM_REGISTERS)}
+BY_NAME = {register.name: register for register in _EVERY}
 
 
 def registers_of(engine: Target) -> tuple[Register, ...]:
@@ -199,7 +205,8 @@ def registers_of(engine: Target) -> tuple[Register, ...]:
     ----------
     engine : Target
     """
-    return (*REGISTERS, *STREAM_REGISTERS) if engine.memory_bits else REGISTERS
+    streamed = STREAM_REGISTERS if engine.memory_bits else ()
+    return (*REGISTERS, *streamed, *(EDGE_REGISTERS if engine.edge_streamed else ()))
 
 
 def error_codes(engine: Target) -> type[IntEnum]:
@@ -237,7 +244,7 @@ def constants(engine: Target) -> dict[str, int]:
 def render_markdown() -> str:
     """Return the register map and the error codes as two Markdown tables."""
     lines = ["| offset | register | bits | field | access | meaning |", "|---|---|---|---|---|---|"]
-    for register in (*REGISTERS, *STREAM_REGISTERS):
+    for register in _EVERY:
         for i, field in enumerate(register.fields):
             top = field.lsb + field.width - 1
             bits = f"{top}:{field.lsb}" if field.width > 1 else f"{top}"
@@ -259,7 +266,7 @@ def render_c_header() -> str:
         f"#define BIVIT_ID_VALUE 0x{ID:08x}u",
         f"#define BIVIT_MAP_VERSION {MAP_VERSION}u",
     ]
-    for register in (*REGISTERS, *STREAM_REGISTERS):
+    for register in _EVERY:
         lines += ["", f"/* {register.text} */", f"#define BIVIT_{register.name} 0x{register.offset:02x}u"]
         if len(register.fields) > 1:
             for field in register.fields:

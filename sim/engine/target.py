@@ -42,6 +42,10 @@ class Target(Protocol):
         """Bits of the port that weights are read by, 0 where there is none."""
 
     @property
+    def edge_streamed(self) -> bool:
+        """Whether what the edge reads once an image comes by that port as well."""
+
+    @property
     def fabric(self) -> Fabric:
         """Logic that it is written in."""
 

@@ -143,6 +143,10 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"lane": 456.7, "unit": 171.1, "word_bit": 0.0299},
             "ffs": {"lane": 97.21, "unit": 289.9, "word_bit": 1.008},
         },
+        "edge_lines": {
+            "luts": {"lane": 894.2, "unit": 325.3, "word_bit": 0.02721},
+            "ffs": {"lane": 119.7, "unit": 467.3, "word_bit": 1.662},
+        },
         "patch_norm": {
             "luts": {"windowed": 1300.0, "windowed_divider": 0.0, "windowed_lane": 257.9},
             "ffs": {"windowed": 1909.0, "windowed_divider": 33.64, "windowed_lane": 269.6},

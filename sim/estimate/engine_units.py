@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from ..flow.config import FlowConfig
 from .footprint import Footprint
-from .units import FOOTPRINTS, STREAMED_FOOTPRINTS
+from .units import EDGE_FOOTPRINTS, FOOTPRINTS, STREAMED_FOOTPRINTS
 from .windowed import WINDOWED_FOOTPRINTS
 
 #: Every unit that some engine has, in the order of reports.
-ALL_UNITS = tuple(FOOTPRINTS | STREAMED_FOOTPRINTS | WINDOWED_FOOTPRINTS)
+ALL_UNITS = tuple(FOOTPRINTS | STREAMED_FOOTPRINTS | EDGE_FOOTPRINTS | WINDOWED_FOOTPRINTS)
 
 
 def footprints(flow: FlowConfig) -> dict[str, Callable[[FlowConfig], Footprint]]:
@@ -20,4 +20,5 @@ def footprints(flow: FlowConfig) -> dict[str, Callable[[FlowConfig], Footprint]]
     ----------
     flow : FlowConfig
     """
-    return FOOTPRINTS | (STREAMED_FOOTPRINTS if flow.streamed else {}) | (WINDOWED_FOOTPRINTS if flow.windows else {})
+    streamed = (STREAMED_FOOTPRINTS if flow.streamed else {}) | (EDGE_FOOTPRINTS if flow.edge_streamed else {})
+    return FOOTPRINTS | streamed | (WINDOWED_FOOTPRINTS if flow.windows else {})

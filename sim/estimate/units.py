@@ -11,6 +11,7 @@ from ..engine.pipeline import OPERAND_CYCLES
 from ..engine.words import BEAT_BITS, WORD, LoadMemory, Memory, ceil_div
 from ..flow.config import FlowConfig
 from ..flow.edge import EdgeUnit
+from ..flow.edge_lines import EdgeLinesUnit, Line
 from ..flow.head_norm import head_unit
 from ..flow.machine import FlowMachine, all_settings
 from ..flow.matmul import MatmulUnit
@@ -56,7 +57,10 @@ def _dense(flow: FlowConfig) -> Footprint:
     blocks, word = edge.patches * edge.patch_blocks, edge.chunk * edge.acc_bits
     sizes = {"unit": 1, "block": blocks, "word_bit": word, "loaded_bit": edge.load_memories["dense_weights"].width}
     # What leaves is that of the first patch or of the others.
-    sizes |= {"product": edge.patches * edge.channels, "chosen_bit": word if edge.patches > 1 else 0}
+    chosen = word if edge.patches > 1 else 0
+    # So is the word of the classifier, where it is streamed, or that of the patches.
+    chosen += edge.load_memories["dense_weights"].width if flow.edge_streamed else 0
+    sizes |= {"product": edge.patches * edge.channels, "chosen_bit": chosen}
     # Beside each pair's multiplier is a counter; what parts a chunk's sums is there once.
     pairs = edge.channels * (edge.patches - 1) // 2
     sizes |= {"count_bit": pairs * edge.overflow_bits, "parted_bit": word} if edge.paired else {}
@@ -65,9 +69,11 @@ def _dense(flow: FlowConfig) -> Footprint:
 
 def _dense_out(flow: FlowConfig) -> Footprint:
     edge = EdgeUnit(flow)
-    loaded = sum(edge.load_memories[name].width for name in ("patch_params", "positions", "head_bias"))
+    names = ("patch_params", "head_bias") if flow.edge_streamed else ("patch_params", "positions", "head_bias")
+    loaded = sum(edge.load_memories[name].width for name in names)
+    loaded += EdgeLinesUnit(flow).width(Line.POSITIONS) if flow.edge_streamed else 0
     sizes = {"unit": 1, "lane_bit": edge.chunk * edge.acc_bits, "loaded_bit": loaded}
-    memories = loaded_rams(flow, "patch_params", "positions", "head_bias")
+    memories = loaded_rams(flow, *names)
     return Footprint(sizes, memories, tuple(edge.chunk_products))
 
 
@@ -116,6 +122,13 @@ def _fetch(flow: FlowConfig) -> Footprint:
     word, unit = flow.engine.columns * WORD, WeightStreamUnit(flow)
     # Requests and answers have a list of the parts each.
     return Footprint({"unit": 1, "lane": unit.lanes, "word_bit": word}, 2 * loaded_rams(flow, "parts"))
+
+
+def _edge_lines(flow: FlowConfig) -> Footprint:
+    unit = EdgeLinesUnit(flow)
+    words = sum(unit.width(line) for line in Line)
+    sizes = {"unit": 1, "lane": WeightStreamUnit(flow).lanes, "word_bit": words}
+    return Footprint(sizes, rams_of(unit.ring(line) for line in Line))
 
 
 def _preload(flow: FlowConfig) -> Footprint:
@@ -283,6 +296,8 @@ FOOTPRINTS: dict[str, Callable[[FlowConfig], Footprint]] = {
 }
 #: Those that only engines with streamed weights have.
 STREAMED_FOOTPRINTS: dict[str, Callable[[FlowConfig], Footprint]] = {"fetch": _fetch}
+#: Those that only engines with streamed `edge_weights` have.
+EDGE_FOOTPRINTS: dict[str, Callable[[FlowConfig], Footprint]] = {"edge_lines": _edge_lines}
 
 
 def loaded_rams(flow: FlowConfig, *names: str) -> tuple[Ram, ...]:

@@ -51,8 +51,10 @@ def explore(target: Device, aim: Aim, *, tell: Progress = _quiet) -> Exploration
     flows = candidates(target, aim, tell)
     points = _points(flows, target, aim, tell)
     fit = _fitting(points, aim)
-    if not fit:  # where weights do not fit they may come from a memory beside the device
-        streamed = with_streamed_weights(flows, aim)
+    for streamed_in in (with_streamed_weights, with_streamed_edge):
+        if fit:
+            break  # else weights may come from a memory beside the device, and what the edge reads as well
+        streamed = streamed_in(flows, aim)
         fit = _fitting(more := _points(streamed, target, aim, tell), aim)
         flows, points = flows | streamed, points + more
     if not fit:
@@ -179,6 +181,23 @@ def with_streamed_weights(flows: Names, aim: Aim) -> dict[FlowConfig, str | None
                 found[changed] = None
                 break
     return found
+
+
+def with_streamed_edge(flows: Names, aim: Aim) -> dict[FlowConfig, str | None]:
+    """Return engines whose classifier and positions are streamed as well, of those whose weights are.
+
+    Parameters
+    ----------
+    flows : mapping
+        As `with_streamed_weights` gives them, among others.
+    aim : Aim
+        Not looked at: the port is as wide as the weights need it.
+    """
+    return {
+        replace(flow, edge_weights="streamed"): None
+        for flow, name in flows.items()
+        if name is None and flow.streamed and flow.dense_channels <= flow.most_streamed_channels
+    }
 
 
 def _fitting(points: Sequence[Point], aim: Aim) -> list[Point]:

@@ -28,6 +28,8 @@ STYLED = ("weights", "preload", "dense_weights", "positions", "x", "ring", "quer
 Weights = Literal["resident", "streamed"]
 #: Widths in bits that the port to that memory can have.
 MEMORY_BITS = (64, 128, 256, 512)
+#: Beats of a burst beside the one that checks it, at most: so many a word of what the edge reads may have.
+_BURST_DATA = 63
 #: Images in flight, at most.
 _MOST_IMAGES = 8
 #: Patches, and channels of each, that are summed together, at most.
@@ -80,6 +82,9 @@ class FlowConfig:
         blocks before them are computed: images in flight go through the blocks side by side then, and share them.
     memory_bits : int
         Width of that port, one of `MEMORY_BITS`; of no effect where weights are resident.
+    edge_weights : {"resident", "streamed"}
+        Where the weights of the classifier and the positions are; streamed ones are read by the same port, once an
+        image. Only where `weights` are streamed, and without windows.
     windows : WindowLimits, optional
         Of an engine that runs networks with windows, stage after stage; it takes a row of x at a time, so that
         `norm_lanes` is at most `columns`. With streamed weights its `images` are at most those in flight, so that all
@@ -116,6 +121,7 @@ class FlowConfig:
     load_banks: int = 1
     weights: Weights = "resident"
     memory_bits: int = 128
+    edge_weights: Weights = "resident"
     windows: WindowLimits | None = None
     block_memories: tuple[str, ...] = ()
     lut_memories: tuple[str, ...] = ()
@@ -151,6 +157,12 @@ class FlowConfig:
         check(self.weights in ("resident", "streamed"), f"weights must be resident or streamed, got {self.weights!r}")
         allowed = ", ".join(str(bits) for bits in MEMORY_BITS)
         check(self.memory_bits in MEMORY_BITS, f"memory_bits must be one of {allowed}, got {self.memory_bits}")
+        where = self.edge_weights
+        check(where in ("resident", "streamed"), f"edge_weights must be resident or streamed, got {where!r}")
+        check(
+            self.streamed or not self.edge_streamed,
+            f"edge_weights must be resident where weights are, got {where}; stream both",
+        )
 
     def _check_windows(self) -> None:
         """Check that rows of x can be taken one by one, in any order."""
@@ -181,6 +193,11 @@ class FlowConfig:
         check(
             0 < self.dense_channels <= _MOST_CHANNELS and self.dense_channels % lanes == 0,
             f"dense_channels must be a multiple of lanes ({lanes}) up to {_MOST_CHANNELS}, got {self.dense_channels}",
+        )
+        check(
+            not self.edge_streamed or self.dense_channels <= self.most_streamed_channels,
+            f"dense_channels must be at most {self.most_streamed_channels} where edge_weights are streamed by "
+            f"{self.memory_bits} bits, since bursts hold whole words, got {self.dense_channels}; take a wider port",
         )
 
     def _check_products(self) -> None:
@@ -257,6 +274,16 @@ class FlowConfig:
     def streamed(self) -> bool:
         """Whether weights come from a memory beside the engine."""
         return self.weights == "streamed"
+
+    @property
+    def edge_streamed(self) -> bool:
+        """Whether the classifier's weights and the positions do, too."""
+        return self.edge_weights == "streamed"
+
+    @property
+    def most_streamed_channels(self) -> int:
+        """Channels of which a burst holds a word of the classifier, at most."""
+        return _BURST_DATA * self.memory_bits // 8
 
     @property
     def norm_dim(self) -> int:

@@ -344,19 +344,22 @@ class EdgeUnit:
 
         dense_weights: int8 a channel of a group; patch_params: B, S a channel of a chunk; positions: P a channel of a
         chunk, in the order in which chunks leave; head_bias: int32; last_eps: Eps of the last norm. With windows
-        patch_places: first word of a token in its bank, and what the norm of patches has.
+        patch_places: first word of a token in its bank, and what the norm of patches has. What is streamed is none
+        of them (`edge_lines`).
         """
         engine = self.flow.engine
         d, channels = engine.max_embed_dim, self.channels
-        weights = ceil_div(d, channels) * engine.max_patch_dim + ceil_div(engine.max_classes, channels) * 2 * d
+        classes = 0 if self.flow.edge_streamed else ceil_div(engine.max_classes, channels) * 2 * d
         chunks = ceil_div(d, self.chunk)
         shapes = {
-            "dense_weights": (channels * DENSE_WEIGHT_BITS, weights),
+            "dense_weights": (channels * DENSE_WEIGHT_BITS, ceil_div(d, channels) * engine.max_patch_dim + classes),
             "patch_params": (self.chunk * (PATCH_BIAS_BITS + PATCH_SCALE_BITS), chunks),
             "positions": (self.chunk * engine.formats.residual_bits, engine.max_tokens * chunks),
             "head_bias": (HEAD_BIAS_BITS, engine.max_classes),
             "last_eps": (EPS_BITS, 1),
         }
+        if self.flow.edge_streamed:
+            del shapes["positions"]
         if self.flow.windows:
             shapes["patch_places"] = ((self.bank_words - 1).bit_length(), self.flow.windows.image_tokens)
         cycles = {"positions": POSITION_READ_CYCLES}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import gcd
 
 from ..engine.words import ceil_div
@@ -9,6 +10,7 @@ from ..errors import check
 from ..network.config import ModelConfig
 from .config import FlowConfig
 from .edge import EdgeUnit
+from .edge_lines import EdgeLinesUnit, Line
 from .patch_norm import PatchNormUnit
 
 #: Settings of the edge of every engine, name and bits.
@@ -52,13 +54,18 @@ def edge_setting_bits(flow: FlowConfig) -> dict[str, int]:
     """Return the settings of an engine's edge by name, in the order of their words, and their bits.
 
     With windows, `patch_norm`: patches have no positions and are normalised, else the other way round; tokens of an
-    image in the first stage, words and channels of each, and cycles from one to the next.
+    image in the first stage, words and channels of each, and cycles from one to the next. With streamed `edge_weights`
+    no first word of the classifier's weights, but cycles of its step; of each line its place, its last burst, and the
+    words of that; positions of all prefix tokens, of a pass, and of the last one.
 
     Parameters
     ----------
     flow : FlowConfig
     """
     found = dict(EDGE_SETTINGS)
+    if flow.edge_streamed:
+        del found["class_weights"]
+        found |= _line_bits(flow)
     if flow.windows is None:
         return found
     unit = PatchNormUnit(flow)
@@ -120,7 +127,7 @@ def edge_settings(config: ModelConfig, flow: FlowConfig, patch_shift: int) -> di
         "class_groups": ceil_div(config.num_classes, flow.dense_channels),
         "class_steps": steps,
         "class_cycles": steps + flow.dense_channels,
-        "class_weights": ceil_div(config.embed_dim, flow.dense_channels) * config.patch_dim,
+        **_classifier(config, flow),
         "classes": config.num_classes,
         "head_rows": config.head_rows,
         "pool_tokens": config.stages[-1].blocks[-1].tokens if config.mean_pool else 1,
@@ -128,6 +135,52 @@ def edge_settings(config: ModelConfig, flow: FlowConfig, patch_shift: int) -> di
         "channels": config.num_features,
         **_patch_norm(config, flow),
     }
+
+
+def class_spans(values: Mapping[str, int]) -> tuple[int, int]:
+    """Return the cycles from a group's first step to its last one in the classifier, and from group to group.
+
+    Parameters
+    ----------
+    values : mapping of str to int
+        `edge_settings` of a network.
+    """
+    steps = (values["class_steps"] - 1) * values.get("class_pace", 1) + 1
+    return steps, steps + values["class_cycles"] - values["class_steps"]
+
+
+def _line_bits(flow: FlowConfig) -> dict[str, int]:
+    """Settings of what the edge reads of a memory."""
+    unit, engine = EdgeLinesUnit(flow), flow.engine
+    most = {
+        Line.CLASSES: ceil_div(engine.max_classes, flow.dense_channels) * 2 * engine.max_embed_dim,
+        Line.POSITIONS: engine.max_tokens * ceil_div(engine.max_embed_dim, EdgeUnit(flow).chunk),
+    }
+    taken = unit.most_taken.bit_length()
+    found = {"class_pace": unit.most_pace.bit_length()}
+    for line, words in most.items():
+        name, size = line.name.lower(), unit.burst_words(line)
+        found |= {f"{name}_place": unit.place_bits, f"{name}_bursts": (words // size).bit_length() or 1}
+        found |= {f"{name}_rest": size.bit_length()}
+    return found | dict.fromkeys(("positions_prefix", "positions_pass", "positions_last"), taken)
+
+
+def _classifier(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
+    """Where the classifier's weights are: behind those of patches, or in a memory beside the engine."""
+    if not flow.edge_streamed:
+        return {"class_weights": ceil_div(config.embed_dim, flow.dense_channels) * config.patch_dim}
+    unit, patches, chunks = EdgeLinesUnit(flow), config.grid_size**2, config.embed_dim // EdgeUnit(flow).chunk
+    found = {"class_pace": unit.pace(config)}
+    for line, place in unit.places(config).items():
+        name, last = line.name.lower(), unit.bursts(line, config) - 1
+        rest = unit.words(line, config) - last * unit.burst_words(line)
+        found |= {f"{name}_place": place, f"{name}_bursts": last, f"{name}_rest": rest}
+    sizes = {
+        "prefix": config.num_prefix_tokens,
+        "pass": flow.dense_patches,
+        "last": (patches - 1) % flow.dense_patches + 1,
+    }
+    return found | {f"positions_{name}": tokens * chunks for name, tokens in sizes.items()}
 
 
 def _patch_norm(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:

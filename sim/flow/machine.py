@@ -21,7 +21,7 @@ from .softmax import SoftmaxUnit
 from .weight_stream import WeightStreamUnit
 
 #: Fields that came later, and what they are where nobody says otherwise.
-_LATER = {"products_per_dsp": 1, "weights": "resident", "memory_bits": 128, "windows": None}
+_LATER = {"products_per_dsp": 1, "weights": "resident", "memory_bits": 128, "edge_weights": "resident", "windows": None}
 
 
 def load_memories(flow: FlowConfig) -> dict[str, LoadMemory]:
@@ -105,6 +105,11 @@ class FlowMachine:
     def memory_bits(self) -> int:
         """Bits of the port that weights are read by, 0 where they are resident."""
         return self.flow.memory_bits if self.flow.streamed else 0
+
+    @property
+    def edge_streamed(self) -> bool:
+        """Whether the classifier's weights and the positions are read by that port as well."""
+        return self.flow.edge_streamed
 
     @property
     def fabric(self) -> Fabric:

@@ -1,9 +1,13 @@
-"""Named engines: the files of the folder `engines`, each with what it is for."""
+"""Engines by name, which are the files of the folder `engines`, and from files, in the logic that suits a device."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from ..engine.config import Fabric
+from ..errors import check, near
 from ..system.files import read_json
 from ..system.sources import PACKAGE
 from ..system.typed import build
@@ -12,7 +16,10 @@ from .config import FlowConfig
 #: Where they lie.
 ENGINES_FOLDER = PACKAGE / "engines"
 #: Their names, in the order of lists.
-_NAMES = ("sim", "digits", "ecp5_45", "ulx3s", "arty", "kv260", "zcu102", "vck190", "latency", "swin", "swin_zcu102")
+_NAMES = (
+    *("sim", "digits", "ecp5_45", "ulx3s", "arty", "kv260", "zcu102", "base_zcu102", "vck190", "latency"),
+    *("swin", "swin_zcu102"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,3 +54,66 @@ _READ = {name: _read(name) for name in _NAMES}
 #: What each named engine is for, and the engine.
 ABOUT: dict[str, About] = {name: about for name, (about, _) in _READ.items()}
 FLOW_ENGINES: dict[str, FlowConfig] = {name: flow for name, (_, flow) in _READ.items()}
+
+
+def load_engine(name_or_path: str) -> FlowConfig:
+    """Return a named engine, or read one from a JSON file.
+
+    Parameters
+    ----------
+    name_or_path : str
+
+    Raises
+    ------
+    BivitError
+        When there is neither such a name nor such a file, or the file is not an engine.
+    """
+    if name_or_path in FLOW_ENGINES:
+        return FLOW_ENGINES[name_or_path]
+    path = Path(name_or_path)
+    check(
+        path.is_file(),
+        f"there is no engine {name_or_path!r}: neither a file nor one of the names {', '.join(FLOW_ENGINES)}"
+        f"{near(name_or_path, FLOW_ENGINES)}",
+    )
+    values = read_json(path, "an engine; write one with `bivit generate --engine NAME`")
+    return engine_from_dict(values, f"engine configuration {path}")
+
+
+def engine_from_dict(values: Any, what: str = "engine configuration") -> FlowConfig:
+    """Build an engine from JSON values.
+
+    Parameters
+    ----------
+    values : object
+        With the array's own fields in a table `engine`.
+    what : str
+        Where they are from, for messages.
+
+    Raises
+    ------
+    BivitError
+        What is missing, unknown, mistyped or out of range.
+    """
+    flat = isinstance(values, dict) and "rows" in values and "engine" not in values
+    check(
+        not flat,
+        f"{what} has `rows` at its top, where a table `engine` must stand with all that the array is; "
+        "`bivit generate --engine NAME` writes engine.json to begin with",
+    )
+    return build(FlowConfig, values, what)
+
+
+def fabric_for(flow: FlowConfig, name_or_path: str, fabric: Fabric) -> FlowConfig:
+    """Return an engine written in the logic that suits a device, where its name or its file leaves that open.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+        What `load_engine` gave for the name.
+    name_or_path : str
+        A name leaves the fabric open, and so does a file without that field.
+    fabric : {"lut6", "lut4"}
+    """
+    says = name_or_path not in FLOW_ENGINES and "fabric" in read_json(name_or_path, "an engine")["engine"]
+    return flow if says else flow.in_fabric(fabric)

@@ -44,9 +44,9 @@ def edge_words(network: IntNetwork, flow: FlowConfig) -> dict[str, list[int]]:
     """
     tensors, unit = network.tensors, EdgeUnit(flow)
     scale, bias = (tensors[f"patch_embed.proj.{name}"] for name in ("scale", "bias"))
-    weights = ("patch_embed.proj.weight", "head.weight")
+    classes = [] if flow.edge_streamed else class_words(network, unit)
     return {
-        "dense_weights": [word for name in weights for word in _dense(name, tensors[name], unit.channels)],
+        "dense_weights": [*_dense(network, "patch_embed.proj.weight", unit.channels), *classes],
         "patch_params": _chunks(
             [
                 _Column("patch_embed.proj.bias", bias, PATCH_BIAS_BITS),
@@ -54,7 +54,7 @@ def edge_words(network: IntNetwork, flow: FlowConfig) -> dict[str, list[int]]:
             ],
             unit.chunk,
         ),
-        **(_patch_norm(network, unit) if network.config.patch_norm else _positions(network, unit)),
+        **_added(network, unit),
         **({"patch_places": _places(network.config, unit)} if flow.windows else {}),
         "head_bias": [pack_field(value, HEAD_BIAS_BITS, "head.bias", signed=True) for value in tensors["head.bias"]],
         "last_eps": [pack_field(tensors["norm.eps"][0], EPS_BITS, "norm.eps")],
@@ -73,12 +73,36 @@ def network_settings(network: IntNetwork, flow: FlowConfig) -> dict[str, int]:
     return edge_settings(network.config, flow, int(network.tensors["patch_embed.proj.shift"].reshape(-1)[0]))
 
 
-def _positions(network: IntNetwork, unit: EdgeUnit) -> dict[str, list[int]]:
-    """P, in the order in which chunks leave."""
+def class_words(network: IntNetwork, unit: EdgeUnit) -> list[int]:
+    """Return the words of the classifier's weights, in the order in which they are used.
+
+    Parameters
+    ----------
+    network : IntNetwork
+    unit : EdgeUnit
+    """
+    return list(_dense(network, "head.weight", unit.channels))
+
+
+def position_words(network: IntNetwork, unit: EdgeUnit) -> list[int]:
+    """Return the words of P, in the order in which chunks leave.
+
+    Parameters
+    ----------
+    network : IntNetwork
+    unit : EdgeUnit
+    """
     config, bits = network.config, network.formats.residual_bits
     positions = network.tensors["pos_embed"].reshape(config.num_tokens, config.embed_dim)
     placed = np.concatenate([positions[token, at : at + unit.chunk] for token, at in _order(config, unit)])
-    return {"positions": _chunks([_Column("pos_embed", placed, bits)], unit.chunk)}
+    return _chunks([_Column("pos_embed", placed, bits)], unit.chunk)
+
+
+def _added(network: IntNetwork, unit: EdgeUnit) -> dict[str, list[int]]:
+    """Positions, where none are streamed, or what normalises patches."""
+    if network.config.patch_norm:
+        return _patch_norm(network, unit)
+    return {} if unit.flow.edge_streamed else {"positions": position_words(network, unit)}
 
 
 def _patch_norm(network: IntNetwork, unit: EdgeUnit) -> dict[str, list[int]]:
@@ -110,8 +134,9 @@ def _order(config: ModelConfig, unit: EdgeUnit) -> Iterable[tuple[int, int]]:
             yield from ((token, at) for token in tokens for at in inside)
 
 
-def _dense(name: str, matrix: _Array, channels: int) -> Iterable[int]:
+def _dense(network: IntNetwork, name: str, channels: int) -> Iterable[int]:
     """Word: int8 weights of one input for each channel of a group; group by group."""
+    matrix = network.tensors[name]
     for at in range(0, matrix.shape[0], channels):
         rows = matrix[at : at + channels]
         yield from (pack_fields(rows[:, k], DENSE_WEIGHT_BITS, name, signed=True) for k in range(matrix.shape[1]))

@@ -10,7 +10,8 @@ from math import ceil
 from ..engine.memories import TABLE_WORDS
 from ..engine.words import ceil_div
 from ..flow.config import FlowConfig
-from ..flow.edge_settings import edge_settings
+from ..flow.edge_lines import EdgeLinesUnit
+from ..flow.edge_settings import class_spans, edge_settings
 from ..flow.head_norm import HeadNormUnit
 from ..flow.matmul import MatmulUnit
 from ..flow.residual_add import ResidualAddUnit
@@ -32,7 +33,7 @@ class Loads:
     cycles : mapping of str to int
         By part: array, residual_add, sign_norm, head_norm, softmax, row_writer, drain, tables, dense (patches and
         classifier), patch_norm (where patches are normalised), pixels (beats of the stream), logits; where weights are
-        streamed, memory (beats of an image's share of a pass).
+        streamed, memory (beats of an image's share of a pass, and of what the edge reads).
     """
 
     cycles: Mapping[str, int]
@@ -120,7 +121,7 @@ def _merging(config: ViTConfig, flow: FlowConfig, shape: TileShape) -> dict[str,
 
 
 def memory_beats(config: ModelConfig, flow: FlowConfig) -> int:
-    """Return the beats of streamed weights for one image, of which those that go together share a pass.
+    """Return the beats that are read for one image: its share of the blocks' weights, and what its edge reads.
 
     Parameters
     ----------
@@ -131,14 +132,15 @@ def memory_beats(config: ModelConfig, flow: FlowConfig) -> int:
 
 
 def memory_bytes(config: ModelConfig, flow: FlowConfig) -> float:
-    """Return the bytes of streamed weights for one image, of which those that go together share a pass.
+    """Return the bytes that are read for one image: its share of the blocks' weights, and what its edge reads.
 
     Parameters
     ----------
     config : ModelConfig
     flow : FlowConfig
     """
-    return WeightStreamUnit(flow).pass_bytes(config) / flow.together
+    edge = EdgeLinesUnit(flow).read_bytes(config) if flow.edge_streamed else 0
+    return WeightStreamUnit(flow).pass_bytes(config) / flow.together + edge
 
 
 def with_late_weights(config: ModelConfig, flow: FlowConfig, interval: float, memory: float) -> float:
@@ -271,7 +273,7 @@ def _edge(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
     patches = values["passes"] * values["patch_groups"] * values["patch_cycles"]
     normed = {"patch_norm": values["patch_norm_tokens"] * values["patch_norm_pace"]} if config.patch_norm else {}
     return normed | {
-        "dense": patches + values["class_groups"] * values["class_cycles"],
+        "dense": patches + values["class_groups"] * class_spans(values)[1],
         "pixels": values["strips"] ** 2 * values["patch_rows"] * values["row_pieces"],
         "logits": config.num_classes,
     }

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ..flow.config import FlowConfig
 from ..flow.edge import EdgeUnit
-from ..flow.edge_settings import edge_settings
+from ..flow.edge_settings import class_spans, edge_settings
 from ..flow.lane_unit import LONG_AGO
 from ..flow.residual_add import ResidualAddUnit
 from ..network.config import ModelConfig
@@ -98,7 +98,9 @@ class _EdgeTimes:
     # What follows from a beginning.
 
     def _groups(self, begun: int, which: str, leave: Sequence[int]) -> Iterator[_Group]:
-        cycles, steps = self.settings[f"{which}_cycles"], self.settings[f"{which}_steps"]
+        steps, cycles = self.settings["patch_steps"], self.settings["patch_cycles"]
+        if which == "class":
+            steps, cycles = class_spans(self.settings)
         for number, count in enumerate(leave):
             first = begun + 1 + number * cycles
             captured = first + steps - 1 + self.unit.captured_stage

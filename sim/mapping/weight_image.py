@@ -9,9 +9,13 @@ from typing import Any
 import numpy as np
 
 from ..engine.words import WORD
+from ..flow.edge import EdgeUnit
+from ..flow.edge_lines import LINE_SHIFT, EdgeLinesUnit, Line
 from ..flow.weight_stream import IMAGE_ALIGNMENT, WEIGHT_PARTS, WeightStreamUnit
 from ..network.config import ModelConfig
 from .compiled import Program
+from .edge_words import class_words, position_words
+from .program import FlowProgram
 from .words import LAYERS
 
 #: Bits of a checksum: the low half of each 64 bits of the beat that checks a part.
@@ -19,7 +23,10 @@ _CRC_BITS = 32
 
 
 def weight_image(program: Program) -> bytes:
-    """Return the memory image of a network's weights, see `sim.flow.weight_stream.WeightStreamUnit`.
+    """Return the memory image of a network's weights.
+
+    See `sim.flow.weight_stream.WeightStreamUnit` for the blocks, and `sim.flow.edge_lines.EdgeLinesUnit` for what lies
+    behind them.
 
     Parameters
     ----------
@@ -38,7 +45,22 @@ def weight_image(program: Program) -> bytes:
         size += part.words
         if part.ends:
             first, size = first + size, 0
-    return bytes(image)
+    return bytes(image) + (_lines(program) if isinstance(program, FlowProgram) and program.flow.edge_streamed else b"")
+
+
+def _lines(program: FlowProgram) -> bytes:
+    """Classifier and positions, burst by burst."""
+    unit, edge, network = EdgeLinesUnit(program.flow), EdgeUnit(program.flow), program.settings["network"]
+    words = {Line.CLASSES: class_words, Line.POSITIONS: position_words}
+    found = bytearray()
+    for line in Line:
+        size, bits = unit.burst_words(line), unit.word_beats(line) * program.flow.memory_bits
+        every = words[line](program.network, edge)
+        for number, at in enumerate(range(0, len(every), size)):
+            data = b"".join(word.to_bytes(bits // 8, "little") for word in every[at : at + size])
+            data += _check(data, program.flow.memory_bits // WORD, network ^ number ^ line << LINE_SHIFT)
+            found += data.ljust(unit.burst_bytes, b"\0")
+    return bytes(found)
 
 
 def weight_map(program: Program) -> dict[str, Any]:
@@ -57,6 +79,23 @@ def weight_map(program: Program) -> dict[str, Any]:
         "pass_bytes": unit.pass_bytes(config),
         "images_a_pass": program.flow.together,
         "parts": [{"layer": layer, "byte": part.byte, "beats": part.beats} for layer, part in named],
+        **(_line_map(program) if isinstance(program, FlowProgram) and program.flow.edge_streamed else {}),
+    }
+
+
+def _line_map(program: FlowProgram) -> dict[str, Any]:
+    """Where lines lie, and the bytes of all."""
+    unit, config = EdgeLinesUnit(program.flow), program.network.config
+
+    def entry(line: Line, place: int) -> dict[str, Any]:
+        size = {"words": unit.words(line, config), "word_beats": unit.word_beats(line)}
+        size |= {"burst_words": unit.burst_words(line), "bursts": unit.bursts(line, config)}
+        return {"line": line.name.lower(), "byte": place * unit.burst_bytes, "beats": unit.beats(line, config), **size}
+
+    return {
+        "bytes": unit.image_bytes(config),
+        "image_bytes": unit.read_bytes(config),
+        "lines": [entry(line, place) for line, place in unit.places(config).items()],
     }
 
 
@@ -70,7 +109,7 @@ def _layers(config: ModelConfig) -> Iterator[str]:
 
 
 def _check(data: bytes, lanes: int, tag: int) -> bytes:
-    """Return the beat that checks a part."""
+    """Return the beat that checks a part, or a burst of a line."""
     columns = np.frombuffer(data, "<u8").reshape(-1, lanes)
     sums = [zlib.crc32(np.ascontiguousarray(columns[:, lane]).tobytes()) for lane in range(lanes)]
     return b"".join((tag << _CRC_BITS | one).to_bytes(WORD // 8, "little") for one in sums)

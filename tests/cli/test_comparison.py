@@ -15,7 +15,7 @@ from bivit.cli.pages.comparison import COMPARISON_PAGE, KNOWN, MEASURES, render
 from bivit.sim.errors import BivitError
 from bivit.sim.estimate.devices import device
 from bivit.sim.estimate.resources import estimate_resources
-from bivit.sim.flow.named import engine_from_dict
+from bivit.sim.flow.presets import engine_from_dict
 from bivit.sim.mapping.loads import loads_of
 from bivit.sim.network.presets import vit_preset
 

@@ -11,7 +11,7 @@ from program import assert_refused, invoke
 
 from bivit.sim.engine.words import WORD
 from bivit.sim.estimate.devices import device
-from bivit.sim.flow.named import load_engine
+from bivit.sim.flow.presets import load_engine
 
 KEYS = ["networks", "target", "part", "shape", "images", "images_per_s", "latency_us", "cycles", "interval_cycles"]
 KEYS += ["cycles_kind", "clock_mhz", "clock_kind", "binds", "loads", "utilisation_percent", "resources_kind", "fits"]

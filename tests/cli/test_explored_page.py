@@ -14,8 +14,7 @@ from browser import asked
 from program import assert_refused, invoke
 
 from bivit.cli.pages.explored import count, render
-from bivit.sim.flow.named import engine_from_dict
-from bivit.sim.flow.presets import FLOW_ENGINES
+from bivit.sim.flow.presets import FLOW_ENGINES, engine_from_dict
 
 
 class Read(HTMLParser):

@@ -19,8 +19,7 @@ from bivit.cli.runs.ablation_job import Measured, read_measured
 from bivit.model.train.recipe import FOLDER, load_recipe
 from bivit.sim.errors import BivitError
 from bivit.sim.flow.machine import FlowMachine
-from bivit.sim.flow.named import load_engine
-from bivit.sim.flow.presets import FLOW_ENGINES
+from bivit.sim.flow.presets import FLOW_ENGINES, load_engine
 from bivit.sim.network.presets import preset
 
 #: Values of every type, at the edges of what arithmetic takes.

@@ -21,7 +21,8 @@ ABSTRACT = "raise NotImplementedError"
 
 
 def test_a_few_engines_elaborate_every_line_of_the_generators() -> None:
-    """Those, one with two banks and many pairs, products too wide for a multiplier block, streamed weights, windows."""
+    """Those, one with two banks and many pairs, products too wide for a multiplier block, streamed weights, all
+    that can be streamed, windows."""
     flows = [random_engine(Random(seed)) for seed in SEEDS]
     narrow = flows[0].in_fabric("lut4")
     wide = replace(narrow.engine.formats, scale_bits=20)
@@ -29,6 +30,7 @@ def test_a_few_engines_elaborate_every_line_of_the_generators() -> None:
         replace(flows[2], load_banks=2, dense_patches=3),
         replace(narrow, engine=replace(narrow.engine, formats=wide)),
         replace(flows[1], weights="streamed"),
+        replace(flows[0], weights="streamed", edge_weights="streamed"),
     ]
     flows += [windowed_for([tiny_swin()], columns=8, norm_lanes=lanes, rows=4) for lanes in (4, 16)]
     flows += [replace(flows[-1], weights="streamed")]

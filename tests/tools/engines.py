@@ -69,14 +69,14 @@ def streamed_flow(**more: Any) -> FlowConfig:
 
 
 @functools.cache
-def streamed_verilog() -> str:
+def streamed_verilog(**more: Any) -> str:
     """Verilog of that."""
-    return engine_verilog(streamed_flow())
+    return engine_verilog(streamed_flow(**more))
 
 
-def streamed_build(words: int) -> Build:
+def streamed_build(words: int, **more: Any) -> Build:
     """Simulation of that, beside a memory of so many words."""
-    text, flow = streamed_verilog(), streamed_flow()
+    text, flow = streamed_verilog(**more), streamed_flow(**more)
     seen = [*probes(flow), TURN_PROBE, stalls_probe(flow)]
     top = bench_top(ENGINE_TOP, ports_of(text, ENGINE_TOP), seen, memory_words=words)
     return build({f"{BENCH_TOP}.sv": top, f"{ENGINE_TOP}.v": text}, BENCH_TOP, simulator="verilator")

@@ -3,7 +3,8 @@
 ``python tests/tools/flow_campaign.py --engines 25 --networks 80 --seed 1`` prints a line an engine, and the seed of
 whatever is wrong: of an engine for `flow_random.random_engine`, of a network for `flow_random.trial`. Two networks
 of every other engine are compared tensor by tensor as well, with their stalls by cause. With ``--streamed`` the
-engines are the same, but for their weights. With ``--windows`` engines have windows, and run Swins and DeiTs
+engines are the same, but for their weights, and in half of them what the edge reads. With ``--windows`` engines have
+windows, and run Swins and DeiTs
 (`flow_windows`).
 """
 
@@ -31,7 +32,7 @@ from bivit.cosim.memory import BenchMemory
 from bivit.cosim.monitor import BENCH_TOP, bench_top, read_trace
 from bivit.cosim.run import Case
 from bivit.cosim.runner import Build, build
-from bivit.cosim.scenario import Load, Outcome, Run, Step, play, weights_at
+from bivit.cosim.scenario import Cycles, Load, Outcome, Run, Step, play, weights_at
 from bivit.cosim.session import Expected
 from bivit.hw.emit import engine_verilog
 from bivit.hw.probes import TURN_PROBE, probes, stalls_probe
@@ -52,6 +53,8 @@ TOGETHER, PAUSES = 20, (0.0, 0.2, 0.0, 0.6)
 #: Words of the memory of streamed weights, for all networks of a simulation; cycles that it is late, in one simulation
 #: after the other.
 MEMORY_WORDS, LATE = 1 << 18, ((1, 1), (1, 20), (20, 60), (100, 900))
+#: Cycles that a memory has for what the edge takes at once.
+AHEAD = 2_000
 #: When the last logit of each image goes into the queue.
 ANSWERS = Probe("answers", "edge.done", (), "edge.done", 1, 1, False)
 
@@ -91,7 +94,7 @@ def steps_of(flow: FlowConfig, trials: Sequence[Trial]) -> list[Step]:
         patience = 30 * one.cycles.total + 50_000
         steps += [Load(build_stream(machine, one.program.words))]
         if flow.streamed:
-            steps += weights_at(place)
+            steps += [*weights_at(place), *([Cycles(AHEAD)] if flow.edge_streamed else [])]
             (image,) = weights_of([one])
             # Whatever the memory does, a pass takes no longer than this.
             patience += 200 * len(image) * len(one.images)
@@ -110,7 +113,7 @@ def memory_of(flow: FlowConfig, trials: Sequence[Trial], late: tuple[int, int], 
     """The memory images of all networks, one behind the other."""
     if not flow.streamed:
         return None
-    return BenchMemory(b"".join(weights_of(trials)), flow.memory_bits, *late, seed)
+    return BenchMemory(b"".join(weights_of(trials)), flow.memory_bits, *late, seed, edge=flow.edge_streamed)
 
 
 def run_trials(bench: Bench, trials: Sequence[Trial], *, stall: float, late: tuple[int, int] = (1, 1)) -> list[str]:
@@ -133,8 +136,8 @@ def run_trials(bench: Bench, trials: Sequence[Trial], *, stall: float, late: tup
 
 
 def late_by(outcome: Outcome) -> int:
-    """Cycles that a run waited for its reader, or for weights."""
-    return outcome.registers["STALL_LOGITS"] + outcome.registers.get("STALL_MEMORY", 0)
+    """Cycles that a run waited for its reader, or for the memory."""
+    return sum(outcome.registers.get(name, 0) for name in ("STALL_LOGITS", "STALL_MEMORY", "STALL_EDGE"))
 
 
 def distances(cycles: Sequence[int]) -> list[int]:

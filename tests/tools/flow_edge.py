@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 from amaranth.sim import Simulator
+from played_ring import PlayedRing
 
 from bivit.hw.edge.edge import Edge
 from bivit.sim.engine.presets import engine_for
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.edge import EdgeUnit
+from bivit.sim.flow.edge_lines import EdgeLinesUnit, Line
 from bivit.sim.flow.edge_settings import edge_setting_bits
 from bivit.sim.flow.residual_add import ResidualAddUnit
-from bivit.sim.mapping.edge_words import edge_words, network_settings
+from bivit.sim.mapping.edge_words import class_words, edge_words, network_settings, position_words
 from bivit.sim.network.config import ModelConfig, ViTConfig
 from bivit.sim.network.network import IntNetwork
 from bivit.sim.network.random import random_network
@@ -65,6 +67,8 @@ class Bench:
     logit_stall: float = 0.0
     abandoned: int = 0
     saturates: bool = False
+    #: Probability that no word comes in a cycle of what is streamed; without it all are there.
+    late: float = 0.0
     #: A memory, a word and a bit of it that is loaded wrong.
     planted: tuple[str, int, int] | None = None
     embedded: list[int] = field(default_factory=list)
@@ -95,8 +99,14 @@ class Bench:
         self.final = rng.integers(-most, most, (self.images, last.tokens, last.embed_dim))
         self.places = token_places(config, 0)
         self.settings = network_settings(self.network, self.flow)
+        self.rings = self._rings() if self.flow.edge_streamed else []
         self.x: dict[int, int] = {}
         self.cycle = 0
+
+    def _rings(self) -> list[PlayedRing]:
+        words = {Line.CLASSES: class_words, Line.POSITIONS: position_words}
+        unit = EdgeLinesUnit(self.flow)
+        return [PlayedRing(unit, line, words[line](self.network, self.unit), late=self.late) for line in Line]
 
     @property
     def word_bits(self) -> int:
@@ -203,6 +213,8 @@ class Bench:
             finishes = bool(waiting) and waiting[0][0] <= self.cycle
             ctx.set(dut.finished, finishes)
             ctx.set(dut.queue.level, queue)
+            for ring in self.rings:
+                ring.before(ctx, dut)
             self.starved += ctx.get(dut.starved)
             if ctx.get(dut.hold):
                 self.held += 1
@@ -226,7 +238,11 @@ class Bench:
                 waiting.append((earliest + self.random.randint(self.least_delay, self.most_delay), image))
             self.saturations += ctx.get(dut.saturations)
             queue = self._logit(ctx, dut, queue)
+            for ring in self.rings:
+                ring.after(ctx, dut)
             await ctx.tick()
+            for ring in self.rings:
+                ring.move(ctx, dut)
             ctx.set(dut.start, 0)
             self.cycle += 1
         assert not beats

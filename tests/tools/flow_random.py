@@ -97,13 +97,13 @@ def random_engine(chance: Random) -> FlowConfig:
 
 
 def with_streamed_weights(flow: FlowConfig, chance: Random) -> FlowConfig:
-    """The engine with weights that are streamed, by a port of any width."""
+    """The engine with weights that are streamed, by a port of any width; half of them with those of the edge."""
     bits, windows = chance.choice(MEMORY_BITS), flow.windows
     if windows:
         together = min(windows.images, flow.images)
         return replace(flow, weights="streamed", memory_bits=bits, windows=replace(windows, images=together))
-    banks = chance.randint(1, max(2, flow.images))
-    return replace(flow, weights="streamed", memory_bits=bits, edge_banks=banks)
+    banks, edge = chance.randint(1, max(2, flow.images)), chance.choice(("resident", "streamed"))
+    return replace(flow, weights="streamed", memory_bits=bits, edge_banks=banks, edge_weights=edge)
 
 
 def _slots(least: int, chance: Random) -> int:

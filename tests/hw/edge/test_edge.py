@@ -114,3 +114,49 @@ def test_an_image_does_not_wait_for_the_room_that_its_own_logits_take() -> None:
 @pytest.mark.parametrize("cycles", [9, 60])
 def test_a_run_that_is_cut_leaves_nothing_to_the_next(cycles: int) -> None:
     run({"img_size": 8}, {"dense_patches": 3, "pixel_bytes": 1}, 1, abandoned=cycles).check_cycles()
+
+
+#: Cases in which classifier and positions are streamed, and bits of the port.
+STREAMED = {
+    "two tokens, tiles of one row": 64,
+    "several groups of classes": 128,
+    "rows side by side, a last tile and word that are not full": 512,
+    "mean, no prefix, passes across rows of patches": 64,
+}
+
+
+@pytest.mark.parametrize("case", STREAMED)
+def test_streamed_words_in_time_keep_every_cycle(case: str) -> None:
+    """At the pace of the classifier, which the model knows."""
+    network, engine, images = CASES[case]
+    bench = run(network, engine | streamed(STREAMED[case]), images, seed=images)
+    assert bench.settings["class_pace"] > 1
+    bench.check_cycles()
+    assert [ring.waited for ring in bench.rings] == [0, 0]
+
+
+@pytest.mark.parametrize("case", STREAMED)
+@pytest.mark.parametrize("late", [0.5, 0.97])
+def test_late_words_cost_time_only(case: str, late: float) -> None:
+    """Steps and passes wait, and say so; every value is as it must be."""
+    network, engine, images = CASES[case]
+    bench = run(network, engine | streamed(STREAMED[case]), images, seed=images, late=late, most=60_000)
+    waited = [ring.waited for ring in bench.rings]
+    assert min(waited) >= 0
+    assert late < 0.9 or sum(waited) > 100
+
+
+def test_another_pace_than_the_models_is_seen() -> None:
+    """A planted fault: the engine is told a cycle more a step."""
+    network, engine, images = CASES["several groups of classes"]
+    config = tiny(**network)
+    bench = Bench(config, flow_of(config, **engine, **streamed(128)), images, seed=images)
+    bench.settings["class_pace"] += 1
+    bench.run()
+    bench.check_values()
+    with pytest.raises(AssertionError):
+        bench.check_cycles()
+
+
+def streamed(bits: int) -> dict[str, Any]:
+    return {"weights": "streamed", "edge_weights": "streamed", "memory_bits": bits}

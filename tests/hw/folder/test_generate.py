@@ -25,7 +25,7 @@ from bivit.sim.engine.loadstream import parse_stream
 from bivit.sim.engine.registers import REGISTERS
 from bivit.sim.errors import BivitError
 from bivit.sim.flow.machine import FlowMachine
-from bivit.sim.flow.named import engine_from_dict
+from bivit.sim.flow.presets import engine_from_dict
 from bivit.sim.mapping.cycles import estimate_cycles
 from bivit.sim.mapping.program import compile_network
 from bivit.sim.network.random import random_network

@@ -9,8 +9,7 @@ from engines import tiny_flow
 
 from bivit.sim.errors import BivitError
 from bivit.sim.flow.machine import FlowMachine
-from bivit.sim.flow.named import engine_from_dict, load_engine
-from bivit.sim.flow.presets import FLOW_ENGINES
+from bivit.sim.flow.presets import FLOW_ENGINES, engine_from_dict, load_engine
 
 ARRAY = replace(tiny_flow().engine, pixel_bytes=4, max_strip_bytes=12, dense_lanes=16)
 

@@ -44,6 +44,7 @@ SHIPPED: dict[tuple[str, str], float] = {
     ("zcu102", "fashion"): 0.099,
     ("zcu102", "fashion_cls"): 0.101,
     ("zcu102", "cifar"): 0.32,
+    ("base_zcu102", "deit_base"): 0.8,
     ("latency", "deit_tiny"): 0.952,
     ("latency", "digits"): 0.477,
     ("latency", "fashion"): 0.459,

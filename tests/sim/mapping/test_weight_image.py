@@ -12,11 +12,14 @@ from windowed import tiny_swin, windowed_for
 
 from bivit.sim.errors import BivitError
 from bivit.sim.flow.config import MEMORY_BITS, FlowConfig
+from bivit.sim.flow.edge import EdgeUnit
+from bivit.sim.flow.edge_lines import LINE_SHIFT, EdgeLinesUnit, Line
 from bivit.sim.flow.matmul import MatmulUnit
 from bivit.sim.flow.settings import weight_bases, weight_words
 from bivit.sim.flow.streams import Stream, TileShape
 from bivit.sim.flow.weight_stream import BURST_BEATS, MERGING, WEIGHT_PARTS, WeightPart, WeightStreamUnit
 from bivit.sim.mapping.cycles import long_run_cycles
+from bivit.sim.mapping.edge_words import class_words, position_words
 from bivit.sim.mapping.loads import loads_of, memory_gb_s, with_late_weights, with_memory
 from bivit.sim.mapping.pass_limits import check_windows, windows_needs
 from bivit.sim.mapping.pass_program import PassProgram, compile_passes
@@ -95,7 +98,32 @@ def test_the_parts_of_a_swin_lie_as_resident_weights_do() -> None:
                 )
         before = block
     assert not found
-    assert "weights" not in made.words
+
+
+@pytest.mark.parametrize("bits", MEMORY_BITS)
+def test_every_word_of_the_edge_lies_in_its_burst(bits: int) -> None:
+    """Behind the blocks, where the map says: whole words, then the check of the burst, which names line and burst."""
+    made = program(memory_bits=bits, edge_weights="streamed")
+    image, unit, found = weight_image(made), EdgeLinesUnit(made.flow), weight_map(made)
+    assert found["bytes"] == len(image) == unit.image_bytes(TOKENS)
+    assert image[: made.flow.memory_bits] == weight_image(program(memory_bits=bits))[: made.flow.memory_bits]
+    lines = {Line.POSITIONS: position_words, Line.CLASSES: class_words}
+    beat = bits // 8
+    for entry, line in zip(found["lines"], Line, strict=True):
+        assert entry["line"] == line.name.lower()
+        assert entry["byte"] % (BURST_BEATS * beat) == 0
+        words, size = lines[line](NETWORK, EdgeUnit(made.flow)), entry["word_beats"] * beat
+        assert entry["words"] == len(words)
+        for number in range(entry["bursts"]):
+            at = entry["byte"] + number * BURST_BEATS * beat
+            here = words[number * entry["burst_words"] : (number + 1) * entry["burst_words"]]
+            data = image[at : at + len(here) * size]
+            assert [int.from_bytes(data[k : k + size], "little") for k in range(0, len(data), size)] == here
+            check, tag = image[at + len(data) :][:beat], made.settings["network"] ^ number ^ line << LINE_SHIFT
+            for lane in range(0, beat, 8):
+                column = b"".join(data[k + lane : k + lane + 8] for k in range(0, len(data), beat))
+                assert check[lane : lane + 4] == zlib.crc32(column).to_bytes(4, "little")
+                assert check[lane + 4 : lane + 8] == tag.to_bytes(4, "little")
 
 
 def test_an_engine_holds_two_of_the_largest_block_with_its_merging() -> None:

@@ -1,0 +1,224 @@
+"""What the edge reads of a memory beside the engine, once an image: the classifier and the positions, each a line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from fractions import Fraction
+from math import ceil
+
+from ..engine.pipeline import POSITION_READ_CYCLES
+from ..engine.words import BLOCK_WORDS, Memory, ceil_div
+from ..network.config import ModelConfig, vit_only
+from ..network.formats import DENSE_WEIGHT_BITS
+from .config import FlowConfig
+from .edge import EdgeUnit
+from .streams import TileShape
+from .weight_stream import BURST_BEATS, RUN_BITS, WeightStreamUnit
+
+
+class Line(IntEnum):
+    """Lines, in the order in which they may ask, by what tells their reads from others: those of parts have 0 there."""
+
+    POSITIONS = 1
+    CLASSES = 2
+
+
+#: Bits of that number, and of the number of a read, which has that of the run below it.
+LINE_BITS = 2
+ID_BITS = RUN_BITS + LINE_BITS
+#: Where it is in what the number of a burst is xored with.
+LINE_SHIFT = 30
+#: Bits of an address in which places of a memory image are counted.
+IMAGE_BITS = 32
+#: Share of what the blocks leave of the port that the classifier takes, and share that they leave, at least.
+_MARGIN, _LEAST_FREE = Fraction(7, 8), Fraction(1, 4)
+
+
+@dataclass(frozen=True)
+class EdgeLinesUnit:
+    """Reads the words of classifier and positions, in the order in which one image after the other uses them.
+
+    A *line* is these words for one image; it is read again and again, as far ahead as a ring of words in the engine has
+    room. It is cut into *bursts* of whole words, each as many as fit 64 beats with one more behind them that checks the
+    burst, as the last beat of a part does (`WeightStreamUnit`): the high half is the network's number xor the number of
+    the burst in its line, and the line in the two highest bits. Words count as there when their burst was right. A
+    burst begins at a multiple of 64 beats; the last one of a line may be shorter.
+
+    The classifier takes a word every `pace` cycles. A pass of the patch embedding, or an image that begins with prefix
+    tokens, waits until all positions that it takes are there. What is late costs time, which no model knows.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+        With streamed `edge_weights`.
+    """
+
+    flow: FlowConfig
+
+    def width(self, line: Line) -> int:
+        """Return the bits of a word: int8 a channel of a group, or P of a chunk.
+
+        Parameters
+        ----------
+        line : Line
+        """
+        if line is Line.CLASSES:
+            return self.flow.dense_channels * DENSE_WEIGHT_BITS
+        return EdgeUnit(self.flow).chunk * self.flow.engine.formats.residual_bits
+
+    def word_beats(self, line: Line) -> int:
+        """Return the beats of a word.
+
+        Parameters
+        ----------
+        line : Line
+        """
+        return ceil_div(self.width(line), self.flow.memory_bits)
+
+    def burst_words(self, line: Line) -> int:
+        """Return the words of a burst, but for the last one of a line.
+
+        Parameters
+        ----------
+        line : Line
+        """
+        return (BURST_BEATS - 1) // self.word_beats(line)
+
+    def ring(self, line: Line) -> Memory:
+        """Return the memory of the words that were read ahead, a power of two of them.
+
+        Two passes of positions, and a burst; of the classifier as many as block memories have at least, which is many
+        times the latency of a memory.
+
+        Parameters
+        ----------
+        line : Line
+        """
+        words = self.soon(line) if line is Line.POSITIONS else BLOCK_WORDS
+        return Memory(self.width(line), max(BLOCK_WORDS, 1 << (words - 1).bit_length()))
+
+    def soon(self, line: Line) -> int:
+        """Return the words that are read before parts of the blocks are; those beyond them are read behind these.
+
+        Parameters
+        ----------
+        line : Line
+        """
+        return BLOCK_WORDS // 2 if line is Line.CLASSES else 2 * self.most_taken + self.burst_words(line)
+
+    def read_cycles(self, line: Line) -> int:
+        """Return the cycles from an address of the ring to its word.
+
+        Parameters
+        ----------
+        line : Line
+        """
+        return POSITION_READ_CYCLES if line is Line.POSITIONS else 1
+
+    @property
+    def most_taken(self) -> int:
+        """Words of positions that a pass takes at most, or prefix tokens."""
+        return max(self.flow.dense_patches, 2) * ceil_div(self.flow.engine.max_embed_dim, EdgeUnit(self.flow).chunk)
+
+    @property
+    def place_bits(self) -> int:
+        """Bits of the number of a burst in a memory image."""
+        return IMAGE_BITS - (BURST_BEATS * self.flow.memory_bits // 8 - 1).bit_length()
+
+    # Of a network.
+
+    def words(self, line: Line, config: ModelConfig) -> int:
+        """Return the words of a line.
+
+        Parameters
+        ----------
+        line : Line
+        config : ModelConfig
+        """
+        if line is Line.POSITIONS:
+            return config.num_tokens * (config.embed_dim // EdgeUnit(self.flow).chunk)
+        return ceil_div(config.num_classes, self.flow.dense_channels) * config.head_rows * config.num_features
+
+    def bursts(self, line: Line, config: ModelConfig) -> int:
+        """Return the bursts of a line.
+
+        Parameters
+        ----------
+        line : Line
+        config : ModelConfig
+        """
+        return ceil_div(self.words(line, config), self.burst_words(line))
+
+    def beats(self, line: Line, config: ModelConfig) -> int:
+        """Return the beats of a line, those included that check bursts.
+
+        Parameters
+        ----------
+        line : Line
+        config : ModelConfig
+        """
+        return self.words(line, config) * self.word_beats(line) + self.bursts(line, config)
+
+    def places(self, config: ModelConfig) -> dict[Line, int]:
+        """Return the burst of the memory image at which each line begins, behind the blocks.
+
+        Parameters
+        ----------
+        config : ModelConfig
+        """
+        blocks = WeightStreamUnit(self.flow).image_bytes(config)
+        found, at = {}, blocks // self.burst_bytes
+        for line in Line:
+            found[line], at = at, at + self.bursts(line, config)
+        return found
+
+    def image_bytes(self, config: ModelConfig) -> int:
+        """Return the bytes of the memory image, with the blocks.
+
+        Parameters
+        ----------
+        config : ModelConfig
+        """
+        last = max(Line)
+        return (self.places(config)[last] + self.bursts(last, config)) * self.burst_bytes
+
+    def read_bytes(self, config: ModelConfig) -> int:
+        """Return the bytes that are read for an image.
+
+        Parameters
+        ----------
+        config : ModelConfig
+        """
+        return sum(self.beats(line, config) for line in Line) * self.flow.memory_bits // 8
+
+    def pace(self, config: ModelConfig) -> int:
+        """Return the cycles of a step of the classifier, 2 or more.
+
+        So many that its words take no more of the port than the blocks leave while the array is always at work, with a
+        margin.
+
+        Parameters
+        ----------
+        config : ModelConfig
+        """
+        shape = TileShape(vit_only(config), self.flow.engine.rows, self.flow.engine.columns)
+        blocks = WeightStreamUnit(self.flow)
+        array = shape.config.depth * shape.tiles * shape.tile_steps
+        taken = Fraction(blocks.pass_bytes(config), blocks.beat_bytes * self.flow.together * array)
+        return self._paced(max(1 - taken, _LEAST_FREE))
+
+    @property
+    def most_pace(self) -> int:
+        """The slowest pace of any network."""
+        return self._paced(_LEAST_FREE)
+
+    @property
+    def burst_bytes(self) -> int:
+        """Bytes from burst to burst in the memory image."""
+        return BURST_BEATS * self.flow.memory_bits // 8
+
+    def _paced(self, free: Fraction) -> int:
+        words = self.burst_words(Line.CLASSES)
+        beats = words * self.word_beats(Line.CLASSES) + 1
+        return ceil(Fraction(beats, words) / (free * _MARGIN))
