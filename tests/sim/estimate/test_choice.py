@@ -45,15 +45,16 @@ def test_the_suited_engine_that_holds_and_fits_is_taken(name: str, target: str |
 
 
 def test_the_message_says_an_engine_that_holds_the_network() -> None:
-    with pytest.raises(BivitError, match=r"embed_dim at most 384 .*num_heads at most 6 ") as raised:
-        suited_engine(vit_preset("deit_base"), Formats())
+    config = replace(vit_preset("deit_base"), embed_dim=1024, num_heads=16)
+    with pytest.raises(BivitError, match=r"embed_dim at most 768 .*num_heads at most 12 ") as raised:
+        suited_engine(config, Formats())
     base = re.search(r"--engine (\w+)", str(raised.value))
     fields = re.search(r"set (.*) in `engine`, and give", str(raised.value))
     assert base
     assert fields
     values = {key: int(value) for key, value in (field.split() for field in fields[1].split(", "))}
     flow = FLOW_ENGINES[base[1]]
-    check_fits(vit_preset("deit_base"), Formats(), replace(flow, engine=replace(flow.engine, **values)))
+    check_fits(config, Formats(), replace(flow, engine=replace(flow.engine, **values)))
 
 
 def test_a_swin_gets_an_engine_with_windows() -> None:
