@@ -163,6 +163,10 @@ class FlowConfig:
             self.streamed or not self.edge_streamed,
             f"edge_weights must be resident where weights are, got {where}; stream both",
         )
+        check(
+            not (self.windows and self.edge_streamed),
+            f"an engine with windows holds its classifier: edge_weights must be resident, got {where}",
+        )
 
     def _check_windows(self) -> None:
         """Check that rows of x can be taken one by one, in any order."""

@@ -11,20 +11,21 @@ from functools import partial
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data
 from proving import Fault, Harness, Proof, assume, assume_constant, before, claim
 from small_flow import small_flow
 
-from bivit.hw.fetch import receive
+from bivit.hw.fetch import checksum, receive
 from bivit.hw.fetch.axi import OKAY, read_master
 from bivit.sim.engine.registers import ErrorCode
 from bivit.sim.engine.words import WORD
 from bivit.sim.flow.config import FlowConfig
-from bivit.sim.flow.settings import BEATS
+from bivit.sim.flow.weight_stream import WeightStreamUnit
 
 #: Most beats of a part, which is so short that its first burst ends with it; cycles from reset.
 _MOST_BEATS, _CYCLES = 3, 16
 #: From `start` to the first beat, at least; from the beat that checks a part to `full`.
-_BEGINS, _LATE = 5, 3
+_BEGINS, _LATE = 6, 3
 
 
 def flow_for(memory_bits: int) -> FlowConfig:
@@ -36,7 +37,7 @@ def receiver(memory_bits: int) -> Harness:
     """Any beats, of these reads and of others, behind a start."""
     flow = flow_for(memory_bits)
     dut = receive.Receive(flow)
-    lanes = memory_bits // WORD
+    lanes, fields = memory_bits // WORD, data.StructLayout(WeightStreamUnit(flow).fields)
     answers = ("rid", "rdata", "rresp", "rlast", "rvalid")
 
     def body(m: Module, h: Any) -> None:
@@ -52,11 +53,10 @@ def receiver(memory_bits: int) -> Harness:
         assume(m, ~(h.start & begun) & (~beat | (age == _BEGINS)))
         for name in ("network", "run", "beats"):
             assume_constant(m, getattr(h, name), name)
-        # All parts have as many beats; parts of all blocks are counted.
-        blocks = len(dut.settings.depth_last)
-        m.d.comb += [dut.settings[name].eq(h.beats) for name in BEATS.values()]
-        m.d.comb += dut.settings.depth_last.eq((1 << blocks) - 1)
-        number = Signal(2 + blocks)
+        # All parts have as many beats, and none is the last one; what the list has is taken as it is.
+        part = data.View(fields, h.part)
+        assume(m, ~begun | ((part.beats == h.beats) & (part.kind < len(dut.full)) & ~part.final))
+        number = Signal(16)
         assume(m, (h.beats >= 2) & (h.beats <= _MOST_BEATS))
         place, wrong = Signal(range(_MOST_BEATS)), Signal()
         checks = place == h.beats - 1
@@ -98,12 +98,14 @@ def receiver(memory_bits: int) -> Harness:
     free: dict[str, Any] = {"network": 32, "start": 1, "active": 1, "run": shapes["rid"]}
     free |= {name: shapes[name] for name in answers}
     free["beats"] = _MOST_BEATS.bit_length()
-    inner: dict[str, Any] = {}
+    inner: dict[str, Any] = {"part": (fields.size, "dut.walk.parts.r_data")}
     for lane in range(lanes):
         path = f"dut.checksum_{lane}"
         inner |= {f"crc_{lane}": (32, f"{path}.crc"), f"valid_{lane}": (1, f"{path}.valid")}
         inner |= {f"first_{lane}": (1, f"{path}.start"), f"data_{lane}": (WORD, f"{path}.data")}
-    return Harness(free, body, inner, cut=[f"dut.checksum_{lane}.crc_reg" for lane in range(lanes)])
+    return Harness(
+        free, body, inner, cut=["dut.walk.parts.r_data", *(f"dut.checksum_{lane}.crc_reg" for lane in range(lanes))]
+    )
 
 
 PROOFS: dict[str, Proof] = {
@@ -121,16 +123,16 @@ PROOFS: dict[str, Proof] = {
 
 FAULTS: dict[str, Fault] = {
     "half of a check": Fault(
-        "receive_64", receive, "bits[: WORD // 2] == checksum.crc", "bits[0] == checksum.crc[0]", "only_right_parts"
+        "receive_64", checksum, "bits[: WORD // 2] == checksum.crc", "bits[0] == checksum.crc[0]", "only_right_parts"
     ),
     "another part's words": Fault(
-        "receive_64", receive, "bits[WORD // 2 :] == tag", "bits[WORD // 2] == tag[0]", "only_right_parts"
+        "receive_64", checksum, "bits[WORD // 2 :] == tag", "bits[WORD // 2] == tag[0]", "only_right_parts"
     ),
     "one lane alone": Fault(
         "receive_128",
-        receive,
-        "over & same.all() & ~self.start)",
-        "over & same[:2].all() & ~self.start)",
+        checksum,
+        "over & same.all() & ~start)",
+        "over & same[:2].all() & ~start)",
         "only_right_parts",
     ),
     "an error that is forgotten": Fault(
@@ -141,6 +143,6 @@ FAULTS: dict[str, Fault] = {
         "nothing_behind_a_wrong_beat",
     ),
     "a checksum of two parts": Fault(
-        "receive_64", receive, "m.d.sync += connect(first, checks)", "m.d.sync += first.eq(0)", "begins"
+        "receive_64", checksum, "m.d.sync += connect(first, checks)", "m.d.sync += first.eq(0)", "begins"
     ),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import sys
 import sysconfig
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -165,11 +166,18 @@ class Fault:
         own = {name: value for name, value in vars(changed).items() if _is_of(value, self.module)}
         for name, value in own.items():
             if isinstance(value, FunctionType):
-                patch.setattr(self.module, name, value)
+                for user in _users(vars(self.module)[name]):
+                    patch.setattr(user, name, value)
             for method, function in vars(value).items() if isinstance(value, type) else ():
                 # What asks for its own class above it stays, as a constructor does.
                 if isinstance(function, FunctionType) and method != "__init__" and not _asks_above(function):
                     patch.setattr(vars(self.module)[name], method, function)
+
+
+def _users(function: FunctionType) -> list[ModuleType]:
+    """The modules of bivit that have a function by its name: its own, and those that import it."""
+    known = [module for name, module in sys.modules.items() if name.startswith("bivit.")]
+    return [module for module in known if vars(module).get(function.__name__) is function]
 
 
 def _asks_above(function: FunctionType) -> bool:

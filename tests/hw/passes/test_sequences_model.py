@@ -153,7 +153,7 @@ FAULTS = {
         "Mux(shifted, settings.first_place, settings.first_shifted)",
         "Mux(shifted, settings.first_shifted, settings.first_place)",
     ),
-    "the layer of half a block": ("settings[step] << 1 if", "settings[step] if"),
+    "the layer stays": ("for name in block_steps(self.flow):", "for name in {*block_steps(self.flow)} - {'layer'}:"),
     "banks are not counted on": ("record.bank.eq(following(record.bank, self.banks))", "record.bank.eq(record.bank)"),
 }
 

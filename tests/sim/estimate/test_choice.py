@@ -46,7 +46,7 @@ def test_the_suited_engine_that_holds_and_fits_is_taken(name: str, target: str |
 
 def test_the_message_says_an_engine_that_holds_the_network() -> None:
     config = replace(vit_preset("deit_base"), embed_dim=1024, num_heads=16)
-    with pytest.raises(BivitError, match=r"embed_dim at most 768 .*num_heads at most 12 ") as raised:
+    with pytest.raises(BivitError, match=r"embed_dim at most 384 .*num_heads at most 6 ") as raised:
         suited_engine(config, Formats())
     base = re.search(r"--engine (\w+)", str(raised.value))
     fields = re.search(r"set (.*) in `engine`, and give", str(raised.value))

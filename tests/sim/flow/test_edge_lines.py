@@ -82,5 +82,5 @@ def test_engines_out_of_range_are_refused(fields: dict[str, Any], message: str) 
 
 def test_an_engine_with_windows_keeps_both() -> None:
     windowed = windowed_for([tiny_swin()], columns=8, norm_lanes=8, rows=4)
-    with pytest.raises(BivitError, match="weights must be resident"):
+    with pytest.raises(BivitError, match="an engine with windows holds its classifier"):
         replace(windowed, weights="streamed", edge_weights="streamed")
