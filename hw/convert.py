@@ -7,6 +7,8 @@ import re
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 
 from amaranth.back import rtlil, verilog
 from amaranth.hdl import ClockSignal, Fragment, Instance, MemoryData, ResetSignal, Signal, Value
@@ -174,8 +176,9 @@ def _connect(part: StandIn, module: _Module) -> None:
     """Make a stand-in an instance of a module."""
     part.type = module.name
     part.ports.update((name, (signal, direction)) for name, signal, direction in _ports(part.component))
-    reset = ResetSignal() if part.reset_by is None else ResetSignal() | part.reset_by
-    domain = {"clk": ClockSignal(), "rst": reset}
+    own = [] if part.reset_by is None else [part.reset_by]
+    resets = own if part.reset_alone else [ResetSignal(), *own]
+    domain = {"clk": ClockSignal(), "rst": reduce(or_, resets)}
     part.ports.update((name, (domain[name], "i")) for name in sorted(module.domain_ports))
 
 

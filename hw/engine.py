@@ -174,7 +174,7 @@ class Engine(Component):
         ]
 
     def _weights(self, m: Module, fetch: Fetch) -> None:
-        """Weights to the blocks; a run fails where the array waits for some that are wrong."""
+        """Weights to the blocks; a run fails where the array waits for some that are wrong, behind a whole answer."""
         core, run, registers, loader = self._core, self._run, self._registers, self._loader
         placed = Signal()  # the host has said where they are
         with m.If(registers.weights_placed):
@@ -188,7 +188,8 @@ class Engine(Component):
             *(connect(fetch.opened, core.weights_opened), connect(fetch.waits, core.weights_wait)),
             connect(core.weights_there, fetch.there),
         ]
-        fails, fault = run.busy & core.weights_wait & (fetch.fault != ErrorCode.NONE), Value.cast(fetch.fault)
+        wrong = core.weights_wait & (fetch.fault != ErrorCode.NONE) & ~self._edge.answering
+        fails, fault = run.busy & wrong, Value.cast(fetch.fault)
         if self._lines is not None:  # which tells of faults only while the edge waits
             fault = Mux(fails, fetch.fault, self._lines.fault)
             fails = fails | (run.busy & (self._lines.fault != ErrorCode.NONE))

@@ -5,18 +5,20 @@ from __future__ import annotations
 from .boards import Board
 
 
-def lpf(board: Board) -> str:
+def lpf(board: Board, faster: float = 1.0) -> str:
     """Return the places of the pins, their standard and the clock, as an LPF file.
 
     Parameters
     ----------
     board : Board
+    faster : float
+        How many times as fast the clock is said to be: what nextpnr places for follows from it by the PLL.
     """
     lines = [
         f'LOCATE COMP "{name}" SITE "{pin.site}";\nIOBUF PORT "{name}" IO_TYPE=LVCMOS33 PULLMODE={pin.pull};'
         for name, pin in board.pins.items()
     ]
-    return "\n".join([*lines, f'FREQUENCY PORT "clk" {board.clock_mhz:g} MHZ;', ""])
+    return "\n".join([*lines, f'FREQUENCY PORT "clk" {faster * board.clock_mhz:g} MHZ;', ""])
 
 
 def xdc(board: Board) -> str:

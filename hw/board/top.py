@@ -66,7 +66,7 @@ class SerialEngine(Component):
         m.submodules.link = link
         held = Signal(init=1)  # goes to most of the engine, so it comes from a register, a cycle later
         m.d.sync += connect(held, link.reset)
-        m.submodules.engine = reset_by(held, engine)
+        m.submodules.engine = reset_by(held, engine, alone=True)
         inner = {f"s_axil_{name}": getattr(link.bus, name) for name in AXI_LITE}
         streams = {"s_axis_load": link.load, "s_axis_pixels": link.pixels, "m_axis_logits": link.logits}
         for prefix, stream in streams.items():

@@ -63,6 +63,8 @@ class Edge(Component):
         Of the pixels; see `PixelFrame`.
     starved, hold : Out(1)
         An image could be embedded further, but pixels are missing; an image could be classified, but the queue is full.
+    answering : Out(1)
+        With streamed weights, an image is classified: its logits are on their way to the queue.
     q_en, q, y_write : Out
         Q and y of the last norm, for observation.
     load, bank : In

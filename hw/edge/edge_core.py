@@ -48,6 +48,7 @@ def core_ports(unit: EdgeUnit) -> dict[str, wiring.Member]:
         "load": In(LOAD_BUS),
         "bank": In(1),
         **line_ports(unit.flow, Out, *Line),
+        **({"answering": Out(1)} if unit.flow.streamed else {}),
     }
     if unit.patch_norm is None:
         return ports
@@ -82,6 +83,8 @@ class EdgeCore(Component):
         Of `Edge`.
     norm_read, norm_write : Out
         Of `Edge`, with windows.
+    answering : Out
+        Of `Edge`, with streamed weights.
     classes_read, classes_given, positions_read, positions_given : Out
         Of `Edge`, with streamed `edge_weights`.
     """
@@ -187,6 +190,8 @@ class EdgeCore(Component):
             m.d.sync += [chained.eq(0), answering.eq(1), tag.eq(tag + 1)]
         with m.Elif(quiet):
             m.d.sync += answering.eq(0)
+        if u.flow.streamed:
+            m.d.comb += connect(self.answering, answering)
 
     def _positions(self, m: Module, begin: Value, patches: Value, last: Value) -> tuple[Value, Value]:
         """Return whether an image or a pass begins that would: all positions that it takes are there."""

@@ -73,6 +73,7 @@ class StandIn(Instance):
         super().__init__("")
         self.component = component
         self.reset_by: Value | None = None
+        self.reset_alone = False
 
 
 class reset_by(Elaboratable):
@@ -84,16 +85,19 @@ class reset_by(Elaboratable):
         In the cycle after which they have them.
     component : Component
         Where the registers are.
+    alone : bool
+        In a conversion `control` takes the place of the domain's reset, so that no look-up table stands in front of all
+        registers: for a register that this reset sets, and which so is high a cycle later and longer.
     """
 
-    def __init__(self, control: Value, component: Component):
-        self._control, self._component = control, component
+    def __init__(self, control: Value, component: Component, *, alone: bool = False):
+        self._control, self._component, self._alone = control, component, alone
 
     def elaborate(self, platform: object) -> Fragment:
         """Insert the reset; a module that stands apart takes it by its own reset."""
         fragment = Fragment.get(self._component, platform)
         if isinstance(fragment, StandIn):
-            fragment.reset_by = self._control
+            fragment.reset_by, fragment.reset_alone = self._control, self._alone
             return fragment
         return ResetInserter(self._control)(fragment)
 

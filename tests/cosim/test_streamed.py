@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from engines import streamed_build, streamed_flow, streamed_verilog, tiny_flow, tiny_table
@@ -19,6 +20,7 @@ from bivit.sim.flow.weight_stream import SILENCE_CYCLES, WeightStreamUnit
 from bivit.sim.mapping.program import compile_network, flow_cycles
 from bivit.sim.mapping.weight_image import weight_image
 from bivit.sim.network.random import random_network
+from bivit.sim.reference.run import run_reference
 
 pytestmark = pytest.mark.slow
 
@@ -103,6 +105,22 @@ def test_a_bad_memory_ends_the_run_and_the_next_one_is_right(tmp_path, kind, cod
     assert second.finished
     assert second.registers["ERROR"] == ErrorCode.NONE
     assert second.registers["DONE"] == len(IMAGES)
+
+
+def test_an_answer_that_has_begun_is_whole(tmp_path):
+    """The array finds a part of the second pass wrong while an image of the first one is classified."""
+    config = replace(TOKENS, num_classes=300)
+    engine = replace(streamed_flow().engine, max_classes=config.num_classes, queue_logits=4 * config.num_classes)
+    network = random_network(config, seed=5)
+    program = compile_network(network, streamed_flow(engine=engine), tiny_table(TOKENS))
+    fault = Fault("flip", whole_pass() + 40, bit=3)
+    memory = BenchMemory(weight_image(program), streamed_flow().memory_bits, 1, 3, seed=1, fault=fault)
+    steps = [Load(build_stream(FlowMachine(program.flow), program.words)), *weights_at(), run_of_all()]
+    outcome = play(streamed_build(memory.words, engine=engine), steps, tmp_path, memory=memory)[-1]
+    assert ErrorCode(outcome.registers["ERROR"]) is ErrorCode.MEMORY_CRC
+    assert [value for value, _, _ in outcome.logits] == run_reference(network, IMAGES).logits[0].tolist()
+    assert [last for _, _, last in outcome.logits] == [0] * 299 + [1]
+    assert outcome.registers["DONE"] == 1
 
 
 def test_weights_of_another_network_are_refused(tmp_path):

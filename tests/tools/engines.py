@@ -47,7 +47,7 @@ def tiny_flow(**more: Any) -> FlowConfig:
         LARGEST, rows=3, columns=8, lanes=8, dense_lanes=8, program_words=64, pixel_bytes=1, queue_logits=128
     )
     widths = {"drain_rows": 2, "norm_lanes": 16, "head_norm_lanes": 8, "softmax_lanes": 16, "dense_patches": 2}
-    return FlowConfig(engine=array, **{**widths, **more})
+    return FlowConfig(**{"engine": array, **widths, **more})
 
 
 @functools.cache

@@ -72,8 +72,11 @@ def test_a_part_has_the_boards_package_and_pins() -> None:
         *("--45k", "--speed", "6", "--package", "CABGA381"),
         *("--lpf", "pins.lpf", "--textcfg", "board.config"),
     )
-    assert part.files == {"pins.lpf": lpf(SERIAL_BOARDS["colorlight-i9"])}
-    assert part.target_mhz == 60.0
+    # It is asked for the part's aim; the PLL's clock follows from that of the board.
+    assert part.target_mhz == 125.0
+    assert part.files == {"pins.lpf": lpf(SERIAL_BOARDS["colorlight-i9"], 125 / 60)}
+    fast = board_part(SERIAL_BOARDS["colorlight-i9"], 150.0)
+    assert (fast.target_mhz, fast.files) == (150.0, {"pins.lpf": lpf(SERIAL_BOARDS["colorlight-i9"])})
 
 
 def test_a_report_without_a_clock_is_refused() -> None:
