@@ -130,14 +130,16 @@ class BivitOverlay:
         Raises
         ------
         EngineError
-            When images have another shape, or the engine reports an error or does not go on; the engine is reset then,
-            and the next call works.
+            When images have another shape; or when the engine reports an error or does not go on: then it is reset, and
+            the next call works.
         """
         image = self._manifest["network"]["image"]
         shape = (image["height"], image["width"], image["channels"])
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[1:] != shape or images.dtype != np.uint8:
-            raise EngineError(f"images must be uint8 [images, {shape}], got {images.dtype} {images.shape}")
+            raise EngineError(
+                f"images must be uint8 [images, {', '.join(map(str, shape))}], got {images.dtype} {images.shape}"
+            )
         step = max(1, _RUN_BYTES // image["bytes"])
         runs = [self._classified(images[first : first + step], image) for first in range(0, len(images), step)]
         return np.concatenate([np.zeros((0, image["classes"]), np.int32), *runs])

@@ -71,11 +71,12 @@ def build(
     board: Annotated[str, typer.Option("--board", help="ulx3s or colorlight-i9; arty, kv260 or zcu102.")] = "ulx3s",
     engine: EngineOption = None,
     clock_mhz: Annotated[
-        float | None, typer.Option(help="Clock of the engine at most; the board's default when left out.")
+        float | None,
+        typer.Option(help="Clock of the engine at most; when left out the board's default, or the device's."),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Placements to try, until one meets the clock.")] = 4,
+    seeds: Annotated[int, typer.Option(help="Placements to try, until one meets the clock; of a bitstream.")] = 4,
     first_seed: Annotated[int, typer.Option(help="Where the first of them begins.")] = 1,
-    baud: Annotated[int | None, typer.Option(help="Bits a second of the serial line; a million when left out.")] = None,
+    baud: Annotated[int | None, typer.Option(help="Bits a second of a serial line; a million when left out.")] = None,
     embed: Annotated[
         bool | None,
         typer.Option(
@@ -84,7 +85,7 @@ def build(
         ),
     ] = None,
     seed: SeedOption = 0,
-    timeout: Annotated[float, typer.Option(help="Seconds that one run of a tool may take.")] = 3600,
+    timeout: Annotated[float, typer.Option(help="Seconds that one run of a tool may take; of a bitstream.")] = 3600,
     out: Annotated[Path, typer.Option(help="Folder to write; one written before is replaced.")] = Path("out/board"),
     as_json: JsonFlag = False,
 ) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from .boards import Board
 
+#: Pins that the board drives, beside the clock.
+_INPUTS = ("rx", "button")
+
 
 def lpf(board: Board, faster: float = 1.0) -> str:
     """Return the places of the pins, their standard and the clock, as an LPF file.
@@ -34,8 +37,7 @@ def xdc(board: Board) -> str:
         properties = f"PACKAGE_PIN {pin.site} IOSTANDARD LVCMOS33{pull}"
         lines.append(f"set_property -dict {{{properties}}} [get_ports {name}]")
     lines.append(f"create_clock -name clk -period {1000 / board.clock_mhz:.3f} [get_ports clk]")
-    inputs = " ".join(name for name in ("rx", "button"))
-    outputs = " ".join(name for name in board.pins if name not in ("clk", "rx", "button"))
+    inputs, outputs = " ".join(_INPUTS), " ".join(name for name in board.pins if name not in ("clk", *_INPUTS))
     return "\n".join(
         [*lines, f"set_false_path -from [get_ports {{{inputs}}}]", f"set_false_path -to [get_ports {{{outputs}}}]", ""]
     )

@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.registers import ErrorCode
-from ...sim.flow.edge_lines import LINE_BITS, EdgeLinesUnit, Line
+from ...sim.flow.edge_lines import ID_BITS, EdgeLinesUnit, Line
 from ...sim.flow.weight_stream import ADDRESS_BITS, RUN_BITS
 from ..flow.line_ports import ring_signatures
 from ..parts.component import Component
@@ -39,7 +39,7 @@ class EdgeLine(Component):
         Words from address 0 on, around and around; each is freed once, in their order, no sooner than it was read.
     given : In(ring_count)
         Words that are there and were not taken.
-    urgent, beat, fault : Out
+    urgent, fault : Out
         As of `LineRequests` and `LineReceive`.
     arid, araddr, arlen, arvalid, arready, rid, rdata, rresp, rlast, rvalid : Out, In
         Of AXI4.
@@ -48,7 +48,7 @@ class EdgeLine(Component):
     def __init__(self, unit: EdgeLinesUnit, line: Line):
         self.unit, self.line = unit, line
         read, given = ring_signatures(unit, line)
-        ports = read_master(unit.flow.memory_bits, RUN_BITS + LINE_BITS)
+        ports = read_master(unit.flow.memory_bits, ID_BITS)
         super().__init__(
             {
                 "network": In(32),
@@ -60,7 +60,6 @@ class EdgeLine(Component):
                 "read": In(read),
                 "given": In(given),
                 "urgent": Out(1),
-                "beat": Out(1),
                 "fault": Out(ErrorCode),
                 **{name: ports[name] for name in ("arid", "araddr", "arlen", "arvalid", "arready")},
                 **{name: ports[name] for name in ("rid", "rdata", "rresp", "rlast", "rvalid")},

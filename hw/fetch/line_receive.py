@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.registers import ErrorCode
-from ...sim.flow.edge_lines import LINE_BITS, LINE_SHIFT, EdgeLinesUnit, Line
+from ...sim.flow.edge_lines import ID_BITS, LINE_BITS, LINE_SHIFT, EdgeLinesUnit, Line
 from ...sim.flow.weight_stream import RUN_BITS
 from ..parts.component import Component
 from ..parts.connect import connect
@@ -44,8 +44,6 @@ class LineReceive(Component):
         To the ring.
     good, gained : Out
         Pulse: a burst was right; its words.
-    beat : Out(1)
-        Pulse: a beat of these reads came.
     fault : Out(ErrorCode)
         MEMORY_READ: an error was answered, or a burst had another length; MEMORY_CRC: one was not what it must be.
     """
@@ -53,7 +51,7 @@ class LineReceive(Component):
     def __init__(self, unit: EdgeLinesUnit, line: Line):
         self.unit, self.line = unit, line
         ring = unit.ring(line)
-        ports, settings = read_master(unit.flow.memory_bits, RUN_BITS + LINE_BITS), line_settings(unit, line)
+        ports, settings = read_master(unit.flow.memory_bits, ID_BITS), line_settings(unit, line)
         super().__init__(
             {
                 "network": In(32),
@@ -65,7 +63,6 @@ class LineReceive(Component):
                 "write": Out(write_port((ring.depth - 1).bit_length(), ring.width)),
                 "good": Out(1),
                 "gained": Out(range(unit.burst_words(line) + 1)),
-                "beat": Out(1),
                 "fault": Out(ErrorCode),
             }
         )
@@ -88,7 +85,7 @@ class LineReceive(Component):
         wrong = beat & ((burst_end != checks) | (response != OKAY))
         m.d.comb += [
             *(connect(walk.last, self.bursts), connect(walk.start, self.start), walk.step.eq(beat & checks)),
-            *(connect(self.beat, beat), self.good.eq(good & (self.fault == ErrorCode.NONE))),
+            self.good.eq(good & (self.fault == ErrorCode.NONE)),
         ]
         with m.If(beat & checks):
             m.d.sync += self.gained.eq(size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib.wiring import In, Out
 
-from ...sim.flow.edge_lines import IMAGE_BITS, LINE_BITS, EdgeLinesUnit, Line
+from ...sim.flow.edge_lines import ID_BITS, IMAGE_BITS, LINE_BITS, EdgeLinesUnit, Line
 from ...sim.flow.weight_stream import ADDRESS_BITS, RUN_BITS
 from ..flow.jobs import scaled
 from ..parts.component import Component
@@ -47,7 +47,7 @@ class LineRequests(Component):
 
     def __init__(self, unit: EdgeLinesUnit, line: Line):
         self.unit, self.line = unit, line
-        ports = read_master(unit.flow.memory_bits, RUN_BITS + LINE_BITS)
+        ports = read_master(unit.flow.memory_bits, ID_BITS)
         super().__init__(
             {
                 "start": In(1),

@@ -124,7 +124,7 @@ class EdgeLinesUnit:
     @property
     def place_bits(self) -> int:
         """Bits of the number of a burst in a memory image."""
-        return IMAGE_BITS - (BURST_BEATS * self.flow.memory_bits // 8 - 1).bit_length()
+        return IMAGE_BITS - (self.burst_bytes - 1).bit_length()
 
     # Of a network.
 
@@ -216,7 +216,7 @@ class EdgeLinesUnit:
     @property
     def burst_bytes(self) -> int:
         """Bytes from burst to burst in the memory image."""
-        return BURST_BEATS * self.flow.memory_bits // 8
+        return BURST_BEATS * WeightStreamUnit(self.flow).beat_bytes
 
     def _paced(self, free: Fraction) -> int:
         words = self.burst_words(Line.CLASSES)

@@ -220,8 +220,9 @@ def with_waits(config: ModelConfig, flow: FlowConfig, single: int, interval: flo
     """
     if not flow.streamed:
         return single, interval
-    memory = loads.cycles["memory"]
-    alone = round(with_late_weights(config, flow, single, memory * flow.together))
+    memory, share = loads.cycles["memory"], memory_bytes(config, flow)
+    others = WeightStreamUnit(flow).pass_bytes(config) * (1 - 1 / flow.together)  # their share of a pass
+    alone = round(with_late_weights(config, flow, single, memory * (share + others) / share))
     return alone, with_late_weights(config, flow, interval, memory)
 
 

@@ -94,7 +94,7 @@ def _line_map(program: FlowProgram) -> dict[str, Any]:
 
     return {
         "bytes": unit.image_bytes(config),
-        "image_bytes": unit.read_bytes(config),
+        "line_bytes": unit.read_bytes(config),
         "lines": [entry(line, place) for line, place in unit.places(config).items()],
     }
 

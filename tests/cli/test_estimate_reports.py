@@ -14,7 +14,7 @@ from bivit.sim.errors import BivitError
 from bivit.sim.estimate.devices import device
 from bivit.sim.estimate.resources import estimate_resources
 from bivit.sim.flow.machine import FlowMachine
-from bivit.sim.flow.named import load_engine
+from bivit.sim.flow.presets import load_engine
 
 ROWS = {"CLB LUTs*": 80_000, "LUT as Logic": 70_000, "CLB Registers": 90_000, "Block RAM Tile": 130.5, "URAM": 57}
 ROWS |= {"DSPs": 700}

@@ -13,12 +13,13 @@ from shapes import random_images
 from windowed import tiny_swin, windowed_for
 
 from bivit.cosim.memory import BenchMemory, Fault, FaultKind
-from bivit.cosim.monitor import BENCH_TOP, bench_top, ports_of
+from bivit.cosim.monitor import BENCH_TOP, bench_top
 from bivit.cosim.run import Case
 from bivit.cosim.runner import build
 from bivit.cosim.scenario import Load, Outcome, Run, Step, play, weights_at
 from bivit.cosim.session import CosimResult
 from bivit.hw.emit import engine_verilog
+from bivit.hw.verilog_ports import ports_of
 from bivit.hw.verilog_top import ENGINE_TOP
 from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.engine.registers import ErrorCode

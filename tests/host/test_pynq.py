@@ -118,7 +118,7 @@ def test_what_does_not_belong_together_is_refused(rtl: Rtl, folder: Path, tmp_pa
     with pytest.raises(EngineError, match="error 6: load stream refused: wrong checksum"):
         BivitOverlay("board.bit", str(other_folder(damaged, tmp_path / "c", files=files)))
     overlay = BivitOverlay("board.bit", str(folder), patience_s=PATIENCE_S)
-    with pytest.raises(EngineError, match=r"images must be uint8 \[images, \(8, 8, 1\)\], got uint8 \(2, 4, 4, 1\)"):
+    with pytest.raises(EngineError, match=r"images must be uint8 \[images, 8, 8, 1\], got uint8 \(2, 4, 4, 1\)"):
         overlay.classify(np.zeros((2, 4, 4, 1), np.uint8))
     pixels = images(network, 2, 4)
     assert np.array_equal(overlay.classify(pixels), run_reference(network, pixels).logits)

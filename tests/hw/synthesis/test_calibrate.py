@@ -17,7 +17,7 @@ from bivit.hw.synthesis.calibrate import (
     render_report,
     tools_here,
 )
-from bivit.hw.synthesis.calibrated import LARGE_ENGINES, SAMPLED_UNITS, WHOLE_ENGINES
+from bivit.hw.synthesis.calibrated import ESTIMATED_ENGINES, LARGE_ENGINES, SAMPLED_UNITS, WHOLE_ENGINES
 from bivit.hw.synthesis.drawn import drawn_engines
 from bivit.hw.synthesis.synth import SYNTHESISED, WHOLE
 from bivit.sim.errors import BivitError
@@ -93,8 +93,8 @@ def test_the_page_is_that_of_the_measurements_and_has_every_named_engine() -> No
     assert text == render_report(load_measurements(), CONSTANTS, load_tools())
     # Of engines with windows small ones are synthesised.
     named = {name for name, flow in FLOW_ENGINES.items() if flow.windows is None}
-    assert set(WHOLE_ENGINES | LARGE_ENGINES) == named
-    assert [name for name in named if f"\n| {name} | " not in text] == []
+    assert {*WHOLE_ENGINES, *LARGE_ENGINES, *ESTIMATED_ENGINES} == named
+    assert {name for name in named if f"\n| {name} | " not in text} == {*ESTIMATED_ENGINES}
 
 
 def test_drawn_engines_stay_as_they_are_when_more_are_drawn() -> None:

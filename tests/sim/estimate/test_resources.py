@@ -20,7 +20,7 @@ from bivit.sim.estimate.devices import DEVICES, device
 from bivit.sim.estimate.engine_units import footprints
 from bivit.sim.estimate.ram import Ram, loadable, ram_cost
 from bivit.sim.estimate.resources import QUANTITIES, dsp_blocks, estimate_resources, images_per_s, latency_us, unit_cost
-from bivit.sim.estimate.units import FOOTPRINTS, REST, STREAMED_FOOTPRINTS
+from bivit.sim.estimate.units import EDGE_FOOTPRINTS, FOOTPRINTS, REST, STREAMED_FOOTPRINTS
 from bivit.sim.estimate.windowed import WINDOWED_FOOTPRINTS
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.presets import FLOW_ENGINES
@@ -33,6 +33,7 @@ MEASUREMENTS = load_measurements()
 MEASURED = sorted({m.family for m in MEASUREMENTS if m.held_out})
 #: Families of which engines with windows were synthesised.
 WITH_WINDOWS = {m.family for m in MEASUREMENTS if m.flow.windows}
+WITH_EDGES = {m.family for m in MEASUREMENTS if m.flow.edge_streamed and m.unit == "edge_lines"}
 #: Where synthesis takes half a block memory less than the rule says: of 2,184 words of 96 bits.
 HALF_A_BLOCK = {("softmax", "4x8-windows", "xcup")}
 #: Relative error that nearly all estimates of units stay below, on engines that the fit has not seen; part of them that
@@ -157,6 +158,7 @@ def test_every_unit_has_constants_and_every_feature_a_weight() -> None:
     assert set(CONSTANTS) <= set(BLOCKS) == set(FAMILIES)
     for family in CONSTANTS:
         units = FOOTPRINTS | STREAMED_FOOTPRINTS | (WINDOWED_FOOTPRINTS if family in WITH_WINDOWS else {})
+        units |= EDGE_FOOTPRINTS if family in WITH_EDGES else {}
         assert set(CONSTANTS[family]) == set(units)
     assert set(FOOTPRINTS) - {REST} == set(SYNTHESISED) - {WHOLE}
 

@@ -48,7 +48,8 @@ def test_units_are_listed_where_they_are() -> None:
     )
     assert set(synthesised(windows)) - set(synthesised(plain)) == {"passes", "patch_norm"}
     assert set(synthesised(FITTED_ENGINES["2x8-streamed"])) - set(synthesised(plain)) == {"fetch"}
-    assert set(OTHER_COMPONENTS) == {"passes", "patch_norm", "fetch"}
+    assert set(synthesised(FITTED_ENGINES["2x8-edge"])) - set(synthesised(plain)) == {"fetch", "edge_lines"}
+    assert set(OTHER_COMPONENTS) == {"passes", "patch_norm", "fetch", "edge_lines"}
 
 
 def test_measurements_of_windows_move_no_other_weight() -> None:
