@@ -52,10 +52,13 @@ def explore(target: Device, aim: Aim, *, tell: Progress = _quiet) -> Exploration
     points = _points(flows, target, aim, tell)
     fit = _fitting(points, aim)
     for streamed_in in (with_streamed_weights, with_streamed_edge):
-        if fit:
-            break  # else weights may come from a memory beside the device, and what the edge reads as well
+        # Where no engine that is sized fits, and none that holds its weights, these may come from a memory beside the
+        # device, and what the edge reads as well.
+        if any(not (point.flow.streamed and flows.get(point.flow)) for point in fit):
+            break
         streamed = streamed_in(flows, aim)
-        fit = _fitting(more := _points(streamed, target, aim, tell), aim)
+        more = _points(streamed, target, aim, tell)
+        fit = sorted([*fit, *_fitting(more, aim)], key=aim.order)
         flows, points = flows | streamed, points + more
     if not fit:
         raise BivitError(_none_fits(points, target))

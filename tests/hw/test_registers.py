@@ -16,6 +16,7 @@ from bivit.sim.engine.loadstream import LoadError
 from bivit.sim.engine.registers import (
     BY_NAME,
     COUNTERS,
+    EDGE_REGISTERS,
     ERROR_TEXTS,
     REGISTERS,
     STREAM_REGISTERS,
@@ -30,7 +31,7 @@ from helpers import ROOT
 
 ENGINE = FlowMachine(FLOW_ENGINES["sim"])
 #: Those of engines with streamed weights as well.
-ALL = (*REGISTERS, *STREAM_REGISTERS)
+ALL = (*REGISTERS, *STREAM_REGISTERS, *EDGE_REGISTERS)
 START, ABORT, IRQ_ENABLE, STOP = (BY_NAME["CONTROL"].field(n).mask for n in ("start", "abort", "irq_enable", "stop"))
 BUSY, LOADED, ERROR, IRQ, DROPPING = (
     BY_NAME["STATUS"].field(name).mask for name in ("busy", "loaded", "error", "irq", "dropping")

@@ -66,7 +66,13 @@ def test_fingerprints_tell_engines_apart():
 
 def test_engines_keep_their_number_where_a_later_field_says_nothing():
     values = asdict(tiny_flow())
-    later = {"products_per_dsp": 1, "weights": "resident", "memory_bits": 128, "windows": None}
+    later = {
+        "products_per_dsp": 1,
+        "weights": "resident",
+        "memory_bits": 128,
+        "edge_weights": "resident",
+        "windows": None,
+    }
     assert {name: values.pop(name) for name in later} == later
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).digest()
     assert FlowMachine(tiny_flow()).fingerprint() == int.from_bytes(digest[:8], "little")
