@@ -33,7 +33,6 @@ from ...sim.flow.config import FlowConfig
 from ...sim.system.files import read_json, write_text
 from .calibrated import (
     BESIDE,
-    ESTIMATED_ENGINES,
     FITTED_ENGINES,
     HELD_OUT_ENGINES,
     LARGE_ENGINES,
@@ -321,8 +320,7 @@ def render_report(measurements: list[Measurement], constants: Constants, tools: 
         "Engines `drawn-SEED-NUMBER` are drawn at random (`hw/synthesis/drawn.py`), and so are the units of those that "
         "are held out. Larger engines are extrapolated. Of a family without engines `-windows` or `-edge` the logic "
         "that windows, or streamed classifier and positions, change is unknown. DSP blocks and block memories follow "
-        "rules, exact on all of docs/synthesis.json but `softmax` of 4x8-windows, which takes half a block less. "
-        f"Nothing was synthesised of {', '.join(ESTIMATED_ENGINES)}.\n",
+        "rules, exact on all of docs/synthesis.json but `softmax` of 4x8-windows, which takes half a block less.\n",
         f"Devices with UltraRAM are estimated as `{FLOWS['xcup-uram'].script}` (`bivit synth --family xcup-uram`) "
         "fills it. A block of 4,096 words of 72 bits costs a little less than four block memories, so a memory lies "
         "there where it would take four or more for each. It must begin as zeroes, which a network embedded in "
