@@ -5,6 +5,7 @@ from __future__ import annotations
 from amaranth.hdl import Module, Signal, Value
 from amaranth.lib.crc.catalog import CRC32_ETHERNET
 
+from ...sim.engine.registers import ErrorCode
 from ...sim.engine.words import WORD
 from ..parts.connect import connect
 
@@ -50,3 +51,24 @@ def check_sums(
         *(good.eq(over & same.all() & ~start), bad.eq(over & ~same.all() & ~start)),
     ]
     return good, bad
+
+
+def keep_first_fault(m: Module, fault: Value, *, wrong: Value, bad: Value, start: Value) -> None:
+    """Keep what was wrong first since `start`.
+
+    Parameters
+    ----------
+    m : Module
+    fault : View
+        Of `ErrorCode`, as a register.
+    wrong, bad : Value
+        A beat's answer or place is wrong: MEMORY_READ; what was checked was not right: MEMORY_CRC.
+    start : Value
+        Forget it.
+    """
+    with m.If(wrong & (fault == ErrorCode.NONE)):
+        m.d.sync += fault.eq(ErrorCode.MEMORY_READ)
+    with m.Elif(bad & (fault == ErrorCode.NONE)):
+        m.d.sync += fault.eq(ErrorCode.MEMORY_CRC)
+    with m.If(start):
+        m.d.sync += fault.eq(ErrorCode.NONE)

@@ -13,7 +13,7 @@ from ..parts.connect import connect
 from ..parts.stream import write_port
 from .axi import OKAY, read_master
 from .burst_walk import BurstWalk
-from .checksum import check_sums
+from .checksum import check_sums, keep_first_fault
 from .line_bits import line_settings
 
 
@@ -89,12 +89,7 @@ class LineReceive(Component):
         ]
         with m.If(beat & checks):
             m.d.sync += self.gained.eq(size)
-        with m.If(wrong & (self.fault == ErrorCode.NONE)):
-            m.d.sync += self.fault.eq(ErrorCode.MEMORY_READ)
-        with m.Elif(bad & (self.fault == ErrorCode.NONE)):
-            m.d.sync += self.fault.eq(ErrorCode.MEMORY_CRC)
-        with m.If(self.start):
-            m.d.sync += self.fault.eq(ErrorCode.NONE)
+        keep_first_fault(m, self.fault, wrong=wrong, bad=bad, start=self.start)
         return m
 
     def _words(self, m: Module, beat: Signal, value: Signal, size: Value) -> Signal:

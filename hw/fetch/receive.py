@@ -14,7 +14,7 @@ from ..parts.component import Component
 from ..parts.connect import connect, connect_address
 from ..parts.stream import LOAD_BUS, write_port
 from .axi import OKAY, read_master
-from .checksum import check_sums
+from .checksum import check_sums, keep_first_fault
 from .part_walk import PartWalk
 
 
@@ -92,12 +92,7 @@ class Receive(Component):
         with m.If(walk.step):
             m.d.sync += [connect(kind, walk.entry.kind), tag.eq(self.network ^ walk.number)]
         good, bad = check_sums(m, value, tag, beat=beat, checks=checks, start=self.start)
-        with m.If(wrong & (self.fault == ErrorCode.NONE)):
-            m.d.sync += self.fault.eq(ErrorCode.MEMORY_READ)
-        with m.Elif(bad & (self.fault == ErrorCode.NONE)):
-            m.d.sync += self.fault.eq(ErrorCode.MEMORY_CRC)
-        with m.If(self.start):
-            m.d.sync += self.fault.eq(ErrorCode.NONE)
+        keep_first_fault(m, self.fault, wrong=wrong, bad=bad, start=self.start)
         checked = Signal.like(kind, reset_less=True)
         with m.If(beat & checks):
             m.d.sync += connect(checked, kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 from ..errors import BivitError, check
@@ -51,12 +52,12 @@ def explore(target: Device, aim: Aim, *, tell: Progress = _quiet) -> Exploration
     flows = candidates(target, aim, tell)
     points = _points(flows, target, aim, tell)
     fit = _fitting(points, aim)
-    for streamed_in in (with_streamed_weights, with_streamed_edge):
+    for streamed_in in (partial(with_streamed_weights, aim=aim), with_streamed_edge):
         # Where no engine that is sized fits, and none that holds its weights, these may come from a memory beside the
         # device, and what the edge reads as well.
         if any(not (point.flow.streamed and flows.get(point.flow)) for point in fit):
             break
-        streamed = streamed_in(flows, aim)
+        streamed = streamed_in(flows)
         more = _points(streamed, target, aim, tell)
         fit = sorted([*fit, *_fitting(more, aim)], key=aim.order)
         flows, points = flows | streamed, points + more
@@ -186,15 +187,13 @@ def with_streamed_weights(flows: Names, aim: Aim) -> dict[FlowConfig, str | None
     return found
 
 
-def with_streamed_edge(flows: Names, aim: Aim) -> dict[FlowConfig, str | None]:
+def with_streamed_edge(flows: Names) -> dict[FlowConfig, str | None]:
     """Return engines whose classifier and positions are streamed as well, of those whose weights are.
 
     Parameters
     ----------
     flows : mapping
-        As `with_streamed_weights` gives them, among others.
-    aim : Aim
-        Not looked at: the port is as wide as the weights need it.
+        As `with_streamed_weights` gives them, among others; the port stays as wide as the weights need it.
     """
     return {
         replace(flow, edge_weights="streamed"): None
