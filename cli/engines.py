@@ -12,6 +12,7 @@ from .shared.common import JsonFlag, output, print_json, rows_table
 
 if TYPE_CHECKING:
     from ..sim.estimate.devices import Device
+    from ..sim.flow.config import FlowConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class NetworkRow(Result):
     """
 
     network: str
-    interval_cycles: float | None
+    interval_cycles: int | None
     images_per_s: float | None
     array_utilisation: float | None
 
@@ -124,7 +125,7 @@ def _row(name: str, target: Device | None) -> EngineRow:
         fits=report.fits,
         utilisation_percent=report.utilisation,
         holds=tuple(_holds(name)),
-        networks=tuple(_network(name, net, found) for net in about.networks),
+        networks=tuple(_network(flow, net, found) for net in about.networks),
         why=about.why,
     )
 
@@ -143,21 +144,23 @@ def _holds(name: str) -> list[str]:
     return [net for net, config in PRESETS.items() if not too_small(config, Formats(), FLOW_ENGINES[name])]
 
 
-def _network(name: str, net: str, target: Device) -> NetworkRow:
+def _network(flow: FlowConfig, net: str, target: Device) -> NetworkRow:
     from ..sim.estimate.resources import images_per_s
-    from ..sim.flow.presets import FLOW_ENGINES
-    from ..sim.mapping.cycles import peak_macs, useful_macs
+    from ..sim.mapping.cycles import peak_macs, speed_of, useful_macs
     from ..sim.mapping.shipped import shipped_cycles
+    from ..sim.network.formats import Formats
     from ..sim.network.presets import preset
 
-    config, flow = preset(net), FLOW_ENGINES[name]
+    config = preset(net)
     found = shipped_cycles(config, flow)
+    if found is None and flow.windows is None:  # in other logic than its table was made for, which takes a moment
+        found = speed_of(config, Formats(), flow)
     if found is None:
         return NetworkRow(network=net, interval_cycles=None, images_per_s=None, array_utilisation=None)
     _, interval = found
     return NetworkRow(
         network=net,
-        interval_cycles=interval,
+        interval_cycles=round(interval),
         images_per_s=images_per_s(interval, target.clock_mhz),
         array_utilisation=useful_macs(config) / (interval * peak_macs(flow)),
     )

@@ -140,7 +140,7 @@ def flow_timing(
     check_runs(config, formats, flow)
     loads = with_memory(loads_of(config, flow), config, flow, most_gb_s, clock_mhz)
     single, interval = with_waits(config, flow, *speed_of(config, formats, flow), loads)
-    speed = images_per_s(round(interval), clock_mhz)
+    speed = images_per_s(interval, clock_mhz)
     return Timing(
         cycles=single,
         interval_cycles=round(interval),

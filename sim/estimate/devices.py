@@ -74,10 +74,11 @@ class Device:
 
     @property
     def clock(self) -> Clock:
-        """Clock of an engine on it: measured on its family, or assumed."""
+        """Clock of an engine on it: that of one that was placed or modelled on its family, or any; always assumed."""
         measured = CLOCKS.get(self.family) if self.family and self.architecture != "Versal" else None
-        assumed = Clock(_ASSUMED[self.architecture], "assumed", "no engine was placed or modelled on this family")
-        return measured or assumed
+        if measured is None:
+            return Clock(_ASSUMED[self.architecture], "assumed", "no engine was placed or modelled on this family")
+        return Clock(measured.mhz, "assumed", f"{measured.kind} is {measured.source}; no other engine is")
 
     @property
     def clock_mhz(self) -> float:

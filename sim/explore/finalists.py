@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..errors import BivitError
 from ..flow.config import FlowConfig
-from ..mapping.cycles import long_run_cycles
-from ..mapping.loads import with_waits
-from ..mapping.program import flow_cycles
-from ..mapping.shipped import shipped_cycles, table_of
-from ..network.config import ViTConfig
 from .aim import Aim, Found, Progress
-from .points import Point, with_images
+from .exact import SEEKING, tried
+from .points import Point
+from .refine import refined
 
 #: Engines that are not named whose slot tables are sought, at most.
 FINALISTS = 3
@@ -20,11 +16,6 @@ FINALISTS = 3
 _ATTEMPTS = 4
 #: Bounds over images a second of the engines that are tried first: none is quite as fast as its loads allow.
 _OVER = 1.04
-#: Cycles over those that the loads allow beyond which more images in flight are tried, and how many more.
-_FAR, _MORE_IMAGES = 1.1, 2
-_SEEKING = "finding a slot table"
-#: Cycles that sums of shares of an interval may be off.
-_ROUNDING = 0.5
 
 #: Names of engines; None of one that was sized.
 Names = Mapping[FlowConfig, str | None]
@@ -52,10 +43,10 @@ def fastest(points: Sequence[Point], names: Names, aim: Aim, tell: Progress) -> 
         if not _can_win(point, found, aim):
             continue
         sought += number >= len(named)
-        tell(_SEEKING, number, 0)
-        found += _tried(aim.configs, point, names.get(point.flow))
+        tell(SEEKING, number, 0)
+        found += tried(aim.configs, point, names.get(point.flow))
     if found and not aim.latency:
-        found += _more_in_flight(min(found, key=lambda one: one.interval_cycles), aim, tell)
+        found += refined(min(found, key=lambda one: one.interval_cycles), aim, tell)
     return sorted(found, key=lambda one: one.cycles if aim.latency else one.interval_cycles)
 
 
@@ -82,8 +73,8 @@ def cheapest(points: Sequence[Point], names: Names, fps: float, aim: Aim, tell: 
         if attempts == _ATTEMPTS or point.most_images_per_s < fps * (1 if name else over):
             continue
         attempts += name is None
-        tell(_SEEKING, attempts, 0)
-        for one in _tried(aim.configs, point, name):
+        tell(SEEKING, attempts, 0)
+        for one in tried(aim.configs, point, name):
             if one.images_per_s >= fps:
                 return one
             # Others that are as far from their bounds would be too slow as well.
@@ -91,43 +82,6 @@ def cheapest(points: Sequence[Point], names: Names, fps: float, aim: Aim, tell: 
     return None
 
 
-def _more_in_flight(best: Found, aim: Aim, tell: Progress) -> list[Found]:
-    """The best engine with more images in flight, while that fits and brings it nearer to what its loads allow."""
-    found = [best]
-    while found[-1].interval_cycles > _FAR * best.point.loads.bound and len(found) <= _MORE_IMAGES:
-        point = with_images(aim.configs, found[-1].point, found[-1].point.flow.images + 1)
-        if not point.fits:
-            break
-        tell(_SEEKING, 0, 0)
-        more = _tried(aim.configs, point, None)
-        if not more or more[0].interval_cycles >= found[-1].interval_cycles:
-            break
-        found += more
-    return found[1:]
-
-
 def _can_win(point: Point, found: Sequence[Found], aim: Aim) -> bool:
     """Whether the loads, which nothing gets below, leave room for better cycles than there are."""
     return all(point.loads.bound < (one.cycles if aim.latency else one.interval_cycles) for one in found)
-
-
-def _tried(configs: Sequence[ViTConfig], point: Point, name: str | None) -> list[Found]:
-    """The engine with its exact cycles, or what its memory allows; nothing where every table locks up, or is long."""
-    try:
-        exact = [_cycles(config, point.flow) for config in configs]
-    except BivitError:
-        return []
-    pairs = zip(configs, exact, strict=True)
-    each = [with_waits(config, point.flow, *cycles, point.loads_of(config)) for config, cycles in pairs]
-    config, (_, interval) = max(zip(configs, each, strict=True), key=lambda one: one[1][1])
-    late = any(after > before + _ROUNDING for (_, before), (_, after) in zip(exact, each, strict=True))
-    return [Found(point, name, config, max(single for single, _ in each), interval, late)]
-
-
-def _cycles(config: ViTConfig, flow: FlowConfig) -> tuple[int, float]:
-    """Cycles of one image, and from image to image, as `bivit estimate` gives them."""
-    shipped = shipped_cycles(config, flow)
-    if shipped is not None:
-        return shipped
-    table = table_of(config, flow)
-    return flow_cycles(config, flow, table, 1).total, long_run_cycles(config, flow, table)

@@ -82,14 +82,14 @@ def sized(configs: Sequence[ViTConfig], formats: Formats, wish: Wish, fabric: Fa
     wish : Wish
     fabric : {"lut6", "lut4"}
     """
-    flow = _smallest(configs, formats, wish, fabric)
+    flow = smallest(configs, formats, wish, fabric)
     for parts, field, values in lane_choices(wish.rows, wish.columns):
         flow = flow and _least(configs, flow, parts, field, values, wish.slack)
     flow = flow and _drained(flow)
     return flow and _embedding(configs, flow)
 
 
-def _smallest(configs: Sequence[ViTConfig], formats: Formats, wish: Wish, fabric: Fabric) -> FlowConfig | None:
+def smallest(configs: Sequence[ViTConfig], formats: Formats, wish: Wish, fabric: Fabric) -> FlowConfig | None:
     """The engine with the array, and one lane of everything."""
     strips = gcd(*(config.img_size * config.patch_size * config.in_chans for config in configs))
     embed = gcd(*(config.embed_dim for config in configs))

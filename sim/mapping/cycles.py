@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ..engine.words import WORD
 from ..flow.config import FlowConfig
@@ -15,6 +16,9 @@ from ..network.stage_view import stage_views
 from .pass_program import PassSchedule, schedule_of
 from .program import FlowProgram, flow_cycles
 from .shipped import shipped_cycles, table_of
+
+#: Images of a long run, and how often a pattern must be there in its second half.
+_LONG_RUN, _REPEATS = 200, 3
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,10 @@ def estimate_cycles(program: FlowProgram | PassSchedule, images: int) -> CycleEs
     )
 
 
-def long_run_cycles(config: ViTConfig, flow: FlowConfig, table: SlotTable, images: int = 8) -> float:
-    """Return the cycles from image to image in a long run: what images behind the first ones take, each.
+def long_run_cycles(config: ViTConfig, flow: FlowConfig, table: SlotTable, images: int = _LONG_RUN) -> float:
+    """Return the cycles from image to image in a long run, when what happens repeats itself.
+
+    Images follow each other in a pattern of one or several; where none is found, it is the mean of its second half.
 
     Parameters
     ----------
@@ -85,14 +91,35 @@ def long_run_cycles(config: ViTConfig, flow: FlowConfig, table: SlotTable, image
     flow : FlowConfig
     table : SlotTable
     images : int
-        That are before those which count; twice as many count.
+        Of the run.
 
     Raises
     ------
     BivitError
         When the table locks up.
     """
-    return _interval(lambda count: flow_cycles(config, flow, table, count).total, images)
+    answered = flow_cycles(config, flow, table, images).answered
+    return repeated(answered[: -flow.images - flow.edge_banks])  # those behind have no images that hinder them
+
+
+def repeated(times: Sequence[int]) -> float:
+    """Return the mean distance of the times behind the first half: in its pattern, where that repeats itself.
+
+    Parameters
+    ----------
+    times : sequence of int
+        Three or more.
+
+    Examples
+    --------
+    >>> repeated([0, 90, 100, 103, 110, 113, 120, 123, 130, 133, 140, 143, 150])
+    5.0
+    """
+    apart = [after - before for before, after in pairwise(times)]
+    rest = apart[len(apart) // 2 :]
+    periods = range(1, len(rest) // _REPEATS + 1)
+    period = next((one for one in periods if rest[one:] == rest[:-one]), len(rest))
+    return sum(rest[:period]) / period
 
 
 def interval_of(program: FlowProgram | PassSchedule) -> float:

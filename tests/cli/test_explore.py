@@ -31,7 +31,7 @@ def test_what_is_printed_and_the_file_that_estimate_takes(tmp_path: Path, monkey
     file = tmp_path / "out/engine/engine.json"
     assert [key for key in found if key not in ("name", "engine_file")] == KEYS
     assert (found["target"], found["clock_mhz"], found["fits"]) == ("lfe5u-85f", device("ulx3s").clock_mhz, True)
-    assert (found["cycles_kind"], found["clock_kind"], found["resources_kind"]) == ("exact", "placed", "estimated")
+    assert (found["cycles_kind"], found["clock_kind"], found["resources_kind"]) == ("exact", "assumed", "estimated")
     assert (found["engine_file"], json.loads(file.read_text())) == ("out/engine/engine.json", found["engine"])
     assert [path.name for path in file.parent.iterdir()] == ["engine.json"]
     assert next(iter(found["loads"])) == found["binds"]

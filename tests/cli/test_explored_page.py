@@ -84,8 +84,8 @@ def test_numbers_stand_with_how_they_are_known(made: tuple[dict[str, Any], str])
     found, page = made
     text = Read(page).text
     for part in (
-        f"{found['images_per_s']:,.0f} images/s in a long run; exact cycles, placed clock",
-        f"{found['latency_us']:,.1f} µs a single image; exact cycles, placed clock",
+        f"{found['images_per_s']:,.0f} images/s in a long run; exact cycles, assumed clock",
+        f"{found['latency_us']:,.1f} µs a single image; exact cycles, assumed clock",
         found["clock_source"],
         f"{found['command']}",
         f"({count(found['interval_cycles'])} from image to image",

@@ -1,0 +1,88 @@
+"""The best engine with a width or a depth more at a time: parts wait for others, which no load of a part tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from math import inf
+
+from ..errors import BivitError
+from ..flow.table import SlotTable
+from ..network.config import ViTConfig
+from .aim import Aim, Found, Progress
+from .ceilings import ceilings
+from .exact import SEEKING, nearly, quick_tables, tried
+from .points import Point, with_flow, with_images
+
+#: Cycles over those that the loads allow beyond which it is tried at all.
+_FAR = 1.02
+#: Engines that are compared at most, and what one has to gain.
+_MOST_COMPARED, _GAIN = 48, 0.998
+#: Rings that are made deeper, and by how many slots.
+_RINGS, _DEEPER = ("head_slots", "score_slots", "residual_slots"), 2
+
+
+def refined(best: Found, aim: Aim, tell: Progress) -> list[Found]:
+    """Return better engines than the best one that fit, if there are: each has one width or depth more.
+
+    They are compared with tables of a short search, those of the engine before where they can be; only the last one's
+    cycles are found as all others' are.
+
+    Parameters
+    ----------
+    best : Found
+    aim : Aim
+    tell : callable
+    """
+    point = best.point
+    if not _far(best):
+        return []
+    try:
+        quick = quick_tables(aim.configs, point.flow)
+    except BivitError:
+        return []
+    tables: Sequence[SlotTable] = quick
+    cycles, compared, larger = nearly(aim.configs, point.flow, tables), 0, _larger(aim.configs, point)
+    while compared < _MOST_COMPARED and (more := next(larger, None)):
+        tell(SEEKING, compared, _MOST_COMPARED)
+        compared += 1
+        changed = _tables(aim.configs, more, point, tables)
+        found = nearly(aim.configs, more.flow, changed) if changed else inf
+        if found < _GAIN * cycles:
+            point, tables, cycles, larger = more, changed, found, _larger(aim.configs, more)
+    return tried(aim.configs, point, None) if point is not best.point else []
+
+
+def _tables(
+    configs: Sequence[ViTConfig], more: Point, point: Point, tables: Sequence[SlotTable]
+) -> Sequence[SlotTable]:
+    """Tables of a larger engine: those that there are, or others where images in flight take turns; none if none is."""
+    if more.flow.images == point.flow.images:
+        return tables
+    with suppress(BivitError):
+        return quick_tables(configs, more.flow)
+    return ()
+
+
+def _far(best: Found) -> bool:
+    """Whether waiting, and not a part that is busy all the time or a memory, is what makes an engine slow."""
+    return not best.late and best.interval_cycles > _FAR * best.point.loads.bound
+
+
+def _larger(configs: Sequence[ViTConfig], point: Point) -> Iterator[Point]:
+    """Engines that fit, each with something more: an image in flight, a width of a part, slots of a ring."""
+    candidates = [
+        *(ceiling.wider for ceiling in ceilings(configs, point)),
+        *(_deeper(configs, point, name) for name in _RINGS),
+    ]
+    with suppress(BivitError):  # no more are allowed
+        candidates.insert(0, with_images(configs, point, point.flow.images + 1))
+    yield from (one for one in candidates if one is not None and one.fits)
+
+
+def _deeper(configs: Sequence[ViTConfig], point: Point, name: str) -> Point | None:
+    """The engine with more slots of a ring, if there can be more."""
+    with suppress(BivitError):
+        return with_flow(configs, point, replace(point.flow, **{name: getattr(point.flow, name) + _DEEPER}))
+    return None
