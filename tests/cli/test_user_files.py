@@ -165,6 +165,7 @@ def test_results_of_a_job_that_are_none(text: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["[]", '{"top1_teacher": "high"}', '{"top1_teacher": true}'])
 def test_a_result_that_publish_cannot_use(text: str, tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text('{"top1_teacher": null}')
     assert _teacher_top1(tmp_path) is None
     (tmp_path / "result.json").write_text(text)
     with pytest.raises(BivitError, match=r"result\.json"):
