@@ -63,7 +63,16 @@ _PIPE_WIDTH = 10_000
 #: Begins the name of a data set of one image size that is to be cropped and resized for the model.
 RESIZED = "resized:"
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+JsonFlag = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print one JSON object on standard output. An error is text on standard error, with exit code 2.",
+    ),
+]
+OverwriteFlag = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the folder although files in it were added or changed.")
+]
 DataOption = Annotated[
     str,
     typer.Option(
