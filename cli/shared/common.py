@@ -91,7 +91,7 @@ messages = Console(stderr=True, highlight=False)
 
 
 class Command(typer.core.TyperCommand):
-    """A command whose numbers are finite and of a size that arithmetic takes, whatever they mean."""
+    """A command whose numbers are finite and of a size that arithmetic takes, and whose texts are not empty."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command.
@@ -99,12 +99,17 @@ class Command(typer.core.TyperCommand):
         Raises
         ------
         BivitError
-            When a number is NaN, infinite or has too many digits; the option is named.
+            When a number is NaN, infinite or has too many digits, or a text is empty; the option is named.
         """
         for parameter in self.params:
             value = ctx.params.get(parameter.name)
+            name = parameter.opts[0] if parameter.opts[0].startswith("-") else str(parameter.name)
+            texts = value if isinstance(value, list | tuple) else (value,)
+            check(
+                not any(isinstance(text, str) and not text.strip() for text in texts),
+                f"{name} must not be empty; give a value{'' if parameter.required else ', or leave it out'}",
+            )
             if isinstance(value, int | float):
-                name = parameter.opts[0] if parameter.opts[0].startswith("-") else str(parameter.name)
                 check(math.isfinite(value), f"{name} must be a finite number, got {shown(value)}")
                 check(
                     abs(value) <= LARGEST_VALUE,
