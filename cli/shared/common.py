@@ -107,7 +107,7 @@ class Command(typer.core.TyperCommand):
             texts = value if isinstance(value, list | tuple) else (value,)
             check(
                 not any(isinstance(text, str) and not text.strip() for text in texts),
-                f"{name} must not be empty; give a value{'' if parameter.required else ', or leave it out'}",
+                f"{name} must not be empty; give a value{', or leave it out' if name.startswith('-') else ''}",
             )
             if isinstance(value, int | float):
                 check(math.isfinite(value), f"{name} must be a finite number, got {shown(value)}")
