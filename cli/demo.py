@@ -95,7 +95,8 @@ class Demo:
             compared = compare_student(network, student, _DATA)
         with self.stage("generate Verilog"):
             images = take(compared.test, self.images).images
-            generated = generate(engine, network, self.out / "verilog", images=images, data=compared.test.name)
+            verilog = self.out / "verilog"
+            generated = generate(engine, network, verilog, images=images, data=compared.test.name, overwrite=True)
         program = generated.program
         assert isinstance(program, FlowProgram)
         with self.stage("co-simulate under Verilator"):

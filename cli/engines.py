@@ -1,4 +1,4 @@
-"""`bivit engines`: the named engines, what each is for, and what it takes of the device that it is made for."""
+"""`bivit engines`: the named engines or one of a file, what each is for, and what it takes of its device."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class EngineRow(Result):
     Parameters
     ----------
     name, text, why : str
-        Its name, what it is for, how its shape was found.
+        Its name or file, what it is for, how its shape was found.
     shape : str
         Rows x columns x bits of a dot product, each cycle.
     images : int
@@ -71,7 +71,12 @@ class EngineRow(Result):
 
 
 def engines(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One of them; all when left out.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME]", help="One of them, or a JSON file of an engine, or its folder; all when left out."
+        ),
+    ] = None,
     target: Annotated[
         str | None, typer.Option(help="FPGA or board to estimate for, in place of the one each is made for.")
     ] = None,
@@ -83,16 +88,13 @@ def engines(
 
     Example: bivit engines ulx3s --json
 
+    Example: bivit engines out/engine
+
     Example: bivit engines --target kv260
     """
-    from ..sim.errors import check, near
     from ..sim.estimate.devices import device
     from ..sim.flow.presets import FLOW_ENGINES
 
-    check(
-        name is None or name in FLOW_ENGINES,
-        f"there is no engine {name!r}; engines are {', '.join(FLOW_ENGINES)}{near(name or '', FLOW_ENGINES)}",
-    )
     found = None if target is None else device(target)
     rows = [_row(one, found) for one in ([name] if name else FLOW_ENGINES)]
     if as_json:
@@ -105,11 +107,12 @@ def _row(name: str, target: Device | None) -> EngineRow:
     from ..sim.engine.words import WORD
     from ..sim.estimate.devices import device
     from ..sim.estimate.resources import estimate_resources
-    from ..sim.flow.presets import ABOUT, FLOW_ENGINES, fabric_for
+    from ..sim.flow.presets import ABOUT, About, fabric_for, load_engine
 
-    about = ABOUT[name]
+    plain = load_engine(name)
+    about = ABOUT.get(name) or About(text="An engine of a file.", target=None, networks=(), why="")
     found = target or device(about.target or ANY_TARGET)
-    flow = fabric_for(FLOW_ENGINES[name], name, found.fabric)
+    flow = fabric_for(plain, name, found.fabric)
     report = estimate_resources(flow, found)
     engine = flow.engine
     return EngineRow(
@@ -124,7 +127,7 @@ def _row(name: str, target: Device | None) -> EngineRow:
         clock_kind=found.clock_kind,
         fits=report.fits,
         utilisation_percent=report.utilisation,
-        holds=tuple(_holds(name)),
+        holds=tuple(_holds(plain)),
         networks=tuple(_network(flow, net, found) for net in about.networks),
         why=about.why,
     )
@@ -134,14 +137,13 @@ def _row(name: str, target: Device | None) -> EngineRow:
 ANY_TARGET = "zu9eg"
 
 
-def _holds(name: str) -> list[str]:
+def _holds(flow: FlowConfig) -> list[str]:
     """Presets that an engine runs."""
     from ..sim.estimate.choice import too_small
-    from ..sim.flow.presets import FLOW_ENGINES
     from ..sim.network.formats import Formats
     from ..sim.network.presets import PRESETS
 
-    return [net for net, config in PRESETS.items() if not too_small(config, Formats(), FLOW_ENGINES[name])]
+    return [net for net, config in PRESETS.items() if not too_small(config, Formats(), flow)]
 
 
 def _network(flow: FlowConfig, net: str, target: Device) -> NetworkRow:
@@ -190,5 +192,5 @@ def _print(rows: list[EngineRow], *, details: bool) -> None:
     if not details:
         out.print("`bivit engines NAME` says more of one; `bivit generate NET --engine NAME` writes its Verilog.")
     for row in rows if details else ():
-        out.print(f"\n{row.text} {row.why}", soft_wrap=True, markup=False)
+        out.print(f"\n{row.text} {row.why}".rstrip(), soft_wrap=True, markup=False)
         out.print(f"Clock: {row.clock_mhz:g} MHz, {row.clock_kind}. Holds {', '.join(row.holds)}.", soft_wrap=True)

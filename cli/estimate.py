@@ -51,7 +51,10 @@ def estimate(
     ] = None,
     engine: Annotated[
         list[str],
-        typer.Option("--engine", help="Name of an engine (sim, zcu102), or a JSON file; with --check any number."),
+        typer.Option(
+            "--engine",
+            help="Name of an engine (sim, zcu102), a JSON file, or a folder with engine.json; with --check any number.",
+        ),
     ] = [],  # noqa: B006
     target: Annotated[
         str | None, typer.Option(help=f"FPGA or board, such as zu9eg, in any case. [default: {_TARGET}]")
@@ -125,9 +128,12 @@ def _estimate(net: str, engine: str | None, target: str, clock: float | None, se
     """Print cycles, latency and resources."""
     from ..sim.estimate.devices import board, device
     from ..sim.estimate.resources import estimate_resources
+    from ..sim.network.config import ViTConfig
 
     found, chosen = device(target), find_net(net, seed)
     name, flow = find_engine(engine, chosen, found)
+    if engine is None and found.family is not None and isinstance(chosen.config, ViTConfig):
+        say(f"{name} is a named engine; `bivit explore {net} --target {target}` sizes one for {net}")
     clock_mhz = found.clock_mhz if clock is None else clock
     beside = board(target)
     most = beside.memory.gb_s if beside and beside.memory and flow.streamed else None

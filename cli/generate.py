@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..sim.errors import check
 from ..sim.system.result import INLINE, Result
-from .shared.common import JsonFlag, show
+from .shared.common import JsonFlag, OverwriteFlag, show
 from .shared.net import EngineOption, Net, NetFacts, find_engine, find_net
 from .shared.pixels import DataOption, test_source
 from .shared.progress import step
@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
 #: Images of the golden vectors of a network where nothing is said.
 _IMAGES = 2
+#: What stands for a value that there is none of.
+_NONE = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Files(Result):
-    """What `bivit generate` wrote; what needs a network says so where there is none.
+    """What `bivit generate` wrote; what needs a network is None where there is none.
 
-    `images` are those of the golden vectors, from `data`; `image_cycles` are from image to image in a long run,
-    `latency_cycles` those of one by itself.
+    `images` are those of the golden vectors, from `data`, which is None without any; `image_cycles` are from image to
+    image in a long run, `latency_cycles` those of one by itself.
     """
 
     facts: NetFacts | None = field(metadata=INLINE)
@@ -37,12 +39,12 @@ class Files(Result):
     verilog_lines: int
     manifest: Path
     engine_file: Path
-    load_stream: Path | str
-    image_cycles: int | str
-    latency_cycles: int | str
+    load_stream: Path | None
+    image_cycles: int | None
+    latency_cycles: int | None
     readme: Path
     images: int
-    data: str
+    data: str | None
 
 
 def generate(
@@ -77,6 +79,7 @@ def generate(
     ] = False,
     clock_mhz: Annotated[float, typer.Option(help="Frequency in the constraints.")] = 100.0,
     out: Annotated[Path, typer.Option(help="Folder to write; one written before is replaced.")] = Path("out/verilog"),
+    overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Write a folder with which a stranger can simulate, check and integrate an engine (docs/folder.md).
@@ -113,12 +116,12 @@ def generate(
             None if chosen is None else chosen.network,
             out,
             images=pixels,
-            data=source,
+            data=source or _NONE,
             embed=embed,
             aresetn=aresetn,
             clock_mhz=clock_mhz,
+            overwrite=overwrite,
         )
-    none = "none, no network was given"
     report = Files(
         facts=None if chosen is None else chosen.facts,
         engine=engine_name,
@@ -126,20 +129,27 @@ def generate(
         verilog_lines=len(written.verilog.read_text(encoding="utf-8").splitlines()),
         manifest=written.manifest,
         engine_file=written.engine,
-        load_stream=written.load_stream or none,
-        image_cycles=written.image_cycles or none,
-        latency_cycles=written.latency_cycles or none,
+        load_stream=written.load_stream,
+        image_cycles=written.image_cycles,
+        latency_cycles=written.latency_cycles,
         readme=written.readme,
         images=0 if pixels is None else len(pixels),
         data=source,
     )
-    show(report, as_json, f"engine {engine_name} in {out}")
+    shown = report if as_json else _in_words(report)
+    show(shown, as_json, f"engine {engine_name} in {out}")
 
 
-def _images(net: Net | None, count: int, data: str | None, seed: int) -> tuple[NDArray[np.uint8] | None, str]:
+def _in_words(report: Files) -> dict[str, Any]:
+    """What the report says to a reader: why a value is missing, where one is."""
+    why = _NONE if report.facts else f"{_NONE}, no network was given"
+    return {name: why if value is None else value for name, value in report.to_dict().items()}
+
+
+def _images(net: Net | None, count: int, data: str | None, seed: int) -> tuple[NDArray[np.uint8] | None, str | None]:
     """Return the images of the golden vectors, and where they are from."""
     if net is None or not count:
-        return None, "none"
+        return None, None
     from ..model.data.dataset import take
 
     with step("open the images"):

@@ -75,11 +75,20 @@ def publish_run(run: Path, data: str, out: Path, command: str) -> Metrics:
     from ..model.data.dataset import take
     from ..model.files.checkpoint import load_checkpoint
     from ..model.files.export import measure_agreement
+    from ..model.train.run_folder import RESULT
     from ..model.vit.vit import BiViT
     from ..sim.network.file import load_network
 
-    student = run / "student.safetensors"
-    check(student.is_file(), f"{run} holds no finished training: there is no {student}; `bivit train --out` makes one")
+    student, finished = run / "student.safetensors", (run / RESULT).is_file()
+    check(
+        finished or not (run / "config.json").is_file(),
+        f"the training in {run} is not finished: there is no {run / RESULT}; repeat its `bivit train` with --resume",
+    )
+    check(
+        finished and student.is_file(),
+        f"{run} holds no finished training: there is no {student if finished else run / RESULT}; `bivit train --out` "
+        "makes one",
+    )
     export_checkpoint(student, data, out / NETWORK, CALIBRATION_IMAGES, command)
     checkpoint, network = load_checkpoint(student, kind="binary"), load_network(out / NETWORK)
     assert isinstance(checkpoint.model, BiViT)
@@ -103,8 +112,10 @@ def publish_run(run: Path, data: str, out: Path, command: str) -> Metrics:
 
 def _teacher_top1(run: Path) -> float | None:
     """What the run reports; None when it was given a teacher of unknown accuracy."""
-    result = run / "result.json"
-    found = read_json(result, "what the run gave") if result.exists() else {}
+    from ..model.train.run_folder import RESULT
+
+    result = run / RESULT
+    found = read_json(result, "what the run gave")
     check(isinstance(found, dict), f"{result} is damaged: it must hold a JSON object; train again")
     top1 = found.get("top1_teacher")
     check(

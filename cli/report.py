@@ -16,6 +16,16 @@ from .runs.estimates import UNIT_TARGET
 from .shared.common import JsonFlag, format_value, show
 from .shared.markers import replace_between_markers
 
+#: Files by which other folders are known, and what writes these.
+_MADE = {
+    "board.json": "`bivit build`",
+    "manifest.json": "`bivit generate`",
+    "metrics.json": "`bivit publish`",
+    "config.json": "`bivit train`, or of a demo that did not end",
+    "engine.json": "`bivit explore`",
+}
+_INSTEAD = "give the folder that `bivit demo --out FOLDER` wrote"
+
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read what a demo wrote.
@@ -25,10 +35,16 @@ def read_json(path: Path) -> dict[str, Any]:
     BivitError
         When the file is missing, or is not a JSON object.
     """
-    check(path.is_file(), f"there is no {path}; `bivit demo --out {path.parent}` writes it")
+    check(path.is_file(), f"{path.parent} is no folder of a demo{_is(path.parent)}: there is no {path}; {_INSTEAD}")
     values = files.read_json(path, f"of a demo; run `bivit demo --out {path.parent}` again if it is damaged")
     check(isinstance(values, dict), f"{path} must hold a JSON object; run `bivit demo --out {path.parent}` again")
     return values
+
+
+def _is(folder: Path) -> str:
+    """What a folder is instead, where its files tell."""
+    made = next((made for name, made in _MADE.items() if (folder / name).is_file()), None)
+    return "" if made is None else f", but of {made}"
 
 
 def write_pages(folder: Path) -> list[Path]:

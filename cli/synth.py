@@ -62,7 +62,7 @@ class Synthesis(Result):
 
 def synth(
     engine: Annotated[
-        str, typer.Option(help="Name of an engine, or a JSON file with its fields; see `bivit generate`.")
+        str, typer.Option(help="Name of an engine, a JSON file with its fields, or a folder with engine.json.")
     ] = "sim",
     family: Annotated[
         str, typer.Option(help="ecp5, xcup (UltraScale+), xcup-uram (with UltraRAM), xc7 (7-series), nexus or gowin.")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..sim.errors import check
 from .runs.training import TrainOptions, train_pair
 from .shared.common import BrokenOption, DataOption, JsonFlag, broken_images_named, show
 
@@ -39,6 +40,9 @@ def train(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, as stages.0.lr=2e-3.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Remove the run in the folder first, whatever it is.")
+    ] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read images ahead.")] = 0,
     save_steps: Annotated[int, typer.Option(min=0, help="Write the state every so many steps too.")] = 0,
     on_broken: BrokenOption = "stop",
@@ -47,12 +51,14 @@ def train(
     """Train a real-valued teacher, then the binarized student that starts from it.
 
     The folder gets teacher.safetensors, student.safetensors, config.json, metrics.jsonl, curves.svg, tensorboard/ and
-    last.pt, from which a run that was stopped continues. Several processes train together under torchrun.
+    last.pt, from which a run that was stopped continues. Several processes train together under torchrun. A folder that
+    holds another run is refused without --overwrite; one that holds just this run, finished, gives its result.
 
     Example: bivit train --preset digits --data digits --out out/digits
 
     Example: bivit train --teacher teacher.safetensors --data photos --image-size 160 --out out/photos
     """
+    check(not (resume and overwrite), "--resume continues the run in the folder, --overwrite removes it; give one")
     size = () if image_size is None else (f"model.img_size={image_size}",)
     options = TrainOptions(
         preset=preset or (None if teacher else DEFAULT_PRESET),
@@ -65,6 +71,7 @@ def train(
         seed=seed,
         settings=(*(settings or ()), *size),
         resume=resume,
+        overwrite=overwrite,
         workers=workers,
         save_steps=save_steps,
         on_broken=on_broken,

@@ -87,7 +87,8 @@ def test_doctests(name: str) -> None:
 
 
 def test_all_folders_are_walked() -> None:
-    assert {name.split(".")[1] for name in MODULES[1:]} == {"sim", "model", "hw", "cosim", "host", "cli"}
+    folders = {name.split(".")[1] for name in MODULES[1:] if name != "bivit.__main__"}
+    assert folders == {"sim", "model", "hw", "cosim", "host", "cli"}
 
 
 def test_a_missing_or_wrong_docstring_is_found() -> None:

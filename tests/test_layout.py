@@ -174,6 +174,10 @@ def test_packages_are_the_folders_with_modules() -> None:
     assert {room.split(".")[0] for room in ROOMS} == set(FOLDERS)
 
 
+def test_the_root_holds_what_names_and_starts_the_package() -> None:
+    assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py", "__main__.py"}
+
+
 def test_the_readme_names_every_room() -> None:
     rows = [line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
     missing = [room for room in ROOMS if "." in room and not _names_room(rows, *room.split("."))]
@@ -190,7 +194,7 @@ def test_a_room_is_taken_in_at_a_glance(room: str) -> None:
     folder = ROOT / room.replace(".", "/")
     assert room.count(".") < 2
     assert (folder / "__init__.py").is_file()
-    assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= MAX_MODULES
+    assert len([path for path in folder.glob("*.py") if not path.name.startswith("__")]) <= MAX_MODULES
     assert len([path for path in folder.iterdir() if path.is_dir() and any(path.glob("*.py"))]) <= MAX_ROOMS
 
 

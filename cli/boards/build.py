@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...sim.errors import check
-from ...sim.system.files import whole_folder, write_json, write_text
+from ...sim.system.files import whole_folder, write_text
 from ...sim.system.result import Result
-from ..shared.common import JsonFlag, show
+from ..shared.common import JsonFlag, OverwriteFlag, show
 from ..shared.net import EngineOption, Net, NetArgument, SeedOption, find_engine, find_net
 from ..shared.progress import Step, step
-from .project import REPORT, UNVERIFIED, Asked, build_project
+from .project import UNVERIFIED, Asked, build_project, check_own_folder, write_report
 
 if TYPE_CHECKING:
     from ...hw.board.boards import Board
@@ -87,6 +87,7 @@ def build(
     seed: SeedOption = 0,
     timeout: Annotated[float, typer.Option(help="Seconds that one run of a tool may take; of a bitstream.")] = 3600,
     out: Annotated[Path, typer.Option(help="Folder to write; one written before is replaced.")] = Path("out/board"),
+    overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Write the bitstream of a board that runs a network, or for AMD's boards the project that makes it.
@@ -112,10 +113,7 @@ def build(
     check(first_seed >= 0, f"the first seed must be 0 or more, got {first_seed}")
     check(timeout > 0, f"timeout must be above 0 seconds, got {timeout:g}")
     target = find_board(board)
-    check(
-        not out.exists() or (out / REPORT).is_file() or (out.is_dir() and not any(out.iterdir())),
-        f"{out} exists and is no folder of `bivit build`; choose another folder or remove it",
-    )
+    check_own_folder(out, overwrite)
     chosen = find_net(net, seed)
     name, flow = find_engine(engine, chosen, device(target.part))
     title = f"build {chosen.name} on engine {name} for {board}"
@@ -155,7 +153,7 @@ def _built(job: _Job, chosen: Net, name: str, seeds: range, timeout: float, out:
             seconds=round(one.seconds, 1),
             **made.figures,
         )
-        write_json(folder / REPORT, report.to_dict())
+        write_report(folder, report)
     return report
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...sim.system.files import whole_folder, write_json
+from ...sim.system.own_folder import check_replaceable, file_rows
 from ...sim.system.result import OPTIONAL, Result
 from ..runs.estimates import ResourceRow, resource_rows
 from ..shared.net import Net
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 #: File of the report, in every folder that `bivit build` writes.
 REPORT = "board.json"
+#: Files of its folder.
+_FILES = "files.json"
 _VIVADO = "not run: no Vivado was at hand"
 #: What `on_silicon` says of every board.
 UNVERIFIED = "not verified: no board was asked"
@@ -146,8 +149,35 @@ def build_project(asked: Asked, out: Path, told: Step) -> Project:
             baud=None if beside else asked.baud,
             seconds=round(told.seconds, 1),
         )
-        write_json(folder / REPORT, report.to_dict())
+        write_report(folder, report)
     return report
+
+
+def write_report(folder: Path, report: Result) -> None:
+    """Write what was built, and the files of the folder, whose names and hashes keep what a user adds from being lost.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds all other files.
+    report : Result
+    """
+    write_json(folder / REPORT, report.to_dict())
+    write_json(folder / _FILES, {"files": file_rows(folder)})
+
+
+def check_own_folder(out: Path, overwrite: bool) -> None:
+    """Refuse a folder that is none of `bivit build`, or unless `overwrite` holds more than that wrote.
+
+    Raises
+    ------
+    BivitError
+        Naming what would be lost.
+    """
+    from ...hw.board.project import ENGINE_FOLDER
+    from ...hw.folder.manifest import BENCH_OUTPUTS
+
+    check_replaceable(out, _FILES, "`bivit build`", overwrite, [f"{ENGINE_FOLDER}/{name}" for name in BENCH_OUTPUTS])
 
 
 def _write_driver(folder: Path) -> None:

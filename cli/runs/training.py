@@ -13,7 +13,7 @@ from ...sim.system.locks import owned_folder
 from ...sim.system.result import OPTIONAL, Result
 from ...sim.system.typed import build
 from ..shared.common import messages, open_images, tool_versions
-from ..shared.progress import step
+from ..shared.progress import say, step
 
 if TYPE_CHECKING:
     from ...model.data.source import Source
@@ -48,7 +48,7 @@ class TrainOptions:
     #: Changes of the recipe, as `stages.0.lr=2e-3`.
     settings: tuple[str, ...] = ()
     resume: bool = False
-    #: Start anew even where the folder holds a run that is not finished.
+    #: Start anew whatever run the folder holds.
     overwrite: bool = False
     #: Processes that read images ahead.
     workers: int = 0
@@ -130,6 +130,8 @@ def train_pair(options: TrainOptions, *, command: str, progress: bool) -> Traine
         folder = _open_folder(options, _asked(options, task), world)
         if folder.result is not None:
             found = build(TrainedPair, folder.result, f"the result in {options.out / 'result.json'}")
+            if progress and world.is_main:
+                say(f"this training is finished in {options.out}; --overwrite would train anew")
             return found if world.is_main else None
         if task.adapted is not None and world.is_main:
             _say_what_becomes_of(task.adapted, options, task.recipe, task.recipes)
@@ -267,7 +269,9 @@ def _open_folder(options: TrainOptions, asked: dict[str, Any], world: World) -> 
 
     if not world.is_main:
         world.barrier()
-    folder = RunFolder(options.out, asked, options.resume, options.overwrite, writes=world.is_main)
+    folder = RunFolder(
+        options.out, asked, options.resume, options.overwrite, writes=world.is_main, keep=options.teacher
+    )
     if world.is_main:
         world.barrier()
     return folder

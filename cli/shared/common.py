@@ -63,7 +63,16 @@ _PIPE_WIDTH = 10_000
 #: Begins the name of a data set of one image size that is to be cropped and resized for the model.
 RESIZED = "resized:"
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+JsonFlag = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print one JSON object on standard output. An error is text on standard error, with exit code 2.",
+    ),
+]
+OverwriteFlag = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the folder although files in it were added or changed.")
+]
 DataOption = Annotated[
     str,
     typer.Option(
@@ -82,7 +91,7 @@ messages = Console(stderr=True, highlight=False)
 
 
 class Command(typer.core.TyperCommand):
-    """A command whose numbers are finite and of a size that arithmetic takes, whatever they mean."""
+    """A command whose numbers are finite and of a size that arithmetic takes, and whose texts are not empty."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command.
@@ -90,12 +99,17 @@ class Command(typer.core.TyperCommand):
         Raises
         ------
         BivitError
-            When a number is NaN, infinite or has too many digits; the option is named.
+            When a number is NaN, infinite or has too many digits, or a text is empty; the option is named.
         """
         for parameter in self.params:
             value = ctx.params.get(parameter.name)
+            name = parameter.opts[0] if parameter.opts[0].startswith("-") else str(parameter.name)
+            texts = value if isinstance(value, list | tuple) else (value,)
+            check(
+                not any(isinstance(text, str) and not text.strip() for text in texts),
+                f"{name} must not be empty; give a value{', or leave it out' if name.startswith('-') else ''}",
+            )
             if isinstance(value, int | float):
-                name = parameter.opts[0] if parameter.opts[0].startswith("-") else str(parameter.name)
                 check(math.isfinite(value), f"{name} must be a finite number, got {shown(value)}")
                 check(
                     abs(value) <= LARGEST_VALUE,

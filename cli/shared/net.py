@@ -33,7 +33,7 @@ EngineOption = Annotated[
     str | None,
     typer.Option(
         "--engine",
-        help="Name of an engine (sim, zcu102, latency), or a JSON file with its fields.",
+        help="Name of an engine (sim, zcu102, latency), a JSON file with its fields, or a folder with engine.json.",
     ),
 ]
 #: Taken where there is neither an engine nor a network.
@@ -165,7 +165,7 @@ def find_engine(
     Parameters
     ----------
     engine : str or None
-        A name or a JSON file.
+        A name, a JSON file, or a folder with `engine.json`.
     net : Net or None
         What it is to hold.
     target : Device, optional

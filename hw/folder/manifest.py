@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ...sim.engine.registers import ERROR_TEXTS, registers_of
+from ...sim.system.own_folder import file_rows, sha256
 from ..probes import probes
 from ..verilog_top import ENGINE_TOP, LICENCE
 from .pages import TEXTS, Facts
 
 #: Version of the manifest's format.
 MANIFEST_VERSION = 3
+MANIFEST = "manifest.json"
+#: Beginnings of the paths that the benches' Makefiles make.
+BENCH_OUTPUTS = ("bench/verilator/obj_dir/", "bench/icarus/bench.vvp", "bench/icarus/bench.log")
 
 
 def manifest(facts: Facts, folder: Path) -> dict[str, Any]:
@@ -35,7 +38,7 @@ def manifest(facts: Facts, folder: Path) -> dict[str, Any]:
         "top": facts.top,
         "engine": engine.to_dict(),
         "fingerprint": facts.fingerprint,
-        "verilog_sha256": _sha256(folder / f"{ENGINE_TOP}.v"),
+        "verilog_sha256": sha256(folder / f"{ENGINE_TOP}.v"),
         "clock_mhz": facts.clock_mhz,
         "ports": _ports(facts),
         "registers": _registers(facts),
@@ -85,12 +88,4 @@ def _ports(facts: Facts) -> list[dict[str, Any]]:
 
 
 def _files(folder: Path) -> list[dict[str, Any]]:
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return [
-        {"path": name, "bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name), "text": TEXTS[name]}
-        for name in names
-    ]
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return [row | {"text": TEXTS[row["path"]]} for row in file_rows(folder)]

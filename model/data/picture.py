@@ -7,6 +7,7 @@ ratio, resized to the model's square; else the short side resized to somewhat mo
 from __future__ import annotations
 
 import math
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -223,15 +224,19 @@ class PictureSource(Source):
 
 def _broken_message(name: str, error: Exception) -> str:
     return (
-        f"{name} cannot be read as an image ({_why(error)}); replace it, or leave such images out with "
-        "on_broken='skip' (--on-broken skip of train, eval, heads and export)"
+        f"{name} cannot be read as an image ({_why(error)}); replace it or take it out of the data. `bivit train`, "
+        "eval, heads and export can leave such images out (--on-broken skip, in Python on_broken='skip'); other "
+        "commands count every image, and stop"
     )
 
 
 def _why(error: Exception) -> str:
-    """What is wrong with a picture; Pillow's own words for no picture at all name an object in memory."""
+    """What is wrong with a picture: of no picture at all Pillow names an object in memory, of a large one an attack."""
     if isinstance(error, UnidentifiedImageError):
         return "it is empty, cut short or no picture"
+    if isinstance(error, Image.DecompressionBombError):
+        pixels, most = map(int, re.findall(r"\d+", str(error))[:2])
+        return f"it has {pixels:,} pixels, and at most {most:,} are decoded; scale it down"
     return str(error) or type(error).__name__
 
 

@@ -48,6 +48,8 @@ _OF_TENSORS = re.compile(
 )
 
 
+#: What torch.save began its pickles with, and the bytes among which that is.
+_MAGIC, _BEGIN = torch.serialization.MAGIC_NUMBER.to_bytes(10, "little"), 32
 #: Keys that only the state of a training of bivit has together.
 _OWN_STATE = {"phase", "rows", "losses", "sums", "model"}
 
@@ -214,8 +216,20 @@ def _globals_in_zip(source: Path, file: BinaryIO) -> Iterator[str]:
 
 def _globals_in_pickles(file: BinaryIO) -> Iterator[str]:
     """The same for what torch.save wrote before: magic number, version, system, the object, keys of its storages."""
+    source = Path(file.name)
+    if _MAGIC not in file.read(_BEGIN):
+        file.seek(0)
+        for _ in pickletools.genops(file):
+            pass  # a damaged one raises
+        check(
+            False,
+            f"{source} is a pickle as Python's own pickle.dump writes it, and no checkpoint; a file of torch.save or "
+            "safetensors is expected: in the program that wrote it, save the model's state_dict(), best as "
+            ".safetensors",
+        )
+    file.seek(0)
     for _ in range(4):
-        yield from _globals_in(file, Path(file.name))
+        yield from _globals_in(file, source)
 
 
 def _globals_in(file: IO[bytes], source: Path) -> Iterator[str]:

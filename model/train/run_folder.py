@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ...sim.errors import BivitError, check
+from ...sim.errors import BivitError, check, some
 from ...sim.system.files import named_errors, parse_json, read_json, read_text, whole_file, write_json, write_text
 from .curves import draw_curves
 
@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 STATE = "last.pt"
-#: What a fresh start removes: all that belongs to the run before it.
-_OWN = (STATE, "config.json", "result.json", "metrics.jsonl", "curves.svg")
+RESULT = "result.json"
+#: What a fresh start removes, as patterns: all that belongs to the run before it. The first one goes first, so that a
+#: folder which lost some of its files is none of a finished run.
+_OWN = (RESULT, STATE, "config.json", "metrics.jsonl", "curves.svg")
+_CHECKPOINTS = ("student.safetensors", "stages.*.safetensors", "teacher.safetensors")
 _TENSORBOARD = "tensorboard"
 #: Numbers that say where a row of metrics belongs and not how well the training does.
 _INDEX = ("epoch", "step")
@@ -47,11 +50,13 @@ class RunFolder:
     config : dict
         What the run depends on; plain values for JSON.
     resume : bool
-        Continue the run in the folder; else start anew.
+        Continue the run in the folder; else start anew, unless just this run is finished there.
     overwrite : bool
-        Start anew although the folder holds a run that is not finished.
+        Start anew whatever run the folder holds.
     writes : bool
         False for all but one of several processes: they read the state and write nothing.
+    keep : Path, optional
+        Checkpoint that a fresh start does not remove: the teacher that was given.
 
     Raises
     ------
@@ -60,7 +65,13 @@ class RunFolder:
     """
 
     def __init__(
-        self, path: Path, config: dict[str, Any], resume: bool = False, overwrite: bool = False, writes: bool = True
+        self,
+        path: Path,
+        config: dict[str, Any],
+        resume: bool = False,
+        overwrite: bool = False,
+        writes: bool = True,
+        keep: Path | None = None,
     ) -> None:
         self.path, self.config, self.writes = path, json.loads(json.dumps(config)), writes
         self.rows: list[dict[str, Any]] = []
@@ -69,25 +80,38 @@ class RunFolder:
         self._drawn = -math.inf
         if resume:
             self._continue()
-        elif writes:
-            unfinished = (path / STATE).exists() and self.result is None
-            check(
-                overwrite or not unfinished,
-                f"{path} holds a run that is not finished; continue it with --resume, or choose another folder",
-            )
-            self._start()
+        elif writes and (overwrite or not self._is_finished()):
+            self._start(keep)
 
     @property
     def result(self) -> dict[str, Any] | None:
         """What the run gave; None while it is not finished."""
-        path = self.path / "result.json"
+        path = self.path / RESULT
         return _read_object(path) if path.exists() else None
 
-    def _start(self) -> None:
+    def _is_finished(self) -> bool:
+        """Whether the folder holds just this run, finished; any other run in it would be lost."""
+        instead = "choose another folder, or give --overwrite to lose it"
+        if self.result is None:
+            check(
+                not (self.path / STATE).exists(),
+                f"{self.path} holds a run that is not finished; continue it with --resume, {instead}",
+            )
+            return False
+        config = self.path / "config.json"
+        found = _differences(_read_object(config), self.config) if config.is_file() else [f"there is no {config}"]
+        check(not found, f"{self.path} holds a finished run of other values: {some(found)}; {instead}")
+        return True
+
+    def _start(self, keep: Path | None) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
+        before = (self.path / "config.json").is_file()
         for name in _OWN:
             (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.path / _TENSORBOARD, ignore_errors=True)
+        for path in [path for name in _CHECKPOINTS if before for path in self.path.glob(name)]:
+            if keep is None or path.resolve() != keep.resolve():
+                path.unlink()
         write_json(self.path / "config.json", self.config)
 
     def _continue(self) -> None:
@@ -144,7 +168,7 @@ class RunFolder:
         if self.writes:
             if self.rows:
                 self._draw()
-            write_json(self.path / "result.json", result)
+            write_json(self.path / RESULT, result)
         self.close()
 
     def close(self) -> None:

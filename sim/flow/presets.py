@@ -15,6 +15,8 @@ from .config import FlowConfig
 
 #: Where they lie.
 ENGINES_FOLDER = PACKAGE / "engines"
+#: File of an engine in the folder of a command that wrote one.
+_IN_FOLDER = "engine.json"
 #: Their names, in the order of lists.
 _NAMES = (
     *("sim", "digits", "ecp5_45", "ulx3s", "arty", "kv260", "zcu102", "base_zcu102", "vck190", "latency"),
@@ -57,7 +59,7 @@ FLOW_ENGINES: dict[str, FlowConfig] = {name: flow for name, (_, flow) in _READ.i
 
 
 def load_engine(name_or_path: str) -> FlowConfig:
-    """Return a named engine, or read one from a JSON file.
+    """Return a named engine, or read one from a JSON file or the `engine.json` of a folder.
 
     Parameters
     ----------
@@ -70,7 +72,11 @@ def load_engine(name_or_path: str) -> FlowConfig:
     """
     if name_or_path in FLOW_ENGINES:
         return FLOW_ENGINES[name_or_path]
-    path = Path(name_or_path)
+    path = engine_file(name_or_path)
+    check(
+        path.is_file() or not Path(name_or_path).is_dir(),
+        f"{name_or_path} is a folder without {_IN_FOLDER}; `bivit explore` and `bivit generate` write one",
+    )
     check(
         path.is_file(),
         f"there is no engine {name_or_path!r}: neither a file nor one of the names {', '.join(FLOW_ENGINES)}"
@@ -78,6 +84,11 @@ def load_engine(name_or_path: str) -> FlowConfig:
     )
     values = read_json(path, "an engine; write one with `bivit generate --engine NAME`")
     return engine_from_dict(values, f"engine configuration {path}")
+
+
+def engine_file(path: str) -> Path:
+    """Return the file of an engine: the path itself, or in a folder its `engine.json`."""
+    return Path(path) / _IN_FOLDER if Path(path).is_dir() else Path(path)
 
 
 def engine_from_dict(values: Any, what: str = "engine configuration") -> FlowConfig:
@@ -115,5 +126,5 @@ def fabric_for(flow: FlowConfig, name_or_path: str, fabric: Fabric) -> FlowConfi
         A name leaves the fabric open, and so does a file without that field.
     fabric : {"lut6", "lut4"}
     """
-    says = name_or_path not in FLOW_ENGINES and "fabric" in read_json(name_or_path, "an engine")["engine"]
+    says = name_or_path not in FLOW_ENGINES and "fabric" in read_json(engine_file(name_or_path), "an engine")["engine"]
     return flow if says else flow.in_fabric(fabric)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from program import invoke
+from program import assert_refused, invoke
 
 from bivit.cli.boards.host import read_images
 from bivit.cosim.board import simulated_board
@@ -44,7 +44,8 @@ def test_a_build_writes_its_folder_and_says_what_is_in_it(tmp_path: Path, monkey
     assert (found["fits"], found["fmax_mhz"], found["clock_mhz"], found["luts_share"]) == (True, 61.5, 60.0, 0.25)
     assert found["images_per_s_engine"] == round(60e6 / found["image_cycles"], 1)
     assert (tmp_path / "board/board.bit").read_bytes() == b"bits"
-    assert {path.name for path in (tmp_path / "board").iterdir()} == {"board.bit", "board.json", "pins.lpf", "engine"}
+    files = {path.name for path in (tmp_path / "board").iterdir()}
+    assert files == {"board.bit", "board.json", "files.json", "pins.lpf", "engine"}
     assert asked[0].pll is not None
 
 
@@ -66,13 +67,17 @@ def test_a_project_is_written_where_no_bitstream_can_be_made(
     assert {row["kind"] for row in found["resources"]} <= {"estimated", "assumed"}
     own = {"pynq_overlay.py", "registers.c"} if beside else {"board.v", "pins.xdc"}
     files = {path.name for path in (tmp_path / "board").iterdir()}
-    assert files == own | {"board.json", "build.tcl", "README.md", "engine"}
+    assert files == own | {"board.json", "files.json", "build.tcl", "README.md", "engine"}
     assert (tmp_path / "board/engine/network.bin").is_file()
     if beside:
         driver = (ROOT / "host/pynq_overlay.py").read_bytes()
         assert (tmp_path / "board/pynq_overlay.py").read_bytes() == driver
     text = (tmp_path / "board/README.md").read_text()
     assert "80 MHz" in text
+    (tmp_path / "board/engine/bivit_engine.v").write_text("of the user")
+    refused = invoke(*arguments, "--out", "board", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert_refused(refused, "`bivit build` did not write so: engine/bivit_engine.v (changed)")
+    assert (tmp_path / "board/engine/bivit_engine.v").read_text() == "of the user"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from bivit import __version__
 from bivit.cli import doctor
 from bivit.cli.main import app
 from bivit.model.data.dataset import take
@@ -40,6 +41,19 @@ def test_every_command_has_an_example_and_json(command: str, tmp_path: Path, mon
     assert done.returncode == 0
     assert f"Example: bivit {command}" in done.stdout
     assert "--json" in done.stdout
+
+
+def test_the_help_of_json_says_what_becomes_of_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = invoke("doctor", "--help", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert "An error is text on standard error" in " ".join(done.stdout.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("module", ["bivit", "bivit.cli"])
+def test_python_runs_the_package(module: str) -> None:
+    command = [sys.executable, "-m", module]
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"bivit {__version__}\n"), done.stderr
+    assert subprocess.run([*command, "trian"], capture_output=True, check=False).returncode == 2
 
 
 def test_doctor_finds_all_that_the_tests_need() -> None:

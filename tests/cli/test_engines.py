@@ -1,6 +1,7 @@
 """`bivit engines`: names, shapes, devices, what fits."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,20 @@ def test_the_table_says_what_fits_and_why(tmp_path: Path, monkeypatch: pytest.Mo
     assert "URAM %" in done.stdout  # of those whose device has any
     one = invoke("engines", "arty", cwd=tmp_path, monkeypatch=monkeypatch).stdout
     assert ABOUT["arty"].why in one.replace("\n", " ")
+
+
+def test_an_engine_of_a_file_or_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made/engine.json").write_text(json.dumps(asdict(FLOW_ENGINES["ulx3s"])))
+    (named,) = listed(tmp_path, monkeypatch, "ulx3s")
+    for name in ("made", "made/engine.json"):
+        (row,) = listed(tmp_path, monkeypatch, name, "--target", "ulx3s")
+        same = ("shape", "images", "target", "utilisation_percent", "holds", "fits")
+        assert {key: row[key] for key in same} == {key: named[key] for key in same}
+        assert (row["name"], row["networks"]) == (name, [])
+    (tmp_path / "empty").mkdir()
+    done = invoke("engines", "empty", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert_refused(done, "empty is a folder without engine.json")
 
 
 @pytest.mark.parametrize(

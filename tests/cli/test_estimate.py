@@ -56,6 +56,32 @@ def test_cycles_speed_and_resources_are_told(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "flow.json").write_text(json.dumps(asdict(SIM)))
     of_file, _ = estimated(tmp_path, monkeypatch, "digits", "--engine", "flow.json", "--clock", "100")
     assert of_file == {**result, "engine": "flow.json"}
+    # And from a folder, as `bivit explore --out` writes it.
+    (tmp_path / "made").mkdir()
+    (tmp_path / "flow.json").rename(tmp_path / "made/engine.json")
+    of_folder, said = estimated(tmp_path, monkeypatch, "digits", "--engine", "made", "--clock", "100")
+    assert of_folder == {**result, "engine": "made"}
+    assert "bivit explore" not in said
+
+
+def test_an_engine_that_nobody_named_can_be_sized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result, said = estimated(tmp_path, monkeypatch, "digits", "--target", "u250")
+    assert result["engine"] == "digits"
+    assert "`bivit explore digits --target u250` sizes one" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("",), "net must not be empty; give a value"),
+        (("digits", "--target", ""), "--target must not be empty; give a value, or leave it out"),
+        (("digits", "--engine", " "), "--engine must not be empty; give a value, or leave it out"),
+    ],
+)
+def test_empty_texts_are_refused(
+    arguments: tuple[str, ...], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert_refused(invoke("estimate", *arguments, cwd=tmp_path, monkeypatch=monkeypatch), says)
 
 
 def test_ultra_ram_is_told_of_a_device_that_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

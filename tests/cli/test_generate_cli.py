@@ -64,9 +64,18 @@ def test_images_of_a_data_set(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_without_images_there_are_no_benches(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result, manifest = generated(folder, monkeypatch, "--images", "0")
-    assert (result["images"], result["data"]) == (0, "none")
+    assert (result["images"], result["data"]) == (0, None)
     assert "golden" not in manifest
     assert not (folder / "out" / "bench").exists()
+
+
+def test_without_a_network_its_values_are_null(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ("generate", "--engine", "engine.json", "--out", "out")
+    result = json.loads(invoke(*command, "--json", cwd=folder, monkeypatch=monkeypatch).stdout)
+    names = ("load_stream", "image_cycles", "latency_cycles", "data")
+    assert [result[name] for name in names] == [None] * 4
+    text = invoke(*command, cwd=folder, monkeypatch=monkeypatch).stdout
+    assert text.count("none, no network was given") == 4
 
 
 def test_an_embedded_network_is_the_one_of_the_load_stream(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

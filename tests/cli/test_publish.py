@@ -70,6 +70,19 @@ def test_a_folder_without_a_training_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_training_that_is_not_finished_is_refused(run: Path, tmp_path: Path) -> None:
+    (run / "result.json").unlink()
+    for message in (
+        f"there is no {run / 'result.json'}; `bivit train --out` makes one",
+        "repeat its `bivit train` with",
+    ):
+        result = CliRunner().invoke(app, ["publish", str(run), "--out", str(tmp_path / "out")])
+        assert result.exit_code == 2
+        assert message in result.output
+        (run / "config.json").write_text("{}")
+    assert not (tmp_path / "out").exists()
+
+
 def test_eval_of_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("text")
     for name, message in (("file", "not a safetensors file"), ("none", "there is no file")):

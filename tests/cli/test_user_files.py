@@ -150,6 +150,19 @@ def test_a_report_of_anything_else(text: str, tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
+    ("name", "what"),
+    [("manifest.json", ", but of `bivit generate`: "), ("config.json", ", but of `bivit train`, or of a demo that")],
+)
+def test_a_report_of_another_folder(name: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gen").mkdir()
+    (tmp_path / "gen" / name).write_text("{}")
+    done = invoke("report", "gen", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert_refused(done, f"gen is no folder of a demo{what}")
+    assert "demo --out gen" not in done.stderr
+    assert_refused(invoke("report", "gone", cwd=tmp_path, monkeypatch=monkeypatch), "gone is no folder of a demo: ")
+
+
+@pytest.mark.parametrize(
     "text", ["{}", "[]", '{"top1": "0.5", "seconds": 1, "images_per_s": 1}', '{"top1": true}', "{"]
 )
 def test_results_of_a_job_that_are_none(text: str, tmp_path: Path) -> None:
@@ -165,6 +178,7 @@ def test_results_of_a_job_that_are_none(text: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["[]", '{"top1_teacher": "high"}', '{"top1_teacher": true}'])
 def test_a_result_that_publish_cannot_use(text: str, tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text('{"top1_teacher": null}')
     assert _teacher_top1(tmp_path) is None
     (tmp_path / "result.json").write_text(text)
     with pytest.raises(BivitError, match=r"result\.json"):

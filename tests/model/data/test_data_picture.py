@@ -189,6 +189,12 @@ def test_broken_pictures_can_be_left_out(broken: Path, workers: int) -> None:
         assert len(take(source, 3)) == 2
 
 
+def test_a_picture_that_is_too_large_says_so(broken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(BivitError, match=r"it has [\d,]+ pixels, and at most 20 are decoded; scale it down"):
+        take(open_source(str(broken), "test", 8), 1)
+
+
 def test_a_batch_of_broken_pictures_is_empty(broken: Path) -> None:
     source = open_source(str(broken), "test", 8, on_broken="skip")
     with pytest.warns(BrokenImageWarning):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import enum
 import gzip
+import pickle
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -157,6 +158,9 @@ OTHERS: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda p: torch.save({"a": argparse.Namespace()}, p, pickle_protocol=4),
         "form of pickle that torch's safe reader does not take; save it again",
     ),
+    "pickle": (lambda p: p.write_bytes(pickle.dumps({"a": 1})), "own pickle.dump .* torch.save or safetensors"),
+    "objects": (lambda p: p.write_bytes(pickle.dumps(Kind.ONE)), "is a pickle as Python's own pickle.dump writes it"),
+    "cut pickle": (lambda p: p.write_bytes(pickle.dumps({"a": 1})[:-1]), "it is truncated or damaged"),
     "escapes": (lambda p: torch.save({"\x1b[31mred": torch.zeros(2)}, p), r"got \\x1b\[31mred"),
 }  # fmt: skip
 

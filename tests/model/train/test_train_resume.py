@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -11,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
-from program import COMMAND, assert_refused, invoke
+from program import COMMAND, Done, assert_refused, invoke
 from shapes import TINY
 from torch import Tensor
 from training import EVERYTHING, quadrants, write_quadrants, write_recipe
@@ -111,13 +112,59 @@ def test_what_cannot_be_continued_is_refused(whole: tuple[Path, dict[str, Tensor
     assert {p.name: p.read_bytes() for p in path.iterdir() if p.is_file()} == before
     unfinished = RunFolder(tmp_path / "run", {"seed": 0})
     unfinished.save_state({"phase": "teacher"})
-    with pytest.raises(BivitError, match="holds a run that is not finished; continue it with --resume"):
+    with pytest.raises(BivitError, match="holds a run that is not finished; continue it with --resume, choose another"):
         RunFolder(tmp_path / "run", {"seed": 0})
     (tmp_path / "run" / "last.pt").write_bytes(b"nothing")
     with pytest.raises(BivitError, match=r"last.pt is damaged"):
         RunFolder(tmp_path / "run", {"seed": 0}, resume=True)
     RunFolder(tmp_path / "run", {"seed": 1}, overwrite=True)
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["config.json"]
+
+
+def test_a_finished_run_is_lost_only_when_that_is_said(whole: tuple[Path, dict[str, Tensor]], tmp_path: Path) -> None:
+    path = Path(shutil.copytree(whole[0], tmp_path / "run"))
+    (path / "network.safetensors").write_text("of the user")
+    before = {p.name: p.read_bytes() for p in path.iterdir() if p.is_file()}
+    with pytest.raises(BivitError, match=r"holds a finished run of other values: seed was 0, now 1; .*--overwrite"):
+        RunFolder(path, {"seed": 1})
+    assert RunFolder(path, {"seed": 0}).result == {}
+    assert {p.name: p.read_bytes() for p in path.iterdir() if p.is_file()} == before
+    RunFolder(path, {"seed": 1}, overwrite=True, keep=path / "teacher.safetensors")
+    assert {p.name for p in path.iterdir()} == {"config.json", "network.safetensors", "teacher.safetensors"}
+    RunFolder(path, {"seed": 2})
+    assert {p.name for p in path.iterdir()} == {"config.json", "network.safetensors"}
+
+
+def test_ctrl_c_leaves_no_folder_of_two_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, recipe = write_quadrants(tmp_path / "data.npz", TINY), write_recipe(tmp_path / "r.toml", EVERYTHING, MODEL)
+
+    def train(*more: str) -> Done:
+        common = ("train", "--recipe", recipe, "--data", data, "--out", tmp_path / "run", "--json")
+        return invoke(*common, *more, cwd=tmp_path, monkeypatch=monkeypatch)
+
+    first = train()
+    assert first.returncode == 0, first.stderr
+    again = train()
+    assert (again.returncode, again.stdout) == (0, first.stdout)
+    assert "is finished in" in again.stderr
+    before = {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir() if p.is_file()}
+    assert_refused(train("--seed", "1"), "holds a finished run of other values: seed was 0, now 1")
+    assert_refused(train("--seed", "1", "--overwrite", "--resume"), "give one")
+    assert {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir() if p.is_file()} == before
+    step, count = Fit._run_step, iter(range(1000))
+
+    def stopping(self: Fit, *arguments: object) -> None:
+        if next(count) == 13:  # in the first stage of the student
+            raise KeyboardInterrupt
+        step(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Fit, "_run_step", stopping)
+    assert train("--seed", "1", "--overwrite").returncode == 130
+    left = {p.name for p in (tmp_path / "run").iterdir()}
+    assert "teacher.safetensors" in left
+    assert not {"student.safetensors", "stages.0.safetensors", "result.json"} & left
+    done = invoke("publish", "run", "--data", data, "--out", "zoo", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert_refused(done, "the training in run is not finished")
 
 
 def test_a_killed_run_continues_to_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
