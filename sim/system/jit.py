@@ -43,11 +43,21 @@ def _cache_folder() -> Path | None:
 CACHE = _cache_folder()
 
 
-def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Decorate a function that numba compiles; `options` are those of `numba.njit`.
+def kernel(*, counted: bool = True, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Decorate a function that numba compiles.
 
     With `NUMBA_DISABLE_JIT=1` the function runs as it is.
+
+    Parameters
+    ----------
+    counted : bool
+        Whether references to arrays are counted, an atomic operation for each array at each call. A function that makes
+        no array and keeps none can do without, which is many times faster where it is short; numba refuses others.
+    **options
+        Of `numba.njit`.
     """
+    if not counted:
+        options["_nrt"] = False  # numba's runtime, which allocates and counts
 
     def compile_later(function: Callable[..., Any]) -> Any:
         # numba reads the folder when it decorates. It is set for that moment only: others' functions keep theirs.

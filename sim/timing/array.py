@@ -73,7 +73,7 @@ TURN_CYCLES = 3
 TABLE_JOB_CYCLES = 3
 
 
-@kernel()
+@kernel(counted=False)
 def _wait(state: State, cause: int, until: int) -> None:
     """Let the slot at hand wait; cycles in which the array works do not count."""
     begin = max(state.clock[NOW], state.clock[ARRAY_END])
@@ -81,7 +81,7 @@ def _wait(state: State, cause: int, until: int) -> None:
     state.clock[NOW] = max(state.clock[NOW], until)
 
 
-@kernel()
+@kernel(counted=False)
 def ghost(state: State) -> None:
     """Let a slot pass that has nothing to do; it counts where the array does not work meanwhile.
 
@@ -93,14 +93,14 @@ def ghost(state: State) -> None:
     state.clock[NOW] += 1
 
 
-@kernel()
+@kernel(counted=False)
 def _continues(state: State, plan: Plan, turn: int) -> bool:
     """Whether the lane of a turn goes on with its image's next block."""
     at = turn % state.turns.shape[0]
     return state.turns[at, IMAGE] != UNKNOWN and state.turns[at, BLOCK] < plan.depth - 1
 
 
-@kernel()
+@kernel(counted=False)
 def _follow(state: State, plan: Plan, turn: int, image: int, block: int, when: int) -> None:
     """Note what the lane of a turn works on in its next one, and have its tables of Exp loaded."""
     after = (turn + plan.lanes) % state.turns.shape[0]
@@ -111,7 +111,7 @@ def _follow(state: State, plan: Plan, turn: int, image: int, block: int, when: i
         _push(state, TABLES, 0, turn + plan.lanes, 0, when + TABLE_JOB_CYCLES, 1)
 
 
-@kernel()
+@kernel(counted=False)
 def decide_block(state: State, plan: Plan, turn: int) -> None:
     """Let the lane of a turn go on with its image's next block, if there is one and it is not decided.
 
@@ -127,7 +127,7 @@ def decide_block(state: State, plan: Plan, turn: int) -> None:
         _follow(state, plan, turn, state.turns[at, IMAGE], state.turns[at, BLOCK] + 1, state.streams[FC2] - 1)
 
 
-@kernel()
+@kernel(counted=False)
 def _may_begin(state: State, plan: Plan, turn: int) -> bool:
     """Whether the lane of a turn may take an image; of lanes that go together the first one begins, others with it."""
     lane = turn % plan.lanes
@@ -137,7 +137,7 @@ def _may_begin(state: State, plan: Plan, turn: int) -> bool:
     return state.turns[first, IMAGE] != UNKNOWN and state.turns[first, BLOCK] == 0
 
 
-@kernel()
+@kernel(counted=False)
 def _next_image(state: State, plan: Plan, turn: int) -> None:
     """Decide whether a lane that does not go on takes a new image, now that fc2 has come to its turn."""
     depth = state.turns.shape[0]
@@ -161,7 +161,7 @@ def _next_image(state: State, plan: Plan, turn: int) -> None:
     _follow(state, plan, turn, taken, 0 if taken != UNKNOWN else UNKNOWN, now)
 
 
-@kernel()
+@kernel(counted=False)
 def _follows(state: State, plan: Plan, stream: int, tile: int, number: int, end: int) -> None:
     """Take and give slots, and hand over what an operation makes, whose steps end at `end`."""
     captured = end + plan.durations.capture
@@ -194,14 +194,14 @@ def _follows(state: State, plan: Plan, stream: int, tile: int, number: int, end:
         _residual_follows(state, plan, stream, tile, number, end)
 
 
-@kernel()
+@kernel(counted=False)
 def _forget(state: State, plan: Plan, part: int, tile: int) -> None:
     """Begin to count a later turn's keys or values."""
     place = (tile // plan.tiles) % state.turns.shape[0]
     state.turns[place, COUNTED + 2 * part], state.turns[place, COUNTED + 2 * part + 1] = 0, UNKNOWN
 
 
-@kernel()
+@kernel(counted=False)
 def _qkv_follows(state: State, plan: Plan, tile: int, number: int, end: int) -> None:
     captured, d = end + plan.durations.capture, plan.durations
     part, group = plan.qkv[0, number], plan.qkv[1, number]
@@ -226,7 +226,7 @@ def _qkv_follows(state: State, plan: Plan, tile: int, number: int, end: int) -> 
         state.tiles[tile % state.tiles.shape[0], NORM1] = UNKNOWN
 
 
-@kernel()
+@kernel(counted=False)
 def _merge_follows(state: State, plan: Plan, tile: int, number: int, end: int) -> None:
     last = number == plan.streams[OPERATIONS, QKV] - 1
     state.credits[R_RESIDUAL, 0] += 1
@@ -237,7 +237,7 @@ def _merge_follows(state: State, plan: Plan, tile: int, number: int, end: int) -
         state.tiles[tile % state.tiles.shape[0], NORM1] = UNKNOWN
 
 
-@kernel()
+@kernel(counted=False)
 def _scores_follow(state: State, plan: Plan, tile: int, number: int, end: int) -> None:
     head, of_head = number // plan.key_groups, number % plan.key_groups
     captured, last = end + plan.durations.capture, of_head == plan.key_groups - 1
@@ -255,7 +255,7 @@ def _scores_follow(state: State, plan: Plan, tile: int, number: int, end: int) -
             _forget(state, plan, KEY, tile)
 
 
-@kernel()
+@kernel(counted=False)
 def _residual_follows(state: State, plan: Plan, stream: int, tile: int, number: int, end: int) -> None:
     turn, at = tile // plan.tiles, tile % state.tiles.shape[0]
     final = stream == FC2 and not _continues(state, plan, turn)
@@ -274,7 +274,7 @@ def _residual_follows(state: State, plan: Plan, stream: int, tile: int, number: 
         state.tiles[at, HIDDEN_BITS] = UNKNOWN
 
 
-@kernel()
+@kernel(counted=False)
 def _passes(state: State, plan: Plan, stream: int, tile: int, number: int) -> None:
     """What follows from any slot, whether it has something to do or not."""
     last = number == plan.streams[OPERATIONS, stream] - 1
@@ -289,7 +289,7 @@ def _passes(state: State, plan: Plan, stream: int, tile: int, number: int) -> No
         state.streams[stream] = state.clock[NOW] + TURN_CYCLES
 
 
-@kernel()
+@kernel(counted=False)
 def slot(state: State, plan: Plan, stream: int, tile: int, number: int) -> bool:
     """Take one slot; return whether its operation can ever be issued.
 
@@ -317,7 +317,8 @@ def slot(state: State, plan: Plan, stream: int, tile: int, number: int) -> bool:
         _passes(state, plan, stream, tile, number)
         ghost(state)
         return True
-    state.stalls[:] = state.clock[STALLS:]
+    for cause in range(CAUSES):
+        state.stalls[cause] = state.clock[STALLS + cause]
     end = state.clock[NOW] + plan.streams[STEPS, stream]
     sums, bits = leaves(plan, stream, number)
     if sums:

@@ -236,7 +236,7 @@ def no_edge(state: EdgeState) -> None:
     state.clock[_EVENT] = _NEVER
 
 
-@kernel()
+@kernel(counted=False)
 def pixels_come(state: EdgeState, plan: EdgePlan) -> None:
     """Let pixels come as far as slots of the ring are known to be free.
 
@@ -259,7 +259,7 @@ def pixels_come(state: EdgeState, plan: EdgePlan) -> None:
         clock[_EVENT] += 1
 
 
-@kernel()
+@kernel(counted=False)
 def _norms(state: EdgeState, plan: EdgePlan, finished: Any) -> None:
     """Let the last norm take the next image, if it is finished and the y of the one before has been read."""
     clock, image = state.clock, state.clock[_NORMED]
@@ -270,14 +270,14 @@ def _norms(state: EdgeState, plan: EdgePlan, finished: Any) -> None:
         clock[_NORMED] += 1
 
 
-@kernel()
+@kernel(counted=False)
 def _busy(state: EdgeState, plan: EdgePlan, decided: int, cycles: int, left: int) -> None:
     """The multipliers are free again, and everything is quiet behind the last step and the last chunk."""
     state.clock[_FREE] = decided + cycles
     state.clock[_QUIET] = max(decided + cycles - 1, left) + 1 + plan.quiet
 
 
-@kernel()
+@kernel(counted=False)
 def _next_pass(state: EdgeState, plan: EdgePlan) -> int:
     """When the next image is opened, or its next pass begins, if nothing is classified before."""
     clock, image = state.clock, state.clock[_IMAGE]
@@ -293,7 +293,7 @@ def _next_pass(state: EdgeState, plan: EdgePlan) -> int:
     return when
 
 
-@kernel()
+@kernel(counted=False)
 def _embedded(state: EdgeState, plan: EdgePlan, image: int, written: int) -> int:
     """When an image is embedded whose last word is written: at once, or when its patches are normalised."""
     if plan.patch_norm == 0:
@@ -304,7 +304,7 @@ def _embedded(state: EdgeState, plan: EdgePlan, image: int, written: int) -> int
     return start + plan.patch_norm
 
 
-@kernel()
+@kernel(counted=False)
 def _embed(state: EdgeState, plan: EdgePlan, embedded: Any, when: int) -> None:
     """Open the next image, whose prefix tokens leave, or begin its next pass."""
     clock, image = state.clock, state.clock[_IMAGE]
@@ -325,7 +325,7 @@ def _embed(state: EdgeState, plan: EdgePlan, embedded: Any, when: int) -> None:
         clock[_IMAGE], clock[_OPEN], clock[_CHAINED], clock[_PASS] = image + 1, 0, 0, 0
 
 
-@kernel()
+@kernel(counted=False)
 def _decide(state: EdgeState, plan: EdgePlan, finished: Any, embedded: Any, done: Any, now: int) -> bool:
     """Decide what the edge begins next, if that is up to a cycle; return whether it is."""
     clock = state.clock
@@ -349,7 +349,7 @@ def _decide(state: EdgeState, plan: EdgePlan, finished: Any, embedded: Any, done
     return True
 
 
-@kernel()
+@kernel(counted=False)
 def edge_until(state: EdgeState, plan: EdgePlan, finished: Any, embedded: Any, done: Any, now: int) -> None:
     """Decide all that the edge begins up to a cycle; what is unknown is `UNKNOWN`.
 
@@ -368,7 +368,7 @@ def edge_until(state: EdgeState, plan: EdgePlan, finished: Any, embedded: Any, d
         pass
 
 
-@kernel()
+@kernel(counted=False)
 def edge_embeds(state: EdgeState, plan: EdgePlan, finished: Any, embedded: Any, done: Any, image: int) -> None:
     """Decide what the edge begins until an image is embedded, and nothing beyond: others may be finished meanwhile.
 

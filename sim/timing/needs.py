@@ -45,27 +45,27 @@ from .replay_state import BITS_END, DECIDED, IMAGE, STEPS, SUMS_END, TABLED, UNK
 DECIDED_CYCLES, NEXT_TURN_CYCLES = 1, 3
 
 
-@kernel()
+@kernel(counted=False)
 def _need(state: State, cause: int, when: int) -> None:
     """Add what an operation waits for; one that is not known makes its cause unknown."""
     before = state.needs[cause]
     state.needs[cause] = UNKNOWN if when == UNKNOWN or before == UNKNOWN else max(before, when)
 
 
-@kernel()
+@kernel(counted=False)
 def _space(state: State, plan: Plan, ring: int) -> None:
     """Add the need of a slot."""
     room = _room(state, plan, ring)
     _need(state, C_ROOM, room if room == UNKNOWN else room + VISIBLE)
 
 
-@kernel()
+@kernel(counted=False)
 def _operand(state: State, cause: int, at: int) -> None:
     """Add the need of an operand."""
     _need(state, cause, at if at == UNKNOWN else at + VISIBLE)
 
 
-@kernel()
+@kernel(counted=False)
 def _turn_needs(state: State, plan: Plan, stream: int, tile: int, number: int) -> None:
     """Add what even a slot needs that has nothing to do: the stream's turn, and what is decided for it."""
     _need(state, C_TURN, state.streams[stream])
@@ -80,13 +80,13 @@ def _turn_needs(state: State, plan: Plan, stream: int, tile: int, number: int) -
         _space(state, plan, R_STAGING1)
 
 
-@kernel()
+@kernel(counted=False)
 def _norm_follows(state: State, plan: Plan, tile: int) -> bool:
     """Whether the lane works on something in its next turn, so that behind fc2 of this tile there is a norm."""
     return state.turns[(tile // plan.tiles + plan.lanes) % state.turns.shape[0], IMAGE] != UNKNOWN
 
 
-@kernel()
+@kernel(counted=False)
 def _needs(state: State, plan: Plan, stream: int, tile: int, number: int) -> None:
     """Add what an operation waits for as far as operands and slots are concerned."""
     turn, at = tile // plan.tiles, tile % state.tiles.shape[0]
@@ -136,7 +136,7 @@ def _needs(state: State, plan: Plan, stream: int, tile: int, number: int) -> Non
             _operand(state, C_OPERAND, state.tiles[at, HIDDEN_BITS])
 
 
-@kernel()
+@kernel(counted=False)
 def leaves(plan: Plan, stream: int, number: int) -> tuple[bool, bool]:
     """Return whether an operation's sums leave by the drain, and whether its bits go through the row writer.
 
@@ -154,7 +154,7 @@ def leaves(plan: Plan, stream: int, number: int) -> tuple[bool, bool]:
     return stream in (PROJ, FC2) or (stream == SCORES and plan.softmax), False
 
 
-@kernel()
+@kernel(counted=False)
 def _works(state: State, plan: Plan, stream: int, tile: int) -> bool:
     """Whether a slot of a tile has something to do."""
     if plan.merges and stream != QKV:
@@ -163,7 +163,7 @@ def _works(state: State, plan: Plan, stream: int, tile: int) -> bool:
     return state.turns[turn % state.turns.shape[0], IMAGE] != UNKNOWN
 
 
-@kernel()
+@kernel(counted=False)
 def earliest(state: State, plan: Plan, stream: int, tile: int, number: int) -> int:
     """When a slot can pass, but for the array itself, or `UNKNOWN`; by cause that is in `needs`.
 
@@ -183,4 +183,9 @@ def earliest(state: State, plan: Plan, stream: int, tile: int, number: int) -> i
             _need(state, C_DRAIN, max(0, state.clock[SUMS_END] + plan.drain - steps))
         if bits:
             _need(state, C_WRITER, max(0, state.clock[BITS_END] + plan.writer_gap - steps))
-    return state.needs.max() if state.needs.min() != UNKNOWN else UNKNOWN
+    latest = 0
+    for need in state.needs:
+        if need == UNKNOWN:
+            return UNKNOWN
+        latest = max(latest, need)
+    return latest

@@ -86,7 +86,7 @@ _NEVER = 1 << 60
 FOREVER = _NEVER - 1
 
 
-@kernel()
+@kernel(counted=False)
 def _room(state: State, plan: Plan, ring: int) -> int:
     """When a slot of a ring is free: 0 if it always was, `UNKNOWN` if nobody has given it back yet."""
     slot = state.credits[ring, 0] - plan.slots[ring]
@@ -95,13 +95,13 @@ def _room(state: State, plan: Plan, ring: int) -> int:
     return state.given[ring, slot % state.given.shape[1]] if slot < state.credits[ring, 1] else UNKNOWN
 
 
-@kernel()
+@kernel(counted=False)
 def _give(state: State, ring: int, when: int) -> None:
     state.given[ring, state.credits[ring, 1] % state.given.shape[1]] = when
     state.credits[ring, 1] += 1
 
 
-@kernel()
+@kernel(counted=False)
 def _push(state: State, unit: int, kind: int, tile: int, group: int, when: int, last: int) -> None:
     place = state.units[unit, PUSHED] % state.jobs.shape[1]
     job = state.jobs[unit, place]
@@ -109,13 +109,13 @@ def _push(state: State, unit: int, kind: int, tile: int, group: int, when: int, 
     state.units[unit, PUSHED] += 1
 
 
-@kernel()
+@kernel(counted=False)
 def _began(state: State, unit: int, start: int) -> None:
     """Note when the job that was taken last begins, for who looks on."""
     state.jobs[unit, (state.units[unit, POPPED] - 1) % state.jobs.shape[1], START] = start
 
 
-@kernel()
+@kernel(counted=False)
 def _residual(state: State, plan: Plan) -> bool:
     """Do the next job of ResidualAdd, if there is one, and behind a tile's last one its roots."""
     if state.units[RESIDUAL, POPPED] == state.units[RESIDUAL, PUSHED]:
@@ -143,7 +143,7 @@ def _residual(state: State, plan: Plan) -> bool:
     return True
 
 
-@kernel()
+@kernel(counted=False)
 def _sign(state: State, plan: Plan) -> bool:
     """Do the next job of SignNorm."""
     if state.units[SIGN, POPPED] == state.units[SIGN, PUSHED]:
@@ -165,7 +165,7 @@ def _sign(state: State, plan: Plan) -> bool:
     return True
 
 
-@kernel()
+@kernel(counted=False)
 def _written(state: State, plan: Plan, part: int, tile: int, when: int) -> None:
     """Count a written part of q, k or v; the last one makes them an operand, of the lane's next turn."""
     turn, depth = tile // plan.tiles, state.turns.shape[0]
@@ -177,7 +177,7 @@ def _written(state: State, plan: Plan, part: int, tile: int, when: int) -> None:
         state.turns[place, COUNTED + 2 * part], state.turns[place, COUNTED + 2 * part + 1] = 0, UNKNOWN
 
 
-@kernel()
+@kernel(counted=False)
 def _whole(state: State, plan: Plan, part: int, turn: int) -> int:
     """When all keys or values of a turn are there."""
     place = turn % state.turns.shape[0]
@@ -185,7 +185,7 @@ def _whole(state: State, plan: Plan, part: int, turn: int) -> int:
     return state.turns[place, COUNTED + 2 * part + 1] if state.turns[place, COUNTED + 2 * part] == whole else UNKNOWN
 
 
-@kernel()
+@kernel(counted=False)
 def _head(state: State, plan: Plan) -> bool:
     """Do the next job of HeadNorm, both of its pipelines."""
     if state.units[STATS, POPPED] == state.units[STATS, PUSHED]:
@@ -207,7 +207,7 @@ def _head(state: State, plan: Plan) -> bool:
     return True
 
 
-@kernel()
+@kernel(counted=False)
 def _sum(state: State, plan: Plan) -> bool:
     """Do the next job of the sums of Exp."""
     if state.units[SUM, POPPED] == state.units[SUM, PUSHED]:
@@ -222,7 +222,7 @@ def _sum(state: State, plan: Plan) -> bool:
     return True
 
 
-@kernel()
+@kernel(counted=False)
 def _compare(state: State, plan: Plan) -> bool:
     """Do the next job of the comparison, where there is room for its bits."""
     if state.units[COMPARE, POPPED] == state.units[COMPARE, PUSHED]:
@@ -245,7 +245,7 @@ def _compare(state: State, plan: Plan) -> bool:
     return True
 
 
-@kernel()
+@kernel(counted=False)
 def _tables(state: State, plan: Plan) -> bool:
     """Load the next turn's tables of Exp."""
     if state.units[TABLES, POPPED] == state.units[TABLES, PUSHED]:
@@ -264,7 +264,7 @@ def _tables(state: State, plan: Plan) -> bool:
     return True
 
 
-@kernel()
+@kernel(counted=False)
 def _table_words(state: State, plan: Plan, at: int) -> int:
     """Cycles in which the tables of a turn are loaded: one where the set that it takes has them."""
     if not plan.keeps:
@@ -276,7 +276,7 @@ def _table_words(state: State, plan: Plan, at: int) -> int:
     return 1 if same else plan.table_words
 
 
-@kernel()
+@kernel(counted=False)
 def settle(state: State, plan: Plan) -> None:
     """Let all units go on as far as their rooms are known."""
     moved = True
@@ -285,7 +285,7 @@ def settle(state: State, plan: Plan) -> None:
         moved = _sum(state, plan) or _compare(state, plan) or _tables(state, plan) or moved
 
 
-@kernel()
+@kernel(counted=False)
 def _release(state: State, plan: Plan) -> None:
     """Note when the next window can be taken: once all windows of its image in the block before have been left."""
     image = state.clock[TAKEN]
@@ -296,7 +296,7 @@ def _release(state: State, plan: Plan) -> None:
     state.images[EMBEDDED, image] = left if left == UNKNOWN or before < 0 else left + RELEASE_CYCLES
 
 
-@kernel()
+@kernel(counted=False)
 def edge(state: State, plan: Plan, now: int) -> None:
     """Let the edge go on up to a cycle; in a pass over windows, see which of them can be taken.
 
@@ -311,7 +311,7 @@ def edge(state: State, plan: Plan, now: int) -> None:
     edge_until(state.edge, plan.edge, state.images[FINISHED], state.images[EMBEDDED], state.images[ANSWERED], now)
 
 
-@kernel()
+@kernel(counted=False)
 def wait_for(state: State, plan: Plan, image: int) -> None:
     """Let the edge go on until an image is embedded, while no other one is worked on.
 

@@ -273,6 +273,8 @@ class State(NamedTuple):
         taken; then cycles without a step by `Cause`.
     stalls : [12]
         Those cycles by `Cause`, as they were when the last operation passed.
+    position : [6]
+        Slots of the table that each stream has taken, less those that it begins late.
     """
 
     given: Any
@@ -288,6 +290,7 @@ class State(NamedTuple):
     edge: EdgeState
     clock: Any
     stalls: Any
+    position: Any
 
 
 #: Where a job says when it began.
@@ -332,4 +335,5 @@ def new_state(plan: Plan, depth: int = _DEPTH) -> State:
         edge=edge_state(plan.edge, plan.images),
         clock=clock,
         stalls=filled(0, len(Cause)),
+        position=-plan.streams[LAG],
     )

@@ -16,7 +16,6 @@ from .replay_state import (
     BLOCK,
     FINISHED,
     IMAGE,
-    LAG,
     NOW,
     OPERATIONS,
     UNKNOWN,
@@ -30,7 +29,7 @@ TRACED = ("cycle", "stream", "turn", "tile", "operation", "image", "block")
 UNTRACED = np.zeros((0, len(TRACED)), np.int64)
 
 
-@kernel()
+@kernel(counted=False)
 def spare(state: State, plan: Plan, position: Any) -> bool:
     """Return whether no stream has anything to do in its turn, nor will have in the next two tiles.
 
@@ -54,7 +53,7 @@ def spare(state: State, plan: Plan, position: Any) -> bool:
     return True
 
 
-@kernel()
+@kernel(counted=False)
 def skip(state: State, plan: Plan, position: Any, skips: bool) -> bool:
     """Let all streams leave out tiles in which none has anything to do, one a cycle.
 
@@ -72,12 +71,13 @@ def skip(state: State, plan: Plan, position: Any, skips: bool) -> bool:
     """
     while skips:
         skips = spare(state, plan, position)
-        position += plan.streams[OPERATIONS]
+        for stream in range(position.shape[0]):
+            position[stream] += plan.streams[OPERATIONS, stream]
         ghost(state)
     return spare(state, plan, position)
 
 
-@kernel()
+@kernel(counted=False)
 def _note(state: State, plan: Plan, row: Any, stream: int, tile: int, operation: int) -> None:
     """Note a slot as `TRACED`, its tile being that of all turns."""
     turn = tile // plan.tiles
@@ -86,7 +86,16 @@ def _note(state: State, plan: Plan, row: Any, stream: int, tile: int, operation:
     row[4], row[5], row[6] = operation, state.turns[of, IMAGE], state.turns[of, BLOCK]
 
 
-@kernel()
+@kernel(counted=False)
+def _answered(state: State) -> bool:
+    """Whether all images are answered."""
+    answered = True
+    for image in range(state.images.shape[1]):
+        answered = answered and state.images[ANSWERED, image] != UNKNOWN
+    return answered
+
+
+@kernel(counted=False)
 def replay(state: State, plan: Plan, traced: Any) -> int:
     """Replay the table until all images are answered; return the slots taken, or less one the slot that none can take.
 
@@ -96,8 +105,7 @@ def replay(state: State, plan: Plan, traced: Any) -> int:
     traced : int64 [slots or more, 7]
         Set: each slot as `TRACED`, but where a stream is not yet there. Without rows nothing is noted.
     """
-    position = -plan.streams[LAG]
-    slots, skips = 0, False
+    position, slots, skips = state.position, 0, False
     while True:
         for stream in plan.table:
             skips = skip(state, plan, position, skips)
@@ -119,5 +127,5 @@ def replay(state: State, plan: Plan, traced: Any) -> int:
             if plan.windows > 0:
                 return slots
             edge(state, plan, FOREVER)
-            if state.images[ANSWERED].min() != UNKNOWN:
+            if _answered(state):
                 return slots
