@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ..errors import BivitError
 from ..flow.config import FlowConfig
-from ..mapping.cycles import long_run_cycles
+from ..mapping.cycles import speed_of
 from ..mapping.loads import with_waits
-from ..mapping.program import flow_cycles
-from ..mapping.shipped import shipped_cycles, table_of
-from ..network.config import ViTConfig
 from .aim import Aim, Found, Progress
 from .points import Point, with_images
 
@@ -49,11 +47,11 @@ def fastest(points: Sequence[Point], names: Names, aim: Aim, tell: Progress) -> 
     for number, point in enumerate([*named, *others]):
         if sought == FINALISTS:
             break
-        if not _can_win(point, found, aim):
+        if not _can_win(point, found, aim) or any(_with_fewer_images(point.flow, one.point.flow) for one in found):
             continue
         sought += number >= len(named)
         tell(_SEEKING, number, 0)
-        found += _tried(aim.configs, point, names.get(point.flow))
+        found += _tried(aim, point, names.get(point.flow))
     if found and not aim.latency:
         found += _more_in_flight(min(found, key=lambda one: one.interval_cycles), aim, tell)
     return sorted(found, key=lambda one: one.cycles if aim.latency else one.interval_cycles)
@@ -83,7 +81,7 @@ def cheapest(points: Sequence[Point], names: Names, fps: float, aim: Aim, tell: 
             continue
         attempts += name is None
         tell(_SEEKING, attempts, 0)
-        for one in _tried(aim.configs, point, name):
+        for one in _tried(aim, point, name):
             if one.images_per_s >= fps:
                 return one
             # Others that are as far from their bounds would be too slow as well.
@@ -95,15 +93,23 @@ def _more_in_flight(best: Found, aim: Aim, tell: Progress) -> list[Found]:
     """The best engine with more images in flight, while that fits and brings it nearer to what its loads allow."""
     found = [best]
     while found[-1].interval_cycles > _FAR * best.point.loads.bound and len(found) <= _MORE_IMAGES:
-        point = with_images(aim.configs, found[-1].point, found[-1].point.flow.images + 1)
-        if not point.fits:
+        point = _with_another(aim, found[-1].point)
+        if point is None or not point.fits:
             break
         tell(_SEEKING, 0, 0)
-        more = _tried(aim.configs, point, None)
+        more = _tried(aim, point, None)
         if not more or more[0].interval_cycles >= found[-1].interval_cycles:
             break
         found += more
     return found[1:]
+
+
+def _with_another(aim: Aim, point: Point) -> Point | None:
+    """The point with another image in flight, or window; None where no engine has so many."""
+    try:
+        return with_images(aim.configs, point, point.flow.images + 1)
+    except BivitError:
+        return None
 
 
 def _can_win(point: Point, found: Sequence[Found], aim: Aim) -> bool:
@@ -111,23 +117,22 @@ def _can_win(point: Point, found: Sequence[Found], aim: Aim) -> bool:
     return all(point.loads.bound < (one.cycles if aim.latency else one.interval_cycles) for one in found)
 
 
-def _tried(configs: Sequence[ViTConfig], point: Point, name: str | None) -> list[Found]:
+def _with_fewer_images(flow: FlowConfig, other: FlowConfig) -> bool:
+    """Whether an engine is another one but for fewer images that go through the passes together: it is no faster."""
+    if flow.windows is None or other.windows is None or flow.windows.images >= other.windows.images:
+        return False
+    more = replace(flow.windows, images=other.windows.images)
+    return replace(flow, windows=more, edge_banks=other.edge_banks) == other
+
+
+def _tried(aim: Aim, point: Point, name: str | None) -> list[Found]:
     """The engine with its exact cycles, or what its memory allows; nothing where every table locks up, or is long."""
     try:
-        exact = [_cycles(config, point.flow) for config in configs]
+        exact = [speed_of(config, aim.formats, point.flow) for config in aim.configs]
     except BivitError:
         return []
-    pairs = zip(configs, exact, strict=True)
+    pairs = zip(aim.configs, exact, strict=True)
     each = [with_waits(config, point.flow, *cycles, point.loads_of(config)) for config, cycles in pairs]
-    config, (_, interval) = max(zip(configs, each, strict=True), key=lambda one: one[1][1])
+    config, (_, interval) = max(zip(aim.configs, each, strict=True), key=lambda one: one[1][1])
     late = any(after > before + _ROUNDING for (_, before), (_, after) in zip(exact, each, strict=True))
     return [Found(point, name, config, max(single for single, _ in each), interval, late)]
-
-
-def _cycles(config: ViTConfig, flow: FlowConfig) -> tuple[int, float]:
-    """Cycles of one image, and from image to image, as `bivit estimate` gives them."""
-    shipped = shipped_cycles(config, flow)
-    if shipped is not None:
-        return shipped
-    table = table_of(config, flow)
-    return flow_cycles(config, flow, table, 1).total, long_run_cycles(config, flow, table)

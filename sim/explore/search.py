@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -10,14 +11,15 @@ from itertools import islice
 from ..errors import BivitError, check
 from ..estimate.choice import too_small
 from ..estimate.devices import DEVICES, Device
-from ..estimate.resources import unit_cost
+from ..estimate.resources import estimate_resources, unit_cost
 from ..flow.config import MEMORY_BITS, FlowConfig
 from ..flow.presets import FLOW_ENGINES
 from ..mapping.loads import loads_of
-from .aim import Aim, Exploration, Found, Progress
+from .aim import Aim, Exploration, Found, Progress, by_speed
 from .finalists import Names, cheapest, fastest
 from .points import Point, could_spread, front, leaner, point_of, spread
 from .sizing import sized, wishes
+from .windowed import SLACKS, fitted, windowed
 
 #: Shares of the array's load that other parts may have.
 _SLACKS = (0.7, 0.95, 1.25)
@@ -72,7 +74,7 @@ def explore(target: Device, aim: Aim, *, tell: Progress = _quiet) -> Exploration
         target=target,
         best=found[0],
         others=tuple(found[1:]),
-        points=tuple(sorted(every.values(), key=_speed)),
+        points=tuple(sorted(every.values(), key=by_speed)),
         front=tuple(front(fit)),
         names=flows,
         sized=len(flows),
@@ -81,7 +83,7 @@ def explore(target: Device, aim: Aim, *, tell: Progress = _quiet) -> Exploration
 
 def _fastest(fit: Sequence[Point], flows: Names, target: Device, aim: Aim, tell: Progress) -> list[Found]:
     """Finalists with their exact cycles; refuses what is slower than asked for."""
-    found = fastest(sorted(fit, key=_speed) if aim.fps is not None else fit, flows, aim, tell)
+    found = fastest(sorted(fit, key=by_speed) if aim.fps is not None else fit, flows, aim, tell)
     check(bool(found), f"every slot table that was tried locks up on {target.part}; take another device")
     if aim.fps is not None and found[0].images_per_s < aim.fps:
         raise BivitError(_too_slow(found[0].images_per_s, aim.fps, target, fit[0].clock_mhz))
@@ -107,7 +109,7 @@ def explore_all(aim: Aim, *, tell: Progress = _quiet) -> Exploration:
         aim.fps is not None,
         "--target auto takes the smallest device that is fast enough: say how fast with --fps, or name a target",
     )
-    known = sorted((one for one in DEVICES.values() if one.family), key=lambda one: one.luts or 0)
+    known = known_devices()
     for number, target in enumerate(known[:-1]):
         tell(f"trying {target.part}", number, len(known))
         if _may_suffice(target, aim):
@@ -119,6 +121,11 @@ def explore_all(aim: Aim, *, tell: Progress = _quiet) -> Exploration:
         return explore(known[-1], aim, tell=tell)
     except BivitError as error:
         raise BivitError(f"no device is enough; of the largest: {error}") from error
+
+
+def known_devices() -> list[Device]:
+    """Return the devices that engines are estimated on, those with fewer look-up tables first."""
+    return sorted((one for one in DEVICES.values() if one.family), key=lambda one: one.luts or 0)
 
 
 def check_estimated(target: Device) -> None:
@@ -151,12 +158,13 @@ def candidates(target: Device, aim: Aim, tell: Progress = _quiet) -> dict[FlowCo
     aim : Aim
     tell : callable
     """
+    windows = windowed(aim.configs)
     found: dict[FlowConfig, str | None] = {
         flow.in_fabric(target.fabric): name
         for name, flow in FLOW_ENGINES.items()
-        if flow.windows is None and _holds(flow, aim)
+        if (flow.windows is not None) == windows and _holds(flow, aim)
     }
-    wanted = list(wishes(aim.configs, (1,) if aim.latency else (2,), _SLACKS))
+    wanted = list(wishes(aim.configs, (1 if aim.latency else 2,), SLACKS if windows else _SLACKS))
     for number, wish in enumerate(wanted):
         tell("sizing engines", number, len(wanted))
         flow = sized(aim.configs, aim.formats, wish, target.fabric)
@@ -179,7 +187,8 @@ def with_streamed_weights(flows: Names, aim: Aim) -> dict[FlowConfig, str | None
     found: dict[FlowConfig, str | None] = {}
     for flow in (flow for flow, name in flows.items() if name is None):
         for bits in MEMORY_BITS:
-            changed = replace(flow, edge_banks=flow.images, weights="streamed", memory_bits=bits)
+            banks = flow.edge_banks if flow.windows else flow.images
+            changed = fitted(aim.configs, replace(flow, edge_banks=banks, weights="streamed", memory_bits=bits))
             loads = [loads_of(config, changed) for config in aim.configs]
             if all(one.cycles["memory"] <= _MEMORY_SLACK * one.bound for one in loads) or bits == MEMORY_BITS[-1]:
                 found[changed] = None
@@ -195,11 +204,11 @@ def with_streamed_edge(flows: Names) -> dict[FlowConfig, str | None]:
     flows : mapping
         As `with_streamed_weights` gives them, among others; the port stays as wide as the weights need it.
     """
-    return {
-        replace(flow, edge_weights="streamed"): None
-        for flow, name in flows.items()
-        if name is None and flow.streamed and flow.dense_channels <= flow.most_streamed_channels
-    }
+    found: dict[FlowConfig, str | None] = {}
+    for flow in (flow for flow, name in flows.items() if name is None and flow.streamed):
+        with suppress(BivitError):  # whose port is too narrow, or that hold their classifier in any case
+            found[replace(flow, edge_weights="streamed")] = None
+    return found
 
 
 def _fitting(points: Sequence[Point], aim: Aim) -> list[Point]:
@@ -260,10 +269,6 @@ def _may_suffice(target: Device, aim: Aim) -> bool:
     return False
 
 
-def _speed(point: Point) -> tuple[float, float]:
-    return -point.most_images_per_s, point.fullest
-
-
 def _none_fits(points: Sequence[Point], target: Device) -> str:
     """Say what the engine lacks that comes nearest."""
     if not points:
@@ -277,10 +282,19 @@ def _none_fits(points: Sequence[Point], target: Device) -> str:
         for name, share in nearest.report.utilisation.items()
         if share is not None and share > 100
     )
+    larger = _smallest_that_holds(nearest.flow)
+    fits = f"it fits {larger.part}" if larger else "it fits no device that is known"
     return (
         f"no engine for this fits {target.part}; the nearest, an array of {nearest.flow.engine.rows} x "
-        f"{nearest.flow.engine.columns}, takes {over} of it; take a larger device, or --target auto with --fps"
+        f"{nearest.flow.engine.columns}{', weights streamed' if nearest.flow.streamed else ''}, takes {over} of it; "
+        f"{fits}; take a larger device, or --target auto with --fps"
     )
+
+
+def _smallest_that_holds(flow: FlowConfig) -> Device | None:
+    """Return the device with the fewest look-up tables that an engine fits, in the logic that suits it."""
+    fits = (one for one in known_devices() if estimate_resources(flow.in_fabric(one.fabric), one).fits)
+    return next(fits, None)
 
 
 def _too_slow(most: float, fps: float, target: Device, clock_mhz: float) -> str:

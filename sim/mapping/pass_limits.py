@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.limits import check_formats, check_strips
+from ..engine.presets import engine_needs
 from ..engine.words import WORD, ceil_div
 from ..errors import check
 from ..flow.config import FlowConfig
@@ -49,28 +50,6 @@ def windows_needs(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
         "bias_words": max(1, at["bias"]),
         "mask_words": max(1, at["mask"]),
         "block_words": max(part.word + part.words for part in WeightStreamUnit(flow).parts(config)),
-    }
-
-
-def engine_needs(config: ModelConfig) -> dict[str, int]:
-    """Return what a network needs of each limit of an engine with windows' `EngineConfig`, by name.
-
-    Parameters
-    ----------
-    config : ModelConfig
-    """
-    blocks = config.blocks
-    merged = [stage.merge.in_dim for stage in config.stages if stage.merge is not None]
-    return {
-        "max_tokens": max(block.window_tokens for block in blocks),
-        "max_embed_dim": max(block.embed_dim for block in blocks),
-        # A patch merging may normalise more channels than any layer has hidden ones.
-        "max_hidden_dim": max([*(block.hidden_dim for block in blocks), *merged]),
-        "max_heads": max(block.num_heads for block in blocks),
-        "max_depth": len(blocks),
-        "max_classes": config.num_classes,
-        "max_patch_dim": config.patch_dim,
-        "max_strip_bytes": config.img_size * config.patch_size * config.in_chans,
     }
 
 
