@@ -10,6 +10,7 @@ as zeroes can be one, as all here do but those of a network that is embedded in 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 from ..engine.config import Fabric
 from ..engine.words import LoadMemory, MemoryStyle, ceil_div
@@ -150,6 +151,7 @@ def loadable(memory: LoadMemory) -> tuple[Ram, ...]:
     return main, *(Ram(memory.width, depth) for depth in others)
 
 
+@cache
 def ram_cost(ram: Ram, family: Family, *, urams: bool = False) -> Cost:
     """Return what a memory takes.
 

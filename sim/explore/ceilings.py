@@ -63,7 +63,8 @@ def ceilings(configs: Sequence[ModelConfig], point: Point) -> list[Ceiling]:
     """
     return [
         Ceiling(part, point.loads.cycles[part], _widths(point.flow, part), _wider(configs, point, part))
-        for part in point.loads.shares
+        for part, share in point.loads.shares.items()
+        if share  # a part that the network has no work for is none that it waits for
     ]
 
 
@@ -98,7 +99,9 @@ def _changes(configs: Sequence[ModelConfig], flow: FlowConfig, part: str) -> Ite
                 yield {field: value, "drain_rows": _drain(flow, {field: value})}
     if part == "drain":
         together = rows_together(flow, {})
-        yield from ({"drain_rows": drain} for drain in range(flow.drain_rows + together, flow.engine.rows + 1, together))
+        yield from (
+            {"drain_rows": drain} for drain in range(flow.drain_rows + together, flow.engine.rows + 1, together)
+        )
     if part == "dense":
         made = flow.dense_patches * flow.dense_channels
         pairs = dense_choices(configs, flow.engine.lanes)

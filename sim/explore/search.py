@@ -8,10 +8,11 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 
+from ..engine.config import Fabric
 from ..errors import BivitError, check
 from ..estimate.choice import too_small
 from ..estimate.devices import DEVICES, Device
-from ..estimate.resources import estimate_resources, unit_cost
+from ..estimate.resources import ResourceReport, estimate_resources, images_per_s, unit_cost
 from ..flow.config import MEMORY_BITS, FlowConfig
 from ..flow.presets import FLOW_ENGINES
 from ..mapping.loads import loads_of
@@ -19,7 +20,7 @@ from .aim import Aim, Exploration, Found, Progress, by_speed
 from .finalists import Names, cheapest, fastest
 from .points import Point, could_spread, front, leaner, point_of, spread
 from .sizing import sized, wishes
-from .windowed import SLACKS, fitted, windowed
+from .windowed import SLACKS, fitted, windowed, with_groups
 
 #: Shares of the array's load that other parts may have.
 _SLACKS = (0.7, 0.95, 1.25)
@@ -34,7 +35,7 @@ def _quiet(what: str, done: int, count: int) -> None:
     """Tell nobody."""
 
 
-def explore(target: Device, aim: Aim, *, tell: Progress = _quiet) -> Exploration:
+def explore(target: Device, aim: Aim, *, tell: Progress = _quiet, sized_before: Names | None = None) -> Exploration:
     """Return the best engine for some networks on a device, with what else there is.
 
     Parameters
@@ -43,6 +44,8 @@ def explore(target: Device, aim: Aim, *, tell: Progress = _quiet) -> Exploration
     aim : Aim
     tell : callable
         Told how far it is.
+    sized_before : mapping, optional
+        What `candidates` gave, in the same logic.
 
     Raises
     ------
@@ -51,7 +54,7 @@ def explore(target: Device, aim: Aim, *, tell: Progress = _quiet) -> Exploration
         nearest there is.
     """
     check_estimated(target)
-    flows = candidates(target, aim, tell)
+    flows = candidates(target, aim, tell) if sized_before is None else sized_before
     points = _points(flows, target, aim, tell)
     fit = _fitting(points, aim)
     for streamed_in in (partial(with_streamed_weights, aim=aim), with_streamed_edge):
@@ -62,7 +65,7 @@ def explore(target: Device, aim: Aim, *, tell: Progress = _quiet) -> Exploration
         streamed = streamed_in(flows)
         more = _points(streamed, target, aim, tell)
         fit = sorted([*fit, *_fitting(more, aim)], key=aim.order)
-        flows, points = flows | streamed, points + more
+        flows, points = {**flows, **streamed}, points + more
     if not fit:
         raise BivitError(_none_fits(points, target))
     if aim.fps is not None:
@@ -109,16 +112,18 @@ def explore_all(aim: Aim, *, tell: Progress = _quiet) -> Exploration:
         aim.fps is not None,
         "--target auto takes the smallest device that is fast enough: say how fast with --fps, or name a target",
     )
-    known = known_devices()
+    known, by_logic = known_devices(), dict[Fabric, Names]()
     for number, target in enumerate(known[:-1]):
+        if target.fabric not in by_logic:
+            by_logic[target.fabric] = candidates(target, aim, tell)
         tell(f"trying {target.part}", number, len(known))
-        if _may_suffice(target, aim):
+        if _may_suffice(target, aim, by_logic[target.fabric]):
             try:
-                return explore(target, aim, tell=tell)
+                return explore(target, aim, tell=tell, sized_before=by_logic[target.fabric])
             except BivitError:  # bounds allowed more than slot tables reach
                 continue
     try:
-        return explore(known[-1], aim, tell=tell)
+        return explore(known[-1], aim, tell=tell, sized_before=by_logic.get(known[-1].fabric))
     except BivitError as error:
         raise BivitError(f"no device is enough; of the largest: {error}") from error
 
@@ -169,7 +174,7 @@ def candidates(target: Device, aim: Aim, tell: Progress = _quiet) -> dict[FlowCo
         tell("sizing engines", number, len(wanted))
         flow = sized(aim.configs, aim.formats, wish, target.fabric)
         if flow is not None and _holds(flow, aim):
-            found.setdefault(flow, None)
+            found |= {one: found.get(one) for one in with_groups(aim.configs, flow)}
     return found
 
 
@@ -257,14 +262,16 @@ def _array_fits(flow: FlowConfig, target: Device) -> bool:
     return luts is None or target.luts is None or luts <= target.luts
 
 
-def _may_suffice(target: Device, aim: Aim) -> bool:
+def _may_suffice(target: Device, aim: Aim, flows: Names) -> bool:
     """Whether an engine fits a device whose loads allow the speed."""
     assert aim.fps is not None
-    for flow in sorted(candidates(target, aim), key=lambda one: one.engine.rows * one.engine.columns):
-        if not _array_fits(flow, target):
+    clock = aim.clock_mhz or target.clock_mhz
+    for flow in sorted(flows, key=lambda one: one.engine.rows * one.engine.columns):
+        bound = max(loads_of(config, flow).bound for config in aim.configs)
+        if images_per_s(bound, clock) < aim.fps or not _array_fits(flow, target):
             continue
         point = _point(flow, target, aim)
-        if point.most_images_per_s >= aim.fps and (point.fits or (could_spread(point) and spread(point))):
+        if point.fits or (could_spread(point) and spread(point)):
             return True
     return False
 
@@ -277,6 +284,12 @@ def _none_fits(points: Sequence[Point], target: Device) -> str:
             "engine holds these networks; take a larger device, or smaller networks"
         )
     nearest = min(points, key=lambda point: point.fullest)
+    if all(point.report.fits is None for point in points):
+        known = [one.name for one in known_devices() if _report(nearest.flow, one).fits is not None]
+        return (
+            f"what an engine with windows takes of {target.part} is not known, so nothing says which one fits; targets "
+            f"for which it is are {', '.join(known)}"
+        )
     over = ", ".join(
         f"{name[:-1].upper()} {share:.0f} %"
         for name, share in nearest.report.utilisation.items()
@@ -293,8 +306,11 @@ def _none_fits(points: Sequence[Point], target: Device) -> str:
 
 def _smallest_that_holds(flow: FlowConfig) -> Device | None:
     """Return the device with the fewest look-up tables that an engine fits, in the logic that suits it."""
-    fits = (one for one in known_devices() if estimate_resources(flow.in_fabric(one.fabric), one).fits)
-    return next(fits, None)
+    return next((one for one in known_devices() if _report(flow, one).fits), None)
+
+
+def _report(flow: FlowConfig, target: Device) -> ResourceReport:
+    return estimate_resources(flow.in_fabric(target.fabric), target)
 
 
 def _too_slow(most: float, fps: float, target: Device, clock_mhz: float) -> str:

@@ -14,13 +14,14 @@ from ..engine.presets import engine_for
 from ..engine.words import WORD, ceil_div
 from ..errors import BivitError
 from ..flow.config import FlowConfig
+from ..flow.edge_settings import edge_settings
 from ..flow.streams import TileShape
 from ..mapping.loads import loads_of
 from ..mapping.pass_limits import with_windows
 from ..network.config import ModelConfig
 from ..network.formats import Formats
 from ..network.stage_view import stage_views
-from .windowed import SLOTS, TOGETHER, columns_for, fitted, in_flight, sides_for, windowed
+from .windowed import SLOTS, columns_for, fitted, in_flight, sides_for, windowed
 
 #: Columns that an array can have.
 COLUMNS = (8, 16, 32, 64)
@@ -51,16 +52,12 @@ class Wish:
         In flight, or windows.
     slack : float
         Part of the array's load, 0 to 1, that no other part's is to exceed in any pass: the smaller, the less waits.
-    together, banks : int
-        Of an engine with windows: images that go through the passes together, and banks of x beside theirs; else 0.
     """
 
     rows: int
     columns: int
     images: int
     slack: float
-    together: int = 0
-    banks: int = 0
 
 
 def wishes(configs: Sequence[ModelConfig], images: Iterable[int], slacks: Iterable[float]) -> Iterator[Wish]:
@@ -76,11 +73,10 @@ def wishes(configs: Sequence[ModelConfig], images: Iterable[int], slacks: Iterab
     tokens = {block.window_tokens for config in configs for block in config.blocks}
     rows = {ceil_div(count, tiles) for count in tokens for tiles in range(1, count + 1)}
     windows = windowed(configs)
-    groups = TOGETHER if windows else ((0, 0),)
     for count in sorted(row for row in rows if row <= MOST_ROWS):
         lanes = (in_flight(configs, count),) if windows else images
-        for columns, one, slack, group in product(columns_for(configs, COLUMNS), lanes, slacks, groups):
-            yield Wish(count, columns, one, slack, *group)
+        for columns, one, slack in product(columns_for(configs, COLUMNS), lanes, slacks):
+            yield Wish(count, columns, one, slack)
 
 
 def sized(configs: Sequence[ModelConfig], formats: Formats, wish: Wish, fabric: Fabric) -> FlowConfig | None:
@@ -95,46 +91,56 @@ def sized(configs: Sequence[ModelConfig], formats: Formats, wish: Wish, fabric: 
     fabric : {"lut6", "lut4"}
     """
     flow = _smallest(configs, formats, wish, fabric)
-    for parts, field, values in flow and lane_choices(flow) or ():
+    for parts, field, values in (flow and lane_choices(flow)) or ():
         flow = flow and _least(configs, flow, parts, field, values, wish.slack)
     flow = flow and _drained(flow)
     return flow and _embedding(configs, flow)
 
 
 def _smallest(configs: Sequence[ModelConfig], formats: Formats, wish: Wish, fabric: Fabric) -> FlowConfig | None:
-    """The engine with the array, and one lane of everything."""
+    """The engine with the array, one lane of everything, and the widest beats of pixels that the edge has room for."""
     strips = gcd(*(config.img_size * config.patch_size * config.in_chans for config in configs))
+    for size in (one for one in reversed(PIXEL_BYTES) if strips % one == 0):
+        try:
+            flow = _narrowest(configs, formats, wish, fabric, size)
+            for config in configs:
+                edge_settings(config, flow, 1)  # refuses beats that hold too little of many small patches
+            return flow
+        except BivitError:
+            continue
+    return None
+
+
+def _narrowest(
+    configs: Sequence[ModelConfig], formats: Formats, wish: Wish, fabric: Fabric, pixel_bytes: int
+) -> FlowConfig:
     embed = gcd(*(config.embed_dim for config in configs))
     lanes = max((one for one in _LANES if embed % one == 0 and one <= wish.columns), default=0)
     words = max(_all_table_words(config, wish) for config in configs)
-    many = wish.images > 1
-    try:
-        engine = engine_for(
-            *configs,
-            rows=wish.rows,
-            columns=wish.columns,
-            lanes=lanes,
-            dense_lanes=lanes,
-            program_words=1 << (words - 1).bit_length(),
-            pixel_bytes=max(one for one in PIXEL_BYTES if strips % one == 0),
-            fabric=fabric,
-            formats=formats,
-        )
-        products = 2 if fits(SHARED_PRODUCT, BLOCK_BITS[fabric]) else 1
-        flow = FlowConfig(
-            engine=engine,
-            drain_rows=1,
-            norm_lanes=1,
-            head_norm_lanes=1,
-            softmax_lanes=1,
-            images=wish.images,
-            products_per_dsp=products,
-            edge_banks=wish.banks or (1 if many else 2),
-            **(SLOTS if wish.together else _MANY if many else _ALONE),
-        )
-        return with_windows(flow, *configs, images=wish.together) if wish.together else flow
-    except BivitError:
-        return None
+    many, windows = wish.images > 1, windowed(configs)
+    engine = engine_for(
+        *configs,
+        rows=wish.rows,
+        columns=wish.columns,
+        lanes=lanes,
+        dense_lanes=lanes,
+        program_words=1 << (words - 1).bit_length(),
+        pixel_bytes=pixel_bytes,
+        fabric=fabric,
+        formats=formats,
+    )
+    flow = FlowConfig(
+        engine=engine,
+        drain_rows=1,
+        norm_lanes=1,
+        head_norm_lanes=1,
+        softmax_lanes=1,
+        images=wish.images,
+        products_per_dsp=2 if fits(SHARED_PRODUCT, BLOCK_BITS[fabric]) else 1,
+        edge_banks=1 if many else 2,
+        **(SLOTS if windows else _MANY if many else _ALONE),
+    )
+    return with_windows(flow, *configs, images=1) if windows else flow
 
 
 def _all_table_words(config: ModelConfig, wish: Wish) -> int:
@@ -167,7 +173,12 @@ def lane_choices(flow: FlowConfig) -> Iterator[tuple[tuple[str, ...], str, list[
 
 
 def _least(
-    configs: Sequence[ModelConfig], flow: FlowConfig, parts: tuple[str, ...], field: str, values: list[int], slack: float
+    configs: Sequence[ModelConfig],
+    flow: FlowConfig,
+    parts: tuple[str, ...],
+    field: str,
+    values: list[int],
+    slack: float,
 ) -> FlowConfig | None:
     """The engine with the first value of a field whose parts are idle enough with all networks.
 

@@ -1,14 +1,19 @@
-"""What engines with windows, which Swins take, have beside others: their columns, lanes and limits, and images together."""
+"""What engines with windows, which Swins take, have beside others: columns, lanes, limits, images that go together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from ..engine.words import ceil_div
+from ..errors import BivitError, check
 from ..flow.config import FlowConfig
+from ..flow.residual_add import ResidualAddUnit
 from ..mapping.pass_limits import with_windows
 from ..network.config import ModelConfig, ViTConfig
+from ..network.side_by_side import token_slots
 
 #: Tiles of windows in flight: with fewer the array waits for what is behind it, with more rings run out of slots.
 _TILES = 12
@@ -74,6 +79,21 @@ def sides_for(lanes: Iterable[int], columns: int) -> list[int]:
     return [one for one in lanes if max(1, one // columns) in _SIDES]
 
 
+def with_groups(configs: Sequence[ModelConfig], flow: FlowConfig) -> Iterator[FlowConfig]:
+    """Yield an engine with each of `TOGETHER`; itself where it has no windows.
+
+    Parameters
+    ----------
+    configs : sequence of ModelConfig
+    flow : FlowConfig
+    """
+    if flow.windows is None:
+        yield flow
+        return
+    for images, banks in TOGETHER:
+        yield with_windows(replace(flow, edge_banks=banks), *configs, images=images)
+
+
 def fitted(configs: Sequence[ModelConfig], flow: FlowConfig) -> FlowConfig:
     """Return an engine with the limits of windows that networks need with its lanes; itself where it has no windows.
 
@@ -87,4 +107,22 @@ def fitted(configs: Sequence[ModelConfig], flow: FlowConfig) -> FlowConfig:
     BivitError
         When no way is found to have so many rows of x side by side.
     """
-    return flow if flow.windows is None else with_windows(flow, *configs, images=flow.windows.images)
+    if flow.windows is None:
+        return flow
+    unit, rows = ResidualAddUnit(flow), flow.engine.rows
+    check(
+        all(_lie(config, rows, unit.side, unit.parts_of_bank) for config in configs),
+        f"no way is found to have {unit.side} rows of x side by side; choose norm_lanes of at most columns",
+    )
+    return with_windows(flow, *configs, images=flow.windows.images)
+
+
+@cache
+def _lie(config: ModelConfig, rows: int, side: int, parts: int) -> bool:
+    """Whether parts of the memory are found for so many rows of x side by side, which takes a second where none are."""
+    try:
+        for stage in range(len(config.stages)):
+            token_slots(config, stage, rows, side, parts)
+    except BivitError:
+        return False
+    return True
