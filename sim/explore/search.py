@@ -67,7 +67,7 @@ def explore(target: Device, aim: Aim, *, tell: Progress = _quiet, sized_before: 
         fit = sorted([*fit, *_fitting(more, aim)], key=aim.order)
         flows, points = {**flows, **streamed}, points + more
     if not fit:
-        raise BivitError(_none_fits(points, target))
+        raise BivitError(_none_fits(points, target) if flows else _none_holds(target, aim))
     if aim.fps is not None:
         fit = sorted(_leaner(fit, flows, aim.fps), key=aim.order)
     best = None if aim.fps is None else cheapest(fit, flows, aim.fps, aim, tell)
@@ -276,15 +276,26 @@ def _may_suffice(target: Device, aim: Aim, flows: Names) -> bool:
     return False
 
 
+def _none_holds(target: Device, aim: Aim) -> str:
+    """Say why no engine runs the networks: what is wrong with the first that was sized."""
+    for wish in wishes(aim.configs, (2,), _SLACKS):
+        flow = sized(aim.configs, aim.formats, wish, target.fabric)
+        for config in aim.configs if flow else ():
+            assert flow is not None
+            if reason := too_small(config, aim.formats, flow):
+                return f"no engine holds these networks together: {reason}"
+    return "no engine of legal widths holds these networks together; explore them apart, or take smaller ones"
+
+
 def _none_fits(points: Sequence[Point], target: Device) -> str:
     """Say what the engine lacks that comes nearest."""
     if not points:
         return (
-            f"no engine for this fits {target.part}: the array of even the smallest one is too large, or no legal "
-            "engine holds these networks; take a larger device, or smaller networks"
+            f"no engine for this fits {target.part}: the array of even the smallest one is too large; take a larger "
+            "device, or smaller networks"
         )
     nearest = min(points, key=lambda point: point.fullest)
-    if all(point.report.fits is None for point in points):
+    if nearest.report.fits is None:
         known = [one.name for one in known_devices() if _report(nearest.flow, one).fits is not None]
         return (
             f"what an engine with windows takes of {target.part} is not known, so nothing says which one fits; targets "
