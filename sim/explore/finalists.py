@@ -74,19 +74,26 @@ def cheapest(points: Sequence[Point], names: Names, fps: float, aim: Aim, tell: 
     aim, tell
         As of `fastest`.
     """
-    over, attempts = _OVER, 0
+    over, attempts = dict[int, float](), 0
     for point in points:
-        name = names.get(point.flow)
-        if attempts == _ATTEMPTS or point.most_images_per_s < fps * (1 if name else over):
+        name, together = names.get(point.flow), _together(point.flow)
+        least = fps * (1 if name else over.get(together, _OVER))
+        if attempts == _ATTEMPTS or point.most_images_per_s < least:
             continue
         attempts += name is None
         tell(_SEEKING, attempts, 0)
         for one in _tried(aim, point, name):
             if one.images_per_s >= fps:
                 return one
-            # Others that are as far from their bounds would be too slow as well.
-            over = max(over, point.most_images_per_s / one.images_per_s) if name is None else over
+            if name is None:
+                # Others with as many images together that are as far from their bounds would be too slow as well.
+                over[together] = max(over.get(together, _OVER), point.most_images_per_s / one.images_per_s)
     return None
+
+
+def _together(flow: FlowConfig) -> int:
+    """Images that go through the passes together; 0 without windows."""
+    return flow.windows.images if flow.windows else 0
 
 
 def _more_in_flight(best: Found, aim: Aim, tell: Progress) -> list[Found]:

@@ -21,7 +21,7 @@ _TILES = 12
 _LEAST, _MOST = 2, 8
 #: Shares of the array's load that other parts may have in each pass: in the first stage, where tiles have few steps,
 #: they may well be what binds.
-SLACKS = (0.7, 0.95, 1.25, 1.75)
+SLACKS = (0.7, 0.95, 1.25, 1.75, 3.5)
 #: Images that go through the passes together, and banks of x beside theirs, in which the next ones are embedded
 #: meanwhile. x is what fills memories; but of the last stage, where an image is one window, the array waits for each.
 TOGETHER = ((1, 1), (2, 2))

@@ -16,7 +16,7 @@ from bivit.sim.explore.ceilings import ceilings
 from bivit.sim.explore.points import point_of
 from bivit.sim.explore.search import candidates, explore, explore_all, with_streamed_edge, with_streamed_weights
 from bivit.sim.explore.sizing import Wish, sized, wishes
-from bivit.sim.explore.windowed import TOGETHER, fitted, in_flight, windowed, with_groups
+from bivit.sim.explore.windowed import SLACKS, TOGETHER, fitted, in_flight, windowed, with_groups
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.presets import FLOW_ENGINES
 from bivit.sim.mapping.cycles import speed_of
@@ -212,7 +212,7 @@ def test_no_random_engine_is_faster() -> None:
 
 def random_flow(chance: Random, config: ModelConfig) -> FlowConfig | None:
     """An engine of any widths, or none where they do not go together."""
-    wish = chance.choice(list(wishes([config], (2,), (0.7, 0.95, 1.25, 1.75))))
+    wish = chance.choice(list(wishes([config], (2,), SLACKS)))
     flow = sized([config], Formats(), replace(wish, images=chance.randint(2, 8)), "lut6")
     if flow is None:
         return None
