@@ -13,13 +13,14 @@ from ..engine.words import WORD, ceil_div
 from ..errors import check
 from ..flow.config import FlowConfig
 from ..flow.edge_settings import edge_settings
+from ..flow.head_norm import HeadNormUnit
 from ..flow.residual_add import ResidualAddUnit
 from ..flow.weight_stream import WeightStreamUnit
 from ..flow.windows import WindowLimits
 from ..network.config import ModelConfig
 from ..network.formats import Formats
 from ..network.side_by_side import tiles_of
-from ..network.stage_view import stage_views
+from ..network.stage_view import StageView, stage_views
 from .layout import token_size, token_words, x_words
 from .passes import words_of_all
 
@@ -44,13 +45,19 @@ def windows_needs(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
         "weight_words": at["weights"],
         "preload_words": at["preload"],
         "norm_words": at["layer"],
-        "head_norm_words": max(1, at["head"]),
+        # Without norms of heads there are no words, and settings of a block's all the same.
+        "head_norm_words": max(at["head"], *(_head_words(view, flow) for view in views)),
         "heads": at["head_eps"] // 2,
         "layers": at["block"],
         "bias_words": max(1, at["bias"]),
         "mask_words": max(1, at["mask"]),
         "block_words": max(part.word + part.words for part in WeightStreamUnit(flow).parts(config)),
     }
+
+
+def _head_words(view: StageView, flow: FlowConfig) -> int:
+    """Words of parameters of HeadNorm that a block has, if its heads are normalised."""
+    return 0 if view.merge else 2 * view.num_heads * HeadNormUnit(flow).words(view.head_dim)
 
 
 def check_windows(config: ModelConfig, formats: Formats, flow: FlowConfig) -> None:

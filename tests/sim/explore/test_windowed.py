@@ -18,13 +18,16 @@ from bivit.sim.explore.search import candidates, explore, explore_all, with_stre
 from bivit.sim.explore.sizing import Wish, sized, wishes
 from bivit.sim.explore.windowed import SLACKS, TOGETHER, fitted, in_flight, windowed, with_groups
 from bivit.sim.flow.config import FlowConfig
+from bivit.sim.flow.machine import all_settings, load_memories
 from bivit.sim.flow.presets import FLOW_ENGINES
+from bivit.sim.mapping.compiled import compile_for
 from bivit.sim.mapping.cycles import speed_of
 from bivit.sim.mapping.loads import loads_of
 from bivit.sim.mapping.pass_limits import with_windows
 from bivit.sim.network.config import ModelConfig, SwinConfig
 from bivit.sim.network.formats import Formats
 from bivit.sim.network.presets import preset
+from bivit.sim.network.random import random_network
 
 FASHION, CIFAR, TINY = preset("swin_fashion"), preset("swin_cifar"), preset("swin_tiny")
 #: A stage of small patches behind another, scores in place of the softmax, thresholds in place of the norms of heads.
@@ -64,6 +67,15 @@ def test_sized_engines_hold_their_swin_and_no_more(config: ModelConfig) -> None:
         assert flow.windows is not None
         assert not too_small(config, Formats(), flow)
         assert flow == with_windows(flow, config, images=flow.windows.images), "limits are those of the network"
+
+
+@pytest.mark.parametrize("config", [SMALL, replace(SMALL, qk_mode="layernorm", attn_mode="softmax")])
+def test_a_network_can_be_loaded_into_its_sized_engine(config: ModelConfig) -> None:
+    """Settings are within their bits, also those of norms of heads that the network has not."""
+    flow = next(flow for flow in flows_for(config) if flow not in FLOW_ENGINES.values())
+    program = compile_for(random_network(config, seed=1), flow)
+    assert [*program.settings] == [*all_settings(flow)]
+    assert {"settings", "slots", "places", "head_norm"} <= set(program.words) <= set(load_memories(flow))
 
 
 def test_swin_tiny_takes_columns_that_its_mergings_allow() -> None:
