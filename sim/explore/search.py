@@ -296,7 +296,7 @@ def _none_fits(points: Sequence[Point], target: Device) -> str:
         )
     nearest = min(points, key=lambda point: point.fullest)
     if nearest.report.fits is None:
-        known = [one.name for one in known_devices() if _report(nearest.flow, one).fits is not None]
+        known = [one.name for one in known_devices() if _report(nearest.flow, one).total_of("luts") is not None]
         return (
             f"what an engine with windows takes of {target.part} is not known, so nothing says which one fits; targets "
             f"for which it is are {', '.join(known)}"
