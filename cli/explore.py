@@ -64,6 +64,8 @@ def explore(
 
     Example: bivit explore digits fashion --target ulx3s --fps 500 --out out/engine
 
+    Example: bivit explore swin_tiny --target u50 --fps 2000
+
     Example: bivit explore digits --target lfe5u-45f --latency --json
     """
     _check_options(target, fps, latency, clock_mhz)

@@ -191,7 +191,7 @@ def test_what_no_engine_holds_says_why() -> None:
 
 
 def test_a_device_on_which_windows_are_not_estimated_is_refused_with_others() -> None:
-    with pytest.raises(BivitError, match=r"takes of LFE5U-85F is not known.*are zu3eg, k26, zu7ev, zu9eg, xcu50"):
+    with pytest.raises(BivitError, match=r"takes of LFE5U-85F \(ULX3S\) is not known.*are zu3eg, k26, zu7ev, zu9eg, xcu50"):
         explore(device("lfe5u-85f"), asked(SMALL))
 
 
