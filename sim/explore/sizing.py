@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import product
 from math import gcd, lcm
@@ -15,6 +16,7 @@ from ..engine.words import WORD, ceil_div
 from ..errors import BivitError
 from ..flow.config import FlowConfig
 from ..flow.edge_settings import edge_settings
+from ..flow.softmax import SoftmaxUnit
 from ..flow.streams import TileShape
 from ..mapping.loads import loads_of
 from ..mapping.pass_limits import with_windows
@@ -224,8 +226,13 @@ def _drained(flow: FlowConfig) -> FlowConfig | None:
     side, rows = rows_together(flow, {}), flow.engine.rows
     if side > rows:
         return None
-    drain = min(rows // side, max(1, ceil_div(ceil_div(rows, 4), side))) * side
-    return replace(flow, drain_rows=drain)
+    most = min(rows // side, max(1, ceil_div(ceil_div(rows, 4), side)))
+    for drain in range(most * side, 0, -side):
+        changed = replace(flow, drain_rows=drain)
+        with suppress(BivitError):  # more scores a cycle than have a bias in an engine with windows
+            SoftmaxUnit(changed)
+            return changed
+    return None
 
 
 def _embedding(configs: Sequence[ModelConfig], flow: FlowConfig) -> FlowConfig | None:

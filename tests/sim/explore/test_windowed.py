@@ -191,7 +191,9 @@ def test_what_no_engine_holds_says_why() -> None:
 
 
 def test_a_device_on_which_windows_are_not_estimated_is_refused_with_others() -> None:
-    with pytest.raises(BivitError, match=r"takes of LFE5U-85F \(ULX3S\) is not known.*are zu3eg, k26, zu7ev, zu9eg, xcu50"):
+    with pytest.raises(
+        BivitError, match=r"takes of LFE5U-85F \(ULX3S\) is not known.*are zu3eg, k26, zu7ev, zu9eg, xcu50"
+    ):
         explore(device("lfe5u-85f"), asked(SMALL))
 
 
@@ -234,6 +236,8 @@ def random_flow(chance: Random, config: ModelConfig) -> FlowConfig | None:
     widths |= {"drain_rows": chance.randint(1, rows), "value_rows": chance.choice((1, 2, 4, 8))}
     widths |= {"dense_patches": chance.choice((1, 2, 4, 8)), "edge_banks": chance.choice((1, 2))}
     try:
-        return fitted([config], replace(flow, **widths))
+        found = fitted([config], replace(flow, **widths))
+        loads_of(config, found)
     except BivitError:
         return None
+    return found
