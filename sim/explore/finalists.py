@@ -14,6 +14,8 @@ from .points import Point, with_images
 
 #: Engines that are not named whose slot tables are sought, at most.
 FINALISTS = 3
+#: With windows, whose bounds are further from the truth.
+_WINDOWED_FINALISTS = 6
 #: Those of an exploration that asks for a speed, at most: each that is too slow says how far bounds are from the truth.
 _ATTEMPTS = 4
 #: Bounds over images a second of the engines that are tried first: none is quite as fast as its loads allow.
@@ -43,9 +45,9 @@ def fastest(points: Sequence[Point], names: Names, aim: Aim, tell: Progress) -> 
     named = [point for point in points if names.get(point.flow)]
     others = [point for point in points if not names.get(point.flow)]
     found: list[Found] = []
-    sought = 0
+    sought, most = 0, _WINDOWED_FINALISTS if any(point.flow.windows for point in points) else FINALISTS
     for number, point in enumerate([*named, *others]):
-        if sought == FINALISTS:
+        if sought == most:
             break
         if not _can_win(point, found, aim) or any(_with_fewer_images(point.flow, one.point.flow) for one in found):
             continue
