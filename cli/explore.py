@@ -64,6 +64,8 @@ def explore(
 
     Example: bivit explore digits fashion --target ulx3s --fps 500 --out out/engine
 
+    Example: bivit explore swin_tiny --target u50 --fps 2000
+
     Example: bivit explore digits --target lfe5u-45f --latency --json
     """
     _check_options(target, fps, latency, clock_mhz)
@@ -138,20 +140,13 @@ def _shown(value: str | float) -> str:
 def _aim(nets: list[Net], fps: float | None, latency: bool, clock_mhz: float | None) -> Aim:
     """Return what is asked for; all networks run on one engine, so they have one set of number formats."""
     from ..sim.explore.aim import Aim
-    from ..sim.network.config import ViTConfig
 
-    configs = tuple(net.config for net in nets if isinstance(net.config, ViTConfig))
-    swin = next((net for net in nets if not isinstance(net.config, ViTConfig)), None)
-    check(
-        swin is None,
-        f"engines are sized for DeiTs, {swin and swin.name} is of the family {swin and swin.config.family}; "
-        "`bivit engines` lists the engines with windows, of which `bivit estimate` says cycles and resources",
-    )
     other = next((net.name for net in nets if net.formats != nets[0].formats), None)
     check(
         other is None,
         f"{nets[0].name} and {other} have different number formats, which one engine cannot have; explore them apart",
     )
+    configs = tuple(net.config for net in nets)
     return Aim(configs, nets[0].formats, fps=fps, latency=latency, clock_mhz=clock_mhz)
 
 

@@ -20,6 +20,7 @@ _PARTS = {
     "drain": "sums that leave the array",
     "tables": "exponentials of a head, read in",
     "dense": "multipliers of patch embedding and classifier (DSP)",
+    "patch_norm": "norms of embedded patches",
     "pixels": "beats of the pixel port",
     "logits": "beats of the logit port",
     "memory": "beats of the memory port, streamed weights",

@@ -90,7 +90,7 @@ class Explored(Result):
     ceilings : tuple of CeilingRow
         What each part of it allows, and what one would change: the part that binds first.
     tile : TileRow or None
-        When what works on one tile; None where a run is too long to be looked at.
+        When what works on one tile; None of an engine with windows, and where a run is too long to be looked at.
     points : tuple of PointRow
         All engines whose resources were estimated, the fastest by its loads first.
     """
@@ -153,9 +153,9 @@ def explored(
         What repeats it.
     """
     from ...sim.explore.ceilings import ceilings
-    from ...sim.flow.streams import TileShape
     from ...sim.mapping.cycles import peak_macs, useful_macs
     from ...sim.mapping.loads import memory_gb_s
+    from ...sim.network.config import ViTConfig
 
     best, target = found.best, found.target
     point, flow, given = best.point, best.point.flow, aim.clock_mhz is not None
@@ -189,12 +189,12 @@ def explored(
         bivit=__version__,
         clock_source="--clock-mhz" if given else target.clock.source,
         array_utilisation=useful_macs(best.config) / (best.interval_cycles * peak_macs(flow)),
-        packing=TileShape(best.config, flow.engine.rows, flow.engine.columns).packing,
+        packing=useful_macs(best.config) / (point.loads_of(best.config).cycles["array"] * peak_macs(flow)),
         memory_gb_s=memory_gb_s(best.config, flow, best.images_per_s) if flow.streamed else None,
         board_memory_gb_s=aim.memory_gb_s if flow.streamed else None,
         resources=resource_rows(point.report),
         units=unit_rows(point.report),
         ceilings=tuple(ceiling_row(one, point) for one in ceilings(aim.configs, point)),
-        tile=tile_row(best.config, flow),
+        tile=tile_row(best.config, flow) if isinstance(best.config, ViTConfig) and flow.windows is None else None,
         points=point_rows(found),
     )

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from ..network.config import ViTConfig
+from ..network.config import ModelConfig
 from .config import EngineConfig
 
 
 def engine_for(
-    *configs: ViTConfig, rows: int, columns: int, lanes: int, dense_lanes: int, program_words: int, **more: Any
+    *configs: ModelConfig, rows: int, columns: int, lanes: int, dense_lanes: int, program_words: int, **more: Any
 ) -> EngineConfig:
     """Return the smallest engine of this shape that holds networks of all these configurations.
 
     Parameters
     ----------
-    *configs : ViTConfig
-        The networks to run.
+    *configs : ModelConfig
+        The networks to run; of Swins `sim.mapping.pass_limits.with_windows` has the other limits.
     rows, columns, lanes, dense_lanes, program_words : int
         As in `EngineConfig`.
     **more
         Other fields of `EngineConfig`.
     """
-    largest = {field: max(of(config) for config in configs) for field, of in _LARGEST.items()}
+    needs = [engine_needs(config) for config in configs]
+    largest = {field: max(need[field] for need in needs) for field in needs[0]}
     return EngineConfig(
         rows=rows,
         columns=columns,
@@ -34,17 +34,26 @@ def engine_for(
     )
 
 
-#: Limits of an engine, and what a network needs of each.
-_LARGEST: dict[str, Callable[[ViTConfig], int]] = {
-    "max_tokens": lambda config: config.num_tokens,
-    "max_embed_dim": lambda config: config.embed_dim,
-    "max_hidden_dim": lambda config: config.hidden_dim,
-    "max_heads": lambda config: config.num_heads,
-    "max_depth": lambda config: config.depth,
-    "max_classes": lambda config: config.num_classes,
-    "max_patch_dim": lambda config: config.patch_dim,
-    "max_strip_bytes": lambda config: config.img_size * config.patch_size * config.in_chans,
-}
+def engine_needs(config: ModelConfig) -> dict[str, int]:
+    """Return what a network needs of each limit of `EngineConfig`, by name.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    """
+    blocks = config.blocks
+    merged = [stage.merge.in_dim for stage in config.stages if stage.merge is not None]
+    return {
+        "max_tokens": max(block.window_tokens for block in blocks),
+        "max_embed_dim": max(block.embed_dim for block in blocks),
+        # A patch merging may normalise more channels than any layer has hidden ones.
+        "max_hidden_dim": max([*(block.hidden_dim for block in blocks), *merged]),
+        "max_heads": max(block.num_heads for block in blocks),
+        "max_depth": len(blocks),
+        "max_classes": config.num_classes,
+        "max_patch_dim": config.patch_dim,
+        "max_strip_bytes": config.img_size * config.patch_size * config.in_chans,
+    }
 
 
 def _queue_logits(classes: int) -> int:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..engine.presets import engine_needs
 from ..errors import BivitError
 from ..flow.config import FlowConfig
 from ..flow.presets import ABOUT, FLOW_ENGINES
 from ..mapping.compiled import check_runs
-from ..mapping.pass_limits import engine_needs, windows_needs
+from ..mapping.pass_limits import windows_needs
 from ..network.config import ModelConfig, ViTConfig
 from ..network.formats import Formats
 from .devices import Device

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 from ..engine.config import Fabric
 from ..engine.memories import TAG_BITS
@@ -309,8 +310,14 @@ def loaded_rams(flow: FlowConfig, *names: str) -> tuple[Ram, ...]:
     *names : str
         Of the memories.
     """
-    memories = FlowMachine(flow).load_memories
+    memories = _load_memories(flow)
     return tuple(ram for name in names for ram in loadable(memories[name]))
+
+
+@lru_cache(maxsize=1)
+def _load_memories(flow: FlowConfig) -> Mapping[str, LoadMemory]:
+    """Those of the engine whose units are being estimated: most units ask for some of them."""
+    return FlowMachine(flow).load_memories
 
 
 def _registers(memory: LoadMemory) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..estimate.devices import Device
 from ..estimate.resources import images_per_s
 from ..flow.config import FlowConfig
-from ..network.config import ViTConfig
+from ..network.config import ModelConfig
 from ..network.formats import Formats
 from .points import Point
 
@@ -22,7 +22,7 @@ class Aim:
 
     Parameters
     ----------
-    configs : tuple of ViTConfig
+    configs : tuple of ModelConfig
         Networks that one engine is to hold; the slowest one counts.
     formats : Formats
         Theirs.
@@ -36,14 +36,14 @@ class Aim:
         What the memory of streamed weights gives at most, in 10^9 bytes a second; None where nobody knows.
     """
 
-    configs: tuple[ViTConfig, ...]
+    configs: tuple[ModelConfig, ...]
     formats: Formats
     fps: float | None = None
     latency: bool = False
     clock_mhz: float | None = None
     memory_gb_s: float | None = None
 
-    def order(self, point: Point) -> tuple[float, float]:
+    def order(self, point: Point) -> tuple[float, ...]:
         """Return what to sort points by: the best for the aim comes first.
 
         Parameters
@@ -54,7 +54,18 @@ class Aim:
             return point.fullest, -point.most_images_per_s
         if self.latency:
             return point.likely_cycles, point.fullest
-        return -point.most_images_per_s, point.fullest
+        return by_speed(point)
+
+
+def by_speed(point: Point) -> tuple[float, float, float]:
+    """Return what to sort points by: the fastest by their loads, of these the one with most images together.
+
+    Parameters
+    ----------
+    point : Point
+    """
+    windows = point.flow.windows
+    return -point.most_images_per_s, -windows.images if windows else 0, point.fullest
 
 
 @dataclass(frozen=True)
@@ -66,7 +77,7 @@ class Found:
     point : Point
     name : str, optional
         Of a named engine.
-    config : ViTConfig
+    config : ModelConfig
         Of the network that is slowest on it in a long run.
     cycles : int
         Of a single image, start to last logit.
@@ -78,7 +89,7 @@ class Found:
 
     point: Point
     name: str | None
-    config: ViTConfig
+    config: ModelConfig
     cycles: int
     interval_cycles: float
     late: bool = False

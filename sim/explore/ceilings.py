@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from ..errors import BivitError
 from ..flow.config import MEMORY_BITS, FlowConfig
-from ..network.config import ViTConfig
+from ..network.config import ModelConfig
 from .points import Point, with_flow
 from .sizing import PIXEL_BYTES, dense_choices, lane_choices, rows_together
+from .windowed import fitted
 
 #: Widths of an engine on which the load of a part depends, by part; the classes leave one a cycle, and tables are read
 #: word by word.
@@ -51,18 +52,19 @@ class Ceiling:
     wider: Point | None
 
 
-def ceilings(configs: Sequence[ViTConfig], point: Point) -> list[Ceiling]:
+def ceilings(configs: Sequence[ModelConfig], point: Point) -> list[Ceiling]:
     """Return what each part allows, the one that binds first.
 
     Parameters
     ----------
-    configs : sequence of ViTConfig
+    configs : sequence of ModelConfig
         Networks that the engine holds.
     point : Point
     """
     return [
         Ceiling(part, point.loads.cycles[part], _widths(point.flow, part), _wider(configs, point, part))
-        for part in point.loads.shares
+        for part, share in point.loads.shares.items()
+        if share  # a part that the network has no work for is none that it waits for
     ]
 
 
@@ -71,11 +73,11 @@ def _widths(flow: FlowConfig, part: str) -> dict[str, int]:
     return {name: getattr(flow.engine if hasattr(flow.engine, name) else flow, name) for name in names}
 
 
-def _wider(configs: Sequence[ViTConfig], point: Point, part: str) -> Point | None:
+def _wider(configs: Sequence[ModelConfig], point: Point, part: str) -> Point | None:
     """The engine with the next width that makes a part less busy."""
     for changes in _changes(configs, point.flow, part):
         with suppress(BivitError):  # a width that no engine has
-            flow = _changed(point.flow, changes)
+            flow = fitted(configs, _changed(point.flow, changes))
             found = with_flow(configs, point, flow)
             if found.loads.cycles[part] < point.loads.cycles[part]:
                 return found
@@ -89,16 +91,17 @@ def _changed(flow: FlowConfig, changes: Mapping[str, int]) -> FlowConfig:
     return replace(flow, **dict(changes))  # type: ignore[arg-type]  # names of whole numbers
 
 
-def _changes(configs: Sequence[ViTConfig], flow: FlowConfig, part: str) -> Iterator[dict[str, int]]:
+def _changes(configs: Sequence[ModelConfig], flow: FlowConfig, part: str) -> Iterator[dict[str, int]]:
     """Larger widths of a part, the smallest first."""
-    rows, columns = flow.engine.rows, flow.engine.columns
-    for parts, field, values in lane_choices(rows, columns):
+    for parts, field, values in lane_choices(flow):
         for value in values if part in parts else ():
             if value > getattr(flow, field):
                 yield {field: value, "drain_rows": _drain(flow, {field: value})}
     if part == "drain":
         together = rows_together(flow, {})
-        yield from ({"drain_rows": drain} for drain in range(flow.drain_rows + together, rows + 1, together))
+        yield from (
+            {"drain_rows": drain} for drain in range(flow.drain_rows + together, flow.engine.rows + 1, together)
+        )
     if part == "dense":
         made = flow.dense_patches * flow.dense_channels
         pairs = dense_choices(configs, flow.engine.lanes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ..flow.config import FlowConfig
 from .aim import Aim, Found, Progress
@@ -12,6 +13,8 @@ from .refine import refined
 
 #: Engines that are not named whose slot tables are sought, at most.
 FINALISTS = 3
+#: With windows, whose bounds are further from the truth.
+_WINDOWED_FINALISTS = 6
 #: Those of an exploration that asks for a speed, at most: each that is too slow says how far bounds are from the truth.
 _ATTEMPTS = 4
 #: Bounds over images a second of the engines that are tried first: none is quite as fast as its loads allow.
@@ -36,15 +39,15 @@ def fastest(points: Sequence[Point], names: Names, aim: Aim, tell: Progress) -> 
     named = [point for point in points if names.get(point.flow)]
     others = [point for point in points if not names.get(point.flow)]
     found: list[Found] = []
-    sought = 0
+    sought, most = 0, _WINDOWED_FINALISTS if any(point.flow.windows for point in points) else FINALISTS
     for number, point in enumerate([*named, *others]):
-        if sought == FINALISTS:
+        if sought == most:
             break
-        if not _can_win(point, found, aim):
+        if not _can_win(point, found, aim) or any(_with_fewer_images(point.flow, one.point.flow) for one in found):
             continue
         sought += number >= len(named)
         tell(SEEKING, number, 0)
-        found += tried(aim.configs, point, names.get(point.flow))
+        found += tried(aim, point, names.get(point.flow))
     if found and not aim.latency:
         found += refined(min(found, key=lambda one: one.interval_cycles), aim, tell)
     return sorted(found, key=lambda one: one.cycles if aim.latency else one.interval_cycles)
@@ -67,21 +70,36 @@ def cheapest(points: Sequence[Point], names: Names, fps: float, aim: Aim, tell: 
     aim, tell
         As of `fastest`.
     """
-    over, attempts = _OVER, 0
+    over, attempts = dict[int, float](), 0
     for point in points:
-        name = names.get(point.flow)
-        if attempts == _ATTEMPTS or point.most_images_per_s < fps * (1 if name else over):
+        name, together = names.get(point.flow), _together(point.flow)
+        least = fps * (1 if name else over.get(together, _OVER))
+        if attempts == _ATTEMPTS or point.most_images_per_s < least:
             continue
         attempts += name is None
         tell(SEEKING, attempts, 0)
-        for one in tried(aim.configs, point, name):
+        for one in tried(aim, point, name):
             if one.images_per_s >= fps:
                 return one
-            # Others that are as far from their bounds would be too slow as well.
-            over = max(over, point.most_images_per_s / one.images_per_s) if name is None else over
+            if name is None:
+                # Others with as many images together that are as far from their bounds would be too slow as well.
+                over[together] = max(over.get(together, _OVER), point.most_images_per_s / one.images_per_s)
     return None
+
+
+def _together(flow: FlowConfig) -> int:
+    """Images that go through the passes together; 0 without windows."""
+    return flow.windows.images if flow.windows else 0
 
 
 def _can_win(point: Point, found: Sequence[Found], aim: Aim) -> bool:
     """Whether the loads, which nothing gets below, leave room for better cycles than there are."""
     return all(point.loads.bound < (one.cycles if aim.latency else one.interval_cycles) for one in found)
+
+
+def _with_fewer_images(flow: FlowConfig, other: FlowConfig) -> bool:
+    """Whether an engine is another one but for fewer images that go through the passes together: it is no faster."""
+    if flow.windows is None or other.windows is None or flow.windows.images >= other.windows.images:
+        return False
+    more = replace(flow.windows, images=other.windows.images)
+    return replace(flow, windows=more, edge_banks=other.edge_banks) == other

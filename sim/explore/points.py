@@ -10,7 +10,7 @@ from ..estimate.devices import Device
 from ..estimate.resources import ResourceReport, estimate_resources, images_per_s
 from ..flow.config import FlowConfig
 from ..mapping.loads import Loads, loads_of, with_memory
-from ..network.config import ViTConfig
+from ..network.config import ModelConfig
 
 #: What large memories are asked to be made of, block memories and look-up tables, one after the other until all fits.
 _STYLES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
@@ -47,12 +47,12 @@ class Point:
     clock_mhz: float
     memory_gb_s: float | None = None
 
-    def loads_of(self, config: ViTConfig) -> Loads:
+    def loads_of(self, config: ModelConfig) -> Loads:
         """Return the loads of one network, with those of the memory.
 
         Parameters
         ----------
-        config : ViTConfig
+        config : ModelConfig
         """
         return with_memory(loads_of(config, self.flow), config, self.flow, self.memory_gb_s, self.clock_mhz)
 
@@ -69,7 +69,8 @@ class Point:
     @property
     def likely_cycles(self) -> int:
         """Of a single image, in which nothing hides the patch embedding: a measure to compare engines by."""
-        return self.loads.cycles["dense"] + max(n for part, n in self.loads.cycles.items() if part != "dense")
+        others = (cycles for part, cycles in self.loads.cycles.items() if part != "dense")
+        return self.loads.cycles["dense"] + max(self.loads.in_turn, *others)
 
     @property
     def fits(self) -> bool:
@@ -83,7 +84,7 @@ class Point:
 
 
 def point_of(
-    configs: Sequence[ViTConfig],
+    configs: Sequence[ModelConfig],
     flow: FlowConfig,
     target: Device,
     clock_mhz: float,
@@ -93,7 +94,7 @@ def point_of(
 
     Parameters
     ----------
-    configs : sequence of ViTConfig
+    configs : sequence of ModelConfig
         Networks that it holds.
     flow : FlowConfig
     target : Device
@@ -105,28 +106,29 @@ def point_of(
     return Point(flow, loads, estimate_resources(flow, target), clock_mhz, memory_gb_s)
 
 
-def with_flow(configs: Sequence[ViTConfig], point: Point, flow: FlowConfig) -> Point:
+def with_flow(configs: Sequence[ModelConfig], point: Point, flow: FlowConfig) -> Point:
     """Return the point of another engine on the same device, beside the same memory.
 
     Parameters
     ----------
-    configs : sequence of ViTConfig
+    configs : sequence of ModelConfig
     point : Point
     flow : FlowConfig
     """
     return point_of(configs, flow, point.report.device, point.clock_mhz, point.memory_gb_s)
 
 
-def with_images(configs: Sequence[ViTConfig], point: Point, images: int) -> Point:
+def with_images(configs: Sequence[ModelConfig], point: Point, images: int) -> Point:
     """Return the point with another number of images in flight.
 
     Parameters
     ----------
-    configs : sequence of ViTConfig
+    configs : sequence of ModelConfig
     point : Point
     images : int
     """
-    banks = images if point.flow.streamed else point.flow.edge_banks  # those in flight begin together there
+    # With streamed weights those in flight begin together; of windows none is embedded.
+    banks = images if point.flow.streamed and not point.flow.windows else point.flow.edge_banks
     return with_flow(configs, point, replace(point.flow, images=images, edge_banks=banks))
 
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import islice
 
+from ..engine.config import Fabric
 from ..errors import BivitError, check
 from ..estimate.choice import too_small
 from ..estimate.devices import DEVICES, Device
-from ..estimate.resources import unit_cost
+from ..estimate.resources import ResourceReport, estimate_resources, images_per_s, unit_cost
 from ..flow.config import MEMORY_BITS, FlowConfig
 from ..flow.presets import FLOW_ENGINES
 from ..mapping.loads import loads_of
-from .aim import Aim, Exploration, Found, Progress
+from .aim import Aim, Exploration, Found, Progress, by_speed
 from .finalists import Names, cheapest, fastest
 from .points import Point, could_spread, front, leaner, point_of, spread
 from .sizing import sized, wishes
+from .windowed import SLACKS, fitted, windowed, with_groups
 
 #: Shares of the array's load that other parts may have.
 _SLACKS = (0.7, 0.95, 1.25)
@@ -32,7 +35,7 @@ def _quiet(what: str, done: int, count: int) -> None:
     """Tell nobody."""
 
 
-def explore(target: Device, aim: Aim, *, tell: Progress = _quiet) -> Exploration:
+def explore(target: Device, aim: Aim, *, tell: Progress = _quiet, sized_before: Names | None = None) -> Exploration:
     """Return the best engine for some networks on a device, with what else there is.
 
     Parameters
@@ -41,6 +44,8 @@ def explore(target: Device, aim: Aim, *, tell: Progress = _quiet) -> Exploration
     aim : Aim
     tell : callable
         Told how far it is.
+    sized_before : mapping, optional
+        What `candidates` gave, in the same logic.
 
     Raises
     ------
@@ -49,7 +54,7 @@ def explore(target: Device, aim: Aim, *, tell: Progress = _quiet) -> Exploration
         nearest there is.
     """
     check_estimated(target)
-    flows = candidates(target, aim, tell)
+    flows = candidates(target, aim, tell) if sized_before is None else sized_before
     points = _points(flows, target, aim, tell)
     fit = _fitting(points, aim)
     for streamed_in in (partial(with_streamed_weights, aim=aim), with_streamed_edge):
@@ -60,9 +65,9 @@ def explore(target: Device, aim: Aim, *, tell: Progress = _quiet) -> Exploration
         streamed = streamed_in(flows)
         more = _points(streamed, target, aim, tell)
         fit = sorted([*fit, *_fitting(more, aim)], key=aim.order)
-        flows, points = flows | streamed, points + more
+        flows, points = {**flows, **streamed}, points + more
     if not fit:
-        raise BivitError(_none_fits(points, target))
+        raise BivitError(_none_fits(points, target) if flows else _none_holds(target, aim))
     if aim.fps is not None:
         fit = sorted(_leaner(fit, flows, aim.fps), key=aim.order)
     best = None if aim.fps is None else cheapest(fit, flows, aim.fps, aim, tell)
@@ -72,7 +77,7 @@ def explore(target: Device, aim: Aim, *, tell: Progress = _quiet) -> Exploration
         target=target,
         best=found[0],
         others=tuple(found[1:]),
-        points=tuple(sorted(every.values(), key=_speed)),
+        points=tuple(sorted(every.values(), key=by_speed)),
         front=tuple(front(fit)),
         names=flows,
         sized=len(flows),
@@ -81,7 +86,7 @@ def explore(target: Device, aim: Aim, *, tell: Progress = _quiet) -> Exploration
 
 def _fastest(fit: Sequence[Point], flows: Names, target: Device, aim: Aim, tell: Progress) -> list[Found]:
     """Finalists with their exact cycles; refuses what is slower than asked for."""
-    found = fastest(sorted(fit, key=_speed) if aim.fps is not None else fit, flows, aim, tell)
+    found = fastest(sorted(fit, key=by_speed) if aim.fps is not None else fit, flows, aim, tell)
     check(bool(found), f"every slot table that was tried locks up on {target.part}; take another device")
     if aim.fps is not None and found[0].images_per_s < aim.fps:
         raise BivitError(_too_slow(found[0].images_per_s, aim.fps, target, fit[0].clock_mhz))
@@ -107,18 +112,25 @@ def explore_all(aim: Aim, *, tell: Progress = _quiet) -> Exploration:
         aim.fps is not None,
         "--target auto takes the smallest device that is fast enough: say how fast with --fps, or name a target",
     )
-    known = sorted((one for one in DEVICES.values() if one.family), key=lambda one: one.luts or 0)
+    known, by_logic = known_devices(), dict[Fabric, Names]()
     for number, target in enumerate(known[:-1]):
+        if target.fabric not in by_logic:
+            by_logic[target.fabric] = candidates(target, aim, tell)
         tell(f"trying {target.part}", number, len(known))
-        if _may_suffice(target, aim):
+        if _may_suffice(target, aim, by_logic[target.fabric]):
             try:
-                return explore(target, aim, tell=tell)
+                return explore(target, aim, tell=tell, sized_before=by_logic[target.fabric])
             except BivitError:  # bounds allowed more than slot tables reach
                 continue
     try:
-        return explore(known[-1], aim, tell=tell)
+        return explore(known[-1], aim, tell=tell, sized_before=by_logic.get(known[-1].fabric))
     except BivitError as error:
         raise BivitError(f"no device is enough; of the largest: {error}") from error
+
+
+def known_devices() -> list[Device]:
+    """Return the devices that engines are estimated on, those with fewer look-up tables first."""
+    return sorted((one for one in DEVICES.values() if one.family), key=lambda one: one.luts or 0)
 
 
 def check_estimated(target: Device) -> None:
@@ -151,17 +163,18 @@ def candidates(target: Device, aim: Aim, tell: Progress = _quiet) -> dict[FlowCo
     aim : Aim
     tell : callable
     """
+    windows = windowed(aim.configs)
     found: dict[FlowConfig, str | None] = {
         flow.in_fabric(target.fabric): name
         for name, flow in FLOW_ENGINES.items()
-        if flow.windows is None and _holds(flow, aim)
+        if (flow.windows is not None) == windows and _holds(flow, aim)
     }
-    wanted = list(wishes(aim.configs, (1,) if aim.latency else (2,), _SLACKS))
+    wanted = list(wishes(aim.configs, (1 if aim.latency else 2,), SLACKS if windows else _SLACKS))
     for number, wish in enumerate(wanted):
         tell("sizing engines", number, len(wanted))
         flow = sized(aim.configs, aim.formats, wish, target.fabric)
         if flow is not None and _holds(flow, aim):
-            found.setdefault(flow, None)
+            found |= {one: found.get(one) for one in with_groups(aim.configs, flow)}
     return found
 
 
@@ -179,7 +192,8 @@ def with_streamed_weights(flows: Names, aim: Aim) -> dict[FlowConfig, str | None
     found: dict[FlowConfig, str | None] = {}
     for flow in (flow for flow, name in flows.items() if name is None):
         for bits in MEMORY_BITS:
-            changed = replace(flow, edge_banks=flow.images, weights="streamed", memory_bits=bits)
+            banks = flow.edge_banks if flow.windows else flow.images
+            changed = fitted(aim.configs, replace(flow, edge_banks=banks, weights="streamed", memory_bits=bits))
             loads = [loads_of(config, changed) for config in aim.configs]
             if all(one.cycles["memory"] <= _MEMORY_SLACK * one.bound for one in loads) or bits == MEMORY_BITS[-1]:
                 found[changed] = None
@@ -195,11 +209,11 @@ def with_streamed_edge(flows: Names) -> dict[FlowConfig, str | None]:
     flows : mapping
         As `with_streamed_weights` gives them, among others; the port stays as wide as the weights need it.
     """
-    return {
-        replace(flow, edge_weights="streamed"): None
-        for flow, name in flows.items()
-        if name is None and flow.streamed and flow.dense_channels <= flow.most_streamed_channels
-    }
+    found: dict[FlowConfig, str | None] = {}
+    for flow in (flow for flow, name in flows.items() if name is None and flow.streamed):
+        with suppress(BivitError):  # whose port is too narrow, or that hold their classifier in any case
+            found[replace(flow, edge_weights="streamed")] = None
+    return found
 
 
 def _fitting(points: Sequence[Point], aim: Aim) -> list[Point]:
@@ -248,39 +262,66 @@ def _array_fits(flow: FlowConfig, target: Device) -> bool:
     return luts is None or target.luts is None or luts <= target.luts
 
 
-def _may_suffice(target: Device, aim: Aim) -> bool:
+def _may_suffice(target: Device, aim: Aim, flows: Names) -> bool:
     """Whether an engine fits a device whose loads allow the speed."""
     assert aim.fps is not None
-    for flow in sorted(candidates(target, aim), key=lambda one: one.engine.rows * one.engine.columns):
-        if not _array_fits(flow, target):
+    clock = aim.clock_mhz or target.clock_mhz
+    for flow in sorted(flows, key=lambda one: one.engine.rows * one.engine.columns):
+        bound = max(loads_of(config, flow).bound for config in aim.configs)
+        if images_per_s(bound, clock) < aim.fps or not _array_fits(flow, target):
             continue
         point = _point(flow, target, aim)
-        if point.most_images_per_s >= aim.fps and (point.fits or (could_spread(point) and spread(point))):
+        if point.fits or (could_spread(point) and spread(point)):
             return True
     return False
 
 
-def _speed(point: Point) -> tuple[float, float]:
-    return -point.most_images_per_s, point.fullest
+def _none_holds(target: Device, aim: Aim) -> str:
+    """Say why no engine runs the networks: what is wrong with the first that was sized."""
+    for wish in wishes(aim.configs, (2,), _SLACKS):
+        flow = sized(aim.configs, aim.formats, wish, target.fabric)
+        for config in aim.configs if flow else ():
+            assert flow is not None
+            if reason := too_small(config, aim.formats, flow):
+                return f"no engine holds these networks together: {reason}"
+    return "no engine of legal widths holds these networks together; explore them apart, or take smaller ones"
 
 
 def _none_fits(points: Sequence[Point], target: Device) -> str:
     """Say what the engine lacks that comes nearest."""
     if not points:
         return (
-            f"no engine for this fits {target.part}: the array of even the smallest one is too large, or no legal "
-            "engine holds these networks; take a larger device, or smaller networks"
+            f"no engine for this fits {target.part}: the array of even the smallest one is too large; take a larger "
+            "device, or smaller networks"
         )
     nearest = min(points, key=lambda point: point.fullest)
+    if nearest.report.fits is None:
+        known = [one.name for one in known_devices() if _report(nearest.flow, one).total_of("luts") is not None]
+        return (
+            f"what an engine with windows takes of {target.part} is not known, so nothing says which one fits; targets "
+            f"for which it is are {', '.join(known)}"
+        )
     over = ", ".join(
         f"{name[:-1].upper()} {share:.0f} %"
         for name, share in nearest.report.utilisation.items()
         if share is not None and share > 100
     )
+    larger = _smallest_that_holds(nearest.flow)
+    fits = f"it fits {larger.part}" if larger else "it fits no device that is known"
     return (
         f"no engine for this fits {target.part}; the nearest, an array of {nearest.flow.engine.rows} x "
-        f"{nearest.flow.engine.columns}, takes {over} of it; take a larger device, or --target auto with --fps"
+        f"{nearest.flow.engine.columns}{', weights streamed' if nearest.flow.streamed else ''}, takes {over} of it; "
+        f"{fits}; take a larger device, or --target auto with --fps"
     )
+
+
+def _smallest_that_holds(flow: FlowConfig) -> Device | None:
+    """Return the device with the fewest look-up tables that an engine fits, in the logic that suits it."""
+    return next((one for one in known_devices() if _report(flow, one).fits), None)
+
+
+def _report(flow: FlowConfig, target: Device) -> ResourceReport:
+    return estimate_resources(flow.in_fabric(target.fabric), target)
 
 
 def _too_slow(most: float, fps: float, target: Device, clock_mhz: float) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import product
 from math import gcd, lcm
 from typing import Any
 
@@ -13,10 +15,15 @@ from ..engine.presets import engine_for
 from ..engine.words import WORD, ceil_div
 from ..errors import BivitError
 from ..flow.config import FlowConfig
+from ..flow.edge_settings import edge_settings
+from ..flow.softmax import SoftmaxUnit
 from ..flow.streams import TileShape
-from ..mapping.loads import Loads, loads_of
-from ..network.config import ViTConfig
+from ..mapping.loads import loads_of
+from ..mapping.pass_limits import with_windows
+from ..network.config import ModelConfig
 from ..network.formats import Formats
+from ..network.stage_view import stage_views
+from .windowed import SLOTS, columns_for, fitted, in_flight, sides_for, windowed
 
 #: Columns that an array can have.
 COLUMNS = (8, 16, 32, 64)
@@ -44,9 +51,9 @@ class Wish:
     rows, columns : int
         Of the array.
     images : int
-        In flight.
+        In flight, or windows.
     slack : float
-        Part of the array's load, 0 to 1, that no other part's is to exceed: the smaller, the less waits for it.
+        Part of the array's load, 0 to 1, that no other part's is to exceed in any pass: the smaller, the less waits.
     """
 
     rows: int
@@ -55,72 +62,92 @@ class Wish:
     slack: float
 
 
-def wishes(configs: Sequence[ViTConfig], images: Iterable[int], slacks: Iterable[float]) -> Iterator[Wish]:
+def wishes(configs: Sequence[ModelConfig], images: Iterable[int], slacks: Iterable[float]) -> Iterator[Wish]:
     """Yield the wishes that are worth a try: rows with which the tiles of some network are evenly filled.
 
     Parameters
     ----------
-    configs : sequence of ViTConfig
+    configs : sequence of ModelConfig
     images : iterable of int
+        In flight; of windows there are as many as fill the array.
     slacks : iterable of float
     """
-    tokens = {config.num_tokens for config in configs}
+    tokens = {block.window_tokens for config in configs for block in config.blocks}
     rows = {ceil_div(count, tiles) for count in tokens for tiles in range(1, count + 1)}
+    windows = windowed(configs)
     for count in sorted(row for row in rows if row <= MOST_ROWS):
-        for columns in COLUMNS:
-            yield from (Wish(count, columns, one, slack) for one in images for slack in slacks)
+        lanes = (in_flight(configs, count),) if windows else images
+        for columns, one, slack in product(columns_for(configs, COLUMNS), lanes, slacks):
+            yield Wish(count, columns, one, slack)
 
 
-def sized(configs: Sequence[ViTConfig], formats: Formats, wish: Wish, fabric: Fabric) -> FlowConfig | None:
+def sized(configs: Sequence[ModelConfig], formats: Formats, wish: Wish, fabric: Fabric) -> FlowConfig | None:
     """Return the smallest engine for some networks that fulfils a wish, or None where no legal widths do.
 
     Parameters
     ----------
-    configs : sequence of ViTConfig
+    configs : sequence of ModelConfig
     formats : Formats
         Theirs.
     wish : Wish
     fabric : {"lut6", "lut4"}
     """
     flow = smallest(configs, formats, wish, fabric)
-    for parts, field, values in lane_choices(wish.rows, wish.columns):
+    for parts, field, values in (flow and lane_choices(flow)) or ():
         flow = flow and _least(configs, flow, parts, field, values, wish.slack)
     flow = flow and _drained(flow)
     return flow and _embedding(configs, flow)
 
 
-def smallest(configs: Sequence[ViTConfig], formats: Formats, wish: Wish, fabric: Fabric) -> FlowConfig | None:
-    """The engine with the array, and one lane of everything."""
+def smallest(configs: Sequence[ModelConfig], formats: Formats, wish: Wish, fabric: Fabric) -> FlowConfig | None:
+    """The engine with the array, one lane of everything, and the widest beats of pixels that the edge has room for."""
     strips = gcd(*(config.img_size * config.patch_size * config.in_chans for config in configs))
+    for size in (one for one in reversed(PIXEL_BYTES) if strips % one == 0):
+        try:
+            flow = _narrowest(configs, formats, wish, fabric, size)
+            for config in configs:
+                edge_settings(config, flow, 1)  # refuses beats that hold too little of many small patches
+            return flow
+        except BivitError:
+            continue
+    return None
+
+
+def _narrowest(
+    configs: Sequence[ModelConfig], formats: Formats, wish: Wish, fabric: Fabric, pixel_bytes: int
+) -> FlowConfig:
     embed = gcd(*(config.embed_dim for config in configs))
     lanes = max((one for one in _LANES if embed % one == 0 and one <= wish.columns), default=0)
-    words = max(_table_words(TileShape(config, wish.rows, wish.columns), wish.images) for config in configs)
-    try:
-        engine = engine_for(
-            *configs,
-            rows=wish.rows,
-            columns=wish.columns,
-            lanes=lanes,
-            dense_lanes=lanes,
-            program_words=1 << (words - 1).bit_length(),
-            pixel_bytes=max(one for one in PIXEL_BYTES if strips % one == 0),
-            fabric=fabric,
-            formats=formats,
-        )
-        products = 2 if fits(SHARED_PRODUCT, BLOCK_BITS[fabric]) else 1
-        return FlowConfig(
-            engine=engine,
-            drain_rows=1,
-            norm_lanes=1,
-            head_norm_lanes=1,
-            softmax_lanes=1,
-            images=wish.images,
-            products_per_dsp=products,
-            edge_banks=1 if wish.images > 1 else 2,
-            **(_MANY if wish.images > 1 else _ALONE),
-        )
-    except BivitError:
-        return None
+    words = max(_all_table_words(config, wish) for config in configs)
+    many, windows = wish.images > 1, windowed(configs)
+    engine = engine_for(
+        *configs,
+        rows=wish.rows,
+        columns=wish.columns,
+        lanes=lanes,
+        dense_lanes=lanes,
+        program_words=1 << (words - 1).bit_length(),
+        pixel_bytes=pixel_bytes,
+        fabric=fabric,
+        formats=formats,
+    )
+    flow = FlowConfig(
+        engine=engine,
+        drain_rows=1,
+        norm_lanes=1,
+        head_norm_lanes=1,
+        softmax_lanes=1,
+        images=wish.images,
+        products_per_dsp=2 if fits(SHARED_PRODUCT, BLOCK_BITS[fabric]) else 1,
+        edge_banks=1 if many else 2,
+        **(SLOTS if windows else _MANY if many else _ALONE),
+    )
+    return with_windows(flow, *configs, images=1) if windows else flow
+
+
+def _all_table_words(config: ModelConfig, wish: Wish) -> int:
+    """Words of the slot tables of a network: one for each of its passes."""
+    return sum(_table_words(TileShape(view, wish.rows, wish.columns), wish.images) for view in stage_views(config))
 
 
 def _table_words(shape: TileShape, images: int) -> int:
@@ -129,35 +156,51 @@ def _table_words(shape: TileShape, images: int) -> int:
     return slots if slots % 2 else slots // 2  # one with an odd number is written twice
 
 
-def lane_choices(rows: int, columns: int) -> Iterator[tuple[tuple[str, ...], str, list[int]]]:
+def lane_choices(flow: FlowConfig) -> Iterator[tuple[tuple[str, ...], str, list[int]]]:
     """Yield parts beside the array, the field on which their load depends, and its values, the smallest first.
 
     Parameters
     ----------
-    rows, columns : int
-        Of the array.
+    flow : FlowConfig
+        Its lanes are not looked at.
     """
+    rows, columns = flow.engine.rows, flow.engine.columns
     narrow = [1 << k for k in range(columns.bit_length() - 1)]
     lanes = [*narrow, *(columns * many for many in _WIDE if many <= rows)]
-    yield ("residual_add", "sign_norm"), "norm_lanes", lanes
+    yield ("residual_add", "sign_norm"), "norm_lanes", sides_for(lanes, columns) if flow.windows else lanes
     yield ("head_norm",), "head_norm_lanes", [one for one in lanes if one <= WORD]
     yield ("softmax",), "softmax_lanes", lanes
-    yield ("row_writer",), "value_rows", [1 << k for k in range(columns.bit_length())]
+    # A window waits for each of its tiles' rows, and two of them a cycle cost next to nothing.
+    yield ("row_writer",), "value_rows", [1 << k for k in range(1 if flow.windows else 0, columns.bit_length())]
 
 
 def _least(
-    configs: Sequence[ViTConfig], flow: FlowConfig, parts: tuple[str, ...], field: str, values: list[int], slack: float
+    configs: Sequence[ModelConfig],
+    flow: FlowConfig,
+    parts: tuple[str, ...],
+    field: str,
+    values: list[int],
+    slack: float,
 ) -> FlowConfig | None:
-    """The engine with the first value of a field whose parts are idle enough with all networks."""
+    """The engine with the first value of a field whose parts are idle enough with all networks.
+
+    Where none is, an engine with windows has the value with which they are least busy: some of its passes wait then.
+    """
+    least, busiest = None, float("inf")
     for value in values:
         try:
             changes: dict[str, Any] = {"drain_rows": rows_together(flow, {field: value}), field: value}
-            changed = replace(flow, **changes)
+            changed = fitted(configs, replace(flow, **changes))
+            passes = [of for config in configs for of in loads_of(config, changed).passes]
         except BivitError:
             continue
-        if all(_idle(loads_of(config, changed), parts, slack) for config in configs):
+        # Patch mergings are short, and no unit is made wider for them: they have no values to write.
+        if all(_idle(of, parts, slack) for of in passes if "row_writer" in of):
             return changed
-    return None
+        busy = sum(max(of.get(part, 0) for part in parts) for of in passes)
+        if flow.windows and busy < busiest:
+            least, busiest = changed, busy
+    return least
 
 
 def rows_together(flow: FlowConfig, changes: Mapping[str, int]) -> int:
@@ -173,9 +216,9 @@ def rows_together(flow: FlowConfig, changes: Mapping[str, int]) -> int:
     return lcm(*(flow.rows_of(changes.get(name, lanes[name])) for name in lanes))
 
 
-def _idle(loads: Loads, parts: tuple[str, ...], slack: float) -> bool:
+def _idle(cycles: Mapping[str, int], parts: tuple[str, ...], slack: float) -> bool:
     """Whether parts are less busy than a share of the array's time."""
-    return all(loads.cycles[part] <= slack * loads.cycles["array"] for part in parts)
+    return all(cycles.get(part, 0) <= slack * cycles["array"] for part in parts)
 
 
 def _drained(flow: FlowConfig) -> FlowConfig | None:
@@ -183,28 +226,33 @@ def _drained(flow: FlowConfig) -> FlowConfig | None:
     side, rows = rows_together(flow, {}), flow.engine.rows
     if side > rows:
         return None
-    drain = min(rows // side, max(1, ceil_div(ceil_div(rows, 4), side))) * side
-    return replace(flow, drain_rows=drain)
+    most = min(rows // side, max(1, ceil_div(ceil_div(rows, 4), side)))
+    for drain in range(most * side, 0, -side):
+        changed = replace(flow, drain_rows=drain)
+        with suppress(BivitError):  # more scores a cycle than have a bias in an engine with windows
+            SoftmaxUnit(changed)
+            return changed
+    return None
 
 
-def _embedding(configs: Sequence[ViTConfig], flow: FlowConfig) -> FlowConfig | None:
+def _embedding(configs: Sequence[ModelConfig], flow: FlowConfig) -> FlowConfig | None:
     """The engine with the fewest products of the dense unit that keep up with the array."""
     for patches, width in dense_choices(configs, flow.engine.lanes):
         try:
             changed = replace(flow, dense_patches=patches, dense_channels=width)
-            if all(_idle(loads_of(config, changed), ("dense",), 1.0) for config in configs):
+            if all(_idle(loads_of(config, changed).cycles, ("dense",), 1.0) for config in configs):
                 return changed
         except BivitError:
             continue
     return None
 
 
-def dense_choices(configs: Sequence[ViTConfig], lanes: int) -> list[tuple[int, int]]:
+def dense_choices(configs: Sequence[ModelConfig], lanes: int) -> list[tuple[int, int]]:
     """Return patches and channels that the dense unit can multiply side by side, the fewest products first.
 
     Parameters
     ----------
-    configs : sequence of ViTConfig
+    configs : sequence of ModelConfig
     lanes : int
         Of the edge, of which channels are a multiple.
     """

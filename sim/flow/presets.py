@@ -20,7 +20,7 @@ _IN_FOLDER = "engine.json"
 #: Their names, in the order of lists.
 _NAMES = (
     *("sim", "digits", "ecp5_45", "ulx3s", "arty", "kv260", "zcu102", "base_zcu102", "vck190", "latency"),
-    *("swin", "swin_zcu102"),
+    *("swin", "swin_zcu102", "swin_u50"),
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from ..engine.memories import TABLE_WORDS
@@ -34,14 +34,23 @@ class Loads:
         By part: array, residual_add, sign_norm, head_norm, softmax, row_writer, drain, tables, dense (patches and
         classifier), patch_norm (where patches are normalised), pixels (beats of the stream), logits; where weights are
         streamed, memory (beats of an image's share of a pass, and of what the edge reads).
+    passes : tuple of mapping of str to int
+        Those of the array and of the units behind it for each pass of a network, as all of its windows take them; one
+        without windows. They add up to `cycles`.
     """
 
     cycles: Mapping[str, int]
+    passes: tuple[Mapping[str, int], ...]
+
+    @property
+    def in_turn(self) -> int:
+        """Cycles of an image in which some pass is worked on, at least: one comes after the other."""
+        return sum(max(of.values()) for of in self.passes)
 
     @property
     def bound(self) -> int:
         """Cycles of an image that no order of the work gets below."""
-        return max(self.cycles.values())
+        return max(self.in_turn, *self.cycles.values())
 
     @property
     def binds(self) -> str:
@@ -52,15 +61,13 @@ class Loads:
     def shares(self) -> dict[str, float]:
         """Loads over that of what binds, the largest first."""
         ordered = sorted(self.cycles.items(), key=lambda item: -item[1])
-        return {part: cycles / self.bound for part, cycles in ordered}
+        return {part: cycles / ordered[0][1] for part, cycles in ordered}
 
 
 def loads_of(config: ModelConfig, flow: FlowConfig) -> Loads:
     """Return the loads of an engine with a network that it holds.
 
     Latencies, and what waits for what, are left out: `sim.mapping.cycles` has those.
-
-    Passes come one after the other, so that the cycles of their parts add up, and lie further above each load.
 
     Parameters
     ----------
@@ -72,7 +79,7 @@ def loads_of(config: ModelConfig, flow: FlowConfig) -> Loads:
     BivitError
         When the ring of patches is too small for a row of patches.
     """
-    found = Counter[str]()
+    found, passes = Counter[str](), list[dict[str, int]]()
     for view in _views(config, flow):
         windows = view.windows if isinstance(view, StageView) else 1
         loads = {part: windows * cycles for part, cycles in _core(view, flow).items()}
@@ -81,8 +88,9 @@ def loads_of(config: ModelConfig, flow: FlowConfig) -> Loads:
             words = TABLE_SETS * view.num_heads * TABLE_WORDS // flow.windows.images
             loads["tables"] = view.depth * (words + windows)
         found.update(loads)
+        passes.append(loads)
     memory = {"memory": memory_beats(config, flow)} if flow.streamed else {}
-    return Loads(found | _edge(config, flow) | memory)
+    return Loads(found | _edge(config, flow) | memory, tuple(passes))
 
 
 def _core(config: ViTConfig, flow: FlowConfig) -> dict[str, int]:
@@ -201,7 +209,7 @@ def with_memory(
     if most_gb_s is None or not flow.streamed:
         return loads
     cycles = ceil(memory_gb_s(config, flow, 1.0) / most_gb_s * clock_mhz * 1e6)
-    return Loads({**loads.cycles, "memory": max(loads.cycles["memory"], cycles)})
+    return replace(loads, cycles={**loads.cycles, "memory": max(loads.cycles["memory"], cycles)})
 
 
 def with_waits(config: ModelConfig, flow: FlowConfig, single: int, interval: float, loads: Loads) -> tuple[int, float]:

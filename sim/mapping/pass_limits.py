@@ -8,17 +8,19 @@ from typing import Any
 import numpy as np
 
 from ..engine.limits import check_formats, check_strips
+from ..engine.presets import engine_needs
 from ..engine.words import WORD, ceil_div
 from ..errors import check
 from ..flow.config import FlowConfig
 from ..flow.edge_settings import edge_settings
+from ..flow.head_norm import HeadNormUnit
 from ..flow.residual_add import ResidualAddUnit
 from ..flow.weight_stream import WeightStreamUnit
 from ..flow.windows import WindowLimits
 from ..network.config import ModelConfig
 from ..network.formats import Formats
 from ..network.side_by_side import tiles_of
-from ..network.stage_view import stage_views
+from ..network.stage_view import StageView, stage_views
 from .layout import token_size, token_words, x_words
 from .passes import words_of_all
 
@@ -43,7 +45,8 @@ def windows_needs(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
         "weight_words": at["weights"],
         "preload_words": at["preload"],
         "norm_words": at["layer"],
-        "head_norm_words": max(1, at["head"]),
+        # Without norms of heads there are no words, and settings of a block's all the same.
+        "head_norm_words": max(at["head"], *(_head_words(view, flow) for view in views)),
         "heads": at["head_eps"] // 2,
         "layers": at["block"],
         "bias_words": max(1, at["bias"]),
@@ -52,26 +55,9 @@ def windows_needs(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
     }
 
 
-def engine_needs(config: ModelConfig) -> dict[str, int]:
-    """Return what a network needs of each limit of an engine with windows' `EngineConfig`, by name.
-
-    Parameters
-    ----------
-    config : ModelConfig
-    """
-    blocks = config.blocks
-    merged = [stage.merge.in_dim for stage in config.stages if stage.merge is not None]
-    return {
-        "max_tokens": max(block.window_tokens for block in blocks),
-        "max_embed_dim": max(block.embed_dim for block in blocks),
-        # A patch merging may normalise more channels than any layer has hidden ones.
-        "max_hidden_dim": max([*(block.hidden_dim for block in blocks), *merged]),
-        "max_heads": max(block.num_heads for block in blocks),
-        "max_depth": len(blocks),
-        "max_classes": config.num_classes,
-        "max_patch_dim": config.patch_dim,
-        "max_strip_bytes": config.img_size * config.patch_size * config.in_chans,
-    }
+def _head_words(view: StageView, flow: FlowConfig) -> int:
+    """Words of parameters of HeadNorm that a block has, if its heads are normalised."""
+    return 0 if view.merge else 2 * view.num_heads * HeadNormUnit(flow).words(view.head_dim)
 
 
 def check_windows(config: ModelConfig, formats: Formats, flow: FlowConfig) -> None:

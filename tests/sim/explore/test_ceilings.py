@@ -76,3 +76,12 @@ def test_the_port_of_streamed_weights_has_a_width() -> None:
     assert (streamed["memory"].widths, wider.flow.memory_bits) == ({"memory_bits": 64}, 128)
     _, widest = of_engine("zcu102", weights="streamed", memory_bits=512)
     assert widest["memory"].wider is None
+
+
+def test_a_part_without_work_is_left_out() -> None:
+    """Thresholds take the place of the norms of heads, and scores that of the softmax."""
+    config = replace(vit_preset("digits"), qk_mode="threshold", attn_mode="score")
+    point = point_of([config], FLOW_ENGINES["sim"], device("zu9eg"), 250.0)
+    parts = {one.part for one in ceilings([config], point)}
+    assert point.loads.cycles["head_norm"] == point.loads.cycles["softmax"] == 0
+    assert parts == {part for part, cycles in point.loads.cycles.items() if cycles}

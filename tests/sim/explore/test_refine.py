@@ -24,7 +24,7 @@ AIM = Aim((DIGITS,), Formats())
 def narrow() -> Found:
     """An engine with a single image, whose parts wait for each other, with its exact cycles."""
     flow = replace(FLOW_ENGINES["arty"], images=1, head_norm_lanes=8)
-    return tried([DIGITS], point_of([DIGITS], flow, device("xc7a100t"), 100.0), None)[0]
+    return tried(AIM, point_of([DIGITS], flow, device("xc7a100t"), 100.0), None)[0]
 
 
 def test_more_of_what_is_waited_for_is_faster(narrow: Found) -> None:
@@ -36,7 +36,7 @@ def test_more_of_what_is_waited_for_is_faster(narrow: Found) -> None:
     assert found.point.flow != narrow.point.flow
     assert found.point.report.device == narrow.point.report.device
     # Its cycles are those that everybody gets.
-    (again,) = tried([DIGITS], found.point, None)
+    (again,) = tried(AIM, found.point, None)
     assert again == found
 
 

@@ -103,3 +103,17 @@ def test_rows_fill_tiles_evenly() -> None:
 
 def test_a_shape_without_legal_widths_gives_none() -> None:
     assert sized([TINY], Formats(), Wish(66, 64, 2, 0.01), "lut6") is None
+
+
+def test_beats_of_pixels_are_as_wide_as_many_small_patches_allow() -> None:
+    """A row of them has to lie in the ring of patches, one a word at least."""
+    small = replace(vit_preset("digits"), img_size=16, patch_size=1, in_chans=3)
+    found = {
+        size
+        for wish in wishes([small], (2,), (0.95,))
+        if (flow := sized([small], Formats(), wish, "lut6"))
+        for size in [flow.engine.pixel_bytes]
+    }
+    assert found
+    assert max(found) < 16
+    assert sized_for(vit_preset("deit_tiny"), Wish(33, 32, 2, 0.95)).engine.pixel_bytes == 16

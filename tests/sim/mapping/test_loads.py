@@ -72,6 +72,8 @@ def test_what_binds_is_what_is_made_smaller() -> None:
 
 
 def test_shares_are_of_what_binds() -> None:
-    loads = Loads({"array": 50, "softmax": 100, "dense": 25})
-    assert (loads.bound, loads.binds) == (100, "softmax")
+    loads = Loads(
+        {"array": 50, "softmax": 100, "dense": 25}, ({"array": 20, "softmax": 90}, {"array": 30, "softmax": 10})
+    )
+    assert (loads.bound, loads.in_turn, loads.binds) == (120, 120, "softmax")
     assert list(loads.shares.items()) == [("softmax", 1.0), ("array", 0.5), ("dense", 0.25)]
