@@ -135,7 +135,7 @@ SERIAL_BOARDS: dict[str, Board] = {
             part="lfe5u-45f",
             package="CABGA381",
             clock_mhz=25.0,
-            default_mhz=75.0,
+            default_mhz=90.0,
             clk=Pin("P3"),
             rx=Pin("H18", pull="UP"),
             tx=Pin("J17"),
