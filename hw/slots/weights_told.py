@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.config import FlowConfig
-from ...sim.flow.weight_stream import MERGING, WEIGHT_PARTS, WeightStreamUnit
+from ...sim.flow.settings import WEIGHT_PARTS
+from ...sim.flow.weight_stream import MERGING, WeightStreamUnit
 from ...sim.timing.replay_state import Cause
 
 
@@ -23,7 +24,8 @@ def weights_ports(flow: FlowConfig) -> dict[str, wiring.Member]:
     if not flow.streamed:
         return {}
     kinds = WeightStreamUnit(flow).kinds
-    return {"weights_there": In(kinds), "weights_opened": Out(kinds), "weights_wait": Out(1)}
+    ring = {"weights_closed": Out(1)} if flow.windows else {}
+    return {"weights_there": In(kinds), "weights_opened": Out(kinds), "weights_wait": Out(1), **ring}
 
 
 def weights_missing(slots: Any, unit: Any) -> Value:
@@ -41,6 +43,21 @@ def weights_missing(slots: Any, unit: Any) -> Value:
         there = Mux(slots.settings.merges, slots.weights_there[MERGING], there)
     # Whoever begins with a block's weights comes back a round later: a register more makes no difference.
     return unit.coming.opens & _leads(slots.flow, unit) & ~there
+
+
+def weights_closed(slots: Any, take: Value) -> Value:
+    """Return whether the slot that passes is the last one with weights of a block, in an engine with windows.
+
+    Parameters
+    ----------
+    slots : Slots
+    take : Value
+        By stream, its slot passes.
+    """
+    if not slots.flow.windows:
+        return Const(0, 1)
+    units = [slots.streams[part] for part in WEIGHT_PARTS]
+    return Cat(take[unit.stream] & unit.closes & unit.record.closes for unit in units).any()
 
 
 def tell_weights(m: Module, slots: Any, take: Value, missing: list[dict[Cause, Signal]]) -> None:

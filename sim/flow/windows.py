@@ -34,9 +34,10 @@ class WindowLimits:
     weight_words, preload_words, norm_words, head_norm_words, heads, layers : int
         Of all blocks and mergings: words of weights and of starts; words of parameters of ResidualAdd, or of SignNorm;
         words of parameters of HeadNorm; heads; blocks and mergings.
-    block_words : int
-        Words of weights of the largest block, with those of the merging behind it: what counts in place of
-        `weight_words` where weights are streamed, and has to be given only there.
+    ring_words : int
+        Words of weights that are in the engine at a time where they are streamed, a power of two: what counts in place
+        of `weight_words` there, and has to be given only there. A block fits at least
+        (`sim.flow.weight_stream.WeightStreamUnit.ring_words`); with more of them weights come earlier.
     bias_words, mask_words : int
         Words of the relative position bias of all heads, and of masks of all stages.
 
@@ -60,11 +61,13 @@ class WindowLimits:
     layers: int
     bias_words: int
     mask_words: int
-    block_words: int = 0
+    ring_words: int = 0
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            least = 0 if field.name in ("merged_dim", "block_words") else 1
+            least = 0 if field.name in ("merged_dim", "ring_words") else 1
             check(least <= value <= _MOST, f"windows.{field.name} must be {least} to {_MOST}, got {value}")
+        ring = self.ring_words
+        check(ring & (ring - 1) == 0, f"windows.ring_words must be a power of two, got {ring}")
         check(self.images <= _MOST_IMAGES, f"windows.images must be 1 to {_MOST_IMAGES}, got {self.images}")

@@ -48,7 +48,7 @@ def windows_needs(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
         "layers": at["block"],
         "bias_words": max(1, at["bias"]),
         "mask_words": max(1, at["mask"]),
-        "block_words": max(part.word + part.words for part in WeightStreamUnit(flow).parts(config)),
+        "ring_words": WeightStreamUnit(flow).ring_words(config),
     }
 
 
@@ -93,7 +93,7 @@ def check_windows(config: ModelConfig, formats: Formats, flow: FlowConfig) -> No
     check_formats(formats, flow.engine)
     limits = [(name, getattr(flow.engine, name), need) for name, need in engine_needs(config).items()]
     needs = windows_needs(config, flow)
-    del needs["weight_words" if flow.streamed else "block_words"]  # of no effect
+    del needs["weight_words" if flow.streamed else "ring_words"]  # of no effect
     limits += [(f"windows.{name}", getattr(windows, name), need) for name, need in needs.items()]
     said = "; ".join(f"{name} is {most}, the network needs {need}" for name, most, need in limits if need > most)
     check(not said, f"the engine is too small: {said}")
@@ -135,6 +135,8 @@ def with_windows(flow: FlowConfig, *configs: ModelConfig, images: int) -> FlowCo
     # Words of a token of the first stage are x_words over image_tokens, whichever network has most of either.
     first = ceil_div(max(config.embed_dim for config in configs), flow.engine.columns) * ResidualAddUnit(sized).parts
     needs["x_words"] = max(needs["x_words"], needs["image_tokens"] * first)
+    # Twice as much as the least is read ahead; a power of two.
+    needs["ring_words"] = 1 << (2 * needs["ring_words"] - 1).bit_length()
     return replace(sized, windows=WindowLimits(**needs, images=images))
 
 
