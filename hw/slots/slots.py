@@ -216,8 +216,9 @@ class Slots(Component):
             "attention": take[Stream.CONTEXT] & context.head_ends,
             "context": take[Stream.PROJ] & proj.ends,
             "hidden": take[Stream.FC2] & fc2.ends,
-            "weights": weights_closed(self, take),
         }
+        if self.flow.windows and self.flow.streamed:
+            frees["weights"] = weights_closed(self, take)
         m.d.comb += [
             *(connect(issue.hand, self.table.hand), issue.begin.eq(works.any())),
             issue.sums.eq((take & Cat(unit.drains for unit in self.streams)).any()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -46,7 +46,7 @@ def weights_missing(slots: Any, unit: Any) -> Value:
 
 
 def weights_closed(slots: Any, take: Value) -> Value:
-    """Return whether the slot that passes is the last one with weights of a block, in an engine with windows.
+    """Return whether the slot that passes is the last one with weights of a block, or of a patch merging.
 
     Parameters
     ----------
@@ -54,8 +54,6 @@ def weights_closed(slots: Any, take: Value) -> Value:
     take : Value
         By stream, its slot passes.
     """
-    if not slots.flow.windows:
-        return Const(0, 1)
     units = [slots.streams[part] for part in WEIGHT_PARTS]
     return Cat(take[unit.stream] & unit.closes & unit.record.closes for unit in units).any()
 

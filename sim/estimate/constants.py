@@ -123,9 +123,9 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
         },
         "softmax": {
             "luts": {"input": 16.98, "lane": 40.58, "row": 29.27, "unit": 474.6, "windowed": 38.7,
-                "windowed_score": 6.289},
+                "windowed_choice_lut": 1.0, "windowed_score": 6.289},
             "ffs": {"input": 16.24, "lane": 53.02, "row": 79.0, "unit": 547.7, "windowed": 168.7,
-                "windowed_score": 19.43},
+                "windowed_choice_lut": 0.0, "windowed_score": 19.43},
         },
         "tables": {
             "luts": {"address_bit": 7.194, "table_bit": 0.2482, "unit": 13.71, "windowed": 21.24},

@@ -161,11 +161,13 @@ def job_words(shape: TileShape, flow: FlowConfig) -> int:
 
 
 def bias_words(shape: TileShape, flow: FlowConfig) -> int:
-    """Return the words of the bias of a block: of each tile, of each head.
+    """Return the words of the bias of a block: of each tile, of each head; of a table one of each head.
 
     Parameters
     ----------
     shape : TileShape
     flow : FlowConfig
     """
+    if flow.windows and flow.windows.bias_window:
+        return shape.config.num_heads
     return shape.tiles * shape.config.num_heads * job_words(shape, flow)

@@ -24,7 +24,7 @@ from .passes import words_of_all
 
 
 def windows_needs(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
-    """Return what a network needs of each limit of `WindowLimits` but `images`, by name.
+    """Return what a network needs of each limit of `WindowLimits` but `images` and `bias_window`, by name.
 
     Parameters
     ----------
@@ -106,6 +106,11 @@ def check_windows(config: ModelConfig, formats: Formats, flow: FlowConfig) -> No
             f"scores with a relative position bias go up to twice the channels of a head, and the engine counts to "
             f"{WORD}; got heads of {block.head_dim} channels, choose {WORD // 2} or fewer",
         )
+        check(
+            not windows.bias_window or block.window in (None, windows.bias_window),
+            f"the engine holds biases of windows of {windows.bias_window} x {windows.bias_window} tokens "
+            f"(windows.bias_window), got windows of {block.window} x {block.window}; choose 0 for windows of any side",
+        )
         if stage.merge is not None:
             check(
                 stage.merge.embed_dim % columns == 0,
@@ -121,7 +126,7 @@ def with_windows(flow: FlowConfig, *configs: ModelConfig, images: int) -> FlowCo
     Parameters
     ----------
     flow : FlowConfig
-        Its own limits are not looked at.
+        Of its own limits none is looked at, but for `WindowLimits.bias_window`.
     *configs : ModelConfig
         Networks that it is for.
     images : int
@@ -129,7 +134,8 @@ def with_windows(flow: FlowConfig, *configs: ModelConfig, images: int) -> FlowCo
     """
     limits: dict[str, Any] = _largest([engine_needs(config) for config in configs])
     # Whether there are windows says how rows of x lie, whatever their limits.
-    least = {field.name: 1 for field in fields(WindowLimits)} | {"merged_dim": 0, "images": images}
+    kept = {"bias_window": flow.windows.bias_window if flow.windows else 0}
+    least = {field.name: 1 for field in fields(WindowLimits)} | {"merged_dim": 0, "images": images} | kept
     sized = replace(flow, engine=replace(flow.engine, **limits), windows=WindowLimits(**least))
     needs = _largest([windows_needs(config, sized) for config in configs])
     # Words of a token of the first stage are x_words over image_tokens, whichever network has most of either.
@@ -137,7 +143,7 @@ def with_windows(flow: FlowConfig, *configs: ModelConfig, images: int) -> FlowCo
     needs["x_words"] = max(needs["x_words"], needs["image_tokens"] * first)
     # Twice as much as the least is read ahead; a power of two.
     needs["ring_words"] = 1 << (2 * needs["ring_words"] - 1).bit_length()
-    return replace(sized, windows=WindowLimits(**needs, images=images))
+    return replace(sized, windows=WindowLimits(**needs, **kept, images=images))
 
 
 def _largest(needs: list[dict[str, int]]) -> dict[str, int]:
