@@ -39,6 +39,8 @@ from .calibrated import (
     PAIRED,
     PAIRED_UNIT,
     SAMPLED_UNITS,
+    TABLES,
+    TABLES_UNIT,
     WHOLE_ENGINES,
     WHOLE_WINDOWED,
     WINDOWED,
@@ -193,6 +195,8 @@ def _says_something(unit: str, engine: str, family: Family) -> bool:
     for end, own in BESIDE.items():
         if engine.endswith(end) or unit == own:
             return engine.endswith(end) and unit == own
+    if engine.endswith(TABLES):
+        return unit == TABLES_UNIT
     if engine.endswith(WINDOWED):
         return unit in WINDOWED_FOOTPRINTS or engine == WHOLE_WINDOWED
     if engine in SAMPLED_UNITS:

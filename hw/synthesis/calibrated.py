@@ -180,3 +180,16 @@ for _name, _made in _WINDOWED.items():
     _shape = (FITTED_ENGINES | HELD_OUT_ENGINES)[_name]
     _group = FITTED_ENGINES if _name in _FITTED_WINDOWED else HELD_OUT_ENGINES
     _group[f"{_name}{WINDOWED}"] = _windowed(_shape, *_made)
+
+#: What an engine's name ends with that has a table of biases of each head, the unit that is another one then, and such
+#: engines.
+TABLES, TABLES_UNIT = "-tables", "softmax"
+_TABLES = ("2x8", "4x16", "5x8")
+for _group in (FITTED_ENGINES, HELD_OUT_ENGINES):
+    for _name in _TABLES:
+        if f"{_name}{WINDOWED}" in _group:
+            _flow_of = _group[f"{_name}{WINDOWED}"]
+            assert _flow_of.windows is not None
+            _side = next(block.window for block in preset(_WINDOWED[_name][0]).blocks)
+            _held = replace(_flow_of, windows=replace(_flow_of.windows, bias_window=_side))
+            _group[f"{_name}{TABLES}"] = with_windows(_held, preset(_WINDOWED[_name][0]), images=_held.together)
