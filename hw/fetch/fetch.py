@@ -23,6 +23,7 @@ from ..parts.stream import LOAD_BUS
 from .axi import INCREMENTING, MODIFIABLE, NORMAL_DATA, read_master
 from .receive import Receive
 from .requests import Requests
+from .ring_room import weights_read
 
 
 class Fetch(Component):
@@ -58,7 +59,7 @@ class Fetch(Component):
         Address of the memory image; its bits below `IMAGE_ALIGNMENT` do not count. Copied by `begin`.
     opened : In
         By kind of `WeightPart`, pulses: a stream has begun with a block's weights, or a patch merging's.
-    closed : In(1)
+    read : In
         Of `Requests`; with windows.
     waits : In(1)
         The array waits for weights.
@@ -88,7 +89,7 @@ class Fetch(Component):
                 "active": Out(1),
                 "base": In(ADDRESS_BITS),
                 "opened": In(self.unit.kinds),
-                **({"closed": In(1)} if flow.windows else {}),
+                **weights_read(flow),
                 "waits": In(1),
                 "there": Out(self.unit.kinds),
                 "write": self._receive.signature.members["write"],
@@ -123,7 +124,7 @@ class Fetch(Component):
                     m.d.comb += connect(outer, inner) if member.flow is Out else connect(inner, outer)
         m.d.comb += [
             connect(requests.base, base),
-            connect(requests.closed, self.closed) if self.flow.windows else connect(requests.opened, self.opened),
+            connect(requests.read, self.read) if self.flow.windows else connect(requests.opened, self.opened),
             *(connect(requests.arrived, receive.arrived), connect(receive.network, self.network)),
             *(self.arsize.eq(exact_log2(self.unit.beat_bytes)), self.arburst.eq(INCREMENTING)),
             *(self.arcache.eq(MODIFIABLE), self.arprot.eq(NORMAL_DATA)),

@@ -15,7 +15,7 @@ from ..parts.connect import connect
 from ..parts.stream import LOAD_BUS
 from .axi import read_master
 from .part_walk import PartWalk
-from .ring_room import RingRoom
+from .ring_room import RingRoom, weights_read
 
 #: Bits of an address that a burst's place is added in; the others are those of the image's address.
 _COUNTED = 32
@@ -46,8 +46,8 @@ class Requests(Component):
         Address of the image, and number of the reads; constant from `start` on.
     opened : In
         By `WEIGHT_PARTS`: a stream has begun with a block's weights; without windows.
-    closed : In(1)
-        Pulse: the oldest part has been read; with windows.
+    read : In
+        Words that have been read for the last time; with windows.
     arrived : In(1)
         Pulse: the last beat of a burst of these reads came.
     arid, araddr, arlen, arvalid, arready : Out, In
@@ -65,7 +65,7 @@ class Requests(Component):
                 "active": In(1),
                 "base": In(ADDRESS_BITS),
                 "run": In(ports["arid"].shape),
-                **({"closed": In(1)} if flow.windows else {"opened": In(len(WEIGHT_PARTS))}),
+                **(weights_read(flow) or {"opened": In(len(WEIGHT_PARTS))}),
                 "arrived": In(1),
                 **{name: ports[name] for name in ("arid", "araddr", "arlen", "arvalid", "arready")},
             }
@@ -119,8 +119,9 @@ class Requests(Component):
         """Whether the ring has room for a burst."""
         m.submodules.ring = ring = RingRoom(self.flow)
         m.d.comb += [
-            *(connect(getattr(ring, name), getattr(self, name)) for name in ("load", "bank", "start", "closed")),
-            *(connect(ring.asks, asks), ring.beats.eq(Mux(last, left, BURST_BEATS))),
+            *(connect(ring.start, self.start), connect(ring.read, self.read)),
+            # The beat that checks a part takes no room.
+            *(connect(ring.asks, asks), ring.beats.eq(Mux(last, left - 1, BURST_BEATS))),
         ]
         return ring.some
 

@@ -6,8 +6,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Member, Out
 
-from ...sim.flow.bias_table import BiasTable
-from ...sim.flow.softmax import BIAS_BITS, MASK_BITS, SoftmaxUnit
+from ...sim.flow.softmax import BIAS_BITS, MASK_BITS, BiasTable, SoftmaxUnit
 from ..parts.arithmetic import choice, delayed
 from ..parts.component import Component
 from ..parts.connect import connect

@@ -63,7 +63,7 @@ class ScoresStream(StreamUnit):
         """First words of each job's bias, tile by tile and head by head, and of each tile's masks."""
         settings, walk = self.settings, self.walk
         bias, mask = Signal.like(self.op.bias, reset_less=True), Signal.like(self.op.mask, reset_less=True)
-        table = self.flow.windows.bias_window
+        table = self.flow.bias_window
         with m.If(job_end):
             m.d.sync += bias.eq(bias + (settings.biased if table else settings.job_words))
         with m.If(works & walk.end):

@@ -30,7 +30,7 @@ from .turns import Turns
 from .turns_of_windows import TurnsOfWindows, windows_ports
 from .turns_together import TurnsTogether
 from .unit_jobs import UnitJobs
-from .weights_told import tell_weights, weights_closed, weights_missing, weights_ports
+from .weights_told import last_read, tell_weights, weights_missing, weights_ports
 
 #: Pulses of other units, see `Slots`.
 PULSES = ("embedded", "staging_free", "score_free", "sums_read", "head_read", "tables_full", "bits_full")
@@ -85,9 +85,9 @@ class Slots(Component):
         By `Cause`, whether the array stood still for it; only the total matters.
     load, bank : In
         Load bus, and the bank in use.
-    weights_there, weights_opened, weights_wait, weights_closed : In, Out, Out, Out
+    weights_there, weights_opened, weights_wait, weights_read : In, Out, Out, Out
         Of streamed weights, by kind of `WeightPart`: the next ones are there; pulse: a stream has begun with them. The
-        slot at hand waits for some. With windows, pulse: the oldest part has been read.
+        slot at hand waits for some. With windows, words that have been read for the last time.
     window_there, window, window_take : In, In, Out
         With windows: of `TurnsOfWindows`, `there`, `window` and `take`.
     """
@@ -218,7 +218,7 @@ class Slots(Component):
             "hidden": take[Stream.FC2] & fc2.ends,
         }
         if self.flow.windows and self.flow.streamed:
-            frees["weights"] = weights_closed(self, take)
+            frees["weights"] = last_read(m, self, take)
         m.d.comb += [
             *(connect(issue.hand, self.table.hand), issue.begin.eq(works.any())),
             issue.sums.eq((take & Cat(unit.drains for unit in self.streams)).any()),
@@ -257,7 +257,7 @@ class Slots(Component):
             connect(self.attention_freed, ended["attention"]),
         ]
         if "weights" in ended:
-            m.d.sync += connect(self.weights_closed, ended["weights"])
+            m.d.sync += self.weights_read.eq(Mux(ended["weights"], self.words_held, 0))
 
     def _take(self, m: Module, take: Value, works: Value) -> None:
         """Let a slot that passes take what it reads, once, and room for what it makes."""

@@ -9,9 +9,11 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.config import FlowConfig
+from ...sim.flow.operation import Operands
 from ...sim.flow.settings import WEIGHT_PARTS
 from ...sim.flow.weight_stream import MERGING, WeightStreamUnit
 from ...sim.timing.replay_state import Cause
+from ..parts.connect import connect
 
 
 def weights_ports(flow: FlowConfig) -> dict[str, wiring.Member]:
@@ -24,7 +26,7 @@ def weights_ports(flow: FlowConfig) -> dict[str, wiring.Member]:
     if not flow.streamed:
         return {}
     kinds = WeightStreamUnit(flow).kinds
-    ring = {"weights_closed": Out(1)} if flow.windows else {}
+    ring = {"weights_read": Out(Operands(flow).fields["steps"])} if flow.windows else {}
     return {"weights_there": In(kinds), "weights_opened": Out(kinds), "weights_wait": Out(1), **ring}
 
 
@@ -45,17 +47,36 @@ def weights_missing(slots: Any, unit: Any) -> Value:
     return unit.coming.opens & _leads(slots.flow, unit) & ~there
 
 
-def weights_closed(slots: Any, take: Value) -> Value:
-    """Return whether the slot that passes is the last one with weights of a block, or of a patch merging.
+def last_read(m: Module, slots: Any, take: Value) -> Value:
+    """Return whether no other operation reads the weights of the slot that passes, in an engine with windows.
+
+    How many words these are is held until the operation has read them, `slots.words_held`.
 
     Parameters
     ----------
+    m : Module
     slots : Slots
     take : Value
         By stream, its slot passes.
     """
-    units = [slots.streams[part] for part in WEIGHT_PARTS]
-    return Cat(take[unit.stream] & unit.closes & unit.record.closes for unit in units).any()
+    slots.words_held = held = Signal(len(slots.weights_read), name="words_held", reset_less=True)
+    flags = []
+    for unit in (slots.streams[part] for part in WEIGHT_PARTS):
+        with m.If(take[unit.stream]):
+            m.d.sync += connect(held, unit.op.steps)
+        flags.append(take[unit.stream] & is_last(unit))
+    return Cat(*flags).any()
+
+
+def is_last(unit: Any) -> Value:
+    """Return whether a stream's next slot is in the last tile of the last window of a round, and has work.
+
+    Parameters
+    ----------
+    unit : StreamUnit
+    """
+    found: Value = unit.works & unit.in_last_tile & unit.record.closes
+    return found
 
 
 def tell_weights(m: Module, slots: Any, take: Value, missing: list[dict[Cause, Signal]]) -> None:

@@ -120,9 +120,8 @@ def _weights(flow: FlowConfig) -> Footprint:
 
 def _fetch(flow: FlowConfig) -> Footprint:
     word, unit = flow.engine.columns * WORD, WeightStreamUnit(flow)
-    # Requests and answers have a list of the parts each, and so has what gives room back in a ring.
-    lists = 3 if flow.windows else 2
-    return Footprint({"unit": 1, "lane": unit.lanes, "word_bit": word}, lists * loaded_rams(flow, "parts"))
+    # Requests and answers have a list of the parts each.
+    return Footprint({"unit": 1, "lane": unit.lanes, "word_bit": word}, 2 * loaded_rams(flow, "parts"))
 
 
 def _edge_lines(flow: FlowConfig) -> Footprint:

@@ -300,6 +300,11 @@ class FlowConfig:
         return max(self.engine.max_embed_dim, self.windows.merged_dim if self.windows else 0)
 
     @property
+    def bias_window(self) -> int:
+        """Side of the windows whose biases are held as a table of each head, 0 where none are."""
+        return self.windows.bias_window if self.windows else 0
+
+    @property
     def layers(self) -> int:
         """Blocks, and with windows patch mergings."""
         return self.windows.layers if self.windows else self.engine.max_depth

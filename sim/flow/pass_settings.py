@@ -168,6 +168,6 @@ def bias_words(shape: TileShape, flow: FlowConfig) -> int:
     shape : TileShape
     flow : FlowConfig
     """
-    if flow.windows and flow.windows.bias_window:
+    if flow.bias_window:
         return shape.config.num_heads
     return shape.tiles * shape.config.num_heads * job_words(shape, flow)

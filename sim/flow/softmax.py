@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 from ..engine.memories import TABLE_BITS
@@ -11,7 +12,7 @@ from ..engine.pipeline import OPERAND_CYCLES, Product, multiply_cycles, partial_
 from ..engine.words import BEAT_BITS, WORD, LoadMemory, Memory, ceil_div
 from ..errors import check
 from ..network.formats import EXP_BITS
-from .bias_table import BiasTable
+from ..network.windows import relative_positions
 from .config import FlowConfig
 from .lane_unit import CREDIT_CYCLES
 from .memories import loaded
@@ -46,6 +47,58 @@ class SoftmaxTimes:
     compare_end: int
     score_free: int
     attention_full: int
+
+
+@dataclass(frozen=True)
+class BiasTable:
+    """What chooses the biases of a word of scores out of those of its head.
+
+    The scores of a job come as words, some rows of some columns each; a *place* is one of these words in one of a
+    window's tiles. All windows have the same side, so that a score of a place has the same entry of every head's table.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+        With `WindowLimits.bias_window`.
+    """
+
+    flow: FlowConfig
+
+    @property
+    def side(self) -> int:
+        """Side of a window."""
+        return self.flow.bias_window
+
+    @property
+    def entries(self) -> int:
+        """Values of a head."""
+        return (2 * self.side - 1) ** 2
+
+    @property
+    def places(self) -> int:
+        """Words of the scores of a window and head."""
+        return len(self.chosen)
+
+    @property
+    def place_bits(self) -> int:
+        """Width of the number of a place, which a word of masks has behind them."""
+        return max(1, (self.places - 1).bit_length())
+
+    @cached_property
+    def chosen(self) -> list[list[int | None]]:
+        """Entry of each score, place by place in the order of masks; None where there is no query or key."""
+        engine, side, tokens = self.flow.engine, self.flow.drain_rows, self.side**2
+        entry, found = relative_positions(self.side), list[list[int | None]]()
+        for first in range(0, tokens, engine.rows):
+            for group in range(ceil_div(tokens, engine.columns)):
+                for word in range(self.flow.drain_cycles):
+                    here = range(word * side, (word + 1) * side)
+                    rows = [first + row if row < engine.rows else tokens for row in here]
+                    keys = range(group * engine.columns, (group + 1) * engine.columns)
+                    found.append(
+                        [int(entry[row, key]) if max(row, key) < tokens else None for row in rows for key in keys]
+                    )
+        return found
 
 
 @dataclass(frozen=True)
@@ -165,7 +218,7 @@ class SoftmaxUnit:
     @property
     def bias_table(self) -> BiasTable | None:
         """What chooses the biases of a word of scores, where they are held as a table of each head."""
-        return BiasTable(self.flow) if self.flow.windows and self.flow.windows.bias_window else None
+        return BiasTable(self.flow) if self.flow.bias_window else None
 
     @property
     def bias_read_cycles(self) -> int:

@@ -70,11 +70,11 @@ class WeightStreamUnit:
     the array waits for weights that are late (`Cause.MEMORY`).
 
     With windows the words in the engine are a ring, in which parts lie as they are read, pass after pass and group
-    after group. A burst is read when the ring has room for a whole one; room is given back part by part, when the last
-    tile of the last window of a block has read a part's last word. Parts are done with in the order in which they are
-    read: a stream takes windows in order, and none of a block before all of the block before are through. So where a
-    stream waits for a part, at most the three parts before it are not done with, and a ring in which four parts and a
-    burst have room always goes on.
+    after group. A burst is read when the ring has room for a whole one; the last tile of the last window of a block
+    gives room back, operation by operation, as it reads. Words are done with in the order in which they lie there: of
+    that tile each stream waits for all that the one before makes, and no window of a block is taken before all of the
+    block before are through. So where a stream waits for a part, at most the three parts before it are not done with,
+    and a ring in which four parts and a burst have room always goes on.
 
     Parameters
     ----------

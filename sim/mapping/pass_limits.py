@@ -106,10 +106,11 @@ def check_windows(config: ModelConfig, formats: Formats, flow: FlowConfig) -> No
             f"scores with a relative position bias go up to twice the channels of a head, and the engine counts to "
             f"{WORD}; got heads of {block.head_dim} channels, choose {WORD // 2} or fewer",
         )
+        held = flow.bias_window
         check(
-            not windows.bias_window or block.window in (None, windows.bias_window),
-            f"the engine holds biases of windows of {windows.bias_window} x {windows.bias_window} tokens "
-            f"(windows.bias_window), got windows of {block.window} x {block.window}; choose 0 for windows of any side",
+            not held or block.window in (None, held),
+            f"the engine holds biases of windows of {held} x {held} tokens (windows.bias_window), got windows of "
+            f"{block.window} x {block.window}; choose 0 for windows of any side",
         )
         if stage.merge is not None:
             check(
@@ -134,7 +135,7 @@ def with_windows(flow: FlowConfig, *configs: ModelConfig, images: int) -> FlowCo
     """
     limits: dict[str, Any] = _largest([engine_needs(config) for config in configs])
     # Whether there are windows says how rows of x lie, whatever their limits.
-    kept = {"bias_window": flow.windows.bias_window if flow.windows else 0}
+    kept = {"bias_window": flow.bias_window}
     least = {field.name: 1 for field in fields(WindowLimits)} | {"merged_dim": 0, "images": images} | kept
     sized = replace(flow, engine=replace(flow.engine, **limits), windows=WindowLimits(**least))
     needs = _largest([windows_needs(config, sized) for config in configs])

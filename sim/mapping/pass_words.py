@@ -161,7 +161,7 @@ def _biases(network: IntNetwork, flow: FlowConfig, one: Pass) -> list[int]:
     for block in one.view.of:
         name = f"{block.name}.attn.relative_position_bias_table"
         assert block.window is not None
-        if flow.windows and flow.windows.bias_window:
+        if flow.bias_window:
             words += [pack_fields(values.tolist(), BIAS_BITS, name) for values in network.tensors[name].T]
             continue
         pairs = network.tensors[name][relative_positions(block.window)]  # [n, n, heads]

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from amaranth.hdl import Cat
 from flow_campaign import quick_builds
 from shapes import random_images
 from windowed import tiny_swin, windowed_for
@@ -19,9 +18,8 @@ from windowed import tiny_swin, windowed_for
 from bivit.cosim.run import Case
 from bivit.cosim.session import CosimResult
 from bivit.hw.emit import engine_verilog
-from bivit.hw.slots import slots
+from bivit.hw.slots import weights_told
 from bivit.sim.flow.config import FlowConfig
-from bivit.sim.flow.settings import WEIGHT_PARTS
 from bivit.sim.mapping.pass_limits import windows_needs, with_windows
 from bivit.sim.network.config import ModelConfig, ViTConfig
 from bivit.sim.network.random import random_network
@@ -84,23 +82,21 @@ def test_a_late_memory_costs_cycles_and_nothing_else(name: str, latency: tuple[i
     assert result.agrees, (result.first_mismatch, result.registers, result.violations)
 
 
-def closed_by_the_first(core: Any, take: Any) -> Any:
-    """A part counts as read when the first window of a round has read it."""
-    units = [core.streams[part] for part in WEIGHT_PARTS]
-    return Cat(take[unit.stream] & unit.closes & unit.record.opens for unit in units).any()
+def read_by_the_first(unit: Any) -> Any:
+    """Words count as read when the last tile of the first window of a round has read them."""
+    return unit.works & unit.in_last_tile & unit.record.opens
 
 
-def closed_as_it_is_begun(core: Any, take: Any) -> Any:
-    """A part counts as read when the last window of a round begins with it."""
-    units = [core.streams[part] for part in WEIGHT_PARTS]
-    return Cat(take[unit.stream] & unit.opens & unit.record.closes for unit in units).any()
+def read_by_any_tile(unit: Any) -> Any:
+    """Words count as read with each tile of the last window."""
+    return unit.works & unit.record.closes
 
 
-@pytest.mark.parametrize("fault", [closed_by_the_first, closed_as_it_is_begun])
+@pytest.mark.parametrize("fault", [read_by_the_first, read_by_any_tile])
 def test_room_that_is_given_back_too_early_is_seen(
-    monkeypatch: pytest.MonkeyPatch, fault: Callable[[Any, Any], Any]
+    monkeypatch: pytest.MonkeyPatch, fault: Callable[[Any], Any]
 ) -> None:
     """Planted: words are written over that are still to be read."""
-    monkeypatch.setattr(slots, "weights_closed", fault)
+    monkeypatch.setattr(weights_told, "is_last", fault)
     result = run("two", SWIN, (1, 2), verilog=engine_verilog(FLOWS["two"]))
     assert result.first_mismatch is not None

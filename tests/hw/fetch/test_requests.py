@@ -11,6 +11,7 @@ from amaranth.sim import Simulator
 from windowed import tiny_swin, windowed_for
 
 from bivit.hw.fetch.requests import Requests
+from bivit.sim.flow.operation import Operands
 from bivit.sim.flow.weight_stream import BURST_BEATS, WeightStreamUnit
 from helpers import CLK_PERIOD, load_memory
 
@@ -27,11 +28,11 @@ BASE = 0x3000
 RING = 64 * UNIT.word_beats
 
 
-def asked(closings: int) -> list[int]:
-    """Return how many beats are asked for: at the start, and after each part that has been read."""
+def asked(read: list[int]) -> list[int]:
+    """Return how many beats are asked for: at the start, and after so many words each time have been read."""
     unit, bursts, found = Requests(FLOW), list[tuple[int, int]](), list[int]()
 
-    async def rest(ctx: Any, cycles: int = 500) -> None:
+    async def rest(ctx: Any, cycles: int = 200) -> None:
         """Let all be asked for that has room; every burst arrives at once."""
         for _ in range(cycles):
             some = ctx.get(unit.arvalid)
@@ -50,10 +51,10 @@ def asked(closings: int) -> list[int]:
         await ctx.tick()
         ctx.set(unit.start, 0)
         await rest(ctx)
-        for _ in range(closings):
-            ctx.set(unit.closed, 1)
+        for words in read:
+            ctx.set(unit.read, words)
             await ctx.tick()
-            ctx.set(unit.closed, 0)
+            ctx.set(unit.read, 0)
             await rest(ctx)
 
     simulator = Simulator(unit)
@@ -74,25 +75,28 @@ def check_parts(bursts: list[tuple[int, int]]) -> None:
     assert bursts == wanted[: len(bursts)]
 
 
-def sizes() -> Iterator[int]:
-    """Beats of the bursts, round and round."""
+def sizes() -> Iterator[tuple[int, int]]:
+    """Beats of the bursts, round and round, and those of them that are of words."""
     while True:
         for part in PARTS:
-            yield from (min(BURST_BEATS, part.beats - first) for first in range(0, part.beats, BURST_BEATS))
+            for first in range(0, part.beats, BURST_BEATS):
+                beats = min(BURST_BEATS, part.beats - first)
+                yield beats, beats - (first + beats == part.beats)
 
 
 def test_bursts_are_asked_for_as_far_ahead_as_the_ring_has_room() -> None:
-    """From part to part and round and round; each part that has been read makes room for as much."""
-    found, closings = [], 2 * len(PARTS) + 3
-    room, taken, bursts = RING, 0, sizes()
-    for number in range(closings + 1):
-        room += PARTS[(number - 1) % len(PARTS)].beats if number else 0
+    """From part to part and round and round; words that have been read make room for as many."""
+    most = (1 << Operands(FLOW).fields["steps"]) - 1
+    read = [1, 2, 1, most, most, 1, 2, 2] * 18
+    found, room, taken, bursts = list[int](), RING, 0, sizes()
+    for words in [0, *read]:
+        room += words * UNIT.word_beats
         while room >= BURST_BEATS:
-            size = next(bursts)
-            room, taken = room - size, taken + size
+            beats, of_words = next(bursts)
+            room, taken = room - of_words, taken + beats
         found.append(taken)
-    assert asked(closings) == found
-    assert found[0] < RING < sum(part.beats for part in PARTS)  # not all of it fits
+    assert asked(read) == found
+    assert found[0] < RING + len(PARTS) < sum(part.beats for part in PARTS)  # not all of it fits
     assert found[-1] > 2 * sum(part.beats for part in PARTS)
 
 
