@@ -159,8 +159,7 @@ class Slots(Component):
         self._lanes(m, take, hand)
         if self.flow.windows:
             self._windows(m)
-        self._issue(m, take, works)
-        self._give(m)
+        self._give(m, self._issue(m, take, works))
         self._take(m, take, works)
         self._jobs(m, take, works)
         self._stalls(m, missing, skip | (passes & ~works.any()))
@@ -203,8 +202,8 @@ class Slots(Component):
             *(connect(self.table_put, turns.table_put), connect(self.table_first, turns.table)),
         ]
 
-    def _issue(self, m: Module, take: Value, works: Value) -> None:
-        """Give the array the operation of the slot that passes."""
+    def _issue(self, m: Module, take: Value, works: Value) -> Value | None:
+        """Give the array the operation of the slot that passes; return how many words of weights it reads."""
         issue = self.issue
         scores, context, proj, fc1, fc2, qkv = self.streams
         frees = {
@@ -217,8 +216,9 @@ class Slots(Component):
             "context": take[Stream.PROJ] & proj.ends,
             "hidden": take[Stream.FC2] & fc2.ends,
         }
+        held = None
         if self.flow.windows and self.flow.streamed:
-            frees["weights"] = last_read(m, self, take)
+            frees["weights"], held = last_read(m, self, works)
         m.d.comb += [
             *(connect(issue.hand, self.table.hand), issue.begin.eq(works.any())),
             issue.sums.eq((take & Cat(unit.drains for unit in self.streams)).any()),
@@ -226,8 +226,9 @@ class Slots(Component):
             issue.frees.eq(Cat(frees[name] for name in ends_of(self.flow))),
             *(connect(self.en, issue.en), connect(self.op.as_value(), issue.op.as_value())),
         ]
+        return held
 
-    def _give(self, m: Module) -> None:
+    def _give(self, m: Module, words: Value | None) -> None:
         """Count what other units complete and free, and what an operation has read."""
         give, done = self.ledger.give, {what: self.done[what] for what in Done}
         ended = dict(zip(ends_of(self.flow), self.issue.ended, strict=True))
@@ -256,8 +257,8 @@ class Slots(Component):
             self.norm_free.eq(Cat(ended["norm1"], ended["norm2"])),
             connect(self.attention_freed, ended["attention"]),
         ]
-        if "weights" in ended:
-            m.d.sync += self.weights_read.eq(Mux(ended["weights"], self.words_held, 0))
+        if words is not None:
+            m.d.sync += self.weights_read.eq(Mux(ended["weights"], words, 0))
 
     def _take(self, m: Module, take: Value, works: Value) -> None:
         """Let a slot that passes take what it reads, once, and room for what it makes."""

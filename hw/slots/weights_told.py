@@ -47,35 +47,35 @@ def weights_missing(slots: Any, unit: Any) -> Value:
     return unit.coming.opens & _leads(slots.flow, unit) & ~there
 
 
-def last_read(m: Module, slots: Any, take: Value) -> Value:
-    """Return whether no other operation reads the weights of the slot that passes, in an engine with windows.
+def last_read(m: Module, slots: Any, works: Value) -> tuple[Value, Value]:
+    """Return whether the slot that passes is the last one that reads its weights, and how many words these are.
 
-    How many words these are is held until the operation has read them, `slots.words_held`.
+    The count is held until the operation has read them: what has nothing to do may pass before that.
 
     Parameters
     ----------
     m : Module
     slots : Slots
-    take : Value
-        By stream, its slot passes.
+        Of an engine with windows.
+    works : Value
+        By stream, its slot passes and has something to do.
     """
-    slots.words_held = held = Signal(len(slots.weights_read), name="words_held", reset_less=True)
-    flags = []
+    held, flags = Signal(len(slots.weights_read), name="words_held", reset_less=True), []
     for unit in (slots.streams[part] for part in WEIGHT_PARTS):
-        with m.If(take[unit.stream]):
+        with m.If(works[unit.stream]):
             m.d.sync += connect(held, unit.op.steps)
-        flags.append(take[unit.stream] & is_last(unit))
-    return Cat(*flags).any()
+        flags.append(works[unit.stream] & is_last(unit))
+    return Cat(*flags).any(), held
 
 
 def is_last(unit: Any) -> Value:
-    """Return whether a stream's next slot is in the last tile of the last window of a round, and has work.
+    """Return whether a stream's next slot is in the last tile of the last window of a round.
 
     Parameters
     ----------
     unit : StreamUnit
     """
-    found: Value = unit.works & unit.in_last_tile & unit.record.closes
+    found: Value = unit.in_last_tile & unit.record.closes
     return found
 
 
