@@ -48,8 +48,23 @@ def windows_needs(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
         "layers": at["block"],
         "bias_words": max(1, at["bias"]),
         "mask_words": max(1, at["mask"]),
-        "ring_words": WeightStreamUnit(flow).ring_words(config),
+        # A power of two.
+        "ring_words": 1 << (WeightStreamUnit(flow).ring_words(config) - 1).bit_length(),
     }
+
+
+def needs_that_count(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
+    """Return `windows_needs` without that limit which is of no effect: weights are streamed, or they are not.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    flow : FlowConfig
+        Its own limits are not looked at.
+    """
+    needs = windows_needs(config, flow)
+    del needs["weight_words" if flow.streamed else "ring_words"]
+    return needs
 
 
 def engine_needs(config: ModelConfig) -> dict[str, int]:
@@ -92,9 +107,8 @@ def check_windows(config: ModelConfig, formats: Formats, flow: FlowConfig) -> No
     check(windows is not None, "the engine has no windows: set its field windows, or choose an engine that has them")
     check_formats(formats, flow.engine)
     limits = [(name, getattr(flow.engine, name), need) for name, need in engine_needs(config).items()]
-    needs = windows_needs(config, flow)
-    del needs["weight_words" if flow.streamed else "ring_words"]  # of no effect
-    limits += [(f"windows.{name}", getattr(windows, name), need) for name, need in needs.items()]
+    needs = needs_that_count(config, flow).items()
+    limits += [(f"windows.{name}", getattr(windows, name), need) for name, need in needs]
     said = "; ".join(f"{name} is {most}, the network needs {need}" for name, most, need in limits if need > most)
     check(not said, f"the engine is too small: {said}")
     check_strips(config, flow.engine)
@@ -142,8 +156,7 @@ def with_windows(flow: FlowConfig, *configs: ModelConfig, images: int) -> FlowCo
     # Words of a token of the first stage are x_words over image_tokens, whichever network has most of either.
     first = ceil_div(max(config.embed_dim for config in configs), flow.engine.columns) * ResidualAddUnit(sized).parts
     needs["x_words"] = max(needs["x_words"], needs["image_tokens"] * first)
-    # Twice as much as the least is read ahead; a power of two.
-    needs["ring_words"] = 1 << (2 * needs["ring_words"] - 1).bit_length()
+    needs["ring_words"] *= 2  # of the least a block takes more than half
     return replace(sized, windows=WindowLimits(**needs, **kept, images=images))
 
 

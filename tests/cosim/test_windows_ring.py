@@ -31,7 +31,9 @@ SWIN = tiny_swin(depths=(2, 1, 2))
 DEIT = ViTConfig(
     img_size=6, patch_size=2, in_chans=1, num_classes=3, embed_dim=16, depth=3, num_heads=2, class_token=True
 )
-NETWORKS = (SWIN, DEIT)
+#: Operations of several steps, beside which slots pass that have nothing to do.
+WIDE = tiny_swin(img_size=8, embed_dim=32, depths=(1, 2), num_heads=(1, 2))
+NETWORKS = (SWIN, DEIT, WIDE)
 
 
 def smallest(edge_banks: int, together: int, norm_lanes: int) -> FlowConfig:
@@ -68,7 +70,7 @@ def run(name: str, config: ModelConfig, latency: tuple[int, int], stall: float =
 
 
 @pytest.mark.parametrize("name", FLOWS)
-@pytest.mark.parametrize("config", NETWORKS, ids=["swin", "deit"])
+@pytest.mark.parametrize("config", NETWORKS, ids=["swin", "deit", "wide"])
 def test_integers_and_cycles_are_those_that_are_predicted(name: str, config: ModelConfig) -> None:
     result = run(name, config, (1, 1))
     assert result.agrees, (result.first_mismatch, result.registers, result.violations)

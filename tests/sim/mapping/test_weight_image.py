@@ -134,12 +134,13 @@ def test_a_ring_holds_any_four_parts_that_follow_each_other_and_a_burst() -> Non
     parts = unit.parts(SWIN)
     beats = [part.beats for part in parts]
     most = max(sum(four) for four in zip(beats, beats[1:], beats[2:], beats[3:], strict=False))
-    assert need == -(-(most + BURST_BEATS) // unit.word_beats)
-    assert sum(part.words for part in parts[-4:]) < need  # a block of the last stage
+    least = -(-(most + BURST_BEATS) // unit.word_beats)
+    assert need == 1 << (least - 1).bit_length()
+    assert sum(part.words for part in parts[-4:]) < least  # a block of the last stage
     ring = WINDOWED.windows.ring_words
-    assert 2 * need <= ring < 4 * need
+    assert ring == 2 * need
     assert MatmulUnit(WINDOWED).memories["weights"].depth == ring == 1 << ring.bit_length() - 1
-    small = 1 << (need - 1).bit_length() - 1
+    small = need // 2
     with pytest.raises(BivitError, match=rf"too small: windows.ring_words is {small}, the network needs {need}$"):
         check_windows(SWIN, Formats(), ringed(small))
     check_windows(SWIN, Formats(), ringed(2 * small))
