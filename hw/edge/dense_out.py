@@ -184,7 +184,8 @@ class DenseOut(Component):
         with m.If(requantizer.position_en):
             m.d.sync += position.eq(position + 1)
         if u.flow.edge_streamed:  # the next image's are behind this one's
-            m.d.comb += connect(self.positions_read.freed, delay_flag(m, requantizer.position_en, 1, "freed_line"))
+            freed = delay_flag(m, requantizer.position_en, 1, "freed_line")
+            m.d.comb += connect(self.positions_read.freed, self._has(freed))
         else:
             with m.If(self.begin):
                 m.d.sync += position.eq(0)
@@ -233,11 +234,13 @@ class DenseOut(Component):
     def _positions(self, memories: dict[str, LoadableMemory]) -> tuple[Signal, Value]:
         """Where positions are read: address, and P there; there is none where patches are normalised."""
         if self.unit.flow.edge_streamed:
-            return self.positions_read.addr, Value.cast(self.positions_read.data)
+            return self.positions_read.addr, self._has(self.positions_read.data)
         positions = memories["positions"]
-        if self.unit.patch_norm is None:
-            return positions.r_addr, Value.cast(positions.r_data)
-        return positions.r_addr, Mux(self.settings.patch_norm, 0, positions.r_data)
+        return positions.r_addr, self._has(positions.r_data)
+
+    def _has(self, value: Any) -> Value:
+        """A value where patches have positions, 0 where they are normalised."""
+        return Value.cast(value) if self.unit.patch_norm is None else Mux(self.settings.patch_norm, 0, value)
 
     def _logits(self, m: Module, walk: RowWalk, classifies: Value, bias: LoadableMemory) -> None:
         """Choose a lane of the chunk, add its bias, and count the classes."""

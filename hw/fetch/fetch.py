@@ -23,12 +23,13 @@ from ..parts.stream import LOAD_BUS
 from .axi import INCREMENTING, MODIFIABLE, NORMAL_DATA, read_master
 from .receive import Receive
 from .requests import Requests
+from .ring_room import weights_read
 
 
 class Fetch(Component):
     """Master of AXI4 reads that brings the weights of block after block (`sim.flow.weight_stream.WeightStreamUnit`).
 
-    It reads from the first block on as soon as it is told to, so that two blocks are there when a run starts, and has a
+    It reads from the first block on as soon as it is told to, so that some are there when a run starts, and has a
     list of all parts of its own (`PartWalk`), so that it is ahead of the blocks that go on, and of their pass. Reads
     have a number that is another one then: what was asked for before and has not come is dropped when it comes.
 
@@ -58,6 +59,8 @@ class Fetch(Component):
         Address of the memory image; its bits below `IMAGE_ALIGNMENT` do not count. Copied by `begin`.
     opened : In
         By kind of `WeightPart`, pulses: a stream has begun with a block's weights, or a patch merging's.
+    read : In
+        Of `Requests`; with windows.
     waits : In(1)
         The array waits for weights.
     there : Out
@@ -86,6 +89,7 @@ class Fetch(Component):
                 "active": Out(1),
                 "base": In(ADDRESS_BITS),
                 "opened": In(self.unit.kinds),
+                **weights_read(flow),
                 "waits": In(1),
                 "there": Out(self.unit.kinds),
                 "write": self._receive.signature.members["write"],
@@ -119,14 +123,15 @@ class Fetch(Component):
                     inner, outer = getattr(unit, name), getattr(self, name)
                     m.d.comb += connect(outer, inner) if member.flow is Out else connect(inner, outer)
         m.d.comb += [
-            *(connect(requests.base, base), connect(requests.opened, self.opened[: len(requests.opened)])),
+            connect(requests.base, base),
+            connect(requests.read, self.read) if self.flow.windows else connect(requests.opened, self.opened),
             *(connect(requests.arrived, receive.arrived), connect(receive.network, self.network)),
             *(self.arsize.eq(exact_log2(self.unit.beat_bytes)), self.arburst.eq(INCREMENTING)),
             *(self.arcache.eq(MODIFIABLE), self.arprot.eq(NORMAL_DATA)),
         ]
         wiring.connect(m, wiring.flipped(self.write), receive.write)
         for kind in range(self.unit.kinds):
-            m.submodules[f"full_{kind}"] = reset_by(start, full := Credits(2))
+            m.submodules[f"full_{kind}"] = reset_by(start, full := Credits(self.unit.most_parts))
             m.d.comb += [
                 *(connect(full.give, receive.full[kind]), connect(full.take, self.opened[kind])),
                 connect(self.there[kind], full.some),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.edge_lines import ID_BITS, IMAGE_BITS, LINE_BITS, EdgeLinesUnit, Line
@@ -71,7 +71,7 @@ class LineRequests(Component):
         m.d.comb += [
             *(connect(walk.last, self.bursts), connect(walk.start, self.start), connect(walk.step, asks)),
             words.eq(Mux(walk.final, self.rest, size)),
-            asks.eq(some & ~settling[0] & self.active & ~self.start & (~self.arvalid | self.arready)),
+            asks.eq(some & ~settling[0] & self._any() & ~self.start & (~self.arvalid | self.arready)),
         ]
         m.d.sync += [
             *(room.eq(room - Mux(asks, words, 0) + self.freed), some.eq(room >= size)),
@@ -92,3 +92,9 @@ class LineRequests(Component):
                 self.arlen.eq(scaled(words, size + 1, self.unit.word_beats(self.line))),
             ]
         return m
+
+    def _any(self) -> Value:
+        """Whether anything may be asked for; networks with windows have no positions."""
+        if self.line is Line.POSITIONS and self.unit.flow.windows:
+            return self.active & self.rest.any()
+        return Value.cast(self.active)

@@ -16,7 +16,7 @@ from ..parts.stream import LOAD_BUS
 
 
 class PartWalk(Component):
-    """The next part: of all that are listed, again and again; blocks have two places in turn.
+    """The next part: of all that are listed, again and again; without windows blocks have two places in turn.
 
     Timing: what comes out is valid a cycle after `step`, which comes four cycles after `start`, or two after another
     one, or later.
@@ -34,13 +34,13 @@ class PartWalk(Component):
     entry : Out
         The part, as in the list.
     number, word : Out
-        Its number among all parts; its first word in the engine's memory.
+        Its number among all parts; without windows, its first word in the engine's memory.
     load, bank : In
         Load bus, and the bank in use.
     """
 
     def __init__(self, flow: FlowConfig):
-        self.place, unit = Operands(flow).weight_place, WeightStreamUnit(flow)
+        self.flow, self.place, unit = flow, Operands(flow).weight_place, WeightStreamUnit(flow)
         self.memory, self.fields = unit.load_memories["parts"], data.StructLayout(unit.fields)
         super().__init__(
             {
@@ -48,7 +48,7 @@ class PartWalk(Component):
                 "step": In(1),
                 "entry": Out(self.fields),
                 "number": Out(range(self.memory.depth)),
-                "word": Out(range(2 * self.place)),
+                **({} if flow.windows else {"word": Out(range(2 * self.place))}),
                 "load": In(LOAD_BUS),
                 "bank": In(1),
             }
@@ -64,13 +64,22 @@ class PartWalk(Component):
             *(connect(parts.load, self.load), connect(parts.bank, self.bank)),
             connect_address(parts.r_addr, address),
             connect(self.entry.as_value(), entry.as_value()),
-            self.word.eq(entry.word + Mux(odd, self.place, 0)),
         ]
         m.d.sync += begun.eq(Mux(self.start, 0b10, begun >> 1))
         with m.If(self.step | begun[0]):
             m.d.sync += [connect(entry.as_value(), parts.r_data), address.eq(Mux(found.final, 0, address + 1))]
         with m.If(self.step):
-            m.d.sync += [self.number.eq(Mux(entry.final, 0, self.number + 1)), odd.eq(odd ^ entry.ends)]
+            m.d.sync += self.number.eq(Mux(entry.final, 0, self.number + 1))
         with m.If(self.start):
-            m.d.sync += [address.eq(0), self.number.eq(0), odd.eq(0)]
+            m.d.sync += [address.eq(0), self.number.eq(0)]
+        if not self.flow.windows:
+            self._places(m, entry, odd)
         return m
+
+    def _places(self, m: Module, entry: data.View, odd: Signal) -> None:
+        """The place of the block at hand, one of two."""
+        m.d.comb += self.word.eq(entry.word + Mux(odd, self.place, 0))
+        with m.If(self.step):
+            m.d.sync += odd.eq(odd ^ entry.ends)
+        with m.If(self.start):
+            m.d.sync += odd.eq(0)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib.wiring import In
 from amaranth.utils import exact_log2
 
 from ...sim.flow.config import FlowConfig
-from ...sim.flow.weight_stream import ADDRESS_BITS, BURST_BEATS, OPEN_BURSTS, WEIGHT_PARTS, WeightStreamUnit
+from ...sim.flow.settings import WEIGHT_PARTS
+from ...sim.flow.weight_stream import ADDRESS_BITS, BURST_BEATS, OPEN_BURSTS, WeightStreamUnit
 from ..flow.jobs import Credits
 from ..parts.component import Component, reset_by
 from ..parts.connect import connect
 from ..parts.stream import LOAD_BUS
 from .axi import read_master
 from .part_walk import PartWalk
+from .ring_room import RingRoom, weights_read
 
 #: Bits of an address that a burst's place is added in; the others are those of the image's address.
 _COUNTED = 32
@@ -23,11 +25,10 @@ class Requests(Component):
     """The address channel of a master of AXI4 reads.
 
     A part is asked for when there is room for it, which is at first for two blocks; a stream that begins with a block's
-    part gives back the room of the one before. Where there are several passes, the first part of each waits for room of
-    all kinds. A patch merging's has room where that of its block had it. A request that was made stays until it is
-    taken, whatever comes.
+    part gives back the room of the one before. With windows each burst is asked for when the ring has room for it
+    (`RingRoom`). A request that was made stays until it is taken, whatever comes.
 
-    Timing: a burst a cycle at most, two cycles between parts; at most `OPEN_BURSTS` are open.
+    Timing: a burst a cycle at most, with windows every three, two cycles between parts; at most `OPEN_BURSTS` are open.
 
     Numerics: addresses are added in 32 bits, so the image must not cross a multiple of 4 GiB.
 
@@ -44,7 +45,9 @@ class Requests(Component):
     base, run : In
         Address of the image, and number of the reads; constant from `start` on.
     opened : In
-        By `WEIGHT_PARTS`: a stream has begun with a block's weights.
+        By `WEIGHT_PARTS`: a stream has begun with a block's weights; without windows.
+    read : In
+        Words that have been read for the last time; with windows.
     arrived : In(1)
         Pulse: the last beat of a burst of these reads came.
     arid, araddr, arlen, arvalid, arready : Out, In
@@ -62,7 +65,7 @@ class Requests(Component):
                 "active": In(1),
                 "base": In(ADDRESS_BITS),
                 "run": In(ports["arid"].shape),
-                "opened": In(len(WEIGHT_PARTS)),
+                **(weights_read(flow) or {"opened": In(len(WEIGHT_PARTS))}),
                 "arrived": In(1),
                 **{name: ports[name] for name in ("arid", "araddr", "arlen", "arvalid", "arready")},
             }
@@ -77,10 +80,12 @@ class Requests(Component):
             *(connect(walk.load, self.load), connect(walk.bank, self.bank)),
             *(connect(walk.start, self.start), connect(walk.step, take)),
         ]
-        room = self._room(m, walk, take)
+        room = self._settled(m, Signal(3, name="settling")) if self.flow.windows else self._room(m, walk, take)
         asked = Signal()  # a part has bursts that are not asked for
         left, last, final = Signal.like(walk.entry.beats), Signal(), Signal()
         free = self._open(m, asks)
+        if self.flow.windows:
+            free = free & self._ring(m, asks, left, last)
         m.d.comb += [
             goes.eq(self.active & ~self.start),
             take.eq(room & ~asked & goes),
@@ -105,6 +110,21 @@ class Requests(Component):
             ]
         return m
 
+    def _settled(self, m: Module, settling: Signal) -> Value:
+        """Whether the list has been looked up since `start`."""
+        m.d.sync += settling.eq(Mux(self.start, -1, settling >> 1))
+        return ~settling[0]
+
+    def _ring(self, m: Module, asks: Signal, left: Signal, last: Signal) -> Value:
+        """Whether the ring has room for a burst."""
+        m.submodules.ring = ring = RingRoom(self.flow)
+        m.d.comb += [
+            *(connect(ring.start, self.start), connect(ring.read, self.read)),
+            # The beat that checks a part takes no room.
+            *(connect(ring.asks, asks), ring.beats.eq(Mux(last, left - 1, BURST_BEATS))),
+        ]
+        return ring.some
+
     def _room(self, m: Module, walk: PartWalk, take: Signal) -> Signal:
         """Whether there is room for the next part, which has been looked up."""
         some, settling = Signal(len(WEIGHT_PARTS)), Signal(3)
@@ -121,10 +141,10 @@ class Requests(Component):
                 credits.give.eq(self.opened[number] & used),
                 connect(some[number], credits.some),
             ]
-        m.d.sync += settling.eq(Mux(self.start, -1, settling >> 1))
+        settled = self._settled(m, settling)
         mine = Cat(some, Const(1, 1)).bit_select(walk.entry.kind, 1)
         room = Signal()
-        m.d.comb += room.eq(Mux(walk.entry.begins, some.all(), mine) & ~settling[0])
+        m.d.comb += room.eq(Mux(walk.entry.begins, some.all(), mine) & settled)
         return room
 
     def _open(self, m: Module, asks: Signal) -> Signal:

@@ -11,8 +11,8 @@ from ..parts.arithmetic import delay_flag, delayed
 from ..parts.connect import connect, connect_address
 from ..parts.memory import LoadableMemory
 from .group_walk import GroupWalk
-from .jobs import scaled
 from .residual_add import ResidualAdd
+from .staged import staged_base
 
 
 class ResidualRows(ResidualAdd):
@@ -114,11 +114,11 @@ class ResidualRows(ResidualAdd):
         self._staged(m, walk, held, offset)
 
     def _staged(self, m: Module, walk: GroupWalk, held: data.View, offset: Value) -> None:
-        """Address of the staged x, which lies as ever."""
+        """Address of the staged x."""
         u = self.unit
         addr = Signal.like(self.staged.addr, reset_less=True)
         base = Signal.like(self.staged.addr, reset_less=True)
-        m.d.comb += base.eq(scaled(held.slot, self.flow.staged_tiles, u.tile_words))
+        m.d.comb += base.eq(staged_base(self.flow, held.slot, held.channels))
         m.d.sync += addr.eq(base + offset)
         m.d.comb += [
             connect(self.staged.addr, delayed(m, addr, u.write_stage - 1, "staged_delay")),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Member, Out
 
-from ...sim.flow.softmax import BIAS_BITS, MASK_BITS, SoftmaxUnit
-from ..parts.arithmetic import delayed
+from ...sim.flow.softmax import BIAS_BITS, MASK_BITS, BiasTable, SoftmaxUnit
+from ..parts.arithmetic import choice, delayed
 from ..parts.component import Component
 from ..parts.connect import connect
 from ..parts.memory import LoadableMemory
@@ -48,7 +48,8 @@ def barred(score: Value) -> Value:
 class ScoreBias(Component):
     """Adds to each score of a word its bias, and says which pairs may not attend.
 
-    The words of a job take words of both memories one after the other, or all the same one.
+    The words of a job take words of both memories one after the other, or all the same one. Of a table of each head all
+    take that of the head, and masks say which word of a window's scores it is.
 
     Timing: `sums` and `bars` are there `bias_cycles` after `word`; a word a cycle.
 
@@ -89,8 +90,11 @@ class ScoreBias(Component):
         """Addresses and kind, beside the word; words of both memories, sums."""
         m = Module()
         unit, late = self.unit, self.unit.bias_cycles
-        bias = self._read(m, "bias", self._of_job(m, self.w_bias, self.w_step))
+        table = unit.bias_table
+        bias = self._read(m, "bias", self._of_job(m, self.w_bias, 0 if table else self.w_step))
         masks = self._read(m, "masks", self._of_job(m, self.w_mask, self.w_step))
+        if table:
+            bias, masks = self._choose(m, table, bias, masks)
         word = delayed(m, self.word, late, "word_delay")
         kind = delayed(m, self._of_job(m, self.w_kind, 0), late, "kind_delay")
         for number in range(unit.word_scores):
@@ -99,6 +103,17 @@ class ScoreBias(Component):
         bars = ((masks.word_select(number, MASK_BITS) & kind).any() for number in range(unit.word_scores))
         m.d.comb += self.bars.eq(Cat(bars))
         return m
+
+    def _choose(self, m: Module, table: BiasTable, values: Value, masks: Value) -> tuple[Value, Value]:
+        """Return the biases of a word out of those of its head, and masks without the place, a cycle late."""
+        scores = self.unit.word_scores
+        place = masks[MASK_BITS * scores :]
+        entries = [values.word_select(number, BIAS_BITS) for number in range(table.entries)]
+        found = [
+            choice([Const(0, BIAS_BITS) if one is None else entries[one] for one in of_score], place)
+            for of_score in zip(*table.chosen, strict=True)
+        ]
+        return delayed(m, Cat(found), 1, "chosen"), delayed(m, masks[: MASK_BITS * scores], 1, "masks_delay")
 
     def _of_job(self, m: Module, given: Signal, step: Value | int) -> Value:
         """Return, beside each word, what was given a cycle before the job's first one, and a step more a word."""
@@ -111,7 +126,7 @@ class ScoreBias(Component):
         return here
 
     def _read(self, m: Module, name: str, addr: Value) -> Value:
-        """Return the word of a loadable memory, `bias_cycles` after its address."""
+        """Return the word of a loadable memory, `bias_read_cycles` after its address."""
         m.submodules[name] = store = LoadableMemory(self.unit.load_memories[name])
         m.d.comb += [
             *(connect(store.load, self.load), connect(store.bank, self.bank)),

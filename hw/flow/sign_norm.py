@@ -16,6 +16,7 @@ from .group_walk import GroupWalk
 from .jobs import Credits, JobQueue, following, scaled
 from .norm_lanes import channel_mask, row_bits
 from .row_statistics import stats_write
+from .staged import staged_base
 
 
 def sign_bits(unit: SignNormUnit) -> data.StructLayout:
@@ -167,7 +168,7 @@ class SignNorm(Component):
         u = self.unit
         m.submodules.staging = staging = WordMemory.of(u.memories["staging"])
         word = Signal(len(staging.w_data), reset_less=True)
-        base = scaled(held.slot, u.flow.staged_tiles, u.source.tile_words)
+        base = staged_base(u.flow, held.slot, held.channels)
         m.d.comb += [
             connect(staging.w_en, self.staged.en),
             connect(staging.w_addr, self.staged.addr),

@@ -281,3 +281,16 @@ def product(m: Module, a: ValueLike, b: ValueLike, name: str, *, block: Product,
     m.submodules[name] = multiply
     m.d.comb += [connect(multiply.a, a), connect(multiply.b, b)]
     return delayed(m, multiply.p, cycles - multiply.latency_cycles, f"{name}_delay")
+
+
+def choice(words: list[Value], number: Value) -> Value:
+    """Return the word of a number: halves by its bits, the lowest one first.
+
+    Parameters
+    ----------
+    words : list of Value
+    number : Value
+    """
+    if len(words) == 1:
+        return words[0]
+    return Mux(number[0], *(choice(words[odd::2], number[1:]) for odd in (1, 0)))

@@ -7,7 +7,6 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.config import FlowConfig
-from ...sim.flow.operation import Operands
 from ...sim.flow.residual_add import ResidualAddUnit
 from ...sim.flow.settings import setting_bits
 from ..flow.jobs import following
@@ -136,22 +135,22 @@ class Sequences(Component):
                     m.d.sync += record[name].eq(next_address(self.flow, settings, record, name))
         with m.If(self.begin):
             m.d.sync += [*(row.eq(0), column.eq(0), image.eq(0), shifted.eq(0)), connect(record.bank, self.bank)]
-            m.d.sync += [
-                record[name].eq(settings[f"first_{name}"]) for name in ("block", "place", *block_steps(self.flow))
-            ]
+            names = [name for name in block_steps(self.flow) if name != "weights" or not self.flow.streamed]
+            m.d.sync += [record[name].eq(settings[f"first_{name}"]) for name in ("block", "place", *names)]
         if self.flow.streamed:
+            last_window = (row == settings.side_last) & (column == settings.side_last)
+            m.d.comb += self.next.closes.eq(last_image & last_window)
             self._weights(m, record, of_image, unit & last_image, unit)
 
     def _weights(self, m: Module, record: Signal, of_image: Value, of_round: Value, unit: Value) -> None:
-        """Streamed weights: who is the first one with those of a block, and in which of their two places these are.
+        """Streamed weights: who is the first one with those of a block, who the last, and where they are.
 
-        Blocks have them in turn; those of a patch merging lie behind those of the block before it.
+        They lie in a ring, pass behind pass: addresses count on, and what is above the ring's is of no effect.
         """
-        settings, odd = self.settings, Signal(name="odd")  # the next pass of blocks begins with the second place
-        place = Mux(odd ^ settings.merges, Operands(self.flow).weight_place, 0)
+        settings, begins = self.settings, Signal(len(record.weights), name="pass_begins")
         with m.If(of_image | unit):
             m.d.sync += record.opens.eq(of_round)
         with m.If(self.begin):
-            m.d.sync += [record.opens.eq(1), record.weights.eq(settings.first_weights + place)]
-        with m.If(self.through & ~settings.merges & (settings.first_block[0] == settings.depth_last[0])):
-            m.d.sync += odd.eq(~odd)
+            m.d.sync += [record.opens.eq(1), connect(record.weights, begins)]
+        with m.If(self.through):
+            m.d.sync += begins.eq(begins + settings.pass_weights)

@@ -63,10 +63,13 @@ class ScoresStream(StreamUnit):
         """First words of each job's bias, tile by tile and head by head, and of each tile's masks."""
         settings, walk = self.settings, self.walk
         bias, mask = Signal.like(self.op.bias, reset_less=True), Signal.like(self.op.mask, reset_less=True)
+        table = self.flow.bias_window
         with m.If(job_end):
-            m.d.sync += bias.eq(bias + settings.job_words)
+            m.d.sync += bias.eq(bias + (settings.biased if table else settings.job_words))
         with m.If(works & walk.end):
             m.d.sync += mask.eq(mask + settings.job_words)
+            if table:  # a word of each head, for all tiles
+                m.d.sync += bias.eq(self.record.bias)
         with m.If(walk.fresh & ~step):
             m.d.sync += [bias.eq(self.record.bias), mask.eq(settings.first_mask)]
         m.d.comb += [connect(self.op.bias, bias), connect(self.op.mask, mask), connect(self.op.kind, self.record.kind)]

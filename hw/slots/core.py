@@ -65,7 +65,7 @@ class Core(Component):
         Elements of x that saturated; only the total matters.
     load, bank : In
         Load bus, and the bank in use.
-    weights_there, weights_opened, weights_wait : In, Out, Out
+    weights_there, weights_opened, weights_wait, weights_read : In, Out, Out, Out
         Of `Slots`; only where weights are streamed.
     weights_write : In(write_port)
         Of `ArrayPath`; likewise.

@@ -17,6 +17,16 @@ from ..parts.connect import connect
 ENDS = ("norm1", "norm2", "query", "keys", "values", "attention", "context", "hidden")
 
 
+def ends_of(flow: FlowConfig) -> tuple[str, ...]:
+    """Return what an operation frees when its last step is taken; in a ring of weights these, too.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+    """
+    return (*ENDS, "weights") if flow.windows and flow.streamed else ENDS
+
+
 class Issue(Component):
     """Registers the operation of a slot that passes, and counts its steps.
 
@@ -38,13 +48,13 @@ class Issue(Component):
     sums, rows : In(1)
         It is given, and its sums leave by the drain; its bits row by row.
     frees : In
-        What it frees, by `ENDS`.
+        What it frees, by `ends_of`.
     ops : In
         The next operation of each stream.
     en, op : Out
         An operation for the array.
     free, ended : Out
-        The array can be given one; what is free, by `ENDS`.
+        The array can be given one; what is free, by `ends_of`.
     drain_free_next : Out
         By stream, whether its next operation's sums would find the drain free, in the next cycle.
     writer_free_next : Out(1)
@@ -53,17 +63,18 @@ class Issue(Component):
 
     def __init__(self, flow: FlowConfig):
         self.flow, self.operands, self.gap = flow, Operands(flow), MatmulUnit(flow).writer_gap
+        self.ends = len(ends_of(flow))
         fields = data.StructLayout(self.operands.fields)
         super().__init__(
             {
                 "hand": In(len(Stream)),
                 **{name: In(1) for name in ("begin", "sums", "rows")},
-                "frees": In(len(ENDS)),
+                "frees": In(self.ends),
                 "ops": In(fields).array(len(Stream)),
                 "en": Out(1),
                 "op": Out(fields),
                 "free": Out(1),
-                "ended": Out(len(ENDS)),
+                "ended": Out(self.ends),
                 "drain_free_next": Out(len(Stream)),
                 "writer_free_next": Out(1),
             }
@@ -94,9 +105,9 @@ class Issue(Component):
 
     def _steps(self, m: Module, steps: Signal) -> None:
         """The array is free after an operation's steps, and what it has read in that cycle."""
-        left, held = Signal.like(steps), Signal(len(ENDS))
+        left, held = Signal.like(steps), Signal(self.ends)
         free, last = Signal(init=1), Signal()
-        m.d.comb += [connect(self.free, free), self.ended.eq(held & last.replicate(len(ENDS)))]
+        m.d.comb += [connect(self.free, free), self.ended.eq(held & last.replicate(self.ends))]
         m.d.sync += [last.eq(left == 2), left.eq(left - 1)]
         with m.If(left == 2):
             m.d.sync += free.eq(1)

@@ -40,7 +40,8 @@ def record_layout(flow: FlowConfig) -> data.StructLayout:
     weights, preload, head, head_eps, table: first word of the block's parameters; layer: of its proj, among the
     residual's and, for what is behind norm1, among those of the norms.
     With windows: bias: first word of the block's; place: first one of the window's places; kind: whether it is in the
-    last row, and the last column, of shifted windows; opens: with streamed weights, the first one with its block's.
+    last row, and the last column, of shifted windows; opens, closes: with streamed weights, the first one with its
+    block's, and the last one.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ def record_layout(flow: FlowConfig) -> data.StructLayout:
     """
     bits = setting_bits(flow)
     layer = ResidualAddUnit(flow)
-    opens = {"opens": 1} if flow.windows and flow.streamed else {}
+    opens = {"opens": 1, "closes": 1} if flow.windows and flow.streamed else {}
     return data.StructLayout(
         {
             "valid": 1,
@@ -68,7 +69,7 @@ def record_layout(flow: FlowConfig) -> data.StructLayout:
 
 
 def next_address(flow: FlowConfig, settings: Any, record: Any, name: str) -> Value:
-    """Return an address of the next block: streamed weights have two places in turn.
+    """Return an address of the next block: streamed weights have two places in turn, or with windows a ring.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ def next_address(flow: FlowConfig, settings: Any, record: Any, name: str) -> Val
     name : str
         Of `block_steps`.
     """
-    if name == "weights" and flow.streamed:
+    if name == "weights" and flow.streamed and not flow.windows:
         return Mux(record.weights == 0, Operands(flow).weight_place, 0)
     step = settings[block_steps(flow)[name]]
     # A block has two norms, and two layers that add to x.

@@ -12,15 +12,14 @@ from ...sim.flow.config import FlowConfig
 from ...sim.flow.memories import core_memories
 from ...sim.flow.operation import Done, Operands
 from ...sim.flow.residual_add import ResidualAddUnit
-from ...sim.flow.settings import setting_bits
+from ...sim.flow.settings import WEIGHT_PARTS, setting_bits
 from ...sim.flow.streams import Stream
-from ...sim.flow.weight_stream import WEIGHT_PARTS
 from ...sim.timing.replay_state import Cause, causes_of
 from ..parts.component import Component
 from ..parts.connect import connect
 from ..parts.stream import LOAD_BUS
 from .attention_streams import ContextStream, QkvStream, ScoresStream
-from .issue import ENDS, Issue
+from .issue import Issue, ends_of
 from .layer_streams import Fc1Stream, Fc2Stream, ProjStream
 from .ledger import Ledger
 from .merge_stream import MergeStream
@@ -31,7 +30,7 @@ from .turns import Turns
 from .turns_of_windows import TurnsOfWindows, windows_ports
 from .turns_together import TurnsTogether
 from .unit_jobs import UnitJobs
-from .weights_told import tell_weights, weights_missing, weights_ports
+from .weights_told import last_read, tell_weights, weights_missing, weights_ports
 
 #: Pulses of other units, see `Slots`.
 PULSES = ("embedded", "staging_free", "score_free", "sums_read", "head_read", "tables_full", "bits_full")
@@ -86,9 +85,9 @@ class Slots(Component):
         By `Cause`, whether the array stood still for it; only the total matters.
     load, bank : In
         Load bus, and the bank in use.
-    weights_there, weights_opened, weights_wait : In, Out, Out
+    weights_there, weights_opened, weights_wait, weights_read : In, Out, Out, Out
         Of streamed weights, by kind of `WeightPart`: the next ones are there; pulse: a stream has begun with them. The
-        slot at hand waits for some.
+        slot at hand waits for some. With windows, words that have been read for the last time.
     window_there, window, window_take : In, In, Out
         With windows: of `TurnsOfWindows`, `there`, `window` and `take`.
     """
@@ -160,8 +159,7 @@ class Slots(Component):
         self._lanes(m, take, hand)
         if self.flow.windows:
             self._windows(m)
-        self._issue(m, take, works)
-        self._give(m)
+        self._give(m, self._issue(m, take, works))
         self._take(m, take, works)
         self._jobs(m, take, works)
         self._stalls(m, missing, skip | (passes & ~works.any()))
@@ -204,8 +202,8 @@ class Slots(Component):
             *(connect(self.table_put, turns.table_put), connect(self.table_first, turns.table)),
         ]
 
-    def _issue(self, m: Module, take: Value, works: Value) -> None:
-        """Give the array the operation of the slot that passes."""
+    def _issue(self, m: Module, take: Value, works: Value) -> Value | None:
+        """Give the array the operation of the slot that passes; return how many words of weights it reads."""
         issue = self.issue
         scores, context, proj, fc1, fc2, qkv = self.streams
         frees = {
@@ -218,18 +216,22 @@ class Slots(Component):
             "context": take[Stream.PROJ] & proj.ends,
             "hidden": take[Stream.FC2] & fc2.ends,
         }
+        held = None
+        if self.flow.windows and self.flow.streamed:
+            frees["weights"], held = last_read(m, self, works)
         m.d.comb += [
             *(connect(issue.hand, self.table.hand), issue.begin.eq(works.any())),
             issue.sums.eq((take & Cat(unit.drains for unit in self.streams)).any()),
             issue.rows.eq((take & Cat(unit.rows for unit in self.streams)).any()),
-            issue.frees.eq(Cat(frees[name] for name in ENDS)),
+            issue.frees.eq(Cat(frees[name] for name in ends_of(self.flow))),
             *(connect(self.en, issue.en), connect(self.op.as_value(), issue.op.as_value())),
         ]
+        return held
 
-    def _give(self, m: Module) -> None:
+    def _give(self, m: Module, words: Value | None) -> None:
         """Count what other units complete and free, and what an operation has read."""
         give, done = self.ledger.give, {what: self.done[what] for what in Done}
-        ended = dict(zip(ENDS, self.issue.ended, strict=True))
+        ended = dict(zip(ends_of(self.flow), self.issue.ended, strict=True))
         of_norm2 = self.staging_slot >= self.flow.staging_slots
         gives = {
             "norm1_full": self.norm_full[0],
@@ -255,6 +257,8 @@ class Slots(Component):
             self.norm_free.eq(Cat(ended["norm1"], ended["norm2"])),
             connect(self.attention_freed, ended["attention"]),
         ]
+        if words is not None:
+            m.d.sync += self.weights_read.eq(Mux(ended["weights"], words, 0))
 
     def _take(self, m: Module, take: Value, works: Value) -> None:
         """Let a slot that passes take what it reads, once, and room for what it makes."""

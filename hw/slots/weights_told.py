@@ -9,8 +9,11 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.config import FlowConfig
-from ...sim.flow.weight_stream import MERGING, WEIGHT_PARTS, WeightStreamUnit
+from ...sim.flow.operation import Operands
+from ...sim.flow.settings import WEIGHT_PARTS
+from ...sim.flow.weight_stream import MERGING, WeightStreamUnit
 from ...sim.timing.replay_state import Cause
+from ..parts.connect import connect
 
 
 def weights_ports(flow: FlowConfig) -> dict[str, wiring.Member]:
@@ -23,7 +26,8 @@ def weights_ports(flow: FlowConfig) -> dict[str, wiring.Member]:
     if not flow.streamed:
         return {}
     kinds = WeightStreamUnit(flow).kinds
-    return {"weights_there": In(kinds), "weights_opened": Out(kinds), "weights_wait": Out(1)}
+    ring = {"weights_read": Out(Operands(flow).fields["steps"])} if flow.windows else {}
+    return {"weights_there": In(kinds), "weights_opened": Out(kinds), "weights_wait": Out(1), **ring}
 
 
 def weights_missing(slots: Any, unit: Any) -> Value:
@@ -41,6 +45,38 @@ def weights_missing(slots: Any, unit: Any) -> Value:
         there = Mux(slots.settings.merges, slots.weights_there[MERGING], there)
     # Whoever begins with a block's weights comes back a round later: a register more makes no difference.
     return unit.coming.opens & _leads(slots.flow, unit) & ~there
+
+
+def last_read(m: Module, slots: Any, works: Value) -> tuple[Value, Value]:
+    """Return whether the slot that passes is the last one that reads its weights, and how many words these are.
+
+    The count is held until the operation has read them: what has nothing to do may pass before that.
+
+    Parameters
+    ----------
+    m : Module
+    slots : Slots
+        Of an engine with windows.
+    works : Value
+        By stream, its slot passes and has something to do.
+    """
+    held, flags = Signal(len(slots.weights_read), name="words_held", reset_less=True), []
+    for unit in (slots.streams[part] for part in WEIGHT_PARTS):
+        with m.If(works[unit.stream]):
+            m.d.sync += connect(held, unit.op.steps)
+        flags.append(works[unit.stream] & is_last(unit))
+    return Cat(*flags).any(), held
+
+
+def is_last(unit: Any) -> Value:
+    """Return whether a stream's next slot is in the last tile of the last window of a round.
+
+    Parameters
+    ----------
+    unit : StreamUnit
+    """
+    found: Value = unit.in_last_tile & unit.record.closes
+    return found
 
 
 def tell_weights(m: Module, slots: Any, take: Value, missing: list[dict[Cause, Signal]]) -> None:

@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.residual_add import ResidualAddUnit
-from ..parts.arithmetic import delayed
+from ..parts.arithmetic import choice, delayed
 from ..parts.component import Component
 from ..parts.connect import connect_address
 from ..parts.memory import registered_read, unmet
@@ -76,16 +76,3 @@ class XBanks(Component):
         for name, port in (("read", self.read), ("edge_read", self.edge_read)):
             m.d.comb += port.data.eq(choice(words, delayed(m, port.addr[bits:], self.unit.x_cycles, f"{name}_bank")))
         return m
-
-
-def choice(words: list[Value], number: Value) -> Value:
-    """Return the word of a number: halves by its bits, the lowest one first.
-
-    Parameters
-    ----------
-    words : list of Value
-    number : Value
-    """
-    if len(words) == 1:
-        return words[0]
-    return Mux(number[0], *(choice(words[odd::2], number[1:]) for odd in (1, 0)))

@@ -10,12 +10,11 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...sim.flow.residual_add import ResidualAddUnit
-from ..parts.arithmetic import delayed
+from ..parts.arithmetic import choice, delayed
 from ..parts.component import Component
 from ..parts.connect import connect_address
 from ..parts.memory import registered_read, unmet
 from ..parts.stream import read_port, write_port
-from .x_banks import choice
 
 
 class XRows(Component):

@@ -28,7 +28,6 @@ from ...sim.estimate.footprint import Footprint, weighted_sum
 from ...sim.estimate.least_squares import positive_weights
 from ...sim.estimate.ram import ram_cost
 from ...sim.estimate.units import REST
-from ...sim.estimate.windowed import WINDOWED_FOOTPRINTS
 from ...sim.flow.config import FlowConfig
 from ...sim.system.files import read_json, write_text
 from .calibrated import (
@@ -36,12 +35,12 @@ from .calibrated import (
     FITTED_ENGINES,
     HELD_OUT_ENGINES,
     LARGE_ENGINES,
+    OWN_UNITS,
     PAIRED,
     PAIRED_UNIT,
     SAMPLED_UNITS,
     WHOLE_ENGINES,
     WHOLE_WINDOWED,
-    WINDOWED,
 )
 from .flows import FLOWS
 from .side_by_side import side_by_side
@@ -193,8 +192,9 @@ def _says_something(unit: str, engine: str, family: Family) -> bool:
     for end, own in BESIDE.items():
         if engine.endswith(end) or unit == own:
             return engine.endswith(end) and unit == own
-    if engine.endswith(WINDOWED):
-        return unit in WINDOWED_FOOTPRINTS or engine == WHOLE_WINDOWED
+    for end, units in OWN_UNITS.items():
+        if engine.endswith(end):
+            return unit in units or engine == WHOLE_WINDOWED
     if engine in SAMPLED_UNITS:
         return unit in (*SAMPLED_UNITS[engine], WHOLE)
     return not engine.endswith(PAIRED) or (unit == PAIRED_UNIT and FLOWS[family].fabric == "lut6")

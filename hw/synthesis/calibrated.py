@@ -8,6 +8,7 @@ from typing import Any
 from ...sim.engine.config import EngineConfig
 from ...sim.estimate.devices import Family
 from ...sim.estimate.units import FOOTPRINTS, REST
+from ...sim.estimate.windowed import WINDOWED_FOOTPRINTS
 from ...sim.flow.config import FlowConfig
 from ...sim.flow.presets import FLOW_ENGINES
 from ...sim.mapping.pass_limits import with_windows
@@ -175,8 +176,24 @@ def _windowed(flow: FlowConfig, network: str, images: int, widths: dict[str, Any
     return with_windows(replace(flow, engine=engine, **widths), config, images=images)
 
 
+def _tabled(flow: FlowConfig, network: str) -> FlowConfig:
+    """Return an engine with windows whose biases are a table of each head, for a preset."""
+    config, windows = preset(network), flow.windows
+    assert windows is not None
+    held = replace(flow, windows=replace(windows, bias_window=config.blocks[0].window or 0))
+    return with_windows(held, config, images=windows.images)
+
+
 _FITTED_WINDOWED = ("2x8", "4x8", "3x16", "4x16", "6x8")
 for _name, _made in _WINDOWED.items():
     _shape = (FITTED_ENGINES | HELD_OUT_ENGINES)[_name]
     _group = FITTED_ENGINES if _name in _FITTED_WINDOWED else HELD_OUT_ENGINES
     _group[f"{_name}{WINDOWED}"] = _windowed(_shape, *_made)
+
+#: What an engine's name ends with that has a table of biases of each head, and such engines.
+_TABLED, _WITH_TABLES = "-tables", ("2x8", "4x16", "5x8")
+#: Units that are synthesised of an engine with windows, by what its name ends with.
+OWN_UNITS = {WINDOWED: tuple(WINDOWED_FOOTPRINTS), _TABLED: ("softmax",)}
+for _name in _WITH_TABLES:
+    _group = FITTED_ENGINES if _name in _FITTED_WINDOWED else HELD_OUT_ENGINES
+    _group[f"{_name}{_TABLED}"] = _tabled(_group[f"{_name}{WINDOWED}"], _WINDOWED[_name][0])

@@ -10,7 +10,7 @@ from ..errors import BivitError
 from ..flow.config import FlowConfig
 from ..flow.presets import ABOUT, FLOW_ENGINES
 from ..mapping.compiled import check_runs
-from ..mapping.pass_limits import windows_needs
+from ..mapping.pass_limits import needs_that_count
 from ..network.config import ModelConfig, ViTConfig
 from ..network.formats import Formats
 from .devices import Device
@@ -147,9 +147,9 @@ def _larger(name: str, flow: FlowConfig, config: ModelConfig, formats: Formats) 
     raised: dict[str, Any] = {need: size for need, size in engine_needs(config).items() if size > getattr(base, need)}
     windows = dict[str, Any]()
     try:
-        larger = replace(flow, engine=replace(base, **raised), windows=None)
+        larger = replace(flow, engine=replace(base, **raised))
         if flow.windows is not None:
-            asked = windows_needs(config, larger).items()
+            asked = needs_that_count(config, larger).items()
             windows = {need: size for need, size in asked if size > getattr(flow.windows, need)}
             larger = replace(larger, windows=replace(flow.windows, **windows))
         check_runs(config, formats, larger)

@@ -122,10 +122,10 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
                 "windowed_root_bit_squared": 0.4081},
         },
         "softmax": {
-            "luts": {"input": 16.98, "lane": 40.58, "row": 29.27, "unit": 474.6, "windowed": 38.7,
-                "windowed_score": 6.289},
-            "ffs": {"input": 16.24, "lane": 53.02, "row": 79.0, "unit": 547.7, "windowed": 168.7,
-                "windowed_score": 19.43},
+            "luts": {"input": 16.98, "lane": 40.58, "row": 29.27, "unit": 474.6, "windowed": 57.75,
+                "windowed_choice_lut": 1.01, "windowed_score": 5.013},
+            "ffs": {"input": 16.24, "lane": 53.02, "row": 79.0, "unit": 547.7, "windowed": 243.8,
+                "windowed_choice_lut": 0.1264, "windowed_score": 14.57},
         },
         "tables": {
             "luts": {"address_bit": 7.194, "table_bit": 0.2482, "unit": 13.71, "windowed": 21.24},

@@ -13,7 +13,7 @@ from ..flow.matmul import MatmulUnit
 from ..flow.patch_norm import PatchNormUnit
 from ..flow.residual_add import ResidualAddUnit
 from ..flow.settings import setting_bits
-from ..flow.softmax import SoftmaxUnit
+from ..flow.softmax import BIAS_BITS, SoftmaxUnit
 from .footprint import Footprint, rams_of
 from .units import FOOTPRINTS, choice_luts, loaded_rams, part_luts
 
@@ -97,7 +97,11 @@ def _head_norm(flow: FlowConfig) -> Footprint:
 
 
 def _softmax(flow: FlowConfig) -> Footprint:
-    return _more("softmax", {"score": SoftmaxUnit(flow).word_scores}, flow)
+    unit = SoftmaxUnit(flow)
+    sizes, table = {"score": unit.word_scores}, unit.bias_table
+    if table:
+        sizes["choice_lut"] = BIAS_BITS * unit.word_scores * choice_luts(table.places, flow.engine.fabric)
+    return _more("softmax", sizes, flow)
 
 
 def _patch_norm(flow: FlowConfig) -> Footprint:

@@ -23,7 +23,10 @@ _DEPTHS = {
     "staging_slots": (2, 16),
 }
 #: Memories that can be asked to be block memories or memories in look-up tables: the large ones.
-STYLED = ("weights", "preload", "dense_weights", "positions", "x", "ring", "query", "keys", "values")
+STYLED = (
+    *("weights", "preload", "dense_weights", "positions", "x", "ring"),
+    *("norm", "query", "bits", "keys", "values"),
+)
 #: Where the weights of the blocks are: on the chip, or in a memory beside it, from which each block's come in time.
 Weights = Literal["resident", "streamed"]
 #: Widths in bits that the port to that memory can have.
@@ -73,18 +76,20 @@ class FlowConfig:
     edge_banks : int
         Images of x beside those in flight: 2, one that is embedded and one that leaves, or 1: then an image is embedded
         when the last norm has read the one that left. With streamed weights up to `images`: those in flight begin
-        together, so that as many are embedded before.
+        together, so that as many are embedded before. With windows 0 as well: images are embedded while none is in the
+        blocks.
     load_banks : int
         1: a load stream overwrites the network that is there; or 2: it fills a second bank of every loadable memory, so
         that the network before it stays in use until all of the stream is known to be right.
     weights : {"resident", "streamed"}
-        The weights of all blocks lie in the engine; or those of two, and a memory port reads the others while the
-        blocks before them are computed: images in flight go through the blocks side by side then, and share them.
+        The weights of all blocks lie in the engine; or those of two, with windows a ring of them, and a memory port
+        reads the others while the blocks before them are computed: images in flight go through the blocks side by side
+        then, and share them.
     memory_bits : int
         Width of that port, one of `MEMORY_BITS`; of no effect where weights are resident.
     edge_weights : {"resident", "streamed"}
         Where the weights of the classifier and the positions are; streamed ones are read by the same port, once an
-        image. Only where `weights` are streamed, and without windows.
+        image. Only where `weights` are streamed.
     windows : WindowLimits, optional
         Of an engine that runs networks with windows, stage after stage; it takes a row of x at a time, so that
         `norm_lanes` is at most `columns`. With streamed weights its `images` are at most those in flight, so that all
@@ -138,10 +143,9 @@ class FlowConfig:
         )
         check(1 <= self.images <= _MOST_IMAGES, f"images must be 1 to {_MOST_IMAGES}, got {self.images}")
         most = max(2, self.images) if self.streamed and self.windows is None else 2
-        check(
-            1 <= self.edge_banks <= most,
-            f"edge_banks must be {'1 or 2' if most == 2 else f'1 to {most}'}, got {self.edge_banks}",
-        )
+        least = 0 if self.windows else 1
+        allowed = "1 or 2" if (least, most) == (1, 2) else f"{least} to {most}"
+        check(least <= self.edge_banks <= most, f"edge_banks must be {allowed}, got {self.edge_banks}")
         check(self.load_banks in (1, 2), f"load_banks must be 1 or 2, got {self.load_banks}")
         self._check_weights()
         self._check_windows()
@@ -163,10 +167,6 @@ class FlowConfig:
             self.streamed or not self.edge_streamed,
             f"edge_weights must be resident where weights are, got {where}; stream both",
         )
-        check(
-            not (self.windows and self.edge_streamed),
-            f"an engine with windows holds its classifier: edge_weights must be resident, got {where}",
-        )
 
     def _check_windows(self) -> None:
         """Check that rows of x can be taken one by one, in any order."""
@@ -177,10 +177,15 @@ class FlowConfig:
             self.norm_dim <= most,
             f"windows.merged_dim must be at most max_hidden_dim ({most}), got {self.windows.merged_dim}",
         )
+        most = 2 * self.engine.max_embed_dim
+        check(
+            self.windows.merged_dim <= most,
+            f"windows.merged_dim must be at most twice max_embed_dim ({most}), got {self.windows.merged_dim}",
+        )
         check(self.load_banks == 1, f"an engine with windows has load_banks 1, got {self.load_banks}")
         if self.streamed:
-            words, together = self.windows.block_words, self.windows.images
-            check(words >= 1, f"windows.block_words must be 1 or more where weights are streamed, got {words}")
+            words, together = self.windows.ring_words, self.windows.images
+            check(words >= 1, f"windows.ring_words must be 1 or more where weights are streamed, got {words}")
             check(
                 together <= self.images,
                 f"windows.images must be at most images ({self.images}) where weights are streamed, got {together}",
@@ -295,6 +300,11 @@ class FlowConfig:
         return max(self.engine.max_embed_dim, self.windows.merged_dim if self.windows else 0)
 
     @property
+    def bias_window(self) -> int:
+        """Side of the windows whose biases are held as a table of each head, 0 where none are."""
+        return self.windows.bias_window if self.windows else 0
+
+    @property
     def layers(self) -> int:
         """Blocks, and with windows patch mergings."""
         return self.windows.layers if self.windows else self.engine.max_depth
@@ -306,7 +316,7 @@ class FlowConfig:
 
     @property
     def weight_blocks(self) -> int:
-        """Blocks whose weights the engine holds."""
+        """Blocks whose weights the engine holds, without windows."""
         return 2 if self.streamed else self.engine.max_depth
 
     @property

@@ -9,8 +9,9 @@ from math import ceil
 
 from ..engine.pipeline import POSITION_READ_CYCLES
 from ..engine.words import BLOCK_WORDS, Memory, ceil_div
-from ..network.config import ModelConfig, vit_only
+from ..network.config import ModelConfig
 from ..network.formats import DENSE_WEIGHT_BITS
+from ..network.stage_view import stage_views
 from .config import FlowConfig
 from .edge import EdgeUnit
 from .streams import TileShape
@@ -129,7 +130,7 @@ class EdgeLinesUnit:
     # Of a network.
 
     def words(self, line: Line, config: ModelConfig) -> int:
-        """Return the words of a line.
+        """Return the words of a line; of positions there are none where patches are normalised.
 
         Parameters
         ----------
@@ -137,7 +138,7 @@ class EdgeLinesUnit:
         config : ModelConfig
         """
         if line is Line.POSITIONS:
-            return config.num_tokens * (config.embed_dim // EdgeUnit(self.flow).chunk)
+            return 0 if config.patch_norm else config.num_tokens * (config.embed_dim // EdgeUnit(self.flow).chunk)
         return ceil_div(config.num_classes, self.flow.dense_channels) * config.head_rows * config.num_features
 
     def bursts(self, line: Line, config: ModelConfig) -> int:
@@ -202,9 +203,10 @@ class EdgeLinesUnit:
         ----------
         config : ModelConfig
         """
-        shape = TileShape(vit_only(config), self.flow.engine.rows, self.flow.engine.columns)
-        blocks = WeightStreamUnit(self.flow)
-        array = shape.config.depth * shape.tiles * shape.tile_steps
+        blocks, array = WeightStreamUnit(self.flow), 0
+        for view in stage_views(config):
+            shape = TileShape(view, self.flow.engine.rows, self.flow.engine.columns)
+            array += view.depth * view.windows * shape.tiles * shape.tile_steps
         taken = Fraction(blocks.pass_bytes(config), blocks.beat_bytes * self.flow.together * array)
         return self._paced(max(1 - taken, _LEAST_FREE))
 

@@ -56,7 +56,7 @@ def edge_setting_bits(flow: FlowConfig) -> dict[str, int]:
     With windows, `patch_norm`: patches have no positions and are normalised, else the other way round; tokens of an
     image in the first stage, words and channels of each, and cycles from one to the next. With streamed `edge_weights`
     no first word of the classifier's weights, but cycles of its step; of each line its place, its last burst, and the
-    words of that; positions of all prefix tokens, of a pass, and of the last one.
+    words of that, 0 of a line without any; positions of all prefix tokens, of a pass, and of the last one.
 
     Parameters
     ----------
@@ -66,17 +66,7 @@ def edge_setting_bits(flow: FlowConfig) -> dict[str, int]:
     if flow.edge_streamed:
         del found["class_weights"]
         found |= _line_bits(flow)
-    if flow.windows is None:
-        return found
-    unit = PatchNormUnit(flow)
-    most = {
-        "patch_norm": 1,
-        "patch_norm_tokens": flow.windows.image_tokens,
-        "patch_norm_words": unit.most_words,
-        "patch_norm_pace": unit.pace(unit.most_words),
-        "patch_norm_channels": unit.most_channels,
-    }
-    return found | {name: value.bit_length() for name, value in most.items()}
+    return found | _patch_norm_bits(flow)
 
 
 def edge_settings(config: ModelConfig, flow: FlowConfig, patch_shift: int) -> dict[str, int]:
@@ -149,6 +139,21 @@ def class_spans(values: Mapping[str, int]) -> tuple[int, int]:
     return steps, steps + values["class_cycles"] - values["class_steps"]
 
 
+def _patch_norm_bits(flow: FlowConfig) -> dict[str, int]:
+    """Settings that only engines with windows have."""
+    if flow.windows is None:
+        return {}
+    unit = PatchNormUnit(flow)
+    most = {
+        "patch_norm": 1,
+        "patch_norm_tokens": flow.windows.image_tokens,
+        "patch_norm_words": unit.most_words,
+        "patch_norm_pace": unit.pace(unit.most_words),
+        "patch_norm_channels": unit.most_channels,
+    }
+    return {name: value.bit_length() for name, value in most.items()}
+
+
 def _line_bits(flow: FlowConfig) -> dict[str, int]:
     """Settings of what the edge reads of a memory."""
     unit, engine = EdgeLinesUnit(flow), flow.engine
@@ -172,7 +177,7 @@ def _classifier(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
     unit, patches, chunks = EdgeLinesUnit(flow), config.grid_size**2, config.embed_dim // EdgeUnit(flow).chunk
     found = {"class_pace": unit.pace(config)}
     for line, place in unit.places(config).items():
-        name, last = line.name.lower(), unit.bursts(line, config) - 1
+        name, last = line.name.lower(), max(0, unit.bursts(line, config) - 1)
         rest = unit.words(line, config) - last * unit.burst_words(line)
         found |= {f"{name}_place": place, f"{name}_bursts": last, f"{name}_rest": rest}
     sizes = {
@@ -180,7 +185,8 @@ def _classifier(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
         "pass": flow.dense_patches,
         "last": (patches - 1) % flow.dense_patches + 1,
     }
-    return found | {f"positions_{name}": tokens * chunks for name, tokens in sizes.items()}
+    each = 0 if config.patch_norm else chunks
+    return found | {f"positions_{name}": tokens * each for name, tokens in sizes.items()}
 
 
 def _patch_norm(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
@@ -198,7 +204,7 @@ def _patch_norm(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
     )
     unit, words = PatchNormUnit(flow), EdgeUnit(flow).row_stride(config.embed_dim)
     if not config.patch_norm:
-        return {name: 0 for name in edge_setting_bits(flow) if name not in dict(EDGE_SETTINGS)}
+        return dict.fromkeys(_patch_norm_bits(flow), 0)
     check(
         words <= unit.most_words,
         f"the engine is too small: words of a token of the first stage at most {unit.most_words} (windows.x_words over "

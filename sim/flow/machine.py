@@ -77,7 +77,9 @@ class FlowMachine:
         """
         values = {name: value for name, value in self.to_dict().items() if _LATER.get(name) != value}
         if self.flow.windows and not self.flow.streamed:
-            del values["windows"]["block_words"]
+            del values["windows"]["ring_words"]
+        if self.flow.windows and not self.flow.windows.bias_window:
+            del values["windows"]["bias_window"]
         text = json.dumps(values, sort_keys=True)
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
 

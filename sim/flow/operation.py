@@ -147,14 +147,14 @@ class Operands:
         """Words of the weights of all blocks that the engine holds at a time."""
         windows = self.flow.windows
         if windows:
-            return self.flow.weight_blocks * windows.block_words if self.flow.streamed else windows.weight_words
+            return windows.ring_words if self.flow.streamed else windows.weight_words
         embed, hidden = self._groups
         layers = (3 * self.value_groups + hidden) * self.embed_words
         return self.flow.weight_blocks * (layers + embed * (self.context_words + self.hidden_words))
 
     @property
     def weight_place(self) -> int:
-        """Words from one of the two places of a block's streamed weights to the other."""
+        """Words from one of the two places of a block's streamed weights to the other, without windows."""
         return self.weight_depth // 2
 
     @property

@@ -27,8 +27,8 @@ class PassBases:
     block : int
         Number of its first block, or of the merging, among those of the network.
     weights, preload, layer, head, head_eps, table : int
-        First word of the first block's parameters, as in a record of `hw.slots.records`; of streamed weights in the
-        place of the block, or of the one before a patch merging.
+        First word of the first block's parameters, as in a record of `hw.slots.records`; of streamed weights it has no
+        effect, as they follow those of the pass before.
     bias, mask : int
         First word of the first block's relative position bias, and of masks.
     place, shifted : int
@@ -57,9 +57,9 @@ def pass_bits(flow: FlowConfig, bits: dict[str, int]) -> dict[str, int]:
 
     `merges`: a patch merging; `scored`, `biased`: the attention has no softmax, and has a bias; `rounds_last`: of all
     windows of all images, less one; `windows_last`, `side_last`: windows of an image, and in a row; `first_*`: as
-    `PassBases`; `bias_step`: from block to block; `job_words`: words of the bias of a tile and head; `tile_places`,
-    `window_places`: words of the places of a tile, and of a window; `token_groups`: column groups of a token that is
-    read, less one.
+    `PassBases`, in place of that of streamed weights `pass_weights`, the words of them all; `bias_step`: from block to
+    block; `job_words`: words of the bias of a tile and head; `tile_places`, `window_places`: words of the places of a
+    tile, and of a window; `token_groups`: column groups of a token that is read, less one.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def pass_bits(flow: FlowConfig, bits: dict[str, int]) -> dict[str, int]:
         "side_last": of(windows.image_tokens - 1),
         "first_slots": of(memories["slots"].depth - 1),
         "first_block": of(flow.layers - 1),
-        "first_weights": operands.fields["w_addr"],
+        "pass_weights" if flow.streamed else "first_weights": operands.fields["w_addr"],
         "first_preload": operands.fields["preload_addr"],
         "first_layer": ResidualAddUnit(flow).theta_addr_bits + 1,
         "first_head": bits["head_step"],
@@ -103,7 +103,7 @@ def pass_bits(flow: FlowConfig, bits: dict[str, int]) -> dict[str, int]:
     }
 
 
-def pass_settings(view: StageView, flow: FlowConfig, bases: PassBases) -> dict[str, int]:
+def pass_settings(view: StageView, flow: FlowConfig, bases: PassBases, words: int) -> dict[str, int]:
     """Return the values of `pass_bits`.
 
     Parameters
@@ -111,7 +111,12 @@ def pass_settings(view: StageView, flow: FlowConfig, bases: PassBases) -> dict[s
     view : StageView
     flow : FlowConfig
     bases : PassBases
+    words : int
+        Words of weights of a block, or of the merging.
     """
+    # Of the words of a ring as many as addresses count to.
+    ring = {"pass_weights": view.depth * words % (1 << Operands(flow).fields["w_addr"])}
+    weights = ring if flow.streamed else {"first_weights": bases.weights}
     shape = TileShape(view, flow.engine.rows, flow.engine.columns)
     job, windows = job_words(shape, flow), view.windows
     side = int(windows**0.5)
@@ -126,7 +131,7 @@ def pass_settings(view: StageView, flow: FlowConfig, bases: PassBases) -> dict[s
         "side_last": side - 1,
         "first_slots": bases.slots,
         "first_block": bases.block,
-        "first_weights": bases.weights,
+        **weights,
         "first_preload": bases.preload,
         "first_layer": bases.layer,
         "first_head": bases.head,
@@ -156,11 +161,13 @@ def job_words(shape: TileShape, flow: FlowConfig) -> int:
 
 
 def bias_words(shape: TileShape, flow: FlowConfig) -> int:
-    """Return the words of the bias of a block: of each tile, of each head.
+    """Return the words of the bias of a block: of each tile, of each head; of a table one of each head.
 
     Parameters
     ----------
     shape : TileShape
     flow : FlowConfig
     """
+    if flow.bias_window:
+        return shape.config.num_heads
     return shape.tiles * shape.config.num_heads * job_words(shape, flow)

@@ -87,8 +87,15 @@ class ResidualAddUnit(LaneUnit):
         return self.most_groups * self.row_words
 
     @property
+    def staged_words(self) -> int:
+        """Words of a slot of the staged x; a patch merging, whose tokens may be twice as wide, has two for a tile."""
+        if self.flow.windows is None:
+            return self.tile_words
+        return self.most_groups * ceil_div(self.flow.engine.max_embed_dim, self.flow.engine.columns) * self.parts
+
+    @property
     def banks(self) -> int:
-        """Images of x: those in flight, one that is embedded, and maybe another one that leaves."""
+        """Images of x: those in flight, and maybe one that is embedded, and another one that leaves."""
         windows = self.flow.windows
         return (windows.images if windows else self.flow.images) + self.flow.edge_banks
 

@@ -18,6 +18,8 @@ from .table import SlotTable
 
 #: Streams whose column operand is weights.
 WEIGHTED = (Stream.PROJ, Stream.FC1, Stream.FC2, Stream.QKV)
+#: The parts of a block's streamed weights, in the order in which they are needed, read, and lie in the memory.
+WEIGHT_PARTS = (Stream.QKV, Stream.PROJ, Stream.FC1, Stream.FC2)
 #: Settings of heads, which a patch merging has not.
 _OF_HEADS = (
     *("head_step", "head_eps_step", "table_step", "heads_last", "head_groups_last", "key_groups_last", "head_words"),
@@ -111,7 +113,7 @@ def settings_of(
         When a value does not fit its bits.
     """
     shape = TileShape(config, flow.engine.rows, flow.engine.columns)
-    weights, preload = weight_bases(shape), preload_bases(shape)
+    weights, preload = weight_bases(shape, flow), preload_bases(shape)
     residual, head, operands = ResidualAddUnit(flow), HeadNormUnit(flow), Operands(flow)
     head_words = head.words(config.head_dim)
     slots = bases.slots if bases else 0
@@ -148,8 +150,8 @@ def settings_of(
         found |= dict.fromkeys(_OF_HEADS, 0)
     if bases is not None:
         assert isinstance(config, StageView)
-        found |= pass_settings(config, flow, bases)
-    if flow.streamed:
+        found |= pass_settings(config, flow, bases, found["weight_step"])
+    if flow.streamed and not flow.windows:
         check(
             2 * found["weight_step"] <= operands.weight_depth,
             f"the engine is too small: its memory weights holds {operands.weight_depth} words, two blocks of the "
@@ -163,14 +165,26 @@ def settings_of(
     return found
 
 
-def weight_bases(shape: TileShape) -> dict[Stream, int]:
+def weighted(flow: FlowConfig) -> tuple[Stream, ...]:
+    """Return the streams whose column operand is weights, in the order in which these lie in a block.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+        With windows and streamed weights: as they are read, one part behind the other.
+    """
+    return WEIGHT_PARTS if flow.windows and flow.streamed else WEIGHTED
+
+
+def weight_bases(shape: TileShape, flow: FlowConfig) -> dict[Stream, int]:
     """Return the first word of each stream's weights in those of a block: operation after operation, step after step.
 
     Parameters
     ----------
     shape : TileShape
+    flow : FlowConfig
     """
-    return _bases({stream: shape.work.get(stream, 0) * shape.steps[stream] for stream in WEIGHTED})
+    return _bases({stream: shape.work.get(stream, 0) * shape.steps[stream] for stream in weighted(flow)})
 
 
 def weight_words(shape: TileShape) -> int:

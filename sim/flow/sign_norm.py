@@ -113,7 +113,7 @@ class SignNormUnit(LaneUnit):
         widths, slots = self.widths, self.flow.staged_tiles
         row = widths.s1_bits + widths.r_bits
         return {
-            "staging": Memory(self.lanes * widths.value_bits, slots * self.source.tile_words),
+            "staging": Memory(self.lanes * widths.value_bits, slots * self.source.staged_words),
             "norm_rows": Memory(self.side * row, slots * self.most_groups, write_bits=row),
             "norm_tiles": Memory(sum(self.tile.values()), slots),
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 from ..engine.memories import TABLE_BITS
@@ -11,6 +12,7 @@ from ..engine.pipeline import OPERAND_CYCLES, Product, multiply_cycles, partial_
 from ..engine.words import BEAT_BITS, WORD, LoadMemory, Memory, ceil_div
 from ..errors import check
 from ..network.formats import EXP_BITS
+from ..network.windows import relative_positions
 from .config import FlowConfig
 from .lane_unit import CREDIT_CYCLES
 from .memories import loaded
@@ -45,6 +47,58 @@ class SoftmaxTimes:
     compare_end: int
     score_free: int
     attention_full: int
+
+
+@dataclass(frozen=True)
+class BiasTable:
+    """What chooses the biases of a word of scores out of those of its head.
+
+    The scores of a job come as words, some rows of some columns each; a *place* is one of these words in one of a
+    window's tiles. All windows have the same side, so that a score of a place has the same entry of every head's table.
+
+    Parameters
+    ----------
+    flow : FlowConfig
+        With `WindowLimits.bias_window`.
+    """
+
+    flow: FlowConfig
+
+    @property
+    def side(self) -> int:
+        """Side of a window."""
+        return self.flow.bias_window
+
+    @property
+    def entries(self) -> int:
+        """Values of a head."""
+        return (2 * self.side - 1) ** 2
+
+    @property
+    def places(self) -> int:
+        """Words of the scores of a window and head."""
+        return len(self.chosen)
+
+    @property
+    def place_bits(self) -> int:
+        """Width of the number of a place, which a word of masks has behind them."""
+        return max(1, (self.places - 1).bit_length())
+
+    @cached_property
+    def chosen(self) -> list[list[int | None]]:
+        """Entry of each score, place by place in the order of masks; None where there is no query or key."""
+        engine, side, tokens = self.flow.engine, self.flow.drain_rows, self.side**2
+        entry, found = relative_positions(self.side), list[list[int | None]]()
+        for first in range(0, tokens, engine.rows):
+            for group in range(ceil_div(tokens, engine.columns)):
+                for word in range(self.flow.drain_cycles):
+                    here = range(word * side, (word + 1) * side)
+                    rows = [first + row if row < engine.rows else tokens for row in here]
+                    keys = range(group * engine.columns, (group + 1) * engine.columns)
+                    found.append(
+                        [int(entry[row, key]) if max(row, key) < tokens else None for row in rows for key in keys]
+                    )
+        return found
 
 
 @dataclass(frozen=True)
@@ -88,7 +142,9 @@ class SoftmaxUnit:
     write_lanes: ClassVar[int] = 16
 
     def __post_init__(self) -> None:
-        most, scores = _MOST_BITS // BIAS_BITS, self.word_scores
+        place = self.bias_table.place_bits if self.bias_table else 0
+        # A word of biases, or of masks, is not wider.
+        most, scores = (_MOST_BITS - place) // (MASK_BITS if place else BIAS_BITS), self.word_scores
         check(
             self.flow.windows is None or scores <= most,
             f"an engine with windows has drain_rows * columns of at most {most}, got {scores}",
@@ -160,9 +216,19 @@ class SoftmaxUnit:
         return self.z_bits + 1, TABLE_BITS + 1
 
     @property
-    def bias_cycles(self) -> int:
-        """Cycles that scores wait for their bias, from its address to its word; 0 without windows."""
+    def bias_table(self) -> BiasTable | None:
+        """What chooses the biases of a word of scores, where they are held as a table of each head."""
+        return BiasTable(self.flow) if self.flow.bias_window else None
+
+    @property
+    def bias_read_cycles(self) -> int:
+        """Cycles from the address of a bias, or of masks, to the word; 0 without windows."""
         return OPERAND_CYCLES[self.flow.engine.fabric] if self.flow.windows else 0
+
+    @property
+    def bias_cycles(self) -> int:
+        """Cycles that scores wait for their bias: its word, and of a table the choice; 0 without windows."""
+        return self.bias_read_cycles + (self.bias_table is not None)
 
     @property
     def store_stage(self) -> int:
@@ -273,13 +339,18 @@ class SoftmaxUnit:
 
     @property
     def load_memories(self) -> Mapping[str, LoadMemory]:
-        """With windows the bias of each score of a word, and the bits that say which pairs may not attend."""
-        windows, scores = self.flow.windows, self.word_scores
+        """With windows the bias of each score of a word, and the bits that say which pairs may not attend.
+
+        Of a table the values of a head; then the number of the word's place is behind its masks.
+        """
+        windows, scores, table = self.flow.windows, self.word_scores, self.bias_table
         if windows is None:
             return {}
+        biases, place = (table.entries, table.place_bits) if table else (scores, 0)
+        cycles = self.bias_read_cycles
         return {
-            "bias": loaded(self.flow, "bias", BIAS_BITS * scores, windows.bias_words, self.bias_cycles),
-            "masks": loaded(self.flow, "masks", MASK_BITS * scores, windows.mask_words, self.bias_cycles),
+            "bias": loaded(self.flow, "bias", BIAS_BITS * biases, windows.bias_words, cycles),
+            "masks": loaded(self.flow, "masks", MASK_BITS * scores + place, windows.mask_words, cycles),
         }
 
     @property

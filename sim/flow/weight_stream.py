@@ -12,11 +12,9 @@ from ..network.stage_view import stage_views
 from .config import FlowConfig
 from .memories import loaded
 from .operation import Operands
-from .settings import weight_bases, weight_words
+from .settings import WEIGHT_PARTS, weight_bases
 from .streams import Stream, TileShape
 
-#: The parts of a block, in the order in which they are needed, read, and lie in the memory.
-WEIGHT_PARTS = (Stream.QKV, Stream.PROJ, Stream.FC1, Stream.FC2)
 #: The number of a patch merging's part, behind those of a block.
 MERGING = len(WEIGHT_PARTS)
 #: Beats of a burst but for a part's last one; so many of the widest port are the 4,096 bytes that a burst may have.
@@ -42,11 +40,11 @@ class WeightPart:
     kind : int
         Its place in `WEIGHT_PARTS`, or `MERGING`.
     word, words : int
-        Its first word in the place of its block, and how many they are.
+        Its first word among those of its block, or of its patch merging, and how many they are.
     byte, beats : int
         Where it begins in the memory, and its beats with the one that checks it.
-    begins, ends : bool
-        Whether it is the first part of a pass, one of several, and the last one in the place of its block.
+    ends : bool
+        Whether it is the last one of its block, or of its patch merging.
     """
 
     kind: int
@@ -54,24 +52,29 @@ class WeightPart:
     words: int
     byte: int
     beats: int
-    begins: bool
     ends: bool
 
 
 @dataclass(frozen=True)
 class WeightStreamUnit:
-    """Reads the weights of one block after the other, again and again, two blocks at a time in the engine.
+    """Reads the weights of one block after the other, again and again: two blocks at a time in the engine, or a ring.
 
     A *part* is the weights of one layer of a block: its words as they lie in the engine, cut into beats, least
     significant first, and a beat behind them that checks it: of each 64 bits of a beat the low half is the CRC-32 (as
     zlib.crc32) of these 64 bits of all beats before, and the high half the network's number (register NETWORK) xor the
     part's number among those of the network. A part begins at a multiple of `BURST_BEATS` beats; what is between is not
-    read. The part of a patch merging comes behind those of the block before it, and lies behind these in their place.
+    read. The part of a patch merging comes behind those of the block before it.
 
-    A part is read as soon as the first tile of the part one block before has begun with its weights, so that there is
-    the time of a block for it, and used when all of it was right. Where there are several passes, the first part of
-    each waits until that is so of all parts one block before: what lies in its place is cut in another way. How long
-    the memory takes is not known; the array waits for weights that are late (`Cause.MEMORY`).
+    Without windows a part is read as soon as the first tile of the part one block before has begun with its weights, so
+    that there is the time of a block for it, and used when all of it was right. How long the memory takes is not known;
+    the array waits for weights that are late (`Cause.MEMORY`).
+
+    With windows the words in the engine are a ring, in which parts lie as they are read, pass after pass and group
+    after group. A burst is read when the ring has room for a whole one; the last tile of the last window of a block
+    gives room back, operation by operation, as it reads. Words are done with in the order in which they lie there: of
+    that tile each stream waits for all that the one before makes, and no window of a block is taken before all of the
+    block before are through. So where a stream waits for a part, at most the three parts before it are not done with,
+    and a ring in which four parts and a burst have room always goes on.
 
     Parameters
     ----------
@@ -102,8 +105,20 @@ class WeightStreamUnit:
         return MERGING + 1 if self.flow.windows else MERGING
 
     @property
+    def most_parts(self) -> int:
+        """Parts of a kind that are in the engine, at most; in a ring as many as there are words."""
+        return self.flow.windows.ring_words if self.flow.windows else self.flow.weight_blocks
+
+    @property
     def fields(self) -> dict[str, int]:
-        """Fields of a word of `parts`, as of `WeightPart`, and their widths; final: it is the last part of all."""
+        """Fields of a word of `parts`, as of `WeightPart`, and their widths; final: it is the last part of all.
+
+        In a ring it is not said where a part lies: behind the one before. `begins` says that a part waits for room of
+        all kinds, which none does: it is there so that lists and engines stay as they are.
+        """
+        if self.flow.windows:
+            beats = self.flow.windows.ring_words * self.word_beats
+            return {"beats": beats.bit_length(), "kind": (self.kinds - 1).bit_length(), "final": 1}
         words = Operands(self.flow).weight_place
         return {
             "beats": (words * self.word_beats + 1).bit_length(),
@@ -127,17 +142,24 @@ class WeightStreamUnit:
         config : ModelConfig
         """
         found, byte = list[WeightPart](), 0
-        shapes = self._shapes(config)
-        for at, shape in enumerate(shapes):
-            merged = at + 1 < len(shapes) and shapes[at + 1].merges
-            before = weight_words(shapes[at - 1]) if shape.merges else 0
-            for block in range(shape.config.depth):
-                last = MERGING if shape.merges or (merged and block == shape.config.depth - 1) else MERGING - 1
-                for kind, word, words in _cut(shape, before):
-                    beats, begins = words * self.word_beats + 1, block == kind == 0 and len(shapes) > 1
-                    found.append(WeightPart(kind, word, words, byte, beats, begins, kind == last))
+        for shape in self._shapes(config):
+            for _ in range(shape.config.depth):
+                for kind, word, words in self._cut(shape):
+                    beats, ends = words * self.word_beats + 1, kind in (MERGING - 1, MERGING)
+                    found.append(WeightPart(kind, word, words, byte, beats, ends))
                     byte += self._room(beats)
         return tuple(found)
+
+    def ring_words(self, config: ModelConfig) -> int:
+        """Return the words that a ring must have, at least: of any four parts that follow each other, and of a burst.
+
+        Parameters
+        ----------
+        config : ModelConfig
+        """
+        beats = [part.beats for part in self.parts(config)]
+        most = max(sum(beats[at : at + MERGING]) for at in range(len(beats)))
+        return ceil_div(most + BURST_BEATS, self.word_beats)
 
     def list_words(self, config: ModelConfig) -> list[int]:
         """Return the words of the list of a network's parts.
@@ -150,7 +172,7 @@ class WeightStreamUnit:
         found = [0] * len(parts)
         shift = 0
         for name, bits in self.fields.items():
-            values = [part is parts[-1] if name == "final" else getattr(part, name) for part in parts]
+            values = [part is parts[-1] if name == "final" else getattr(part, name, 0) for part in parts]
             for number, value in enumerate(values):
                 found[number] |= pack_field(value, bits, f"parts.{name}") << shift
             shift += bits
@@ -178,14 +200,13 @@ class WeightStreamUnit:
         """Tiles of all blocks, pass by pass."""
         return [TileShape(view, self.flow.engine.rows, self.flow.engine.columns) for view in stage_views(config)]
 
+    def _cut(self, shape: TileShape) -> Iterator[tuple[int, int, int]]:
+        """Yield the parts of a block, or of a patch merging: kind, first word, words."""
+        bases = weight_bases(shape, self.flow)
+        parts: Sequence[tuple[int, Stream]] = [*enumerate(WEIGHT_PARTS)]
+        for kind, stream in [(MERGING, Stream.QKV)] if shape.merges else parts:
+            yield kind, bases[stream], shape.operations[stream] * shape.steps[stream]
+
     def _room(self, beats: int) -> int:
         """Bytes of whole bursts."""
         return ceil_div(beats, BURST_BEATS) * BURST_BEATS * self.beat_bytes
-
-
-def _cut(shape: TileShape, before: int) -> Iterator[tuple[int, int, int]]:
-    """Yield the parts of a block, or of a patch merging that lies behind so many words: kind, first word, words."""
-    bases = weight_bases(shape)
-    parts: Sequence[tuple[int, Stream]] = [*enumerate(WEIGHT_PARTS)]
-    for kind, stream in [(MERGING, Stream.QKV)] if shape.merges else parts:
-        yield kind, before + bases[stream], shape.operations[stream] * shape.steps[stream]

@@ -85,7 +85,7 @@ def class_words(network: IntNetwork, unit: EdgeUnit) -> list[int]:
 
 
 def position_words(network: IntNetwork, unit: EdgeUnit) -> list[int]:
-    """Return the words of P, in the order in which chunks leave.
+    """Return the words of P, in the order in which chunks leave; none where patches are normalised.
 
     Parameters
     ----------
@@ -93,6 +93,8 @@ def position_words(network: IntNetwork, unit: EdgeUnit) -> list[int]:
     unit : EdgeUnit
     """
     config, bits = network.config, network.formats.residual_bits
+    if config.patch_norm:
+        return []
     positions = network.tensors["pos_embed"].reshape(config.num_tokens, config.embed_dim)
     placed = np.concatenate([positions[token, at : at + unit.chunk] for token, at in _order(config, unit)])
     return _chunks([_Column("pos_embed", placed, bits)], unit.chunk)

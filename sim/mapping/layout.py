@@ -102,7 +102,7 @@ class FlowLayout:
     @cached_property
     def _weights(self) -> tuple[Mapping[Stream, int], int]:
         """First word of each stream's weights in a block, and their words in all."""
-        return weight_bases(self.shape), weight_words(self.shape)
+        return weight_bases(self.shape, self.flow), weight_words(self.shape)
 
     @cached_property
     def _preloads(self) -> tuple[Mapping[Stream, int], int]:

@@ -15,6 +15,7 @@ from ..flow.edge_settings import class_spans, edge_settings
 from ..flow.head_norm import HeadNormUnit
 from ..flow.matmul import MatmulUnit
 from ..flow.residual_add import ResidualAddUnit
+from ..flow.settings import WEIGHT_PARTS
 from ..flow.sign_norm import SignNormUnit
 from ..flow.softmax import SoftmaxUnit
 from ..flow.streams import Stream, TileShape
@@ -154,7 +155,8 @@ def memory_bytes(config: ModelConfig, flow: FlowConfig) -> float:
 def with_late_weights(config: ModelConfig, flow: FlowConfig, interval: float, memory: float) -> float:
     """Return the cycles from image to image where streamed weights are late, at least: an estimate.
 
-    Weights of a block come while the one before is computed, so that a large block is not helped by small ones.
+    Weights of a block come while the one before is computed, so that a large block is not helped by small ones. Into a
+    ring, of engines with windows, each part comes as soon as parts before it that have been read leave room.
 
     Parameters
     ----------
@@ -164,22 +166,50 @@ def with_late_weights(config: ModelConfig, flow: FlowConfig, interval: float, me
     interval, memory : float
         Cycles from image to image while weights are in time, and those in which the memory gives an image's share.
     """
+    if flow.windows:
+        return _ring_cycles(config, flow, interval, memory)
     steps, beats = _blocks(config, flow)
     cycles = [interval * of / sum(steps) for of in steps]
     reads = [memory * of / sum(beats) for of in beats]
     return sum(max(now, following) for now, following in zip(cycles, reads[1:] + reads[:1], strict=True))
 
 
+def _ring_cycles(config: ModelConfig, flow: FlowConfig, interval: float, memory: float) -> float:
+    """Cycles from group to group over the images of a group: part by part, each begun when it is there, and read."""
+    parts = WeightStreamUnit(flow).parts(config)
+    steps = [each for view in stage_views(config) for each in _part_steps(view, flow)]
+    pace, rate = interval / sum(steps), memory / sum(part.beats for part in parts)
+    read, ends, held, oldest = 0.0, list[float](), 0, 0
+    assert flow.windows is not None
+    for number, part in enumerate(parts * 3):
+        held, begins = held + part.words, read
+        while held > flow.windows.ring_words:
+            # What lies where the last of its words go has been read then.
+            over = part.beats * min(1.0, (held - flow.windows.ring_words) / part.words)
+            begins = max(begins, ends[oldest] - rate * (part.beats - over))
+            held, oldest = held - parts[oldest % len(parts)].words, oldest + 1
+        read = begins + rate * part.beats
+        ends.append(max(read, ends[-1] if ends else 0.0) + pace * steps[number % len(parts)])
+    # The first time there was nothing to wait for.
+    return ends[-1] - ends[-1 - len(parts)]
+
+
+def _part_steps(view: StageView, flow: FlowConfig) -> list[int]:
+    """Steps of the array with each part of a pass; those of scores and context with the part before them."""
+    shape = TileShape(view, flow.engine.rows, flow.engine.columns)
+    times = view.windows * shape.tiles
+    if shape.merges:
+        return [times * shape.tile_steps]
+    steps = {stream: times * shape.work[stream] * shape.steps[stream] for stream in Stream}
+    steps[Stream.QKV] += steps[Stream.SCORES] + steps[Stream.CONTEXT]
+    return [steps[part] for part in WEIGHT_PARTS] * view.depth
+
+
 def _blocks(config: ModelConfig, flow: FlowConfig) -> tuple[list[int], list[int]]:
-    """Steps of the array and beats of weights of each block, with the patch merging behind it."""
-    steps, beats = list[int](), [0]
-    for view in _views(config, flow):
-        of = TileShape(view, flow.engine.rows, flow.engine.columns)
-        each = (view.windows if isinstance(view, StageView) else 1) * of.tiles * of.tile_steps
-        if of.merges:
-            steps[-1] += each
-        else:
-            steps += [each] * view.depth
+    """Steps of the array and beats of weights of each block, of an engine without windows."""
+    view, beats = vit_only(config), [0]
+    shape = TileShape(view, flow.engine.rows, flow.engine.columns)
+    steps = [shape.tiles * shape.tile_steps] * view.depth
     for part in WeightStreamUnit(flow).parts(config):
         beats[-1] += part.beats
         beats += [0] if part.ends else []

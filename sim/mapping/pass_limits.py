@@ -26,7 +26,7 @@ from .passes import words_of_all
 
 
 def windows_needs(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
-    """Return what a network needs of each limit of `WindowLimits` but `images`, by name.
+    """Return what a network needs of each limit of `WindowLimits` but `images` and `bias_window`, by name.
 
     Parameters
     ----------
@@ -51,13 +51,28 @@ def windows_needs(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
         "layers": at["block"],
         "bias_words": max(1, at["bias"]),
         "mask_words": max(1, at["mask"]),
-        "block_words": max(part.word + part.words for part in WeightStreamUnit(flow).parts(config)),
+        # A power of two.
+        "ring_words": 1 << (WeightStreamUnit(flow).ring_words(config) - 1).bit_length(),
     }
 
 
 def _head_words(view: StageView, flow: FlowConfig) -> int:
     """Words of parameters of HeadNorm that a block has, if its heads are normalised."""
     return 0 if view.merge else 2 * view.num_heads * HeadNormUnit(flow).words(view.head_dim)
+
+
+def needs_that_count(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
+    """Return `windows_needs` without that limit which is of no effect: weights are streamed, or they are not.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    flow : FlowConfig
+        Its own limits are not looked at.
+    """
+    needs = windows_needs(config, flow)
+    del needs["weight_words" if flow.streamed else "ring_words"]
+    return needs
 
 
 def check_windows(config: ModelConfig, formats: Formats, flow: FlowConfig) -> None:
@@ -78,9 +93,8 @@ def check_windows(config: ModelConfig, formats: Formats, flow: FlowConfig) -> No
     check(windows is not None, "the engine has no windows: set its field windows, or choose an engine that has them")
     check_formats(formats, flow.engine)
     limits = [(name, getattr(flow.engine, name), need) for name, need in engine_needs(config).items()]
-    needs = windows_needs(config, flow)
-    del needs["weight_words" if flow.streamed else "block_words"]  # of no effect
-    limits += [(f"windows.{name}", getattr(windows, name), need) for name, need in needs.items()]
+    needs = needs_that_count(config, flow).items()
+    limits += [(f"windows.{name}", getattr(windows, name), need) for name, need in needs]
     said = "; ".join(f"{name} is {most}, the network needs {need}" for name, most, need in limits if need > most)
     check(not said, f"the engine is too small: {said}")
     check_strips(config, flow.engine)
@@ -91,6 +105,12 @@ def check_windows(config: ModelConfig, formats: Formats, flow: FlowConfig) -> No
             block.largest_score <= WORD,
             f"scores with a relative position bias go up to twice the channels of a head, and the engine counts to "
             f"{WORD}; got heads of {block.head_dim} channels, choose {WORD // 2} or fewer",
+        )
+        held = flow.bias_window
+        check(
+            not held or block.window in (None, held),
+            f"the engine holds biases of windows of {held} x {held} tokens (windows.bias_window), got windows of "
+            f"{block.window} x {block.window}; choose 0 for windows of any side",
         )
         if stage.merge is not None:
             check(
@@ -107,7 +127,7 @@ def with_windows(flow: FlowConfig, *configs: ModelConfig, images: int) -> FlowCo
     Parameters
     ----------
     flow : FlowConfig
-        Its own limits are not looked at.
+        Of its own limits none is looked at, but for `WindowLimits.bias_window`.
     *configs : ModelConfig
         Networks that it is for.
     images : int
@@ -115,13 +135,15 @@ def with_windows(flow: FlowConfig, *configs: ModelConfig, images: int) -> FlowCo
     """
     limits: dict[str, Any] = _largest([engine_needs(config) for config in configs])
     # Whether there are windows says how rows of x lie, whatever their limits.
-    least = {field.name: 1 for field in fields(WindowLimits)} | {"merged_dim": 0, "images": images}
+    kept = {"bias_window": flow.bias_window}
+    least = {field.name: 1 for field in fields(WindowLimits)} | {"merged_dim": 0, "images": images} | kept
     sized = replace(flow, engine=replace(flow.engine, **limits), windows=WindowLimits(**least))
     needs = _largest([windows_needs(config, sized) for config in configs])
     # Words of a token of the first stage are x_words over image_tokens, whichever network has most of either.
     first = ceil_div(max(config.embed_dim for config in configs), flow.engine.columns) * ResidualAddUnit(sized).parts
     needs["x_words"] = max(needs["x_words"], needs["image_tokens"] * first)
-    return replace(sized, windows=WindowLimits(**needs, images=images))
+    needs["ring_words"] *= 2  # of the least a block takes more than half
+    return replace(sized, windows=WindowLimits(**needs, **kept, images=images))
 
 
 def _largest(needs: list[dict[str, int]]) -> dict[str, int]:

@@ -16,6 +16,7 @@ from ..flow.pass_settings import NEIGHBOURS, job_words
 from ..flow.residual_add import ResidualAddUnit
 from ..flow.settings import setting_bits, table_words
 from ..flow.sign_norm import SignNormUnit
+from ..flow.softmax import SoftmaxUnit
 from ..flow.streams import Stream
 from ..network.blocks import BlockShape
 from ..network.config import ModelConfig
@@ -155,11 +156,14 @@ def _rows_of(windows: NDArray[np.int64], flow: FlowConfig) -> list[list[list[int
 
 
 def _biases(network: IntNetwork, flow: FlowConfig, one: Pass) -> list[int]:
-    """Relative position bias: of each block, tile and head the words of its scores."""
+    """Relative position bias: of each block, tile and head the words of its scores; or of each head its table."""
     words = []
     for block in one.view.of:
         name = f"{block.name}.attn.relative_position_bias_table"
         assert block.window is not None
+        if flow.bias_window:
+            words += [pack_fields(values.tolist(), BIAS_BITS, name) for values in network.tensors[name].T]
+            continue
         pairs = network.tensors[name][relative_positions(block.window)]  # [n, n, heads]
         for tile in range(one.shape.tiles):
             for head in range(block.num_heads):
@@ -171,11 +175,15 @@ def _masks(flow: FlowConfig, one: Pass) -> list[int]:
     """Which pairs are of opposite edges of the image, in a window of the last row and in one of the last column."""
     shape = next((block for block in one.view.of if block.shift), one.view.of[0])
     pairs = edge_pairs(shape)
-    return [
+    masks = [
         word
         for tile in range(one.shape.tiles)
         for word in _score_words(pairs, tile, flow, one, MASK_BITS, "the mask of shifted windows")
     ]
+    unit = SoftmaxUnit(flow)
+    if unit.bias_table is None:
+        return masks
+    return [word | place << MASK_BITS * unit.word_scores for place, word in enumerate(masks)]
 
 
 def edge_pairs(block: BlockShape) -> NDArray[np.int64]:

@@ -130,7 +130,6 @@ class _Sizes:
         self.flow = flow
         names = ("slots", "block", "weights", "preload", "layer", "head", "head_eps", "table", "bias", "mask", "place")
         self.at = dict.fromkeys(names, 0)
-        self._block = 0  # words of weights of a block of the pass before
 
     def take(self, view: StageView, table: SlotTable | None, *, shifted: bool, last: bool) -> PassBases:
         """Return where a pass begins, and go behind it."""
@@ -141,9 +140,6 @@ class _Sizes:
         self.at["slots"] += len(table_words(table)) if table else 0
         for name, words in pass_words(view, shape, flow).items():
             self.at[name] += words
-        if flow.streamed:
-            begins["weights"] = self._block if shape.merges else 0
-        self._block = weight_words(shape)
         second = begins["place"] + places if shifted else begins["place"]
         return PassBases(**begins, shifted=second, last=last)
 

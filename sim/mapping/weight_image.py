@@ -11,11 +11,11 @@ import numpy as np
 from ..engine.words import WORD
 from ..flow.edge import EdgeUnit
 from ..flow.edge_lines import LINE_SHIFT, EdgeLinesUnit, Line
-from ..flow.weight_stream import IMAGE_ALIGNMENT, WEIGHT_PARTS, WeightStreamUnit
+from ..flow.settings import WEIGHT_PARTS
+from ..flow.weight_stream import IMAGE_ALIGNMENT, WeightStreamUnit
 from ..network.config import ModelConfig
 from .compiled import Program
 from .edge_words import class_words, position_words
-from .program import FlowProgram
 from .words import LAYERS
 
 #: Bits of a checksum: the low half of each 64 bits of the beat that checks a part.
@@ -45,10 +45,10 @@ def weight_image(program: Program) -> bytes:
         size += part.words
         if part.ends:
             first, size = first + size, 0
-    return bytes(image) + (_lines(program) if isinstance(program, FlowProgram) and program.flow.edge_streamed else b"")
+    return bytes(image) + (_lines(program) if program.flow.edge_streamed else b"")
 
 
-def _lines(program: FlowProgram) -> bytes:
+def _lines(program: Program) -> bytes:
     """Classifier and positions, burst by burst."""
     unit, edge, network = EdgeLinesUnit(program.flow), EdgeUnit(program.flow), program.settings["network"]
     words = {Line.CLASSES: class_words, Line.POSITIONS: position_words}
@@ -79,11 +79,11 @@ def weight_map(program: Program) -> dict[str, Any]:
         "pass_bytes": unit.pass_bytes(config),
         "images_a_pass": program.flow.together,
         "parts": [{"layer": layer, "byte": part.byte, "beats": part.beats} for layer, part in named],
-        **(_line_map(program) if isinstance(program, FlowProgram) and program.flow.edge_streamed else {}),
+        **(_line_map(program) if program.flow.edge_streamed else {}),
     }
 
 
-def _line_map(program: FlowProgram) -> dict[str, Any]:
+def _line_map(program: Program) -> dict[str, Any]:
     """Where lines lie, and the bytes of all."""
     unit, config = EdgeLinesUnit(program.flow), program.network.config
 

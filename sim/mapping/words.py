@@ -20,7 +20,7 @@ from ..flow.head_norm import HeadNormUnit
 from ..flow.machine import load_memories
 from ..flow.memories import head_eps
 from ..flow.residual_add import ResidualAddUnit
-from ..flow.settings import WEIGHTED, setting_bits, settings_of, table_words
+from ..flow.settings import setting_bits, settings_of, table_words, weighted
 from ..flow.sign_norm import SignNormUnit
 from ..flow.streams import Part, Stream
 from ..flow.table import SlotTable
@@ -164,7 +164,7 @@ class _Block:
     def _weights(self) -> list[int]:
         """Word: 64 bits of each column, of one step of an operation."""
         words = []
-        for stream in WEIGHTED:
+        for stream in weighted(self.layout.flow):
             packed = self._tensor(f"{LAYERS[stream]}.weight")
             if stream is Stream.PROJ:
                 packed = self._by_context(packed)

@@ -22,7 +22,7 @@ ABSTRACT = "raise NotImplementedError"
 
 def test_a_few_engines_elaborate_every_line_of_the_generators() -> None:
     """Those, one with two banks and many pairs, products too wide for a multiplier block, streamed weights, all
-    that can be streamed, windows."""
+    that can be streamed, windows, with one bank of x as well, and with all that can be streamed."""
     flows = [random_engine(Random(seed)) for seed in SEEDS]
     narrow = flows[0].in_fabric("lut4")
     wide = replace(narrow.engine.formats, scale_bits=20)
@@ -33,7 +33,12 @@ def test_a_few_engines_elaborate_every_line_of_the_generators() -> None:
         replace(flows[0], weights="streamed", edge_weights="streamed"),
     ]
     flows += [windowed_for([tiny_swin()], columns=8, norm_lanes=lanes, rows=4) for lanes in (4, 16)]
-    flows += [replace(flows[-1], weights="streamed")]
+    windows = flows[-1].windows
+    assert windows is not None
+    flows += [
+        replace(flows[-1], weights="streamed", edge_weights="streamed", windows=replace(windows, bias_window=2)),
+        replace(windowed_for([tiny_swin()], columns=8, norm_lanes=4, rows=4, together=1), edge_banks=0),
+    ]
     engines = [partial(Engine, flow) for flow in flows]
     left = lines_not_run(("array", "flow", "slots", "edge", "fetch", "passes"), engines)
     assert [line for line in left if not line.endswith(ABSTRACT)] == []

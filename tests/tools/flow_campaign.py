@@ -235,9 +235,9 @@ def main() -> int:
             flow, configs = random_windowed(Random(seed))
             draw = partial(windowed_trials, configs)
         else:
-            flow = random_engine(Random(seed))
+            flow, configs = random_engine(Random(seed)), ()
         if asked.streamed:
-            flow = with_streamed_weights(flow, Random(-seed))
+            flow = with_streamed_weights(flow, Random(-seed), configs)
         with quick_builds():
             *counts, wrong = campaign(
                 flow, 1_000_000 * seed, asked.networks, tensors=seed % 2 == 0, cache_dir=asked.cache, draw=draw

@@ -17,6 +17,7 @@ from bivit.sim.errors import BivitError
 from bivit.sim.flow.config import MEMORY_BITS, FlowConfig
 from bivit.sim.flow.streams import Stream, TileShape
 from bivit.sim.flow.table import GRAIN, Places, SlotTable, slot_table
+from bivit.sim.flow.weight_stream import WeightStreamUnit
 from bivit.sim.mapping.compiled import Program
 from bivit.sim.mapping.greedy import block_table
 from bivit.sim.mapping.program import FlowCycles, FlowProgram
@@ -96,13 +97,19 @@ def random_engine(chance: Random) -> FlowConfig:
     )
 
 
-def with_streamed_weights(flow: FlowConfig, chance: Random) -> FlowConfig:
-    """The engine with weights that are streamed, by a port of any width; half of them with those of the edge."""
-    bits, windows = chance.choice(MEMORY_BITS), flow.windows
+def with_streamed_weights(flow: FlowConfig, chance: Random, configs: Sequence[ModelConfig] = ()) -> FlowConfig:
+    """The engine with weights that are streamed, by a port of any width; half of them with those of the edge.
+
+    With windows it has the least ring for these networks, or a larger one.
+    """
+    bits, windows, edge = chance.choice(MEMORY_BITS), flow.windows, chance.choice(("resident", "streamed"))
     if windows:
         together = min(windows.images, flow.images)
-        return replace(flow, weights="streamed", memory_bits=bits, windows=replace(windows, images=together))
-    banks, edge = chance.randint(1, max(2, flow.images)), chance.choice(("resident", "streamed"))
+        streamed = replace(flow, weights="streamed", memory_bits=bits, windows=replace(windows, images=together))
+        least = max(WeightStreamUnit(streamed).ring_words(config) for config in configs)
+        ring = 1 << (least - 1).bit_length() + chance.choice((0, 0, 1))
+        return replace(streamed, edge_weights=edge, windows=replace(streamed.windows, ring_words=ring))
+    banks = chance.randint(1, max(2, flow.images))
     return replace(flow, weights="streamed", memory_bits=bits, edge_banks=banks, edge_weights=edge)
 
 

@@ -131,8 +131,8 @@ def main() -> int:
         flow, configs = random_windowed(Random(asked.seed))
         draw = partial(windowed_trials, configs)
     else:
-        flow, draw = random_engine(Random(asked.seed)), trials
-    flow = with_streamed_weights(flow, Random(-asked.seed)) if asked.streamed else flow
+        flow, draw, configs = random_engine(Random(asked.seed)), trials, ()
+    flow = with_streamed_weights(flow, Random(-asked.seed), configs) if asked.streamed else flow
     some = draw(flow, 1_000_000 * asked.seed, 10)
     cuts = random_cuts(flow, some, Random(asked.seed), asked.count)
     with quick_builds():

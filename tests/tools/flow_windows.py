@@ -26,8 +26,8 @@ from bivit.sim.timing.plan import Edge, plan_of
 
 #: Networks that an engine is made for, and most tokens of an image.
 _NETWORKS, _MOST_TOKENS = 6, 144
-#: How often two rows of x are side by side, where that goes.
-_WIDE = 0.4
+#: How often two rows of x are side by side, where that goes; how often biases are held as tables.
+_WIDE, _TABLES = 0.4, 0.4
 #: Most steps of the array for all images of a trial.
 _MOST_STEPS = 6_000
 
@@ -121,10 +121,26 @@ def random_windowed(chance: Random) -> tuple[FlowConfig, Sequence[ModelConfig]]:
     group = chance.randint(1, 4)
     if drain % 2 == 0 and chance.random() < _WIDE:
         try:
-            return with_windows(replace(shape, norm_lanes=2 * columns), *configs, images=group), configs
+            flow = with_windows(replace(shape, norm_lanes=2 * columns), *configs, images=group)
         except BivitError:
-            pass  # not every network's rows can be side by side
-    return with_windows(shape, *configs, images=group), configs
+            flow = with_windows(shape, *configs, images=group)  # not every network's rows can be side by side
+    else:
+        flow = with_windows(shape, *configs, images=group)
+    flow = replace(flow, edge_banks=chance.choice((0, flow.edge_banks, flow.edge_banks)))
+    return _with_table(flow, configs, chance)
+
+
+def _with_table(
+    flow: FlowConfig, configs: Sequence[ModelConfig], chance: Random
+) -> tuple[FlowConfig, Sequence[ModelConfig]]:
+    """Some of the engines, with a table of biases for each head, for those networks that have windows of one side."""
+    assert flow.windows is not None
+    side = chance.choice([block.window for config in configs for block in config.blocks if block.window])
+    if chance.random() > _TABLES:
+        return flow, configs
+    same = [config for config in configs if {block.window for block in config.blocks} <= {None, side}]
+    held = replace(flow, windows=replace(flow.windows, bias_window=side))
+    return with_windows(held, *same, images=flow.windows.images), same
 
 
 def windowed_trial(configs: Sequence[ModelConfig], flow: FlowConfig, seed: int) -> Trial | None:

@@ -32,8 +32,8 @@ def tiny_swin(**changes: Any) -> SwinConfig:
 
 
 def window_limits(**limits: int) -> WindowLimits:
-    """Limits of which only some are of interest; the others are 1."""
-    return WindowLimits(**{**{field.name: 1 for field in fields(WindowLimits)}, **limits})
+    """Limits of which only some are of interest; the others are 1, and biases are held as words."""
+    return WindowLimits(**{**{field.name: 1 for field in fields(WindowLimits)}, "bias_window": 0, **limits})
 
 
 def windowed_flow(

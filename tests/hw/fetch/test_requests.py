@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,25 +11,28 @@ from amaranth.sim import Simulator
 from windowed import tiny_swin, windowed_for
 
 from bivit.hw.fetch.requests import Requests
+from bivit.sim.flow.operation import Operands
 from bivit.sim.flow.weight_stream import BURST_BEATS, WeightStreamUnit
 from helpers import CLK_PERIOD, load_memory
 
 #: Stages of two blocks, one and two: five blocks of four parts, and two patch mergings.
 SWIN = tiny_swin(depths=(2, 1, 2))
 FLOW = replace(windowed_for([SWIN], rows=2, columns=8, norm_lanes=4), weights="streamed", memory_bits=64)
+#: A ring that holds half of them.
+FLOW = replace(FLOW, windows=replace(FLOW.windows, ring_words=64))
 UNIT = WeightStreamUnit(FLOW)
 PARTS = UNIT.parts(SWIN)
 #: Address of the memory image.
 BASE = 0x3000
-#: A block's parts in the order in which streams begin with them.
-WHOLE = (0, 1, 2, 3)
+#: Beats of the ring: a burst is asked for where the largest one has room.
+RING = 64 * UNIT.word_beats
 
 
-def asked(words: list[int], opened: list[tuple[int, ...]]) -> list[int]:
-    """Return how many parts are asked for: at the start, and by each time that streams have begun with some."""
+def asked(read: list[int]) -> list[int]:
+    """Return how many beats are asked for: at the start, and after so many words each time have been read."""
     unit, bursts, found = Requests(FLOW), list[tuple[int, int]](), list[int]()
 
-    async def rest(ctx: Any, cycles: int = 300) -> None:
+    async def rest(ctx: Any, cycles: int = 200) -> None:
         """Let all be asked for that has room; every burst arrives at once."""
         for _ in range(cycles):
             some = ctx.get(unit.arvalid)
@@ -37,22 +41,21 @@ def asked(words: list[int], opened: list[tuple[int, ...]]) -> list[int]:
             ctx.set(unit.arrived, some)
             await ctx.tick()
         ctx.set(unit.arrived, 0)
+        check_parts(bursts)
+        found.append(sum(beats for _, beats in bursts))
 
     async def bench(ctx: Any) -> None:
-        await load_memory(ctx, unit.load, UNIT.load_memories["parts"], words)
+        await load_memory(ctx, unit.load, UNIT.load_memories["parts"], UNIT.list_words(SWIN))
         for name, value in {"base": BASE, "run": 1, "active": 1, "arready": 1, "start": 1}.items():
             ctx.set(getattr(unit, name), value)
         await ctx.tick()
         ctx.set(unit.start, 0)
         await rest(ctx)
-        found.append(parts_of(bursts))
-        for kinds in opened:
-            for kind in kinds:
-                ctx.set(unit.opened, 1 << kind)
-                await ctx.tick()
-                ctx.set(unit.opened, 0)
-                await rest(ctx)
-            found.append(parts_of(bursts))
+        for words in read:
+            ctx.set(unit.read, words)
+            await ctx.tick()
+            ctx.set(unit.read, 0)
+            await rest(ctx)
 
     simulator = Simulator(unit)
     simulator.add_clock(CLK_PERIOD)
@@ -61,37 +64,40 @@ def asked(words: list[int], opened: list[tuple[int, ...]]) -> list[int]:
     return found
 
 
-def parts_of(bursts: list[tuple[int, int]]) -> int:
-    """Check that bursts are those of the parts, one behind the other and round and round; return how many parts."""
-    at, left = 0, list(bursts)
-    while left:
-        part = PARTS[at % len(PARTS)]
-        for first in range(0, part.beats, BURST_BEATS):
-            address = BASE + part.byte + first * UNIT.beat_bytes
-            assert left.pop(0) == (address, min(BURST_BEATS, part.beats - first))
-        at += 1
-    return at
+def check_parts(bursts: list[tuple[int, int]]) -> None:
+    """Check that bursts are those of the parts, one behind the other and round and round."""
+    wanted = list[tuple[int, int]]()
+    while len(wanted) < len(bursts):
+        for part in PARTS:
+            for first in range(0, part.beats, BURST_BEATS):
+                address = BASE + part.byte + first * UNIT.beat_bytes
+                wanted.append((address, min(BURST_BEATS, part.beats - first)))
+    assert bursts == wanted[: len(bursts)]
 
 
-def test_there_is_room_for_two_blocks_and_the_merging_behind_them() -> None:
-    assert asked(UNIT.list_words(SWIN), []) == [9]
+def sizes() -> Iterator[tuple[int, int]]:
+    """Beats of the bursts, round and round, and those of them that are of words."""
+    while True:
+        for part in PARTS:
+            for first in range(0, part.beats, BURST_BEATS):
+                beats = min(BURST_BEATS, part.beats - first)
+                yield beats, beats - (first + beats == part.beats)
 
 
-def test_the_first_part_of_a_pass_waits_for_all_of_the_block_before() -> None:
-    """The first block of a stage lies over two of the stage before; the others part by part."""
-    opened = [WHOLE, (0, 1, 2), (3,), WHOLE, (0,), (1,), (2, 3), WHOLE, (0,), (1, 2, 3)]
-    found = asked(UNIT.list_words(SWIN), opened)
-    # Block 2 and the merging behind it, then block 3, then block 4 part by part, then blocks 0 and 1 of the next group.
-    assert found == [9, 9, 9, 14, 18, 19, 20, 22, 26, 27, 31]
-
-
-def test_without_the_flag_it_would_lie_over_what_is_in_use() -> None:
-    words, at = UNIT.list_words(SWIN), 0
-    for name, bits in UNIT.fields.items():
-        if name == "begins":
-            words = [word & ~(1 << at) for word in words]
-        at += bits
-    assert asked(words, [WHOLE, (0,)]) == [9, 9, 10]
+def test_bursts_are_asked_for_as_far_ahead_as_the_ring_has_room() -> None:
+    """From part to part and round and round; words that have been read make room for as many."""
+    most = (1 << Operands(FLOW).fields["steps"]) - 1
+    read = [1, 2, 1, most, most, 1, 2, 2] * 18
+    found, room, taken, bursts = list[int](), RING, 0, sizes()
+    for words in [0, *read]:
+        room += words * UNIT.word_beats
+        while room >= BURST_BEATS:
+            beats, of_words = next(bursts)
+            room, taken = room - of_words, taken + beats
+        found.append(taken)
+    assert asked(read) == found
+    assert found[0] < RING + len(PARTS) < sum(part.beats for part in PARTS)  # not all of it fits
+    assert found[-1] > 2 * sum(part.beats for part in PARTS)
 
 
 @pytest.mark.parametrize("number", [0, 3])

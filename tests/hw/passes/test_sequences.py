@@ -10,7 +10,6 @@ from amaranth.sim import Simulator
 from windowed import tiny_swin, windowed_for
 
 from bivit.hw.passes.sequences import Sequences
-from bivit.sim.flow.operation import Operands
 from helpers import CLK_PERIOD
 
 FLOW = windowed_for([tiny_swin()], columns=8, together=4)
@@ -122,24 +121,24 @@ def test_a_round_begins_when_the_image_has_been_left_in_the_round_before() -> No
     assert counts == [8, 8, 12]
 
 
-#: Passes: windows of a side, blocks, and whether it is a patch merging, whose weights lie behind five others.
-STREAMED = ((2, 2, False), (2, 1, True), (2, 1, False), (1, 1, True), (1, 3, False))
-BEHIND = 5
+#: Passes: windows of a side, blocks, words of weights of each, and whether it is a patch merging.
+STREAMED = ((2, 2, 5, False), (2, 1, 7, True), (2, 1, 11, False), (1, 1, 3, True), (1, 3, 13, False))
 
 
-def test_blocks_have_two_places_of_streamed_weights_in_turn() -> None:
-    """From pass to pass and from group to group; a merging has that of the block before, and rounds one who opens."""
+def test_streamed_weights_lie_behind_those_of_the_pass_before() -> None:
+    """From pass to pass and from group to group, round the ring; a round has one who opens, and one who closes."""
     flow = replace(FLOW, images=4, weights="streamed")
-    unit, place = Sequences(flow), Operands(flow).weight_place
-    taken: list[list[tuple[int, int]]] = []
+    unit = Sequences(flow)
+    most = 1 << len(unit.next.weights)
+    taken: list[list[tuple[int, int, int]]] = []
+    groups = 2 + most // sum(blocks * words for _, blocks, words, _ in STREAMED)
 
     async def bench(ctx: Any) -> None:
         ctx.set(unit.group, 2)
-        for side, blocks, merges in STREAMED * 2:
+        for side, blocks, words, merges in STREAMED * groups:
             rounds = 1 if side == 1 else blocks
             settings = {"windows_last": side**2 - 1, "side_last": side - 1, "rounds_last": rounds - 1}
-            settings |= {"merges": merges, "first_weights": BEHIND * merges}
-            settings |= {"first_block": 3, "depth_last": 3 + blocks - 1}
+            settings |= {"merges": merges, "pass_weights": blocks * words, "weight_step": words}
             for name, value in settings.items():
                 ctx.set(unit.settings[name], value)
             ctx.set(unit.begin, 1)
@@ -149,7 +148,7 @@ def test_blocks_have_two_places_of_streamed_weights_in_turn() -> None:
             for _ in range(20 + 2 * rounds * side**2):
                 there = ctx.get(unit.there)
                 if there:
-                    taken[-1].append((ctx.get(unit.next.weights), ctx.get(unit.next.opens)))
+                    taken[-1].append(tuple(ctx.get(unit.next[name]) for name in ("weights", "opens", "closes")))
                 # What is taken is left in the next cycle.
                 ctx.set(unit.take, there)
                 await ctx.tick()
@@ -162,33 +161,17 @@ def test_blocks_have_two_places_of_streamed_weights_in_turn() -> None:
     simulator.add_clock(CLK_PERIOD)
     simulator.add_testbench(bench)
     simulator.run()
-    # 2 + 1 + 3 blocks; lanes themselves go through those of the last pass.
-    first = [(0, 8), (place, 8)], [(place + BEHIND, 8)], [(0, 8)], [(BEHIND, 2)], [(place, 2)]
-    wanted = [[(at, int(not number)) for at, count in rounds for number in range(count)] for rounds in first]
-    assert taken == wanted * 2
-
-
-def test_an_odd_number_of_blocks_leaves_the_next_group_the_other_place() -> None:
-    flow = replace(FLOW, images=4, weights="streamed")
-    unit, place = Sequences(flow), Operands(flow).weight_place
-    found = []
-
-    async def bench(ctx: Any) -> None:
-        ctx.set(unit.group, 1)
-        ctx.set(unit.settings.depth_last, 2)
-        for _ in range(4):
-            ctx.set(unit.begin, 1)
-            await ctx.tick()
-            ctx.set(unit.begin, 0)
-            await ctx.tick()
-            found.append(ctx.get(unit.next.weights))
-            for signal in (unit.take, unit.finished):
-                ctx.set(signal, 1)
-                await ctx.tick()
-                ctx.set(signal, 0)
-
-    simulator = Simulator(unit)
-    simulator.add_clock(CLK_PERIOD)
-    simulator.add_testbench(bench)
-    simulator.run()
-    assert found == [0, place, 0, place]
+    place, wanted = 0, []
+    for side, blocks, words, _ in STREAMED * groups:
+        # Lanes themselves go through the blocks of a pass whose windows are whole images.
+        rounds, windows = 1 if side == 1 else blocks, 2 * side**2
+        wanted.append(
+            [
+                ((place + number * words) % most, int(window == 0), int(window == windows - 1))
+                for number in range(rounds)
+                for window in range(windows)
+            ]
+        )
+        place += blocks * words
+    assert taken == wanted
+    assert place > most

@@ -81,8 +81,9 @@ def test_the_message_says_an_engine_that_holds_a_larger_swin() -> None:
         flow, engine=replace(flow.engine, **raised_fields), windows=replace(flow.windows, **raised_windows)
     )
     check_runs(larger, Formats(), fitting)
-    raised_windows.pop("weight_words")
-    with pytest.raises(BivitError, match=r"windows\.weight_words is "):
+    assert flow.streamed != ("weight_words" in raised_windows)
+    raised_windows.pop("preload_words")
+    with pytest.raises(BivitError, match=r"windows\.preload_words is "):
         check_runs(larger, Formats(), replace(fitting, windows=replace(flow.windows, **raised_windows)))
 
 

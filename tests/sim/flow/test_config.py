@@ -39,8 +39,8 @@ def test_lanes_are_whole_rows_or_even_parts_of_one() -> None:
         ({"load_banks": 0}, "load_banks must be 1 or 2, got 0"),
         (
             {"lut_memories": ("value",)},
-            "lut_memories may have weights, preload, dense_weights, positions, x, ring, query, keys, values, "
-            "got 'value'",
+            "lut_memories may have weights, preload, dense_weights, positions, x, ring, norm, query, bits, keys, "
+            "values, got 'value'",
         ),
         (
             {"block_memories": ("x", "ring"), "lut_memories": ("keys", "x")},

@@ -12,11 +12,14 @@ from windowed import tiny_swin, windowed_for
 
 from bivit.sim.errors import BivitError
 from bivit.sim.flow.config import MEMORY_BITS
+from bivit.sim.flow.edge import EdgeUnit
 from bivit.sim.flow.edge_lines import EdgeLinesUnit, Line
 from bivit.sim.flow.edge_settings import edge_setting_bits, edge_settings
 from bivit.sim.flow.machine import FlowMachine, load_memories
 from bivit.sim.flow.weight_stream import BURST_BEATS
+from bivit.sim.mapping.edge_words import position_words
 from bivit.sim.mapping.loads import loads_of, memory_bytes
+from bivit.sim.network.random import random_network
 
 
 def flow(**more: Any) -> Any:
@@ -80,7 +83,19 @@ def test_engines_out_of_range_are_refused(fields: dict[str, Any], message: str) 
         flow(**fields)
 
 
-def test_an_engine_with_windows_keeps_both() -> None:
-    windowed = windowed_for([tiny_swin()], columns=8, norm_lanes=8, rows=4)
-    with pytest.raises(BivitError, match="an engine with windows holds its classifier"):
-        replace(windowed, weights="streamed", edge_weights="streamed")
+def test_networks_whose_patches_are_normalised_have_no_positions() -> None:
+    """Their line is empty, and what the edge waits for is 0; a DeiT on the same engine has both lines."""
+    swin = tiny_swin()
+    windowed = windowed_for([swin, TOKENS], columns=8, norm_lanes=8, rows=4)
+    streamed = replace(windowed, weights="streamed", edge_weights="streamed")
+    unit, names = EdgeLinesUnit(streamed), ("bursts", "rest", "prefix", "pass", "last")
+    assert (unit.words(Line.POSITIONS, swin), unit.bursts(Line.POSITIONS, swin)) == (0, 0)
+    assert unit.places(swin)[Line.CLASSES] == unit.places(swin)[Line.POSITIONS]
+    found = edge_settings(swin, streamed, 1)
+    assert [found[f"positions_{name}"] for name in names] == [0] * 5
+    assert found["classes_rest"] > 0
+    assert position_words(random_network(swin, seed=1), EdgeUnit(streamed)) == []
+    found = edge_settings(TOKENS, streamed, 1)
+    assert all(found[f"positions_{name}"] > 0 for name in ("rest", "prefix", "pass", "last"))
+    assert found["class_pace"] == unit.pace(TOKENS)
+    assert 2 <= unit.pace(swin) <= unit.most_pace

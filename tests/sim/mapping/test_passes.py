@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
 from windowed import tiny_swin, windowed_for
 
 from bivit.sim.errors import BivitError
+from bivit.sim.flow.softmax import SoftmaxUnit
 from bivit.sim.flow.windows import WindowLimits
 from bivit.sim.mapping.layout import token_words
 from bivit.sim.mapping.pass_limits import check_merging, check_windows, with_windows
@@ -76,7 +78,7 @@ def test_what_a_merging_makes_never_lies_on_what_is_still_to_be_read(norm_lanes:
             assert not written & later, (stage, first)
 
 
-@pytest.mark.parametrize("name", [name for name in LIMITS if name != "block_words"])
+@pytest.mark.parametrize("name", [name for name in LIMITS if name not in ("ring_words", "bias_window")])
 def test_every_limit_that_is_one_too_small_is_refused_by_name(name: str) -> None:
     assert FLOW.windows is not None
     check_windows(SWIN, Formats(), FLOW)
@@ -127,3 +129,42 @@ def test_limits_hold_tokens_that_lie_in_parts_of_a_bank() -> None:
         int(token_words(SWIN, flow, stage).max()) + SWIN.stages[stage].blocks[0].embed_dim // 8 for stage in range(3)
     ]
     assert max(words) <= flow.windows.x_words
+
+
+def test_a_table_of_biases_is_one_word_a_head_and_the_place_is_behind_the_masks() -> None:
+    """In every block and stage; of windows of another side there is none."""
+    assert FLOW.windows is not None
+    side = SWIN.blocks[0].window
+    held = replace(FLOW, windows=replace(FLOW.windows, bias_window=side))
+    flow = with_windows(held, SWIN, DEIT, images=2)
+    network = random_network(SWIN, seed=1)
+    program, unit = compile_passes(network, flow), SoftmaxUnit(flow)
+    assert unit.bias_table is not None
+    names = [f"{block.name}.attn.relative_position_bias_table" for block in SWIN.blocks]
+    tables = np.concatenate([network.tensors[name].T for name in names])
+    words = program.words["bias"][0]
+    assert [[word >> 6 * entry & 63 for entry in range(unit.bias_table.entries)] for word in words] == tables.tolist()
+    assert len(words) == flow.windows.bias_words if flow.windows else 0
+    places = [word >> 2 * unit.word_scores for word in program.words["masks"][0]]
+    assert places == [*range(unit.bias_table.places)] * len(SWIN.stages)
+    plain = compile_passes(network, with_windows(FLOW, SWIN, DEIT, images=2)).words["masks"][0]
+    assert [word & (1 << 2 * unit.word_scores) - 1 for word in program.words["masks"][0]] == plain
+    other = replace(flow, windows=replace(flow.windows, bias_window=side + 1))
+    with pytest.raises(BivitError, match=rf"biases of windows of {side + 1} x {side + 1} .* got windows of {side}"):
+        check_windows(SWIN, Formats(), other)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"edge_banks": 3}, "edge_banks must be 0 to 2, got 3"),
+        ({"windows": {"merged_dim": 65}}, r"windows\.merged_dim must be at most twice max_embed_dim \(64\), got 65"),
+    ],
+)
+def test_engines_out_of_range_are_refused(fields: dict[str, Any], message: str) -> None:
+    assert FLOW.windows is not None
+    assert replace(FLOW, edge_banks=0).edge_banks == 0
+    with pytest.raises(BivitError, match="edge_banks must be 1 or 2, got 0"):
+        replace(FLOW, windows=None, edge_banks=0)
+    with pytest.raises(BivitError, match=message):
+        replace(FLOW, **{k: replace(FLOW.windows, **v) if k == "windows" else v for k, v in fields.items()})

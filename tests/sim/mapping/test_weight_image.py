@@ -15,9 +15,10 @@ from bivit.sim.flow.config import MEMORY_BITS, FlowConfig
 from bivit.sim.flow.edge import EdgeUnit
 from bivit.sim.flow.edge_lines import LINE_SHIFT, EdgeLinesUnit, Line
 from bivit.sim.flow.matmul import MatmulUnit
-from bivit.sim.flow.settings import weight_bases, weight_words
-from bivit.sim.flow.streams import Stream, TileShape
-from bivit.sim.flow.weight_stream import BURST_BEATS, MERGING, WEIGHT_PARTS, WeightPart, WeightStreamUnit
+from bivit.sim.flow.operation import Operands
+from bivit.sim.flow.settings import WEIGHT_PARTS, weight_bases, weight_words
+from bivit.sim.flow.streams import Stream
+from bivit.sim.flow.weight_stream import BURST_BEATS, MERGING, WeightPart, WeightStreamUnit
 from bivit.sim.mapping.cycles import long_run_cycles
 from bivit.sim.mapping.edge_words import class_words, position_words
 from bivit.sim.mapping.loads import loads_of, memory_gb_s, with_late_weights, with_memory
@@ -28,7 +29,6 @@ from bivit.sim.mapping.weight_image import weight_image, weight_map
 from bivit.sim.mapping.words import block_words
 from bivit.sim.network.formats import Formats
 from bivit.sim.network.random import random_network
-from bivit.sim.network.stage_view import stage_views
 
 NETWORK = random_network(TOKENS, seed=3)
 
@@ -50,7 +50,7 @@ def test_every_word_lies_in_its_part(bits: int) -> None:
             layout.weights_addr(block, stream, 0),
             layout.shape.operations[stream] * layout.shape.steps[stream],
         )
-        assert (part.kind, part.begins, part.ends) == (kind, False, kind == 3)
+        assert (part.kind, part.ends) == (kind, kind == 3)
         assert part.word == first - layout.weights_addr(block, Stream.PROJ, 0)
         check_part(made, number, part, words[first : first + size])
 
@@ -76,28 +76,30 @@ RESIDENT = windowed_for([SWIN], rows=2, columns=8, norm_lanes=4)
 WINDOWED = replace(RESIDENT, weights="streamed", memory_bits=64)
 
 
-def test_the_parts_of_a_swin_lie_as_resident_weights_do() -> None:
-    """Pass by pass; a merging behind the block before it, whose place it shares."""
+def test_the_parts_of_a_swin_lie_one_behind_the_other_as_they_are_read() -> None:
+    """Pass by pass the words of resident weights, in a block qkv first."""
     made, resident = compile_passes(SWIN_NETWORK, WINDOWED), compile_passes(SWIN_NETWORK, RESIDENT)
     words, found = resident.words["weights"][0], [*enumerate(WeightStreamUnit(WINDOWED).parts(SWIN))]
     assert [part.kind for _, part in found] == [0, 1, 2, 3, 0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1, 2, 3, 0, 1, 2, 3]
-    assert [number for number, part in found if part.begins] == [0, 9, 14]
-    assert [number for number, part in found if part.ends] == [3, 8, 13, 17, 21]
-    before = 0
+    assert [number for number, part in found if part.ends] == [3, 7, 8, 12, 13, 17, 21]
+    place = 0
     for one, streamed in zip(resident.passes, made.passes, strict=True):
-        block = weight_words(one.shape)
-        assert streamed.bases.weights == (before if one.view.merge else 0)
+        block, begins = weight_words(one.shape), place
         for number in range(one.view.depth):
             for stream in (Stream.QKV,) if one.view.merge else WEIGHT_PARTS:
-                first = one.bases.weights + number * block + weight_bases(one.shape)[stream]
+                first = one.bases.weights + number * block + weight_bases(one.shape, RESIDENT)[stream]
                 at, part = found.pop(0)
                 assert part.kind == (MERGING if one.view.merge else WEIGHT_PARTS.index(stream))
-                assert part.word == streamed.bases.weights + weight_bases(one.shape)[stream]
+                # Where the slots look for it: blocks of the pass before, and of this one.
+                assert begins + number * block + part.word == place
+                assert streamed.settings.get(f"{stream.name.lower()}_weights") == part.word
+                place += part.words
                 check_part(
                     made, at, part, words[first : first + one.shape.operations[stream] * one.shape.steps[stream]]
                 )
-        before = block
+        assert streamed.settings["pass_weights"] == (place - begins) % (1 << Operands(WINDOWED).fields["w_addr"])
     assert not found
+    assert place == len(words)
 
 
 @pytest.mark.parametrize("bits", MEMORY_BITS)
@@ -126,17 +128,28 @@ def test_every_word_of_the_edge_lies_in_its_burst(bits: int) -> None:
                 assert check[lane + 4 : lane + 8] == tag.to_bytes(4, "little")
 
 
-def test_an_engine_holds_two_of_the_largest_block_with_its_merging() -> None:
+def test_a_ring_holds_any_four_parts_that_follow_each_other_and_a_burst() -> None:
     assert WINDOWED.windows is not None
-    need = windows_needs(SWIN, WINDOWED)["block_words"]
-    parts = WeightStreamUnit(WINDOWED).parts(SWIN)
-    assert need == max(part.word + part.words for part in parts) == WINDOWED.windows.block_words
-    spec = MatmulUnit(WINDOWED).memories["weights"]
-    assert spec.depth == 2 * need < WINDOWED.windows.weight_words
-    small = replace(WINDOWED, windows=replace(WINDOWED.windows, block_words=need - 1, weight_words=1))
-    with pytest.raises(BivitError, match=rf"too small: windows.block_words is {need - 1}, the network needs {need}$"):
-        check_windows(SWIN, Formats(), small)
-    check_windows(SWIN, Formats(), replace(RESIDENT, windows=replace(WINDOWED.windows, block_words=0)))
+    need, unit = windows_needs(SWIN, WINDOWED)["ring_words"], WeightStreamUnit(WINDOWED)
+    parts = unit.parts(SWIN)
+    beats = [part.beats for part in parts]
+    most = max(sum(four) for four in zip(beats, beats[1:], beats[2:], beats[3:], strict=False))
+    least = -(-(most + BURST_BEATS) // unit.word_beats)
+    assert need == 1 << (least - 1).bit_length()
+    assert sum(part.words for part in parts[-4:]) < least  # a block of the last stage
+    ring = WINDOWED.windows.ring_words
+    assert ring == 2 * need
+    assert MatmulUnit(WINDOWED).memories["weights"].depth == ring == 1 << ring.bit_length() - 1
+    small = need // 2
+    with pytest.raises(BivitError, match=rf"too small: windows.ring_words is {small}, the network needs {need}$"):
+        check_windows(SWIN, Formats(), ringed(small))
+    check_windows(SWIN, Formats(), ringed(2 * small))
+    check_windows(SWIN, Formats(), replace(RESIDENT, windows=replace(WINDOWED.windows, ring_words=0)))
+
+
+def ringed(words: int) -> FlowConfig:
+    assert WINDOWED.windows is not None
+    return replace(WINDOWED, windows=replace(WINDOWED.windows, ring_words=words, weight_words=1))
 
 
 def test_the_map_names_every_layer() -> None:
@@ -162,14 +175,13 @@ def test_the_list_says_how_long_parts_are_and_where_they_go(flow: FlowConfig) ->
     parts, words = unit.parts(config), unit.list_words(config)
     for number, (part, word) in enumerate(zip(parts, words, strict=True)):
         for name, bits in unit.fields.items():
-            value = number == len(parts) - 1 if name == "final" else getattr(part, name)
+            value = number == len(parts) - 1 if name == "final" else getattr(part, name, 0)
             assert word & (1 << bits) - 1 == value
             word >>= bits
         assert word == 0
-    small = flow.windows and replace(flow, windows=replace(flow.windows, block_words=1))
-    if small:
+    if flow.windows:
         with pytest.raises(BivitError, match=r"parts.beats has \d+ bits and cannot hold"):
-            WeightStreamUnit(small).list_words(config)
+            WeightStreamUnit(ringed(1)).list_words(config)
 
 
 def test_an_image_more_takes_what_it_takes_with_resident_weights() -> None:
@@ -188,25 +200,21 @@ def test_an_image_more_takes_what_it_takes_with_resident_weights() -> None:
 
 
 def test_weights_that_are_late_cost_what_their_block_does_not_cover() -> None:
-    """Of equal blocks the slower of both counts; of a Swin each block against the reads of the one behind it."""
+    """Of equal blocks the slower of both counts."""
     flow = streamed_flow()
     assert with_late_weights(TOKENS, flow, 900.0, 800.0) == pytest.approx(900.0)
     assert with_late_weights(TOKENS, flow, 900.0, 1800.0) == pytest.approx(1800.0)
-    parts, found = WeightStreamUnit(WINDOWED).parts(SWIN), [0]
-    for part in parts:
-        found[-1] += part.beats
-        found += [0] if part.ends else []
-    shapes = {view.merge is None: [] for view in stage_views(SWIN)}
-    for view in stage_views(SWIN):
-        of = TileShape(view, WINDOWED.engine.rows, WINDOWED.engine.columns)
-        shapes[view.merge is None].append(view.windows * of.tiles * of.tile_steps)
-    (first, second, third), (one, two) = shapes[True], shapes[False]
-    steps, beats = [first, first + one, second + two, third, third], found[:-1]
-    pace, share = 2.0, 1.0  # cycles a step, and a beat
-    late = [max(pace * now, share * beats[(at + 1) % 5]) for at, now in enumerate(steps)]
-    assert sum(late) > max(pace * sum(steps), share * sum(beats))
-    assert with_late_weights(SWIN, WINDOWED, pace * sum(steps), share * sum(beats)) == pytest.approx(sum(late))
-    assert with_late_weights(SWIN, WINDOWED, 1e6, share * sum(beats)) == pytest.approx(1e6)
+
+
+def test_into_a_ring_weights_come_as_far_ahead_as_it_has_room() -> None:
+    """Never faster than the array and than the memory; the larger the ring, the closer to that."""
+    rings = [64, 128, 1 << 14]
+    for interval, memory in ((1e6, 100.0), (100.0, 1e6)):
+        assert with_late_weights(SWIN, ringed(1 << 14), interval, memory) == pytest.approx(1e6, rel=1e-3)
+    found = [with_late_weights(SWIN, ringed(words), 3000.0, 2900.0) for words in rings]
+    assert found == sorted(found, reverse=True)
+    assert found[0] > 1.05 * found[-1]
+    assert found[-1] == pytest.approx(3000.0)
 
 
 def test_a_memory_that_is_slower_than_its_port_binds() -> None:
@@ -238,7 +246,7 @@ def test_engines_out_of_range_are_refused(fields: dict[str, object], message: st
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
-        ({"block_words": 0}, "windows.block_words must be 1 or more where weights are streamed, got 0"),
+        ({"ring_words": 0}, "windows.ring_words must be 1 or more where weights are streamed, got 0"),
         ({"images": 3}, r"windows.images must be at most images \(2\) where weights are streamed, got 3"),
     ],
 )
@@ -247,3 +255,8 @@ def test_windows_out_of_range_are_refused(limits: dict[str, int], message: str) 
     flow = replace(RESIDENT, windows=replace(RESIDENT.windows, **limits))
     with pytest.raises(BivitError, match=message):
         replace(flow, weights="streamed")
+
+
+def test_a_ring_is_a_power_of_two() -> None:
+    with pytest.raises(BivitError, match=r"windows\.ring_words must be a power of two, got 96"):
+        ringed(96)
