@@ -14,6 +14,7 @@ from ..synthesis.synth import OTHER_COMPONENTS, SYNTHESISED
 from .clocks import ClockRow, ClockSummary, clock_rows, clock_summaries
 from .compared import Compared, Summary, compare, kept_pairs, summaries
 from .pairs import Campaign, load_campaign
+from .searches import Search, Searches, load_searches
 
 ROOT = Path(__file__).resolve().parents[2]
 #: The page, in the repository.
@@ -21,7 +22,7 @@ ACCURACY_PAGE = ROOT / "docs" / "accuracy.md"
 _TITLES = {"luts": "LUT", "ffs": "FF", "dsps": "DSP", "brams": "BRAM"}
 _HEAD = """# How far numbers are off
 
-Written by `python -m bivit.hw.accuracy.page` from docs/pairs.json, docs/synthesis.json, docs/timing.json and docs/timing_error.json: do not edit. `bivit estimate --check` prints the same, each row with `--json`; `--fresh N` synthesises N of the held-out pairs now.
+Written by `python -m bivit.hw.accuracy.page` from docs/pairs.json, docs/synthesis.json, docs/timing.json, docs/timing_error.json and docs/searches.json: do not edit. `bivit estimate --check` prints the same, each row with `--json`; `--fresh N` synthesises N of the held-out pairs now.
 
 | number | kind | how far it is off |
 |---|---|---|
@@ -30,11 +31,12 @@ Written by `python -m bivit.hw.accuracy.page` from docs/pairs.json, docs/synthes
 | look-up tables, flip-flops | estimated, weights fitted to synthesis | see below |
 | clocks | placed, modelled or assumed | see below |
 | images a second | cycles and clock | as far as the clock |
+| the engine that `bivit explore` chooses | the fastest that was found | random engines beside it [below](#searches) |
 
 """  # noqa: E501
 
 
-def render(rows: Sequence[Compared], clocks: Sequence[ClockRow], campaign: Campaign) -> str:
+def render(rows: Sequence[Compared], clocks: Sequence[ClockRow], campaign: Campaign, searches: Searches) -> str:
     """Return the page.
 
     Parameters
@@ -44,8 +46,13 @@ def render(rows: Sequence[Compared], clocks: Sequence[ClockRow], campaign: Campa
     clocks : sequence of ClockRow
     campaign : Campaign
         Cycles of pairs.
+    searches : Searches
+        Engines that were drawn beside those of `bivit explore`.
     """
-    parts = [_cycles(campaign), _resources(list(summaries(rows))), _by_unit(rows), _clocks(clocks), _sources(rows)]
+    parts = [
+        *(_cycles(campaign), _resources(list(summaries(rows))), _by_unit(rows), _clocks(clocks)),
+        *(_searches(searches), _sources(rows)),
+    ]
     return _HEAD + "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
@@ -131,6 +138,32 @@ def _clock_summary(one: ClockSummary) -> str:
     return f"| {one.family} | {one.kind} | {one.rows} | {_percent(one.median_error)} | {_percent(one.worst_error)} |"
 
 
+def _searches(made: Searches) -> Iterator[str]:
+    yield "## Searches\n"
+    yield (
+        "Is an engine that `bivit explore NET --target T` did not look at faster than the one that it chose? Engines "
+        "are drawn, half of them near the chosen one, every width from all that are legal: those whose loads alone "
+        "take as many cycles are slower; of the others that fit by estimate the fastest by their loads are compiled, "
+        f"and the exact cycles from image to image compared, by `{made.command}` on {made.made}. Seconds are of the "
+        "exploration, on one core of a busy machine.\n"
+    )
+    yield (
+        "| network | target | chosen | cycles | seconds | drawn | legal | slower | fit | compiled | fewest cycles | "
+        "fewer by |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|---|---|---|"
+    yield from (_search(one) for one in made.searches)
+
+
+def _search(one: Search) -> str:
+    best = "" if one.best_interval is None else f"{one.best_interval:,.0f} ({one.best_engine})"
+    return (
+        f"| {one.net} | {one.target} | {one.chosen} | {one.chosen_interval:,.0f} | {one.seconds:.0f} | {one.drawn:,} | "
+        f"{one.legal:,} | {one.slower:,} | {one.fit:,} | {one.compiled} | {best} | "
+        f"{_percent(one.gain) if one.beaten else 'none'} |"
+    )
+
+
 def _sources(rows: Sequence[Compared]) -> Iterator[str]:
     engines = sorted({row.engine for row in rows})
     drawn = [name for name in engines if name.startswith("drawn-")]
@@ -160,7 +193,10 @@ def _percent(value: float | None) -> str:
 def page() -> str:
     """Return the page of what is kept."""
     return render(
-        [row for one in kept_pairs(load_measurements()) for row in compare(one)], clock_rows(), load_campaign()
+        [row for one in kept_pairs(load_measurements()) for row in compare(one)],
+        clock_rows(),
+        load_campaign(),
+        load_searches(),
     )
 
 
