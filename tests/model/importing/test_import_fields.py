@@ -307,7 +307,7 @@ def test_a_mean_of_normalised_patches_is_refused(tmp_path: Path) -> None:
         (["--mean", "nan,0,0"], "--mean must be 0 to 1"),
         (["--mean", "123.7,116.3,103.5"], "divide numbers of pixels from 0 to 255 by 255"),
         (["--mean", "0.5"], "--mean must have 3 numbers"),
-        (["--mean", ""], "--mean takes numbers with commas"),
+        (["--mean", ""], "--mean must not be empty; give a value, or leave it out"),
         (["--std", "0.2,0.2,0"], "--std must be above 0 to 1"),
         (["--std", "0.2,0.2"], "--std must have 3 numbers"),
         (["--heads", "0"], "--heads must be an integer of 1 to"),
