@@ -71,6 +71,8 @@ class Case:
         At least one.
     table : SlotTable, optional
         In place of the one that is shipped, or sought.
+    program : Program, optional
+        In place of what the network is compiled to.
     verilog, stream : str, bytes, optional
         Verilog and load stream in place of those of the engine and `network`, for tests that plant faults.
     memory_latency : (int, int)
@@ -102,6 +104,7 @@ class Case:
         images: NDArray[np.uint8],
         *,
         table: SlotTable | None = None,
+        program: Program | None = None,
         verilog: str | None = None,
         stream: bytes | None = None,
         memory_latency: tuple[int, int] = (1, 1),
@@ -112,7 +115,7 @@ class Case:
         self.network, self.engine, self.images = network, engine, images
         self.machine = FlowMachine(engine)
         progress("compiling the network")
-        self.program: Program = compile_for(network, engine, table)
+        self.program: Program = program or compile_for(network, engine, table)
         self.stream = stream or build_stream(self.machine, self.program.words)
         self.memory = self._memory(memory_latency)
         progress("converting the engine to Verilog; the first time takes a while")

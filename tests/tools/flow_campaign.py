@@ -45,7 +45,6 @@ from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.machine import FlowMachine
 from bivit.sim.flow.weight_stream import IMAGE_ALIGNMENT
 from bivit.sim.mapping.compiled import Program
-from bivit.sim.mapping.program import FlowProgram
 from bivit.sim.mapping.weight_image import weight_image
 
 #: Networks of one simulation, and the pauses of the ports in one simulation after the other.
@@ -174,8 +173,7 @@ class _TracedCase(Case):
     """A case of a program, whose bench is the campaign's."""
 
     def __init__(self, program: Program, images: np.ndarray, verilog: str):
-        table = program.table if isinstance(program, FlowProgram) else None
-        super().__init__(program.network, program.flow, images, table=table, verilog=verilog)
+        super().__init__(program.network, program.flow, images, program=program, verilog=verilog)
 
     def _expected(self, *, stalls: bool) -> Expected:
         found = super()._expected(stalls=stalls)
