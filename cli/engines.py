@@ -147,24 +147,21 @@ def _holds(flow: FlowConfig) -> list[str]:
 
 
 def _network(flow: FlowConfig, net: str, target: Device) -> NetworkRow:
-    from ..sim.estimate.resources import images_per_s
-    from ..sim.mapping.cycles import peak_macs, speed_of, useful_macs
     from ..sim.mapping.shipped import shipped_cycles
     from ..sim.network.formats import Formats
     from ..sim.network.presets import preset
+    from .runs.estimates import flow_timing
 
     config = preset(net)
-    found = shipped_cycles(config, flow)
-    if found is None and flow.windows is None:  # in other logic than its table was made for, which takes a moment
-        found = speed_of(config, Formats(), flow)
-    if found is None:
+    # In other logic than its tables were made for, which takes a moment; with windows it would take long.
+    if shipped_cycles(config, flow) is None and flow.windows is not None:
         return NetworkRow(network=net, interval_cycles=None, images_per_s=None, array_utilisation=None)
-    _, interval = found
+    found = flow_timing(config, Formats(), flow, target.clock_mhz)
     return NetworkRow(
         network=net,
-        interval_cycles=round(interval),
-        images_per_s=images_per_s(interval, target.clock_mhz),
-        array_utilisation=useful_macs(config) / (interval * peak_macs(flow)),
+        interval_cycles=found.interval_cycles,
+        images_per_s=found.images_per_s,
+        array_utilisation=found.array_utilisation,
     )
 
 
