@@ -18,6 +18,7 @@ from bivit.hw.board.boards import SERIAL_BOARDS
 from bivit.hw.board.top import BoardTop
 from bivit.hw.engine import Engine
 from bivit.hw.parts.component import Component
+from bivit.hw.slots.attention_streams import QkvStream
 from bivit.hw.synthesis.wrapper import PinWrapper
 
 for _module in pkgutil.walk_packages(bivit.hw.__path__, "bivit.hw."):
@@ -48,6 +49,7 @@ def made() -> dict[type, dict[str, wiring.Member]]:
             flow = windowed_for([tiny_swin()], columns=16, norm_lanes=lanes)
             Fragment.get(Engine(flow), None)
         Fragment.get(Engine(replace(flow, weights="streamed")), None)
+        QkvStream(replace(flow, weights="streamed"))  # of which such engines have one that merges patches, too
         Fragment.get(BoardTop(SERIAL_BOARDS["ulx3s"], tiny_flow(), 90.0, 1_000_000), None)
     for base in components() - set(found):
         # A base that is never made itself has what all that are made of it have.

@@ -55,7 +55,10 @@ def test_what_a_file_leaves_out_has_its_default():
 
 
 def test_named_engines_queue_four_images_or_more():
-    assert all(flow.engine.queue_logits >= 4 * flow.engine.max_classes for flow in FLOW_ENGINES.values())
+    """Or two, where one goes through the passes at a time."""
+    for flow in FLOW_ENGINES.values():
+        images = 2 if flow.windows and flow.windows.images == 1 else 4
+        assert flow.engine.queue_logits >= images * flow.engine.max_classes
 
 
 def test_fingerprints_tell_engines_apart():
