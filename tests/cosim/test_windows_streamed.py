@@ -76,7 +76,7 @@ def test_weights_in_time_change_no_integer_and_no_cycle(config: ModelConfig) -> 
     assert counted == resident.stalls
 
 
-@pytest.mark.parametrize(("latency", "stall"), [((5, 40), 0.3), ((300, 900), 0.0)])
+@pytest.mark.parametrize(("latency", "stall"), [((5, 40), 0.3), ((1000, 3000), 0.0)])
 @pytest.mark.parametrize("config", [SWIN, DEIT], ids=["swin", "deit"])
 def test_a_late_memory_costs_cycles_and_nothing_else(
     config: ModelConfig, latency: tuple[int, int], stall: float
