@@ -76,10 +76,11 @@ def export_checkpoint(
         When the checkpoint is not a student, or cannot be expressed in integers.
     """
     from ...model.data.dataset import take
-    from ...model.files.checkpoint import file_hash, load_checkpoint
+    from ...model.files.checkpoint import load_checkpoint
     from ...model.files.export import export_network
     from ...model.vit.vit import BiViT
     from ...sim.network.file import save_network
+    from ...sim.system.files import file_hash
 
     loaded = load_checkpoint(checkpoint, kind="binary")
     assert isinstance(loaded.model, BiViT)

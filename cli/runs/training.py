@@ -189,7 +189,7 @@ def _prepare(options: TrainOptions, show_step: Watch) -> _Task:
 
 def _asked(options: TrainOptions, task: _Task) -> dict[str, Any]:
     """What the run depends on, as `config.json` of its folder holds it."""
-    from ...model.files.checkpoint import file_hash
+    from ...sim.system.files import file_hash
 
     data: dict[str, Any] = {"name": options.data, "train": len(task.train), "test": len(task.test)}
     if options.on_broken == "skip":

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ...sim.engine.registers import ERROR_TEXTS, registers_of
-from ...sim.system.own_folder import file_rows, sha256
+from ...sim.system.files import file_hash
+from ...sim.system.own_folder import file_rows
 from ..probes import probes
 from ..verilog_top import ENGINE_TOP, LICENCE
 from .pages import TEXTS, Facts
@@ -38,7 +39,7 @@ def manifest(facts: Facts, folder: Path) -> dict[str, Any]:
         "top": facts.top,
         "engine": engine.to_dict(),
         "fingerprint": facts.fingerprint,
-        "verilog_sha256": sha256(folder / f"{ENGINE_TOP}.v"),
+        "verilog_sha256": file_hash(folder / f"{ENGINE_TOP}.v"),
         "clock_mhz": facts.clock_mhz,
         "ports": _ports(facts),
         "registers": _registers(facts),

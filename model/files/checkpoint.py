@@ -8,7 +8,6 @@ Bi-ViT, "official" for one as its published code defines it), `config`, `pixels`
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -121,11 +120,6 @@ def load_checkpoint(path: str | Path, kind: str | None = None) -> Checkpoint:
     model = _build(source, header)
     model.load_state_dict(tensors)
     return Checkpoint(model.eval(), header["seed"], header["metrics"], header["provenance"])
-
-
-def file_hash(path: str | Path) -> str:
-    """SHA-256 of a file in hexadecimal, for the provenance of what is made from it."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _check_header(source: Path, header: dict[str, Any]) -> None:

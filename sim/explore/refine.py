@@ -42,11 +42,9 @@ def refined(best: Found, aim: Aim, tell: Progress) -> list[Found]:
         return []
     if point.flow.windows:
         return _more_in_flight(best, aim, tell)
-    try:
-        quick = quick_tables(aim.configs, point.flow)
-    except BivitError:
+    tables = _new_tables(aim.configs, point)
+    if not tables:
         return []
-    tables: Sequence[SlotTable] = quick
     cycles, compared, larger = nearly(aim.configs, point.flow, tables), 0, _larger(aim.configs, point)
     while compared < _MOST_COMPARED and (more := next(larger, None)):
         tell(SEEKING, compared, _MOST_COMPARED)
@@ -62,10 +60,13 @@ def _tables(
     configs: Sequence[ModelConfig], more: Point, point: Point, tables: Sequence[SlotTable]
 ) -> Sequence[SlotTable]:
     """Tables of a larger engine: those that there are, or others where images in flight take turns; none if none is."""
-    if more.flow.images == point.flow.images:
-        return tables
+    return tables if more.flow.images == point.flow.images else _new_tables(configs, more)
+
+
+def _new_tables(configs: Sequence[ModelConfig], point: Point) -> Sequence[SlotTable]:
+    """Tables of a short search; none where every one locks up."""
     with suppress(BivitError):
-        return quick_tables(configs, more.flow)
+        return quick_tables(configs, point.flow)
     return ()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import secrets
@@ -337,3 +338,13 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def file_hash(path: str | Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits.
+
+    Parameters
+    ----------
+    path : str or Path
+    """
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

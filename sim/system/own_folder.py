@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import check, some
-from .files import read_json
+from .files import file_hash, read_json
 
 
 def file_rows(folder: Path) -> list[dict[str, Any]]:
     """Return `path`, `bytes` and `sha256` of every file in a folder, by their paths."""
     return [
-        {"path": name, "bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)}
+        {"path": name, "bytes": (folder / name).stat().st_size, "sha256": file_hash(folder / name)}
         for name in _names(folder)
     ]
-
-
-def sha256(path: Path) -> str:
-    """Return the hash of a file, in hexadecimal digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def check_replaceable(out: Path, listing: str, maker: str, overwrite: bool, besides: Sequence[str] = ()) -> None:
@@ -68,7 +62,7 @@ def check_replaceable(out: Path, listing: str, maker: str, overwrite: bool, besi
 
 
 def _differs(path: Path, hashed: object) -> bool:
-    return path.is_file() and sha256(path) != hashed
+    return path.is_file() and file_hash(path) != hashed
 
 
 def _names(folder: Path) -> list[str]:

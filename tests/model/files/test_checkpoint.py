@@ -11,12 +11,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from shapes import TINY, TOKENS
 
-from bivit.model.files.checkpoint import Checkpoint, file_hash, load_checkpoint, save_checkpoint
+from bivit.model.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from bivit.model.vit.binarize import Binarization
 from bivit.model.vit.patch import PixelNorm
 from bivit.model.vit.vit import BiViT, RealViT
 from bivit.sim.errors import BivitError
 from bivit.sim.network.formats import Formats
+from bivit.sim.system.files import file_hash
 
 
 @pytest.fixture
