@@ -20,22 +20,34 @@ _ATTEMPTS = 4
 #: Bounds over images a second of the engines that are tried first: none is quite as fast as its loads allow.
 _OVER = 1.04
 
+#: Cycles over those of the best engine with which another one may still become better.
+_NEAR = 1.15
+
 #: Names of engines; None of one that was sized.
 Names = Mapping[FlowConfig, str | None]
 
 
-def fastest(points: Sequence[Point], names: Names, aim: Aim, tell: Progress) -> list[Found]:
+def fastest(points: Sequence[Point], narrow: Sequence[Point], names: Names, aim: Aim, tell: Progress) -> list[Found]:
     """Return the finalists with their exact cycles, the best first: named engines that can win, and a few others.
 
     Parameters
     ----------
     points : sequence of Point
         That fit, in the order of the aim.
+    narrow : sequence of Point
+        Others, which fit since their parts were made narrower: what their loads allow says less of them.
     names : mapping
         Of the engines.
     aim : Aim
     tell : callable
     """
+    found = _started(points, names, [], aim, tell)
+    found += _started([point for point in narrow if point not in points], names, found, aim, tell)
+    return sorted(found, key=lambda one: one.cycles if aim.latency else one.interval_cycles)
+
+
+def _started(points: Sequence[Point], names: Names, before: Sequence[Found], aim: Aim, tell: Progress) -> list[Found]:
+    """Finalists of some points, and what is better than the best of them."""
     named = [point for point in points if names.get(point.flow)]
     others = [point for point in points if not names.get(point.flow)]
     found: list[Found] = []
@@ -43,14 +55,18 @@ def fastest(points: Sequence[Point], names: Names, aim: Aim, tell: Progress) -> 
     for number, point in enumerate([*named, *others]):
         if sought == most:
             break
-        if not _can_win(point, found, aim) or any(_with_fewer_images(point.flow, one.point.flow) for one in found):
+        if not _can_win(point, [*before, *found], aim) or any(
+            _with_fewer_images(point.flow, one.point.flow) for one in found
+        ):
             continue
         sought += number >= len(named)
         tell(SEEKING, number, 0)
         found += tried(aim, point, names.get(point.flow))
     if found and not aim.latency:
-        found += refined(min(found, key=lambda one: one.interval_cycles), aim, tell)
-    return sorted(found, key=lambda one: one.cycles if aim.latency else one.interval_cycles)
+        best = min(found, key=lambda one: one.interval_cycles)
+        if all(best.interval_cycles < _NEAR * one.interval_cycles for one in before):
+            found += refined(best, aim, tell)
+    return found
 
 
 def cheapest(points: Sequence[Point], names: Names, fps: float, aim: Aim, tell: Progress) -> Found | None:

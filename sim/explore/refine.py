@@ -91,12 +91,13 @@ def _far(best: Found) -> bool:
 
 
 def _larger(configs: Sequence[ModelConfig], point: Point) -> Iterator[Point]:
-    """Engines that fit, each with something more: an image in flight, a width of a part, slots of a ring."""
+    """Engines that fit, each with something more: an image in flight or in the edge, a width, slots of a ring."""
     candidates = [
         *(ceiling.wider for ceiling in ceilings(configs, point)),
-        *(_deeper(configs, point, name) for name in _RINGS),
+        *(_more(configs, point, name, _DEEPER) for name in _RINGS),
     ]
-    yield from (one for one in (_with_another(configs, point), *candidates) if one is not None and one.fits)
+    images = _with_another(configs, point), _more(configs, point, "edge_banks", 1)
+    yield from (one for one in (*images, *candidates) if one is not None and one.fits)
 
 
 def _with_another(configs: Sequence[ModelConfig], point: Point) -> Point | None:
@@ -106,8 +107,8 @@ def _with_another(configs: Sequence[ModelConfig], point: Point) -> Point | None:
     return None
 
 
-def _deeper(configs: Sequence[ModelConfig], point: Point, name: str) -> Point | None:
-    """The engine with more slots of a ring, if there can be more."""
+def _more(configs: Sequence[ModelConfig], point: Point, name: str, more: int) -> Point | None:
+    """The engine with more slots of a ring, or banks of the edge, if there can be more."""
     with suppress(BivitError):
-        return with_flow(configs, point, replace(point.flow, **{name: getattr(point.flow, name) + _DEEPER}))
+        return with_flow(configs, point, replace(point.flow, **{name: getattr(point.flow, name) + more}))
     return None

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import islice
+from math import inf
 
 from ..engine.config import Fabric
 from ..errors import BivitError, check
@@ -18,6 +19,7 @@ from ..flow.presets import FLOW_ENGINES
 from ..mapping.loads import loads_of
 from .aim import Aim, Exploration, Found, Progress, by_speed
 from .finalists import Names, cheapest, fastest
+from .narrower import could_narrow, narrower
 from .points import Point, could_spread, front, leaner, point_of, spread
 from .sizing import sized, wishes
 from .windowed import SLACKS, fitted, windowed, with_groups
@@ -29,6 +31,8 @@ _MEMORY_SLACK = 0.8
 #: Engines, the best first, whose memories it is tried to make of something else: those too large in memory alone, and
 #: those that are to leave most of the device.
 _SPREAD = 40
+#: Engines, the best first, whose parts are made narrower.
+_NARROWED = 8
 
 
 def _quiet(what: str, done: int, count: int) -> None:
@@ -66,27 +70,31 @@ def explore(target: Device, aim: Aim, *, tell: Progress = _quiet, sized_before: 
         more = _points(streamed, target, aim, tell)
         fit = sorted([*fit, *_fitting(more, aim)], key=aim.order)
         flows, points = {**flows, **streamed}, points + more
+    narrow = _narrowed(points, fit, aim)
+    fit = fit or narrow
     if not fit:
         raise BivitError(_none_fits(points, target) if flows else _none_holds(target, aim))
     if aim.fps is not None:
         fit = sorted(_leaner(fit, flows, aim.fps), key=aim.order)
     best = None if aim.fps is None else cheapest(fit, flows, aim.fps, aim, tell)
-    found = [best] if best is not None else _fastest(fit, flows, target, aim, tell)
-    every = {point.flow: point for point in (*points, *fit, *(one.point for one in found))}
+    found = [best] if best is not None else _fastest(fit, narrow, flows, target, aim, tell)
+    every = {point.flow: point for point in (*points, *fit, *narrow, *(one.point for one in found))}
     return Exploration(
         target=target,
         best=found[0],
         others=tuple(found[1:]),
         points=tuple(sorted(every.values(), key=by_speed)),
-        front=tuple(front(fit)),
+        front=tuple(front([*fit, *narrow])),
         names=flows,
         sized=len(flows),
     )
 
 
-def _fastest(fit: Sequence[Point], flows: Names, target: Device, aim: Aim, tell: Progress) -> list[Found]:
+def _fastest(
+    fit: Sequence[Point], narrow: Sequence[Point], flows: Names, target: Device, aim: Aim, tell: Progress
+) -> list[Found]:
     """Finalists with their exact cycles; refuses what is slower than asked for."""
-    found = fastest(sorted(fit, key=by_speed) if aim.fps is not None else fit, flows, aim, tell)
+    found = fastest(sorted(fit, key=by_speed) if aim.fps is not None else fit, narrow, flows, aim, tell)
     check(bool(found), f"every slot table that was tried locks up on {target.part}; take another device")
     if aim.fps is not None and found[0].images_per_s < aim.fps:
         raise BivitError(_too_slow(found[0].images_per_s, aim.fps, target, fit[0].clock_mhz))
@@ -243,6 +251,13 @@ def _spread_out(points: Iterable[Point], aim: Aim) -> list[Point]:
     """Points whose memories alone are too many, made of something else so that they fit."""
     over = sorted(filter(could_spread, points), key=aim.order)
     return [found for point in islice(over, _SPREAD) if (found := spread(point))]
+
+
+def _narrowed(points: Iterable[Point], fit: Sequence[Point], aim: Aim) -> list[Point]:
+    """Points whose logic alone is too large, with narrower parts so that they fit; none that is slower than others."""
+    most = min((point.loads.bound for point in fit), default=inf)
+    over = sorted((point for point in points if could_narrow(point) and point.loads.bound < most), key=aim.order)
+    return sorted(filter(None, (narrower(aim.configs, one, most) for one in islice(over, _NARROWED))), key=aim.order)
 
 
 def _leaner(points: Sequence[Point], flows: Names, fps: float) -> list[Point]:

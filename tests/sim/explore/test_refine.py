@@ -40,6 +40,16 @@ def test_more_of_what_is_waited_for_is_faster(narrow: Found) -> None:
     assert again == found
 
 
+def test_a_second_bank_of_the_edge_is_tried() -> None:
+    """An engine of three rows whose images wait for the edge: nothing else that fits helps."""
+    flow = replace(FLOW_ENGINES["ulx3s"], edge_banks=1)
+    flow = replace(flow, engine=replace(flow.engine, rows=3))
+    (best,) = tried(AIM, point_of([DIGITS], flow, device("lfe5u-85f"), 100.0), None)
+    (found,) = refined(best, AIM, lambda *_: None)
+    assert found.point.flow.edge_banks == 2
+    assert found.interval_cycles < best.interval_cycles
+
+
 def test_nothing_larger_is_taken_where_it_does_not_fit(narrow: Found) -> None:
     small = point_of([DIGITS], narrow.point.flow, device("lfe5u-12f"), 100.0)
     assert not small.fits
