@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 AUTO = "auto"
 #: Clocks in MHz that an engine may be asked about, and images a second, at most.
 _CLOCKS, _MOST_FPS = (0.001, 10_000.0), 1e9
+#: Percent that all of a device is, and of its look-up tables what leaves room.
+_WHOLE, _ROOMY = 100.0, 85.0
 #: Where cycles are from, in words.
 _CYCLES = {"exact": "exact", "bound": "what the memory of its weights allows"}
 
@@ -43,6 +45,10 @@ def explore(
     ] = None,
     latency: Annotated[bool, typer.Option("--latency", help="Seek the shortest time of a single image.")] = False,
     clock_mhz: Annotated[float | None, typer.Option(help="By default what the device's family reaches.")] = None,
+    fill: Annotated[
+        float,
+        typer.Option(metavar="PERCENT", help="Of each resource of the device, what the engine may take at most."),
+    ] = _WHOLE,
     out: Annotated[Path | None, typer.Option(help="Folder for engine.json, which --engine takes.")] = None,
     page: Annotated[
         Path | None,
@@ -62,14 +68,16 @@ def explore(
 
     Example: bivit explore deit_tiny --target auto --fps 1000
 
+    Example: bivit explore deit_tiny --target zcu102 --fill 85
+
     Example: bivit explore digits fashion --target ulx3s --fps 500 --out out/engine
 
     Example: bivit explore swin_tiny --target u50 --fps 2000
 
     Example: bivit explore digits --target lfe5u-45f --latency --json
     """
-    _check_options(target, fps, latency, clock_mhz)
-    _check_page(page)
+    _check_options(target, fps, latency, clock_mhz, fill)
+    _check_files(out, page)
     from ..sim.estimate.devices import board, device
     from ..sim.explore.search import check_estimated, explore_all
     from ..sim.explore.search import explore as search
@@ -79,12 +87,13 @@ def explore(
         check_estimated(named)
     beside = None if named is None else board(target)
     most_gb_s = beside.memory.gb_s if beside and beside.memory else None
-    aim = replace(_aim([find_net(net) for net in nets], fps, latency, clock_mhz), memory_gb_s=most_gb_s)
+    asked = _aim([find_net(net) for net in nets], fps, latency, clock_mhz)
+    aim = replace(asked, memory_gb_s=most_gb_s, fill_percent=fill)
     with step(f"explore engines for {', '.join(nets)}") as one:
         tell = _Teller(one)
         found = explore_all(aim, tell=tell) if named is None else search(named, aim, tell=tell)
     path = None if out is None else out / "engine.json"
-    command = _command(nets, target, fps, latency, clock_mhz)
+    command = _command(nets, target, fps, latency, clock_mhz, fill)
     report = explored(nets, aim, found, path=path, seconds=one.seconds, command=command)
     if path is not None:
         write_json(path, report.engine)
@@ -98,7 +107,7 @@ def explore(
         _print(report, page)
 
 
-def _check_options(target: str, fps: float | None, latency: bool, clock_mhz: float | None) -> None:
+def _check_options(target: str, fps: float | None, latency: bool, clock_mhz: float | None, fill: float) -> None:
     least, most = _CLOCKS
     check(fps is None or 0 < fps <= _MOST_FPS, f"--fps must be above 0 and at most {_MOST_FPS:,.0f}, got {fps}")
     check(
@@ -110,14 +119,16 @@ def _check_options(target: str, fps: float | None, latency: bool, clock_mhz: flo
         clock_mhz is None or least <= clock_mhz <= most,
         f"--clock-mhz must be {least} to {most:,.0f} MHz, got {clock_mhz}; leave it out for the device's own",
     )
+    check(0 < fill <= _WHOLE, f"--fill must be above 0 and at most {_WHOLE:g} percent of the device, got {fill:g}")
     check(
         target.lower() != AUTO or fps is not None,
         "--target auto seeks the smallest device that is fast enough; say how fast with --fps, or name a target",
     )
 
 
-def _check_page(page: Path | None) -> None:
-    """Refuse a page that could not be written, before the search, which takes long."""
+def _check_files(out: Path | None, page: Path | None) -> None:
+    """Refuse a folder or a page that could not be written, before the search, which takes long."""
+    check(out is None or out.is_dir() or not out.exists(), f"--out must be a folder, {out} is a file")
     if page is None:
         return
     check(page.suffix == ".html", f"--report writes a page for a browser: give a file that ends in .html, got {page}")
@@ -125,9 +136,11 @@ def _check_page(page: Path | None) -> None:
     import jinja2  # noqa: F401  # a missing one is told now
 
 
-def _command(nets: list[str], target: str, fps: float | None, latency: bool, clock_mhz: float | None) -> str:
+def _command(
+    nets: list[str], target: str, fps: float | None, latency: bool, clock_mhz: float | None, fill: float
+) -> str:
     """What repeats a search."""
-    options = {"--target": target, "--fps": fps, "--clock-mhz": clock_mhz}
+    options = {"--target": target, "--fps": fps, "--clock-mhz": clock_mhz, "--fill": fill if fill != _WHOLE else None}
     given = [word for name, value in options.items() if value is not None for word in (name, _shown(value))]
     return shlex.join(["bivit", "explore", *nets, *given, *(["--latency"] if latency else [])])
 
@@ -183,6 +196,13 @@ def _print(report: Explored, page: Path | None) -> None:
     out.print(rows_table(exact, "the chosen engine, and others with exact cycles"))
     front = [_row(one, {"images/s, at most": one.most_images_per_s, "binds": one.binds}) for one in report.front]
     out.print(rows_table(front, f"what fits of {report.sized} engines, and none beats; speeds are bounds by loads"))
+    luts = report.utilisation_percent["luts"] or 0
+    if luts > _ROOMY and report.fill_percent == _WHOLE:
+        out.print(
+            f"{luts:.0f} % of the look-up tables leave place and route little room; --fill {_ROOMY:g} seeks an engine "
+            "that leaves more.",
+            soft_wrap=True,
+        )
     if report.engine_file:
         out.print(
             f"{report.engine_file} is written; `bivit generate --engine {report.engine_file}` writes its Verilog.",

@@ -70,6 +70,8 @@ class Explored(Result):
     alternatives : tuple of Alternative
     sized : int
         Engines that were compared.
+    fill_percent : float
+        Of each resource of the device, what an engine may take.
     seconds : float
         That it took.
     command : str
@@ -118,6 +120,7 @@ class Explored(Result):
     front: tuple[FrontRow, ...]
     alternatives: tuple[Alternative, ...]
     sized: int
+    fill_percent: float
     seconds: float
     command: str
     bivit: str
@@ -184,6 +187,7 @@ def explored(
         front=tuple(front_row(one, found.names.get(one.flow)) for one in found.front),
         alternatives=tuple(alternative(one) for one in found.others),
         sized=found.sized,
+        fill_percent=aim.fill_percent,
         seconds=round(seconds, 3),
         command=command,
         bivit=__version__,

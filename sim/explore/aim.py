@@ -34,6 +34,8 @@ class Aim:
         What the device's family reaches, when None.
     memory_gb_s : float, optional
         What the memory of streamed weights gives at most, in 10^9 bytes a second; None where nobody knows.
+    fill_percent : float
+        Of each resource of a device, what an engine may take: tools seldom place one that is all but full.
     """
 
     configs: tuple[ModelConfig, ...]
@@ -42,6 +44,7 @@ class Aim:
     latency: bool = False
     clock_mhz: float | None = None
     memory_gb_s: float | None = None
+    fill_percent: float = 100.0
 
     def order(self, point: Point) -> tuple[float, ...]:
         """Return what to sort points by: the best for the aim comes first.

@@ -25,7 +25,7 @@ def could_narrow(point: Point) -> bool:
     ----------
     point : Point
     """
-    over = _over(point)
+    over = point.over
     return bool(over) and over.keys() <= _LOGIC and max(over.values()) <= _MOST_OVER
 
 
@@ -49,13 +49,9 @@ def narrower(configs: Sequence[ModelConfig], point: Point, most_cycles: float) -
     return point
 
 
-def _over(point: Point) -> dict[str, float]:
-    return {name: share for name, share in point.report.utilisation.items() if share is not None and share > 100}
-
-
 def _steps(configs: Sequence[ModelConfig], point: Point) -> Iterator[Point]:
     """The engine with one part narrower each, so that it takes less of what it takes too much of."""
-    over = _over(point)
+    over = point.over
     for changes in (*_lanes(point), *_products(configs, point)):
         with suppress(BivitError):  # a width that no engine has
             found = with_flow(configs, point, fitted(configs, replace(point.flow, **changes)))  # type: ignore[arg-type]

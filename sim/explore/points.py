@@ -39,6 +39,8 @@ class Point:
     clock_mhz : float
     memory_gb_s : float, optional
         What the memory of streamed weights gives at most; None where nobody knows.
+    fill_percent : float
+        Of each resource of the device, what it may take.
     """
 
     flow: FlowConfig
@@ -46,6 +48,7 @@ class Point:
     report: ResourceReport
     clock_mhz: float
     memory_gb_s: float | None = None
+    fill_percent: float = 100.0
 
     def loads_of(self, config: ModelConfig) -> Loads:
         """Return the loads of one network, with those of the memory.
@@ -74,13 +77,30 @@ class Point:
 
     @property
     def fits(self) -> bool:
-        """Whether all that it takes is known, and nothing exceeds the device."""
-        return self.report.fits is True
+        """Whether all that it takes is known, and nothing exceeds the device, or what may be taken of it."""
+        return self.report.fits is True and not self.over
+
+    @property
+    def over(self) -> dict[str, float]:
+        """Percent of each resource of which it takes more than it may, of what is known."""
+        return beyond(self.report, self.fill_percent)
 
     @property
     def fullest(self) -> float:
         """Percent of what is used most of the device, of what is known."""
         return max(percent for percent in self.report.utilisation.values() if percent is not None)
+
+
+def beyond(report: ResourceReport, fill_percent: float) -> dict[str, float]:
+    """Return the percent of each resource of which an engine takes more than it may, of what is known.
+
+    Parameters
+    ----------
+    report : ResourceReport
+    fill_percent : float
+    """
+    shares = report.utilisation.items()
+    return {name: share for name, share in shares if share is not None and share > fill_percent}
 
 
 def point_of(
@@ -89,6 +109,7 @@ def point_of(
     target: Device,
     clock_mhz: float,
     memory_gb_s: float | None = None,
+    fill_percent: float = 100.0,
 ) -> Point:
     """Return the point of an engine.
 
@@ -100,10 +121,11 @@ def point_of(
     target : Device
     clock_mhz : float
     memory_gb_s : float, optional
+    fill_percent : float
     """
     each = (with_memory(loads_of(config, flow), config, flow, memory_gb_s, clock_mhz) for config in configs)
     loads = max(each, key=lambda one: one.bound)
-    return Point(flow, loads, estimate_resources(flow, target), clock_mhz, memory_gb_s)
+    return Point(flow, loads, estimate_resources(flow, target), clock_mhz, memory_gb_s, fill_percent)
 
 
 def with_flow(configs: Sequence[ModelConfig], point: Point, flow: FlowConfig) -> Point:
@@ -115,7 +137,7 @@ def with_flow(configs: Sequence[ModelConfig], point: Point, flow: FlowConfig) ->
     point : Point
     flow : FlowConfig
     """
-    return point_of(configs, flow, point.report.device, point.clock_mhz, point.memory_gb_s)
+    return point_of(configs, flow, point.report.device, point.clock_mhz, point.memory_gb_s, point.fill_percent)
 
 
 def with_images(configs: Sequence[ModelConfig], point: Point, images: int) -> Point:
@@ -139,7 +161,7 @@ def could_spread(point: Point) -> bool:
     ----------
     point : Point
     """
-    over = {name: share for name, share in point.report.utilisation.items() if share is not None and share > 100}
+    over = point.over
     return bool(over) and all(name in ("brams", "urams") and share <= _MOST_OVER for name, share in over.items())
 
 

@@ -20,7 +20,7 @@ from ..mapping.loads import loads_of
 from .aim import Aim, Exploration, Found, Progress, by_speed
 from .finalists import Names, cheapest, fastest
 from .narrower import could_narrow, narrower
-from .points import Point, could_spread, front, leaner, point_of, spread
+from .points import Point, beyond, could_spread, front, leaner, point_of, spread
 from .sizing import sized, wishes
 from .windowed import SLACKS, fitted, windowed, with_groups
 
@@ -244,7 +244,7 @@ def _points(flows: Names, target: Device, aim: Aim, tell: Progress) -> list[Poin
 
 
 def _point(flow: FlowConfig, target: Device, aim: Aim) -> Point:
-    return point_of(aim.configs, flow, target, aim.clock_mhz or target.clock_mhz, aim.memory_gb_s)
+    return point_of(aim.configs, flow, target, aim.clock_mhz or target.clock_mhz, aim.memory_gb_s, aim.fill_percent)
 
 
 def _spread_out(points: Iterable[Point], aim: Aim) -> list[Point]:
@@ -316,23 +316,29 @@ def _none_fits(points: Sequence[Point], target: Device) -> str:
             f"what an engine with windows takes of {target.part} is not known, so nothing says which one fits; targets "
             f"for which it is are {', '.join(known)}"
         )
-    over = ", ".join(
-        f"{name[:-1].upper()} {share:.0f} %"
-        for name, share in nearest.report.utilisation.items()
-        if share is not None and share > 100
-    )
-    larger = _smallest_that_holds(nearest.flow)
+    over = ", ".join(f"{name[:-1].upper()} {share:.0f} %" for name, share in nearest.over.items())
+    larger = _smallest_that_holds(nearest)
     fits = f"it fits {larger.part}" if larger else "it fits no device that is known"
+    flow = nearest.flow
     return (
-        f"no engine for this fits {target.part}; the nearest, an array of {nearest.flow.engine.rows} x "
-        f"{nearest.flow.engine.columns}{', weights streamed' if nearest.flow.streamed else ''}, takes {over} of it; "
+        f"no engine for this fits {target.part}; the nearest, an array of {flow.engine.rows} x {flow.engine.columns}"
+        f"{', weights streamed' if flow.streamed else ''}, takes {over} of it{_may(nearest)}; "
         f"{fits}; take a larger device, or --target auto with --fps"
     )
 
 
-def _smallest_that_holds(flow: FlowConfig) -> Device | None:
+def _may(point: Point) -> str:
+    """What may be taken, where that is not all."""
+    return "" if point.fill_percent == 100 else f", of which {point.fill_percent:g} % may be taken (--fill)"
+
+
+def _smallest_that_holds(point: Point) -> Device | None:
     """Return the device with the fewest look-up tables that an engine fits, in the logic that suits it."""
-    return next((one for one in known_devices() if _report(flow, one).fits), None)
+    for one in known_devices():
+        report = _report(point.flow, one)
+        if report.fits and not beyond(report, point.fill_percent):
+            return one
+    return None
 
 
 def _report(flow: FlowConfig, target: Device) -> ResourceReport:

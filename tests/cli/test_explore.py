@@ -18,7 +18,7 @@ from bivit.sim.network.random import random_network
 
 KEYS = ["networks", "target", "part", "shape", "images", "images_per_s", "latency_us", "cycles", "interval_cycles"]
 KEYS += ["cycles_kind", "clock_mhz", "clock_kind", "binds", "loads", "utilisation_percent", "resources_kind", "fits"]
-KEYS += ["engine", "front", "alternatives", "sized", "seconds", "command", "bivit", "clock_source"]
+KEYS += ["engine", "front", "alternatives", "sized", "fill_percent", "seconds", "command", "bivit", "clock_source"]
 KEYS += ["array_utilisation", "packing", "memory_gb_s", "board_memory_gb_s", "resources", "units", "ceilings", "tile"]
 KEYS += ["points"]
 
@@ -49,6 +49,19 @@ def test_what_is_printed_and_the_file_that_estimate_takes(tmp_path: Path, monkey
         assert again[key] == found[key]
     for row in (*found["front"], *found["alternatives"]):
         assert set(row["utilisation_percent"]) == set(found["utilisation_percent"])
+
+
+def test_what_may_be_taken_of_the_device_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all of it look-up tables are all but full, which is told; with less of it none is fuller than that."""
+    full = invoke("explore", "digits", "--target", "lfe5u-45f", cwd=tmp_path, monkeypatch=monkeypatch).stdout
+    assert "leave place and route little room; --fill 85 seeks" in full
+    found = explored(tmp_path, monkeypatch, "digits", "--target", "lfe5u-45f", "--fill", "92.5")
+    assert found["fill_percent"] == 92.5
+    assert "--fill 92.5" in found["command"]
+    shown = [found, *found["front"], *found["alternatives"]]
+    assert max(percent for row in shown for percent in row["utilisation_percent"].values() if percent) <= 92.5
+    less = invoke("explore", "digits", "--target", "lfe5u-45f", "--fill", "40", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert_refused(less, "takes LUT 57 %, FF 57 %, DSP 71 %, BRAM 79 % of it, of which 40 % may be taken (--fill)")
 
 
 def test_a_named_engine_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,6 +110,8 @@ def test_text_says_how_everything_is_known(tmp_path: Path, monkeypatch: pytest.M
         ("digits --target ulx3s --fps 100 --latency", "give one of the two"),
         ("digits --target ulx3s --clock-mhz 0", "--clock-mhz must be 0.001 to 10,000 MHz, got 0"),
         ("digits --target ulx3s --clock-mhz 1e9", "--clock-mhz must be 0.001 to 10,000 MHz"),
+        ("digits --target ulx3s --fill 0", "--fill must be above 0 and at most 100 percent of the device, got 0"),
+        ("digits --target ulx3s --fill 100.5", "at most 100 percent of the device, got 100.5"),
         ("swin_fashion --target ulx3s", "what an engine with windows takes of LFE5U-85F (ULX3S) is not known"),
         ("deit_tiny --target lfe5u-25f", "no engine for this fits LFE5U-25F"),
     ],
@@ -105,6 +120,15 @@ def test_what_cannot_be_is_refused(arguments: str, says: str, tmp_path: Path, mo
     done = invoke("explore", *arguments.split(), "--out", "out", cwd=tmp_path, monkeypatch=monkeypatch)
     assert_refused(done, says)
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_folder_that_is_a_file_is_refused_before_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bivit.sim.explore import search
+
+    monkeypatch.setattr(search, "explore", None)
+    (tmp_path / "out").write_text("")
+    done = invoke("explore", "digits", "--target", "ulx3s", "--out", "out", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert_refused(done, "--out must be a folder, out is a file")
 
 
 def test_a_speed_that_is_impossible_is_refused_with_the_fastest(
