@@ -59,7 +59,10 @@ def estimate(
     target: Annotated[
         str | None, typer.Option(help=f"FPGA or board, such as zu9eg, in any case. [default: {_TARGET}]")
     ] = None,
-    clock: Annotated[float | None, typer.Option(help="MHz; by default what the device's family reaches.")] = None,
+    clock: Annotated[
+        float | None,
+        typer.Option("--clock-mhz", "--clock", metavar="MHZ", help="By default what the device's family reaches."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the random weights of a preset, or of what --fresh draws.")] = 0,
     against: Annotated[
         bool, typer.Option("--check", help="How far are estimates off, on engines that the fit has not seen?")
@@ -105,7 +108,7 @@ def estimate(
         return
     if against:
         check(net is None, f"--check is about no network, got {net}; give it --family and --engine only")
-        check(target is None and clock is None, "--check is about families, not about a --target or a --clock")
+        check(target is None and clock is None, "--check is about families, not about a --target or a --clock-mhz")
         _check(family, engine, fresh, seed, as_json)
         return
     check(net is not None, "give a network: a preset, as deit_tiny, or a file; `bivit estimate --help` has examples")
@@ -151,7 +154,7 @@ def _estimate(net: str, engine: str | None, target: str, clock: float | None, se
         timing=timing,
         board_memory_gb_s=most,
         clock_kind=found.clock_kind if clock is None else "given",
-        clock_source=found.clock.source if clock is None else "--clock",
+        clock_source=found.clock.source if clock is None else "--clock-mhz",
         fits=resources.fits,
         resources=resource_rows(resources),
         units=unit_rows(resources),

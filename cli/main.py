@@ -11,6 +11,7 @@ from .. import __version__
 from .ablate import ablate
 from .bench import bench
 from .boards.build import build
+from .boards.devices import devices
 from .boards.host import host
 from .cosim import cosim
 from .demo import demo
@@ -42,6 +43,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -72,6 +74,7 @@ for command in (
     generate,
     cosim,
     engines,
+    devices,
     explore,
     estimate,
     synth,

@@ -35,7 +35,7 @@ def estimated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) 
 
 
 def test_cycles_speed_and_resources_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    result, _ = estimated(tmp_path, monkeypatch, "digits", "--engine", "sim", "--clock", "100")
+    result, _ = estimated(tmp_path, monkeypatch, "digits", "--engine", "sim", "--clock-mhz", "100")
     config = vit_preset("digits")
     table = table_of(config, SIM)
     assert result["cycles"] == flow_cycles(config, SIM, table, 1).total
