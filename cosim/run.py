@@ -47,7 +47,7 @@ from .writes import FlowWrites
 #: Patience on top of what the program and the longest stalls take.
 _MARGIN_CYCLES = 20_000
 #: Cycles that a memory has before a run for what the edge takes at once, as in most systems.
-_READ_AHEAD = 2_000
+READ_AHEAD = 2_000
 
 
 def _quiet(what: str) -> None:
@@ -183,7 +183,7 @@ class Case:
         top = bench_top(ENGINE_TOP, ports, [*self.probes, *expected.guides], memory_words=words)
         sources = {f"{BENCH_TOP}.sv": top, f"{ENGINE_TOP}.v": self.verilog}
         base = weights_at() if self.memory else []
-        base += [Cycles(_READ_AHEAD)] if self.engine.edge_streamed else []
+        base += [Cycles(READ_AHEAD)] if self.engine.edge_streamed else []
         run = Run([image.tobytes() for image in self.images], self._patience())
         session = Session(
             *(sources, self.probes, [Load(self.stream), *base, run]),

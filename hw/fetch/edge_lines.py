@@ -10,13 +10,14 @@ from ...sim.engine.registers import ErrorCode
 from ...sim.flow.config import FlowConfig
 from ...sim.flow.edge_lines import ID_BITS, EdgeLinesUnit, Line
 from ...sim.flow.edge_settings import edge_setting_bits
-from ...sim.flow.weight_stream import ADDRESS_BITS, RUN_BITS, SILENCE_CYCLES
+from ...sim.flow.weight_stream import ADDRESS_BITS, RUN_BITS
 from ..flow.line_ports import line_ports
 from ..parts.component import Component
 from ..parts.connect import connect
 from .axi import read_master
 from .edge_line import EdgeLine
 from .line_bits import line_settings
+from .patience import lost_patience
 
 #: What a request says.
 _ASKED = ("arid", "araddr", "arlen")
@@ -96,12 +97,7 @@ class EdgeLines(Component):
         m.d.sync += [connect(wait, part.given.waits) for wait, part in zip(waits, lines, strict=True)]
         m.d.sync += came.eq(self.rvalid)
         m.d.comb += self.waits.eq(Cat(waits).any())
-        silent = Signal(range(SILENCE_CYCLES + 1))
-        with m.If(self.waits & ~came):
-            m.d.sync += silent.eq(silent + (silent != SILENCE_CYCLES))
-        with m.If(came | self.start):
-            m.d.sync += silent.eq(0)
-        with m.If(silent == SILENCE_CYCLES):
+        with m.If(lost_patience(m, self.waits, came, self.start)):
             m.d.comb += self.fault.eq(ErrorCode.MEMORY_TIMEOUT)
         for wait, part in zip(waits, lines, strict=True):
             with m.If(wait & (part.fault != ErrorCode.NONE)):

@@ -13,7 +13,6 @@ from ...sim.flow.weight_stream import (
     ADDRESS_BITS,
     IMAGE_ALIGNMENT,
     RUN_BITS,
-    SILENCE_CYCLES,
     WeightStreamUnit,
 )
 from ..flow.jobs import Credits
@@ -21,6 +20,7 @@ from ..parts.component import Component, reset_by
 from ..parts.connect import connect
 from ..parts.stream import LOAD_BUS
 from .axi import INCREMENTING, MODIFIABLE, NORMAL_DATA, read_master
+from .patience import lost_patience
 from .receive import Receive
 from .requests import Requests
 from .ring_room import weights_read
@@ -136,12 +136,8 @@ class Fetch(Component):
                 *(connect(full.give, receive.full[kind]), connect(full.take, self.opened[kind])),
                 connect(self.there[kind], full.some),
             ]
-        silent = Signal(range(SILENCE_CYCLES + 1))
-        with m.If(self.waits & ~receive.beat):
-            m.d.sync += silent.eq(silent + (silent != SILENCE_CYCLES))
-        with m.If(receive.beat | start):
-            m.d.sync += silent.eq(0)
+        lost = lost_patience(m, self.waits, receive.beat, start)
         m.d.comb += connect(self.fault, receive.fault)
-        with m.If((silent == SILENCE_CYCLES) & (receive.fault == ErrorCode.NONE)):
+        with m.If(lost & (receive.fault == ErrorCode.NONE)):
             m.d.comb += self.fault.eq(ErrorCode.MEMORY_TIMEOUT)
         return m

@@ -7,9 +7,9 @@ from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.registers import ErrorCode
 from ...sim.engine.words import WORD
-from ...sim.flow.config import FlowConfig
+from ...sim.flow.config import BURST_BEATS, FlowConfig
 from ...sim.flow.operation import Operands
-from ...sim.flow.weight_stream import BURST_BEATS, WeightStreamUnit
+from ...sim.flow.weight_stream import WeightStreamUnit
 from ..parts.component import Component
 from ..parts.connect import connect, connect_address
 from ..parts.stream import LOAD_BUS, write_port

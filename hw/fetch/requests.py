@@ -6,9 +6,9 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib.wiring import In
 from amaranth.utils import exact_log2
 
-from ...sim.flow.config import FlowConfig
+from ...sim.flow.config import BURST_BEATS, FlowConfig
 from ...sim.flow.settings import WEIGHT_PARTS
-from ...sim.flow.weight_stream import ADDRESS_BITS, BURST_BEATS, OPEN_BURSTS, WeightStreamUnit
+from ...sim.flow.weight_stream import ADDRESS_BITS, OPEN_BURSTS, WeightStreamUnit
 from ..flow.jobs import Credits
 from ..parts.component import Component, reset_by
 from ..parts.connect import connect

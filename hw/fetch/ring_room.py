@@ -7,9 +7,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from ...sim.flow.config import FlowConfig
+from ...sim.flow.config import BURST_BEATS, FlowConfig
 from ...sim.flow.operation import Operands
-from ...sim.flow.weight_stream import BURST_BEATS, WeightStreamUnit
+from ...sim.flow.weight_stream import WeightStreamUnit
 from ..parts.component import Component
 
 

@@ -31,8 +31,8 @@ STYLED = (
 Weights = Literal["resident", "streamed"]
 #: Widths in bits that the port to that memory can have.
 MEMORY_BITS = (64, 128, 256, 512)
-#: Beats of a burst beside the one that checks it, at most: so many a word of what the edge reads may have.
-_BURST_DATA = 63
+#: Beats of a burst but for a part's last one; so many of the widest port are the 4,096 bytes that a burst may have.
+BURST_BEATS = 64
 #: Images in flight, at most.
 _MOST_IMAGES = 8
 #: Patches, and channels of each, that are summed together, at most.
@@ -292,7 +292,7 @@ class FlowConfig:
     @property
     def most_streamed_channels(self) -> int:
         """Channels of which a burst holds a word of the classifier, at most."""
-        return _BURST_DATA * self.memory_bits // 8
+        return (BURST_BEATS - 1) * self.memory_bits // 8  # one of a burst's beats checks the others
 
     @property
     def norm_dim(self) -> int:

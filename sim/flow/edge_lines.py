@@ -12,10 +12,10 @@ from ..engine.words import BLOCK_WORDS, Memory, ceil_div
 from ..network.config import ModelConfig
 from ..network.formats import DENSE_WEIGHT_BITS
 from ..network.stage_view import stage_views
-from .config import FlowConfig
+from .config import BURST_BEATS, FlowConfig
 from .edge import EdgeUnit
 from .streams import TileShape
-from .weight_stream import BURST_BEATS, RUN_BITS, WeightStreamUnit
+from .weight_stream import RUN_BITS, WeightStreamUnit
 
 
 class Line(IntEnum):

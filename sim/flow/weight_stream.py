@@ -9,7 +9,7 @@ from ..engine.fields import pack_field
 from ..engine.words import WORD, LoadMemory, ceil_div
 from ..network.config import ModelConfig
 from ..network.stage_view import stage_views
-from .config import FlowConfig
+from .config import BURST_BEATS, FlowConfig
 from .memories import loaded
 from .operation import Operands
 from .settings import WEIGHT_PARTS, weight_bases
@@ -17,8 +17,6 @@ from .streams import Stream, TileShape
 
 #: The number of a patch merging's part, behind those of a block.
 MERGING = len(WEIGHT_PARTS)
-#: Beats of a burst but for a part's last one; so many of the widest port are the 4,096 bytes that a burst may have.
-BURST_BEATS = 64
 #: Bursts that are asked for and not yet there, at most: they cover a latency of so many times `BURST_BEATS` cycles.
 OPEN_BURSTS = 8
 #: Bytes that the memory image's address is a multiple of.

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from engines import streamed_build, streamed_flow, streamed_verilog, tiny_table
+from scenarios import answered
 from shapes import TOKENS, random_images
 
 from bivit.cosim.memory import BenchMemory, Fault
-from bivit.cosim.run import Case
+from bivit.cosim.run import READ_AHEAD, Case
 from bivit.cosim.scenario import Cycles, Load, Outcome, Run, Step, play, weights_at
 from bivit.sim.engine.loadstream import build_stream
 from bivit.sim.engine.registers import ErrorCode
@@ -57,7 +58,7 @@ def test_a_run_that_begins_with_its_reads_waits_and_counts_it(tmp_path: Path) ->
     memory = BenchMemory(weight_image(PROGRAM), FLOW.memory_bits, 200, 200, edge=True)
     load, run = Load(build_stream(FlowMachine(FLOW), PROGRAM.words)), Run([one.tobytes() for one in IMAGES], PATIENT)
     outcome = play(streamed_build(memory.words, **EDGE), [load, *weights_at(), run], tmp_path, memory=memory)[-1]
-    assert right(outcome) == len(IMAGES)
+    assert answered(outcome, case((1, 1)).reference.logits) == len(IMAGES)
     assert 100 < outcome.registers["STALL_EDGE"] < outcome.registers["CYCLES"]
 
 
@@ -66,16 +67,8 @@ def simulate(tmp_path: Path, fault: Fault | None, image: bytes) -> list[Outcome]
     memory = BenchMemory(image, FLOW.memory_bits, 3, 30, seed=1, fault=fault, edge=True)
     run = Run([one.tobytes() for one in IMAGES], PATIENT)
     load = Load(build_stream(FlowMachine(FLOW), PROGRAM.words))
-    steps: Sequence[Step] = [load, *weights_at(), Cycles(2000), run, run]
+    steps: Sequence[Step] = [load, *weights_at(), Cycles(READ_AHEAD), run, run]
     return play(streamed_build(memory.words, **EDGE), steps, tmp_path, memory=memory)[-2:]
-
-
-def right(outcome: Outcome) -> int:
-    """Check that the logits are those of the first images; return how many."""
-    values = [value for value, _, _ in outcome.logits]
-    logits = case((1, 1)).reference.logits
-    assert values == logits.flat[: len(values)].tolist()
-    return len(values) // logits.shape[1]
 
 
 @pytest.mark.parametrize("beat", [7, 150, 900])
@@ -95,7 +88,7 @@ def test_a_bad_memory_ends_the_run_and_the_next_one_is_right(
     fault = Fault(kind, beat, bit=beat % 128, beats=SILENCE_CYCLES + 5000 if kind == "silence" else 2)
     first, second = simulate(tmp_path, fault, weight_image(PROGRAM))
     assert first.finished
-    assert right(first) == first.registers["DONE"]
+    assert answered(first, case((1, 1)).reference.logits) == first.registers["DONE"]
     if first.registers["DONE"] < len(IMAGES):
         assert ErrorCode(first.registers["ERROR"]) in codes
     assert second.finished
@@ -111,5 +104,5 @@ def test_a_word_that_is_another_one_gives_no_wrong_logit(tmp_path: Path, line: L
     image[last * unit.burst_bytes + 3] ^= 4
     first, _ = simulate(tmp_path, None, bytes(image))
     assert ErrorCode(first.registers["ERROR"]) is ErrorCode.MEMORY_CRC
-    assert first.registers["DONE"] == right(first) == 0
+    assert first.registers["DONE"] == answered(first, case((1, 1)).reference.logits) == 0
     assert not any(last for _, _, last in first.logits)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from flow_campaign import quick_builds
+from scenarios import answered
 from shapes import random_images
 from windowed import tiny_swin, windowed_for
 
@@ -102,14 +103,6 @@ def steps_of(case: Case, stream: bytes | None = None, runs: int = 1) -> list[Ste
     return [Load(stream or case.stream), *weights_at(), *[whole] * runs]
 
 
-def right(outcome: Outcome) -> int:
-    """Check that the logits are those of the first images; return how many images they are of."""
-    values = [value for value, _, _ in outcome.logits]
-    logits = case_of(SWIN).reference.logits
-    assert values == logits.flat[: len(values)].tolist()
-    return len(values) // logits.shape[1]
-
-
 def beat_of(number: int) -> int:
     """The first beat of a part, among those that are read."""
     parts = UNIT.parts(SWIN)
@@ -141,7 +134,7 @@ def test_a_bad_memory_ends_the_run_and_the_next_one_is_right(
     first, second = simulate(tmp_path, steps_of(case, runs=2), weight_image(case.program), fault)[-2:]
     assert first.finished
     assert ErrorCode(first.registers["ERROR"]) is code
-    assert right(first) == first.registers["DONE"] <= (0 if number < PARTS else 2)
+    assert answered(first, case_of(SWIN).reference.logits) == first.registers["DONE"] <= (0 if number < PARTS else 2)
     # Images that were in the engine when the run ended are lost, those behind them are still with the sender.
     assert second.finished
     assert second.registers["ERROR"] == ErrorCode.NONE

@@ -30,7 +30,7 @@ from flow_windows import random_windowed, windowed_trials
 from bivit.cosim import runner
 from bivit.cosim.memory import BenchMemory
 from bivit.cosim.monitor import BENCH_TOP, bench_top, read_trace
-from bivit.cosim.run import Case
+from bivit.cosim.run import READ_AHEAD, Case
 from bivit.cosim.runner import Build, build
 from bivit.cosim.scenario import Cycles, Load, Outcome, Run, Step, play, weights_at
 from bivit.cosim.session import Expected
@@ -52,8 +52,6 @@ TOGETHER, PAUSES = 20, (0.0, 0.2, 0.0, 0.6)
 #: Words of the memory of streamed weights, for all networks of a simulation; cycles that it is late, in one simulation
 #: after the other.
 MEMORY_WORDS, LATE = 1 << 18, ((1, 1), (1, 20), (20, 60), (100, 900))
-#: Cycles that a memory has for what the edge takes at once.
-AHEAD = 2_000
 #: When the last logit of each image goes into the queue.
 ANSWERS = Probe("answers", "edge.done", (), "edge.done", 1, 1, False)
 
@@ -93,7 +91,7 @@ def steps_of(flow: FlowConfig, trials: Sequence[Trial]) -> list[Step]:
         patience = 30 * one.cycles.total + 50_000
         steps += [Load(build_stream(machine, one.program.words))]
         if flow.streamed:
-            steps += [*weights_at(place), *([Cycles(AHEAD)] if flow.edge_streamed else [])]
+            steps += [*weights_at(place), *([Cycles(READ_AHEAD)] if flow.edge_streamed else [])]
             (image,) = weights_of([one])
             # Whatever the memory does, a pass takes no longer than this.
             patience += 200 * len(image) * len(one.images)

@@ -322,3 +322,10 @@ EVENTS = {
     "refused": _refused,
     "endless": _endless,
 }
+
+
+def answered(outcome: Outcome, logits: np.ndarray) -> int:
+    """Check that a run's logits are the first ones of ``logits``; return how many images they are of."""
+    values = [value for value, _, _ in outcome.logits]
+    assert values == logits.flat[: len(values)].tolist()
+    return len(values) // logits.shape[1]

@@ -181,7 +181,7 @@ def test_a_beat_that_is_wrong_is_found_before_its_words_are_used(kind: str, beat
 
 def test_a_silent_memory_is_found_where_the_edge_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind so many cycles without a beat, of which there are fewer here."""
-    monkeypatch.setattr("bivit.hw.fetch.edge_lines.SILENCE_CYCLES", 100)
+    monkeypatch.setattr("bivit.hw.fetch.patience.SILENCE_CYCLES", 100)
     _, fault, _ = run(90, most=5000)
     assert fault == ErrorCode.NONE
     _, fault, _ = run(300, most=5000)

@@ -11,8 +11,9 @@ from amaranth.sim import Simulator
 from windowed import tiny_swin, windowed_for
 
 from bivit.hw.fetch.requests import Requests
+from bivit.sim.flow.config import BURST_BEATS
 from bivit.sim.flow.operation import Operands
-from bivit.sim.flow.weight_stream import BURST_BEATS, WeightStreamUnit
+from bivit.sim.flow.weight_stream import WeightStreamUnit
 from helpers import CLK_PERIOD, load_memory
 
 #: Stages of two blocks, one and two: five blocks of four parts, and two patch mergings.

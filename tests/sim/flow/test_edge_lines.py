@@ -11,12 +11,11 @@ from shapes import TOKENS
 from windowed import tiny_swin, windowed_for
 
 from bivit.sim.errors import BivitError
-from bivit.sim.flow.config import MEMORY_BITS
+from bivit.sim.flow.config import BURST_BEATS, MEMORY_BITS
 from bivit.sim.flow.edge import EdgeUnit
 from bivit.sim.flow.edge_lines import EdgeLinesUnit, Line
 from bivit.sim.flow.edge_settings import edge_setting_bits, edge_settings
 from bivit.sim.flow.machine import FlowMachine, load_memories
-from bivit.sim.flow.weight_stream import BURST_BEATS
 from bivit.sim.mapping.edge_words import position_words
 from bivit.sim.mapping.loads import loads_of, memory_bytes
 from bivit.sim.network.random import random_network

@@ -11,14 +11,14 @@ from shapes import TOKENS
 from windowed import tiny_swin, windowed_for
 
 from bivit.sim.errors import BivitError
-from bivit.sim.flow.config import MEMORY_BITS, FlowConfig
+from bivit.sim.flow.config import BURST_BEATS, MEMORY_BITS, FlowConfig
 from bivit.sim.flow.edge import EdgeUnit
 from bivit.sim.flow.edge_lines import LINE_SHIFT, EdgeLinesUnit, Line
 from bivit.sim.flow.matmul import MatmulUnit
 from bivit.sim.flow.operation import Operands
 from bivit.sim.flow.settings import WEIGHT_PARTS, weight_bases, weight_words
 from bivit.sim.flow.streams import Stream
-from bivit.sim.flow.weight_stream import BURST_BEATS, MERGING, WeightPart, WeightStreamUnit
+from bivit.sim.flow.weight_stream import MERGING, WeightPart, WeightStreamUnit
 from bivit.sim.mapping.cycles import long_run_cycles
 from bivit.sim.mapping.edge_words import class_words, position_words
 from bivit.sim.mapping.loads import loads_of, memory_gb_s, with_late_weights, with_memory
