@@ -86,11 +86,12 @@ class Engine(Component):
         m.submodules.run = self._run
         m.submodules.edge = self._edge
         # What a run leaves behind is dropped; a cut drops what is computed, but nothing that a bus has seen.
-        forget = Signal()  # one register for both, since thousands of others are reset by it
+        # One register for both, and for the engine's own reset, since thousands of others are reset by it.
+        forget = Signal(init=1)
         m.d.sync += forget.eq(self._registers.starting | self._run.cutting)
-        m.submodules.core = reset_by(forget, self._core)
+        m.submodules.core = reset_by(forget, self._core, alone=True)
         if self._passes is not None:
-            m.submodules.passes = reset_by(forget, self._passes)
+            m.submodules.passes = reset_by(forget, self._passes, alone=True)
             self._windows(m, self._passes)
         m.submodules.logits_queue = self._queue
         self._ports(m)
@@ -101,7 +102,7 @@ class Engine(Component):
                 m.submodules.edge_lines = self._lines
                 self._edge_lines(m, self._fetch, self._lines)
         self._load(m, embedded=contents_of(platform) is not None)
-        self._start_and_stop(m)
+        self._start_and_stop(m, forget)
         self._blocks(m)
         self._status(m)
         self._stalls(m)
@@ -161,7 +162,7 @@ class Engine(Component):
         m.d.comb += [self._core.settings[name].eq(settings[name]) for name in setting_bits(self.flow)]
         m.d.comb += [self._edge.settings[name].eq(settings[name]) for name in edge_setting_bits(self.flow)]
 
-    def _start_and_stop(self, m: Module) -> None:
+    def _start_and_stop(self, m: Module, forget: Signal) -> None:
         """Begin and end runs."""
         registers, run, edge = self._registers, self._run, self._edge
         m.d.comb += [
@@ -170,7 +171,7 @@ class Engine(Component):
             *(connect(edge.start, registers.start), connect(edge.images, registers.images)),
             *(edge.stop.eq(registers.stop | run.fail) if run.fails else connect(edge.stop, registers.stop),),
             connect(edge.give_up, registers.give_up),
-            connect(edge.cut, run.cut),
+            connect(edge.forget, forget),
         ]
 
     def _weights(self, m: Module, fetch: Fetch) -> None:

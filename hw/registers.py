@@ -193,6 +193,8 @@ class Registers(Component):
         codes = error_codes(self.engine)
         error, pending, new = Signal(codes), Signal(), Signal(codes)
         request = stored["CONTROL", "start"]
+        no_images = Signal(name="no_images", init=1)  # a cycle late, as no write follows another in the next cycle
+        m.d.sync += no_images.eq(self.images == 0)
         with m.If(self.frame_error):  # first: no start that is refused may hide it
             m.d.comb += new.eq(ErrorCode.PIXEL_FRAME)
         if self.engine.memory_bits:
@@ -202,11 +204,11 @@ class Registers(Component):
             m.d.comb += new.eq(ErrorCode.START_WITHOUT_PROGRAM)
         with m.Elif(request & self.busy):
             m.d.comb += new.eq(ErrorCode.START_WHILE_BUSY)
-        with m.Elif(request & (self.images == 0)):
+        with m.Elif(request & no_images):
             m.d.comb += new.eq(ErrorCode.START_WITHOUT_IMAGES)
         with m.Else():
             m.d.comb += connect(new, self.load_error)
-        m.d.comb += self.starting.eq(request & self.loaded & ~self.busy & (self.images != 0))
+        m.d.comb += self.starting.eq(request & self.loaded & ~self.busy & ~no_images)
         m.d.sync += connect(self.start, self.starting)
         with m.If(request | stored["STATUS", "error"] | (error == ErrorCode.NONE)):
             m.d.sync += error.eq(new)

@@ -145,8 +145,12 @@ class ArrayPath(Component):
         loaded = {name: LoadableMemory(spec) for name, spec in self.unit.load_memories.items()}
         m.submodules.weights, address, word = self._weights(m, loaded)
         m.submodules.preload = preload = loaded["preload"]
+        # The memory of the weights is the largest, and spread over much of the chip: a register on the way to it. A run
+        # that begins does not reset it, for a load may go on meanwhile.
+        bus = Signal(LOAD_BUS, name="load_bus", reset_less=True)
+        m.d.sync += connect(bus.as_value(), self.load.as_value())
         for memory in loaded.values():
-            m.d.comb += [connect(memory.load, self.load), connect(memory.bank, self.bank)]
+            m.d.comb += [connect(memory.load, bus), connect(memory.bank, self.bank)]
         m.d.comb += [
             connect(control.op.as_value(), self.op.as_value()),
             connect(self.active, control.active),

@@ -72,8 +72,8 @@ class FrameReceiver(Component):
             checksum.valid.eq(strobe & ~flag & ~escape & inside),
             *(connect(self.write.data, byte), self.write.addr.eq(took - NUMBER_BYTES)),
             self.write.en.eq(checksum.valid & (took != 0) & ~full),
-            self.count.eq(took - (NUMBER_BYTES + CRC_BYTES)),
         ]
+        m.d.sync += self.count.eq(took - (NUMBER_BYTES + CRC_BYTES))
         with m.If(flag & inside & (took != 0)):
             m.d.sync += [self.whole.eq(good), self.damaged.eq(~good), inside.eq(0)]
         with m.Elif(flag):

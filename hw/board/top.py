@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from amaranth.hdl import ClockDomain, Module, Signal
+from amaranth.lib import wiring
 from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.lib.wiring import In, Out
 
@@ -15,6 +16,7 @@ from ..parts.component import Component, reset_by
 from ..parts.connect import connect
 from ..parts.stream import axis_signals
 from ..registers import AXI_LITE
+from .beat_buffer import BeatBuffer
 from .boards import Board
 from .link import Link
 from .pll import Pll, find_pll
@@ -68,7 +70,12 @@ class SerialEngine(Component):
         m.d.sync += connect(held, link.reset)
         m.submodules.engine = reset_by(held, engine, alone=True)
         inner = {f"s_axil_{name}": getattr(link.bus, name) for name in AXI_LITE}
-        streams = {"s_axis_load": link.load, "s_axis_pixels": link.pixels, "m_axis_logits": link.logits}
+        streams = {"m_axis_logits": link.logits}
+        for name, beats in {"load": link.load, "pixels": link.pixels}.items():
+            buffer = BeatBuffer(beats.payload.shape())
+            m.submodules[f"{name}_buffer"] = reset_by(held, buffer)
+            wiring.connect(m, beats, buffer.taken)
+            streams[f"s_axis_{name}"] = buffer.given
         for prefix, stream in streams.items():
             inner |= {f"{prefix}_{name}": signal for name, signal in axis_signals(stream).items()}
         for name, signal in inner.items():

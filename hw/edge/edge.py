@@ -35,8 +35,9 @@ class Edge(Component):
         Begin a run of so many images, 1 or more.
     stop, give_up : In(1)
         Take no more pixels, and drop no more; see `PixelFrame`.
-    cut : In(1)
-        The run ends here: forget what is computed, but no pixel or logit that a bus has seen.
+    forget : In(1)
+        A register, high with `start`, where a run is cut, and from the cycle behind that in which the engine is reset
+        on: what is computed is dropped, but no pixel or logit that a bus has seen.
     settings : In
         `edge_setting_bits`, constant from `start` on.
     pixels : In(stream)
@@ -75,7 +76,7 @@ class Edge(Component):
         self.unit = unit
         super().__init__(
             {
-                **{name: In(1) for name in ("start", "stop", "give_up", "cut")},
+                **{name: In(1) for name in ("start", "stop", "give_up", "forget")},
                 "images": In(32),
                 "pixels": In(stream.Signature(beat_layout(8 * unit.flow.engine.pixel_bytes))),
                 "limit": Out(32),
@@ -86,12 +87,12 @@ class Edge(Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Connect pixels and the rest, which forgets what it computes at a run's start and where it is cut."""
+        """Connect pixels and the rest, which forgets what it computes."""
         m = Module()
         m.submodules.frame = frame = PixelFrame(self.unit.flow.engine)
         m.submodules.ring = ring = PatchRing(self.unit)
         core = EdgeCore(self.unit)
-        m.submodules.core = reset_by(self.cut | self.start, core)
+        m.submodules.core = reset_by(self.forget, core, alone=True)
         wiring.connect(m, wiring.flipped(self.pixels), frame.pixels)
         m.d.comb += [
             *(connect(getattr(frame, name), getattr(self, name)) for name in ("start", "images", "stop", "give_up")),

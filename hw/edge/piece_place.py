@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
@@ -34,7 +34,7 @@ class PiecePlace(Component):
     Members
     -------
     start : In(1)
-        Begin with an image's first piece.
+        Begin with an image's first piece, which does not come in this cycle.
     settings : In
         `RING_SETTINGS`.
     fire : In(1)
@@ -79,14 +79,12 @@ class PiecePlace(Component):
         offset, row_offset, next_offset = (
             Signal.like(self.offset, name=n) for n in ("offset", "row_offset", "next_offset")
         )
-        first_row, wraps, opens = Signal(init=1), Signal(), Signal()
-        taken = Signal(len(settings.pass_slots))
+        first_row, wraps, opens = Signal(init=1), Signal(), Signal(init=1)
         m.d.comb += [
             wraps.eq((bank == self.unit.patches - 1) | ends["image"]),
             next_bank.eq(Mux(wraps, 0, bank + 1)),
             next_offset.eq(offset + settings.piece_bytes),
-            opens.eq(first_row & (bank == 0) & (offset == 0)),
-            self.blocked.eq(opens & (taken == settings.pass_slots)),
+            self.blocked.eq(opens & self._full(m, self.fire & opens)),
             *(slots.step.eq(ends["patch"] & wraps), slots.back.eq(ends["row"]), slots.keep.eq(ends["strip"])),
             *(complete.give.eq(ends["patch"] & last_row & wraps), connect(complete.take, self.release)),
             *(connect(self.available, complete.some), connect(read.step, self.release)),
@@ -95,9 +93,10 @@ class PiecePlace(Component):
         ]
         for ring in (slots, read):
             m.d.comb += [connect(ring.words, settings.patch_words), connect(ring.slots, settings.pass_slots)]
-        m.d.sync += taken.eq(taken + (self.fire & opens) - self.release)
         with m.If(self.fire):
             m.d.sync += offset.eq(next_offset)
+            # The first piece of a pass: what is behind the last patch of one, in a first row of pixels.
+            m.d.sync += opens.eq(wraps & (ends["strip"] | (ends["patch"] & ~ends["row"] & first_row)))
         with m.If(ends["patch"]):
             m.d.sync += [offset.eq(row_offset), bank.eq(next_bank)]
         with m.If(ends["row"]):
@@ -106,6 +105,17 @@ class PiecePlace(Component):
             m.d.sync += [*(bank.eq(next_bank), first_bank.eq(next_bank)), first_row.eq(1)]
             m.d.sync += [offset.eq(0), row_offset.eq(0)]
         return m
+
+    def _full(self, m: Module, take: Value) -> Signal:
+        """Count the slots that are free, from all of them on; return whether none is, which is a register."""
+        free, none = Signal.like(self.settings.pass_slots, name="free", reset_less=True), Signal(name="none_free")
+        with m.If(self.start):
+            m.d.sync += connect(free, self.settings.pass_slots)
+        with m.Elif(take & ~self.release):
+            m.d.sync += [free.eq(free - 1), none.eq(free == 1)]
+        with m.Elif(self.release & ~take):
+            m.d.sync += [free.eq(free + 1), none.eq(0)]
+        return none
 
     def _ends(self, m: Module) -> tuple[dict[str, Signal], Signal]:
         """Count pieces, patches, rows of pixels and of patches; return what ends with the piece, and the last row."""

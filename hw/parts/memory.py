@@ -192,7 +192,8 @@ class LoadableMemory(Component):
         """Return, registered, whether a word is complete, its address, and the word."""
         beats, load = self.spec.beats, self.load
         word, held = Signal(self.spec.width, name="loaded", reset_less=True), Signal.like(addr, reset_less=True)
-        en = Signal(name="complete")
+        # A run that begins resets what it is in, but must lose no word: with two banks a load may go on meanwhile.
+        en = Signal(name="complete", reset_less=self.spec.banks == 2)
         mine = load.en & (load.memory == self.spec.id)
         m.d.sync += [en.eq(mine & (load.beat == beats - 1)), connect(held, addr)]
         for beat in range(beats):

@@ -15,8 +15,8 @@ TOOLS: dict[Family, str] = {
 CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
     "xcup": {
         "registers": {
-            "luts": {"unit": 421.0},
-            "ffs": {"unit": 248.0},
+            "luts": {"unit": 458.3},
+            "ffs": {"unit": 249.0},
         },
         "loader": {
             "luts": {"unit": 811.2},
@@ -35,10 +35,10 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"unit": 124.0},
         },
         "ring": {
-            "luts": {"address_bit": 13.91, "bank": 0.0, "byte": 0.0, "byte_step": 4.508, "read_lut": 1.763,
-                "unit": 211.8},
-            "ffs": {"address_bit": 3.224, "bank": 0.3265, "byte": 14.89, "byte_step": 0.0, "read_lut": 0.1256,
-                "unit": 190.2},
+            "luts": {"address_bit": 9.893, "bank": 1.197, "byte": 0.0, "byte_step": 4.44, "read_lut": 1.27,
+                "unit": 287.6},
+            "ffs": {"address_bit": 3.651, "bank": 0.5399, "byte": 14.85, "byte_step": 0.0, "read_lut": 0.04129,
+                "unit": 187.3},
         },
         "dense": {
             "luts": {"block": 8.029, "chosen_bit": 0.9911, "count_bit": 0.805, "loaded_bit": 0.02451,
@@ -136,8 +136,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"level_bit": 2.744, "unit": 2.676},
         },
         "rest": {
-            "luts": {"bit": 0.0, "unit": -18.0},
-            "ffs": {"bit": 0.6905, "unit": 0.001053},
+            "luts": {"bit": 0.0, "unit": -37.0},
+            "ffs": {"bit": 0.6921, "unit": 0.001055},
         },
         "fetch": {
             "luts": {"lane": 456.7, "unit": 171.1, "word_bit": 0.0299},
@@ -158,8 +158,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
     },
     "xc7": {
         "registers": {
-            "luts": {"unit": 425.4},
-            "ffs": {"unit": 248.0},
+            "luts": {"unit": 461.2},
+            "ffs": {"unit": 249.0},
         },
         "loader": {
             "luts": {"unit": 806.0},
@@ -178,10 +178,9 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"unit": 124.0},
         },
         "ring": {
-            "luts": {"address_bit": 8.591, "bank": 0.0, "byte": 0.0, "byte_step": 4.882, "read_lut": 1.103,
-                "unit": 275.9},
-            "ffs": {"address_bit": 4.186, "bank": 1.336, "byte": 13.6, "byte_step": 0.0, "read_lut": 0.02932,
-                "unit": 179.3},
+            "luts": {"address_bit": 9.056, "bank": 0.08719, "byte": 0.0, "byte_step": 4.731, "read_lut": 1.35,
+                "unit": 299.1},
+            "ffs": {"address_bit": 4.83, "bank": 1.53, "byte": 13.31, "byte_step": 0.0, "read_lut": 0.0, "unit": 174.2},
         },
         "dense": {
             "luts": {"block": 5.359, "chosen_bit": 1.037, "count_bit": 2.63, "loaded_bit": 0.03269,
@@ -266,8 +265,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"level_bit": 3.044, "unit": 0.0},
         },
         "rest": {
-            "luts": {"bit": 0.0, "unit": -90.0},
-            "ffs": {"bit": 0.6585, "unit": 0.001004},
+            "luts": {"bit": 0.0, "unit": -115.0},
+            "ffs": {"bit": 0.6601, "unit": 0.001006},
         },
         "fetch": {
             "luts": {"lane": 455.3, "unit": 184.7, "word_bit": 0.02055},
@@ -276,8 +275,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
     },
     "ecp5": {
         "registers": {
-            "luts": {"unit": 505.0},
-            "ffs": {"unit": 248.0},
+            "luts": {"unit": 645.3},
+            "ffs": {"unit": 249.0},
         },
         "loader": {
             "luts": {"unit": 1232.0},
@@ -296,10 +295,10 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"unit": 124.0},
         },
         "ring": {
-            "luts": {"address_bit": 12.15, "bank": 0.0, "byte": 24.63, "byte_step": 3.997, "read_lut": 0.9864,
-                "unit": 301.9},
-            "ffs": {"address_bit": 4.141, "bank": 1.36, "byte": 13.64, "byte_step": 0.0, "read_lut": 0.0,
-                "unit": 179.9},
+            "luts": {"address_bit": 16.06, "bank": 6.234, "byte": 0.0, "byte_step": 7.616, "read_lut": 0.0,
+                "unit": 330.6},
+            "ffs": {"address_bit": 4.814, "bank": 1.487, "byte": 13.33, "byte_step": 0.0, "read_lut": 0.0,
+                "unit": 174.5},
         },
         "dense": {
             "luts": {"block": 24.22, "chosen_bit": 0.0, "loaded_bit": 1.699, "product": 63.87, "unit": 23.99,
@@ -384,8 +383,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"level_bit": 3.237, "unit": 0.0},
         },
         "rest": {
-            "luts": {"bit": 0.4573, "unit": 0.0006971},
-            "ffs": {"bit": 0.7805, "unit": 0.00119},
+            "luts": {"bit": 0.1784, "unit": 0.0002719},
+            "ffs": {"bit": 0.782, "unit": 0.001192},
         },
         "fetch": {
             "luts": {"lane": 619.7, "unit": 254.9, "word_bit": 0.04405},

@@ -13,6 +13,7 @@ from bus import watched_simulator
 
 from bivit.hw.convert import rtlil_text
 from bivit.hw.loader import Loader
+from bivit.hw.parts.component import reset_by
 from bivit.hw.parts.memory import LoadableMemory
 from bivit.sim.engine.loadstream import LoadError, LoadRefused, build_stream, parse_stream
 from bivit.sim.flow.machine import FlowMachine
@@ -302,5 +303,43 @@ def test_a_refused_stream_leaves_the_words_in_use_of_two_banks(banks: int) -> No
         assert ctx.get(dut.loader.loads_bad) == 1
 
     simulator = watched_simulator(dut, dut.loader)
+    simulator.add_testbench(bench)
+    simulator.run()
+
+
+class RestartedMemory(wiring.Component):
+    """A memory within what a run resets."""
+
+    restart: In(1)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory = LoadableMemory(ENGINES[2].load_memories["preload"])
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = reset_by(self.restart, self.memory)
+        return m
+
+
+@pytest.mark.parametrize("cycle", range(4))
+def test_a_reset_of_what_a_memory_is_in_loses_no_word(cycle: int) -> None:
+    """A run that begins resets the units; a stream for the other bank goes on meanwhile."""
+    dut = RestartedMemory()
+    memory, spec = dut.memory, dut.memory.spec
+    chosen = {"en": 1, "memory": spec.id, "addr": 5}
+    bus = [*({**chosen, "beat": beat, "data": beat + 7} for beat in range(spec.beats)), {}, {}, {}]
+
+    async def bench(ctx: Any) -> None:
+        for number, values in enumerate(bus):
+            ctx.set(memory.load, values)
+            ctx.set(dut.restart, number == cycle)
+            await ctx.tick()
+        ctx.set(memory.bank, 1)
+        ctx.set(memory.r_addr, 5)
+        await ctx.tick().repeat(spec.read_cycles)
+        assert ctx.get(memory.r_data) == sum((beat + 7) << 64 * beat for beat in range(spec.beats))
+
+    simulator = watched_simulator(dut)
     simulator.add_testbench(bench)
     simulator.run()

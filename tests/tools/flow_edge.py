@@ -175,6 +175,7 @@ class Bench:
     async def abandon(self, ctx: Any, dut: Edge) -> None:
         """Begin a run, stop it `abandoned` cycles later, cut it, and send the rest of its image, which is dropped."""
         ctx.set(dut.start, 1)
+        ctx.set(dut.forget, 1)
         beats = deque(self.beats()[: len(self.beats()) // self.images])
         cycle, taken = 0, False
         while cycle < self.abandoned + 5 or ctx.get(dut.dropping):
@@ -182,12 +183,12 @@ class Bench:
             if beats:
                 ctx.set(dut.pixels.payload, {"data": beats[0][0], "last": beats[0][1]})
             ctx.set(dut.stop, cycle == self.abandoned)
-            ctx.set(dut.cut, cycle == self.abandoned + 2)
             if ctx.get(dut.pixels.valid) and ctx.get(dut.pixels.ready):
                 beats.popleft()
                 taken |= not beats and not ctx.get(dut.dropping)
             await ctx.tick()
             ctx.set(dut.start, 0)
+            ctx.set(dut.forget, cycle == self.abandoned + 1)
             cycle += 1
         assert ctx.get(dut.limit) == taken
         assert not ctx.get(dut.error)
@@ -200,6 +201,7 @@ class Bench:
         if self.abandoned:
             await self.abandon(ctx, dut)
         ctx.set(dut.start, 1)
+        ctx.set(dut.forget, 1)
         beats, waiting = deque(self.beats()), deque[tuple[int, int]]()
         ports = ("x_read", "norm_read") if self.flow.windows else ("x_read",)
         words = {port: deque([0] * (ResidualAddUnit.x_cycles - 1)) for port in ports}
@@ -244,6 +246,7 @@ class Bench:
             for ring in self.rings:
                 ring.move(ctx, dut)
             ctx.set(dut.start, 0)
+            ctx.set(dut.forget, 0)
             self.cycle += 1
         assert not beats
 
