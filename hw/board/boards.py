@@ -120,7 +120,7 @@ SERIAL_BOARDS: dict[str, Board] = {
             part="lfe5u-85f",
             package="CABGA381",
             clock_mhz=25.0,
-            default_mhz=90.0,
+            default_mhz=100.0,
             clk=Pin("G2"),
             rx=Pin("M1", pull="UP"),
             tx=Pin("L4"),

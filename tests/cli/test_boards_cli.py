@@ -91,7 +91,7 @@ def test_a_project_is_written_where_no_bitstream_can_be_made(
         (("build", "digits", "--clock-mhz", "1"), "no PLL of ECP5 makes up to 1 MHz"),
         (("build", "digits", "--board", "arty", "--clock-mhz", "1"), "no PLL of 7-series makes up to 1 MHz"),
         (("build", "digits", "--board", "kv260", "--clock-mhz", "2000"), "the clock must be 1 to 1000 MHz, got 2000"),
-        (("build", "digits", "--baud", "50000000"), "MHz give no 50,000,000 bits a second"),
+        (("build", "digits", "--baud", "70000000"), "MHz give no 70,000,000 bits a second"),
         (("build", "digits", "--out", "."), "exists and is no folder of `bivit build`"),
         (("host", "info", "--port", "/dev/none"), "cannot open the port /dev/none"),
         (("host", "info", "--port", "nowhere://"), "cannot open the port nowhere://"),
