@@ -19,6 +19,7 @@ from .project import UNVERIFIED, Asked, build_project, check_own_folder, write_r
 if TYPE_CHECKING:
     from ...hw.board.boards import Board
     from ...hw.synthesis.bitstream import Bitstream
+    from ...sim.estimate.devices import Device
     from ...sim.flow.config import FlowConfig
     from ...sim.network.network import IntNetwork
 
@@ -68,7 +69,9 @@ class Built(Result):
 
 def build(
     net: NetArgument,
-    board: Annotated[str, typer.Option("--board", help="ulx3s or colorlight-i9; arty, kv260 or zcu102.")] = "ulx3s",
+    board: Annotated[
+        str, typer.Option("--board", help="ulx3s, colorlight-i5, -i9, orangecrab-25, -85; arty, kv260, zcu102.")
+    ] = "ulx3s",
     engine: EngineOption = None,
     clock_mhz: Annotated[
         float | None,
@@ -92,7 +95,7 @@ def build(
 ) -> None:
     """Write the bitstream of a board that runs a network, or for AMD's boards the project that makes it.
 
-    For ulx3s and colorlight-i9: synthesis, placements until the clock is met, packing, by tools from PyPI. Minutes for
+    For boards with an ECP5: synthesis, placements until the clock is met, packing, by tools from PyPI. Minutes for
     each placement; what was done before is not done again, so a run that was stopped goes on where it was. The folder
     holds the bitstream, its constraints and a report, and in `engine` what `bivit generate` writes (docs/boards.md).
     `bivit host classify` then classifies.
@@ -116,6 +119,7 @@ def build(
     check_own_folder(out, overwrite)
     chosen = find_net(net, seed)
     name, flow = find_engine(engine, chosen, device(target.part))
+    _check_room(name, flow, device(target.part))
     title = f"build {chosen.name} on engine {name} for {board}"
     if isinstance(target, ZynqBoard) or target.family != "ecp5":
         with step(title) as one:
@@ -127,6 +131,20 @@ def build(
         job = _Job(chosen.network, flow, target, clock_mhz or target.default_mhz, baud or BAUD, embed is not False)
         report = _built(job, chosen, name, placements, timeout, out, one)
     show(report, as_json, f"{board} in {out}")
+
+
+def _check_room(name: str, flow: FlowConfig, target: Device) -> None:
+    """Refuse an engine whose blocks, which estimates count exactly, are too many, before minutes of synthesis."""
+    from ...sim.estimate.resources import estimate_resources
+
+    shares = estimate_resources(flow, target).utilisation
+    blocks = {what: shares.get(what) or 0 for what in ("dsps", "brams", "urams")}
+    over = ", ".join(f"{what[:-1].upper()} {share:.0f} %" for what, share in blocks.items() if share > 100)
+    check(
+        not over,
+        f"engine {name} does not fit {target.part}: it takes {over} of it; give another --engine, as `bivit explore` "
+        f"finds for --target {target.name}, or a larger --board",
+    )
 
 
 def _built(job: _Job, chosen: Net, name: str, seeds: range, timeout: float, out: Path, one: Step) -> Built:

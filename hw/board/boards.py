@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ...sim.errors import BivitError, near
 from ...sim.estimate.boards import BOARDS
@@ -21,11 +21,14 @@ class Pin:
         Whether it acts when it is low.
     pull : str
         What holds an input that nothing drives: ``UP``, ``DOWN``, ``NONE``.
+    standard : str
+        Levels, which follow from the voltage of the pin's bank.
     """
 
     site: str
     low: bool = False
     pull: str = "NONE"
+    standard: str = "LVCMOS33"
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class Board:
         Balls that are driven high, for what else is on the board.
     family : {"ecp5", "xc7"}
         Of the part; for ``xc7`` a project of Vivado is written.
+    speed : int
+        Grade of an ECP5.
     """
 
     name: str
@@ -70,6 +75,7 @@ class Board:
     source: str
     high: tuple[str, ...] = ()
     family: Literal["ecp5", "xc7"] = "ecp5"
+    speed: Literal[6, 7, 8] = 6
 
     @property
     def pins(self) -> dict[str, Pin]:
@@ -110,6 +116,29 @@ class ZynqBoard:
         return BOARDS[self.name].device
 
 
+#: What two sizes of a board have in common.
+_CRAB: dict[str, Any] = {
+    "package": "CSFBGA285",
+    "speed": 8,
+    "clock_mhz": 48.0,
+    "default_mhz": 100.0,
+    "clk": Pin("A9"),
+    "rx": Pin("M18", pull="UP"),
+    "tx": Pin("N17"),
+    "led": Pin("M3", low=True),
+    "button": Pin("J17", low=True, standard="SSTL135_I"),
+    "source": "amaranth-boards, orangecrab_r0_2; the line, on the header's pins 0 (out) and 1, as in litex-boards",
+}
+_COLORLIGHT: dict[str, Any] = {
+    "package": "CABGA381",
+    "clock_mhz": 25.0,
+    "default_mhz": 90.0,
+    "clk": Pin("P3"),
+    "rx": Pin("H18", pull="UP"),
+    "tx": Pin("J17"),
+    "button": Pin("K18", low=True, pull="UP"),
+    "source": "github.com/wuxx/Colorlight-FPGA-Projects; litex-boards, colorlight_i5",
+}
 #: Boards with a serial line, by name.
 SERIAL_BOARDS: dict[str, Board] = {
     board.name: board
@@ -133,16 +162,18 @@ SERIAL_BOARDS: dict[str, Board] = {
             name="colorlight-i9",
             text="Colorlight i9 v7.2 on its extension board",
             part="lfe5u-45f",
-            package="CABGA381",
-            clock_mhz=25.0,
-            default_mhz=90.0,
-            clk=Pin("P3"),
-            rx=Pin("H18", pull="UP"),
-            tx=Pin("J17"),
             led=Pin("L2", low=True),
-            button=Pin("K18", low=True, pull="UP"),
-            source="github.com/wuxx/Colorlight-FPGA-Projects; litex-boards, colorlight_i5",
+            **_COLORLIGHT,
         ),
+        Board(
+            name="colorlight-i5",
+            text="Colorlight i5 v7.0 on its extension board",
+            part="lfe5u-25f",
+            led=Pin("U16", low=True),
+            **_COLORLIGHT,
+        ),
+        Board(name="orangecrab-25", text="OrangeCrab r0.2 with an LFE5U-25F", part="lfe5u-25f", **_CRAB),
+        Board(name="orangecrab-85", text="OrangeCrab r0.2 with an LFE5U-85F", part="lfe5u-85f", **_CRAB),
         Board(
             name="arty",
             text="Arty A7-100",

@@ -18,7 +18,7 @@ def lpf(board: Board, faster: float = 1.0) -> str:
         How many times as fast the clock is said to be: what nextpnr places for follows from it by the PLL.
     """
     lines = [
-        f'LOCATE COMP "{name}" SITE "{pin.site}";\nIOBUF PORT "{name}" IO_TYPE=LVCMOS33 PULLMODE={pin.pull};'
+        f'LOCATE COMP "{name}" SITE "{pin.site}";\nIOBUF PORT "{name}" IO_TYPE={pin.standard} PULLMODE={pin.pull};'
         for name, pin in board.pins.items()
     ]
     return "\n".join([*lines, f'FREQUENCY PORT "clk" {faster * board.clock_mhz:g} MHZ;', ""])
@@ -34,7 +34,7 @@ def xdc(board: Board) -> str:
     lines: list[str] = []
     for name, pin in board.pins.items():
         pull = "" if pin.pull == "NONE" else f" PULL{pin.pull} true"
-        properties = f"PACKAGE_PIN {pin.site} IOSTANDARD LVCMOS33{pull}"
+        properties = f"PACKAGE_PIN {pin.site} IOSTANDARD {pin.standard}{pull}"
         lines.append(f"set_property -dict {{{properties}}} [get_ports {name}]")
     lines.append(f"create_clock -name clk -period {1000 / board.clock_mhz:.3f} [get_ports clk]")
     inputs, outputs = " ".join(_INPUTS), " ".join(name for name in board.pins if name not in ("clk", *_INPUTS))

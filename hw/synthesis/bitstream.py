@@ -140,9 +140,9 @@ def board_part(board: Board, target_mhz: float) -> Part:
     """
     part = ECP5_PARTS[board.part]
     aim_mhz = max(target_mhz, part.target_mhz)
-    at = part.arguments.index("--package") + 1
-    arguments = (*part.arguments[:at], board.package, *part.arguments[at + 1 :])
-    arguments = tuple(one for one in arguments if one != "--lpf-allow-unconstrained")
+    options = {"--package": board.package, "--speed": str(board.speed)}
+    pairs = zip(("", *part.arguments), part.arguments, strict=False)
+    arguments = tuple(options.get(before, one) for before, one in pairs if one != "--lpf-allow-unconstrained")
     return replace(
         part,
         arguments=(*arguments, "--lpf", _PINS, "--textcfg", _CONFIG),

@@ -85,8 +85,10 @@ def test_a_project_is_written_where_no_bitstream_can_be_made(
     [
         (
             ("build", "digits", "--board", "icebreaker"),
-            "board must be one of ulx3s, colorlight-i9, arty, kv260, zcu102, got 'icebreaker'",
+            "board must be one of ulx3s, colorlight-i9, colorlight-i5, orangecrab-25, orangecrab-85, arty, kv260, "
+            "zcu102, got 'icebreaker'",
         ),
+        (("build", "digits", "--board", "colorlight-i5"), "does not fit LFE5U-25F"),
         (("build", "digits", "--seeds", "0"), "seeds must be 1 to 64, got 0"),
         (("build", "digits", "--clock-mhz", "1"), "no PLL of ECP5 makes up to 1 MHz"),
         (("build", "digits", "--board", "arty", "--clock-mhz", "1"), "no PLL of 7-series makes up to 1 MHz"),

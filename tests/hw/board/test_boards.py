@@ -12,6 +12,7 @@ from bivit.hw.board.plle2 import find_plle2
 from bivit.hw.board.top import BoardTop
 from bivit.hw.board.uart import UartReceiver
 from bivit.hw.convert import rtlil_text
+from bivit.hw.synthesis.bitstream import board_part
 from bivit.hw.synthesis.parts import ECP5_PARTS
 from bivit.sim.errors import BivitError
 from bivit.sim.estimate import devices
@@ -27,6 +28,17 @@ def test_every_port_of_a_top_has_a_place_of_its_own(board: Board) -> None:
     assert len({site for _, site in placed}) == len(placed)
     assert f'FREQUENCY PORT "clk" {board.clock_mhz:g} MHZ;' in lpf(board)
     assert board.part in ECP5_PARTS
+
+
+def test_a_pin_has_the_levels_of_its_bank_and_a_part_its_grade() -> None:
+    """An OrangeCrab's button is beside its memory."""
+    board = SERIAL_BOARDS["orangecrab-85"]
+    assert 'IOBUF PORT "button" IO_TYPE=SSTL135_I PULLMODE=NONE;' in lpf(board)
+    assert lpf(board).count("IO_TYPE=LVCMOS33") == 4
+    arguments = board_part(board, 100.0).arguments
+    for option, value in {"--speed": "8", "--package": "CSFBGA285"}.items():
+        assert arguments[arguments.index(option) + 1] == value
+    assert "--85k" in arguments
 
 
 def test_every_port_of_an_arty_has_a_pin() -> None:
