@@ -79,7 +79,7 @@ class PiecePlace(Component):
         offset, row_offset, next_offset = (
             Signal.like(self.offset, name=n) for n in ("offset", "row_offset", "next_offset")
         )
-        first_row, wraps, opens = Signal(init=1), Signal(), Signal(init=1)
+        first_row, wraps, opens = Signal(init=1), Signal(), Signal(init=1, name="opens")
         m.d.comb += [
             wraps.eq((bank == self.unit.patches - 1) | ends["image"]),
             next_bank.eq(Mux(wraps, 0, bank + 1)),

@@ -38,7 +38,7 @@ def ring(shape: Shape, followed: bool) -> Harness:
         says(m, "behind_start", ~beat.some | loaded)
         says(m, "fire", h.fire == (beat.some & ~(stream.opens & (stream.opened == stream.slots))))
         claim_counts(m, h, stream, loaded, says)
-        claim_slots(m, h, stream, says)
+        claim_slots(m, h, stream, loaded, says)
         says(m, "available", dut.available == (stream.complete != 0))
         says(m, "nothing_more", ~(h.fire & dut.available) | (stream.slot(stream.ahead) != stream.read_slot))
         if followed:
@@ -145,8 +145,8 @@ FAULTS: dict[str, Fault] = {
     "a pass without a slot": Fault(
         "ring_place_two",
         piece_place,
-        "self.blocked.eq(opens & (taken == settings.pass_slots))",
-        "self.blocked.eq(0)",
+        "self.blocked.eq(opens & self._full(",
+        "self.blocked.eq(opens & ~opens & self._full(",
         "fire",
     ),
     "a pass that is half there": Fault(

@@ -123,8 +123,8 @@ def claim_counts(m: Module, h: Any, stream: Stream, loaded: Value, says: Says) -
     says(m, "row_offset", h.row_offset == stream.row * values["row_pieces"] * values["piece_bytes"])
 
 
-def claim_slots(m: Module, h: Any, stream: Stream, says: Says) -> None:
-    """So do its slots, and those that are taken and complete are counted."""
+def claim_slots(m: Module, h: Any, stream: Stream, loaded: Value, says: Says) -> None:
+    """So do its slots, and those that are free and complete are counted."""
     words = stream.values["patch_words"]
     first = stream.strip * stream.grid
     says(m, "first_bank", h.first_bank == first % stream.patches)
@@ -135,7 +135,10 @@ def claim_slots(m: Module, h: Any, stream: Stream, says: Says) -> None:
     says(m, "slot", (h.number == slot) & (h.base == slot * words))
     # It goes back behind each row of pixels but the last one.
     says(m, "kept_slot", stream.last_row | ((h.kept_number == kept) & (h.kept_base == kept * words)))
-    says(m, "taken", (h.taken == stream.opened) & (stream.opened >= 0) & (stream.opened <= stream.slots))
+    says(m, "opened", (stream.opened >= 0) & (stream.opened <= stream.slots))
+    says(m, "opens", h.opens == stream.opens)
+    says(m, "free", ~loaded | (h.free == stream.slots - stream.opened))
+    says(m, "none_free", h.none_free == (loaded & (stream.opened == stream.slots)))
     says(m, "complete", (h.complete == stream.complete) & (h.some == (stream.complete != 0)))
 
 
@@ -170,7 +173,8 @@ def inner_of(unit: EdgeUnit) -> dict[str, tuple[Any, str]]:
         **{"bank": (bank, f"{place}.bank"), "first_bank": (bank, f"{place}.first_bank")},
         **{"offset": (10, f"{place}.offset"), "row_offset": (10, f"{place}.row_offset")},
         "first_row": (1, f"{place}.first_row|{place}.$signal$#"),
-        "taken": (12, f"{place}.taken"),
+        "free": (12, f"{place}.free"),
+        **{name: (1, f"{place}.{name}") for name in ("opens", "none_free")},
         "complete": (unit.ring_words.bit_length(), f"{place}.complete.count"),
         "some": (1, f"{place}.complete.some"),
         "read_number": (12, f"{place}.read.number|{place}.read.$like$#"),

@@ -142,8 +142,8 @@ FAULTS: dict[str, Fault] = {
     "a start while busy": Fault(
         "registers",
         registers,
-        "self.loaded & ~self.busy & (self.images",
-        "self.loaded & (self.images",
+        "self.loaded & ~self.busy & ~no_images",
+        "self.loaded & ~no_images",
         "start_is_allowed",
     ),
     "an image too many": Fault("pixel_frame", pixel_frame, "final.eq(left == 2)", "final.eq(left == 1)", "final"),
