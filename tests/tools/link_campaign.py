@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from noise import KINDS, Fault, NoisyPort
 from numpy.typing import NDArray
+from terminal import pseudo_terminal
 
 from bivit.cosim.board import SimulatedBoard, simulated_board
 from bivit.host import Engine, Folder, read_folder
@@ -53,14 +54,18 @@ class Bench:
 
 @contextmanager
 def bench(images: int, *, embed: bool = True, patience_s: float = PATIENCE_S) -> Iterator[Bench]:
-    """A board, with its network in the bitstream or loaded over the line."""
+    """A board behind a pseudo-terminal, with its network in the bitstream or loaded over the line."""
     flow, network = load_engine("digits"), load_network(str(ROOT / "zoo/digits/network.safetensors"))
     pixels = np.random.default_rng(images).integers(0, 256, (images, 8, 8, 1), dtype=np.uint8)
     words = compile_network(network, flow).words if embed else None
-    with tempfile.TemporaryDirectory() as place, simulated_board(flow, words) as board:
+    with (
+        tempfile.TemporaryDirectory() as place,
+        simulated_board(flow, words) as board,
+        pseudo_terminal(board.port) as terminal,
+    ):
         generate(flow, network, Path(place) / "engine")
         folder = read_folder(place)
-        line = NoisyPort(SerialPort(board.port, BAUD), press=board.press_reset)
+        line = NoisyPort(SerialPort(terminal, BAUD), press=board.press_reset)
         engine = Engine(line, patience_s=patience_s)
         board.attend()
         engine.load(folder)
