@@ -136,10 +136,11 @@ def build(
 def _check_room(name: str, flow: FlowConfig, target: Device) -> None:
     """Refuse an engine whose blocks, which estimates count exactly, are too many, before minutes of synthesis."""
     from ...sim.estimate.resources import estimate_resources
+    from ...sim.explore.points import beyond
 
-    shares = estimate_resources(flow, target).utilisation
-    blocks = {what: shares.get(what) or 0 for what in ("dsps", "brams", "urams")}
-    over = ", ".join(f"{what[:-1].upper()} {share:.0f} %" for what, share in blocks.items() if share > 100)
+    shares = beyond(estimate_resources(flow, target), 100)
+    blocks = {what: share for what, share in shares.items() if what in ("dsps", "brams", "urams")}
+    over = ", ".join(f"{what[:-1].upper()} {share:.0f} %" for what, share in blocks.items())
     check(
         not over,
         f"engine {name} does not fit {target.part}: it takes {over} of it; give another --engine, as `bivit explore` "

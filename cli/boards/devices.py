@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ...sim.system.result import Result
 from ..shared.common import JsonFlag, output, print_json, rows_table
+
+#: What is counted of a device.
+_COUNTS = ("luts", "ffs", "dsps", "brams", "urams")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +119,7 @@ def listed() -> Listed:
         devices=tuple(
             DeviceRow(
                 **{name: getattr(one, name) for name in ("name", "part", "architecture", "family", "source")},
-                **{name: getattr(one, name) for name in ("luts", "ffs", "dsps", "brams", "urams")},
+                **{name: getattr(one, name) for name in _COUNTS},
                 clock_mhz=one.clock_mhz,
                 clock_kind=one.clock_kind,
                 clock_source=one.clock.source,
@@ -137,11 +140,10 @@ def listed() -> Listed:
 
 def _shown(one: DeviceRow) -> dict[str, Any]:
     """A row of the table."""
-    counts = {name: value for name, value in asdict(one).items() if name in ("luts", "ffs", "dsps", "brams", "urams")}
     return {
         "--target": one.name,
         "part": one.part,
-        **{name[:-1].upper(): value for name, value in counts.items()},
+        **{name[:-1].upper(): getattr(one, name) for name in _COUNTS},
         "MHz": one.clock_mhz,
         "estimates": "yes" if one.family else "none",
     }
