@@ -53,9 +53,9 @@ class Bench:
 
 
 @contextmanager
-def bench(images: int, *, embed: bool = True, patience_s: float = PATIENCE_S) -> Iterator[Bench]:
+def bench(images: int, *, name: str = "digits", embed: bool = True, patience_s: float = PATIENCE_S) -> Iterator[Bench]:
     """A board behind a pseudo-terminal, with its network in the bitstream or loaded over the line."""
-    flow, network = load_engine("digits"), load_network(str(ROOT / "zoo/digits/network.safetensors"))
+    flow, network = load_engine(name), load_network(str(ROOT / "zoo/digits/network.safetensors"))
     pixels = np.random.default_rng(images).integers(0, 256, (images, 8, 8, 1), dtype=np.uint8)
     words = compile_network(network, flow).words if embed else None
     with (
@@ -91,11 +91,11 @@ def inject(bench: Bench, fault: Fault, count: int = 2) -> str:
     return "repaired" if bench.line.happened > before else "none"
 
 
-def campaign(images: int, faults: int, seed: int, share: float, embed: bool) -> dict[str, Any]:
+def campaign(name: str, images: int, faults: int, seed: int, share: float, embed: bool) -> dict[str, Any]:
     """Images over a quiet and a noisy line, then faults one by one."""
     rng, outcomes = random.Random(seed), Counter[str]()
     start = time.monotonic()
-    with bench(images, embed=embed) as one:
+    with bench(images, name=name, embed=embed) as one:
         ready_s = time.monotonic() - start
         quiet = int((one.engine.classify(one.images) != one.logits).any(1).sum())
         line_bytes = one.engine.traffic.bytes_out + one.engine.traffic.bytes_in
@@ -125,11 +125,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--faults", type=int, default=200)
+    parser.add_argument("--engine", default="digits", help="such as ulx3s, which is on the board of this name")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--share", type=float, default=0.001, help="of all bytes that are damaged on the noisy line")
     parser.add_argument("--load", action="store_true", help="load the network over the line")
     chosen = parser.parse_args()
-    print(json.dumps(campaign(chosen.images, chosen.faults, chosen.seed, chosen.share, not chosen.load), indent=1))
+    counts = chosen.images, chosen.faults, chosen.seed, chosen.share
+    print(json.dumps(campaign(chosen.engine, *counts, not chosen.load), indent=1))
 
 
 if __name__ == "__main__":
