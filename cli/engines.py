@@ -166,7 +166,7 @@ def _network(flow: FlowConfig, net: str, target: Device) -> NetworkRow:
 
 
 def _print(rows: list[EngineRow], *, details: bool) -> None:
-    from ..sim.estimate.resources import QUANTITIES
+    from ..sim.estimate.resources import QUANTITIES, title_of
 
     out = output()
     shown = [what for what in QUANTITIES if any(what in row.utilisation_percent for row in rows)]
@@ -176,7 +176,7 @@ def _print(rows: list[EngineRow], *, details: bool) -> None:
             "shape": row.shape,
             "images": row.images,
             "made for": row.part,
-            **{f"{what[:-1].upper()} %": row.utilisation_percent.get(what, "") for what in shown},
+            **{f"{title_of(what)} %": row.utilisation_percent.get(what, "") for what in shown},
             "fits": row.fits,
             "images/s": ", ".join(
                 f"{one.network} {one.images_per_s:,.0f}" for one in row.networks if one.images_per_s is not None

@@ -215,5 +215,7 @@ def _print(report: Explored, page: Path | None) -> None:
 
 def _row(one: Explored | Alternative | FrontRow, speed: dict[str, Any]) -> dict[str, Any]:
     """A row of a table: shape, speed, percent of the device."""
-    shares = {f"{what[:-1].upper()} %": share for what, share in one.utilisation_percent.items()}
+    from ..sim.estimate.resources import title_of
+
+    shares = {f"{title_of(what)} %": share for what, share in one.utilisation_percent.items()}
     return {"shape": one.shape, "images": one.images, "engine": one.name or "sized"} | speed | shares

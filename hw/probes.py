@@ -53,10 +53,8 @@ def probes(flow: FlowConfig) -> list[Probe]:
     ----------
     flow : FlowConfig
     """
-    engine, edge, softmax = flow.engine, EdgeUnit(flow), SoftmaxUnit(flow)
+    engine, edge = flow.engine, EdgeUnit(flow)
     residual, sums = engine.formats.residual_bits, flow.drain_rows * engine.columns
-    # A port without bits is none.
-    places = ["bits_slot"] + ["bits_row"] * (softmax.row_groups > 1) + ["bits_chunk"]
     edge_keys, place = (
         ("x_write__en", "x_write__addr"),
         tuple(f"way_signs:dst_{name}" for name in ("mem", "addr", "chunk")),
@@ -74,12 +72,22 @@ def probes(flow: FlowConfig) -> list[Probe]:
         _probe("x", "core.residual_add", "x_write__en", x_keys, "x_write__data", residual, add.lanes),
         _probe("patch_embed", "edge", "x_write__en", edge_keys, "x_write__data", residual, edge.chunk),
         _bits("norm", "core.sign_norm", ("ring", "slot", "group", "word"), SignNormUnit(flow).lanes),
-        _bits("head_norm", "core.head_norm", ("group", "word"), HeadNormUnit(flow).lanes),
-        _probe("softmax", "core.softmax", "bits_en", tuple(places), "bits", 1, softmax.lanes, signed=False),
+        *(
+            [_bits("head_norm", "core.head_norm", ("group", "word"), HeadNormUnit(flow).lanes)]
+            if flow.has_head_norm
+            else []
+        ),
+        *([_attention(SoftmaxUnit(flow))] if flow.has_softmax else []),
         _probe("sums", "core.array", "sums_en", ("sums_en", "sums_last"), "sums", engine.acc_bits, sums),
         _probe("signs", "core.array", "signs_en", place, "signs", 1, tile, signed=False),
         _probe("rows", "core.array.row_writer", "en", ("token", "here"), "data", 1, rows, signed=False),
     ]
+
+
+def _attention(unit: SoftmaxUnit) -> Probe:
+    """Return a probe of the softmax's bits; a port without bits is none."""
+    places = ("bits_slot", *(("bits_row",) if unit.row_groups > 1 else ()), "bits_chunk")
+    return _probe("softmax", "core.softmax", "bits_en", places, "bits", 1, unit.lanes, signed=False)
 
 
 def _bits(name: str, unit: str, keys: tuple[str, ...], elements: int) -> Probe:

@@ -21,11 +21,12 @@ def measured(name: str, data: str) -> None:
 
 
 def test_every_model_is_measured() -> None:
-    assert {path.name for path in ZOO.iterdir() if path.is_dir()} == {"digits", "fashion"}
+    assert {path.name for path in ZOO.iterdir() if path.is_dir()} == {"digits", "digits_lean", "fashion"}
 
 
-def test_digits() -> None:
-    measured("digits", "digits")
+@pytest.mark.parametrize("name", ["digits", "digits_lean"])
+def test_digits(name: str) -> None:
+    measured(name, "digits")
 
 
 @pytest.mark.skipif(not FASHION.is_dir(), reason="no shared/data/fashion-mnist beside the repository")

@@ -135,16 +135,14 @@ def build(
 
 def _check_room(name: str, flow: FlowConfig, target: Device) -> None:
     """Refuse an engine whose blocks, which estimates count exactly, are too many, before minutes of synthesis."""
-    from ...sim.estimate.resources import estimate_resources
-    from ...sim.explore.points import beyond
+    from ...sim.estimate.resources import estimate_resources, shares_text
 
-    shares = beyond(estimate_resources(flow, target), 100)
+    shares = estimate_resources(flow, target).beyond()
     blocks = {what: share for what, share in shares.items() if what in ("dsps", "brams", "urams")}
-    over = ", ".join(f"{what[:-1].upper()} {share:.0f} %" for what, share in blocks.items())
     check(
-        not over,
-        f"engine {name} does not fit {target.part}: it takes {over} of it; give another --engine, as `bivit explore` "
-        f"finds for --target {target.name}, or a larger --board",
+        not blocks,
+        f"engine {name} does not fit {target.part}: it takes {shares_text(blocks)} of it; give another --engine, "
+        f"as `bivit explore` finds for --target {target.name}, or a larger --board",
     )
 
 

@@ -140,10 +140,12 @@ def listed() -> Listed:
 
 def _shown(one: DeviceRow) -> dict[str, Any]:
     """A row of the table."""
+    from ...sim.estimate.resources import title_of
+
     return {
         "--target": one.name,
         "part": one.part,
-        **{name[:-1].upper(): getattr(one, name) for name in _COUNTS},
+        **{title_of(name): getattr(one, name) for name in _COUNTS},
         "MHz": one.clock_mhz,
         "estimates": "yes" if one.family else "none",
     }

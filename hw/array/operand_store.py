@@ -221,7 +221,7 @@ class OperandStore(Component):
         columns, operands = self.engine.columns, self.operands
         keys = memory == ColumnMemory.KEYS
         return TokenMemory(
-            tokens=columns if keys else WORD,
+            tokens=columns if keys else operands.value_tokens,
             banks=self.unit.key_banks if keys else self.unit.value_banks,
             slot_bits=WORD if keys else columns,
             part_bits=columns,
@@ -279,8 +279,8 @@ class OperandStore(Component):
         for tokens in (keys, values):
             m.d.comb += connect_address(tokens.r_addr, self.w_addr)
         turned = [Signal(WORD, name=f"value_column_{column}") for column in range(columns)]
-        for column, bits in enumerate(turned):  # values lie token by token
-            m.d.comb += bits.eq(Cat(values.r_data[token * columns + column] for token in range(WORD)))
+        for column, bits in enumerate(turned):  # values lie token by token; those that no network has are 0
+            m.d.comb += bits.eq(Cat(values.r_data[token * columns + column] for token in range(values.tokens)))
         with m.Switch(a_mem):
             for memory in RowMemory:
                 with m.Case(memory):

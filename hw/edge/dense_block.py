@@ -72,6 +72,8 @@ class DenseBlock(Component):
         Chunks, and lanes of each.
     input_bits, acc_bits : int
         Signed widths of an input and of a sum.
+    in_luts : bool
+        Whether the multipliers are made of look-up tables.
 
     Members
     -------
@@ -85,8 +87,9 @@ class DenseBlock(Component):
         Sums of the first chunk.
     """
 
-    def __init__(self, chunks: int, lanes: int, input_bits: int, acc_bits: int):
+    def __init__(self, chunks: int, lanes: int, input_bits: int, acc_bits: int, *, in_luts: bool = False):
         self.chunks, self.lanes, self.input_bits, self.acc_bits = chunks, lanes, input_bits, acc_bits
+        self.in_luts = in_luts
         super().__init__(
             {
                 "input": In(signed(input_bits)),
@@ -108,7 +111,7 @@ class DenseBlock(Component):
         for number in range(self.chunks * self.lanes):
             chunk, lane = divmod(number, self.lanes)
             m.submodules[f"product_{chunk}_{lane}"] = one = MultiplyAdd(
-                self.input_bits, DENSE_WEIGHT_BITS, self.acc_bits
+                self.input_bits, DENSE_WEIGHT_BITS, self.acc_bits, in_luts=self.in_luts
             )
             m.d.comb += [
                 *(connect(one.a, input_1), connect(one.b, self.weights[number])),

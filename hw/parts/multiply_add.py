@@ -1,11 +1,11 @@
 """Multipliers with a sum behind them: what a multiplier block of AMD is, registers and all.
 
-`hw.multiplier_blocks` puts one in the place of each of these.
+`hw.multiplier_blocks` puts one in the place of each of these, but of those that are asked to be of look-up tables.
 """
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.pipeline import SUM_BITS
@@ -14,6 +14,16 @@ from .connect import connect
 
 #: Bits of the way from one block's sum to the next one's.
 CHAIN_BITS = SUM_BITS
+#: Rows of a product in look-up tables that are added in a cycle.
+_ROWS = 4
+
+
+def _rows_of(a: Signal, b: Signal) -> list[Value]:
+    """Return sums of up to `_ROWS` rows each that add up to ``a * b``, in which synthesis finds no multiplication."""
+    sign = len(b) - 1
+    rows: list[Value] = [Mux(b[k], a << k, 0) for k in range(sign)]
+    rows.append(Mux(b[sign], -(a << sign), 0))
+    return [sum(rows[k + 1 : k + _ROWS], rows[k]) for k in range(0, len(rows), _ROWS)]
 
 
 class MultiplyAdd(Component):
@@ -28,6 +38,8 @@ class MultiplyAdd(Component):
     ----------
     a_bits, b_bits, sum_bits : int
         Signed widths of the operands, the wider one first, and of the sum.
+    in_luts : bool
+        Whether it is made of look-up tables, `_ROWS` rows of the product a sum, instead of a block.
 
     Members
     -------
@@ -43,8 +55,8 @@ class MultiplyAdd(Component):
         The sum, on the way to the next block, and for all others.
     """
 
-    def __init__(self, a_bits: int, b_bits: int, sum_bits: int):
-        self.a_bits, self.b_bits, self.sum_bits = a_bits, b_bits, sum_bits
+    def __init__(self, a_bits: int, b_bits: int, sum_bits: int, *, in_luts: bool = False):
+        self.a_bits, self.b_bits, self.sum_bits, self.in_luts = a_bits, b_bits, sum_bits, in_luts
         super().__init__(
             {
                 "a": In(signed(a_bits)),
@@ -59,19 +71,22 @@ class MultiplyAdd(Component):
     @property
     def module_name(self) -> str:
         """Name of its module, by which synthesis finds it."""
-        return f"multiply_add_{self.a_bits}x{self.b_bits}_{self.sum_bits}"
+        return f"{'lut_' if self.in_luts else ''}multiply_add_{self.a_bits}x{self.b_bits}_{self.sum_bits}"
 
     def elaborate(self, platform: object) -> Module:
         """Register, multiply, add."""
         m = Module()
         a_1, b_1 = Signal.like(self.a, reset_less=True), Signal.like(self.b, reset_less=True)
-        product_2 = Signal(signed(self.a_bits + self.b_bits), reset_less=True)
+        made = _rows_of(a_1, b_1) if self.in_luts else [a_1 * b_1]
+        shape = signed(self.a_bits + self.b_bits)
+        products = [Signal(shape, reset_less=True, name=f"product_2{'_' * k}") for k in range(len(made))]
         sum_3 = Signal.like(self.sum, reset_less=True)
         first, shift = Signal(reset_less=True), Signal(reset_less=True)
-        m.d.sync += [connect(a_1, self.a), connect(b_1, self.b), product_2.eq(a_1 * b_1)]
+        m.d.sync += [connect(a_1, self.a), connect(b_1, self.b)]
+        m.d.sync += [product.eq(value) for product, value in zip(products, made, strict=True)]
         m.d.sync += [connect(first, self.first), connect(shift, self.shift)]
         with m.If(self.enable):
-            m.d.sync += sum_3.eq(Mux(shift, self.chain_in, Mux(first, 0, sum_3) + product_2))
+            m.d.sync += sum_3.eq(Mux(shift, self.chain_in, Mux(first, 0, sum_3) + sum(products[1:], products[0])))
         m.d.comb += [connect(self.chain, sum_3), connect(self.sum, sum_3)]
         return m
 

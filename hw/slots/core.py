@@ -84,9 +84,7 @@ class Core(Component):
             "array": ArrayPath(MatmulUnit(flow)),
             "residual_add": (ResidualRows if flow.windows else ResidualAdd)(ResidualAddUnit(flow)),
             "sign_norm": SignNorm(SignNormUnit(flow)),
-            "head_norm": (HeadRows if flow.windows else HeadNorm)(head_unit(flow)),
-            "softmax": Softmax(SoftmaxUnit(flow)),
-            "tables": (TableKeeper if flow.windows else TableLoader)(flow),
+            **self._attending(flow),
             "x": (XRows if flow.windows else XBanks)(ResidualAddUnit(flow), chunk),
         }
         members = self.units["x"].signature.members
@@ -106,6 +104,19 @@ class Core(Component):
                 **({"restart": In(1), "between": In(1)} if flow.windows else {}),
             }
         )
+
+    @staticmethod
+    def _attending(flow: FlowConfig) -> dict[str, Any]:
+        """Return HeadNorm and the softmax, where the engine has them; what they would give is 0 else."""
+        found: dict[str, Any] = {}
+        if flow.has_head_norm:
+            found["head_norm"] = (HeadRows if flow.windows else HeadNorm)(head_unit(flow))
+        if flow.has_softmax:
+            found |= {
+                "softmax": Softmax(SoftmaxUnit(flow)),
+                "tables": (TableKeeper if flow.windows else TableLoader)(flow),
+            }
+        return found
 
     @property
     def _x_ports(self) -> tuple[str, ...]:
@@ -137,8 +148,10 @@ class Core(Component):
                 inner, outer = getattr(slots, name), getattr(self, name)
                 m.d.comb += connect(inner, outer) if member.flow is In else connect(outer, inner)
         self._residual(m)
-        self._heads(m)
-        self._attention(m)
+        if self.flow.has_head_norm:
+            self._heads(m)
+        if self.flow.has_softmax:
+            self._attention(m)
         if self.flow.windows:
             self._windows(m)
         return m

@@ -71,7 +71,11 @@ def _flow(
 NAMED = "zcu102"
 #: Family of each named engine that is synthesised whole, which takes minutes; of larger ones the units are, but for the
 #: array itself, which takes hours.
-WHOLE_ENGINES: dict[str, Family] = {"sim": "xcup", "digits": "ecp5", "ecp5_45": "ecp5", "ulx3s": "ecp5", "arty": "xc7"}
+WHOLE_ENGINES: dict[str, Family] = {
+    "sim": "xcup",
+    **dict.fromkeys(("ecp5_25", "digits", "ecp5_45", "ulx3s"), "ecp5"),
+    "arty": "xc7",
+}
 LARGE_ENGINES: dict[str, Family] = dict.fromkeys((NAMED, "kv260", "vck190", "latency"), "xcup")
 #: Named engines without windows of which nothing was synthesised yet.
 ESTIMATED_ENGINES = ("base_zcu102",)
@@ -131,12 +135,17 @@ SAMPLED_UNITS: dict[str, tuple[str, ...]] = {
     for number, name in enumerate(_HELD_OUT_DRAWN_ENGINES)
 }
 
-#: What an engine's name ends with where two channels share a multiplier block.
-PAIRED = "-paired"
+#: What an engine's name ends with where two channels share a multiplier block, or none has one.
+PAIRED, _IN_LUTS = "-paired", "-luts"
 #: The unit that is another one then.
 PAIRED_UNIT = "dense"
-for _group, _names in ((FITTED_ENGINES, ("4x8", "4x16", "6x8", "2x32")), (HELD_OUT_ENGINES, ("5x8", "5x16"))):
-    _group |= {f"{name}{PAIRED}": replace(_group[name], products_per_dsp=2) for name in _names}
+_SHARING: tuple[tuple[str, int, str], ...] = (
+    *((PAIRED, 2, name) for name in ("4x8", "4x16", "6x8", "2x32", "5x8", "5x16")),
+    *((_IN_LUTS, 0, name) for name in ("2x8", "4x8", "6x8", "5x8")),
+)
+for _end, _products, _name in _SHARING:
+    _group = FITTED_ENGINES if _name in FITTED_ENGINES else HELD_OUT_ENGINES
+    _group[f"{_name}{_end}"] = replace(_group[_name], products_per_dsp=_products)
 
 #: What an engine's name ends with whose weights are streamed, or whose classifier and positions are as well, and the
 #: unit that it has beside the others.
@@ -192,8 +201,8 @@ for _name, _made in _WINDOWED.items():
 
 #: What an engine's name ends with that has a table of biases of each head, and such engines.
 _TABLED, _WITH_TABLES = "-tables", ("2x8", "4x16", "5x8")
-#: Units that are synthesised of an engine with windows, by what its name ends with.
-OWN_UNITS = {WINDOWED: tuple(WINDOWED_FOOTPRINTS), _TABLED: ("softmax",)}
+#: Units that are synthesised of an engine that has others of its own, by what its name ends with.
+OWN_UNITS = {WINDOWED: tuple(WINDOWED_FOOTPRINTS), _TABLED: ("softmax",), _IN_LUTS: (PAIRED_UNIT,)}
 for _name in _WITH_TABLES:
     _group = FITTED_ENGINES if _name in _FITTED_WINDOWED else HELD_OUT_ENGINES
     _group[f"{_name}{_TABLED}"] = _tabled(_group[f"{_name}{WINDOWED}"], _WINDOWED[_name][0])

@@ -106,6 +106,7 @@ def _routed(name: str) -> Section:
 SECTIONS: dict[str, Section] = {
     "ulx3s": _routed("ulx3s"),
     "ecp5_45": _routed("ecp5_45"),
+    "ecp5_25": _routed("ecp5_25"),
     "smallest": Section("ecp5", SMALLEST, "the smallest engine that runs zoo/digits", (*UNIT_COMPONENTS, WHOLE)),
     "2x8": Section("xcup", FITTED_ENGINES["2x8"], "the smallest engine of the estimates", tuple(UNIT_COMPONENTS)),
     "4x8": Section("xcup", FITTED_ENGINES["4x8"], "another engine of the estimates", tuple(UNIT_COMPONENTS)),

@@ -155,8 +155,8 @@ def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipes:
     Parameters
     ----------
     name : str
-        A preset that has a recipe, or the path of a TOML file. A preset that ends in `_cls` shares the recipe of the
-        one without.
+        A preset that has a recipe, or the path of a TOML file. A preset that ends in `_cls` or `_lean` shares the
+        recipe of the one without.
     settings : sequence of str
         Changes as `stages.0.lr=2e-3`: keys with dots, and a value as in TOML; text needs no quotes.
 
@@ -169,7 +169,7 @@ def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipes:
     BivitError
         When there is no such recipe, it is no TOML, or holds a key that is unknown or a value that is not allowed.
     """
-    own = FOLDER / f"{name.removesuffix('_cls')}.toml"
+    own = FOLDER / f"{name.removesuffix('_cls').removesuffix('_lean')}.toml"
     path = own if own.is_file() else Path(name)
     check(
         path.is_file(),

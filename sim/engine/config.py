@@ -70,8 +70,8 @@ class EngineConfig:
         check(1 <= self.rows <= WORD, f"rows must be 1 to {WORD}, got {self.rows}")
         check(self.columns in (8, 16, 32, 64), f"columns must be 8, 16, 32 or 64, got {self.columns}")
         check(
-            self.lanes in (8, 16, 32, 64) and self.lanes <= self.columns,
-            f"lanes must be 8, 16, 32 or 64 and at most columns ({self.columns}), got {self.lanes}",
+            self.lanes in (2, 4, 8, 16, 32, 64) and self.lanes <= self.columns,
+            f"lanes must be 2, 4, 8, 16, 32 or 64 and at most columns ({self.columns}), got {self.lanes}",
         )
         check(
             self.dense_lanes > 0 and self.dense_lanes % self.lanes == 0,

@@ -14,7 +14,7 @@ from ..mapping.pass_limits import needs_that_count
 from ..network.config import ModelConfig, ViTConfig
 from ..network.formats import Formats
 from .devices import Device
-from .resources import estimate_resources
+from .resources import estimate_resources, shares_text
 
 #: Engine of who says nothing of a target, and that of a network with windows.
 DEFAULT, DEFAULT_WINDOWS = "sim", "swin"
@@ -133,12 +133,8 @@ def suited_engine(config: ModelConfig, formats: Formats, target: Device | None =
 
 def _excess(name: str, flow: FlowConfig, target: Device) -> str:
     """Say what of the device an engine exceeds."""
-    shares = estimate_resources(flow, target).utilisation
-    over = [f"{what[:-1].upper()} {share:.0f} %" for what, share in shares.items() if share is not None and share > 100]
-    return (
-        f"no named engine that holds this network fits {target.part}; the smallest, {name}, takes {', '.join(over)} "
-        "of it"
-    )
+    over = shares_text(estimate_resources(flow, target).beyond())
+    return f"no named engine that holds this network fits {target.part}; the smallest, {name}, takes {over} of it"
 
 
 def _larger(name: str, flow: FlowConfig, config: ModelConfig, formats: Formats) -> str:

@@ -41,10 +41,10 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
                 "unit": 187.3},
         },
         "dense": {
-            "luts": {"block": 8.029, "chosen_bit": 0.9911, "count_bit": 0.805, "loaded_bit": 0.02451,
-                "parted_bit": 1.331, "product": 0.0, "unit": 202.3, "word_bit": 0.0},
-            "ffs": {"block": 9.982, "chosen_bit": 0.8696, "count_bit": 1.346, "loaded_bit": 1.008, "parted_bit": 1.753,
-                "product": 0.0, "unit": 188.1, "word_bit": 1.903},
+            "luts": {"block": 8.211, "chosen_bit": 0.9874, "count_bit": 0.8044, "loaded_bit": 0.0256,
+                "parted_bit": 1.333, "product": 0.0, "product_bit": 1.75, "unit": 201.9, "word_bit": 0.0},
+            "ffs": {"block": 10.31, "chosen_bit": 0.8914, "count_bit": 1.343, "loaded_bit": 1.021, "parted_bit": 1.747,
+                "product": 0.0, "product_bit": 0.6509, "unit": 185.0, "word_bit": 1.894},
         },
         "dense_out": {
             "luts": {"lane_bit": 1.714, "loaded_bit": 4.047, "unit": 254.2, "windowed": 0.0, "windowed_cut": 6.892},
@@ -85,8 +85,9 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"address_bit": 1.0, "beat": 0.0, "bit": 1.0, "unit": 1.0},
         },
         "operands": {
-            "luts": {"column": 60.63, "key_lane": 4.588, "part": 0.0, "row": 132.5, "unit": 154.6, "value_lane": 1.868},
-            "ffs": {"column": 14.36, "key_lane": 1.913, "part": 0.7183, "row": 0.0, "unit": 0.0, "value_lane": 0.0},
+            "luts": {"column": 55.03, "key_lane": 7.637, "part": 0.0, "row": 132.7, "unit": 162.9,
+                "value_lane": 0.03246},
+            "ffs": {"column": 1.357, "key_lane": 3.845, "part": 0.4482, "row": 1.856, "unit": 89.98, "value_lane": 0.0},
         },
         "shadow": {
             "luts": {"choice_lut": 1.013, "sum_bit": 2.709e-06, "unit": 4.012, "word_bit": 0.0},
@@ -136,8 +137,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"level_bit": 2.744, "unit": 2.676},
         },
         "rest": {
-            "luts": {"bit": 0.0, "unit": -37.0},
-            "ffs": {"bit": 0.6921, "unit": 0.001055},
+            "luts": {"bit": 0.0, "unit": -30.0},
+            "ffs": {"bit": 0.7713, "unit": 0.001176},
         },
         "fetch": {
             "luts": {"lane": 456.7, "unit": 171.1, "word_bit": 0.0299},
@@ -183,10 +184,10 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"address_bit": 4.83, "bank": 1.53, "byte": 13.31, "byte_step": 0.0, "read_lut": 0.0, "unit": 174.2},
         },
         "dense": {
-            "luts": {"block": 5.359, "chosen_bit": 1.037, "count_bit": 2.63, "loaded_bit": 0.03269,
-                "parted_bit": 0.9068, "product": 0.0, "unit": 201.5, "word_bit": 0.0},
-            "ffs": {"block": 16.01, "chosen_bit": 0.8225, "count_bit": 4.132, "loaded_bit": 1.031, "parted_bit": 1.06,
-                "product": 0.08852, "unit": 131.9, "word_bit": 2.139},
+            "luts": {"block": 5.554, "chosen_bit": 1.033, "count_bit": 2.624, "loaded_bit": 0.03373,
+                "parted_bit": 0.9108, "product": 0.0, "product_bit": 1.751, "unit": 201.2, "word_bit": 0.0},
+            "ffs": {"block": 17.36, "chosen_bit": 0.8511, "count_bit": 4.163, "loaded_bit": 1.062, "parted_bit": 1.041,
+                "product": 0.0, "product_bit": 0.652, "unit": 125.9, "word_bit": 2.134},
         },
         "dense_out": {
             "luts": {"lane_bit": 1.613, "loaded_bit": 4.048, "unit": 261.4},
@@ -221,8 +222,9 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"address_bit": 1.0, "beat": 0.0, "bit": 1.0, "unit": 1.0},
         },
         "operands": {
-            "luts": {"column": 37.58, "key_lane": 4.393, "part": 0.0, "row": 114.4, "unit": 349.1, "value_lane": 5.529},
-            "ffs": {"column": 6.187, "key_lane": 2.705, "part": 0.1349, "row": 12.84, "unit": 71.88, "value_lane": 0.0},
+            "luts": {"column": 54.74, "key_lane": 5.344, "part": 0.7564, "row": 95.75, "unit": 205.9,
+                "value_lane": 2.728},
+            "ffs": {"column": 1.62, "key_lane": 3.874, "part": 0.5727, "row": 0.0, "unit": 83.21, "value_lane": 0.0},
         },
         "shadow": {
             "luts": {"choice_lut": 1.015, "sum_bit": 0.0001812, "unit": 3.924, "word_bit": 0.0},
@@ -265,8 +267,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"level_bit": 3.044, "unit": 0.0},
         },
         "rest": {
-            "luts": {"bit": 0.0, "unit": -115.0},
-            "ffs": {"bit": 0.6601, "unit": 0.001006},
+            "luts": {"bit": 0.0, "unit": -109.0},
+            "ffs": {"bit": 0.7393, "unit": 0.001127},
         },
         "fetch": {
             "luts": {"lane": 455.3, "unit": 184.7, "word_bit": 0.02055},
@@ -301,10 +303,10 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
                 "unit": 174.5},
         },
         "dense": {
-            "luts": {"block": 24.22, "chosen_bit": 0.0, "loaded_bit": 1.699, "product": 63.87, "unit": 23.99,
-                "word_bit": 0.0},
-            "ffs": {"block": 2.532, "chosen_bit": 0.8979, "loaded_bit": 3.339, "product": 39.37, "unit": 233.5,
-                "word_bit": 1.851},
+            "luts": {"block": 25.46, "chosen_bit": 0.0, "loaded_bit": 1.706, "product": 63.87, "product_bit": 2.131,
+                "unit": 21.15, "word_bit": 0.0},
+            "ffs": {"block": 5.034, "chosen_bit": 0.9772, "loaded_bit": 3.419, "product": 39.02, "product_bit": 0.1642,
+                "unit": 226.4, "word_bit": 1.829},
         },
         "dense_out": {
             "luts": {"lane_bit": 4.207, "loaded_bit": 4.013, "unit": 418.3},
@@ -339,8 +341,10 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"address_bit": 1.0, "beat": 0.0, "bit": 1.0, "unit": 1.0},
         },
         "operands": {
-            "luts": {"column": 76.69, "key_lane": 10.29, "part": 0.0, "row": 242.3, "unit": 485.5, "value_lane": 10.2},
-            "ffs": {"column": 136.6, "key_lane": 2.349, "part": 0.1502, "row": 268.6, "unit": 60.86, "value_lane": 0.0},
+            "luts": {"column": 12.37, "key_lane": 6.071, "part": 3.949, "row": 145.9, "unit": 599.8,
+                "value_lane": 28.95},
+            "ffs": {"column": 44.46, "key_lane": 4.346, "part": 1.557, "row": 239.6, "unit": 354.6,
+                "value_lane": 15.67},
         },
         "shadow": {
             "luts": {"choice_lut": 1.012, "sum_bit": 0.0, "unit": 4.005, "word_bit": 0.0},
@@ -383,8 +387,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"level_bit": 3.237, "unit": 0.0},
         },
         "rest": {
-            "luts": {"bit": 0.1784, "unit": 0.0002719},
-            "ffs": {"bit": 0.782, "unit": 0.001192},
+            "luts": {"bit": 0.1326, "unit": 0.0002022},
+            "ffs": {"bit": 0.8613, "unit": 0.001313},
         },
         "fetch": {
             "luts": {"lane": 619.7, "unit": 254.9, "word_bit": 0.04405},

@@ -21,4 +21,6 @@ def footprints(flow: FlowConfig) -> dict[str, Callable[[FlowConfig], Footprint]]
     flow : FlowConfig
     """
     streamed = (STREAMED_FOOTPRINTS if flow.streamed else {}) | (EDGE_FOOTPRINTS if flow.edge_streamed else {})
-    return FOOTPRINTS | streamed | (WINDOWED_FOOTPRINTS if flow.windows else {})
+    found = FOOTPRINTS | streamed | (WINDOWED_FOOTPRINTS if flow.windows else {})
+    missing = {*(() if flow.has_head_norm else ("head_norm",)), *(() if flow.has_softmax else ("softmax", "tables"))}
+    return {unit: footprint for unit, footprint in found.items() if unit not in missing}

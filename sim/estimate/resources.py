@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -104,10 +105,20 @@ class ResourceReport:
     @property
     def fits(self) -> bool | None:
         """Whether nothing exceeds the device; None when that cannot be told."""
-        percents = self.utilisation.values()
-        if any(percent is not None and percent > 100 for percent in percents):
+        if self.beyond():
             return False
-        return None if None in percents else True
+        return None if None in self.utilisation.values() else True
+
+    def beyond(self, fill_percent: float = 100) -> dict[str, float]:
+        """Return the percent of each quantity of which an engine takes more than it may, of what is known.
+
+        Parameters
+        ----------
+        fill_percent : float
+            What it may take of each.
+        """
+        shares = self.utilisation.items()
+        return {name: share for name, share in shares if share is not None and share > fill_percent}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary for JSON: device, rows, totals, available, utilisation_percent, fits."""
@@ -129,6 +140,24 @@ def quantities_of(device: Device) -> tuple[str, ...]:
     device : Device
     """
     return tuple(name for name in QUANTITIES if name != "urams" or device.urams != 0)
+
+
+def title_of(quantity: str) -> str:
+    """Return the heading of a quantity in tables.
+
+    >>> title_of("luts")
+    'LUT'
+    """
+    return quantity[:-1].upper()
+
+
+def shares_text(percent: Mapping[str, float]) -> str:
+    """Return percents of a device, by quantity, as messages have them.
+
+    >>> shares_text({"luts": 57.2, "dsps": 120})
+    'LUT 57 %, DSP 120 %'
+    """
+    return ", ".join(f"{title_of(quantity)} {share:.0f} %" for quantity, share in percent.items())
 
 
 def estimate_resources(flow: FlowConfig, target: Device | str) -> ResourceReport:

@@ -65,7 +65,11 @@ def _dense(flow: FlowConfig) -> Footprint:
     # Beside each pair's multiplier is a counter; what parts a chunk's sums is there once.
     pairs = edge.channels * (edge.patches - 1) // 2
     sizes |= {"count_bit": pairs * edge.overflow_bits, "parted_bit": word} if edge.paired else {}
-    return Footprint(sizes, loaded_rams(flow, "dense_weights"), tuple(edge.lane_products))
+    products = tuple(edge.lane_products)
+    if not flow.products_per_dsp:  # made of look-up tables
+        sizes["product_bit"] = sum(a * b for a, b in products)
+        products = ()
+    return Footprint(sizes, loaded_rams(flow, "dense_weights"), products)
 
 
 def _dense_out(flow: FlowConfig) -> Footprint:

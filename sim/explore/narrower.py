@@ -1,4 +1,4 @@
-"""Engines whose logic is too large, with narrower parts beside the array: some of them binds then, and all fits."""
+"""Engines whose logic is too large, with narrower parts beside the array, or products of the edge in look-up tables."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from dataclasses import replace
 
 from ..errors import BivitError
 from ..network.config import ModelConfig
-from .points import Point, with_flow
+from .points import MOST_OVER, Point, with_flow
 from .sizing import dense_choices, lane_choices, rows_together
 from .windowed import fitted
 
-#: Percent of a device's logic beyond which no parts are narrow enough.
-_MOST_OVER = 200
 #: What of a device narrower parts take less of.
 _LOGIC = {"luts", "ffs", "dsps"}
 
@@ -26,7 +24,7 @@ def could_narrow(point: Point) -> bool:
     point : Point
     """
     over = point.over
-    return bool(over) and over.keys() <= _LOGIC and max(over.values()) <= _MOST_OVER
+    return bool(over) and over.keys() <= _LOGIC and max(over.values()) <= MOST_OVER
 
 
 def narrower(configs: Sequence[ModelConfig], point: Point, most_cycles: float) -> Point | None:
@@ -57,6 +55,11 @@ def _steps(configs: Sequence[ModelConfig], point: Point) -> Iterator[Point]:
             found = with_flow(configs, point, fitted(configs, replace(point.flow, **changes)))  # type: ignore[arg-type]
             if any((found.report.utilisation[name] or 0) < share for name, share in over.items()):
                 yield found
+    if "dsps" in over and "luts" not in over and point.flow.products_per_dsp:
+        # As fast as before, where there are look-up tables enough for the products of patches and classes.
+        found = with_flow(configs, point, replace(point.flow, products_per_dsp=0))
+        if "luts" not in found.over:
+            yield found
 
 
 def _lanes(point: Point) -> Iterator[dict[str, int]]:

@@ -21,8 +21,9 @@ _STYLES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("x",), ("query", "values")),
     (("ring", "x"), ("query", "values")),
 )
-#: Percent of a device's memories beyond which it is not tried to make them of something else.
-_MOST_OVER = 200
+#: Percent of a device beyond which it is not tried to make an engine smaller than it was sized: memories of something
+#: else, narrower parts.
+MOST_OVER = 200
 
 
 @dataclass(frozen=True)
@@ -83,24 +84,12 @@ class Point:
     @property
     def over(self) -> dict[str, float]:
         """Percent of each resource of which it takes more than it may, of what is known."""
-        return beyond(self.report, self.fill_percent)
+        return self.report.beyond(self.fill_percent)
 
     @property
     def fullest(self) -> float:
         """Percent of what is used most of the device, of what is known."""
         return max(percent for percent in self.report.utilisation.values() if percent is not None)
-
-
-def beyond(report: ResourceReport, fill_percent: float) -> dict[str, float]:
-    """Return the percent of each resource of which an engine takes more than it may, of what is known.
-
-    Parameters
-    ----------
-    report : ResourceReport
-    fill_percent : float
-    """
-    shares = report.utilisation.items()
-    return {name: share for name, share in shares if share is not None and share > fill_percent}
 
 
 def point_of(
@@ -162,7 +151,7 @@ def could_spread(point: Point) -> bool:
     point : Point
     """
     over = point.over
-    return bool(over) and all(name in ("brams", "urams") and share <= _MOST_OVER for name, share in over.items())
+    return bool(over) and all(name in ("brams", "urams") and share <= MOST_OVER for name, share in over.items())
 
 
 def spread(point: Point) -> Point | None:

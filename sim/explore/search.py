@@ -13,14 +13,14 @@ from ..engine.config import Fabric
 from ..errors import BivitError, check
 from ..estimate.choice import too_small
 from ..estimate.devices import DEVICES, Device
-from ..estimate.resources import ResourceReport, estimate_resources, images_per_s, unit_cost
+from ..estimate.resources import ResourceReport, estimate_resources, images_per_s, shares_text, unit_cost
 from ..flow.config import MEMORY_BITS, FlowConfig
 from ..flow.presets import FLOW_ENGINES
 from ..mapping.loads import loads_of
 from .aim import Aim, Exploration, Found, Progress, by_speed
 from .finalists import Names, cheapest, fastest
 from .narrower import could_narrow, narrower
-from .points import Point, beyond, could_spread, front, leaner, point_of, spread
+from .points import Point, could_spread, front, leaner, point_of, spread
 from .sizing import sized, wishes
 from .windowed import SLACKS, fitted, windowed, with_groups
 
@@ -316,7 +316,7 @@ def _none_fits(points: Sequence[Point], target: Device) -> str:
             f"what an engine with windows takes of {target.part} is not known, so nothing says which one fits; targets "
             f"for which it is are {', '.join(known)}"
         )
-    over = ", ".join(f"{name[:-1].upper()} {share:.0f} %" for name, share in nearest.over.items())
+    over = shares_text(nearest.over)
     larger = _smallest_that_holds(nearest)
     fits = f"it fits {larger.part}" if larger else "it fits no device that is known"
     flow = nearest.flow
@@ -336,7 +336,7 @@ def _smallest_that_holds(point: Point) -> Device | None:
     """Return the device with the fewest look-up tables that an engine fits, in the logic that suits it."""
     for one in known_devices():
         report = _report(point.flow, one)
-        if report.fits and not beyond(report, point.fill_percent):
+        if report.fits and not report.beyond(point.fill_percent):
             return one
     return None
 

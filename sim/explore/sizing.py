@@ -14,7 +14,7 @@ from ..engine.pipeline import BLOCK_BITS, SHARED_PRODUCT, fits
 from ..engine.presets import engine_for
 from ..engine.words import WORD, ceil_div
 from ..errors import BivitError
-from ..flow.config import FlowConfig
+from ..flow.config import LEFT_OUT, FlowConfig
 from ..flow.edge_settings import edge_settings
 from ..flow.softmax import SoftmaxUnit
 from ..flow.streams import TileShape
@@ -135,14 +135,20 @@ def _narrowest(
         engine=engine,
         drain_rows=1,
         norm_lanes=1,
-        head_norm_lanes=1,
-        softmax_lanes=1,
+        head_norm_lanes=int(_needs(configs, "head_norm_lanes")),
+        softmax_lanes=int(_needs(configs, "softmax_lanes")),
         images=wish.images,
         products_per_dsp=2 if fits(SHARED_PRODUCT, BLOCK_BITS[fabric]) else 1,
         edge_banks=1 if many else 2,
         **(SLOTS if windows else _MANY if many else _ALONE),
     )
     return with_windows(flow, *configs, images=1) if windows else flow
+
+
+def _needs(configs: Sequence[ModelConfig], lanes: str) -> bool:
+    """Whether some network has a mode for which an engine must have a unit, the one with these lanes."""
+    field, mode = LEFT_OUT[lanes]
+    return windowed(configs) or any(getattr(config, field) != mode for config in configs)
 
 
 def _all_table_words(config: ModelConfig, wish: Wish) -> int:
@@ -162,14 +168,16 @@ def lane_choices(flow: FlowConfig) -> Iterator[tuple[tuple[str, ...], str, list[
     Parameters
     ----------
     flow : FlowConfig
-        Its lanes are not looked at.
+        Of its lanes only those are looked at that are 0, since there is no such unit: they have no values.
     """
     rows, columns = flow.engine.rows, flow.engine.columns
     narrow = [1 << k for k in range(columns.bit_length() - 1)]
     lanes = [*narrow, *(columns * many for many in _WIDE if many <= rows)]
     yield ("residual_add", "sign_norm"), "norm_lanes", sides_for(lanes, columns) if flow.windows else lanes
-    yield ("head_norm",), "head_norm_lanes", [one for one in lanes if one <= WORD]
-    yield ("softmax",), "softmax_lanes", lanes
+    if flow.has_head_norm:
+        yield ("head_norm",), "head_norm_lanes", [one for one in lanes if one <= WORD]
+    if flow.has_softmax:
+        yield ("softmax",), "softmax_lanes", lanes
     # A window waits for each of its tiles' rows, and two of them a cycle cost next to nothing.
     yield ("row_writer",), "value_rows", [1 << k for k in range(1 if flow.windows else 0, columns.bit_length())]
 

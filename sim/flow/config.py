@@ -27,6 +27,8 @@ STYLED = (
     *("weights", "preload", "dense_weights", "positions", "x", "ring"),
     *("norm", "query", "bits", "keys", "values"),
 )
+#: Units that an engine can do without: where their lanes are 0, networks have this mode.
+LEFT_OUT = {"head_norm_lanes": ("qk_mode", "threshold"), "softmax_lanes": ("attn_mode", "score")}
 #: Where the weights of the blocks are: on the chip, or in a memory beside it, from which each block's come in time.
 Weights = Literal["resident", "streamed"]
 #: Widths in bits that the port to that memory can have.
@@ -54,9 +56,11 @@ class FlowConfig:
     norm_lanes : int
         Elements a cycle of ResidualAdd with its statistics, and of SignNorm.
     head_norm_lanes : int
-        Elements a cycle of either pipeline of HeadNorm, at most 64.
+        Elements a cycle of either pipeline of HeadNorm, at most 64; 0 for an engine without it, whose networks have
+        `qk_mode` threshold.
     softmax_lanes : int
-        Scores a cycle of the sums of Exp, and of the comparison.
+        Scores a cycle of the sums of Exp, and of the comparison; 0 for an engine without the softmax, whose networks
+        have `attn_mode` score.
     value_rows : int
         Rows of bits that are written to the values in a cycle: a power of two, at most `columns`.
     images : int
@@ -66,7 +70,7 @@ class FlowConfig:
         for the engine's `dense_lanes`, and is a multiple of `lanes` else.
     products_per_dsp : int
         1, or 2: in all patches but the first, two channels share a multiplier block, which then has to take 25 bits
-        (`hw.edge.pair_block`).
+        (`hw.edge.pair_block`); or 0: the products of patches and classes are made of look-up tables.
     residual_slots, head_slots, score_slots : int
         Tiles of sums, and tiles and heads of sums and scores, that wait for their unit.
     attention_slots, norm_slots, context_slots, hidden_slots : int
@@ -211,13 +215,13 @@ class FlowConfig:
 
     def _check_products(self) -> None:
         """Check that a multiplier block holds the products that share it."""
-        check(self.products_per_dsp in (1, 2), f"products_per_dsp must be 1 or 2, got {self.products_per_dsp}")
+        check(self.products_per_dsp in (0, 1, 2), f"products_per_dsp must be 0, 1 or 2, got {self.products_per_dsp}")
         block, needed = self.engine.block_bits, SHARED_PRODUCT
         check(
-            self.products_per_dsp == 1 or fits(needed, block),
-            f"products_per_dsp must be 1 in fabric {self.engine.fabric}, got {self.products_per_dsp}: two products "
-            f"share a multiplier block of {needed[0]} x {needed[1]} bits or more, those of {self.engine.fabric} have "
-            f"{block[0]} x {block[1]}",
+            self.products_per_dsp < 2 or fits(needed, block),
+            f"products_per_dsp must be 0 or 1 in fabric {self.engine.fabric}, got {self.products_per_dsp}: two "
+            f"products share a multiplier block of {needed[0]} x {needed[1]} bits or more, those of "
+            f"{self.engine.fabric} have {block[0]} x {block[1]}",
         )
 
     def _check_styles(self) -> None:
@@ -231,6 +235,9 @@ class FlowConfig:
     def _check_lanes(self, name: str) -> None:
         """Check that lanes are even parts of a row of sums, or whole rows that the drain delivers together."""
         lanes, columns = getattr(self, name), self.engine.columns
+        if lanes == 0 and name in LEFT_OUT:
+            check(self.windows is None, f"{name} must be 1 or more in an engine with windows, got 0")
+            return
         even = lanes > 0 and (lanes % columns == 0 or columns % lanes == 0)
         check(even, f"{name} must divide columns ({columns}) or be a multiple of it, got {lanes}")
         side = self.rows_of(lanes)
@@ -246,7 +253,7 @@ class FlowConfig:
         ----------
         fabric : {"lut6", "lut4"}
         """
-        products = self.products_per_dsp if fits(SHARED_PRODUCT, BLOCK_BITS[fabric]) else 1
+        products = min(self.products_per_dsp, 2 if fits(SHARED_PRODUCT, BLOCK_BITS[fabric]) else 1)
         return replace(self, engine=replace(self.engine, fabric=fabric), products_per_dsp=products)
 
     def style_of(self, memory: str) -> MemoryStyle:
@@ -278,6 +285,16 @@ class FlowConfig:
         lanes : int
         """
         return min(lanes, self.engine.columns)
+
+    @property
+    def has_head_norm(self) -> bool:
+        """Whether there is a HeadNorm: q and k may be normalised."""
+        return self.head_norm_lanes > 0
+
+    @property
+    def has_softmax(self) -> bool:
+        """Whether there is a softmax: the attention may be one."""
+        return self.softmax_lanes > 0
 
     @property
     def streamed(self) -> bool:

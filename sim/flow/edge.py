@@ -370,7 +370,7 @@ class EdgeUnit:
 
     @property
     def lane_products(self) -> list[Product]:
-        """Multiplications of a step: the first patch's multipliers take y as well."""
+        """Multiplications of a step, two of a pair as one: the first patch's multipliers take y as well."""
         first = [(self.y_bits, DENSE_WEIGHT_BITS)] * self.channels
         others = self.channels * (self.patches - 1)
         pairs = [SHARED_PRODUCT] * (others // 2)

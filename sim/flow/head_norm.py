@@ -41,6 +41,8 @@ class HeadTimes:
 class HeadNormUnit(LaneUnit):
     """Sums of one tile and head are read twice: for S1, S2 and R of their rows, and to be compared.
 
+    In an engine without it, shapes that others ask for are those of one lane.
+
     Parameters
     ----------
     flow : FlowConfig
@@ -55,7 +57,7 @@ class HeadNormUnit(LaneUnit):
     @property
     def lanes(self) -> int:
         """Elements that either pipeline takes a cycle."""
-        return self.flow.head_norm_lanes
+        return self.flow.head_norm_lanes or 1
 
     @property
     def widths(self) -> HeadNormWidths:

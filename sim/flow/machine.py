@@ -31,8 +31,9 @@ def load_memories(flow: FlowConfig) -> dict[str, LoadMemory]:
     ----------
     flow : FlowConfig
     """
-    units: list[Any] = [unit(flow) for unit in (ResidualAddUnit, SignNormUnit, HeadNormUnit, SoftmaxUnit, EdgeUnit)]
-    units += [WeightStreamUnit(flow)] if flow.streamed else []
+    units: list[Any] = [unit(flow) for unit in (ResidualAddUnit, SignNormUnit, EdgeUnit)]
+    others = {HeadNormUnit: flow.has_head_norm, SoftmaxUnit: flow.has_softmax, WeightStreamUnit: flow.streamed}
+    units += [unit(flow) for unit, there in others.items() if there]
     found = core_memories(flow) | {name: memory for unit in units for name, memory in unit.load_memories.items()}
     if flow.windows:
         found["passes"] = passes_memory(flow)

@@ -190,8 +190,9 @@ class MatmulUnit:
         weights = Memory(word, operands.weight_depth, style=self.flow.style_of("weights"))
         styles = {name: self.flow.style_of(name) for name in ("keys", "values")}
         keys = Memory(word // self.key_banks, operands.key_depth, write_bits=engine.columns, style=styles["keys"])
+        tokens = operands.value_tokens // self.value_banks
         values = Memory(
-            word // self.value_banks, operands.value_depth, write_bits=engine.columns, style=styles["values"]
+            tokens * engine.columns, operands.value_depth, write_bits=engine.columns, style=styles["values"]
         )
         return {
             **rows,

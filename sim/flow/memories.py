@@ -61,7 +61,8 @@ def core_memories(flow: FlowConfig) -> dict[str, LoadMemory]:
 
     settings: one 64-bit word a setting; slots: two slots of the table, the first one least significant;
     weights: 64 bits a column; preload: start of a column's sums; tables: 65 words a head, Tau and then Exp[1] to
-    Exp[64]; norm_eps: Eps of the norms, then of q and k, see `head_eps`.
+    Exp[64], only where there is a softmax; norm_eps: Eps of the norms, then, where there is a HeadNorm, of q and k, see
+    `head_eps`.
 
     Parameters
     ----------
@@ -76,8 +77,8 @@ def core_memories(flow: FlowConfig) -> dict[str, LoadMemory]:
         "slots": loaded(flow, "slots", SLOTS_PER_WORD * SLOT_BITS, engine.program_words),
         **({} if flow.streamed else {"weights": weights}),
         "preload": loaded(flow, "preload", columns * engine.acc_bits, operands.preload_depth),
-        "tables": loaded(flow, "tables", TABLE_BITS, heads * TABLE_WORDS),
-        "norm_eps": loaded(flow, "norm_eps", EPS_BITS, head_eps(flow) + 2 * heads),
+        **({"tables": loaded(flow, "tables", TABLE_BITS, heads * TABLE_WORDS)} if flow.has_softmax else {}),
+        "norm_eps": loaded(flow, "norm_eps", EPS_BITS, head_eps(flow) + (2 * heads if flow.has_head_norm else 0)),
     }
 
 

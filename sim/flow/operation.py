@@ -107,8 +107,13 @@ class Operands:
         return self.flow.engine.max_heads * ceil_div(self.flow.engine.max_tokens, self.flow.engine.columns)
 
     @property
+    def value_tokens(self) -> int:
+        """Tokens of a word of the values: as many as the array takes in a step, or a power of two that holds all."""
+        return min(WORD, max(self.flow.value_rows, 1 << (self.flow.engine.max_tokens - 1).bit_length()))
+
+    @property
     def value_words(self) -> int:
-        """Words of a slot of values: for each column group the words of 64 tokens."""
+        """Words of a slot of values: for each column group the words of its tokens."""
         return self.value_groups * self.token_words
 
     @property

@@ -19,7 +19,7 @@ ENGINES_FOLDER = PACKAGE / "engines"
 _IN_FOLDER = "engine.json"
 #: Their names, in the order of lists.
 _NAMES = (
-    *("sim", "digits", "ecp5_45", "ulx3s", "arty", "kv260", "zcu102", "base_zcu102", "vck190", "latency"),
+    *("sim", "ecp5_25", "digits", "ecp5_45", "ulx3s", "arty", "kv260", "zcu102", "base_zcu102", "vck190", "latency"),
     *("swin", "swin_zcu102", "swin_u50"),
 )
 

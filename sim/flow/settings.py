@@ -61,7 +61,7 @@ def setting_bits(flow: FlowConfig) -> dict[str, int]:
         "layer_step": bits(ResidualAddUnit(flow).row_words),
         "head_step": bits(head_words),
         "head_eps_step": bits(2 * engine.max_heads),
-        "table_step": bits(memories["tables"].depth),
+        "table_step": bits(flow.all_heads * TABLE_WORDS),
         "tiles_last": bits(engine.max_tiles - 1),
         "rows_last": engine.rows.bit_length(),
         "depth_last": bits(flow.layers - 1),

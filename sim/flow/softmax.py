@@ -112,6 +112,8 @@ class SoftmaxUnit:
     In an engine with windows scores get their bias as they come in, and pairs that may not attend are told by a score
     of -1; scores leave the array as sums in mode `score` as well, at the same times.
 
+    In an engine without a softmax, shapes that others ask for are those of one lane.
+
     Parameters
     ----------
     flow : FlowConfig
@@ -153,7 +155,7 @@ class SoftmaxUnit:
     @property
     def lanes(self) -> int:
         """Scores a cycle."""
-        return self.flow.softmax_lanes
+        return self.flow.softmax_lanes or 1
 
     @property
     def rows(self) -> int:

@@ -10,7 +10,7 @@ from ..engine.limits import check_limits, check_strips
 from ..engine.memories import TABLE_WORDS
 from ..engine.words import ceil_div
 from ..errors import check
-from ..flow.config import FlowConfig
+from ..flow.config import LEFT_OUT, FlowConfig
 from ..flow.head_norm import HeadNormUnit
 from ..flow.memories import head_eps
 from ..flow.operation import Operands
@@ -247,7 +247,7 @@ def check_fits(config: ViTConfig, formats: Formats, flow: FlowConfig) -> None:
     Raises
     ------
     BivitError
-        With every limit that the network exceeds.
+        With every limit that the network exceeds, or the mode that the engine has no unit for.
     """
     engine = flow.engine
     if isinstance(config, StageView) and config.merge is not None:
@@ -257,6 +257,13 @@ def check_fits(config: ViTConfig, formats: Formats, flow: FlowConfig) -> None:
         )
         return
     check_limits(config, formats, engine)
+    for lanes, (field, mode) in LEFT_OUT.items():
+        got = getattr(config, field)
+        check(
+            getattr(flow, lanes) > 0 or got == mode,
+            f"an engine with {lanes} 0 runs networks with {field} {mode}, this one has {got}; take an engine with "
+            f"{lanes} of 1 or more",
+        )
     groups, most = config.num_heads * ceil_div(config.head_dim, engine.columns), Operands(flow).value_groups
     check(
         groups <= most,

@@ -118,7 +118,12 @@ def words_of_blocks(network: IntNetwork, layout: FlowLayout) -> Words:
     by_block = [block.words() for block in blocks]
     found = {name: {0: [word for words in by_block for word in words[name]]} for name in by_block[0]}
     of_heads = found.pop(_HEAD_EPS)
-    found["norm_eps"][head_eps(layout.flow)] = of_heads[0]
+    if layout.flow.has_head_norm:
+        found["norm_eps"][head_eps(layout.flow)] = of_heads[0]
+    else:
+        del found["head_norm"]
+    if not layout.flow.has_softmax:
+        del found["tables"]
     return found
 
 

@@ -63,21 +63,24 @@ def _small_swin(img_size: int, in_chans: int, window_size: int) -> SwinConfig:
 
 _DEIT = {"deit_tiny": _deit(192, 3), "deit_small": _deit(384, 6), "deit_base": _deit(768, 12)}
 
+_DIGITS = ViTConfig(
+    img_size=8,
+    patch_size=2,
+    in_chans=1,
+    num_classes=10,
+    embed_dim=128,
+    depth=2,
+    num_heads=2,
+    class_token=False,
+    pool="mean",
+)
 _FASHION = _small_vit(28, 1, embed_dim=64, depth=4)
 
-#: Named shapes. A name that ends in `_cls` is a DeiT with the class token alone.
+#: Named shapes. A name that ends in `_cls` is a DeiT with the class token alone; `_lean` are modes for which an engine
+#: needs neither HeadNorm nor softmax.
 PRESETS: dict[str, ModelConfig] = {
-    "digits": ViTConfig(
-        img_size=8,
-        patch_size=2,
-        in_chans=1,
-        num_classes=10,
-        embed_dim=128,
-        depth=2,
-        num_heads=2,
-        class_token=False,
-        pool="mean",
-    ),
+    "digits": _DIGITS,
+    "digits_lean": replace(_DIGITS, qk_mode="threshold", attn_mode="score"),
     "fashion": _FASHION,
     "fashion_cls": replace(_FASHION, class_token=True, pool="token"),
     "cifar": _small_vit(32, 3, embed_dim=128, depth=6),

@@ -30,26 +30,28 @@ def multiplier(a: ShapeLike, b: ShapeLike, block: str) -> Harness:
     return Harness({"a": a, "b": b}, body)
 
 
-def multiply_add(a_bits: int, b_bits: int, sum_bits: int) -> Harness:
-    """A multiplier with the sum behind it, from register to register."""
+def multiply_add(a_bits: int, b_bits: int, sum_bits: int, *, in_luts: bool = False) -> Harness:
+    """A multiplier with the sum behind it, from register to register; one of look-up tables has two sums of rows."""
 
     def body(m: Module, h: Any) -> None:
-        m.submodules.dut = dut = multiply_add_unit.MultiplyAdd(a_bits, b_bits, sum_bits)
+        m.submodules.dut = dut = multiply_add_unit.MultiplyAdd(a_bits, b_bits, sum_bits, in_luts=in_luts)
         for name in free:
             m.d.comb += getattr(dut, name).eq(getattr(h, name))
         operands = before(m, h.a, 1, "a") * before(m, h.b, 1, "b")
         product = before(m, operands, 1, "product")
         filled = before(m, Const(1, 1), 2, "filled", reset_less=False)
-        claim(m, "product", ~filled | (h.product_2 == product))
+        product_2 = sum(getattr(h, name) for name in registers)[: a_bits + b_bits].as_signed()
+        claim(m, "product", ~filled | (product_2 == product))
         first, shift = before(m, h.first, 1, "first"), before(m, h.shift, 1, "shift")
-        following = Mux(shift, h.chain_in, Mux(first, 0, dut.sum) + h.product_2)[:sum_bits].as_signed()
+        following = Mux(shift, h.chain_in, Mux(first, 0, dut.sum) + product_2)[:sum_bits].as_signed()
         expected = before(m, Mux(h.enable, following, dut.sum), 1, "following")
         claim(m, "sum", ~filled | (dut.sum == expected))
         claim(m, "chain", dut.chain == dut.sum)
 
     free = {"a": signed(a_bits), "b": signed(b_bits), "enable": 1, "first": 1, "shift": 1}
     free |= {"chain_in": signed(multiply_add_unit.CHAIN_BITS)}
-    return Harness(free, body, {"product_2": (signed(a_bits + b_bits), "dut.product_2")})
+    registers = ["product_2", "product_2_"] if in_luts else ["product_2"]
+    return Harness(free, body, {name: (signed(a_bits + b_bits), f"dut.{name}") for name in registers})
 
 
 def tree(shape: ShapeLike, count: int, operation: Literal["sum", "max"]) -> Harness:
@@ -177,6 +179,13 @@ PROOFS: dict[str, Proof] = {
         partial(multiply_add, 25, 9, 35),
         3,
     ),
+    "multiply_add_luts": Proof(
+        "hw/parts/multiply_add.py",
+        "`MultiplyAdd` of look-up tables: the same, of rows of the product",
+        "6 x 8 bits, a sum of 17",
+        partial(multiply_add, 6, 8, 17, in_luts=True),
+        3,
+    ),
     "tree_sum": Proof(
         ARITHMETIC,
         "`Tree`: the sum of all values, `latency_cycles` after them",
@@ -224,6 +233,10 @@ PROOFS: dict[str, Proof] = {
 FAULTS: dict[str, Fault] = {
     "a limb's place": Fault("product_cut", arithmetic, "at += bits - 1", "at += bits", "product"),
     "a sum that does not begin": Fault("multiply_add", multiply_add_unit, "Mux(first, 0, sum_3)", "sum_3", "sum"),
+    "a row without its sign": Fault("multiply_add_luts", multiply_add_unit, "-(a << sign)", "(a << sign)", "product"),
+    "a row that no sum has": Fault(
+        "multiply_add_luts", multiply_add_unit, "rows[k + 1 : k + _ROWS]", "rows[k + 2 : k + _ROWS]", "product"
+    ),
     "a pair of values": Fault("tree_max", arithmetic, "values[k], values[k + 1]", "values[k], values[k]", "not_below"),
     "a delay by a memory": Fault(
         "delays", arithmetic, "self.cycles - 1, 0, at + 1", "self.cycles - 2, 0, at + 1", "delay_4"

@@ -3,9 +3,9 @@
 ``python tests/tools/flow_campaign.py --engines 25 --networks 80 --seed 1`` prints a line an engine, and the seed of
 whatever is wrong: of an engine for `flow_random.random_engine`, of a network for `flow_random.trial`. Two networks
 of every other engine are compared tensor by tensor as well, with their stalls by cause. With ``--streamed`` the
-engines are the same, but for their weights, and in half of them what the edge reads. With ``--windows`` engines have
-windows, and run Swins and DeiTs
-(`flow_windows`).
+engines are the same, but for their weights, and in half of them what the edge reads. With ``--fewer`` they lack a
+unit or two, and networks have the modes that do without. With ``--windows`` engines have windows, and run Swins and
+DeiTs (`flow_windows`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from flow_random import Trial, random_engine, trials, with_streamed_weights
+from flow_random import Trial, random_engine, trials, with_fewer_units, with_streamed_weights
 from flow_windows import random_windowed, windowed_trials
 
 from bivit.cosim import runner
@@ -222,6 +222,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="engines have the seeds 1000 * SEED and on")
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--streamed", action="store_true", help="weights come from a memory that is late at random")
+    parser.add_argument("--fewer", action="store_true", help="engines without HeadNorm, softmax, or both")
     parser.add_argument("--windows", action="store_true", help="engines with windows, and Swins and DeiTs on them")
     asked = parser.parse_args()
     totals = [0, 0, 0]
@@ -232,6 +233,7 @@ def main() -> int:
             draw = partial(windowed_trials, configs)
         else:
             flow, configs = random_engine(Random(seed)), ()
+            flow = with_fewer_units(flow, Random(-seed)) if asked.fewer else flow
         if asked.streamed:
             flow = with_streamed_weights(flow, Random(-seed), configs)
         with quick_builds():

@@ -14,7 +14,7 @@ from shapes import TINY, random_images
 
 from bivit.sim.engine.config import EngineConfig
 from bivit.sim.errors import BivitError
-from bivit.sim.flow.config import MEMORY_BITS, FlowConfig
+from bivit.sim.flow.config import LEFT_OUT, MEMORY_BITS, FlowConfig
 from bivit.sim.flow.streams import Stream, TileShape
 from bivit.sim.flow.table import GRAIN, Places, SlotTable, slot_table
 from bivit.sim.flow.weight_stream import WeightStreamUnit
@@ -95,6 +95,15 @@ def random_engine(chance: Random) -> FlowConfig:
         products_per_dsp=chance.choice((1, 2, 2)) if array.fabric == "lut6" else 1,
         **slots,
     )
+
+
+def with_fewer_units(flow: FlowConfig, chance: Random) -> FlowConfig:
+    """The engine without HeadNorm, softmax, or both, with few lanes at the edge, and products in look-up tables."""
+    lanes = chance.choice((2, 2, 4))
+    array = replace(flow.engine, lanes=lanes, dense_lanes=lanes)
+    left_out = chance.choice((("head_norm_lanes",), ("softmax_lanes",), (*LEFT_OUT,)))
+    few = {"dense_channels": lanes * chance.randint(1, 8), "products_per_dsp": chance.choice((0, 0, 1))}
+    return replace(flow, engine=array, **few, **dict.fromkeys(left_out, 0))
 
 
 def with_streamed_weights(flow: FlowConfig, chance: Random, configs: Sequence[ModelConfig] = ()) -> FlowConfig:
@@ -232,6 +241,8 @@ def trial(flow: FlowConfig, seed: int) -> Trial | None:
     """The trial of a seed, or none where the network does not fit or the table locks up with rings this small."""
     chance = Random(seed)
     config = random_config(chance, lanes=flow.engine.lanes, within=flow.engine)
+    modes = {field: mode for lanes, (field, mode) in LEFT_OUT.items() if getattr(flow, lanes) == 0}
+    config = replace(config, **modes)
     try:
         table = random_table(config, flow, chance)
         network = random_parameters(config, flow.engine.formats, chance)

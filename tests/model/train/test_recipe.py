@@ -26,9 +26,10 @@ def test_recipes_of_the_package_fit_their_presets(path: Path) -> None:
 
 def test_every_preset_has_a_recipe() -> None:
     """One more is for the student of a given teacher, whatever its shape."""
-    names = {name.removesuffix("_cls") for name in PRESETS}
+    names = {name.removesuffix("_cls").removesuffix("_lean") for name in PRESETS}
     assert {path.stem for path in FOLDER.glob("*.toml")} == names | {FINETUNE}
     assert load_recipe("deit_tiny_cls") == load_recipe("deit_tiny")
+    assert load_recipe("digits_lean") == load_recipe("digits")
 
 
 def test_a_recipe_survives_its_file(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from bivit.sim.network.presets import vit_preset
 
 CONFIGS = [vit_preset("deit_tiny")]
 TARGET = device("xcvc1902")
+#: A device whose look-up tables take no products.
+POOR = replace(TARGET, luts=400_000)
 #: What may change.
 WIDTHS = ("norm_lanes", "head_norm_lanes", "softmax_lanes", "value_rows", "drain_rows")
 
@@ -34,7 +36,17 @@ def large() -> Point:
     return point_on(TARGET)
 
 
-def test_the_embedding_is_narrowed_until_all_fits(large: Point) -> None:
+def test_products_go_into_look_up_tables_where_these_are_enough(large: Point) -> None:
+    assert set(large.over) == {"dsps"}
+    found = narrower(CONFIGS, large, inf)
+    assert found is not None
+    assert found.fits
+    assert found.flow == replace(large.flow, products_per_dsp=0)
+    assert found.loads == large.loads
+
+
+def test_the_embedding_is_narrowed_until_all_fits() -> None:
+    large = point_on(POOR)
     assert large.loads.binds == "array"
     assert could_narrow(large)
     found = narrower(CONFIGS, large, inf)
@@ -47,7 +59,7 @@ def test_the_embedding_is_narrowed_until_all_fits(large: Point) -> None:
     # No choice of products that is faster fits.
     for patches, width in dense_choices(CONFIGS, large.flow.engine.lanes):
         other = replace(found.flow, dense_patches=patches, dense_channels=width)
-        rival = point_of(CONFIGS, other, TARGET, TARGET.clock_mhz)
+        rival = point_of(CONFIGS, other, POOR, POOR.clock_mhz)
         assert not rival.fits or rival.loads.bound >= found.loads.bound
     # One that may take no more cycles is found, one that has to be faster is not.
     assert narrower(CONFIGS, large, found.loads.bound) == found
@@ -56,7 +68,7 @@ def test_the_embedding_is_narrowed_until_all_fits(large: Point) -> None:
 
 def test_lanes_are_narrowed_where_they_are_too_many() -> None:
     """Of four rows of eight columns the norms' four lanes have too many multipliers for a small device."""
-    digits, target = [vit_preset("digits")], device("lfe5u-45f")
+    digits, target = [vit_preset("digits")], replace(device("lfe5u-45f"), luts=32_000)
     flow = sized(digits, Formats(), Wish(4, 8, 2, 0.95), target.fabric)
     assert flow is not None
     point = point_of(digits, flow, target, target.clock_mhz)

@@ -85,6 +85,21 @@ def test_they_hold_their_network_and_its_table(net: str, images: int) -> None:
         assert (flow.engine.fabric, flow.images) == ("lut4", images)
 
 
+def test_units_that_no_network_needs_are_left_out() -> None:
+    """Both are there as soon as one network of several needs them."""
+    lean, digits = vit_preset("digits_lean"), vit_preset("digits")
+    for configs, there in (
+        ([lean], (False, False)),
+        ([replace(lean, qk_mode="layernorm")], (True, False)),
+        ([lean, digits], (True, True)),
+    ):
+        flow = sized(configs, Formats(), Wish(4, 16, 2, 0.95), "lut4")
+        assert flow is not None
+        assert (flow.has_head_norm, flow.has_softmax) == there
+        assert not any(too_small(config, Formats(), flow) for config in configs)
+        assert all(there) == (not too_small(digits, Formats(), flow))
+
+
 def test_one_engine_holds_several_networks() -> None:
     configs = [vit_preset("digits"), vit_preset("fashion")]
     flow = sized(configs, Formats(), Wish(4, 16, 2, 0.95), "lut4")

@@ -33,5 +33,7 @@ def test_memories_hold_64_bits_of_every_row_and_column() -> None:
     assert {memories[name].width for name in ("norm", "query", "attention", "bits")} == {5 * WORD}
     for kind in ("keys", "values"):
         assert sum(memory.width for name, memory in memories.items() if name.startswith(f"{kind}_")) == 16 * WORD
+    few = array_unit(rows=5, columns=16, tokens=11, value_rows=2).memories  # a word has as many tokens as there can be
+    assert [few[f"values_{bank}"].width for bank in range(2)] == [8 * 16] * 2
     assert (memories["query"].write_bits, memories["bits"].write_bits, memories["keys_0"].write_bits) == (16, 16, 16)
     assert set(unit.load_memories) == {"weights", "preload"}

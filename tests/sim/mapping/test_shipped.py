@@ -59,6 +59,7 @@ SHIPPED: dict[tuple[str, str], float] = {
     ("vck190", "deit_tiny"): 0.959,
     ("vck190", "deit_small"): 0.983,
     ("kv260", "deit_tiny"): 0.922,
+    ("ecp5_25", "digits_lean"): 0.77,
 }
 
 #: The same of networks whose stages have a table each, of which patch mergings and the way from pass to pass take some.
