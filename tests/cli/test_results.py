@@ -43,7 +43,7 @@ RESULTS = {
     f" clock_mhz latency_us images_per_s binds loads{LOADS} memory_gb_s clock_kind clock_source fits"
     f" resources[resource used available share kind] units[{UNIT}]",
     "estimate --check --engine ulx3s": f"kept tools_kept{TOOLS} tools_here{TOOLS} tools_differ clocks_kept clock_tools"
-    "2x8 4x8 zcu102 smallest ulx3s ecp5_45"
+    "2x8 4x8 zcu102 smallest ulx3s ecp5_45 ecp5_25"
     " summary[family quantity of engines rows exact median_error worst_error worst]"
     f" clock_summary[family kind rows median_error worst_error] rows[{COMPARED} estimated synthesised error]"
     " clocks[engine unit family part estimated_mhz kind placed_mhz error held_out]",
