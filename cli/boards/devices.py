@@ -8,9 +8,6 @@ from typing import Any
 from ...sim.system.result import Result
 from ..shared.common import JsonFlag, output, print_json, rows_table
 
-#: What is counted of a device.
-_COUNTS = ("luts", "ffs", "dsps", "brams", "urams")
-
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceRow(Result):
@@ -114,12 +111,13 @@ def listed() -> Listed:
     """Return all devices and boards that are known."""
     from ...sim.estimate.boards import BOARDS
     from ...sim.estimate.devices import DEVICES
+    from ...sim.estimate.resources import QUANTITIES
 
     return Listed(
         devices=tuple(
             DeviceRow(
                 **{name: getattr(one, name) for name in ("name", "part", "architecture", "family", "source")},
-                **{name: getattr(one, name) for name in _COUNTS},
+                **{name: getattr(one, name) for name in QUANTITIES},
                 clock_mhz=one.clock_mhz,
                 clock_kind=one.clock_kind,
                 clock_source=one.clock.source,
@@ -140,12 +138,12 @@ def listed() -> Listed:
 
 def _shown(one: DeviceRow) -> dict[str, Any]:
     """A row of the table."""
-    from ...sim.estimate.resources import title_of
+    from ...sim.estimate.resources import QUANTITIES, title_of
 
     return {
         "--target": one.name,
         "part": one.part,
-        **{title_of(name): getattr(one, name) for name in _COUNTS},
+        **{title_of(name): getattr(one, name) for name in QUANTITIES},
         "MHz": one.clock_mhz,
         "estimates": "yes" if one.family else "none",
     }

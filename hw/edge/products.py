@@ -153,8 +153,11 @@ class Products(Component):
                 chunks = min(CHOICES, u.group_chunks - at)
                 # The classifier uses the first patch, whose inputs and sums are wider.
                 widths = (PIXEL_BITS, u.patch_bits) if patch else (u.y_bits, u.acc_bits)
-                dense = DenseBlock(chunks, u.chunk, *widths, in_luts=not u.flow.products_per_dsp)
-                block = PairBlock(u, chunks) if patch and u.paired else dense
+                block: Block
+                if patch and u.paired:
+                    block = PairBlock(u, chunks)
+                else:
+                    block = DenseBlock(chunks, u.chunk, *widths, in_luts=not u.flow.products_per_dsp)
                 m.submodules[f"block{patch}_{at // CHOICES}"] = block
                 weights = memory.r_data if words is None or patch else Mux(classifies, words, memory.r_data)
                 lanes = slice(at * u.chunk * DENSE_WEIGHT_BITS, (at + chunks) * u.chunk * DENSE_WEIGHT_BITS)

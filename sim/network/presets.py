@@ -33,11 +33,11 @@ def _swin(depths: tuple[int, ...]) -> SwinConfig:
     )
 
 
-def _small_vit(img_size: int, in_chans: int, embed_dim: int, depth: int) -> ViTConfig:
+def _small_vit(img_size: int, in_chans: int, embed_dim: int, depth: int, patch_size: int = 4) -> ViTConfig:
     """Mean pooling needs no prefix token, and learns faster in a short training."""
     return ViTConfig(
         img_size=img_size,
-        patch_size=4,
+        patch_size=patch_size,
         in_chans=in_chans,
         num_classes=10,
         embed_dim=embed_dim,
@@ -63,17 +63,7 @@ def _small_swin(img_size: int, in_chans: int, window_size: int) -> SwinConfig:
 
 _DEIT = {"deit_tiny": _deit(192, 3), "deit_small": _deit(384, 6), "deit_base": _deit(768, 12)}
 
-_DIGITS = ViTConfig(
-    img_size=8,
-    patch_size=2,
-    in_chans=1,
-    num_classes=10,
-    embed_dim=128,
-    depth=2,
-    num_heads=2,
-    class_token=False,
-    pool="mean",
-)
+_DIGITS = _small_vit(8, 1, embed_dim=128, depth=2, patch_size=2)
 _FASHION = _small_vit(28, 1, embed_dim=64, depth=4)
 
 #: Named shapes. A name that ends in `_cls` is a DeiT with the class token alone; `_lean` are modes for which an engine
