@@ -23,6 +23,13 @@ STAND_INS = (
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the tests that are known to take long do so; every other has the time of pyproject.toml."""
+    for item in items:
+        if item.get_closest_marker("whole") or item.get_closest_marker("long_proof"):
+            item.add_marker(pytest.mark.timeout(0))
+
+
 @pytest.fixture(scope="session")
 def timm() -> Any:
     """timm, which asks for torchvision, that its models do not use for what is tested here.

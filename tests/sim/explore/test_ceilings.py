@@ -34,9 +34,10 @@ def changed(flow: FlowConfig, other: FlowConfig) -> set[str]:
 @pytest.mark.parametrize("name", ENGINES)
 def test_the_part_that_binds_comes_first_and_all_are_there(name: str) -> None:
     point, found = of_engine(name)
-    assert {part: one.cycles for part, one in found.items()} == dict(point.loads.cycles)
+    busy = {part: cycles for part, cycles in point.loads.cycles.items() if cycles}
+    assert {part: one.cycles for part, one in found.items()} == busy
     assert next(iter(found)) == point.loads.binds
-    assert [one.cycles for one in found.values()] == sorted(point.loads.cycles.values(), reverse=True)
+    assert [one.cycles for one in found.values()] == sorted(busy.values(), reverse=True)
 
 
 @pytest.mark.parametrize("name", ENGINES)
@@ -50,7 +51,7 @@ def test_a_wider_part_is_less_busy_and_nothing_else_is_changed(name: str) -> Non
             assert one.wider.report == estimate_resources(one.wider.flow, point.report.device)
             assert one.wider.clock_mhz == point.clock_mhz
     assert found["array"].widths == {"rows": point.flow.engine.rows, "columns": point.flow.engine.columns}
-    for part in ("array", "tables", "logits"):
+    for part in {"array", "tables", "logits"} & set(found):
         assert found[part].wider is None
 
 

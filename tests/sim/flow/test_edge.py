@@ -137,11 +137,11 @@ def test_dense_widths_are_checked() -> None:
     for changes, message in (
         ({"dense_patches": 0}, "dense_patches must be 1 to 64, got 0"),
         ({"dense_channels": 12}, r"dense_channels must be a multiple of lanes \(8\) up to 512, got 12"),
-        ({"products_per_dsp": 3}, "products_per_dsp must be 1 or 2, got 3"),
+        ({"products_per_dsp": 3}, "products_per_dsp must be 0, 1 or 2, got 3"),
         (
             {"products_per_dsp": 2, "fabric": "lut4"},
-            "products_per_dsp must be 1 in fabric lut4, got 2: two products share a multiplier block of 25 x 9 bits or "
-            "more, those of lut4 have 18 x 18",
+            "products_per_dsp must be 0 or 1 in fabric lut4, got 2: two products share a multiplier block of 25 x 9 "
+            "bits or more, those of lut4 have 18 x 18",
         ),
     ):
         with pytest.raises(BivitError, match=message):
