@@ -15,11 +15,11 @@ from ..sim.errors import BivitError, check
 from ..sim.flow.config import FlowConfig
 from ..sim.system.files import scratch_folder
 from .runner import Build, build, simulate
-from .tb_board import QUIT, RESET
+from .tb_board import ENDED, QUIT, RESET
 
 _TEST_MODULE = "bivit.cosim.tb_board"
-#: Seconds in which a simulation that is built begins.
-_START_S = 60.0
+#: Seconds in which a simulation that is built begins, on a busy machine.
+_START_S = 600.0
 _LOOK_S = 0.02
 #: Clock cycles of a bit, few for speed, and cycles until an engine counts as stalled.
 _DIVISOR, _PATIENCE = 4, 1 << 20
@@ -105,7 +105,8 @@ def served(built: Build, test_module: str, plusargs: Sequence[str] = ()) -> Iter
     built : Build
         The simulation.
     test_module : str
-        The bench; it must end when the block does, which tells it so over the socket.
+        The bench. It ends when its connections do, or while it has none once there is a file `ENDED` beside the one
+        with its address.
     plusargs : sequence of str
         More arguments.
 
@@ -129,6 +130,7 @@ def served(built: Build, test_module: str, plusargs: Sequence[str] = ()) -> Iter
         try:
             yield _wait(address, thread, failed)
         finally:
+            (folder / ENDED).touch()  # or a bench that nobody has called would wait for ever
             thread.join()
 
 

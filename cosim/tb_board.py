@@ -21,6 +21,8 @@ from ..sim.system.files import write_text
 
 #: Bytes of the second connection.
 RESET, QUIT = b"R", b"Q"
+#: A file beside the one with the address: nobody will connect any more.
+ENDED = "ended"
 _PERIOD_NS = 10
 _RESET_CYCLES = 8
 #: Bits of a byte on the line.
@@ -83,7 +85,8 @@ async def press(dut: Any) -> None:
 async def serve(dut: Any) -> None:
     """Relay until it is told to end, or the other side is gone."""
     server = socket.create_server(("127.0.0.1", 0))
-    write_text(Path(str(cocotb.plusargs["address"])), str(server.getsockname()[1]))
+    address = Path(str(cocotb.plusargs["address"]))
+    write_text(address, str(server.getsockname()[1]))
     line = Line(dut, int(cocotb.plusargs["divisor"]) * _PERIOD_NS)
     Clock(dut.clk, _PERIOD_NS, "ns").start()
     await press(dut)
@@ -97,6 +100,8 @@ async def serve(dut: Any) -> None:
         idle = 0 if busy else idle + 1
         watched = [*ends, *([server] if len(ends) < 2 else [])]
         readable, _, _ = select.select(watched, [], [], _IDLE_S if idle > _IDLE_LOOKS or not ends else 0)
+        if not ends and address.with_name(ENDED).exists():
+            return
         if server in readable:
             ends.append(server.accept()[0])
             continue

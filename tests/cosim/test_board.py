@@ -7,8 +7,21 @@ import pytest
 from link_campaign import LONG_PATIENCE_S, bench, inject
 from noise import KINDS, Fault
 
+from bivit.cosim import board
 from bivit.host.operations import read, write
 from bivit.sim import BivitError
+
+
+@pytest.mark.slow
+def test_a_bench_that_nobody_calls_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would wait for its connection for ever, and whoever began it for its end."""
+
+    def fails(number: int) -> None:
+        raise RuntimeError("no host")
+
+    monkeypatch.setattr(board, "SimulatedBoard", fails)
+    with pytest.raises(RuntimeError, match="no host"), bench(8):
+        pass
 
 
 @pytest.mark.slow

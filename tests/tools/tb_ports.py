@@ -16,11 +16,14 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles
 
 from bivit.cosim.bench import LogitsSink, RegisterMaster, Stalls, StreamSource
+from bivit.cosim.tb_board import ENDED
 from bivit.sim.system.files import write_text
 
 _PERIOD_NS, _RESET_CYCLES = 10, 8
 #: Cycles from a look at the socket to the next, and seconds that a look waits for a request.
 _LOOK_CYCLES, _LOOK_S = 50, 0.002
+#: Seconds of a look for the connection.
+_CALL_S = 0.05
 
 
 class Ports:
@@ -72,10 +75,14 @@ class Ports:
 async def serve(dut: Any) -> None:
     """Answer until the connection ends."""
     server = socket.create_server(("127.0.0.1", 0))
-    write_text(Path(str(cocotb.plusargs["address"])), str(server.getsockname()[1]))
+    address = Path(str(cocotb.plusargs["address"]))
+    write_text(address, str(server.getsockname()[1]))
     ports = Ports(dut)
     Clock(dut.clk, _PERIOD_NS, "ns").start()
     await ports.reset()
+    while not select.select([server], [], [], _CALL_S)[0]:
+        if address.with_name(ENDED).exists():
+            return
     connection, _ = server.accept()
     lines = connection.makefile("rwb")
     while True:
