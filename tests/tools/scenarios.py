@@ -120,8 +120,8 @@ class Story:
         self.step(Start(images))
         self.end(images)
 
-    def end(self, images: int, **expected: bool) -> None:
-        self.step(Wait(PATIENCE), Expected(run=images, **expected))
+    def end(self, images: int, patience: int = PATIENCE, **expected: bool) -> None:
+        self.step(Wait(patience), Expected(run=images, **expected))
         self.free -= images
 
     # Telling.
@@ -215,22 +215,27 @@ class _Teller:
 
 
 def full_queue_story(
-    networks: Sequence[IntNetwork], room: int, pixel_bytes: int, stream: Callable[[IntNetwork], bytes] = stream_of
+    networks: Sequence[IntNetwork],
+    room: int,
+    pixel_bytes: int,
+    stream: Callable[[IntNetwork], bytes] = stream_of,
+    image_cycles: int = 0,
 ) -> Story:
     """More images than the queue of logits holds, while nobody reads; then a run that a reader keeps up with.
 
-    `room` is the number of logits in the queue.
+    `room` is the number of logits in the queue, `image_cycles` what an image takes at most, where that is long.
     """
     story = Story(networks, pixel_bytes, Random(1), stream)
     story.step(Reset())
     story.load(0)
     images = room // networks[0].config.num_classes + 1
+    patience = max(PATIENCE, 2 * images * image_cycles)
     story.queue(["good"] * (images + 2))
     story.step(Reader(reads=False))
     story.step(Start(images))
-    story.step(Cycles(PATIENCE // 2))
+    story.step(Cycles(patience // 2))
     story.step(Reader(reads=True))
-    story.end(images, held=True)
+    story.end(images, patience, held=True)
     story.run(2)
     story.step(Cycles(300))
     story.step(Wait(1), Expected())

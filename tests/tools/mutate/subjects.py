@@ -132,9 +132,10 @@ class _Checks:
         return self._played(story, f"story {seed}", seed)
 
     def _full(self) -> Findings:
-        engine = self.subject.flow.engine
-        told, room = self.subject.told, engine.queue_logits
-        story = full_queue_story(told, room, engine.pixel_bytes, lambda one: stream_of(self.subject.flow, one))
+        flow, told = self.subject.flow, self.subject.told
+        room, width = flow.engine.queue_logits, flow.engine.pixel_bytes
+        cycles = _trial(flow, told[0], 1).cycles.total
+        story = full_queue_story(told, room, width, lambda one: stream_of(flow, one), cycles)
         return self._played(story, "a full queue", 2)
 
     def _played(self, story: Story, name: str, seed: int) -> Findings:
@@ -215,7 +216,9 @@ def _random(seed: int, **rings: int) -> Subject:
     flow = replace(random_engine(Random(seed)), **rings)
     drawn = sorted(trials(flow, 1_000_000 * seed, _DRAWN), key=lambda one: one.cycles.total)
     check(len(drawn) > 1, f"hardly any network runs on the random engine {seed}; choose another")
-    return Subject(flow, [*drawn[:_RUN], *_filling(flow)], [])
+    shortest = drawn[0].program.layout.config
+    told = [random_network(shortest, flow.engine.formats, seed=seed) for seed in (1, 2, 3)]
+    return Subject(flow, [*drawn[:_RUN], *_filling(flow)], told)
 
 
 def _windows() -> Subject:
@@ -225,6 +228,9 @@ def _windows() -> Subject:
         tiny_swin(**small, depths=(2, 1)),
         tiny_swin(img_size=8, embed_dim=16, depths=(2,), num_heads=(2,), qk_mode="threshold"),
         tiny_swin(**small, depths=(2, 1), norm_mode="mean", attn_mode="score"),
+        # Windows of sixteen tokens: a second group of keys.
+        tiny_swin(img_size=8, patch_size=1, window_size=4, embed_dim=16, depths=(2,), num_heads=(1,)),
+        tiny_swin(img_size=8, patch_size=1, window_size=4, depths=(2,), num_heads=(1,), attn_mode="score"),
         replace(TOKENS, img_size=4, embed_dim=16, num_heads=2, depth=2, num_classes=4, dist_token=False),
     ]
     flow = windowed_for(configs, rows=4, columns=8, norm_lanes=16, together=2)
