@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from random import Random
@@ -20,6 +20,8 @@ from bivit.sim.mapping.pass_limits import check_windows, with_windows
 from bivit.sim.mapping.pass_program import PassProgram
 from bivit.sim.mapping.passes import passes_of
 from bivit.sim.network.config import ModelConfig, SwinConfig, ViTConfig
+from bivit.sim.network.formats import Formats
+from bivit.sim.network.network import IntNetwork
 from bivit.sim.network.stage_view import StageView, stage_views
 from bivit.sim.reference.run import run_reference
 from bivit.sim.timing.plan import Edge, plan_of
@@ -143,7 +145,13 @@ def _with_table(
     return with_windows(held, *same, images=flow.windows.images), same
 
 
-def windowed_trial(configs: Sequence[ModelConfig], flow: FlowConfig, seed: int) -> Trial | None:
+#: Makes a network of random numbers.
+Draw = Callable[[ModelConfig, Formats, Random], IntNetwork]
+
+
+def windowed_trial(
+    configs: Sequence[ModelConfig], flow: FlowConfig, seed: int, draw: Draw = random_parameters
+) -> Trial | None:
     """The trial of a seed, or none where a table locks up."""
     chance = Random(seed)
     config = chance.choice(configs)
@@ -151,7 +159,7 @@ def windowed_trial(configs: Sequence[ModelConfig], flow: FlowConfig, seed: int) 
     try:
         check_windows(config, flow.engine.formats, flow)
         tables = [_table(view, flow, chance) for view in stage_views(config) if view.merge is None]
-        network = random_parameters(config, flow.engine.formats, chance)
+        network = draw(config, flow.engine.formats, chance)
         program = PassProgram(config, flow, passes_of(config, network.formats, flow, tables), network)
         cycles = program.cycles(images)
         program.verify()
@@ -165,9 +173,11 @@ def windowed_trial(configs: Sequence[ModelConfig], flow: FlowConfig, seed: int) 
     return Trial(seed, program, drawn, reference.logits, cycles, reference.saturations)
 
 
-def windowed_trials(configs: Sequence[ModelConfig], flow: FlowConfig, seed: int, count: int) -> Sequence[Trial]:
+def windowed_trials(
+    configs: Sequence[ModelConfig], flow: FlowConfig, seed: int, count: int, draw: Draw = random_parameters
+) -> Sequence[Trial]:
     """Trials of an engine, so many, from a seed on; fewer where hardly any table runs on it."""
-    one = partial(windowed_trial, configs, flow)
+    one = partial(windowed_trial, configs, flow, draw=draw)
     found = [trial for trial in (one(number) for number in range(seed, seed + 4 * count)) if trial is not None]
     return found[:count]
 

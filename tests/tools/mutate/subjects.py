@@ -6,14 +6,14 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from engines import LARGEST, Apart, tiny_flow
-from extremes import extreme_network, lonely_network, loud_network, tied_network
+from extremes import ENDS, extreme_network, lonely_network, loud_network, tied_network
 from flow_campaign import Bench, bench_of, compare_tensors, run_trials
 from flow_random import Trial, of_network, random_config, random_engine, random_table, spread_table, trials
 from flow_resets import play_cuts, random_cuts
@@ -30,7 +30,8 @@ from bivit.sim.errors import BivitError, check
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.machine import FlowMachine
 from bivit.sim.flow.streams import TileShape
-from bivit.sim.network.config import ViTConfig
+from bivit.sim.network.config import ModelConfig, ViTConfig
+from bivit.sim.network.formats import Formats
 from bivit.sim.network.network import IntNetwork
 from bivit.sim.network.random import random_network
 
@@ -236,8 +237,16 @@ def _windows() -> Subject:
     flow = windowed_for(configs, rows=4, columns=8, norm_lanes=16, together=2)
     # Most random tables lock up.
     drawn = [windowed_trials([config], flow, 100 * seed, _DRAWN) for seed, config in enumerate(configs)]
+    drawn += [
+        windowed_trials(configs[:3], flow, 1000 + 100 * seed, _DRAWN, partial(_extreme, ends))
+        for seed, ends in enumerate(ENDS)
+    ]
     some = [one for of in drawn for one in sorted(of, key=lambda one: one.cycles.total)[:2]]
     return Subject(flow, some, [])
+
+
+def _extreme(ends: str, config: ModelConfig, formats: Formats, chance: Random) -> IntNetwork:
+    return extreme_network(config, ends, chance.randrange(100), formats)
 
 
 def _filling(flow: FlowConfig) -> list[Trial]:
