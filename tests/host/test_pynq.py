@@ -144,7 +144,8 @@ def test_after_a_fault_the_engine_is_reset(
         reset()
 
     monkeypatch.setattr(overlay, "reset", patient_reset)
-    overlay.patience_s = 2 if fault == "lost" else PATIENCE_S
+    if fault == "lost":
+        overlay.patience_s = 2
     with pytest.raises(EngineError, match=message):
         overlay.classify(pixels)
     assert np.array_equal(overlay.classify(pixels), run_reference(network, pixels).logits)
