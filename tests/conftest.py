@@ -1,5 +1,6 @@
 """Settings for every test: hypothesis tries the same examples on every run, and no slow machine fails a deadline."""
 
+import signal
 import sys
 from typing import Any
 from unittest.mock import MagicMock
@@ -9,6 +10,10 @@ from hypothesis import settings
 
 settings.register_profile("bivit", deadline=None, derandomize=True, database=None)
 settings.load_profile("bivit")
+
+# Children inherit that a signal is ignored, as it is in the background of a shell: those of tests are interrupted.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: What timm imports of torchvision.
 STAND_INS = (

@@ -24,6 +24,7 @@ from bivit.sim.mapping.program import compile_network
 from bivit.sim.network.file import save_network
 from bivit.sim.network.presets import preset
 from bivit.sim.network.random import random_network
+from helpers import started
 
 NETWORK = random_network(TINY, seed=5)
 
@@ -139,14 +140,13 @@ def test_ctrl_c_during_a_cosimulation(folder: Path, tmp_path: Path) -> None:
     arguments = cosim_arguments(folder, "--images", "6", "--out", str(tmp_path / "out"))
     # A cache of its own, so that there is something to build and thus time to interrupt it.
     environment = dict(os.environ, XDG_CACHE_HOME=str(tmp_path / "cache"))
-    process = subprocess.Popen(
-        [*COMMAND, *arguments], stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
-    )
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "cache").rglob(".*.partial/work/objects")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    _, errors = process.communicate(timeout=60)
+    command = [*COMMAND, *arguments]
+    with started(command, stderr=subprocess.PIPE, env=environment, start_new_session=True) as process:
+        deadline = time.monotonic() + 120
+        while not list((tmp_path / "cache").rglob(".*.partial/work/objects")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted" in errors
     assert "Traceback" not in errors

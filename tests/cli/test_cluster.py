@@ -32,6 +32,7 @@ from bivit.sim.network.file import network_hash, save_network
 from bivit.sim.network.network import IntNetwork
 from bivit.sim.reference import run as reference_module
 from bivit.sim.reference.run import run_reference
+from helpers import started
 
 
 @pytest.fixture(scope="module")
@@ -325,8 +326,8 @@ def test_images_before_a_broken_one_are_kept(
 def test_ctrl_c_takes_the_tasks_back(client: Client, address: str, folder: Path, tmp_path: Path) -> None:
     arguments = ["--data", folder / "data.npz", "--batch", "2", "--scheduler", address, "--out", tmp_path / "table"]
     command = [*COMMAND, "run", folder / "net.safetensors", *arguments]
-    with planted(client, None, "classify", hanging()):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with planted(client, None, "classify", hanging()), started(command, **pipes) as process:
         wait_until(lambda: all(classifying(client, worker) for worker in client.nthreads()))
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=60)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ from bivit.sim.engine.loadstream import LoadError, build_stream
 from bivit.sim.engine.probe import Probe
 from bivit.sim.engine.registers import ErrorCode, constants
 from bivit.sim.errors import BivitError
-from helpers import ROOT
+from helpers import ROOT, started
 
 SLOW_SIMULATORS = [
     pytest.param("verilator", marks=pytest.mark.slow),
@@ -207,14 +208,14 @@ session.verify(expected, out_dir=Path(sys.argv[4]))
 """
 
 
-def start_endless(text: str, simulator: str, folder: Path) -> subprocess.Popen[str]:
+def start_endless(text: str, simulator: str, folder: Path) -> AbstractContextManager[subprocess.Popen[str]]:
     """Start a co-simulation that would not end, all of whose files are in `folder`."""
     (folder / "tiny.v").write_text(text)
     arguments = [str(folder / "tiny.v"), simulator, str(folder / "cache"), str(folder / "out")]
     modules = os.pathsep.join(map(str, (ROOT / "tests" / "tools", Path(__file__).parent)))
     environment = {**os.environ, "PYTHONPATH": modules, "TMPDIR": str(folder)}
     command = [sys.executable, "-c", ENDLESS, *arguments]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    return started(command, stderr=subprocess.PIPE, env=environment)
 
 
 @pytest.mark.slow
@@ -225,10 +226,10 @@ def test_ctrl_c_ends_the_child_and_leaves_nothing(
     simulator: str, program: str, tiny_verilog: str, tmp_path: Path
 ) -> None:
     """While it builds (Verilator) and while it simulates (Icarus)."""
-    process = start_endless(tiny_verilog, simulator, tmp_path)
-    wait_until(lambda: bool(alive(str(tmp_path), program)))
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    with start_endless(tiny_verilog, simulator, tmp_path) as process:
+        wait_until(lambda: bool(alive(str(tmp_path), program)))
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert alive(str(tmp_path), program) == []
     assert {path.name for path in tmp_path.iterdir()} == {"tiny.v", "cache"}
@@ -240,10 +241,8 @@ def test_ctrl_c_ends_the_child_and_leaves_nothing(
 @NEEDS_ICARUS
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child when its parent is killed")
 def test_the_simulation_does_not_outlive_bivit(tiny_verilog: str, tmp_path: Path) -> None:
-    process = start_endless(tiny_verilog, "icarus", tmp_path)
-    wait_until(lambda: bool(alive(str(tmp_path), "vvp")))
-    process.kill()
-    process.communicate(timeout=60)
+    with start_endless(tiny_verilog, "icarus", tmp_path):
+        wait_until(lambda: bool(alive(str(tmp_path), "vvp")))
     wait_until(lambda: alive(str(tmp_path), "vvp") == [])
 
 

@@ -1,6 +1,8 @@
 """What several test files share."""
 
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 #: Clock of every simulation, in seconds.
 CLK_PERIOD = 1e-8
+
+
+@contextmanager
+def started(command: Sequence[str | Path], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Run a process while the block lasts; it is killed where it goes on, as behind a signal that it did not get."""
+    with subprocess.Popen(command, text=True, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def join(fields: Sequence[int], widths: Sequence[int]) -> int:
