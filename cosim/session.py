@@ -72,7 +72,7 @@ class CosimResult:
         Counters of the engine that no register shows; ``cycles`` are those up to the array's last operation, all others
         count cycles without a step up to there, by cause.
     stall_edge : int, optional
-        Cycles in which the edge waited for classifier or positions; None where these are resident.
+        Cycles in which the edge waited for words of the memory; None where these are resident.
     """
 
     images: int

@@ -30,7 +30,7 @@ class RunRow(Result):
     stall_pixels, stall_logits : int
         All cycles that it waited.
     stall_edge : int, optional
-        All cycles in which the edge waited for classifier or positions; None where these are resident.
+        All cycles in which the edge waited for words of the memory; None where these are resident.
     stalls : mapping of str to int
         Cycles without a step of the array by cause, up to the last operation.
     array_utilisation : float

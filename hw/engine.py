@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from ..sim.engine.registers import ErrorCode
 from ..sim.flow.config import FlowConfig
 from ..sim.flow.edge import EdgeUnit
-from ..sim.flow.edge_lines import Line
+from ..sim.flow.edge_lines import EdgeLinesUnit
 from ..sim.flow.edge_settings import edge_setting_bits
 from ..sim.flow.machine import FlowMachine, all_settings
 from ..sim.flow.settings import setting_bits
@@ -199,11 +199,11 @@ class Engine(Component):
         m.d.sync += registers.memory_error.eq(Mux(run.cutting & run.fail, fault, ErrorCode.NONE))
 
     def _edge_lines(self, m: Module, fetch: Fetch, lines: EdgeLines) -> None:
-        """Classifier and positions to the edge, by the port of the weights."""
+        """What the edge reads of the memory, by the port of the weights."""
         for name, member in read_master(self.flow.memory_bits).items():
             inner, outer = getattr(fetch, name), getattr(lines.parts, name)
             m.d.comb += connect(outer, inner) if member.flow is Out else connect(inner, outer)
-        for line in Line:
+        for line in EdgeLinesUnit(self.flow).lines:
             for port in (f"{line.name.lower()}_read", f"{line.name.lower()}_given"):
                 wiring.connect(m, getattr(self._edge, port), getattr(lines, port))
         settings, count = self._settings.settings, Signal(_STALL_BITS, name="stalls_edge")

@@ -57,7 +57,9 @@ class Edge(Component):
     norm_read, norm_write : Out(read_port), Out(write_port)
         With windows, reader of x as `x_read`, and writer of whole words: of the norm of patches.
     classes_read, classes_given, positions_read, positions_given : Out(line_ports)
-        With streamed `edge_weights`, reader of each line, and who is given its words.
+        With streamed `edge_weights`, reader of each line, and who is given its steps.
+    patch_weights_read, patch_weights_given : Out(line_ports)
+        Likewise, with streamed `patch_weights`.
     saturations : Out
         Elements that saturated; only the total matters.
     limit, error, dropping : Out

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.memories import TAG_BITS
 from ...sim.flow.edge import EdgeUnit
-from ...sim.flow.edge_lines import Line
+from ...sim.flow.edge_lines import PACES, Line
 from ...sim.flow.edge_settings import EDGE_SETTINGS, edge_setting_bits
 from ..flow.jobs import Credits, following
 from ..flow.line_ports import line_ports
@@ -87,6 +87,8 @@ class EdgeCore(Component):
         Of `Edge`, with streamed weights.
     classes_read, classes_given, positions_read, positions_given : Out
         Of `Edge`, with streamed `edge_weights`.
+    patch_weights_read, patch_weights_given : Out
+        Of `Edge`, with streamed `patch_weights`.
     """
 
     def __init__(self, unit: EdgeUnit):
@@ -126,8 +128,9 @@ class EdgeCore(Component):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(part, name))
         wiring.connect(m, products.y, norm.y)
         if u.flow.edge_streamed:
-            for part, name in ((products, "classes_read"), (products, "classes_given"), (out, "positions_read")):
-                wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(part, name))
+            wiring.connect(m, wiring.flipped(self.positions_read), out.positions_read)
+            for name in line_ports(u.flow, Out, *PACES):
+                wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(products, name))
         self._decide(m, products, out, norm)
         return m
 

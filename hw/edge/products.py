@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from ...sim.engine.pipeline import CHOICES, SHARED_BITS
 from ...sim.flow.edge import PIXEL_BITS, EdgeUnit
-from ...sim.flow.edge_lines import Line
+from ...sim.flow.edge_lines import PACES, EdgeLinesUnit, Line
 from ...sim.flow.edge_settings import EDGE_SETTINGS, edge_setting_bits
 from ...sim.network.formats import DENSE_WEIGHT_BITS
 from ..flow.line_ports import line_ports
@@ -37,7 +37,8 @@ class Products(Component):
         The sums of a group leave from the cycle after `captured` on, in their order: a chunk follows its place by
         `EdgeUnit.chunk_stage`, and `shift` in the same cycle lets the next one of the first patch, or of all others,
         follow. They wait, with the multipliers, `EdgeUnit.leave_cycles` or `channels` cycles behind a group's steps.
-        With streamed `edge_weights` a step of the classifier is taken at its pace, when its word is there.
+        With streamed `edge_weights` a step of the classifier is taken at its pace, when its word is there; and so is
+        one of a pass with streamed `patch_weights`.
     Numerics: exact; sums fit `EdgeUnit.acc_bits`.
 
     Parameters
@@ -66,8 +67,8 @@ class Products(Component):
         Place of the chunk that leaves, a patch of the pass and a chunk of the group; the next one comes behind it.
     sums : Out
         What is there.
-    classes_read, classes_given : Out(line_ports)
-        With streamed `edge_weights`, reader of the classifier's words, and who takes them.
+    classes_read, classes_given, patch_weights_read, patch_weights_given : Out(line_ports)
+        With streamed `edge_weights`, and with streamed `patch_weights`: reader of the weights, and who takes them.
     load, bank : In
         Load bus, and the bank in use.
     """
@@ -76,7 +77,7 @@ class Products(Component):
         self.unit = unit
         super().__init__(
             {
-                **line_ports(unit.flow, Out, Line.CLASSES),
+                **line_ports(unit.flow, Out, *PACES),
                 "patches": In(1),
                 "classify": In(1),
                 "classes": In(1),
@@ -115,36 +116,56 @@ class Products(Component):
             self.y_read.eq(walk.final & classifies),
             self.captured.eq(delay_flag(m, walk.last, u.captured_stage, "captured_line")),
         ]
-        words = self._words(m, walk, classifies) if u.flow.edge_streamed else None
-        first, *others = self._blocks(m, walk, classifies, words)
+        first, *others = self._blocks(m, walk, classifies)
         self._leave(m, first, [block for blocks in others for block in blocks])
         return m
 
-    def _words(self, m: Module, walk: StepWalk, classifies: Signal) -> Value:
-        """Let the classifier take its steps as words come; return a step's word, where that of the memory is."""
-        given, read, stage = self.classes_given, self.classes_read, self.unit.input_stage
-        m.submodules.pace = pace = StepPace(len(self.settings.class_pace), len(given.level))
-        word, takes = Signal.like(read.addr), Signal()
-        m.d.comb += [
-            *(connect(pace.pace, self.settings.class_pace), connect(pace.level, given.level)),
-            *(pace.wants.eq(walk.wants & classifies), walk.goes.eq(~classifies | pace.goes)),
-            *(takes.eq(pace.goes), connect(given.take, takes), given.count.eq(1), connect(given.waits, pace.waits)),
-            connect(read.addr, delayed(m, word, stage, "class_delay")),
-            connect(read.freed, delay_flag(m, takes, stage + 1, "freed_line")),
-        ]
-        m.d.sync += word.eq(word + takes)
-        return read.data
+    def _weights(self, m: Module, walk: StepWalk, classifies: Signal) -> tuple[Value, Value]:
+        """Return a step's weights behind `input_stage`, of a pass and of the classifier; let it wait for them."""
+        flow = self.unit.flow
+        if not flow.edge_streamed:
+            loaded = self._loaded(m, walk)
+            return loaded, loaded
+        classes, goes = self._line(m, Line.CLASSES, walk.wants & classifies, self.classes_read, self.classes_given)
+        patches: Value
+        if flow.patch_streamed:
+            ports = self.patch_weights_read, self.patch_weights_given
+            patches, steps = self._line(m, Line.PATCH_WEIGHTS, walk.wants & ~classifies, *ports)
+        else:
+            patches, steps = self._loaded(m, walk), ~classifies
+        m.d.comb += walk.goes.eq(goes | steps)
+        return patches, classes
 
-    def _blocks(self, m: Module, walk: StepWalk, classifies: Signal, words: Value | None) -> list[list[Block]]:
-        """Give inputs and weights, in `input_stage` and behind it, to the blocks of each patch; return all blocks."""
-        u = self.unit
-        m.submodules.dense_weights = memory = LoadableMemory(u.load_memories["dense_weights"])
-        y = delayed(m, self.y.data, u.input_stage - 1, "y_delay")
-        flags = {name: delay_flag(m, getattr(walk, name), u.input_stage, f"{name}_line") for name in ("first", "en")}
+    def _loaded(self, m: Module, walk: StepWalk) -> Value:
+        """Read the memory of weights."""
+        m.submodules.dense_weights = memory = LoadableMemory(self.unit.load_memories["dense_weights"])
         m.d.comb += [
             *(connect(memory.load, self.load), connect(memory.bank, self.bank)),
-            connect_address(memory.r_addr, delayed(m, walk.weight, u.input_stage, "weight_delay")),
+            connect_address(memory.r_addr, delayed(m, walk.weight, self.unit.input_stage, "weight_delay")),
         ]
+        return memory.r_data
+
+    def _line(self, m: Module, line: Line, wants: Value, read: Any, given: Any) -> tuple[Value, Value]:
+        """Take steps as their weights come, at the line's pace; return the weights, and that a step is taken."""
+        unit, name = EdgeLinesUnit(self.unit.flow), line.name.lower()
+        cycles, stage = self.settings[PACES[line]], self.unit.input_stage
+        m.submodules[f"{name}_pace"] = pace = StepPace(len(cycles), len(given.level))
+        step, takes = Signal.like(read.addr, name=f"{name}_step"), Signal(name=f"takes_{name}")
+        m.d.comb += [
+            *(connect(pace.pace, cycles), connect(pace.level, given.level), connect(pace.wants, wants)),
+            *(takes.eq(pace.goes), connect(given.take, takes), given.count.eq(1), connect(given.waits, pace.waits)),
+            connect(read.addr, delayed(m, step, stage + 1 - unit.read_cycles(line), f"{name}_delay")),
+            connect(read.freed, delay_flag(m, takes, stage + 1, f"{name}_freed")),
+        ]
+        m.d.sync += step.eq(step + takes)
+        return read.data, pace.goes
+
+    def _blocks(self, m: Module, walk: StepWalk, classifies: Signal) -> list[list[Block]]:
+        """Give inputs and weights, in `input_stage` and behind it, to the blocks of each patch; return all blocks."""
+        u = self.unit
+        y = delayed(m, self.y.data, u.input_stage - 1, "y_delay")
+        flags = {name: delay_flag(m, getattr(walk, name), u.input_stage, f"{name}_line") for name in ("first", "en")}
+        of_pass, of_classes = self._weights(m, walk, classifies)
         blocks: list[list[Block]] = []
         for patch in range(u.patches):
             pixel = self.pixels[patch]
@@ -159,7 +180,7 @@ class Products(Component):
                 else:
                     block = DenseBlock(chunks, u.chunk, *widths, in_luts=not u.flow.products_per_dsp)
                 m.submodules[f"block{patch}_{at // CHOICES}"] = block
-                weights = memory.r_data if words is None or patch else Mux(classifies, words, memory.r_data)
+                weights = of_pass if patch or of_classes is of_pass else Mux(classifies, of_classes, of_pass)
                 lanes = slice(at * u.chunk * DENSE_WEIGHT_BITS, (at + chunks) * u.chunk * DENSE_WEIGHT_BITS)
                 m.d.comb += [
                     block.input.eq(pixel if patch else Mux(classifies, y, pixel)),

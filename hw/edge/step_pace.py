@@ -1,4 +1,4 @@
-"""When the classifier takes a step whose word comes of a memory: every so many cycles, and not before it is there."""
+"""When a step is taken whose weights come of a memory: every so many cycles, and not before they are there."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ..parts.component import Component
 class StepPace(Component):
     """A step every `pace` cycles, at most, of those that wait; the first one at once.
 
-    Timing: `goes` follows `wants` in the same cycle, from registers otherwise; whether there is a word is known two
-        cycles after that changed, no later than the next step.
+    Timing: `goes` follows `wants` in the same cycle, from registers otherwise; that there are weights is known two
+        cycles after they came, that there are none in the next one.
 
     Numerics: none.
 
@@ -23,13 +23,13 @@ class StepPace(Component):
     Members
     -------
     pace : In
-        Cycles from step to step, 2 or more.
+        Cycles from step to step, 1 or more.
     wants : In(1)
         There is a step.
     level : In
-        Words that are there.
+        Steps whose weights are there; one less in the cycle after a step is taken.
     goes, waits : Out(1)
-        The step is taken; it is time, and there is no word.
+        The step is taken; it is time, and there are no weights.
     """
 
     def __init__(self, pace_bits: int, level_bits: int):
@@ -42,9 +42,9 @@ class StepPace(Component):
         m = Module()
         left, ready, some = Signal.like(self.pace), Signal(init=1), Signal()
         m.d.comb += [self.goes.eq(self.wants & ready & some), self.waits.eq(self.wants & ready & ~some)]
-        m.d.sync += [some.eq(self.level != 0), left.eq(left - 1)]
+        m.d.sync += [some.eq(self.level > self.goes), left.eq(left - 1)]
         with m.If(self.goes):
-            m.d.sync += [left.eq(self.pace - 1), ready.eq(0)]
+            m.d.sync += [left.eq(self.pace - 1), ready.eq(self.pace == 1)]
         with m.Elif(~self.wants | (left == 1)):
             m.d.sync += ready.eq(1)
         return m

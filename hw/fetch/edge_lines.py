@@ -24,10 +24,10 @@ _ASKED = ("arid", "araddr", "arlen")
 
 
 class EdgeLines(Component):
-    """Both lines, and the port that they share with the parts of the blocks.
+    """All lines, and the port that they share with the parts of the blocks.
 
-    A line of which few words are read ahead asks before the parts, as it is slow, and small; else behind them.
-    Positions ask before the classifier. Answers go to whom their number names, in whatever order they come.
+    A line of which few words are read ahead asks before the parts, else behind them. Positions ask before the
+    classifier, and that before the patch embedding. Answers go to whom their number names, in whatever order they come.
 
     Timing: a request leaves a cycle after it was made; a memory that is silent shows `SILENCE_CYCLES` after the last
     beat of any read.
@@ -48,7 +48,9 @@ class EdgeLines(Component):
     parts : In(read_master)
         The reads of the blocks' parts; of their data what is theirs.
     classes_read, classes_given, positions_read, positions_given : In(line_ports)
-        Who reads words of a line, and who is given them.
+        Who reads steps of a line, and who is given them.
+    patch_weights_read, patch_weights_given : In(line_ports)
+        Likewise, with streamed `patch_weights`.
     waits : Out(1)
         The edge waits for one of them.
     fault : Out(ErrorCode)
@@ -80,7 +82,8 @@ class EdgeLines(Component):
     def elaborate(self, platform: object) -> Module:
         """Build the lines; hand answers on, and lose patience."""
         m = Module()
-        lines = [self._line(m, line) for line in Line]
+        names = EdgeLinesUnit(self.flow).lines
+        lines = [self._line(m, line) for line in names]
         self._ask(m, lines)
         parts = self.parts
         m.d.comb += [
@@ -92,7 +95,7 @@ class EdgeLines(Component):
             *(connect(parts.rid, self.rid[:RUN_BITS]), parts.rvalid.eq(self.rvalid & (self.rid[RUN_BITS:] == 0))),
             self.rready.eq(1),
         ]
-        waits = [Signal(name=f"waits_{line.name.lower()}") for line in Line]
+        waits = [Signal(name=f"waits_{line.name.lower()}") for line in names]
         came = Signal()
         m.d.sync += [connect(wait, part.given.waits) for wait, part in zip(waits, lines, strict=True)]
         m.d.sync += came.eq(self.rvalid)

@@ -11,19 +11,19 @@ from ..parts.stream import ring_count, ring_read
 
 
 def ring_signatures(unit: EdgeLinesUnit, line: Line) -> tuple[wiring.Signature, wiring.Signature]:
-    """Return the signatures of who reads the words of a line, and of who is given them.
+    """Return the signatures of who reads the steps of a line, and of who is given them.
 
     Parameters
     ----------
     unit : EdgeLinesUnit
     line : Line
     """
-    ring = unit.ring(line)
-    return ring_read((ring.depth - 1).bit_length(), ring.width), ring_count(ring.depth.bit_length())
+    steps = unit.ring(line).depth * unit.word_steps(line)
+    return ring_read((steps - 1).bit_length(), unit.step_bits(line)), ring_count(steps.bit_length())
 
 
 def line_ports(flow: FlowConfig, direction: Flow, *lines: Line) -> dict[str, wiring.Member]:
-    """Return both ports of some lines by name; none where nothing of the edge is streamed.
+    """Return both ports of some lines by name; none of what is not streamed.
 
     Parameters
     ----------
@@ -33,7 +33,8 @@ def line_ports(flow: FlowConfig, direction: Flow, *lines: Line) -> dict[str, wir
     *lines : Line
     """
     found: dict[str, wiring.Member] = {}
-    for line in lines if flow.edge_streamed else ():
-        read, given = ring_signatures(EdgeLinesUnit(flow), line)
+    unit = EdgeLinesUnit(flow)
+    for line in (line for line in lines if flow.edge_streamed and line in unit.lines):
+        read, given = ring_signatures(unit, line)
         found |= {f"{line.name.lower()}_read": direction(read), f"{line.name.lower()}_given": direction(given)}
     return found

@@ -61,6 +61,8 @@ REQUANTIZE_PRODUCT_CYCLES = 3
 REQUANTIZE_CYCLES = REQUANTIZE_PRODUCT_CYCLES + 5
 #: From the address of a word of P to the word, which goes to the adders of many lanes.
 POSITION_READ_CYCLES = 2
+#: From the address of a part of a word to that part: the word, in a register, and the choice, in another.
+CHOSEN_READ_CYCLES = 3
 
 #: Operands of a multiplication, as signed widths, the wider one first.
 Product = tuple[int, int]

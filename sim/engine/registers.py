@@ -190,7 +190,7 @@ STREAM_REGISTERS: tuple[Register, ...] = (
 
 #: That of engines whose classifier and positions are streamed as well.
 EDGE_REGISTERS: tuple[Register, ...] = (
-    _value("STALL_EDGE", 0x6C, "cycles in which the edge waited for classifier or positions since the last start"),
+    _value("STALL_EDGE", 0x6C, "cycles in which the edge waited for words of the memory since the last start"),
 )
 _EVERY = (*REGISTERS, *STREAM_REGISTERS, *EDGE_REGISTERS)
 

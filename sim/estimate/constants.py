@@ -145,8 +145,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"lane": 97.21, "unit": 289.9, "word_bit": 1.008},
         },
         "edge_lines": {
-            "luts": {"lane": 894.2, "unit": 325.3, "word_bit": 0.02721},
-            "ffs": {"lane": 119.7, "unit": 467.3, "word_bit": 1.662},
+            "luts": {"lane": 447.1, "line": 162.6, "word_bit": 0.02721},
+            "ffs": {"lane": 59.86, "line": 233.6, "word_bit": 1.662},
         },
         "patch_norm": {
             "luts": {"windowed": 1300.0, "windowed_divider": 0.0, "windowed_lane": 257.9},

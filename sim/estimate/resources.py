@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from typing import Any, Literal
 
 from ..engine.pipeline import LEAST_PRODUCT_BITS, Product
@@ -236,6 +237,7 @@ def unit_cost(unit: str, flow: FlowConfig, family: Family, dsp_bits: tuple[int, 
     return rounded(logic + memories)
 
 
+@lru_cache(maxsize=1024)
 def dsp_blocks(product: Product, dsp_bits: tuple[int, int]) -> int:
     """Multiplier blocks of one product of signed operands, cut as Yosys' `mul2dsp` does.
 

@@ -21,7 +21,7 @@ from ..flow.residual_add import ResidualAddUnit
 from ..flow.sign_norm import SignNormUnit
 from ..flow.softmax import SoftmaxUnit
 from ..flow.weight_stream import WeightStreamUnit
-from ..network.formats import HEAD_BIAS_BITS
+from ..network.formats import DENSE_WEIGHT_BITS, HEAD_BIAS_BITS
 from .footprint import Footprint, rams_of
 from .ram import Ram, in_blocks, loadable
 
@@ -56,11 +56,13 @@ def _ring(flow: FlowConfig) -> Footprint:
 def _dense(flow: FlowConfig) -> Footprint:
     edge = EdgeUnit(flow)
     blocks, word = edge.patches * edge.patch_blocks, edge.chunk * edge.acc_bits
-    sizes = {"unit": 1, "block": blocks, "word_bit": word, "loaded_bit": edge.load_memories["dense_weights"].width}
+    loaded = () if flow.patch_streamed else ("dense_weights",)
+    read = edge.channels * DENSE_WEIGHT_BITS
+    sizes = {"unit": 1, "block": blocks, "word_bit": word, "loaded_bit": read * len(loaded)}
     # What leaves is that of the first patch or of the others.
     chosen = word if edge.patches > 1 else 0
     # So is the word of the classifier, where it is streamed, or that of the patches.
-    chosen += edge.load_memories["dense_weights"].width if flow.edge_streamed else 0
+    chosen += read if flow.edge_streamed else 0
     sizes |= {"product": edge.patches * edge.channels, "chosen_bit": chosen}
     # Beside each pair's multiplier is a counter; what parts a chunk's sums is there once.
     pairs = edge.channels * (edge.patches - 1) // 2
@@ -69,7 +71,7 @@ def _dense(flow: FlowConfig) -> Footprint:
     if not flow.products_per_dsp:  # made of look-up tables
         sizes["product_bit"] = sum(a * b for a, b in products)
         products = ()
-    return Footprint(sizes, loaded_rams(flow, "dense_weights"), products)
+    return Footprint(sizes, loaded_rams(flow, *loaded), products)
 
 
 def _dense_out(flow: FlowConfig) -> Footprint:
@@ -131,9 +133,9 @@ def _fetch(flow: FlowConfig) -> Footprint:
 
 def _edge_lines(flow: FlowConfig) -> Footprint:
     unit = EdgeLinesUnit(flow)
-    words = sum(unit.width(line) for line in Line)
-    sizes = {"unit": 1, "lane": WeightStreamUnit(flow).lanes, "word_bit": words}
-    return Footprint(sizes, rams_of(unit.ring(line) for line in Line))
+    lines, words = len(unit.lines), sum(unit.width(line) for line in unit.lines)
+    sizes = {"line": lines, "lane": lines * WeightStreamUnit(flow).lanes, "word_bit": words}
+    return Footprint(sizes, rams_of(unit.ring(line) for line in unit.lines))
 
 
 def _preload(flow: FlowConfig) -> Footprint:

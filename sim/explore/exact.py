@@ -19,8 +19,9 @@ from .points import Point
 SEEKING = "finding a slot table"
 #: Cycles that sums of shares of an interval may be off.
 _ROUNDING = 0.5
-#: Random steps of a search for a table that is only to be compared with others, and images of a run with it.
-_QUICK_TRIES, _QUICK_RUN = 2, 40
+#: Random steps of a search for a table that is only to be compared with others, and images of a run with it: at most,
+#: and for each bank of x, in which what happens repeats itself.
+_QUICK_TRIES, _QUICK_RUN, _EACH_BANK = 2, 40, 8
 
 
 def tried(aim: Aim, point: Point, name: str | None) -> list[Found]:
@@ -79,8 +80,9 @@ def nearly(configs: Sequence[ModelConfig], flow: FlowConfig, tables: Sequence[Sl
     float
         Of the network that takes longest; infinite where a table locks up.
     """
+    run = min(_QUICK_RUN, _EACH_BANK * (flow.images + flow.edge_banks))
     try:
         each = zip(configs, tables, strict=True)
-        return max(long_run_cycles(vit_only(config), flow, table, _QUICK_RUN) for config, table in each)
+        return max(long_run_cycles(vit_only(config), flow, table, run) for config, table in each)
     except BivitError:
         return inf

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from dataclasses import replace
-from functools import partial
 from itertools import islice
 from math import inf
 
@@ -14,7 +11,7 @@ from ..errors import BivitError, check
 from ..estimate.choice import too_small
 from ..estimate.devices import DEVICES, Device
 from ..estimate.resources import ResourceReport, estimate_resources, images_per_s, shares_text, unit_cost
-from ..flow.config import MEMORY_BITS, FlowConfig
+from ..flow.config import FlowConfig
 from ..flow.presets import FLOW_ENGINES
 from ..mapping.loads import loads_of
 from .aim import Aim, Exploration, Found, Progress, by_speed
@@ -22,12 +19,11 @@ from .finalists import Names, cheapest, fastest
 from .narrower import could_narrow, narrower
 from .points import Point, could_spread, front, leaner, point_of, spread
 from .sizing import sized, wishes
-from .windowed import SLACKS, fitted, windowed, with_groups
+from .streaming import with_streamed_edge, with_streamed_patches, with_streamed_weights
+from .windowed import SLACKS, windowed, with_groups
 
 #: Shares of the array's load that other parts may have.
 _SLACKS = (0.7, 0.95, 1.25)
-#: Share of its time that the port of streamed weights may be busy.
-_MEMORY_SLACK = 0.8
 #: Engines, the best first, whose memories it is tried to make of something else: those too large in memory alone, and
 #: those that are to leave most of the device.
 _SPREAD = 40
@@ -61,12 +57,12 @@ def explore(target: Device, aim: Aim, *, tell: Progress = _quiet, sized_before: 
     flows = candidates(target, aim, tell) if sized_before is None else sized_before
     points = _points(flows, target, aim, tell)
     fit = _fitting(points, aim)
-    for streamed_in in (partial(with_streamed_weights, aim=aim), with_streamed_edge):
+    for streamed_in in (with_streamed_weights, with_streamed_edge, with_streamed_patches):
         # Where no engine that is sized fits, and none that holds its weights, these may come from a memory beside the
         # device, and what the edge reads as well.
         if any(not (point.flow.streamed and flows.get(point.flow)) for point in fit):
             break
-        streamed = streamed_in(flows)
+        streamed = streamed_in({flow: name for flow, name in flows.items() if _array_fits(flow, target)}, aim)
         more = _points(streamed, target, aim, tell)
         fit = sorted([*fit, *_fitting(more, aim)], key=aim.order)
         flows, points = {**flows, **streamed}, points + more
@@ -183,44 +179,6 @@ def candidates(target: Device, aim: Aim, tell: Progress = _quiet) -> dict[FlowCo
         flow = sized(aim.configs, aim.formats, wish, target.fabric)
         if flow is not None and _holds(flow, aim):
             found |= {one: found.get(one) for one in with_groups(aim.configs, flow)}
-    return found
-
-
-def with_streamed_weights(flows: Names, aim: Aim) -> dict[FlowConfig, str | None]:
-    """Return engines that were sized with weights that are streamed, by the narrowest port that is enough for them.
-
-    Images in flight begin together then, so that as many are embedded before.
-
-    Parameters
-    ----------
-    flows : mapping
-        Those with resident weights, and the names of some, which are left out.
-    aim : Aim
-    """
-    found: dict[FlowConfig, str | None] = {}
-    for flow in (flow for flow, name in flows.items() if name is None):
-        for bits in MEMORY_BITS:
-            banks = flow.edge_banks if flow.windows else flow.images
-            changed = fitted(aim.configs, replace(flow, edge_banks=banks, weights="streamed", memory_bits=bits))
-            loads = [loads_of(config, changed) for config in aim.configs]
-            if all(one.cycles["memory"] <= _MEMORY_SLACK * one.bound for one in loads) or bits == MEMORY_BITS[-1]:
-                found[changed] = None
-                break
-    return found
-
-
-def with_streamed_edge(flows: Names) -> dict[FlowConfig, str | None]:
-    """Return engines whose classifier and positions are streamed as well, of those whose weights are.
-
-    Parameters
-    ----------
-    flows : mapping
-        As `with_streamed_weights` gives them, among others; the port stays as wide as the weights need it.
-    """
-    found: dict[FlowConfig, str | None] = {}
-    for flow in (flow for flow, name in flows.items() if name is None and flow.streamed):
-        with suppress(BivitError):  # whose port is too narrow, or that hold their classifier in any case
-            found[replace(flow, edge_weights="streamed")] = None
     return found
 
 

@@ -94,6 +94,9 @@ class FlowConfig:
     edge_weights : {"resident", "streamed"}
         Where the weights of the classifier and the positions are; streamed ones are read by the same port, once an
         image. Only where `weights` are streamed.
+    patch_weights : {"resident", "streamed"}
+        Where the weights of the patch embedding are; streamed ones are read by the same port, once a pass: many patches
+        and few channels read least. Only where `edge_weights` are streamed.
     windows : WindowLimits, optional
         Of an engine that runs networks with windows, stage after stage; it takes a row of x at a time, so that
         `norm_lanes` is at most `columns`. With streamed weights its `images` are at most those in flight, so that all
@@ -131,6 +134,7 @@ class FlowConfig:
     weights: Weights = "resident"
     memory_bits: int = 128
     edge_weights: Weights = "resident"
+    patch_weights: Weights = "resident"
     windows: WindowLimits | None = None
     block_memories: tuple[str, ...] = ()
     lut_memories: tuple[str, ...] = ()
@@ -165,12 +169,13 @@ class FlowConfig:
         check(self.weights in ("resident", "streamed"), f"weights must be resident or streamed, got {self.weights!r}")
         allowed = ", ".join(str(bits) for bits in MEMORY_BITS)
         check(self.memory_bits in MEMORY_BITS, f"memory_bits must be one of {allowed}, got {self.memory_bits}")
-        where = self.edge_weights
-        check(where in ("resident", "streamed"), f"edge_weights must be resident or streamed, got {where!r}")
-        check(
-            self.streamed or not self.edge_streamed,
-            f"edge_weights must be resident where weights are, got {where}; stream both",
-        )
+        for name, before in (("edge_weights", "weights"), ("patch_weights", "edge_weights")):
+            where = getattr(self, name)
+            check(where in ("resident", "streamed"), f"{name} must be resident or streamed, got {where!r}")
+            check(
+                where == "resident" or getattr(self, before) == "streamed",
+                f"{name} must be resident where {before} are, got {where}; stream both",
+            )
 
     def _check_windows(self) -> None:
         """Check that rows of x can be taken one by one, in any order."""
@@ -305,6 +310,11 @@ class FlowConfig:
     def edge_streamed(self) -> bool:
         """Whether the classifier's weights and the positions do, too."""
         return self.edge_weights == "streamed"
+
+    @property
+    def patch_streamed(self) -> bool:
+        """Whether the weights of the patch embedding do, too."""
+        return self.patch_weights == "streamed"
 
     @property
     def most_streamed_channels(self) -> int:

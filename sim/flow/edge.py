@@ -360,6 +360,8 @@ class EdgeUnit:
         }
         if self.flow.edge_streamed:
             del shapes["positions"]
+        if self.flow.patch_streamed:
+            del shapes["dense_weights"]
         if self.flow.windows:
             shapes["patch_places"] = ((self.bank_words - 1).bit_length(), self.flow.windows.image_tokens)
         cycles = {"positions": POSITION_READ_CYCLES}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import gcd
+from typing import Literal
 
 from ..engine.words import ceil_div
 from ..errors import check
 from ..network.config import ModelConfig
 from .config import FlowConfig
 from .edge import EdgeUnit
-from .edge_lines import EdgeLinesUnit, Line
+from .edge_lines import PACES, EdgeLinesUnit, Line
 from .patch_norm import PatchNormUnit
 
 #: Settings of the edge of every engine, name and bits.
@@ -55,8 +56,9 @@ def edge_setting_bits(flow: FlowConfig) -> dict[str, int]:
 
     With windows, `patch_norm`: patches have no positions and are normalised, else the other way round; tokens of an
     image in the first stage, words and channels of each, and cycles from one to the next. With streamed `edge_weights`
-    no first word of the classifier's weights, but cycles of its step; of each line its place, its last burst, and the
-    words of that, 0 of a line without any; positions of all prefix tokens, of a pass, and of the last one.
+    no first word of the classifier's weights, but cycles of its step, and of one of the patch embedding where that is
+    streamed; of each line its place, its last burst, and the words of that, 0 of a line without any; positions of all
+    prefix tokens, of a pass, and of the last one.
 
     Parameters
     ----------
@@ -127,16 +129,18 @@ def edge_settings(config: ModelConfig, flow: FlowConfig, patch_shift: int) -> di
     }
 
 
-def class_spans(values: Mapping[str, int]) -> tuple[int, int]:
-    """Return the cycles from a group's first step to its last one in the classifier, and from group to group.
+def group_spans(values: Mapping[str, int], kind: Literal["patch", "class"]) -> tuple[int, int]:
+    """Return the cycles from a group's first step to its last one, both included, and from group to group.
 
     Parameters
     ----------
     values : mapping of str to int
         `edge_settings` of a network.
+    kind : {"patch", "class"}
+        Of the patch embedding, or of the classifier.
     """
-    steps = (values["class_steps"] - 1) * values.get("class_pace", 1) + 1
-    return steps, steps + values["class_cycles"] - values["class_steps"]
+    steps = (values[f"{kind}_steps"] - 1) * values.get(f"{kind}_pace", 1) + 1
+    return steps, steps + values[f"{kind}_cycles"] - values[f"{kind}_steps"]
 
 
 def _patch_norm_bits(flow: FlowConfig) -> dict[str, int]:
@@ -160,11 +164,13 @@ def _line_bits(flow: FlowConfig) -> dict[str, int]:
     most = {
         Line.CLASSES: ceil_div(engine.max_classes, flow.dense_channels) * 2 * engine.max_embed_dim,
         Line.POSITIONS: engine.max_tokens * ceil_div(engine.max_embed_dim, EdgeUnit(flow).chunk),
+        # A line of several passes is in words what one pass is in steps, at most.
+        Line.PATCH_WEIGHTS: ceil_div(engine.max_embed_dim, flow.dense_channels) * engine.max_patch_dim,
     }
     taken = unit.most_taken.bit_length()
-    found = {"class_pace": unit.most_pace.bit_length()}
-    for line, words in most.items():
-        name, size = line.name.lower(), unit.burst_words(line)
+    found = {PACES[line]: unit.most_pace(line).bit_length() for line in unit.lines if line in PACES}
+    for line in unit.lines:
+        name, words, size = line.name.lower(), most[line], unit.burst_words(line)
         found |= {f"{name}_place": unit.place_bits, f"{name}_bursts": (words // size).bit_length() or 1}
         found |= {f"{name}_rest": size.bit_length()}
     return found | dict.fromkeys(("positions_prefix", "positions_pass", "positions_last"), taken)
@@ -175,7 +181,7 @@ def _classifier(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
     if not flow.edge_streamed:
         return {"class_weights": ceil_div(config.embed_dim, flow.dense_channels) * config.patch_dim}
     unit, patches, chunks = EdgeLinesUnit(flow), config.grid_size**2, config.embed_dim // EdgeUnit(flow).chunk
-    found = {"class_pace": unit.pace(config)}
+    found = {PACES[line]: unit.pace(line, config) for line in unit.lines if line in PACES}
     for line, place in unit.places(config).items():
         name, last = line.name.lower(), max(0, unit.bursts(line, config) - 1)
         rest = unit.words(line, config) - last * unit.burst_words(line)

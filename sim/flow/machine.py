@@ -21,7 +21,10 @@ from .softmax import SoftmaxUnit
 from .weight_stream import WeightStreamUnit
 
 #: Fields that came later, and what they are where nobody says otherwise.
-_LATER = {"products_per_dsp": 1, "weights": "resident", "memory_bits": 128, "edge_weights": "resident", "windows": None}
+_LATER = {
+    **{"products_per_dsp": 1, "memory_bits": 128, "windows": None},
+    **dict.fromkeys(("weights", "edge_weights", "patch_weights"), "resident"),
+}
 
 
 def load_memories(flow: FlowConfig) -> dict[str, LoadMemory]:

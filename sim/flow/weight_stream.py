@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..engine.fields import pack_field
 from ..engine.words import WORD, LoadMemory, ceil_div
@@ -139,14 +140,7 @@ class WeightStreamUnit:
         ----------
         config : ModelConfig
         """
-        found, byte = list[WeightPart](), 0
-        for shape in self._shapes(config):
-            for _ in range(shape.config.depth):
-                for kind, word, words in self._cut(shape):
-                    beats, ends = words * self.word_beats + 1, kind in (MERGING - 1, MERGING)
-                    found.append(WeightPart(kind, word, words, byte, beats, ends))
-                    byte += self._room(beats)
-        return tuple(found)
+        return _parts(self, config)
 
     def ring_words(self, config: ModelConfig) -> int:
         """Return the words that a ring must have, at least: of any four parts that follow each other, and of a burst.
@@ -194,17 +188,27 @@ class WeightStreamUnit:
         """
         return sum(part.beats for part in self.parts(config)) * self.beat_bytes
 
-    def _shapes(self, config: ModelConfig) -> list[TileShape]:
-        """Tiles of all blocks, pass by pass."""
-        return [TileShape(view, self.flow.engine.rows, self.flow.engine.columns) for view in stage_views(config)]
-
-    def _cut(self, shape: TileShape) -> Iterator[tuple[int, int, int]]:
-        """Yield the parts of a block, or of a patch merging: kind, first word, words."""
-        bases = weight_bases(shape, self.flow)
-        parts: Sequence[tuple[int, Stream]] = [*enumerate(WEIGHT_PARTS)]
-        for kind, stream in [(MERGING, Stream.QKV)] if shape.merges else parts:
-            yield kind, bases[stream], shape.operations[stream] * shape.steps[stream]
-
     def _room(self, beats: int) -> int:
         """Bytes of whole bursts."""
         return ceil_div(beats, BURST_BEATS) * BURST_BEATS * self.beat_bytes
+
+
+@lru_cache(maxsize=16)  # a search asks for the same ones time and again
+def _parts(unit: WeightStreamUnit, config: ModelConfig) -> tuple[WeightPart, ...]:
+    """The parts of a network, block after block."""
+    found, byte, engine = list[WeightPart](), 0, unit.flow.engine
+    for shape in (TileShape(view, engine.rows, engine.columns) for view in stage_views(config)):
+        cut = [*_cut(shape, weight_bases(shape, unit.flow))]
+        for _ in range(shape.config.depth):
+            for kind, word, words in cut:
+                beats, ends = words * unit.word_beats + 1, kind in (MERGING - 1, MERGING)
+                found.append(WeightPart(kind, word, words, byte, beats, ends))
+                byte += unit._room(beats)
+    return tuple(found)
+
+
+def _cut(shape: TileShape, bases: Mapping[Stream, int]) -> Iterator[tuple[int, int, int]]:
+    """Yield the parts of a block, or of a patch merging: kind, first word, words."""
+    parts: Sequence[tuple[int, Stream]] = [*enumerate(WEIGHT_PARTS)]
+    for kind, stream in [(MERGING, Stream.QKV)] if shape.merges else parts:
+        yield kind, bases[stream], shape.operations[stream] * shape.steps[stream]

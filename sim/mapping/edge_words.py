@@ -10,6 +10,7 @@ import numpy as np
 from ..engine.fields import pack_field, pack_fields
 from ..flow.config import FlowConfig
 from ..flow.edge import EdgeUnit
+from ..flow.edge_lines import Line
 from ..flow.edge_settings import edge_settings
 from ..network.config import ModelConfig
 from ..network.formats import DENSE_WEIGHT_BITS, EPS_BITS, HEAD_BIAS_BITS, PATCH_BIAS_BITS, PATCH_SCALE_BITS
@@ -44,9 +45,8 @@ def edge_words(network: IntNetwork, flow: FlowConfig) -> dict[str, list[int]]:
     """
     tensors, unit = network.tensors, EdgeUnit(flow)
     scale, bias = (tensors[f"patch_embed.proj.{name}"] for name in ("scale", "bias"))
-    classes = [] if flow.edge_streamed else class_words(network, unit)
     return {
-        "dense_weights": [*_dense(network, "patch_embed.proj.weight", unit.channels), *classes],
+        **_weights(network, unit),
         "patch_params": _chunks(
             [
                 _Column("patch_embed.proj.bias", bias, PATCH_BIAS_BITS),
@@ -84,6 +84,17 @@ def class_words(network: IntNetwork, unit: EdgeUnit) -> list[int]:
     return list(_dense(network, "head.weight", unit.channels))
 
 
+def patch_words(network: IntNetwork, unit: EdgeUnit) -> list[int]:
+    """Return the words of the patch embedding's weights, in the order in which a pass uses them, a step each.
+
+    Parameters
+    ----------
+    network : IntNetwork
+    unit : EdgeUnit
+    """
+    return list(_dense(network, "patch_embed.proj.weight", unit.channels))
+
+
 def position_words(network: IntNetwork, unit: EdgeUnit) -> list[int]:
     """Return the words of P, in the order in which chunks leave; none where patches are normalised.
 
@@ -98,6 +109,16 @@ def position_words(network: IntNetwork, unit: EdgeUnit) -> list[int]:
     positions = network.tensors["pos_embed"].reshape(config.num_tokens, config.embed_dim)
     placed = np.concatenate([positions[token, at : at + unit.chunk] for token, at in _order(config, unit)])
     return _chunks([_Column("pos_embed", placed, bits)], unit.chunk)
+
+
+#: What is taken step by step, or chunk by chunk, of what is streamed; of the patch embedding a pass.
+LINE_STEPS = {Line.POSITIONS: position_words, Line.CLASSES: class_words, Line.PATCH_WEIGHTS: patch_words}
+
+
+def _weights(network: IntNetwork, unit: EdgeUnit) -> dict[str, list[int]]:
+    """Weights of the patch embedding, and behind them those of the classifier; of both what is not streamed."""
+    classes = [] if unit.flow.edge_streamed else class_words(network, unit)
+    return {} if unit.flow.patch_streamed else {"dense_weights": [*patch_words(network, unit), *classes]}
 
 
 def _added(network: IntNetwork, unit: EdgeUnit) -> dict[str, list[int]]:

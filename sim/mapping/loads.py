@@ -11,7 +11,7 @@ from ..engine.memories import TABLE_WORDS
 from ..engine.words import ceil_div
 from ..flow.config import FlowConfig
 from ..flow.edge_lines import EdgeLinesUnit
-from ..flow.edge_settings import class_spans, edge_settings
+from ..flow.edge_settings import edge_settings, group_spans
 from ..flow.head_norm import HeadNormUnit
 from ..flow.matmul import MatmulUnit
 from ..flow.residual_add import ResidualAddUnit
@@ -91,7 +91,7 @@ def loads_of(config: ModelConfig, flow: FlowConfig) -> Loads:
         found.update(loads)
         passes.append(loads)
     memory = {"memory": memory_beats(config, flow)} if flow.streamed else {}
-    return Loads(found | _edge(config, flow) | memory, tuple(passes))
+    return Loads(found | edge_loads(config, flow) | memory, tuple(passes))
 
 
 def _core(config: ViTConfig, flow: FlowConfig) -> dict[str, int]:
@@ -306,13 +306,24 @@ def _softmax(config: ViTConfig, flow: FlowConfig, shape: TileShape) -> int:
     return config.num_heads * sum(ceil_div(rows, unit.rows) * pace for rows in shape.tile_rows)
 
 
-def _edge(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
-    """The multipliers of patches and classes, the norm of patches where there is one, and both streams."""
+def edge_loads(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
+    """Return the loads of the edge: multipliers of patches and classes, norm of patches where there is one, streams.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    flow : FlowConfig
+
+    Raises
+    ------
+    BivitError
+        When the ring of patches is too small for a row of patches.
+    """
     values = edge_settings(config, flow, 1)
-    patches = values["passes"] * values["patch_groups"] * values["patch_cycles"]
+    patches = values["passes"] * values["patch_groups"] * group_spans(values, "patch")[1]
     normed = {"patch_norm": values["patch_norm_tokens"] * values["patch_norm_pace"]} if config.patch_norm else {}
     return normed | {
-        "dense": patches + values["class_groups"] * class_spans(values)[1],
+        "dense": patches + values["class_groups"] * group_spans(values, "class")[1],
         "pixels": values["strips"] ** 2 * values["patch_rows"] * values["row_pieces"],
         "logits": config.num_classes,
     }

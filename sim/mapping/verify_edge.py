@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ..flow.config import FlowConfig
 from ..flow.edge import EdgeUnit
-from ..flow.edge_settings import class_spans, edge_settings
+from ..flow.edge_settings import edge_settings, group_spans
 from ..flow.lane_unit import LONG_AGO
 from ..flow.residual_add import ResidualAddUnit
 from ..network.config import ModelConfig
@@ -97,10 +97,8 @@ class _EdgeTimes:
 
     # What follows from a beginning.
 
-    def _groups(self, begun: int, which: str, leave: Sequence[int]) -> Iterator[_Group]:
-        steps, cycles = self.settings["patch_steps"], self.settings["patch_cycles"]
-        if which == "class":
-            steps, cycles = class_spans(self.settings)
+    def _groups(self, begun: int, which: Literal["patch", "class"], leave: Sequence[int]) -> Iterator[_Group]:
+        steps, cycles = group_spans(self.settings, which)
         for number, count in enumerate(leave):
             first = begun + 1 + number * cycles
             captured = first + steps - 1 + self.unit.captured_stage

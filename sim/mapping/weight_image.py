@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.fields import pack_fields
 from ..engine.words import WORD
 from ..flow.edge import EdgeUnit
 from ..flow.edge_lines import LINE_SHIFT, EdgeLinesUnit, Line
 from ..flow.settings import WEIGHT_PARTS
 from ..flow.weight_stream import IMAGE_ALIGNMENT, WeightStreamUnit
 from ..network.config import ModelConfig
+from ..network.network import IntNetwork
 from .compiled import Program
-from .edge_words import class_words, position_words
+from .edge_words import LINE_STEPS
 from .words import LAYERS
 
 #: Bits of a checksum: the low half of each 64 bits of the beat that checks a part.
@@ -49,18 +51,35 @@ def weight_image(program: Program) -> bytes:
 
 
 def _lines(program: Program) -> bytes:
-    """Classifier and positions, burst by burst."""
+    """What the edge reads, burst by burst."""
     unit, edge, network = EdgeLinesUnit(program.flow), EdgeUnit(program.flow), program.settings["network"]
-    words = {Line.CLASSES: class_words, Line.POSITIONS: position_words}
     found = bytearray()
-    for line in Line:
+    for line in unit.lines:
         size, bits = unit.burst_words(line), unit.word_beats(line) * program.flow.memory_bits
-        every = words[line](program.network, edge)
+        every = line_words(program.network, edge, line)
         for number, at in enumerate(range(0, len(every), size)):
             data = b"".join(word.to_bytes(bits // 8, "little") for word in every[at : at + size])
             data += _check(data, program.flow.memory_bits // WORD, network ^ number ^ line << LINE_SHIFT)
             found += data.ljust(unit.burst_bytes, b"\0")
     return bytes(found)
+
+
+def line_words(network: IntNetwork, unit: EdgeUnit, line: Line) -> list[int]:
+    """Return the words of a line, in the order in which they are used.
+
+    Parameters
+    ----------
+    network : IntNetwork
+    unit : EdgeUnit
+        With streamed `edge_weights`.
+    line : Line
+        One of the engine's.
+    """
+    lines, steps = EdgeLinesUnit(unit.flow), LINE_STEPS[line](network, unit)
+    if line is Line.PATCH_WEIGHTS:
+        steps *= lines.line_passes(network.config)
+    size, bits = lines.word_steps(line), lines.step_bits(line)
+    return [pack_fields(steps[at : at + size], bits, line.name.lower()) for at in range(0, len(steps), size)]
 
 
 def weight_map(program: Program) -> dict[str, Any]:
@@ -90,6 +109,8 @@ def _line_map(program: Program) -> dict[str, Any]:
     def entry(line: Line, place: int) -> dict[str, Any]:
         size = {"words": unit.words(line, config), "word_beats": unit.word_beats(line)}
         size |= {"burst_words": unit.burst_words(line), "bursts": unit.bursts(line, config)}
+        if line is Line.PATCH_WEIGHTS:
+            size |= {"word_steps": unit.word_steps(line), "passes": unit.line_passes(config)}
         return {"line": line.name.lower(), "byte": place * unit.burst_bytes, "beats": unit.beats(line, config), **size}
 
     return {

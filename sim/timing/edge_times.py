@@ -3,8 +3,8 @@
 Cycle 0 is the one in which the run starts. Pixels go into the ring of patches a piece a cycle, and wait where a pass
 begins and there is no slot for it. A pass may be summed when all of its pixels are there. The last norm takes finished
 images one after the other, and keeps its y until the classifier has read it. The multipliers do one thing at a time:
-a normalised image's classes first, at the pace of its words where these are streamed, else the next pass; what is read
-of a memory is there in time. Where patches are normalised an image is embedded when that is
+a normalised image's classes first, else the next pass, each at the pace of its words where these are streamed; what is
+read of a memory is there in time. Where patches are normalised an image is embedded when that is
 done, and the next one comes in meanwhile.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from ..flow.config import FlowConfig
 from ..flow.edge import EdgeUnit
-from ..flow.edge_settings import class_spans, edge_settings
+from ..flow.edge_settings import edge_settings, group_spans
 from ..flow.lane_unit import CREDIT_CYCLES
 from ..network.config import ModelConfig
 from ..system.jit import kernel
@@ -136,8 +136,9 @@ def edge_plan(config: ModelConfig, flow: FlowConfig) -> EdgePlan:
     unit, values = EdgeUnit(flow), edge_settings(config, flow, 1)
     prefix = values["prefix"] * values["channel_chunks"]
     last_patches = values["patches"] - (values["passes"] - 1) * unit.patches
-    pass_read = (values["patch_groups"] - 1) * values["patch_cycles"] + values["patch_steps"]
-    class_steps, class_cycles = class_spans(values)
+    patch_steps, patch_cycles = group_spans(values, "patch")
+    pass_read = (values["patch_groups"] - 1) * patch_cycles + patch_steps
+    class_steps, class_cycles = group_spans(values, "class")
     class_read = (values["class_groups"] - 1) * class_cycles + class_steps
     last_classes = values["classes"] - (values["class_groups"] - 1) * unit.channels
     pool = values["row_stride"] * values["pool_tokens"]
@@ -149,7 +150,7 @@ def edge_plan(config: ModelConfig, flow: FlowConfig) -> EdgePlan:
         slots=values["pass_slots"],
         banks=unit.banks,
         prefix=prefix and unit.told_cycles + prefix,
-        pass_cycles=values["patch_groups"] * values["patch_cycles"] + 1,
+        pass_cycles=values["patch_groups"] * patch_cycles + 1,
         pass_read=pass_read,
         leave=min(unit.patches, values["patches"]) * unit.group_chunks,
         leave_last=last_patches * unit.group_chunks,

@@ -1,4 +1,4 @@
-"""Classifier and positions from the memory: the same integers, predicted cycles, and nothing of a bad memory."""
+"""What the edge reads of the memory: the same integers, predicted cycles, and nothing of a bad memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bivit.sim.network.random import random_network
 
 pytestmark = pytest.mark.slow
 
-EDGE = {"edge_weights": "streamed"}
+EDGE = {"edge_weights": "streamed", "patch_weights": "streamed", "dense_patches": 4}
 FLOW = streamed_flow(**EDGE)
 NETWORK = random_network(TOKENS, seed=5)
 PROGRAM = compile_network(NETWORK, FLOW, tiny_table(TOKENS))
@@ -84,7 +84,7 @@ def simulate(tmp_path: Path, fault: Fault | None, image: bytes) -> list[Outcome]
 def test_a_bad_memory_ends_the_run_and_the_next_one_is_right(
     tmp_path: Path, kind: str, codes: list[ErrorCode], beat: int
 ) -> None:
-    """Beats of positions, of the classifier and of parts; a beat that is wrong and not needed ends no run."""
+    """Beats of positions, classifier, a pass and parts; a beat that is wrong and not needed ends no run."""
     fault = Fault(kind, beat, bit=beat % 128, beats=SILENCE_CYCLES + 5000 if kind == "silence" else 2)
     first, second = simulate(tmp_path, fault, weight_image(PROGRAM))
     assert first.finished

@@ -43,7 +43,8 @@ def made() -> dict[type, dict[str, wiring.Member]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wiring.Component, "__init__", note)
-        for flow in (tiny_flow(products_per_dsp=2), streamed_flow(), streamed_flow(edge_weights="streamed")):
+        everything = streamed_flow(edge_weights="streamed", patch_weights="streamed")
+        for flow in (tiny_flow(products_per_dsp=2), streamed_flow(), everything):
             Fragment.get(PinWrapper(Engine(flow), "engine"), None)
         for lanes in (8, 32):  # rows one by one, and side by side
             flow = windowed_for([tiny_swin()], columns=16, norm_lanes=lanes)

@@ -13,10 +13,10 @@ from bivit.hw.edge.edge import Edge
 from bivit.sim.engine.presets import engine_for
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.edge import EdgeUnit
-from bivit.sim.flow.edge_lines import EdgeLinesUnit, Line
+from bivit.sim.flow.edge_lines import EdgeLinesUnit
 from bivit.sim.flow.edge_settings import edge_setting_bits
 from bivit.sim.flow.residual_add import ResidualAddUnit
-from bivit.sim.mapping.edge_words import class_words, edge_words, network_settings, position_words
+from bivit.sim.mapping.edge_words import LINE_STEPS, edge_words, network_settings
 from bivit.sim.network.config import ModelConfig, ViTConfig
 from bivit.sim.network.network import IntNetwork
 from bivit.sim.network.random import random_network
@@ -104,9 +104,9 @@ class Bench:
         self.cycle = 0
 
     def _rings(self) -> list[PlayedRing]:
-        words = {Line.CLASSES: class_words, Line.POSITIONS: position_words}
         unit = EdgeLinesUnit(self.flow)
-        return [PlayedRing(unit, line, words[line](self.network, self.unit), late=self.late) for line in Line]
+        steps = {line: LINE_STEPS[line](self.network, self.unit) for line in unit.lines}
+        return [PlayedRing(unit, line, steps[line], late=self.late) for line in unit.lines]
 
     @property
     def word_bits(self) -> int:

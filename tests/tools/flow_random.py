@@ -14,7 +14,7 @@ from shapes import TINY, random_images
 
 from bivit.sim.engine.config import EngineConfig
 from bivit.sim.errors import BivitError
-from bivit.sim.flow.config import LEFT_OUT, MEMORY_BITS, FlowConfig
+from bivit.sim.flow.config import LEFT_OUT, MEMORY_BITS, FlowConfig, Weights
 from bivit.sim.flow.streams import Stream, TileShape
 from bivit.sim.flow.table import GRAIN, Places, SlotTable, slot_table
 from bivit.sim.flow.weight_stream import WeightStreamUnit
@@ -109,17 +109,22 @@ def with_fewer_units(flow: FlowConfig, chance: Random) -> FlowConfig:
 def with_streamed_weights(flow: FlowConfig, chance: Random, configs: Sequence[ModelConfig] = ()) -> FlowConfig:
     """The engine with weights that are streamed, by a port of any width; half of them with those of the edge.
 
-    With windows it has the least ring for these networks, or a larger one.
+    Half of these read the patch embedding as well. With windows an engine has the least ring for these networks, or a
+    larger one.
     """
-    bits, windows, edge = chance.choice(MEMORY_BITS), flow.windows, chance.choice(("resident", "streamed"))
+    bits, windows = chance.choice(MEMORY_BITS), flow.windows
+    edge: Weights = chance.choice(("resident", "streamed"))
     if windows:
         together = min(windows.images, flow.images)
         streamed = replace(flow, weights="streamed", memory_bits=bits, windows=replace(windows, images=together))
         least = max(WeightStreamUnit(streamed).ring_words(config) for config in configs)
         ring = 1 << (least - 1).bit_length() + chance.choice((0, 0, 1))
-        return replace(streamed, edge_weights=edge, windows=replace(streamed.windows, ring_words=ring))
-    banks = chance.randint(1, max(2, flow.images))
-    return replace(flow, weights="streamed", memory_bits=bits, edge_banks=banks, edge_weights=edge)
+        held = replace(streamed, windows=replace(streamed.windows, ring_words=ring))
+    else:
+        banks = chance.randint(1, max(2, flow.images))
+        held = replace(flow, weights="streamed", memory_bits=bits, edge_banks=banks)
+    patches: Weights = chance.choice(("resident", edge))
+    return replace(held, edge_weights=edge, patch_weights=patches)
 
 
 def _slots(least: int, chance: Random) -> int:

@@ -12,14 +12,14 @@ from bivit.sim.flow.edge_lines import EdgeLinesUnit, Line
 
 
 class PlayedRing:
-    """The words of a line, image after image; each cycle as many come as were asked for, or one with some probability.
+    """The steps of a line, image after image; each cycle as many come as were asked for, or one with some probability.
 
-    It checks what the hardware behind it relies on: no word is taken that is not there, or read behind its `freed`.
+    It checks what the hardware behind it relies on: no step is taken that is not there, or read behind its `freed`.
     """
 
-    def __init__(self, unit: EdgeLinesUnit, line: Line, words: Sequence[int], *, late: float = 0.0, seed: int = 0):
-        self.name, self.words, self.late = line.name.lower(), words, late
-        self.depth = unit.ring(line).depth
+    def __init__(self, unit: EdgeLinesUnit, line: Line, steps: Sequence[int], *, late: float = 0.0, seed: int = 0):
+        self.name, self.steps, self.late = line.name.lower(), steps, late
+        self.depth = unit.ring(line).depth * unit.word_steps(line)
         self.random = random.Random(f"{seed} {line.name}")
         self.given = self.taken = self.freed = self.waited = 0
         self.data = deque([0] * (unit.read_cycles(line) - 1))
@@ -38,16 +38,16 @@ class PlayedRing:
         self.waited += ctx.get(given.waits)
         if ctx.get(given.take):
             self.taken += ctx.get(given.count)
-            assert self.taken <= self.given, "words are taken that are not there"
-        self.data.append(self.word(ctx.get(read.addr)))
+            assert self.taken <= self.given, "steps are taken that are not there"
+        self.data.append(self.step(ctx.get(read.addr)))
         self.next = self.data.popleft()
         self.freed += ctx.get(read.freed)
-        assert self.freed <= self.taken, "a word is given back that was not taken"
+        assert self.freed <= self.taken, "a step is given back that was not taken"
 
     def move(self, ctx: Any, dut: Edge) -> None:
-        """Show the word behind the clock's edge."""
+        """Show the step behind the clock's edge."""
         ctx.set(getattr(dut, f"{self.name}_read").data, self.next)
 
-    def word(self, addr: int) -> int:
-        """The word that lies at an address: of those that are not freed, there is one."""
-        return self.words[(self.freed + (addr - self.freed) % self.depth) % len(self.words)]
+    def step(self, addr: int) -> int:
+        """The step that lies at an address: of those that are not freed, there is one."""
+        return self.steps[(self.freed + (addr - self.freed) % self.depth) % len(self.steps)]

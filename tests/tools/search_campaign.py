@@ -84,7 +84,8 @@ def _fields(chance: Random, config: ViTConfig, flow: FlowConfig) -> Iterator[tup
     yield "edge_banks", max(2, flow.images) if streamed else chance.choice((1, 2))
     yield "weights", "streamed" if streamed else "resident"
     yield "memory_bits", chance.choice(MEMORY_BITS)
-    yield "edge_weights", chance.choice(("resident", "streamed")) if streamed else "resident"
+    edge = chance.choice(("resident", "streamed")) if streamed else "resident"
+    yield from (("edge_weights", edge), ("patch_weights", chance.choice(("resident", edge))))
 
 
 def interval(aim: Aim, point: Point) -> float | None:

@@ -8,6 +8,7 @@ from flow_edge import Bench, flow_of, tiny
 
 from bivit.hw.edge import products
 from bivit.hw.edge.pair_block import PairBlock
+from bivit.sim.flow.edge_lines import EdgeLinesUnit, Line
 
 #: Changes of the network, of the engine, and images.
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
@@ -125,38 +126,62 @@ STREAMED = {
 }
 
 
+@pytest.mark.parametrize("patches", ["resident", "streamed"])
 @pytest.mark.parametrize("case", STREAMED)
-def test_streamed_words_in_time_keep_every_cycle(case: str) -> None:
-    """At the pace of the classifier, which the model knows."""
+def test_streamed_words_in_time_keep_every_cycle(case: str, patches: str) -> None:
+    """At the pace of the classifier and of the patch embedding, which the model knows."""
     network, engine, images = CASES[case]
-    bench = run(network, engine | streamed(STREAMED[case]), images, seed=images)
+    bench = run(network, engine | streamed(STREAMED[case], patches), images, seed=images)
     assert bench.settings["class_pace"] > 1
     bench.check_cycles()
-    assert [ring.waited for ring in bench.rings] == [0, 0]
+    assert {ring.waited for ring in bench.rings} == {0}
 
 
+@pytest.mark.parametrize("patches", ["resident", "streamed"])
 @pytest.mark.parametrize("case", STREAMED)
 @pytest.mark.parametrize("late", [0.5, 0.97])
-def test_late_words_cost_time_only(case: str, late: float) -> None:
+def test_late_words_cost_time_only(case: str, late: float, patches: str) -> None:
     """Steps and passes wait, and say so; every value is as it must be."""
     network, engine, images = CASES[case]
-    bench = run(network, engine | streamed(STREAMED[case]), images, seed=images, late=late, most=60_000)
-    waited = [ring.waited for ring in bench.rings]
-    assert min(waited) >= 0
-    assert late < 0.9 or sum(waited) > 100
+    bench = run(network, engine | streamed(STREAMED[case], patches), images, seed=images, late=late, most=60_000)
+    assert late < 0.9 or sum(ring.waited for ring in bench.rings) > 100
 
 
-def test_another_pace_than_the_models_is_seen() -> None:
+def test_a_pass_waits_for_its_steps_alone() -> None:
+    """Those of the classifier and positions are in time."""
+    network, engine, images = CASES["several groups of classes"]
+    config = tiny(**network)
+    bench = Bench(config, flow_of(config, **engine, **streamed(256, "streamed")), images, seed=images)
+    late = next(ring for ring in bench.rings if ring.name == "patch_weights")
+    late.late = 0.9
+    bench.run()
+    bench.check_values()
+    assert late.waited > 100
+    assert sum(ring.waited for ring in bench.rings) == late.waited
+
+
+@pytest.mark.parametrize(("bits", "pace"), [(64, 2), (64, 7), (256, 1), (256, 3)])
+def test_steps_keep_their_pace(bits: int, pace: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one a cycle, and where a word of the port holds several steps of a pass."""
+    monkeypatch.setattr(EdgeLinesUnit, "pace", lambda unit, line, config: pace)
+    network, engine, images = CASES["several groups of classes"]
+    bench = run(network, engine | streamed(bits, "streamed"), images, seed=images)
+    assert EdgeLinesUnit(bench.flow).word_steps(Line.PATCH_WEIGHTS) == bits // 64
+    bench.check_cycles()
+
+
+@pytest.mark.parametrize("name", ["class_pace", "patch_pace"])
+def test_another_pace_than_the_models_is_seen(name: str) -> None:
     """A planted fault: the engine is told a cycle more a step."""
     network, engine, images = CASES["several groups of classes"]
     config = tiny(**network)
-    bench = Bench(config, flow_of(config, **engine, **streamed(128)), images, seed=images)
-    bench.settings["class_pace"] += 1
+    bench = Bench(config, flow_of(config, **engine, **streamed(128, "streamed")), images, seed=images)
+    bench.settings[name] += 1
     bench.run()
     bench.check_values()
     with pytest.raises(AssertionError):
         bench.check_cycles()
 
 
-def streamed(bits: int) -> dict[str, Any]:
-    return {"weights": "streamed", "edge_weights": "streamed", "memory_bits": bits}
+def streamed(bits: int, patches: str) -> dict[str, Any]:
+    return {"weights": "streamed", "edge_weights": "streamed", "patch_weights": patches, "memory_bits": bits}

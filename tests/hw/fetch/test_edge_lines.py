@@ -1,4 +1,4 @@
-"""Classifier and positions from a memory: every word in its order, whatever the memory does, and none that is wrong."""
+"""What the edge reads of a memory: every word in its order, whatever the memory does, and none that is wrong."""
 
 from __future__ import annotations
 
@@ -18,29 +18,40 @@ from bivit.sim.flow.edge import EdgeUnit
 from bivit.sim.flow.edge_lines import EdgeLinesUnit, Line
 from bivit.sim.flow.edge_settings import edge_setting_bits
 from bivit.sim.flow.weight_stream import RUN_BITS
-from bivit.sim.mapping.edge_words import class_words, position_words
+from bivit.sim.mapping.edge_words import LINE_STEPS
 from bivit.sim.mapping.program import compile_network
 from bivit.sim.mapping.weight_image import weight_image
 from bivit.sim.network.random import random_network
 from helpers import CLK_PERIOD
 
-FLOW = streamed_flow(edge_weights="streamed", memory_bits=64)
 NETWORK = random_network(TOKENS, seed=4)
-PROGRAM = compile_network(NETWORK, FLOW, tiny_table(TOKENS))
-UNIT, EDGE = EdgeLinesUnit(FLOW), EdgeUnit(FLOW)
-WORDS = {Line.POSITIONS: position_words(NETWORK, EDGE), Line.CLASSES: class_words(NETWORK, EDGE)}
-IMAGE, BEAT = weight_image(PROGRAM), FLOW.memory_bits // 8
 #: Where the image lies, and the number of the reads.
 BASE, RUN = 0x7_0001_3000, 5
-#: The request of a part, which shares the port.
-PART = 3 * 64 * BEAT
+#: Of the request of a part, which shares the port: its first burst.
+PART = 3
+
+
+class Made:
+    """An engine whose port has so many bits, and what lies in its memory."""
+
+    def __init__(self, bits: int):
+        self.flow = streamed_flow(edge_weights="streamed", patch_weights="streamed", memory_bits=bits)
+        self.program = compile_network(NETWORK, self.flow, tiny_table(TOKENS))
+        self.unit, self.beat = EdgeLinesUnit(self.flow), bits // 8
+        self.steps = {line: LINE_STEPS[line](NETWORK, EdgeUnit(self.flow)) for line in self.unit.lines}
+        self.image = weight_image(self.program)
+
+
+#: With ports of a step of a pass a beat, and of four.
+PLAIN, PACKED = Made(64), Made(256)
 
 
 class Memory:
     """Answers requests of one number in their order, and those of others beat by beat in between."""
 
-    def __init__(self, image: bytes, seed: int, most: int, *, wrong: Callable[[int, int], tuple[int, int]] | None):
-        self.image, self.random, self.most, self.wrong = image, random.Random(seed), most, wrong
+    def __init__(self, made: Made, seed: int, most: int, *, wrong: Callable[[int, int], tuple[int, int]] | None):
+        self.image, self.beat = made.image, made.beat
+        self.random, self.most, self.wrong = random.Random(seed), most, wrong
         self.open: dict[int, deque[list[int]]] = {}
         self.beats = self.now = 0
 
@@ -50,7 +61,7 @@ class Memory:
         if ctx.get(dut.arvalid) and ctx.get(dut.arready):
             due = self.now + self.random.randint(1, self.most)
             asked = [due, ctx.get(dut.araddr) - BASE, ctx.get(dut.arlen) + 1]
-            assert asked[1] // 4096 == (asked[1] + asked[2] * BEAT - 1) // 4096, "a burst crosses 4,096 bytes"
+            assert asked[1] // 4096 == (asked[1] + asked[2] * self.beat - 1) // 4096, "a burst crosses 4,096 bytes"
             self.open.setdefault(ctx.get(dut.arid), deque()).append(asked)
 
     def answer(self, ctx: Any, dut: EdgeLines) -> None:
@@ -65,9 +76,9 @@ class Memory:
         if self.wrong is not None and number >> RUN_BITS:
             at, response = self.wrong(at, self.beats)
             self.beats += 1
-        asked[1], asked[2] = asked[1] + BEAT, asked[2] - 1
+        asked[1], asked[2] = asked[1] + self.beat, asked[2] - 1
         ctx.set(dut.rid, number)
-        ctx.set(dut.rdata, int.from_bytes(self.image[at : at + BEAT], "little"))
+        ctx.set(dut.rdata, int.from_bytes(self.image[at : at + self.beat], "little"))
         ctx.set(dut.rresp, response)
         ctx.set(dut.rlast, asked[2] == 0)
         if asked[2] == 0:
@@ -75,13 +86,14 @@ class Memory:
 
 
 class Reader:
-    """Takes the words of a line at random, reads them, frees them; checks each."""
+    """Takes the steps of a line at random, reads them, frees them; checks each."""
 
-    def __init__(self, line: Line, share: float):
+    def __init__(self, made: Made, line: Line, share: float):
         self.line, self.share, self.name = line, share, line.name.lower()
-        self.random, self.words, self.depth = random.Random(line), WORDS[line], UNIT.ring(line).depth
+        self.random, self.steps = random.Random(line), made.steps[line]
+        self.depth = made.unit.ring(line).depth * made.unit.word_steps(line)
         self.taken = self.read = 0
-        self.coming: deque[int] = deque([-1] * UNIT.read_cycles(line))
+        self.coming: deque[int] = deque([-1] * made.unit.read_cycles(line))
 
     def play(self, ctx: Any, dut: EdgeLines) -> None:
         read, given = getattr(dut, f"{self.name}_read"), getattr(dut, f"{self.name}_given")
@@ -91,7 +103,7 @@ class Reader:
         ctx.set(read.addr, self.taken % self.depth)
         came = self.coming.popleft()
         if came >= 0:
-            assert ctx.get(read.data) == self.words[came % len(self.words)], f"word {came} of {self.name}"
+            assert ctx.get(read.data) == self.steps[came % len(self.steps)], f"step {came} of {self.name}"
             self.read += 1
         ctx.set(read.freed, came >= 0)
         self.coming.append(self.taken if takes else -1)
@@ -99,21 +111,26 @@ class Reader:
 
 
 def run(
-    cycles: int, *, most: int = 40, share: float = 0.5, wrong: Callable[[int, int], tuple[int, int]] | None = None
+    cycles: int,
+    *,
+    made: Made = PLAIN,
+    most: int = 40,
+    share: float = 0.5,
+    wrong: Callable[[int, int], tuple[int, int]] | None = None,
 ) -> tuple[dict[Line, int], int, int]:
-    """Read for so many cycles; return the words of each line that were right, the fault, and beats of parts."""
-    dut = EdgeLines(FLOW)
-    memory, readers = Memory(IMAGE, 7, most, wrong=wrong), [Reader(line, share) for line in Line]
+    """Read for so many cycles; return the steps of each line that were right, the fault, and beats of parts."""
+    dut = EdgeLines(made.flow)
+    memory, readers = Memory(made, 7, most, wrong=wrong), [Reader(made, line, share) for line in Line]
     parts, faults = [0], [0]
 
     async def play(ctx: Any) -> None:
-        for name in edge_setting_bits(FLOW):
-            ctx.set(dut.settings[name], PROGRAM.settings[name])
-        ctx.set(dut.network, PROGRAM.settings["network"])
+        for name in edge_setting_bits(made.flow):
+            ctx.set(dut.settings[name], made.program.settings[name])
+        ctx.set(dut.network, made.program.settings["network"])
         ctx.set(dut.base, BASE)
         ctx.set(dut.number, RUN)
         ctx.set(dut.parts.arid, RUN)
-        ctx.set(dut.parts.araddr, BASE + PART)
+        ctx.set(dut.parts.araddr, BASE + PART * made.unit.burst_bytes)
         ctx.set(dut.parts.arlen, 9)
         for cycle in range(cycles):
             ctx.set(dut.start, cycle == 1)
@@ -138,30 +155,30 @@ def run(
     return {reader.line: reader.read for reader in readers}, faults[-1], parts[0]
 
 
+@pytest.mark.parametrize("made", [PLAIN, PACKED], ids=["plain", "packed"])
 @pytest.mark.parametrize(("most", "share"), [(1, 1.0), (40, 0.5), (300, 1.0), (5, 0.02)])
-def test_words_come_in_their_order_however_late_the_memory_is(most: int, share: float) -> None:
+def test_words_come_in_their_order_however_late_the_memory_is(most: int, share: float, made: Made) -> None:
     """Image after image, beside parts that take all that is left of the port; a slow reader stops the reads."""
-    read, fault, parts = run(2500, most=most, share=share)
+    read, fault, parts = run(2500, made=made, most=most, share=share)
     assert fault == ErrorCode.NONE
     assert parts > 100
-    least = 20 if share < 0.1 else 2 * max(map(len, WORDS.values()))
+    least = 20 if share < 0.1 else 2 * max(map(len, made.steps.values()))
     assert min(read.values()) > least
 
 
 def test_bursts_that_are_exchanged_give_no_word() -> None:
     """Two whole bursts of the classifier, each where the other one must be."""
-    first, second = (UNIT.places(TOKENS)[Line.CLASSES] * UNIT.burst_bytes + at * UNIT.burst_bytes for at in (0, 1))
-    swapped = {0: first // UNIT.burst_bytes, 1: second // UNIT.burst_bytes}
-    other = {swapped[0]: swapped[1], swapped[1]: swapped[0]}
+    first = PLAIN.unit.places(TOKENS)[Line.CLASSES]
+    other, size = {first: first + 1, first + 1: first}, PLAIN.unit.burst_bytes
 
     def wrong(at: int, beat: int) -> tuple[int, int]:
-        burst, place = divmod(at, UNIT.burst_bytes)
-        return other.get(burst, burst) * UNIT.burst_bytes + place, 0
+        burst, place = divmod(at, size)
+        return other.get(burst, burst) * size + place, 0
 
     read, fault, _ = run(1500, wrong=wrong)
     assert fault == ErrorCode.MEMORY_CRC
     assert read[Line.CLASSES] == 0
-    assert read[Line.POSITIONS] > len(WORDS[Line.POSITIONS])
+    assert read[Line.POSITIONS] > len(PLAIN.steps[Line.POSITIONS])
 
 
 @pytest.mark.parametrize("kind", ["flip", "error"])
@@ -172,11 +189,11 @@ def test_a_beat_that_is_wrong_is_found_before_its_words_are_used(kind: str, beat
     def wrong(at: int, number: int) -> tuple[int, int]:
         if number != beat:
             return at, 0
-        return (at, 2) if kind == "error" else ((at + 5 * BEAT) % len(IMAGE), 0)
+        return (at, 2) if kind == "error" else ((at + 5 * PLAIN.beat) % len(PLAIN.image), 0)
 
     read, fault, _ = run(1500, wrong=wrong)
     assert fault == (ErrorCode.MEMORY_READ if kind == "error" else ErrorCode.MEMORY_CRC)
-    assert min(read.values()) < 3 * max(map(len, WORDS.values()))
+    assert min(read.values()) < 3 * max(map(len, PLAIN.steps.values()))
 
 
 def test_a_silent_memory_is_found_where_the_edge_waits(monkeypatch: pytest.MonkeyPatch) -> None:

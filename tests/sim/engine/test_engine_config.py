@@ -74,6 +74,7 @@ def test_engines_keep_their_number_where_a_later_field_says_nothing():
         "weights": "resident",
         "memory_bits": 128,
         "edge_weights": "resident",
+        "patch_weights": "resident",
         "windows": None,
     }
     assert {name: values.pop(name) for name in later} == later

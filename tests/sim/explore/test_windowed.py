@@ -14,8 +14,9 @@ from bivit.sim.estimate.devices import device
 from bivit.sim.explore.aim import Aim, Exploration
 from bivit.sim.explore.ceilings import ceilings
 from bivit.sim.explore.points import point_of
-from bivit.sim.explore.search import candidates, explore, explore_all, with_streamed_edge, with_streamed_weights
+from bivit.sim.explore.search import candidates, explore, explore_all
 from bivit.sim.explore.sizing import Wish, sized, wishes
+from bivit.sim.explore.streaming import with_streamed_edge, with_streamed_weights
 from bivit.sim.explore.windowed import SLACKS, TOGETHER, fitted, in_flight, windowed, with_groups
 from bivit.sim.flow.config import FlowConfig
 from bivit.sim.flow.machine import all_settings, load_memories
@@ -181,7 +182,7 @@ def test_weights_are_streamed_in_turn() -> None:
         assert flow.edge_banks <= 2
         assert flow.memory_bits == 512 or loads.cycles["memory"] <= 0.8 * loads.bound
         assert not too_small(SMALL, Formats(), flow)
-    with_streamed_edge(streamed)  # an option that engines with windows may not have is none, and no error
+    with_streamed_edge(streamed, aim)  # an option that engines with windows may not have is none, and no error
 
 
 def test_what_no_engine_holds_says_why() -> None:

@@ -20,12 +20,12 @@ from bivit.sim.flow.settings import WEIGHT_PARTS, weight_bases, weight_words
 from bivit.sim.flow.streams import Stream
 from bivit.sim.flow.weight_stream import MERGING, WeightPart, WeightStreamUnit
 from bivit.sim.mapping.cycles import long_run_cycles
-from bivit.sim.mapping.edge_words import class_words, position_words
+from bivit.sim.mapping.edge_words import patch_words
 from bivit.sim.mapping.loads import loads_of, memory_gb_s, with_late_weights, with_memory
 from bivit.sim.mapping.pass_limits import check_windows, windows_needs
 from bivit.sim.mapping.pass_program import PassProgram, compile_passes
 from bivit.sim.mapping.program import FlowProgram, compile_network
-from bivit.sim.mapping.weight_image import weight_image, weight_map
+from bivit.sim.mapping.weight_image import line_words, weight_image, weight_map
 from bivit.sim.mapping.words import block_words
 from bivit.sim.network.formats import Formats
 from bivit.sim.network.random import random_network
@@ -102,19 +102,19 @@ def test_the_parts_of_a_swin_lie_one_behind_the_other_as_they_are_read() -> None
     assert place == len(words)
 
 
+@pytest.mark.parametrize("patches", ["resident", "streamed"])
 @pytest.mark.parametrize("bits", MEMORY_BITS)
-def test_every_word_of_the_edge_lies_in_its_burst(bits: int) -> None:
+def test_every_word_of_the_edge_lies_in_its_burst(bits: int, patches: str) -> None:
     """Behind the blocks, where the map says: whole words, then the check of the burst, which names line and burst."""
-    made = program(memory_bits=bits, edge_weights="streamed")
+    made = program(memory_bits=bits, edge_weights="streamed", patch_weights=patches)
     image, unit, found = weight_image(made), EdgeLinesUnit(made.flow), weight_map(made)
     assert found["bytes"] == len(image) == unit.image_bytes(TOKENS)
     assert image[: made.flow.memory_bits] == weight_image(program(memory_bits=bits))[: made.flow.memory_bits]
-    lines = {Line.POSITIONS: position_words, Line.CLASSES: class_words}
     beat = bits // 8
-    for entry, line in zip(found["lines"], Line, strict=True):
+    for entry, line in zip(found["lines"], unit.lines, strict=True):
         assert entry["line"] == line.name.lower()
         assert entry["byte"] % (BURST_BEATS * beat) == 0
-        words, size = lines[line](NETWORK, EdgeUnit(made.flow)), entry["word_beats"] * beat
+        words, size = line_words(NETWORK, EdgeUnit(made.flow), line), entry["word_beats"] * beat
         assert entry["words"] == len(words)
         for number in range(entry["bursts"]):
             at = entry["byte"] + number * BURST_BEATS * beat
@@ -126,6 +126,24 @@ def test_every_word_of_the_edge_lies_in_its_burst(bits: int) -> None:
                 column = b"".join(data[k + lane : k + lane + 8] for k in range(0, len(data), beat))
                 assert check[lane : lane + 4] == zlib.crc32(column).to_bytes(4, "little")
                 assert check[lane + 4 : lane + 8] == tag.to_bytes(4, "little")
+
+
+@pytest.mark.parametrize("bits", MEMORY_BITS)
+@pytest.mark.parametrize("patch_size", [2, 3])
+def test_words_of_the_patch_embedding_hold_whole_passes(bits: int, patch_size: int) -> None:
+    """As many as it takes to end with a word; steps lie side by side, in the order in which a pass takes them."""
+    made = program(memory_bits=bits, edge_weights="streamed", patch_weights="streamed")
+    unit, edge = EdgeLinesUnit(made.flow), EdgeUnit(made.flow)
+    network = random_network(replace(TOKENS, img_size=6, patch_size=patch_size), seed=2)
+    steps, words = patch_words(network, edge), line_words(network, edge, Line.PATCH_WEIGHTS)
+    size, width = unit.word_steps(Line.PATCH_WEIGHTS), unit.step_bits(Line.PATCH_WEIGHTS)
+    passes = unit.line_passes(network.config)
+    assert size == max(1, bits // width)
+    assert size * len(words) == passes * len(steps)
+    assert passes == 1 or passes // 2 * len(steps) % size
+    found = [word >> at * width & (1 << width) - 1 for word in words for at in range(size)]
+    assert found == steps * passes
+    assert unit.words(Line.PATCH_WEIGHTS, network.config) == len(words)
 
 
 def test_a_ring_holds_any_four_parts_that_follow_each_other_and_a_burst() -> None:

@@ -1,0 +1,102 @@
+"""Engines that read what they do not hold: weights of the blocks, what the edge takes once an image, or once a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from math import prod
+
+from ..errors import BivitError
+from ..flow.config import MEMORY_BITS, FlowConfig
+from ..mapping.loads import edge_loads, loads_of
+from .aim import Aim
+from .finalists import Names
+from .windowed import fitted
+
+#: Share of its time that the port of streamed weights may be busy.
+_MEMORY_SLACK = 0.8
+#: Patches of a pass that are tried where each pass reads its weights, and channels, in lanes of the edge.
+_PATCHES, _LANES = (4, 7, 14, 28, 32), (1, 2, 4)
+
+
+def with_streamed_weights(flows: Names, aim: Aim) -> dict[FlowConfig, str | None]:
+    """Return engines that were sized with weights that are streamed, by the narrowest port that is enough for them.
+
+    Images in flight begin together then, so that as many are embedded before.
+
+    Parameters
+    ----------
+    flows : mapping
+        Those with resident weights, and the names of some, which are left out.
+    aim : Aim
+    """
+    found: dict[FlowConfig, str | None] = {}
+    for flow in (flow for flow, name in flows.items() if name is None):
+        for bits in MEMORY_BITS:
+            banks = flow.edge_banks if flow.windows else flow.images
+            changed = fitted(aim.configs, replace(flow, edge_banks=banks, weights="streamed", memory_bits=bits))
+            loads = [loads_of(config, changed) for config in aim.configs]
+            if all(one.cycles["memory"] <= _MEMORY_SLACK * one.bound for one in loads) or bits == MEMORY_BITS[-1]:
+                found[changed] = None
+                break
+    return found
+
+
+def with_streamed_edge(flows: Names, aim: Aim) -> dict[FlowConfig, str | None]:
+    """Return engines whose classifier and positions are streamed as well, of those whose weights are.
+
+    Parameters
+    ----------
+    flows : mapping
+        As `with_streamed_weights` gives them, among others; the port stays as wide as the weights need it.
+    aim : Aim
+    """
+    found: dict[FlowConfig, str | None] = {}
+    for flow in (flow for flow, name in flows.items() if name is None and flow.streamed):
+        with suppress(BivitError):  # whose port is too narrow, or that hold their classifier in any case
+            found[replace(flow, edge_weights="streamed")] = None
+    return found
+
+
+def with_streamed_patches(flows: Names, aim: Aim) -> dict[FlowConfig, str | None]:
+    """Return engines whose patch embedding is streamed as well, of those whose classifier is.
+
+    Patches and channels of a pass are the fewest that keep up with the array by the narrowest port that has the time.
+
+    Parameters
+    ----------
+    flows : mapping
+        As `with_streamed_edge` gives them, among others.
+    aim : Aim
+    """
+    found: dict[FlowConfig, str | None] = {}
+    for flow in (flow for flow, name in flows.items() if name is None and flow.edge_streamed):
+        arrays = [loads_of(config, flow).cycles["array"] for config in aim.configs]
+        changed = next((one for one in _reading_passes(flow, aim, arrays) if _in_time(one, aim, arrays)), None)
+        if changed is not None:
+            found[changed] = None
+    return found
+
+
+def _reading_passes(flow: FlowConfig, aim: Aim, arrays: Sequence[int]) -> Iterator[FlowConfig]:
+    """The engine with streamed patches by any port that is no narrower, with the fewest products first."""
+    products = [config.grid_size**2 * config.patch_dim * config.embed_dim for config in aim.configs]
+    needed = max(count / array for count, array in zip(products, arrays, strict=True))
+    shapes = [(patches, lanes * flow.engine.lanes) for patches in _PATCHES for lanes in _LANES]
+    shapes = sorted((shape for shape in shapes if prod(shape) >= needed), key=lambda shape: (prod(shape), -shape[0]))
+    for bits in (bits for bits in MEMORY_BITS if bits >= flow.memory_bits):
+        for patches, channels in shapes:
+            with suppress(BivitError):  # a port that is too narrow
+                shaped = replace(flow, dense_patches=patches, dense_channels=channels, memory_bits=bits)
+                yield replace(shaped, patch_weights="streamed")
+
+
+def _in_time(flow: FlowConfig, aim: Aim, arrays: Sequence[int]) -> bool:
+    """Whether the patch embedding keeps up with the array, and the port with all."""
+    with suppress(BivitError):  # a row of patches that the ring has no room for
+        dense = [edge_loads(config, flow)["dense"] for config in aim.configs]
+        if all(cycles <= array for cycles, array in zip(dense, arrays, strict=True)):
+            loads = [loads_of(config, flow) for config in aim.configs]
+            return all(one.cycles["memory"] <= _MEMORY_SLACK * one.bound for one in loads)
+    return False
