@@ -189,12 +189,12 @@ def _says_something(unit: str, engine: str, family: Family) -> bool:
         return family == WHOLE_ENGINES[engine] and unit == WHOLE
     if engine in LARGE_ENGINES:
         return family == LARGE_ENGINES[engine] and unit not in ("grid", WHOLE)
-    for end, own in BESIDE.items():
-        if engine.endswith(end) or unit == own:
-            return engine.endswith(end) and unit == own
     for end, units in OWN_UNITS.items():
         if engine.endswith(end):
             return unit in units or engine == WHOLE_WINDOWED
+    for end, own in BESIDE.items():
+        if engine.endswith(end) or unit == own:
+            return engine.endswith(end) and unit == own
     if engine in SAMPLED_UNITS:
         return unit in (*SAMPLED_UNITS[engine], WHOLE)
     return not engine.endswith(PAIRED) or (unit == PAIRED_UNIT and FLOWS[family].fabric == "lut6")

@@ -153,6 +153,8 @@ STREAMED, EDGE = "-streamed", "-edge"
 BESIDE = {STREAMED: "fetch", EDGE: "edge_lines"}
 #: Of which engines so.
 _EDGES = ("2x8", "4x8", "4x16", "3x16", "5x8")
+#: What an engine's name ends with whose patch embedding is streamed as well, and of which engines so.
+PATCHES, _PATCHED = "-patches", ("4x8", "3x16", "5x8")
 #: Bits of the memory port of such engines.
 _PORTS = {"2x8": 64, "4x8": 256, "4x16": 128, "3x16": 512, "2x32": 128, "5x8": 128, "5x16": 256}
 for _group in (FITTED_ENGINES, HELD_OUT_ENGINES):
@@ -161,7 +163,9 @@ for _group in (FITTED_ENGINES, HELD_OUT_ENGINES):
             _streamed = replace(_group[_name], weights="streamed", memory_bits=_bits)
             _group[f"{_name}{STREAMED}"] = _streamed
             if _name in _EDGES:
-                _group[f"{_name}{EDGE}"] = replace(_streamed, edge_weights="streamed")
+                _group[f"{_name}{EDGE}"] = _edge = replace(_streamed, edge_weights="streamed")
+                if _name in _PATCHED:
+                    _group[f"{_name}{PATCHES}"] = replace(_edge, patch_weights="streamed")
 
 #: What an engine's name ends with that has windows, and the one of those that is synthesised whole.
 WINDOWED = "-windows"
@@ -203,6 +207,7 @@ for _name, _made in _WINDOWED.items():
 _TABLED, _WITH_TABLES = "-tables", ("2x8", "4x16", "5x8")
 #: Units that are synthesised of an engine that has others of its own, by what its name ends with.
 OWN_UNITS = {WINDOWED: tuple(WINDOWED_FOOTPRINTS), _TABLED: ("softmax",), _IN_LUTS: (PAIRED_UNIT,)}
+OWN_UNITS[PATCHES] = (BESIDE[EDGE], PAIRED_UNIT)
 for _name in _WITH_TABLES:
     _group = FITTED_ENGINES if _name in _FITTED_WINDOWED else HELD_OUT_ENGINES
     _group[f"{_name}{_TABLED}"] = _tabled(_group[f"{_name}{WINDOWED}"], _WINDOWED[_name][0])

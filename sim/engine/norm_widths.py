@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..network.formats import EPS_BITS
 from .config import EngineConfig
@@ -127,7 +128,7 @@ class NormWidths:
         """Unsigned width of R, of either mode."""
         return max(isqrt_cycles(self.v_bits), self.mean_r.bit_length())
 
-    @property
+    @cached_property
     def multiply_cycles(self) -> int:
         """Latency of every product, that of the widest."""
         operands = self.lane_operands + self.row_operands

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import lru_cache
 
 from .words import ceil_div
 
@@ -116,13 +117,19 @@ def partial_products(product: Product, block: Product, bits: int | None = None) 
     >>> partial_products((26, 38), (27, 18), 41)
     [(26, 18), (24, 18)]
     """
+    return [*_partial(product, block, bits)]
+
+
+@lru_cache(maxsize=1024)
+def _partial(product: Product, block: Product, bits: int | None) -> tuple[Product, ...]:
+    """Them, made once: a search asks for the same ones time and again."""
     least = 1 if bits is None or block[0] == block[1] else LEAST_PRODUCT_BITS
     first, second = (list(enumerate(limbs(*one))) for one in zip(product, block, strict=True))
-    found = []
+    found = list[Product]()
     for (at_a, a), (at_b, b) in itertools.product(first, second):
         counted = a + b if bits is None else bits - at_a * (block[0] - 1) - at_b * (block[1] - 1)
         found += [(min(a, counted), min(b, counted))] if counted >= least else []
-    return found
+    return tuple(found)
 
 
 def multiply_cycles(product: Product, block: Product) -> int:

@@ -21,7 +21,7 @@ SEEKING = "finding a slot table"
 _ROUNDING = 0.5
 #: Random steps of a search for a table that is only to be compared with others, and images of a run with it: at most,
 #: and for each bank of x, in which what happens repeats itself.
-_QUICK_TRIES, _QUICK_RUN, _EACH_BANK = 2, 40, 8
+_QUICK_TRIES, _QUICK_RUN, _EACH_BANK = 2, 40, 5
 
 
 def tried(aim: Aim, point: Point, name: str | None) -> list[Found]:

@@ -180,6 +180,8 @@ def leaner(point: Point) -> Point:
 
 def _restyled(point: Point) -> Iterator[Point]:
     for block, lut in _STYLES:
+        if block == ("x",) and not point.report.device.urams:
+            continue  # x is block memory in any case
         flow = replace(point.flow, block_memories=block, lut_memories=lut)
         yield replace(point, flow=flow, report=estimate_resources(flow, point.report.device))
 

@@ -19,7 +19,7 @@ from .finalists import Names, cheapest, fastest
 from .narrower import could_narrow, narrower
 from .points import Point, could_spread, front, leaner, point_of, spread
 from .sizing import sized, wishes
-from .streaming import with_streamed_edge, with_streamed_patches, with_streamed_weights
+from .streaming import with_one_image, with_streamed_edge, with_streamed_patches, with_streamed_weights
 from .windowed import SLACKS, windowed, with_groups
 
 #: Shares of the array's load that other parts may have.
@@ -57,9 +57,9 @@ def explore(target: Device, aim: Aim, *, tell: Progress = _quiet, sized_before: 
     flows = candidates(target, aim, tell) if sized_before is None else sized_before
     points = _points(flows, target, aim, tell)
     fit = _fitting(points, aim)
-    for streamed_in in (with_streamed_weights, with_streamed_edge, with_streamed_patches):
+    for streamed_in in (with_streamed_weights, with_streamed_edge, with_streamed_patches, with_one_image):
         # Where no engine that is sized fits, and none that holds its weights, these may come from a memory beside the
-        # device, and what the edge reads as well.
+        # device, and what the edge reads as well; then one image may be in flight alone.
         if any(not (point.flow.streamed and flows.get(point.flow)) for point in fit):
             break
         streamed = streamed_in({flow: name for flow, name in flows.items() if _array_fits(flow, target)}, aim)

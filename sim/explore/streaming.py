@@ -7,9 +7,12 @@ from contextlib import suppress
 from dataclasses import replace
 from math import prod
 
+from ..engine.words import ceil_div
 from ..errors import BivitError
 from ..flow.config import MEMORY_BITS, FlowConfig
 from ..mapping.loads import edge_loads, loads_of
+from ..network.config import ModelConfig
+from ..network.formats import DENSE_WEIGHT_BITS
 from .aim import Aim
 from .finalists import Names
 from .windowed import fitted
@@ -36,8 +39,7 @@ def with_streamed_weights(flows: Names, aim: Aim) -> dict[FlowConfig, str | None
         for bits in MEMORY_BITS:
             banks = flow.edge_banks if flow.windows else flow.images
             changed = fitted(aim.configs, replace(flow, edge_banks=banks, weights="streamed", memory_bits=bits))
-            loads = [loads_of(config, changed) for config in aim.configs]
-            if all(one.cycles["memory"] <= _MEMORY_SLACK * one.bound for one in loads) or bits == MEMORY_BITS[-1]:
+            if _read_in_time(changed, aim) or bits == MEMORY_BITS[-1]:
                 found[changed] = None
                 break
     return found
@@ -71,7 +73,7 @@ def with_streamed_patches(flows: Names, aim: Aim) -> dict[FlowConfig, str | None
     aim : Aim
     """
     found: dict[FlowConfig, str | None] = {}
-    for flow in (flow for flow, name in flows.items() if name is None and flow.edge_streamed):
+    for flow in (one for one, name in flows.items() if name is None and one.edge_streamed and not one.patch_streamed):
         arrays = [loads_of(config, flow).cycles["array"] for config in aim.configs]
         changed = next((one for one in _reading_passes(flow, aim, arrays) if _in_time(one, aim, arrays)), None)
         if changed is not None:
@@ -79,17 +81,37 @@ def with_streamed_patches(flows: Names, aim: Aim) -> dict[FlowConfig, str | None
     return found
 
 
+def with_one_image(flows: Names, aim: Aim) -> dict[FlowConfig, str | None]:
+    """Return engines without windows that hold one image and the next one, and read all that can be read.
+
+    An image has the weights for itself then, which may take a wider port, or other passes.
+
+    Parameters
+    ----------
+    flows : mapping
+        As `with_streamed_edge` gives them, among others.
+    aim : Aim
+    """
+    read = (flow for flow, name in flows.items() if name is None and flow.edge_streamed and not flow.windows)
+    return with_streamed_patches(dict.fromkeys(replace(flow, images=1, edge_banks=1) for flow in read), aim)
+
+
 def _reading_passes(flow: FlowConfig, aim: Aim, arrays: Sequence[int]) -> Iterator[FlowConfig]:
     """The engine with streamed patches by any port that is no narrower, with the fewest products first."""
-    products = [config.grid_size**2 * config.patch_dim * config.embed_dim for config in aim.configs]
-    needed = max(count / array for count, array in zip(products, arrays, strict=True))
+    each = [*zip(aim.configs, arrays, strict=True)]
     shapes = [(patches, lanes * flow.engine.lanes) for patches in _PATCHES for lanes in _LANES]
-    shapes = sorted((shape for shape in shapes if prod(shape) >= needed), key=lambda shape: (prod(shape), -shape[0]))
     for bits in (bits for bits in MEMORY_BITS if bits >= flow.memory_bits):
-        for patches, channels in shapes:
-            with suppress(BivitError):  # a port that is too narrow
-                shaped = replace(flow, dense_patches=patches, dense_channels=channels, memory_bits=bits)
-                yield replace(shaped, patch_weights="streamed")
+        for patches, channels in sorted(shapes, key=lambda shape: (prod(shape), -shape[0])):
+            steps = max(_steps(config, patches, channels) / array for config, array in each)
+            if steps <= 1 and steps * channels * DENSE_WEIGHT_BITS <= _MEMORY_SLACK * bits:
+                with suppress(BivitError):  # a port that is too narrow for a word
+                    shaped = replace(flow, dense_patches=patches, dense_channels=channels, memory_bits=bits)
+                    yield replace(shaped, patch_weights="streamed")
+
+
+def _steps(config: ModelConfig, patches: int, channels: int) -> int:
+    """Steps of an image's passes."""
+    return ceil_div(config.grid_size**2, patches) * ceil_div(config.embed_dim, channels) * config.patch_dim
 
 
 def _in_time(flow: FlowConfig, aim: Aim, arrays: Sequence[int]) -> bool:
@@ -97,6 +119,11 @@ def _in_time(flow: FlowConfig, aim: Aim, arrays: Sequence[int]) -> bool:
     with suppress(BivitError):  # a row of patches that the ring has no room for
         dense = [edge_loads(config, flow)["dense"] for config in aim.configs]
         if all(cycles <= array for cycles, array in zip(dense, arrays, strict=True)):
-            loads = [loads_of(config, flow) for config in aim.configs]
-            return all(one.cycles["memory"] <= _MEMORY_SLACK * one.bound for one in loads)
+            return _read_in_time(flow, aim)
     return False
+
+
+def _read_in_time(flow: FlowConfig, aim: Aim) -> bool:
+    """Whether the port has the time for all that is read."""
+    loads = [loads_of(config, flow) for config in aim.configs]
+    return all(one.cycles["memory"] <= _MEMORY_SLACK * one.bound for one in loads)

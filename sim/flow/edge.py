@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..engine.norm_widths import SignNormWidths
 from ..engine.pipeline import (
@@ -171,7 +172,7 @@ class EdgeUnit:
 
     # Widths.
 
-    @property
+    @cached_property
     def widths(self) -> SignNormWidths:
         """Widths of the last norm's sums and root."""
         return SignNormWidths(self.flow.engine)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from ..engine.norm_widths import HeadNormWidths
 from ..engine.pipeline import Product, tree_cycles
@@ -59,7 +60,7 @@ class HeadNormUnit(LaneUnit):
         """Elements that either pipeline takes a cycle."""
         return self.flow.head_norm_lanes or 1
 
-    @property
+    @cached_property
     def widths(self) -> HeadNormWidths:
         """Widths of the norm."""
         return HeadNormWidths(self.flow.engine)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..engine.norm_widths import SignNormWidths
 from ..engine.pipeline import Product, fits, multiply_cycles, tree_cycles
@@ -69,7 +70,7 @@ class ResidualAddUnit(LaneUnit):
         """Elements that it takes a cycle."""
         return self.flow.norm_lanes
 
-    @property
+    @cached_property
     def widths(self) -> SignNormWidths:
         """Widths of the norm."""
         return SignNormWidths(self.flow.engine, self.flow.norm_dim)

@@ -17,8 +17,8 @@ from .pass_program import PassSchedule, schedule_of
 from .program import FlowProgram, flow_cycles
 from .shipped import shipped_cycles, table_of
 
-#: Images of a long run, and how often a pattern must be there in its second half.
-_LONG_RUN, _REPEATS = 200, 3
+#: Images of a long run, of one with one image in flight, and how often a pattern must be there in its second half.
+_LONG_RUN, _LONG_RUN_ALONE, _REPEATS = 200, 48, 3
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def estimate_cycles(program: FlowProgram | PassSchedule, images: int) -> CycleEs
     )
 
 
-def long_run_cycles(config: ViTConfig, flow: FlowConfig, table: SlotTable, images: int = _LONG_RUN) -> float:
+def long_run_cycles(config: ViTConfig, flow: FlowConfig, table: SlotTable, images: int | None = None) -> float:
     """Return the cycles from image to image in a long run, when what happens repeats itself.
 
     Images follow each other in a pattern of one or several; where none is found, it is the mean of its second half.
@@ -90,15 +90,16 @@ def long_run_cycles(config: ViTConfig, flow: FlowConfig, table: SlotTable, image
     config : ViTConfig
     flow : FlowConfig
     table : SlotTable
-    images : int
-        Of the run.
+    images : int, optional
+        Of the run; by default many, fewer where one is in flight, behind which each does as the one before.
 
     Raises
     ------
     BivitError
         When the table locks up.
     """
-    answered = flow_cycles(config, flow, table, images).answered
+    run = images or (_LONG_RUN if flow.images > 1 else _LONG_RUN_ALONE)
+    answered = flow_cycles(config, flow, table, run).answered
     return repeated(answered[: -flow.images - flow.edge_banks])  # those behind have no images that hinder them
 
 
