@@ -118,7 +118,6 @@ def _narrowest(
 ) -> FlowConfig:
     embed = gcd(*(config.embed_dim for config in configs))
     lanes = max((one for one in _LANES if embed % one == 0 and one <= wish.columns), default=0)
-    words = max(_all_table_words(config, wish) for config in configs)
     many, windows = wish.images > 1, windowed(configs)
     engine = engine_for(
         *configs,
@@ -126,7 +125,7 @@ def _narrowest(
         columns=wish.columns,
         lanes=lanes,
         dense_lanes=lanes,
-        program_words=1 << (words - 1).bit_length(),
+        program_words=program_words(configs, wish),
         pixel_bytes=pixel_bytes,
         fabric=fabric,
         formats=formats,
@@ -149,6 +148,19 @@ def _needs(configs: Sequence[ModelConfig], lanes: str) -> bool:
     """Whether some network has a mode for which an engine must have a unit, the one with these lanes."""
     field, mode = LEFT_OUT[lanes]
     return windowed(configs) or any(getattr(config, field) != mode for config in configs)
+
+
+def program_words(configs: Sequence[ModelConfig], wish: Wish) -> int:
+    """Return the words that hold the slot tables of each network, a power of two.
+
+    Parameters
+    ----------
+    configs : sequence of ModelConfig
+    wish : Wish
+        Of its images it counts whether there are several.
+    """
+    words = max(_all_table_words(config, wish) for config in configs)
+    return 1 << (words - 1).bit_length()
 
 
 def _all_table_words(config: ModelConfig, wish: Wish) -> int:

@@ -15,6 +15,7 @@ from ..network.config import ModelConfig
 from ..network.formats import DENSE_WEIGHT_BITS
 from .aim import Aim
 from .finalists import Names
+from .sizing import Wish, program_words
 from .windowed import fitted
 
 #: Share of its time that the port of streamed weights may be busy.
@@ -84,7 +85,8 @@ def with_streamed_patches(flows: Names, aim: Aim) -> dict[FlowConfig, str | None
 def with_one_image(flows: Names, aim: Aim) -> dict[FlowConfig, str | None]:
     """Return engines without windows that hold one image and the next one, and read all that can be read.
 
-    An image has the weights for itself then, which may take a wider port, or other passes.
+    An image has the weights for itself then, which may take a wider port, or other passes; its slot table is that of a
+    block.
 
     Parameters
     ----------
@@ -93,7 +95,15 @@ def with_one_image(flows: Names, aim: Aim) -> dict[FlowConfig, str | None]:
     aim : Aim
     """
     read = (flow for flow, name in flows.items() if name is None and flow.edge_streamed and not flow.windows)
-    return with_streamed_patches(dict.fromkeys(replace(flow, images=1, edge_banks=1) for flow in read), aim)
+    return with_streamed_patches(dict.fromkeys(one for one in (_alone(flow, aim) for flow in read) if one), aim)
+
+
+def _alone(flow: FlowConfig, aim: Aim) -> FlowConfig | None:
+    """The engine with one image in flight, and one that is embedded; None where a table has too many words."""
+    words = program_words(aim.configs, Wish(flow.engine.rows, flow.engine.columns, 1, 1.0))
+    with suppress(BivitError):
+        return replace(flow, engine=replace(flow.engine, program_words=words), images=1, edge_banks=1)
+    return None
 
 
 def _reading_passes(flow: FlowConfig, aim: Aim, arrays: Sequence[int]) -> Iterator[FlowConfig]:

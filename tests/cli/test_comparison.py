@@ -114,4 +114,4 @@ def test_deit_base_fits_a_zcu102_with_all_that_is_large_in_its_memory() -> None:
     """As the page says of devices that differ."""
     flow = FLOW_ENGINES["base_zcu102"]
     assert estimate_resources(flow, "zu9eg").fits
-    assert not estimate_resources(replace(flow, edge_weights="resident"), "zu9eg").fits
+    assert not estimate_resources(replace(flow, edge_weights="resident", patch_weights="resident"), "zu9eg").fits

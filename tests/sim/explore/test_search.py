@@ -12,7 +12,8 @@ from bivit.sim.estimate.choice import too_small
 from bivit.sim.estimate.devices import DEVICES, device
 from bivit.sim.estimate.resources import estimate_resources, images_per_s
 from bivit.sim.explore.aim import Aim, Exploration
-from bivit.sim.explore.search import candidates, explore, explore_all, with_streamed_weights
+from bivit.sim.explore.search import candidates, explore, explore_all
+from bivit.sim.explore.streaming import with_streamed_weights
 from bivit.sim.flow.presets import FLOW_ENGINES
 from bivit.sim.mapping.cycles import long_run_cycles
 from bivit.sim.mapping.loads import loads_of
