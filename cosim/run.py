@@ -47,7 +47,7 @@ from .writes import FlowWrites
 #: Patience on top of what the program and the longest stalls take.
 _MARGIN_CYCLES = 20_000
 #: Cycles that a memory has before a run for what the edge takes at once, as in most systems.
-READ_AHEAD = 2_000
+READ_AHEAD = 5_000
 
 
 def _quiet(what: str) -> None:

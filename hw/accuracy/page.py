@@ -145,7 +145,7 @@ def _searches(made: Searches) -> Iterator[str]:
         "are drawn, half of them near the chosen one, every width from all that are legal: those whose loads alone "
         "take as many cycles are slower; of the others that fit by estimate the fastest by their loads are compiled, "
         f"and the exact cycles from image to image compared, by `{made.command}` on {made.made}. Seconds are of the "
-        "exploration, on one core of a busy machine.\n"
+        "exploration: processor time, of one core.\n"
     )
     yield (
         "| network | target | chosen | cycles | seconds | drawn | legal | slower | fit | compiled | fewest cycles | "

@@ -27,7 +27,7 @@ class Search:
     chosen_interval : float
         Its cycles from image to image in a long run, exact.
     seconds : float
-        Of the exploration, on one core of whatever machine it was.
+        Processor time of the exploration, of whatever machine it was.
     drawn, legal : int
         Engines that were drawn; those of them that can be built and hold the network.
     slower : int

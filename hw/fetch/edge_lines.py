@@ -26,8 +26,9 @@ _ASKED = ("arid", "araddr", "arlen")
 class EdgeLines(Component):
     """All lines, and the port that they share with the parts of the blocks.
 
-    A line of which few words are read ahead asks before the parts, else behind them. Positions ask before the
-    classifier, and that before the patch embedding. Answers go to whom their number names, in whatever order they come.
+    A line asks before the parts while fewer than `EdgeLinesUnit.soon` words are read ahead, else behind them. Positions
+    ask before the classifier, and that before the patch embedding. Answers go to whom their number names, in whatever
+    order they come.
 
     Timing: a request leaves a cycle after it was made; a memory that is silent shows `SILENCE_CYCLES` after the last
     beat of any read.

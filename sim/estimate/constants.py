@@ -41,10 +41,10 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
                 "unit": 187.3},
         },
         "dense": {
-            "luts": {"block": 8.211, "chosen_bit": 0.9874, "count_bit": 0.8044, "loaded_bit": 0.0256,
-                "parted_bit": 1.333, "product": 0.0, "product_bit": 1.75, "unit": 201.9, "word_bit": 0.0},
-            "ffs": {"block": 10.31, "chosen_bit": 0.8914, "count_bit": 1.343, "loaded_bit": 1.021, "parted_bit": 1.747,
-                "product": 0.0, "product_bit": 0.6509, "unit": 185.0, "word_bit": 1.894},
+            "luts": {"block": 5.879, "chosen_bit": 1.034, "count_bit": 0.812, "loaded_bit": 0.0113, "parted_bit": 1.299,
+                "product": 0.0, "product_bit": 1.748, "unit": 206.7, "word_bit": 0.0},
+            "ffs": {"block": 43.17, "chosen_bit": 0.4728, "count_bit": 1.249, "loaded_bit": 1.144, "parted_bit": 1.924,
+                "product": 0.0, "product_bit": 0.6658, "unit": 67.45, "word_bit": 2.241},
         },
         "dense_out": {
             "luts": {"lane_bit": 1.714, "loaded_bit": 4.047, "unit": 254.2, "windowed": 0.0, "windowed_cut": 6.892},
@@ -141,12 +141,12 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"bit": 0.7713, "unit": 0.001176},
         },
         "fetch": {
-            "luts": {"lane": 456.7, "unit": 171.1, "word_bit": 0.0299},
-            "ffs": {"lane": 97.21, "unit": 289.9, "word_bit": 1.008},
+            "luts": {"lane": 458.7, "unit": 187.9, "word_bit": 0.0134},
+            "ffs": {"lane": 99.02, "unit": 332.9, "word_bit": 1.019},
         },
         "edge_lines": {
-            "luts": {"lane": 447.1, "line": 162.6, "word_bit": 0.02721},
-            "ffs": {"lane": 59.86, "line": 233.6, "word_bit": 1.662},
+            "luts": {"lane": 445.8, "line": 163.1, "word_bit": 0.03364},
+            "ffs": {"lane": 60.14, "line": 233.6, "word_bit": 1.665},
         },
         "patch_norm": {
             "luts": {"windowed": 1300.0, "windowed_divider": 0.0, "windowed_lane": 257.9},
@@ -184,10 +184,10 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"address_bit": 4.83, "bank": 1.53, "byte": 13.31, "byte_step": 0.0, "read_lut": 0.0, "unit": 174.2},
         },
         "dense": {
-            "luts": {"block": 5.554, "chosen_bit": 1.033, "count_bit": 2.624, "loaded_bit": 0.03373,
-                "parted_bit": 0.9108, "product": 0.0, "product_bit": 1.751, "unit": 201.2, "word_bit": 0.0},
-            "ffs": {"block": 17.36, "chosen_bit": 0.8511, "count_bit": 4.163, "loaded_bit": 1.062, "parted_bit": 1.041,
-                "product": 0.0, "product_bit": 0.652, "unit": 125.9, "word_bit": 2.134},
+            "luts": {"block": 3.91, "chosen_bit": 1.066, "count_bit": 2.67, "loaded_bit": 0.0239, "parted_bit": 0.8779,
+                "product": 0.0, "product_bit": 1.749, "unit": 204.5, "word_bit": 0.0},
+            "ffs": {"block": 48.25, "chosen_bit": 0.4603, "count_bit": 4.159, "loaded_bit": 1.178, "parted_bit": 1.183,
+                "product": 0.0, "product_bit": 0.6658, "unit": 14.47, "word_bit": 2.465},
         },
         "dense_out": {
             "luts": {"lane_bit": 1.613, "loaded_bit": 4.048, "unit": 261.4},
@@ -271,8 +271,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"bit": 0.7393, "unit": 0.001127},
         },
         "fetch": {
-            "luts": {"lane": 455.3, "unit": 184.7, "word_bit": 0.02055},
-            "ffs": {"lane": 97.21, "unit": 289.9, "word_bit": 1.008},
+            "luts": {"lane": 459.2, "unit": 188.2, "word_bit": 0.01225},
+            "ffs": {"lane": 99.02, "unit": 332.9, "word_bit": 1.019},
         },
     },
     "ecp5": {
@@ -303,10 +303,10 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
                 "unit": 174.5},
         },
         "dense": {
-            "luts": {"block": 25.46, "chosen_bit": 0.0, "loaded_bit": 1.706, "product": 63.87, "product_bit": 2.131,
-                "unit": 21.15, "word_bit": 0.0},
-            "ffs": {"block": 5.034, "chosen_bit": 0.9772, "loaded_bit": 3.419, "product": 39.02, "product_bit": 0.1642,
-                "unit": 226.4, "word_bit": 1.829},
+            "luts": {"block": 0.0, "chosen_bit": 0.1806, "loaded_bit": 0.4836, "product": 68.87, "product_bit": 2.106,
+                "unit": 96.28, "word_bit": 0.0},
+            "ffs": {"block": 0.0, "chosen_bit": 1.357, "loaded_bit": 3.013, "product": 39.62, "product_bit": 0.1385,
+                "unit": 248.9, "word_bit": 1.914},
         },
         "dense_out": {
             "luts": {"lane_bit": 4.207, "loaded_bit": 4.013, "unit": 418.3},
@@ -391,8 +391,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "ffs": {"bit": 0.8613, "unit": 0.001313},
         },
         "fetch": {
-            "luts": {"lane": 619.7, "unit": 254.9, "word_bit": 0.04405},
-            "ffs": {"lane": 97.3, "unit": 288.0, "word_bit": 1.009},
+            "luts": {"lane": 615.9, "unit": 269.6, "word_bit": 0.03119},
+            "ffs": {"lane": 99.02, "unit": 332.9, "word_bit": 1.019},
         },
     },
 }  # fmt: skip

@@ -132,11 +132,15 @@ class EdgeLinesUnit:
     def soon(self, line: Line) -> int:
         """Return the words that are read before parts of the blocks are; those beyond them are read behind these.
 
+        All of what is taken step by step: bursts of parts that were asked for before take half of what a ring lasts.
+
         Parameters
         ----------
         line : Line
         """
-        return 2 * self.most_taken + self.burst_words(line) if line is Line.POSITIONS else BLOCK_WORDS // 2
+        if line is Line.POSITIONS:
+            return 2 * self.most_taken + self.burst_words(line)
+        return BLOCK_WORDS
 
     def read_cycles(self, line: Line) -> int:
         """Return the cycles from a step's address in the ring to its bits.

@@ -97,9 +97,9 @@ def searched(net: str, target: str, points: int, seed: int) -> Search:
     """Explore, draw engines, and compare."""
     config, device = vit_preset(net), device_of(target)
     aim = Aim((config,), Formats())
-    begun = time.perf_counter()
+    begun = time.process_time()
     best = explore(device, aim).best
-    seconds = time.perf_counter() - begun
+    seconds = time.process_time() - begun
     chance = Random(f"{seed} {net} {target}")
     legal = bounded = fit = 0
     rivals: list[Point] = []
