@@ -62,7 +62,7 @@ def explore(target: Device, aim: Aim, *, tell: Progress = _quiet, sized_before: 
         # device, and what the edge reads as well; then one image may be in flight alone.
         if any(not (point.flow.streamed and flows.get(point.flow)) for point in fit):
             break
-        streamed = streamed_in({flow: name for flow, name in flows.items() if _array_fits(flow, target)}, aim)
+        streamed = streamed_in(_leanest_and_widest(flows, target), aim)
         more = _points(streamed, target, aim, tell)
         fit = sorted([*fit, *_fitting(more, aim)], key=aim.order)
         flows, points = {**flows, **streamed}, points + more
@@ -180,6 +180,16 @@ def candidates(target: Device, aim: Aim, tell: Progress = _quiet) -> dict[FlowCo
         if flow is not None and _holds(flow, aim):
             found |= {one: found.get(one) for one in with_groups(aim.configs, flow)}
     return found
+
+
+def _leanest_and_widest(flows: Names, target: Device) -> dict[FlowConfig, str | None]:
+    """Engines whose array is not too large; of those that differ in widths alone the first and the last."""
+    by_shape: dict[tuple[int | str, ...], list[FlowConfig]] = {}
+    for flow, name in flows.items():
+        if name is None and _array_fits(flow, target):
+            shape = flow.engine.rows, flow.engine.columns, flow.together
+            by_shape.setdefault((*shape, flow.weights, flow.edge_weights, flow.patch_weights), []).append(flow)
+    return dict.fromkeys(flow for every in by_shape.values() for flow in (every[0], every[-1]))
 
 
 def _fitting(points: Sequence[Point], aim: Aim) -> list[Point]:

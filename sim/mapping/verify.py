@@ -359,21 +359,24 @@ class _Times:
 
     def _operands(self, one: Taken) -> Iterable[tuple[str, int]]:
         assert one.of is not None
-        tiles = [one.of._replace(tile=tile) for tile in range(self.shape.tiles)]
         if one.stream is Stream.SCORES:
             yield "q", self._whole(Part.QUERY, one.of)
             if one.number == one.of.tile == 0:
-                yield "k", max(self._whole(Part.KEY, of) for of in tiles)
+                yield "k", self._of_all(Part.KEY, one.of)
         elif one.stream is Stream.CONTEXT:
             head = one.number // self.shape.head_groups
             yield "its attention", self.ready.get((one.stream, one.of, head), _NEVER)
             if one.number == one.of.tile == 0:
-                yield "v", max(self._whole(Part.VALUE, of) for of in tiles)
+                yield "v", self._of_all(Part.VALUE, one.of)
         else:
             yield "its operand", self.ready.get((one.stream, one.of, 0), _NEVER)
 
     def _whole(self, part: Part, of: Tile) -> int:
         return self.written.get((part, of), _NEVER)
+
+    def _of_all(self, part: Part, of: Tile) -> int:
+        """When all tiles of an image's block are written."""
+        return max(self._whole(part, of._replace(tile=tile)) for tile in range(self.shape.tiles))
 
     def check_rings(self) -> dict[Ring, int]:
         """No ring has more slots taken than it has; return the most of each."""
