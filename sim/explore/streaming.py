@@ -74,7 +74,7 @@ def with_streamed_patches(flows: Names, aim: Aim) -> dict[FlowConfig, str | None
     aim : Aim
     """
     found: dict[FlowConfig, str | None] = {}
-    for flow in (one for one, name in flows.items() if name is None and one.edge_streamed and not one.patch_streamed):
+    for flow in _holding_patches(flows):
         arrays = [loads_of(config, flow).cycles["array"] for config in aim.configs]
         changed = next((one for one in _reading_passes(flow, aim, arrays) if _in_time(one, aim, arrays)), None)
         if changed is not None:
@@ -94,8 +94,13 @@ def with_one_image(flows: Names, aim: Aim) -> dict[FlowConfig, str | None]:
         As `with_streamed_edge` gives them, among others.
     aim : Aim
     """
-    read = (flow for flow, name in flows.items() if name is None and flow.edge_streamed and not flow.windows)
-    return with_streamed_patches(dict.fromkeys(one for one in (_alone(flow, aim) for flow in read) if one), aim)
+    alone = (_alone(flow, aim) for flow in _holding_patches(flows) if not flow.windows)
+    return with_streamed_patches(dict.fromkeys(flow for flow in alone if flow), aim)
+
+
+def _holding_patches(flows: Names) -> list[FlowConfig]:
+    """Engines without a name that hold the patch embedding, and read all else."""
+    return [flow for flow, name in flows.items() if name is None and flow.edge_streamed and not flow.patch_streamed]
 
 
 def _alone(flow: FlowConfig, aim: Aim) -> FlowConfig | None:

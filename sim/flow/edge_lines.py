@@ -126,8 +126,7 @@ class EdgeLinesUnit:
         ----------
         line : Line
         """
-        words = self.soon(line) if line is Line.POSITIONS else BLOCK_WORDS
-        return Memory(self.width(line), max(BLOCK_WORDS, 1 << (words - 1).bit_length()))
+        return Memory(self.width(line), max(BLOCK_WORDS, 1 << (self.soon(line) - 1).bit_length()))
 
     def soon(self, line: Line) -> int:
         """Return the words that are read before parts of the blocks are; those beyond them are read behind these.
@@ -241,10 +240,7 @@ class EdgeLinesUnit:
         ----------
         config : ModelConfig
         """
-        beats = Fraction(sum(self.beats(line, config) for line in self.lines if line is not Line.PATCH_WEIGHTS))
-        if self.flow.patch_streamed:
-            passes = ceil_div(config.grid_size**2, self.flow.dense_patches)
-            beats += Fraction(self.beats(Line.PATCH_WEIGHTS, config) * passes, self.line_passes(config))
+        beats = sum(self.beats(line, config) * self._reads(line, config) for line in self.lines)
         return ceil(beats * self.flow.memory_bits / 8)
 
     def pace(self, line: Line, config: ModelConfig) -> int:
@@ -283,6 +279,12 @@ class EdgeLinesUnit:
         words = self.burst_words(line)
         beats = words * self.word_beats(line) + 1
         return ceil(Fraction(beats, words * self.word_steps(line)) / (free * _MARGIN))
+
+    def _reads(self, line: Line, config: ModelConfig) -> Fraction:
+        """How often a line is read for an image."""
+        if line is not Line.PATCH_WEIGHTS:
+            return Fraction(1)
+        return Fraction(ceil_div(config.grid_size**2, self.flow.dense_patches), self.line_passes(config))
 
     def _pass_steps(self, config: ModelConfig) -> int:
         return ceil_div(config.embed_dim, self.flow.dense_channels) * config.patch_dim

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from engines import ALL_STREAMED
 from flow_campaign import quick_builds
 from shapes import random_images
 from windowed import tiny_swin, windowed_for
@@ -34,13 +35,12 @@ DEIT = ViTConfig(
 #: Operations of several steps, beside which slots pass that have nothing to do.
 WIDE = tiny_swin(img_size=8, embed_dim=32, depths=(1, 2), num_heads=(1, 2))
 NETWORKS = (SWIN, DEIT, WIDE)
-EVERYTHING: dict[str, Any] = dict.fromkeys(("weights", "edge_weights", "patch_weights"), "streamed")
 
 
 def smallest(edge_banks: int, together: int, norm_lanes: int) -> FlowConfig:
     """The engine with the least ring for these networks; with two rows of x side by side where `norm_lanes` is 16."""
     base = windowed_for(NETWORKS, rows=2, columns=8, norm_lanes=norm_lanes, together=together)
-    held = replace(base, **EVERYTHING, memory_bits=64, edge_banks=edge_banks)
+    held = replace(base, **ALL_STREAMED, memory_bits=64, edge_banks=edge_banks)
     sized = with_windows(replace(held, windows=replace(held.windows, bias_window=2)), *NETWORKS, images=together)
     least = max(windows_needs(config, sized)["ring_words"] for config in NETWORKS)
     return replace(sized, windows=replace(sized.windows, ring_words=1 << (least - 1).bit_length()))

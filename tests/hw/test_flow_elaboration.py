@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from random import Random
-from typing import Any
 
 from elaborated import lines_not_run
+from engines import ALL_STREAMED
 from flow_random import random_engine
 from windowed import tiny_swin, windowed_for
 
@@ -19,7 +19,6 @@ from bivit.sim.flow.config import FlowConfig
 SEEDS = (184, 373, 267)
 #: What is never called.
 ABSTRACT = "raise NotImplementedError"
-EVERYTHING: dict[str, Any] = dict.fromkeys(("weights", "edge_weights", "patch_weights"), "streamed")
 
 
 def test_a_few_engines_elaborate_every_line_of_the_generators() -> None:
@@ -33,13 +32,13 @@ def test_a_few_engines_elaborate_every_line_of_the_generators() -> None:
         replace(narrow, engine=replace(narrow.engine, formats=wide)),
         replace(flows[1], weights="streamed"),
         replace(flows[0], weights="streamed", edge_weights="streamed"),
-        *(replace(flows[0], **EVERYTHING, memory_bits=bits) for bits in (64, 512)),
+        *(replace(flows[0], **ALL_STREAMED, memory_bits=bits) for bits in (64, 512)),
     ]
     flows += [windowed_for([tiny_swin()], columns=8, norm_lanes=lanes, rows=4) for lanes in (4, 16)]
     windows = flows[-1].windows
     assert windows is not None
     flows += [
-        replace(flows[-1], **EVERYTHING, windows=replace(windows, bias_window=2)),
+        replace(flows[-1], **ALL_STREAMED, windows=replace(windows, bias_window=2)),
         replace(windowed_for([tiny_swin()], columns=8, norm_lanes=4, rows=4, together=1), edge_banks=0),
     ]
     engines = [partial(Engine, flow) for flow in flows]

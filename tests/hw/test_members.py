@@ -10,7 +10,7 @@ import pytest
 from amaranth.hdl import Fragment
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from engines import streamed_flow, tiny_flow
+from engines import ALL_STREAMED, streamed_flow, tiny_flow
 from windowed import tiny_swin, windowed_for
 
 import bivit.hw
@@ -43,8 +43,7 @@ def made() -> dict[type, dict[str, wiring.Member]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wiring.Component, "__init__", note)
-        everything = streamed_flow(edge_weights="streamed", patch_weights="streamed")
-        for flow in (tiny_flow(products_per_dsp=2), streamed_flow(), everything):
+        for flow in (tiny_flow(products_per_dsp=2), streamed_flow(), streamed_flow(**ALL_STREAMED)):
             Fragment.get(PinWrapper(Engine(flow), "engine"), None)
         for lanes in (8, 32):  # rows one by one, and side by side
             flow = windowed_for([tiny_swin()], columns=16, norm_lanes=lanes)

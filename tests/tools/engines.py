@@ -63,6 +63,10 @@ def tiny_verilog(banks: int = 1) -> str:
     return engine_verilog(tiny_flow(load_banks=banks))
 
 
+#: All that an engine can read of a memory.
+ALL_STREAMED: dict[str, Any] = dict.fromkeys(("weights", "edge_weights", "patch_weights"), "streamed")
+
+
 def streamed_flow(**more: Any) -> FlowConfig:
     """It with weights that are streamed."""
     return tiny_flow(**{"weights": "streamed", "memory_bits": 128, **more})

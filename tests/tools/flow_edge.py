@@ -105,8 +105,9 @@ class Bench:
 
     def _rings(self) -> list[PlayedRing]:
         unit = EdgeLinesUnit(self.flow)
-        steps = {line: LINE_STEPS[line](self.network, self.unit) for line in unit.lines}
-        return [PlayedRing(unit, line, steps[line], late=self.late) for line in unit.lines]
+        return [
+            PlayedRing(unit, line, LINE_STEPS[line](self.network, self.unit), late=self.late) for line in unit.lines
+        ]
 
     @property
     def word_bits(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from amaranth.sim import Simulator
-from engines import streamed_flow, tiny_table
+from engines import ALL_STREAMED, streamed_flow, tiny_table
 from shapes import TOKENS
 
 from bivit.hw.fetch.edge_lines import EdgeLines
@@ -35,7 +35,7 @@ class Made:
     """An engine whose port has so many bits, and what lies in its memory."""
 
     def __init__(self, bits: int):
-        self.flow = streamed_flow(edge_weights="streamed", patch_weights="streamed", memory_bits=bits)
+        self.flow = streamed_flow(**ALL_STREAMED, memory_bits=bits)
         self.program = compile_network(NETWORK, self.flow, tiny_table(TOKENS))
         self.unit, self.beat = EdgeLinesUnit(self.flow), bits // 8
         self.steps = {line: LINE_STEPS[line](NETWORK, EdgeUnit(self.flow)) for line in self.unit.lines}

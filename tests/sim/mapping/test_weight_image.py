@@ -6,7 +6,7 @@ import zlib
 from dataclasses import replace
 
 import pytest
-from engines import streamed_flow, tiny_flow, tiny_table
+from engines import ALL_STREAMED, streamed_flow, tiny_flow, tiny_table
 from shapes import TOKENS
 from windowed import tiny_swin, windowed_for
 
@@ -132,7 +132,7 @@ def test_every_word_of_the_edge_lies_in_its_burst(bits: int, patches: str) -> No
 @pytest.mark.parametrize("patch_size", [2, 3])
 def test_words_of_the_patch_embedding_hold_whole_passes(bits: int, patch_size: int) -> None:
     """As many as it takes to end with a word; steps lie side by side, in the order in which a pass takes them."""
-    made = program(memory_bits=bits, edge_weights="streamed", patch_weights="streamed")
+    made = program(memory_bits=bits, **ALL_STREAMED)
     unit, edge = EdgeLinesUnit(made.flow), EdgeUnit(made.flow)
     network = random_network(replace(TOKENS, img_size=6, patch_size=patch_size), seed=2)
     steps, words = patch_words(network, edge), line_words(network, edge, Line.PATCH_WEIGHTS)
