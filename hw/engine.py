@@ -188,7 +188,7 @@ class Engine(Component):
             *(fetch.begin.eq(begin), fetch.end.eq(loader.replaces)),
             *(connect(fetch.opened, core.weights_opened), connect(fetch.waits, core.weights_wait)),
             connect(core.weights_there, fetch.there),
-            *([connect(fetch.read, core.weights_read)] if self.flow.windows else []),
+            *([connect(fetch.read, core.weights_read)] if self.flow.weight_ring else []),
         ]
         wrong = core.weights_wait & (fetch.fault != ErrorCode.NONE) & ~self._edge.answering
         fails, fault = run.busy & wrong, Value.cast(fetch.fault)

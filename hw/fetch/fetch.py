@@ -60,7 +60,7 @@ class Fetch(Component):
     opened : In
         By kind of `WeightPart`, pulses: a stream has begun with a block's weights, or a patch merging's.
     read : In
-        Of `Requests`; with windows.
+        Of `Requests`; with a ring.
     waits : In(1)
         The array waits for weights.
     there : Out
@@ -124,7 +124,7 @@ class Fetch(Component):
                     m.d.comb += connect(outer, inner) if member.flow is Out else connect(inner, outer)
         m.d.comb += [
             connect(requests.base, base),
-            connect(requests.read, self.read) if self.flow.windows else connect(requests.opened, self.opened),
+            connect(requests.read, self.read) if self.flow.weight_ring else connect(requests.opened, self.opened),
             *(connect(requests.arrived, receive.arrived), connect(receive.network, self.network)),
             *(self.arsize.eq(exact_log2(self.unit.beat_bytes)), self.arburst.eq(INCREMENTING)),
             *(self.arcache.eq(MODIFIABLE), self.arprot.eq(NORMAL_DATA)),

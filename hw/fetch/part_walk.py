@@ -16,7 +16,7 @@ from ..parts.stream import LOAD_BUS
 
 
 class PartWalk(Component):
-    """The next part: of all that are listed, again and again; without windows blocks have two places in turn.
+    """The next part: of all that are listed, again and again; without a ring blocks have two places in turn.
 
     Timing: what comes out is valid a cycle after `step`, which comes four cycles after `start`, or two after another
     one, or later.
@@ -34,7 +34,7 @@ class PartWalk(Component):
     entry : Out
         The part, as in the list.
     number, word : Out
-        Its number among all parts; without windows, its first word in the engine's memory.
+        Its number among all parts; without a ring, its first word in the engine's memory.
     load, bank : In
         Load bus, and the bank in use.
     """
@@ -48,7 +48,7 @@ class PartWalk(Component):
                 "step": In(1),
                 "entry": Out(self.fields),
                 "number": Out(range(self.memory.depth)),
-                **({} if flow.windows else {"word": Out(range(2 * self.place))}),
+                **({} if flow.weight_ring else {"word": Out(range(2 * self.place))}),
                 "load": In(LOAD_BUS),
                 "bank": In(1),
             }
@@ -72,7 +72,7 @@ class PartWalk(Component):
             m.d.sync += self.number.eq(Mux(entry.final, 0, self.number + 1))
         with m.If(self.start):
             m.d.sync += [address.eq(0), self.number.eq(0)]
-        if not self.flow.windows:
+        if not self.flow.weight_ring:
             self._places(m, entry, odd)
         return m
 

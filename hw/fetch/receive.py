@@ -128,7 +128,7 @@ class Receive(Component):
         """Collect words, and write them one behind the other."""
         beats, bits = self.unit.word_beats, self.flow.memory_bits
         word, chunk = Signal(len(self.write.data), name="collected", reset_less=True), Signal(range(max(2, beats)))
-        address = Signal.like(self.write.addr if self.flow.windows else walk.word)
+        address = Signal.like(self.write.addr if self.flow.weight_ring else walk.word)
         whole = beat & (chunk == beats - 1)
         m.d.sync += connect(self.write.en, whole)
         m.d.sync += connect_address(self.write.addr, address)
@@ -140,7 +140,7 @@ class Receive(Component):
                     m.d.sync += word.word_select(number, bits).eq(value)
         with m.If(whole):
             m.d.sync += address.eq(address + 1)
-        if self.flow.windows:  # a ring: one part lies behind the other
+        if self.flow.weight_ring:  # a ring: one part lies behind the other
             with m.If(self.start):
                 m.d.sync += address.eq(0)
         else:

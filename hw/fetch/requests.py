@@ -25,10 +25,10 @@ class Requests(Component):
     """The address channel of a master of AXI4 reads.
 
     A part is asked for when there is room for it, which is at first for two blocks; a stream that begins with a block's
-    part gives back the room of the one before. With windows each burst is asked for when the ring has room for it
-    (`RingRoom`). A request that was made stays until it is taken, whatever comes.
+    part gives back the room of the one before. Of a ring each burst is asked for when that has room (`RingRoom`). A
+    request that was made stays until it is taken, whatever comes.
 
-    Timing: a burst a cycle at most, with windows every three, two cycles between parts; at most `OPEN_BURSTS` are open.
+    Timing: a burst a cycle at most, of a ring every three, two cycles between parts; at most `OPEN_BURSTS` are open.
 
     Numerics: addresses are added in 32 bits, so the image must not cross a multiple of 4 GiB.
 
@@ -45,9 +45,9 @@ class Requests(Component):
     base, run : In
         Address of the image, and number of the reads; constant from `start` on.
     opened : In
-        By `WEIGHT_PARTS`: a stream has begun with a block's weights; without windows.
+        By `WEIGHT_PARTS`: a stream has begun with a block's weights; without a ring.
     read : In
-        Words that have been read for the last time; with windows.
+        Words that have been read for the last time; with a ring.
     arrived : In(1)
         Pulse: the last beat of a burst of these reads came.
     arid, araddr, arlen, arvalid, arready : Out, In
@@ -80,11 +80,11 @@ class Requests(Component):
             *(connect(walk.load, self.load), connect(walk.bank, self.bank)),
             *(connect(walk.start, self.start), connect(walk.step, take)),
         ]
-        room = self._settled(m, Signal(3, name="settling")) if self.flow.windows else self._room(m, walk, take)
+        room = self._settled(m, Signal(3, name="settling")) if self.flow.weight_ring else self._room(m, walk, take)
         asked = Signal()  # a part has bursts that are not asked for
         left, last, final = Signal.like(walk.entry.beats), Signal(), Signal()
         free = self._open(m, asks)
-        if self.flow.windows:
+        if self.flow.weight_ring:
             free = free & self._ring(m, asks, left, last)
         m.d.comb += [
             goes.eq(self.active & ~self.start),

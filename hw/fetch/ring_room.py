@@ -1,4 +1,4 @@
-"""Whether the ring of streamed weights, of an engine with windows, has room for a burst."""
+"""Whether the ring of streamed weights has room for a burst."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..parts.component import Component
 
 
 def weights_read(flow: FlowConfig) -> dict[str, wiring.Member]:
-    """Return the port by which a ring is told how many words have been read for the last time; none without windows.
+    """Return the port by which a ring is told how many words have been read for the last time; none without a ring.
 
     Parameters
     ----------
     flow : FlowConfig
     """
-    return {"read": In(Operands(flow).fields["steps"])} if flow.windows else {}
+    return {"read": In(Operands(flow).fields["steps"])} if flow.weight_ring else {}
 
 
 class RingRoom(Component):
@@ -35,7 +35,7 @@ class RingRoom(Component):
     Parameters
     ----------
     flow : FlowConfig
-        With windows and streamed weights.
+        With a ring of weights.
 
     Members
     -------
@@ -50,8 +50,7 @@ class RingRoom(Component):
     """
 
     def __init__(self, flow: FlowConfig):
-        assert flow.windows is not None
-        self.words, self.word_beats = flow.windows.ring_words, WeightStreamUnit(flow).word_beats
+        self.words, self.word_beats = flow.weight_ring, WeightStreamUnit(flow).word_beats
         ports = {"start": In(1), **weights_read(flow), "asks": In(1)}
         super().__init__(ports | {"beats": In(range(BURST_BEATS + 1)), "some": Out(1)})
 

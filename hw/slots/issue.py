@@ -24,7 +24,7 @@ def ends_of(flow: FlowConfig) -> tuple[str, ...]:
     ----------
     flow : FlowConfig
     """
-    return (*ENDS, "weights") if flow.windows and flow.streamed else ENDS
+    return (*ENDS, "weights") if flow.weight_ring else ENDS
 
 
 class Issue(Component):

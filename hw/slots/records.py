@@ -69,7 +69,7 @@ def record_layout(flow: FlowConfig) -> data.StructLayout:
 
 
 def next_address(flow: FlowConfig, settings: Any, record: Any, name: str) -> Value:
-    """Return an address of the next block: streamed weights have two places in turn, or with windows a ring.
+    """Return an address of the next block: streamed weights have two places in turn, or a ring.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def next_address(flow: FlowConfig, settings: Any, record: Any, name: str) -> Val
     name : str
         Of `block_steps`.
     """
-    if name == "weights" and flow.streamed and not flow.windows:
+    if name == "weights" and flow.streamed and not flow.weight_ring:
         return Mux(record.weights == 0, Operands(flow).weight_place, 0)
     step = settings[block_steps(flow)[name]]
     # A block has two norms, and two layers that add to x.

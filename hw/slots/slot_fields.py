@@ -36,7 +36,7 @@ def residual_job(m: Module, flow: FlowConfig, slots: Any, is_fc2: Value, passes:
     if flow.windows:
         load_addr = Cat((turns.next_place + fc2.tile_offset)[: add.place_bits], turns.next_bank)
     else:
-        load_addr = Cat(fc2.tile_offset[: add.bank_words.bit_length() - 1], turns.next_bank)
+        load_addr = Cat(fc2.tile_offset[: add.place_bits], turns.next_bank)[: add.x_addr_bits]  # of one bank no number
     first, second = (
         _staging(m, flow, name, when)
         for name, when in (

@@ -217,7 +217,7 @@ class Slots(Component):
             "hidden": take[Stream.FC2] & fc2.ends,
         }
         held = None
-        if self.flow.windows and self.flow.streamed:
+        if self.flow.weight_ring:
             frees["weights"], held = last_read(m, self, works)
         m.d.comb += [
             *(connect(issue.hand, self.table.hand), issue.begin.eq(works.any())),

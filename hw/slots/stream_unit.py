@@ -82,7 +82,7 @@ class StreamUnit(Component):
     head_begins, head_ends : Out(1)
         A slot that has something to do is the first or last of a job: of a head's scores, context, q or k.
     in_last_tile : Out(1)
-        The slot is one of a turn's last tile; only with windows and streamed weights.
+        The slot is one of a turn's last tile; only with a ring of weights.
     drains, rows : Out(1)
         Its sums leave by the drain; its bits row by row.
     coming : Out
@@ -117,7 +117,7 @@ class StreamUnit(Component):
                 "valid": In(1),
                 "turn": Out(range(turns(flow))),
                 **{flag: Out(1) for flag in (*OF_WALK, *OF_WORK, "spare", "turn_end", "closes")},
-                **({"in_last_tile": Out(1)} if flow.windows and flow.streamed else {}),
+                **({"in_last_tile": Out(1)} if flow.weight_ring else {}),
                 "coming": Out(data.StructLayout(dict.fromkeys((*EARLY, *OF_WORK), 1))),
                 "op": Out(data.StructLayout(self.operands.fields)),
                 **self._more(),
@@ -146,7 +146,7 @@ class StreamUnit(Component):
             connect(self.op.token, walk.token),
             self.op.rows.eq(Mux(walk.tile_end, self.settings.rows_last, engine.rows)),
         ]
-        if self.flow.windows and self.flow.streamed:
+        if self.flow.weight_ring:
             m.d.comb += connect(self.in_last_tile, walk.tile_end)
         step = self.take & ~walk.lagging
         m.d.comb += connect(

@@ -83,6 +83,6 @@ class TurnsTogether(Turns):
             other = next_address(self.flow, settings, record, "weights")
             m.d.comb += [
                 *(new.last.eq(settings.depth_last == 0), new.head_eps.eq(head_eps(self.flow))),
-                # A round without images took no place.
-                connect(new.weights, Mux(record.valid, other, record.weights)),
+                # A round without images took no place; an address of a ring wraps.
+                new.weights.eq(Mux(record.valid, other, record.weights)),
             ]

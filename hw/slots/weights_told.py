@@ -26,7 +26,7 @@ def weights_ports(flow: FlowConfig) -> dict[str, wiring.Member]:
     if not flow.streamed:
         return {}
     kinds = WeightStreamUnit(flow).kinds
-    ring = {"weights_read": Out(Operands(flow).fields["steps"])} if flow.windows else {}
+    ring = {"weights_read": Out(Operands(flow).fields["steps"])} if flow.weight_ring else {}
     return {"weights_there": In(kinds), "weights_opened": Out(kinds), "weights_wait": Out(1), **ring}
 
 
@@ -56,7 +56,7 @@ def last_read(m: Module, slots: Any, works: Value) -> tuple[Value, Value]:
     ----------
     m : Module
     slots : Slots
-        Of an engine with windows.
+        Of an engine with a ring of weights.
     works : Value
         By stream, its slot passes and has something to do.
     """
@@ -64,18 +64,20 @@ def last_read(m: Module, slots: Any, works: Value) -> tuple[Value, Value]:
     for unit in (slots.streams[part] for part in WEIGHT_PARTS):
         with m.If(works[unit.stream]):
             m.d.sync += connect(held, unit.op.steps)
-        flags.append(works[unit.stream] & is_last(unit))
+        flags.append(works[unit.stream] & is_last(slots.flow, unit))
     return Cat(*flags).any(), held
 
 
-def is_last(unit: Any) -> Value:
-    """Return whether a stream's next slot is in the last tile of the last window of a round.
+def is_last(flow: FlowConfig, unit: Any) -> Value:
+    """Return whether a stream's next slot is in the last tile of a block, or of the last window of a round.
 
     Parameters
     ----------
+    flow : FlowConfig
+        With a ring of weights.
     unit : StreamUnit
     """
-    found: Value = unit.in_last_tile & unit.record.closes
+    found: Value = unit.in_last_tile & unit.record.closes if flow.windows else unit.in_last_tile
     return found
 
 

@@ -26,6 +26,7 @@ _WIDTHS: dict[str, tuple[str, ...]] = {
     "dense": ("dense_patches", "dense_channels"),
     "pixels": ("pixel_bytes",),
     "memory": ("memory_bits",),
+    "x": ("edge_banks",),
 }
 
 
@@ -79,7 +80,7 @@ def _wider(configs: Sequence[ModelConfig], point: Point, part: str) -> Point | N
         with suppress(BivitError):  # a width that no engine has
             flow = fitted(configs, _changed(point.flow, changes))
             found = with_flow(configs, point, flow)
-            if found.loads.cycles[part] < point.loads.cycles[part]:
+            if found.loads.cycles.get(part, 0) < point.loads.cycles[part]:
                 return found
     return None
 
@@ -106,6 +107,8 @@ def _changes(configs: Sequence[ModelConfig], flow: FlowConfig, part: str) -> Ite
         made = flow.dense_patches * flow.dense_channels
         pairs = dense_choices(configs, flow.engine.lanes)
         yield from ({"dense_patches": n, "dense_channels": width} for n, width in pairs if n * width > made)
+    if part == "x":
+        yield {"edge_banks": flow.edge_banks + 1}
     if part == "pixels":
         yield from ({"pixel_bytes": size} for size in PIXEL_BYTES if size > flow.engine.pixel_bytes)
     if part == "memory":

@@ -16,6 +16,7 @@ from ..network.config import ModelConfig
 _STYLES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     ((), ("values",)),
     ((), ("query", "values")),
+    ((), ("query", "keys", "values")),
     (("x",), ()),
     (("x",), ("values",)),
     (("x",), ("query", "values")),

@@ -19,7 +19,7 @@ from .finalists import Names, cheapest, fastest
 from .narrower import could_narrow, narrower
 from .points import Point, could_spread, front, leaner, point_of, spread
 from .sizing import sized, wishes
-from .streaming import with_one_image, with_streamed_edge, with_streamed_patches, with_streamed_weights
+from .streaming import with_one_bank, with_one_image, with_streamed_edge, with_streamed_patches, with_streamed_weights
 from .windowed import SLACKS, windowed, with_groups
 
 #: Shares of the array's load that other parts may have.
@@ -57,9 +57,15 @@ def explore(target: Device, aim: Aim, *, tell: Progress = _quiet, sized_before: 
     flows = candidates(target, aim, tell) if sized_before is None else sized_before
     points = _points(flows, target, aim, tell)
     fit = _fitting(points, aim)
-    for streamed_in in (with_streamed_weights, with_streamed_edge, with_streamed_patches, with_one_image):
+    for streamed_in in (
+        with_streamed_weights,
+        with_streamed_edge,
+        with_streamed_patches,
+        with_one_image,
+        with_one_bank,
+    ):
         # Where no engine that is sized fits, and none that holds its weights, these may come from a memory beside the
-        # device, and what the edge reads as well; then one image may be in flight alone.
+        # device, and what the edge reads as well; then one image may be in flight alone, and at last in the engine.
         if any(not (point.flow.streamed and flows.get(point.flow)) for point in fit):
             break
         streamed = streamed_in(_leanest_and_widest(flows, target), aim)
@@ -280,9 +286,11 @@ def _none_fits(points: Sequence[Point], target: Device) -> str:
     nearest = min(points, key=lambda point: point.fullest)
     if nearest.report.fits is None:
         known = [one.name for one in known_devices() if _report(nearest.flow, one).total_of("luts") is not None]
+        unknown = dict.fromkeys(row.unit for row in nearest.report.rows if row.value is None)
+        made = "an engine with windows" if nearest.flow.windows else "an engine for this"
         return (
-            f"what an engine with windows takes of {target.part} is not known, so nothing says which one fits; targets "
-            f"for which it is are {', '.join(known)}"
+            f"what {made} takes of {target.part} is not known, since nothing is of its {', '.join(unknown)}; so "
+            f"nothing says which one fits; targets for which it is known are {', '.join(known)}"
         )
     over = shares_text(nearest.over)
     larger = _smallest_that_holds(nearest)

@@ -10,6 +10,8 @@ from math import prod
 from ..engine.words import ceil_div
 from ..errors import BivitError
 from ..flow.config import MEMORY_BITS, FlowConfig
+from ..flow.edge import EdgeUnit
+from ..flow.weight_stream import WeightStreamUnit
 from ..mapping.loads import edge_loads, loads_of
 from ..network.config import ModelConfig
 from ..network.formats import DENSE_WEIGHT_BITS
@@ -20,6 +22,10 @@ from .windowed import fitted
 
 #: Share of its time that the port of streamed weights may be busy.
 _MEMORY_SLACK = 0.8
+#: Times of the array's load that patches may take, where they are embedded between images.
+_PACES = (1, 2)
+#: Bytes of a beat of pixels with which a block memory holds most of a patch.
+_LEAST_BEAT = 4
 #: Patches of a pass that are tried where each pass reads its weights, and channels, in lanes of the edge.
 _PATCHES, _LANES = (4, 7, 14, 28, 32), (1, 2, 4)
 
@@ -73,13 +79,7 @@ def with_streamed_patches(flows: Names, aim: Aim) -> dict[FlowConfig, str | None
         As `with_streamed_edge` gives them, among others.
     aim : Aim
     """
-    found: dict[FlowConfig, str | None] = {}
-    for flow in _holding_patches(flows):
-        arrays = [loads_of(config, flow).cycles["array"] for config in aim.configs]
-        changed = next((one for one in _reading_passes(flow, aim, arrays) if _in_time(one, aim, arrays)), None)
-        if changed is not None:
-            found[changed] = None
-    return found
+    return dict.fromkeys(found for flow in _holding_patches(flows) if (found := _with_passes(flow, aim)))
 
 
 def with_one_image(flows: Names, aim: Aim) -> dict[FlowConfig, str | None]:
@@ -94,13 +94,56 @@ def with_one_image(flows: Names, aim: Aim) -> dict[FlowConfig, str | None]:
         As `with_streamed_edge` gives them, among others.
     aim : Aim
     """
-    alone = (_alone(flow, aim) for flow in _holding_patches(flows) if not flow.windows)
-    return with_streamed_patches(dict.fromkeys(flow for flow in alone if flow), aim)
+    return dict.fromkeys(found for flow in _each_alone(flows, aim) if (found := _with_passes(flow, aim)))
+
+
+def with_one_bank(flows: Names, aim: Aim) -> dict[FlowConfig, str | None]:
+    """Return engines without windows that hold x of one image alone, and as little else as they can do with.
+
+    That is the least ring of weights, passes of pixels so many that one comes in while one is summed, and the logits of
+    an image.
+
+    Images are embedded between those that are in the blocks, so that both take their time.
+
+    Parameters
+    ----------
+    flows : mapping
+        As `with_streamed_edge` gives them, among others.
+    aim : Aim
+    """
+    found: dict[FlowConfig, str | None] = {}
+    each = (_with_passes(flow, aim, pace) for flow in _each_alone(flows, aim) for pace in _PACES)
+    for flow in filter(None, each):
+        passes = 1 + max(EdgeUnit(flow).strip_passes(config.grid_size) for config in aim.configs)
+        words = max(WeightStreamUnit(flow).ring_words(config) for config in aim.configs)
+        size, logits = min(flow.engine.pixel_bytes, _LEAST_BEAT), _power_of_two(flow.engine.max_classes)
+        engine = replace(flow.engine, pixel_bytes=size, queue_logits=min(flow.engine.queue_logits, logits))
+        ring = _power_of_two(words)
+        with suppress(BivitError):  # more passes than a ring has
+            found[replace(flow, engine=engine, edge_banks=0, patch_slots=passes, ring_words=ring)] = None
+    return found
+
+
+def _power_of_two(least: int) -> int:
+    """The least power of two that is no smaller."""
+    return 1 << (least - 1).bit_length()
 
 
 def _holding_patches(flows: Names) -> list[FlowConfig]:
     """Engines without a name that hold the patch embedding, and read all else."""
     return [flow for flow, name in flows.items() if name is None and flow.edge_streamed and not flow.patch_streamed]
+
+
+def _each_alone(flows: Names, aim: Aim) -> Iterator[FlowConfig]:
+    """Engines without windows that read all but the patch embedding, with one image in flight."""
+    alone = (_alone(flow, aim) for flow in _holding_patches(flows) if not flow.windows)
+    return filter(None, alone)
+
+
+def _with_passes(flow: FlowConfig, aim: Aim, pace: int = 1) -> FlowConfig | None:
+    """The engine with streamed patches that take no more than `pace` times what the array takes; None where none is."""
+    most = [pace * loads_of(config, flow).cycles["array"] for config in aim.configs]
+    return next((one for one in _reading_passes(flow, aim, most) if _in_time(one, aim, most)), None)
 
 
 def _alone(flow: FlowConfig, aim: Aim) -> FlowConfig | None:

@@ -13,6 +13,7 @@ from .windows import WindowLimits
 
 #: Slots of each ring and queue: field, least, and most.
 _DEPTHS = {
+    "patch_slots": (0, 16),
     "residual_slots": (2, 16),
     "head_slots": (2, 16),
     "score_slots": (2, 16),
@@ -65,12 +66,16 @@ class FlowConfig:
         Rows of bits that are written to the values in a cycle: a power of two, at most `columns`.
     images : int
         Images in flight, 1 to 8.
+    patch_slots : int
+        Passes of patches that the ring of pixels has room for, of the largest patches; 0 stands for three rows of
+        patches and three passes more. With 1, pixels come while no pass is summed.
     dense_patches, dense_channels : int
         Patches, and output channels of each, that are summed together in the patch embedding; `dense_channels` 0 stands
         for the engine's `dense_lanes`, and is a multiple of `lanes` else.
     products_per_dsp : int
         1, or 2: in all patches but the first, two channels share a multiplier block, which then has to take 25 bits
-        (`hw.edge.pair_block`); or 0: the products of patches and classes are made of look-up tables.
+        (`hw.edge.pair_block`), unless channels leave one by one since `norm_lanes` has a column only; or 0: the
+        products of patches and classes are made of look-up tables.
     residual_slots, head_slots, score_slots : int
         Tiles of sums, and tiles and heads of sums and scores, that wait for their unit.
     attention_slots, norm_slots, context_slots, hidden_slots : int
@@ -80,8 +85,8 @@ class FlowConfig:
     edge_banks : int
         Images of x beside those in flight: 2, one that is embedded and one that leaves, or 1: then an image is embedded
         when the last norm has read the one that left. With streamed weights up to `images`: those in flight begin
-        together, so that as many are embedded before. With windows 0 as well: images are embedded while none is in the
-        blocks.
+        together, so that as many are embedded before. Or 0, for devices with little memory: an image is embedded where
+        the one that left was.
     load_banks : int
         1: a load stream overwrites the network that is there; or 2: it fills a second bank of every loadable memory, so
         that the network before it stays in use until all of the stream is known to be right.
@@ -89,6 +94,11 @@ class FlowConfig:
         The weights of all blocks lie in the engine; or those of two, with windows a ring of them, and a memory port
         reads the others while the blocks before them are computed: images in flight go through the blocks side by side
         then, and share them.
+    ring_words : int
+        Words of a ring of streamed weights, a power of two, of an engine without windows and with one image in flight:
+        the weights of a block, a burst and what else is to be there before it is needed
+        (`sim.flow.weight_stream.WeightStreamUnit.ring_words`). 0 where two blocks have a place each; windows have a
+        ring of their own.
     memory_bits : int
         Width of that port, one of `MEMORY_BITS`; of no effect where weights are resident.
     edge_weights : {"resident", "streamed"}
@@ -120,6 +130,7 @@ class FlowConfig:
     images: int = 2
     dense_patches: int = 1
     dense_channels: int = 0
+    patch_slots: int = 0
     products_per_dsp: int = 1
     residual_slots: int = 4
     head_slots: int = 4
@@ -132,6 +143,7 @@ class FlowConfig:
     edge_banks: int = 2
     load_banks: int = 1
     weights: Weights = "resident"
+    ring_words: int = 0
     memory_bits: int = 128
     edge_weights: Weights = "resident"
     patch_weights: Weights = "resident"
@@ -151,9 +163,7 @@ class FlowConfig:
         )
         check(1 <= self.images <= _MOST_IMAGES, f"images must be 1 to {_MOST_IMAGES}, got {self.images}")
         most = max(2, self.images) if self.streamed and self.windows is None else 2
-        least = 0 if self.windows else 1
-        allowed = "1 or 2" if (least, most) == (1, 2) else f"{least} to {most}"
-        check(least <= self.edge_banks <= most, f"edge_banks must be {allowed}, got {self.edge_banks}")
+        check(0 <= self.edge_banks <= most, f"edge_banks must be 0 to {most}, got {self.edge_banks}")
         check(self.load_banks in (1, 2), f"load_banks must be 1 or 2, got {self.load_banks}")
         self._check_weights()
         self._check_windows()
@@ -167,6 +177,13 @@ class FlowConfig:
     def _check_weights(self) -> None:
         """Check where weights are, and the port that they come by."""
         check(self.weights in ("resident", "streamed"), f"weights must be resident or streamed, got {self.weights!r}")
+        ring = self.ring_words
+        check(ring >= 0 and ring & (ring - 1) == 0, f"ring_words must be 0 or a power of two, got {ring}")
+        check(
+            not ring or (self.streamed and self.windows is None and self.images == 1),
+            f"ring_words must be 0, got {ring}: only an engine with streamed weights, without windows and with one "
+            "image in flight has such a ring",
+        )
         allowed = ", ".join(str(bits) for bits in MEMORY_BITS)
         check(self.memory_bits in MEMORY_BITS, f"memory_bits must be one of {allowed}, got {self.memory_bits}")
         for name, before in (("edge_weights", "weights"), ("patch_weights", "edge_weights")):
@@ -342,8 +359,15 @@ class FlowConfig:
         return self.windows.heads if self.windows else self.engine.max_depth * self.engine.max_heads
 
     @property
+    def weight_ring(self) -> int:
+        """Words of the ring of streamed weights; 0 where there is none."""
+        if not self.streamed:
+            return 0
+        return self.windows.ring_words if self.windows else self.ring_words
+
+    @property
     def weight_blocks(self) -> int:
-        """Blocks whose weights the engine holds, without windows."""
+        """Blocks whose weights the engine holds, without windows and without a ring."""
         return 2 if self.streamed else self.engine.max_depth
 
     @property

@@ -79,8 +79,8 @@ class EdgeUnit:
 
     @property
     def paired(self) -> bool:
-        """Whether two channels share a multiplier, in all patches but the first: its multipliers take y, too wide."""
-        return self.flow.products_per_dsp == 2 and self.patches > 1
+        """Whether two channels of a chunk share a multiplier; not in the first patch, whose multipliers take y."""
+        return self.flow.products_per_dsp == 2 and self.patches > 1 and self.chunk > 1
 
     @property
     def chunk(self) -> int:
@@ -124,7 +124,7 @@ class EdgeUnit:
 
     @property
     def banks(self) -> int:
-        """Images of x: those in flight, one that is embedded, one that leaves."""
+        """Images of x, as of `ResidualAddUnit.banks`."""
         return ResidualAddUnit(self.flow).banks
 
     @property
@@ -162,13 +162,13 @@ class EdgeUnit:
 
     @property
     def ring_words(self) -> int:
-        """Words of the ring of patches: three rows of patches, and three more patches of each place in a pass.
+        """Words of the ring of patches: `patch_slots` of each place in a pass, or three rows of patches and three more.
 
         One row comes in, one is summed, and one waits while the classifier has the multipliers.
         """
-        engine = self.flow.engine
-        rows = ceil_div(3 * engine.max_strip_bytes, self.patches)
-        return ceil_div(rows, engine.pixel_bytes) + 3 * ceil_div(engine.max_patch_dim, engine.pixel_bytes)
+        engine, slots = self.flow.engine, self.flow.patch_slots
+        rows = 0 if slots else ceil_div(3 * engine.max_strip_bytes, self.patches)
+        return ceil_div(rows, engine.pixel_bytes) + (slots or 3) * ceil_div(engine.max_patch_dim, engine.pixel_bytes)
 
     # Widths.
 

@@ -93,10 +93,11 @@ def edge_settings(config: ModelConfig, flow: FlowConfig, patch_shift: int) -> di
     piece = gcd(row_bytes, engine.pixel_bytes)
     patch_words = ceil_div(config.patch_dim, engine.pixel_bytes)
     slots, needed = unit.ring_words // patch_words, unit.strip_passes(grid)
+    larger = "patch_slots" if flow.patch_slots else "max_strip_bytes or max_patch_dim"
     check(
         slots >= needed,
         f"the ring of patches holds {slots} x {flow.dense_patches} patches of {config.patch_dim} bytes, a row of "
-        f"{grid} patches takes {needed}; generate the engine with a larger max_strip_bytes or max_patch_dim",
+        f"{grid} patches takes {needed}; generate the engine with a larger {larger}",
     )
     steps = config.head_rows * config.num_features
     return {

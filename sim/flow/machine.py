@@ -23,6 +23,7 @@ from .weight_stream import WeightStreamUnit
 #: Fields that came later, and what they are where nobody says otherwise.
 _LATER = {
     **{"products_per_dsp": 1, "memory_bits": 128, "windows": None},
+    **{"patch_slots": 0, "ring_words": 0},
     **dict.fromkeys(("weights", "edge_weights", "patch_weights"), "resident"),
 }
 

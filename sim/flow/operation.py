@@ -150,16 +150,17 @@ class Operands:
     @property
     def weight_depth(self) -> int:
         """Words of the weights of all blocks that the engine holds at a time."""
-        windows = self.flow.windows
-        if windows:
-            return windows.ring_words if self.flow.streamed else windows.weight_words
+        if self.flow.weight_ring:
+            return self.flow.weight_ring
+        if self.flow.windows:
+            return self.flow.windows.weight_words
         embed, hidden = self._groups
         layers = (3 * self.value_groups + hidden) * self.embed_words
         return self.flow.weight_blocks * (layers + embed * (self.context_words + self.hidden_words))
 
     @property
     def weight_place(self) -> int:
-        """Words from one of the two places of a block's streamed weights to the other, without windows."""
+        """Words from one of the two places of a block's streamed weights to the other, without a ring."""
         return self.weight_depth // 2
 
     @property

@@ -151,7 +151,7 @@ def settings_of(
     if bases is not None:
         assert isinstance(config, StageView)
         found |= pass_settings(config, flow, bases, found["weight_step"])
-    if flow.streamed and not flow.windows:
+    if flow.streamed and not flow.windows and not flow.weight_ring:
         check(
             2 * found["weight_step"] <= operands.weight_depth,
             f"the engine is too small: its memory weights holds {operands.weight_depth} words, two blocks of the "
@@ -171,9 +171,9 @@ def weighted(flow: FlowConfig) -> tuple[Stream, ...]:
     Parameters
     ----------
     flow : FlowConfig
-        With windows and streamed weights: as they are read, one part behind the other.
+        With a ring: as they are read, one part behind the other.
     """
-    return WEIGHT_PARTS if flow.windows and flow.streamed else WEIGHTED
+    return WEIGHT_PARTS if flow.weight_ring else WEIGHTED
 
 
 def weight_bases(shape: TileShape, flow: FlowConfig) -> dict[Stream, int]:

@@ -64,16 +64,16 @@ class WeightStreamUnit:
     part's number among those of the network. A part begins at a multiple of `BURST_BEATS` beats; what is between is not
     read. The part of a patch merging comes behind those of the block before it.
 
-    Without windows a part is read as soon as the first tile of the part one block before has begun with its weights, so
+    Without a ring a part is read as soon as the first tile of the part one block before has begun with its weights, so
     that there is the time of a block for it, and used when all of it was right. How long the memory takes is not known;
     the array waits for weights that are late (`Cause.MEMORY`).
 
-    With windows the words in the engine are a ring, in which parts lie as they are read, pass after pass and group
-    after group. A burst is read when the ring has room for a whole one; the last tile of the last window of a block
-    gives room back, operation by operation, as it reads. Words are done with in the order in which they lie there: of
-    that tile each stream waits for all that the one before makes, and no window of a block is taken before all of the
-    block before are through. So where a stream waits for a part, at most the three parts before it are not done with,
-    and a ring in which four parts and a burst have room always goes on.
+    In a ring, which engines with windows have, and others may, parts lie as they are read, pass after pass and group
+    after group. A burst is read when the ring has room for a whole one; the last tile of a block, with windows that of
+    its last window, gives room back, operation by operation, as it reads. Words are done with in the order in which
+    they lie there: of that tile each stream waits for all that the one before makes, and no window of a block is taken
+    before all of the block before are through. So where a stream waits for a part, at most the three parts before it
+    are not done with, and a ring in which four parts and a burst have room always goes on.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class WeightStreamUnit:
     @property
     def most_parts(self) -> int:
         """Parts of a kind that are in the engine, at most; in a ring as many as there are words."""
-        return self.flow.windows.ring_words if self.flow.windows else self.flow.weight_blocks
+        return self.flow.weight_ring or self.flow.weight_blocks
 
     @property
     def fields(self) -> dict[str, int]:
@@ -115,8 +115,8 @@ class WeightStreamUnit:
         In a ring it is not said where a part lies: behind the one before. `begins` says that a part waits for room of
         all kinds, which none does: it is there so that lists and engines stay as they are.
         """
-        if self.flow.windows:
-            beats = self.flow.windows.ring_words * self.word_beats
+        if self.flow.weight_ring:
+            beats = self.flow.weight_ring * self.word_beats
             return {"beats": beats.bit_length(), "kind": (self.kinds - 1).bit_length(), "final": 1}
         words = Operands(self.flow).weight_place
         return {

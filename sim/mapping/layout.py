@@ -17,6 +17,7 @@ from ..flow.operation import Operands
 from ..flow.residual_add import ResidualAddUnit
 from ..flow.settings import preload_bases, weight_bases, weight_words
 from ..flow.streams import Part, Stream, TileShape
+from ..flow.weight_stream import WeightStreamUnit
 from ..network.config import ModelConfig, ViTConfig
 from ..network.formats import Formats
 from ..network.side_by_side import Ints, token_slots
@@ -264,6 +265,10 @@ def check_fits(config: ViTConfig, formats: Formats, flow: FlowConfig) -> None:
             f"an engine with {lanes} 0 runs networks with {field} {mode}, this one has {got}; take an engine with "
             f"{lanes} of 1 or more",
         )
+    ring = WeightStreamUnit(flow).ring_words(config) if flow.ring_words else 0
+    check(
+        ring <= flow.ring_words, f"the engine is too small: ring_words is {flow.ring_words}, the network needs {ring}"
+    )
     groups, most = config.num_heads * ceil_div(config.head_dim, engine.columns), Operands(flow).value_groups
     check(
         groups <= most,

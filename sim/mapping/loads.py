@@ -34,7 +34,8 @@ class Loads:
     cycles : mapping of str to int
         By part: array, residual_add, sign_norm, head_norm, softmax, row_writer, drain, tables, dense (patches and
         classifier), patch_norm (where patches are normalised), pixels (beats of the stream), logits; where weights are
-        streamed, memory (beats of an image's share of a pass, and of what the edge reads).
+        streamed, memory (beats of an image's share of a pass, and of what the edge reads); without `edge_banks`, x (the
+        blocks of an image and the patches of the one that takes its place, in a bank).
     passes : tuple of mapping of str to int
         Those of the array and of the units behind it for each pass of a network, as all of its windows take them; one
         without windows. They add up to `cycles`.
@@ -90,8 +91,10 @@ def loads_of(config: ModelConfig, flow: FlowConfig) -> Loads:
             loads["tables"] = view.depth * (words + windows)
         found.update(loads)
         passes.append(loads)
-    memory = {"memory": memory_beats(config, flow)} if flow.streamed else {}
-    return Loads(found | edge_loads(config, flow) | memory, tuple(passes))
+    found |= edge_loads(config, flow) | ({"memory": memory_beats(config, flow)} if flow.streamed else {})
+    if not flow.edge_banks and not flow.windows:
+        found["x"] = ceil_div(max(passes[0].values()) + _patch_cycles(config, flow), flow.images)
+    return Loads(found, tuple(passes))
 
 
 def _core(config: ViTConfig, flow: FlowConfig) -> dict[str, int]:
@@ -156,7 +159,7 @@ def with_late_weights(config: ModelConfig, flow: FlowConfig, interval: float, me
     """Return the cycles from image to image where streamed weights are late, at least: an estimate.
 
     Weights of a block come while the one before is computed, so that a large block is not helped by small ones. Into a
-    ring, of engines with windows, each part comes as soon as parts before it that have been read leave room.
+    ring each part comes as soon as parts before it that have been read leave room.
 
     Parameters
     ----------
@@ -166,7 +169,7 @@ def with_late_weights(config: ModelConfig, flow: FlowConfig, interval: float, me
     interval, memory : float
         Cycles from image to image while weights are in time, and those in which the memory gives an image's share.
     """
-    if flow.windows:
+    if flow.weight_ring:
         return _ring_cycles(config, flow, interval, memory)
     steps, beats = _blocks(config, flow)
     cycles = [interval * of / sum(steps) for of in steps]
@@ -180,12 +183,11 @@ def _ring_cycles(config: ModelConfig, flow: FlowConfig, interval: float, memory:
     steps = [each for view in stage_views(config) for each in _part_steps(view, flow)]
     pace, rate = interval / sum(steps), memory / sum(part.beats for part in parts)
     read, ends, held, oldest = 0.0, list[float](), 0, 0
-    assert flow.windows is not None
     for number, part in enumerate(parts * 3):
         held, begins = held + part.words, read
-        while held > flow.windows.ring_words:
+        while held > flow.weight_ring:
             # What lies where the last of its words go has been read then.
-            over = part.beats * min(1.0, (held - flow.windows.ring_words) / part.words)
+            over = part.beats * min(1.0, (held - flow.weight_ring) / part.words)
             begins = max(begins, ends[oldest] - rate * (part.beats - over))
             held, oldest = held - parts[oldest % len(parts)].words, oldest + 1
         read = begins + rate * part.beats
@@ -320,10 +322,15 @@ def edge_loads(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
         When the ring of patches is too small for a row of patches.
     """
     values = edge_settings(config, flow, 1)
-    patches = values["passes"] * values["patch_groups"] * group_spans(values, "patch")[1]
     normed = {"patch_norm": values["patch_norm_tokens"] * values["patch_norm_pace"]} if config.patch_norm else {}
     return normed | {
-        "dense": patches + values["class_groups"] * group_spans(values, "class")[1],
+        "dense": _patch_cycles(config, flow) + values["class_groups"] * group_spans(values, "class")[1],
         "pixels": values["strips"] ** 2 * values["patch_rows"] * values["row_pieces"],
         "logits": config.num_classes,
     }
+
+
+def _patch_cycles(config: ModelConfig, flow: FlowConfig) -> int:
+    """Cycles in which the multipliers have an image's patches."""
+    values = edge_settings(config, flow, 1)
+    return values["passes"] * values["patch_groups"] * group_spans(values, "patch")[1]

@@ -58,8 +58,8 @@ def key_of(config: ViTConfig, flow: FlowConfig) -> dict[str, Any]:
     flow : FlowConfig
     """
     names = ("num_tokens", "embed_dim", "hidden_dim", "num_heads", "norm_mode", "qk_mode", "attn_mode")
-    dense = ("dense_patches", "dense_channels", "products_per_dsp")
-    streamed = ("weights", "memory_bits", "edge_weights", "patch_weights")
+    dense = ("dense_patches", "dense_channels", "patch_slots", "products_per_dsp")
+    streamed = ("weights", "ring_words", "memory_bits", "edge_weights", "patch_weights")
     beside = ("engine", *dense, "load_banks", *streamed, "windows", "block_memories", "lut_memories")
     widths = {field.name: getattr(flow, field.name) for field in fields(flow) if field.name not in beside}
     biased = TileShape(config, flow.engine.rows, flow.engine.columns).biased

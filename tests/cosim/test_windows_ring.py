@@ -89,19 +89,19 @@ def test_a_late_memory_costs_cycles_and_nothing_else(name: str, latency: tuple[i
     assert result.agrees, (result.first_mismatch, result.registers, result.violations)
 
 
-def read_by_the_first(unit: Any) -> Any:
+def read_by_the_first(flow: FlowConfig, unit: Any) -> Any:
     """Words count as read when the last tile of the first window of a round has read them."""
     return unit.in_last_tile & unit.record.opens
 
 
-def read_by_any_tile(unit: Any) -> Any:
+def read_by_any_tile(flow: FlowConfig, unit: Any) -> Any:
     """Words count as read with each tile of the last window."""
     return unit.record.closes
 
 
 @pytest.mark.parametrize("fault", [read_by_the_first, read_by_any_tile])
 def test_room_that_is_given_back_too_early_is_seen(
-    monkeypatch: pytest.MonkeyPatch, fault: Callable[[Any], Any]
+    monkeypatch: pytest.MonkeyPatch, fault: Callable[[FlowConfig, Any], Any]
 ) -> None:
     """Planted: words are written over that are still to be read."""
     monkeypatch.setattr(weights_told, "is_last", fault)

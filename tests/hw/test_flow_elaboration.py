@@ -11,8 +11,11 @@ from engines import ALL_STREAMED
 from flow_random import random_engine
 from windowed import tiny_swin, windowed_for
 
+from bivit.hw.convert import verilog_text
+from bivit.hw.edge.products import Products
 from bivit.hw.engine import Engine
 from bivit.sim.flow.config import FlowConfig
+from bivit.sim.flow.edge import EdgeUnit
 
 #: An engine with three rows of softmax side by side, in more than 16 lanes; one of single rows; one with two channels
 #: a multiplier.
@@ -23,7 +26,7 @@ ABSTRACT = "raise NotImplementedError"
 
 def test_a_few_engines_elaborate_every_line_of_the_generators() -> None:
     """Those, one with two banks and many pairs, products too wide for a multiplier block, streamed weights, all
-    that can be streamed, windows, with one bank of x as well, and with all that can be streamed."""
+    that can be streamed, in a ring, windows, with one bank of x as well, and with all that can be streamed."""
     flows = [random_engine(Random(seed)) for seed in SEEDS]
     narrow = flows[0].in_fabric("lut4")
     wide = replace(narrow.engine.formats, scale_bits=20)
@@ -33,6 +36,7 @@ def test_a_few_engines_elaborate_every_line_of_the_generators() -> None:
         replace(flows[1], weights="streamed"),
         replace(flows[0], weights="streamed", edge_weights="streamed"),
         *(replace(flows[0], **ALL_STREAMED, memory_bits=bits) for bits in (64, 512)),
+        replace(flows[0], **ALL_STREAMED, images=1, edge_banks=0, patch_slots=16, ring_words=256),
     ]
     flows += [windowed_for([tiny_swin()], columns=8, norm_lanes=lanes, rows=4) for lanes in (4, 16)]
     windows = flows[-1].windows
@@ -44,6 +48,16 @@ def test_a_few_engines_elaborate_every_line_of_the_generators() -> None:
     engines = [partial(Engine, flow) for flow in flows]
     left = lines_not_run(("array", "flow", "slots", "edge", "fetch", "passes"), engines)
     assert [line for line in left if not line.endswith(ABSTRACT)] == []
+
+
+def test_channels_that_leave_one_by_one_share_no_multiplier() -> None:
+    """In words of x of a column there are no two of a pair; all else is as with `products_per_dsp` 1."""
+    alone = replace(random_engine(Random(SEEDS[0])).in_fabric("lut6"), norm_lanes=1, dense_patches=3)
+    written = [Products(EdgeUnit(replace(alone, products_per_dsp=products))) for products in (1, 2)]
+    one, two = (verilog_text(unit, "products") for unit in written)
+    assert one == two
+    wide = EdgeUnit(replace(alone, norm_lanes=8, products_per_dsp=2))
+    assert len(wide.lane_products) < len(written[1].unit.lane_products)
 
 
 def test_the_campaign_draws_every_size_and_its_limits() -> None:

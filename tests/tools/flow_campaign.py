@@ -4,8 +4,9 @@
 whatever is wrong: of an engine for `flow_random.random_engine`, of a network for `flow_random.trial`. Two networks
 of every other engine are compared tensor by tensor as well, with their stalls by cause. With ``--streamed`` the
 engines are the same, but for their weights, and in half of them what the edge reads. With ``--fewer`` they lack a
-unit or two, and networks have the modes that do without. With ``--windows`` engines have windows, and run Swins and
-DeiTs (`flow_windows`).
+unit or two, and networks have the modes that do without. With ``--little-memory`` most embed no image before one has
+left, and have a ring of pixels as small as can be, and one of streamed weights. With ``--windows`` engines have
+windows, and run Swins and DeiTs (`flow_windows`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from flow_random import Trial, random_engine, trials, with_fewer_units, with_streamed_weights
+from flow_random import Trial, random_engine, trials, with_fewer_units, with_little_memory, with_streamed_weights
 from flow_windows import random_windowed, windowed_trials
 
 from bivit.cosim import runner
@@ -223,6 +224,7 @@ def main() -> int:
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--streamed", action="store_true", help="weights come from a memory that is late at random")
     parser.add_argument("--fewer", action="store_true", help="engines without HeadNorm, softmax, or both")
+    parser.add_argument("--little-memory", action="store_true", help="engines with fewer banks of x, and of pixels")
     parser.add_argument("--windows", action="store_true", help="engines with windows, and Swins and DeiTs on them")
     asked = parser.parse_args()
     totals = [0, 0, 0]
@@ -236,6 +238,8 @@ def main() -> int:
             flow = with_fewer_units(flow, Random(-seed)) if asked.fewer else flow
         if asked.streamed:
             flow = with_streamed_weights(flow, Random(-seed), configs)
+        if asked.little_memory:
+            flow = with_little_memory(flow, Random(-seed))
         with quick_builds():
             *counts, wrong = campaign(
                 flow, 1_000_000 * seed, asked.networks, tensors=seed % 2 == 0, cache_dir=asked.cache, draw=draw

@@ -13,8 +13,10 @@ from extremes import ENDS, extreme_network, tied_network
 from shapes import TINY, random_images
 
 from bivit.sim.engine.config import EngineConfig
+from bivit.sim.engine.words import ceil_div
 from bivit.sim.errors import BivitError
-from bivit.sim.flow.config import LEFT_OUT, MEMORY_BITS, FlowConfig, Weights
+from bivit.sim.flow.config import BURST_BEATS, LEFT_OUT, MEMORY_BITS, FlowConfig, Weights
+from bivit.sim.flow.operation import Operands
 from bivit.sim.flow.streams import Stream, TileShape
 from bivit.sim.flow.table import GRAIN, Places, SlotTable, slot_table
 from bivit.sim.flow.weight_stream import WeightStreamUnit
@@ -125,6 +127,22 @@ def with_streamed_weights(flow: FlowConfig, chance: Random, configs: Sequence[Mo
         held = replace(flow, weights="streamed", memory_bits=bits, edge_banks=banks)
     patches: Weights = chance.choice(("resident", edge))
     return replace(held, edge_weights=edge, patch_weights=patches)
+
+
+def with_little_memory(flow: FlowConfig, chance: Random) -> FlowConfig:
+    """The engine with little of what it holds: mostly no bank of x beside those in flight, few passes of pixels.
+
+    The largest row of patches of a `random_config` has room, whatever patch of a pass it begins with. Where one image
+    is in flight, streamed weights are mostly in a ring, in which the blocks of most networks have room.
+    """
+    row = ceil_div(flow.dense_patches - 1 + max(size.grid for size in _SIZES), flow.dense_patches)
+    banks = chance.choice((0, 0, flow.edge_banks))
+    ring = 0
+    if flow.streamed and flow.images == 1 and not flow.windows:
+        burst = ceil_div(BURST_BEATS, WeightStreamUnit(flow).word_beats)
+        words = max(2 * burst, burst + Operands(flow).weight_place // chance.choice((1, 1, 2)))
+        ring = 1 << (words - 1).bit_length()
+    return replace(flow, edge_banks=banks, patch_slots=chance.choice((0, row, row + 1)), ring_words=ring)
 
 
 def _slots(least: int, chance: Random) -> int:

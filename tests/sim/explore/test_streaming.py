@@ -12,12 +12,15 @@ from bivit.sim.estimate.devices import device
 from bivit.sim.explore.aim import Aim
 from bivit.sim.explore.search import candidates
 from bivit.sim.explore.streaming import (
+    with_one_bank,
     with_one_image,
     with_streamed_edge,
     with_streamed_patches,
     with_streamed_weights,
 )
 from bivit.sim.flow.config import FlowConfig
+from bivit.sim.flow.edge import EdgeUnit
+from bivit.sim.flow.weight_stream import WeightStreamUnit
 from bivit.sim.mapping.loads import loads_of
 from bivit.sim.network.formats import Formats
 from bivit.sim.network.presets import preset
@@ -46,6 +49,22 @@ def test_passes_are_read_in_time(alone: bool) -> None:
         assert loads.cycles["dense"] <= loads.cycles["array"]
         assert loads.cycles["memory"] <= 0.8 * loads.bound
         assert not too_small(DEIT, Formats(), flow)
+
+
+def test_one_bank_and_the_least_rings() -> None:
+    """X is of one image, rings have room for what they must hold, and the engine holds the network."""
+    found = with_one_bank(edges(), AIM)
+    assert len(found) > 10
+    for flow in found:
+        assert (flow.images, flow.edge_banks) == (1, 0)
+        assert flow.ring_words >= WeightStreamUnit(flow).ring_words(DEIT) > flow.ring_words // 2
+        assert flow.patch_slots == 1 + EdgeUnit(flow).strip_passes(DEIT.grid_size)
+        loads = loads_of(DEIT, flow)
+        assert loads.cycles["dense"] <= 2 * loads.cycles["array"]
+        assert loads.binds == "x"
+        assert not too_small(DEIT, Formats(), flow)
+        small = replace(flow, ring_words=flow.ring_words // 2)
+        assert f"ring_words is {small.ring_words}, the network needs" in too_small(DEIT, Formats(), small)
 
 
 def test_a_narrower_port_would_be_late() -> None:

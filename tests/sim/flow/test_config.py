@@ -84,6 +84,7 @@ def test_lanes_are_whole_rows_or_even_parts_of_one() -> None:
         ({"value_rows": 3}, r"value_rows must be a power of two, at most columns \(\d+\), got 3"),
         ({"images": 9}, "images must be 1 to 8, got 9"),
         ({"staging_slots": 1}, "staging_slots must be 2 to 16, got 1"),
+        ({"patch_slots": 17}, "patch_slots must be 0 to 16, got 17"),
         ({"load_banks": 0}, "load_banks must be 1 or 2, got 0"),
         (
             {"lut_memories": ("value",)},
@@ -94,7 +95,10 @@ def test_lanes_are_whole_rows_or_even_parts_of_one() -> None:
             {"block_memories": ("x", "ring"), "lut_memories": ("keys", "x")},
             "a memory is in block_memories or in lut_memories, got x in both",
         ),
-        ({"edge_banks": 3}, "edge_banks must be 1 or 2, got 3"),
+        ({"edge_banks": 3}, "edge_banks must be 0 to 2, got 3"),
+        ({"ring_words": 64}, "ring_words must be 0, got 64: only an engine with streamed weights"),
+        ({"ring_words": 64, "weights": "streamed"}, "without windows and with one image in flight"),
+        ({"ring_words": 96, "weights": "streamed", "images": 1}, "ring_words must be 0 or a power of two, got 96"),
     ],
 )
 def test_what_cannot_be_built_is_refused(changes: dict[str, int], message: str) -> None:

@@ -71,6 +71,18 @@ def test_what_binds_is_what_is_made_smaller() -> None:
     assert loads_of(TINY, slow).binds == "pixels"
 
 
+def test_a_bank_is_busy_with_patches_and_blocks_one_after_the_other() -> None:
+    """Without a bank beside those in flight; with one both are at work at a time."""
+    flow = replace(FLOW_ENGINES["ulx3s"], images=1, edge_banks=0)
+    config = vit_preset("digits")
+    loads = loads_of(config, flow)
+    assert loads.binds == "x"
+    patches = loads.cycles["dense"] - config.num_classes // flow.dense_channels * config.embed_dim
+    assert 0 < loads.cycles["x"] - loads.in_turn <= patches
+    assert "x" not in loads_of(config, replace(flow, edge_banks=1)).cycles
+    assert loads_of(config, replace(flow, images=2)).cycles["x"] == -(-loads.cycles["x"] // 2)
+
+
 def test_shares_are_of_what_binds() -> None:
     loads = Loads(
         {"array": 50, "softmax": 100, "dense": 25}, ({"array": 20, "softmax": 90}, {"array": 30, "softmax": 10})

@@ -253,7 +253,7 @@ def test_a_memory_that_is_slower_than_its_port_binds() -> None:
     [
         ({"weights": "elsewhere"}, "weights must be resident or streamed, got 'elsewhere'"),
         ({"memory_bits": 96}, "memory_bits must be one of 64, 128, 256, 512, got 96"),
-        ({"edge_banks": 4, "images": 3}, "edge_banks must be 1 to 3, got 4"),
+        ({"edge_banks": 4, "images": 3}, "edge_banks must be 0 to 3, got 4"),
     ],
 )
 def test_engines_out_of_range_are_refused(fields: dict[str, object], message: str) -> None:
