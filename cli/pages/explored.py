@@ -24,6 +24,7 @@ _PARTS = {
     "pixels": "beats of the pixel port",
     "logits": "beats of the logit port",
     "memory": "beats of the memory port, streamed weights",
+    "x": "the bank of an image: its patches, then its blocks",
 }
 _FITS = {True: "it fits", False: "it does not fit", None: "unknown if it fits"}
 #: Degrees of hue between a unit's colour and the next one's: no two of twenty are near each other.

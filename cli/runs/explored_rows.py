@@ -245,7 +245,7 @@ def ceiling_row(one: Ceiling, point: Point) -> CeilingRow:
 def _wider(part: str, wider: Point, point: Point) -> Wider:
     return Wider(
         differs=differing(wider.flow, point.flow),
-        cycles=wider.loads.cycles[part],
+        cycles=wider.loads.cycles.get(part, 0),  # a bank of x is one of several then, and no part by itself
         most_images_per_s=wider.most_images_per_s,
         binds=wider.loads.binds,
         used=_used(wider),

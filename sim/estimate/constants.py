@@ -274,6 +274,10 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"lane": 459.2, "unit": 188.2, "word_bit": 0.01225},
             "ffs": {"lane": 99.02, "unit": 332.9, "word_bit": 1.019},
         },
+        "edge_lines": {
+            "luts": {"lane": 442.9, "line": 137.6, "word_bit": 0.2901},
+            "ffs": {"lane": 65.66, "line": 215.9, "word_bit": 1.712},
+        },
     },
     "ecp5": {
         "registers": {
@@ -393,6 +397,10 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
         "fetch": {
             "luts": {"lane": 615.9, "unit": 269.6, "word_bit": 0.03119},
             "ffs": {"lane": 99.02, "unit": 332.9, "word_bit": 1.019},
+        },
+        "edge_lines": {
+            "luts": {"lane": 578.4, "line": 315.4, "word_bit": 0.08053},
+            "ffs": {"lane": 65.66, "line": 215.9, "word_bit": 1.712},
         },
     },
 }  # fmt: skip

@@ -183,6 +183,8 @@ def _restyled(point: Point) -> Iterator[Point]:
     for block, lut in _STYLES:
         if block == ("x",) and not point.report.device.urams:
             continue  # x is block memory in any case
+        if "keys" in lut and point.flow.edge_banks:
+            continue  # as many look-up tables are better spent where little else can be left out
         flow = replace(point.flow, block_memories=block, lut_memories=lut)
         yield replace(point, flow=flow, report=estimate_resources(flow, point.report.device))
 

@@ -17,8 +17,10 @@ from .pass_program import PassSchedule, schedule_of
 from .program import FlowProgram, flow_cycles
 from .shipped import shipped_cycles, table_of
 
-#: Images of a long run, of one with one image in flight, and how often a pattern must be there in its second half.
-_LONG_RUN, _LONG_RUN_ALONE, _REPEATS = 200, 48, 3
+#: Images of a long run, of one with one image in flight, and of one with one image in the engine.
+_LONG_RUN, _LONG_RUN_ALONE, _LONG_RUN_IN_TURN = 200, 48, 12
+#: How often a pattern must be there in the second half of a run.
+_REPEATS = 3
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,8 @@ def long_run_cycles(config: ViTConfig, flow: FlowConfig, table: SlotTable, image
     BivitError
         When the table locks up.
     """
-    run = images or (_LONG_RUN if flow.images > 1 else _LONG_RUN_ALONE)
-    answered = flow_cycles(config, flow, table, run).answered
+    alone = _LONG_RUN_ALONE if flow.edge_banks else _LONG_RUN_IN_TURN
+    answered = flow_cycles(config, flow, table, images or (_LONG_RUN if flow.images > 1 else alone)).answered
     return repeated(answered[: -flow.images - flow.edge_banks])  # those behind have no images that hinder them
 
 

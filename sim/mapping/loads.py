@@ -93,7 +93,8 @@ def loads_of(config: ModelConfig, flow: FlowConfig) -> Loads:
         passes.append(loads)
     found |= edge_loads(config, flow) | ({"memory": memory_beats(config, flow)} if flow.streamed else {})
     if not flow.edge_banks and not flow.windows:
-        found["x"] = ceil_div(max(passes[0].values()) + _patch_cycles(config, flow), flow.images)
+        patches = _patch_cycles(edge_settings(config, flow, 1))
+        found["x"] = ceil_div(max(passes[0].values()) + patches, flow.images)
     return Loads(found, tuple(passes))
 
 
@@ -324,13 +325,12 @@ def edge_loads(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
     values = edge_settings(config, flow, 1)
     normed = {"patch_norm": values["patch_norm_tokens"] * values["patch_norm_pace"]} if config.patch_norm else {}
     return normed | {
-        "dense": _patch_cycles(config, flow) + values["class_groups"] * group_spans(values, "class")[1],
+        "dense": _patch_cycles(values) + values["class_groups"] * group_spans(values, "class")[1],
         "pixels": values["strips"] ** 2 * values["patch_rows"] * values["row_pieces"],
         "logits": config.num_classes,
     }
 
 
-def _patch_cycles(config: ModelConfig, flow: FlowConfig) -> int:
-    """Cycles in which the multipliers have an image's patches."""
-    values = edge_settings(config, flow, 1)
+def _patch_cycles(values: Mapping[str, int]) -> int:
+    """Cycles in which the multipliers have an image's patches, by the edge's settings."""
     return values["passes"] * values["patch_groups"] * group_spans(values, "patch")[1]

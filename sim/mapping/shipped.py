@@ -39,8 +39,9 @@ _KEPT = 256
 _LETTERS = "scpfhq"
 #: An edge that is never in the way, while tables are compared.
 _QUICK = Edge(embed=1, tail=1, classify=1, banks=16)
-#: Blocks of an image while tables are compared, and of one from which a block's table is taken.
-_SHORT, _DEEP = 4, 7
+#: Blocks of an image while tables are compared, of one from which a block's table is taken, and of one that is verified
+#: with it.
+_SHORT, _DEEP, _FEW = 4, 7, 2
 #: Images of each lane meanwhile.
 _EACH = 4
 #: Which streams go first in a block, of those that can go.
@@ -126,8 +127,8 @@ def shipped_cycles(config: ModelConfig, flow: FlowConfig) -> tuple[int, float] |
     return None
 
 
-def sought(config: ViTConfig, flow: FlowConfig, *, tries: int, seed: int = 1) -> SlotTable:
-    """Return the best table that is found, and verified: of a tile for several images in flight, of a block for one.
+def sought(config: ViTConfig, flow: FlowConfig, *, tries: int, seed: int = 1, verified: bool = True) -> SlotTable:
+    """Return the best table that is found: of a tile for several images in flight, of a block for one.
 
     Parameters
     ----------
@@ -135,6 +136,8 @@ def sought(config: ViTConfig, flow: FlowConfig, *, tries: int, seed: int = 1) ->
     flow : FlowConfig
     tries, seed : int
         As of `search`; one image has but a few tables.
+    verified : bool
+        Whether it is checked without the model that found it, which takes as long; not where it is only compared.
 
     Raises
     ------
@@ -162,8 +165,11 @@ def sought(config: ViTConfig, flow: FlowConfig, *, tries: int, seed: int = 1) ->
         f"{', '.join(f'{name} = {value}' for name, value in key_of(config, flow).items() if name.endswith('_slots'))}",
     )
     assert best is not None
-    # Not by the model that found it: operands, rings, drain and row writer from the cycles of the slots alone.
-    verify(short, flow, trace(plan_of(short, flow, best, flow.images + 1, edge=_QUICK)))
+    if verified:
+        # Not by the model that found it: operands, rings, drain and row writer from the cycles of the slots alone. A
+        # table of a block has one behind another, and one of the next image.
+        few = short if alone or flow.images > 1 else replace(config, depth=_FEW)
+        verify(few, flow, trace(plan_of(few, flow, best, flow.images + 1, edge=_QUICK)))
     return best
 
 
