@@ -101,9 +101,7 @@ def with_one_bank(flows: Names, aim: Aim) -> dict[FlowConfig, str | None]:
     """Return engines without windows that hold x of one image alone, and as little else as they can do with.
 
     That is the least ring of weights, passes of pixels so many that one comes in while one is summed, and the logits of
-    an image.
-
-    Images are embedded between those that are in the blocks, so that both take their time.
+    an image. Images are embedded between those that are in the blocks, so that both take their time.
 
     Parameters
     ----------
@@ -116,7 +114,7 @@ def with_one_bank(flows: Names, aim: Aim) -> dict[FlowConfig, str | None]:
     for flow in filter(None, each):
         passes = 1 + max(EdgeUnit(flow).strip_passes(config.grid_size) for config in aim.configs)
         words = max(WeightStreamUnit(flow).ring_words(config) for config in aim.configs)
-        size, logits = min(flow.engine.pixel_bytes, _LEAST_BEAT), _power_of_two(flow.engine.max_classes)
+        size, logits = min(flow.engine.pixel_bytes, _LEAST_BEAT), _power_of_two(flow.engine.max_classes + 1)
         engine = replace(flow.engine, pixel_bytes=size, queue_logits=min(flow.engine.queue_logits, logits))
         ring = _power_of_two(words)
         with suppress(BivitError):  # more passes than a ring has

@@ -91,11 +91,9 @@ def loads_of(config: ModelConfig, flow: FlowConfig) -> Loads:
             loads["tables"] = view.depth * (words + windows)
         found.update(loads)
         passes.append(loads)
-    found |= edge_loads(config, flow) | ({"memory": memory_beats(config, flow)} if flow.streamed else {})
-    if not flow.edge_banks and not flow.windows:
-        patches = _patch_cycles(edge_settings(config, flow, 1))
-        found["x"] = ceil_div(max(passes[0].values()) + patches, flow.images)
-    return Loads(found, tuple(passes))
+    memory = {"memory": memory_beats(config, flow)} if flow.streamed else {}
+    bank = {} if flow.edge_banks or flow.windows else {"x": _bank_cycles(config, flow, passes[0])}
+    return Loads(found | edge_loads(config, flow) | memory | bank, tuple(passes))
 
 
 def _core(config: ViTConfig, flow: FlowConfig) -> dict[str, int]:
@@ -329,6 +327,12 @@ def edge_loads(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
         "pixels": values["strips"] ** 2 * values["patch_rows"] * values["row_pieces"],
         "logits": config.num_classes,
     }
+
+
+def _bank_cycles(config: ModelConfig, flow: FlowConfig, blocks: Mapping[str, int]) -> int:
+    """Cycles of an image's share of the banks of x, without windows: its blocks, then the next one's patches."""
+    patches = _patch_cycles(edge_settings(config, flow, 1))
+    return ceil_div(max(blocks.values()) + patches, flow.images)
 
 
 def _patch_cycles(values: Mapping[str, int]) -> int:

@@ -71,6 +71,11 @@ def test_what_binds_is_what_is_made_smaller() -> None:
     assert loads_of(TINY, slow).binds == "pixels"
 
 
+def test_a_unit_without_work_has_none() -> None:
+    """Its load is there, and 0."""
+    assert loads_of(replace(TINY, qk_mode="threshold"), FLOW_ENGINES["zcu102"]).cycles["head_norm"] == 0
+
+
 def test_a_bank_is_busy_with_patches_and_blocks_one_after_the_other() -> None:
     """Without a bank beside those in flight; with one both are at work at a time."""
     flow = replace(FLOW_ENGINES["ulx3s"], images=1, edge_banks=0)
