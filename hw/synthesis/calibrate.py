@@ -288,6 +288,10 @@ def render_constants(constants: Constants, tools: Mapping[str, str]) -> str:
     for family, units in constants.items():
         lines.append(f'    "{family}": {{')
         for unit, quantities in units.items():
+            whole = f'        "{unit}": {json.dumps(quantities)},'
+            if len(whole) <= LINE_LENGTH:
+                lines.append(whole)
+                continue
             lines.append(f'        "{unit}": {{')
             for quantity, weights in quantities.items():
                 lines += _wrapped(f'"{quantity}": {json.dumps(weights)},')

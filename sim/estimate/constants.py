@@ -14,26 +14,14 @@ TOOLS: dict[Family, str] = {
 #: By family, unit, quantity and size.
 CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
     "xcup": {
-        "registers": {
-            "luts": {"unit": 458.3},
-            "ffs": {"unit": 249.0},
-        },
-        "loader": {
-            "luts": {"unit": 811.2},
-            "ffs": {"unit": 368.6},
-        },
+        "registers": {"luts": {"unit": 458.3}, "ffs": {"unit": 249.0}},
+        "loader": {"luts": {"unit": 811.2}, "ffs": {"unit": 368.6}},
         "settings": {
             "luts": {"bit": 0.0, "unit": 87.0, "windowed": 30.0},
             "ffs": {"bit": 1.0, "unit": 149.0, "windowed": 29.0},
         },
-        "run": {
-            "luts": {"unit": 52.0},
-            "ffs": {"unit": 37.0},
-        },
-        "frame": {
-            "luts": {"unit": 251.0},
-            "ffs": {"unit": 124.0},
-        },
+        "run": {"luts": {"unit": 52.0}, "ffs": {"unit": 37.0}},
+        "frame": {"luts": {"unit": 251.0}, "ffs": {"unit": 124.0}},
         "ring": {
             "luts": {"address_bit": 9.893, "bank": 1.197, "byte": 0.0, "byte_step": 4.44, "read_lut": 1.27,
                 "unit": 287.6},
@@ -76,10 +64,7 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"column": 32.0, "dot": 75.0, "dot_bit": 1.0, "row": 32.0},
             "ffs": {"column": 252.0, "dot": 61.0, "dot_bit": 1.0, "row": 252.0},
         },
-        "weights": {
-            "luts": {"beat": 1.209, "unit": 8.326},
-            "ffs": {"beat": 64.64, "unit": 5.429},
-        },
+        "weights": {"luts": {"beat": 1.209, "unit": 8.326}, "ffs": {"beat": 64.64, "unit": 5.429}},
         "preload": {
             "luts": {"address_bit": 0.0441, "beat": 1.964, "bit": 0.0001331, "unit": 1.723},
             "ffs": {"address_bit": 1.0, "beat": 0.0, "bit": 1.0, "unit": 1.0},
@@ -93,10 +78,7 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"choice_lut": 1.013, "sum_bit": 2.709e-06, "unit": 4.012, "word_bit": 0.0},
             "ffs": {"choice_lut": 0.0003331, "sum_bit": 1.008, "unit": 5.399, "word_bit": 0.9901},
         },
-        "row_writer": {
-            "luts": {"bit": 0.9505, "unit": 3.705},
-            "ffs": {"bit": 1.019, "unit": 11.54},
-        },
+        "row_writer": {"luts": {"bit": 0.9505, "unit": 3.705}, "ffs": {"bit": 1.019, "unit": 11.54}},
         "value_sums": {
             "luts": {"column_bit": 0.9471, "ones_bit": 0.1146, "unit": 12.69},
             "ffs": {"column_bit": 1.177, "ones_bit": 0.1653, "unit": 6.999},
@@ -132,14 +114,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"address_bit": 7.194, "table_bit": 0.2482, "unit": 13.71, "windowed": 21.24},
             "ffs": {"address_bit": 5.341, "table_bit": 1.877, "unit": 61.32, "windowed": 26.48},
         },
-        "logits_queue": {
-            "luts": {"level_bit": 3.876, "unit": 0.0},
-            "ffs": {"level_bit": 2.744, "unit": 2.676},
-        },
-        "rest": {
-            "luts": {"bit": 0.0, "unit": -30.0},
-            "ffs": {"bit": 0.7713, "unit": 0.001176},
-        },
+        "logits_queue": {"luts": {"level_bit": 3.876, "unit": 0.0}, "ffs": {"level_bit": 2.744, "unit": 2.676}},
+        "rest": {"luts": {"bit": 0.0, "unit": -30.0}, "ffs": {"bit": 0.7713, "unit": 0.001176}},
         "fetch": {
             "luts": {"lane": 458.7, "unit": 187.9, "word_bit": 0.0134},
             "ffs": {"lane": 99.02, "unit": 332.9, "word_bit": 1.019},
@@ -158,26 +134,11 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
         },
     },
     "xc7": {
-        "registers": {
-            "luts": {"unit": 461.2},
-            "ffs": {"unit": 249.0},
-        },
-        "loader": {
-            "luts": {"unit": 806.0},
-            "ffs": {"unit": 367.0},
-        },
-        "settings": {
-            "luts": {"bit": 0.0, "unit": 87.0},
-            "ffs": {"bit": 1.0, "unit": 149.0},
-        },
-        "run": {
-            "luts": {"unit": 52.0},
-            "ffs": {"unit": 37.0},
-        },
-        "frame": {
-            "luts": {"unit": 251.0},
-            "ffs": {"unit": 124.0},
-        },
+        "registers": {"luts": {"unit": 461.2}, "ffs": {"unit": 249.0}},
+        "loader": {"luts": {"unit": 806.0}, "ffs": {"unit": 367.0}},
+        "settings": {"luts": {"bit": 0.0, "unit": 87.0}, "ffs": {"bit": 1.0, "unit": 149.0}},
+        "run": {"luts": {"unit": 52.0}, "ffs": {"unit": 37.0}},
+        "frame": {"luts": {"unit": 251.0}, "ffs": {"unit": 124.0}},
         "ring": {
             "luts": {"address_bit": 9.056, "bank": 0.08719, "byte": 0.0, "byte_step": 4.731, "read_lut": 1.35,
                 "unit": 299.1},
@@ -213,10 +174,7 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"column": 32.0, "dot": 77.78, "dot_bit": 1.0, "row": 9.723},
             "ffs": {"column": 252.0, "dot": 91.08, "dot_bit": 1.0, "row": 11.38},
         },
-        "weights": {
-            "luts": {"beat": 1.5, "unit": 4.0},
-            "ffs": {"beat": 64.3, "unit": 8.143},
-        },
+        "weights": {"luts": {"beat": 1.5, "unit": 4.0}, "ffs": {"beat": 64.3, "unit": 8.143}},
         "preload": {
             "luts": {"address_bit": 0.0, "beat": 1.02, "bit": 0.0, "unit": 4.954},
             "ffs": {"address_bit": 1.0, "beat": 0.0, "bit": 1.0, "unit": 1.0},
@@ -230,10 +188,7 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"choice_lut": 1.015, "sum_bit": 0.0001812, "unit": 3.924, "word_bit": 0.0},
             "ffs": {"choice_lut": 0.001638, "sum_bit": 1.008, "unit": 5.209, "word_bit": 0.9906},
         },
-        "row_writer": {
-            "luts": {"bit": 0.6875, "unit": 10.0},
-            "ffs": {"bit": 1.25, "unit": 6.0},
-        },
+        "row_writer": {"luts": {"bit": 0.6875, "unit": 10.0}, "ffs": {"bit": 1.25, "unit": 6.0}},
         "value_sums": {
             "luts": {"column_bit": 0.745, "ones_bit": 0.0, "unit": 23.61},
             "ffs": {"column_bit": 1.112, "ones_bit": 0.06472, "unit": 16.53},
@@ -262,14 +217,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"address_bit": 7.774, "table_bit": 0.7367, "unit": 8.749},
             "ffs": {"address_bit": 6.572, "table_bit": 1.879, "unit": 51.03},
         },
-        "logits_queue": {
-            "luts": {"level_bit": 2.591, "unit": 11.2},
-            "ffs": {"level_bit": 3.044, "unit": 0.0},
-        },
-        "rest": {
-            "luts": {"bit": 0.0, "unit": -109.0},
-            "ffs": {"bit": 0.7393, "unit": 0.001127},
-        },
+        "logits_queue": {"luts": {"level_bit": 2.591, "unit": 11.2}, "ffs": {"level_bit": 3.044, "unit": 0.0}},
+        "rest": {"luts": {"bit": 0.0, "unit": -109.0}, "ffs": {"bit": 0.7393, "unit": 0.001127}},
         "fetch": {
             "luts": {"lane": 459.2, "unit": 188.2, "word_bit": 0.01225},
             "ffs": {"lane": 99.02, "unit": 332.9, "word_bit": 1.019},
@@ -280,26 +229,11 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
         },
     },
     "ecp5": {
-        "registers": {
-            "luts": {"unit": 645.3},
-            "ffs": {"unit": 249.0},
-        },
-        "loader": {
-            "luts": {"unit": 1232.0},
-            "ffs": {"unit": 367.0},
-        },
-        "settings": {
-            "luts": {"bit": 0.0, "unit": 89.0},
-            "ffs": {"bit": 1.0, "unit": 149.0},
-        },
-        "run": {
-            "luts": {"unit": 113.0},
-            "ffs": {"unit": 37.0},
-        },
-        "frame": {
-            "luts": {"unit": 295.0},
-            "ffs": {"unit": 124.0},
-        },
+        "registers": {"luts": {"unit": 645.3}, "ffs": {"unit": 249.0}},
+        "loader": {"luts": {"unit": 1232.0}, "ffs": {"unit": 367.0}},
+        "settings": {"luts": {"bit": 0.0, "unit": 89.0}, "ffs": {"bit": 1.0, "unit": 149.0}},
+        "run": {"luts": {"unit": 113.0}, "ffs": {"unit": 37.0}},
+        "frame": {"luts": {"unit": 295.0}, "ffs": {"unit": 124.0}},
         "ring": {
             "luts": {"address_bit": 16.06, "bank": 6.234, "byte": 0.0, "byte_step": 7.616, "read_lut": 0.0,
                 "unit": 330.6},
@@ -336,10 +270,7 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"column": 123.8, "dot": 128.3, "dot_bit": 2.875, "row": 16.04},
             "ffs": {"column": 252.0, "dot": 93.05, "dot_bit": 1.0, "row": 11.63},
         },
-        "weights": {
-            "luts": {"beat": 0.0, "unit": 21.6},
-            "ffs": {"beat": 64.17, "unit": 7.662},
-        },
+        "weights": {"luts": {"beat": 0.0, "unit": 21.6}, "ffs": {"beat": 64.17, "unit": 7.662}},
         "preload": {
             "luts": {"address_bit": 0.0, "beat": 0.0, "bit": 0.02983, "unit": 5.618},
             "ffs": {"address_bit": 1.0, "beat": 0.0, "bit": 1.0, "unit": 1.0},
@@ -354,10 +285,7 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"choice_lut": 1.012, "sum_bit": 0.0, "unit": 4.005, "word_bit": 0.0},
             "ffs": {"choice_lut": 0.0, "sum_bit": 1.009, "unit": 5.255, "word_bit": 0.9897},
         },
-        "row_writer": {
-            "luts": {"bit": 0.8125, "unit": 15.0},
-            "ffs": {"bit": 1.25, "unit": 6.0},
-        },
+        "row_writer": {"luts": {"bit": 0.8125, "unit": 15.0}, "ffs": {"bit": 1.25, "unit": 6.0}},
         "value_sums": {
             "luts": {"column_bit": 2.179, "ones_bit": 0.8763, "unit": 0.0},
             "ffs": {"column_bit": 1.147, "ones_bit": 0.0, "unit": 16.17},
@@ -386,14 +314,8 @@ CONSTANTS: dict[Family, dict[str, dict[str, dict[str, float]]]] = {
             "luts": {"address_bit": 10.75, "table_bit": 2.881, "unit": 15.64},
             "ffs": {"address_bit": 6.572, "table_bit": 1.879, "unit": 51.03},
         },
-        "logits_queue": {
-            "luts": {"level_bit": 8.927, "unit": 0.0},
-            "ffs": {"level_bit": 3.237, "unit": 0.0},
-        },
-        "rest": {
-            "luts": {"bit": 0.1326, "unit": 0.0002022},
-            "ffs": {"bit": 0.8613, "unit": 0.001313},
-        },
+        "logits_queue": {"luts": {"level_bit": 8.927, "unit": 0.0}, "ffs": {"level_bit": 3.237, "unit": 0.0}},
+        "rest": {"luts": {"bit": 0.1326, "unit": 0.0002022}, "ffs": {"bit": 0.8613, "unit": 0.001313}},
         "fetch": {
             "luts": {"lane": 615.9, "unit": 269.6, "word_bit": 0.03119},
             "ffs": {"lane": 99.02, "unit": 332.9, "word_bit": 1.019},

@@ -76,6 +76,8 @@ def test_engines_keep_their_number_where_a_later_field_says_nothing():
         "edge_weights": "resident",
         "patch_weights": "resident",
         "windows": None,
+        "patch_slots": 0,
+        "ring_words": 0,
     }
     assert {name: values.pop(name) for name in later} == later
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).digest()
