@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -289,13 +290,8 @@ def render_constants(constants: Constants, tools: Mapping[str, str]) -> str:
         lines.append(f'    "{family}": {{')
         for unit, quantities in units.items():
             whole = f'        "{unit}": {json.dumps(quantities)},'
-            if len(whole) <= LINE_LENGTH:
-                lines.append(whole)
-                continue
-            lines.append(f'        "{unit}": {{')
-            for quantity, weights in quantities.items():
-                lines += _wrapped(f'"{quantity}": {json.dumps(weights)},')
-            lines.append("        },")
+            each = (_wrapped(f'"{name}": {json.dumps(weights)},') for name, weights in quantities.items())
+            lines += [whole] if len(whole) <= LINE_LENGTH else [f'        "{unit}": {{', *chain(*each), "        },"]
         lines.append("    },")
     return "\n".join([*lines, "}  # fmt: skip"]) + "\n"
 
