@@ -83,6 +83,22 @@ class Memory:
     style: MemoryStyle = "auto"
 
 
+def power_of_two(least: int) -> int:
+    """Return the smallest power of two that is no less than a number.
+
+    Parameters
+    ----------
+    least : int
+        1 or more.
+
+    Examples
+    --------
+    >>> power_of_two(5)
+    8
+    """
+    return 1 << (least - 1).bit_length()
+
+
 def ceil_div(a: int, b: int) -> int:
     """Smallest integer not below a / b."""
     return -(-a // b)

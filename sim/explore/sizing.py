@@ -12,7 +12,7 @@ from typing import Any
 from ..engine.config import Fabric
 from ..engine.pipeline import BLOCK_BITS, SHARED_PRODUCT, fits
 from ..engine.presets import engine_for
-from ..engine.words import WORD, ceil_div
+from ..engine.words import WORD, ceil_div, power_of_two
 from ..errors import BivitError
 from ..flow.config import LEFT_OUT, FlowConfig
 from ..flow.edge_settings import edge_settings
@@ -160,7 +160,7 @@ def program_words(configs: Sequence[ModelConfig], wish: Wish) -> int:
         Of its images it counts whether there are several.
     """
     words = max(_all_table_words(config, wish) for config in configs)
-    return 1 << (words - 1).bit_length()
+    return power_of_two(words)
 
 
 def _all_table_words(config: ModelConfig, wish: Wish) -> int:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from math import prod
 
-from ..engine.words import ceil_div
+from ..engine.words import ceil_div, power_of_two
 from ..errors import BivitError
 from ..flow.config import MEMORY_BITS, FlowConfig
 from ..flow.edge import EdgeUnit
@@ -114,17 +114,12 @@ def with_one_bank(flows: Names, aim: Aim) -> dict[FlowConfig, str | None]:
     for flow in filter(None, each):
         passes = 1 + max(EdgeUnit(flow).strip_passes(config.grid_size) for config in aim.configs)
         words = max(WeightStreamUnit(flow).ring_words(config) for config in aim.configs)
-        size, logits = min(flow.engine.pixel_bytes, _LEAST_BEAT), _power_of_two(flow.engine.max_classes + 1)
+        size, logits = min(flow.engine.pixel_bytes, _LEAST_BEAT), power_of_two(flow.engine.max_classes + 1)
         engine = replace(flow.engine, pixel_bytes=size, queue_logits=min(flow.engine.queue_logits, logits))
-        ring = _power_of_two(words)
+        ring = power_of_two(words)
         with suppress(BivitError):  # more passes than a ring has
             found[replace(flow, engine=engine, edge_banks=0, patch_slots=passes, ring_words=ring)] = None
     return found
-
-
-def _power_of_two(least: int) -> int:
-    """The least power of two that is no smaller."""
-    return 1 << (least - 1).bit_length()
 
 
 def _holding_patches(flows: Names) -> list[FlowConfig]:

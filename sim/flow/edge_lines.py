@@ -8,7 +8,7 @@ from fractions import Fraction
 from math import ceil, gcd
 
 from ..engine.pipeline import CHOSEN_READ_CYCLES, POSITION_READ_CYCLES
-from ..engine.words import BLOCK_WORDS, Memory, ceil_div
+from ..engine.words import BLOCK_WORDS, Memory, ceil_div, power_of_two
 from ..network.config import ModelConfig
 from ..network.formats import DENSE_WEIGHT_BITS
 from ..network.stage_view import stage_views
@@ -126,7 +126,7 @@ class EdgeLinesUnit:
         ----------
         line : Line
         """
-        return Memory(self.width(line), max(BLOCK_WORDS, 1 << (self.soon(line) - 1).bit_length()))
+        return Memory(self.width(line), max(BLOCK_WORDS, power_of_two(self.soon(line))))
 
     def soon(self, line: Line) -> int:
         """Return the words that are read before parts of the blocks are; those beyond them are read behind these.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..engine.pipeline import OPERAND_CYCLES, XNOR_ARRAY_CYCLES
-from ..engine.words import WORD, LoadMemory, Memory, ceil_div
+from ..engine.words import WORD, LoadMemory, Memory, ceil_div, power_of_two
 from .config import FlowConfig
 from .memories import core_memories
 from .operation import ColumnMemory, Operands, RowMemory
@@ -164,7 +164,7 @@ class MatmulUnit:
     def key_banks(self) -> int:
         """Banks of the keys, by token: as many as rows side by side of any writer, or more."""
         widest = max(self.flow.value_rows, self.flow.rows_of(self.flow.head_norm_lanes))
-        return 1 << (widest - 1).bit_length()
+        return power_of_two(widest)
 
     @property
     def value_banks(self) -> int:

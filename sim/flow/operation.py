@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from ..engine.words import WORD, ceil_div
+from ..engine.words import WORD, ceil_div, power_of_two
 from .config import FlowConfig
 
 
@@ -109,7 +109,7 @@ class Operands:
     @property
     def value_tokens(self) -> int:
         """Tokens of a word of the values: as many as the array takes in a step, or a power of two that holds all."""
-        return min(WORD, max(self.flow.value_rows, 1 << (self.flow.engine.max_tokens - 1).bit_length()))
+        return min(WORD, max(self.flow.value_rows, power_of_two(self.flow.engine.max_tokens)))
 
     @property
     def value_words(self) -> int:

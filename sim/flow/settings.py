@@ -151,7 +151,7 @@ def settings_of(
     if bases is not None:
         assert isinstance(config, StageView)
         found |= pass_settings(config, flow, bases, found["weight_step"])
-    if flow.streamed and not flow.windows and not flow.weight_ring:
+    if flow.streamed and not flow.weight_ring:
         check(
             2 * found["weight_step"] <= operands.weight_depth,
             f"the engine is too small: its memory weights holds {operands.weight_depth} words, two blocks of the "

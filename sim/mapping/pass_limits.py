@@ -9,7 +9,7 @@ import numpy as np
 
 from ..engine.limits import check_formats, check_strips
 from ..engine.presets import engine_needs
-from ..engine.words import WORD, ceil_div
+from ..engine.words import WORD, ceil_div, power_of_two
 from ..errors import check
 from ..flow.config import FlowConfig
 from ..flow.edge_settings import edge_settings
@@ -51,8 +51,7 @@ def windows_needs(config: ModelConfig, flow: FlowConfig) -> dict[str, int]:
         "layers": at["block"],
         "bias_words": max(1, at["bias"]),
         "mask_words": max(1, at["mask"]),
-        # A power of two.
-        "ring_words": 1 << (WeightStreamUnit(flow).ring_words(config) - 1).bit_length(),
+        "ring_words": power_of_two(WeightStreamUnit(flow).ring_words(config)),
     }
 
 

@@ -163,5 +163,6 @@ def test_a_table_of_biases_is_one_word_a_head_and_the_place_is_behind_the_masks(
 )
 def test_engines_out_of_range_are_refused(fields: dict[str, Any], message: str) -> None:
     assert FLOW.windows is not None
+    assert replace(FLOW, edge_banks=0).edge_banks == 0
     with pytest.raises(BivitError, match=message):
         replace(FLOW, **{k: replace(FLOW.windows, **v) if k == "windows" else v for k, v in fields.items()})
